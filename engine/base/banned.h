@@ -1,0 +1,8 @@
+/* engine/base/banned.h - functions that must not be used.  Included last by .c files (CMake adds -include for our own sources). */
+#pragma once
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#pragma GCC poison strcpy strcat strncpy sprintf vsprintf strtok gets atoi atol system popen fork localtime gmtime

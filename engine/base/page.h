@@ -1,0 +1,48 @@
+/* engine/base/page.h - the progress page: shared memory between agent and workers (layout: ARCHITECTURE.md "The progress page"). */
+#pragma once
+#include <stdint.h>
+
+#include "engine/base/error.h"
+
+#define XD_PAGE_MAGIC 0x58445047u
+#define XD_PAGE_VERSION 1u
+
+typedef struct xd_page_header {
+    uint32_t magic, version, slots, maxfail, stop, failures_elsewhere;
+    uint32_t pad[10];
+} xd_page_header;
+_Static_assert(sizeof(xd_page_header) == 64, "layout is shared with Python");
+
+typedef struct xd_page_slot {
+    uint32_t claimed;     /* worker: number of positions claimed so far */
+    uint32_t limit;       /* agent: positions >= limit must not be claimed */
+    uint32_t failures;    /* worker */
+    uint32_t item_plus_1; /* worker: running item + 1, 0 = idle */
+    uint64_t since_ns;    /* worker: CLOCK_MONOTONIC of its start */
+    uint32_t done;        /* worker: items ended */
+    uint32_t incarnation; /* agent: counts processes that used this slot */
+    uint32_t pid;         /* worker */
+    uint32_t pad[7];
+} xd_page_slot;
+_Static_assert(sizeof(xd_page_slot) == 64, "layout is shared with Python");
+
+typedef struct xd_page {
+    int             fd; /* memfd, close-on-exec */
+    uint32_t        slots;
+    xd_page_header *head;
+    xd_page_slot   *slot; /* slots entries */
+} xd_page;
+
+int  xd_page_create(xd_page *ret, uint32_t slots) XD_MUST;
+void xd_page_release(xd_page *p);
+/* Relaxed atomic access to one number of the page. */
+static inline uint32_t xd_page_get(const uint32_t *p)
+{
+    return __atomic_load_n(p, __ATOMIC_ACQUIRE);
+}
+static inline void xd_page_set(uint32_t *p, uint32_t v)
+{
+    __atomic_store_n(p, v, __ATOMIC_RELEASE);
+}
+/* Full barrier on all processors, also those that run plain stores of Python (membarrier GLOBAL).  0, or -errno where there is none. */
+int xd_page_barrier(void) XD_MUST;
