@@ -1,0 +1,73 @@
+/* actors/report.h - reporters: objects that turn the journal into something people or machines read.
+ * A reporter is fed through a set: one journal, one runview, any number of reporters.  The same objects serve the live actor
+ * (actors/report_actor.h: reads the journal behind the TAIL messages) and `xdctl show` / `xdctl report` (xd_report_render): the bytes
+ * they write depend on the journal and the options alone.
+ *   frame   called after the runview took the frame; RESULTS and REPORTs are better taken through `ended`
+ *   ended   called once per item, when it has its outcome, in order of ending
+ * One thread per set.  No reporter ever blocks on its output: what cannot be written waits in a bounded buffer, and once that is full
+ * the set says so (xd_report_set_ready) and its driver stops reading the journal.  The run does not wait for it. */
+#pragma once
+#include "actors/runview.h"
+
+typedef struct xd_report_options {
+    int         fd;          /* where text goes (terminal; jsonl when path is NULL); borrowed; -1 = none */
+    const char *path;        /* file to write (junit, jsonl, history); NULL = reporter's own default, or none */
+    int         color;       /* -1 as CONFIG's option and the tty say, 0 no, 1 yes */
+    int         tty;         /* -1 ask the descriptor; 0 no live line; 1 with the live line */
+    uint32_t    width;       /* columns; 0 = ask the terminal, then $COLUMNS, then 80 */
+    int         verbose;     /* added to CONFIG's */
+    bool        no_live;     /* never draw the live last line, also on a tty */
+    const char *const *override; /* "name=value" entries, NULL-terminated, which win over CONFIG.options; may be NULL */
+    /* junit */
+    const char *hostname;    /* NULL = ask the host (not byte-identical elsewhere: junit takes the journal's when it has one) */
+    /* history */
+    const char *project;     /* key of the project folder: rootdir; NULL = CONFIG.rootdir */
+    /* value of an environment variable; NULL = getenv.  For tests. */
+    const char *(*env)(void *arg, const char *name);
+    void *env_arg;
+} xd_report_options;
+#define XD_REPORT_OPTIONS_INIT ((xd_report_options){ .fd = -1, .color = -1, .tty = -1 })
+
+/* Outcomes > 0 of the calls below. */
+enum {
+    XD_REPORT_BUSY = 1, /* the output takes no more for now: try again when the descriptor is writable, or at the next tick */
+};
+
+typedef struct xd_report_ops {
+    const char *name; /* "terminal" "junit" "jsonl" "history" */
+    /* Everything in `options` is copied except fd and env_arg.  A fault of the output (folder missing) is reported here. */
+    int (*open)(const xd_report_options *options, const xd_runview *view, void **ret_self, xd_error *err);
+    int (*frame)(void *self, const xd_frame *frame, uint64_t offset); /* NULL ok */
+    int (*ended)(void *self, uint32_t item);                          /* NULL ok */
+    int (*progress)(void *self, const xd_wire_progress *progress, uint16_t gateway, uint64_t now_ns); /* not journaled; NULL ok */
+    int (*tick)(void *self, uint64_t now_ns);  /* every 100 ms or so, and when fd() is writable: redraw, flush; NULL ok */
+    int (*flush)(void *self);                  /* writes what can be written; 0 = all is out, XD_REPORT_BUSY = not yet; NULL ok */
+    int (*fd)(void *self);                     /* descriptor to wait for while busy, -1; NULL = none */
+    int (*finish)(void *self, xd_error *err);  /* after the last frame (also of a journal without RUN_END): write the rest; NULL ok */
+    void (*close)(void *self);                 /* frees; also without finish; never blocks; NULL self ok */
+} xd_report_ops;
+
+extern const xd_report_ops xd_report_term_ops, xd_report_junit_ops, xd_report_jsonl_ops, xd_report_history_ops;
+/* By name ("terminal", "junit", "jsonl", "history"); NULL when there is none. */
+const xd_report_ops *xd_report_find(const char *name);
+
+typedef struct xd_report_set xd_report_set;
+/* source: how records are read back (xd_journal). */
+int            xd_report_set_new(xd_report_set **ret, xd_runview_source source) XD_MUST;
+xd_report_set *xd_report_set_free(xd_report_set *s);
+XD_DEFINE_AUTO(xd_report_set, xd_report_set_free)
+int               xd_report_set_add(xd_report_set *s, const xd_report_ops *ops, const xd_report_options *options, xd_error *err) XD_MUST;
+const xd_runview *xd_report_set_view(const xd_report_set *s);
+/* One frame at this file offset.  A reporter that fails is closed and remembered (xd_report_set_error); the others go on. 0, -ENOMEM. */
+int  xd_report_set_frame(xd_report_set *s, uint64_t offset, const xd_frame *frame) XD_MUST;
+void xd_report_set_progress(xd_report_set *s, const xd_wire_progress *progress, uint16_t gateway, uint64_t now_ns);
+void xd_report_set_tick(xd_report_set *s, uint64_t now_ns);
+bool xd_report_set_ready(xd_report_set *s); /* tries to flush; false: give no frame now, wait for fd */
+int  xd_report_set_fd(xd_report_set *s);    /* the busy one's descriptor, or -1 */
+void xd_report_set_finish(xd_report_set *s);
+/* First fault of any reporter since the start: code and "junit: ..."; 0 when there was none. */
+int xd_report_set_error(const xd_report_set *s, xd_error *ret);
+
+/* Renders a whole journal with one reporter ("terminal", "junit", "jsonl").  Blocks until fd (options->fd or path) has taken it all.
+ * A journal cut off in the middle is rendered as far as it goes.  0, -errno, -EINVAL for an unknown name. */
+int xd_report_render(const char *journal_path, const char *name, const xd_report_options *options, xd_error *err) XD_MUST;
