@@ -1,0 +1,315 @@
+/* engine/config.c - option table, command line grammar of a run. */
+#include "engine/config.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "engine/base/text.h"
+
+#define CONFIG_MAGIC 0xc0f16001u
+
+int xd_strings_add(xd_strings *s, const char *text)
+{
+    char **at = realloc(s->at, (s->count + 2) * sizeof(*at));
+    if (!at)
+        return -ENOMEM;
+    s->at = at;
+    at[s->count] = strdup(text);
+    if (!at[s->count])
+        return -ENOMEM;
+    at[++s->count] = NULL;
+    return 0;
+}
+
+void xd_strings_release(xd_strings *s)
+{
+    for (size_t i = 0; i < s->count; i++)
+        free(s->at[i]);
+    free(s->at);
+    *s = (xd_strings){ 0 };
+}
+
+/* What an option's text is made into; one setter per kind. */
+typedef enum { KIND_FLAG, KIND_TEXT, KIND_LIST, KIND_WORKERS, KIND_DIST, KIND_NUMBER, KIND_SIZE, KIND_TIME, KIND_COUNT } kind;
+
+/* OPTION(long name, letter, argument, default, help, kind, member, still read by xd among pytest's arguments) */
+/* clang-format off */
+#define OPTIONS \
+    OPTION("numprocesses", 'n', "N|auto|logical", "auto", "Number of workers on this machine; auto takes the processors this process may use.", KIND_WORKERS, workers, true) \
+    OPTION("maxprocesses", 0, "N", "", "Upper limit for the number that -n gives.", KIND_NUMBER, max_workers, true) \
+    OPTION("dist", 0, "MODE", "load", "How tests are given out: load, worksteal (the same here), loadfile, loadscope, loadgroup, no (one worker).", KIND_DIST, dist, true) \
+    OPTION("", 'd', NULL, "", "Short for --dist load; for use with --tx.", KIND_FLAG, load, true) \
+    OPTION("tx", 0, "SPEC", "popen", "A place to run workers: [NUM*]popen[//python=PY][//chdir=DIR][//env:NAME=VALUE]. May be given more than once.", KIND_LIST, tx, true) \
+    OPTION("max-worker-restart", 0, "N", "4 per worker", "Crashed workers that are replaced before a run gives up.", KIND_COUNT, max_worker_restart, true) \
+    OPTION("testrunuid", 0, "TEXT", "random", "Shared id of the run that tests see (fixture testrun_uid).", KIND_TEXT, run_uid, true) \
+    OPTION("jsonl", 0, "FILE", "", "Write one JSON object per event to FILE as tests end.", KIND_TEXT, jsonl, true) \
+    OPTION("python", 0, "PY", "found", "Interpreter for specs that name none; else that of $VIRTUAL_ENV, of the pytest on PATH, python3.", KIND_TEXT, python, false) \
+    OPTION("as-module", 0, NULL, "", "Set up sys.path and sys.argv as `python -m pytest` does, not as `pytest` does.", KIND_FLAG, as_module, false) \
+    OPTION("no-fork", 0, NULL, "", "Start each worker as a new process; slower, for programs that cannot stand a fork.", KIND_FLAG, no_fork, false) \
+    OPTION("no-history", 0, NULL, "", "Neither read nor write the history of durations.", KIND_FLAG, no_history, false) \
+    OPTION("grace", 0, "TIME", "10s", "Time running tests get after a first Ctrl-C.", KIND_TIME, grace_ns, false) \
+    OPTION("output-limit", 0, "SIZE", "1M", "Bytes kept of what one test writes around pytest's capture.", KIND_SIZE, output_limit, false) \
+    OPTION("runs-keep", 0, "N", "100", "Runs kept under $XDG_STATE_HOME/xd/runs.", KIND_SIZE, runs_keep, false) \
+    OPTION("runs-size", 0, "SIZE", "1G", "Bytes kept there; the oldest runs go first.", KIND_SIZE, runs_bytes, false) \
+    OPTION("runs-age", 0, "TIME", "30d", "Age at which a run is removed.", KIND_TIME, runs_age_ns, false) \
+    OPTION("stats", 0, "FILE", "", "Write counters of the run (CPU time, bytes) as JSON to FILE.", KIND_TEXT, stats, false) \
+    OPTION("agent", 0, "PATH", "found", "The xdagent program; else beside this program, else the installed one.", KIND_TEXT, agent, false)
+
+static const xd_option shown_options[] = {
+#define OPTION(name, letter, argument, fallback, help, kind, member, among) { name, letter, argument, fallback, help },
+    OPTIONS
+#undef OPTION
+    { NULL, 0, NULL, NULL, NULL },
+};
+
+typedef struct entry {
+    xd_option shown;
+    kind      kind;
+    size_t    offset;       /* of the member of struct xd_config */
+    bool      among_pytest; /* still read by xd behind pytest's first argument */
+} entry;
+
+static const entry entries[] = {
+#define OPTION(name, letter, argument, fallback, help, kind, member, among) { { name, letter, argument, fallback, help }, kind, offsetof(struct xd_config, member), among },
+    OPTIONS
+#undef OPTION
+};
+/* clang-format on */
+#define ENTRY_COUNT XD_ARRAY_LEN(entries)
+
+const xd_option *xd_config_options(void)
+{
+    return shown_options;
+}
+
+const char *xd_version(void)
+{
+    return XD_VERSION;
+}
+
+int xd_config_new(xd_config **ret)
+{
+    xd_config *c = calloc(1, sizeof(*c));
+    if (!c)
+        return -ENOMEM;
+    *c = (xd_config){
+        .magic = CONFIG_MAGIC, .workers = XD_WORKERS_UNSET, .max_worker_restart = -1, .runs_keep = 100,
+        .runs_bytes = 1ull << 30, .runs_age_ns = 30ull * 86400 * 1000000000, .grace_ns = 10ull * 1000000000,
+        .output_limit = 1u << 20,
+    };
+    *ret = c;
+    return 0;
+}
+
+void xd_config_free(xd_config *c)
+{
+    if (!c)
+        return;
+    for (size_t i = 0; i < ENTRY_COUNT; i++)
+        if (entries[i].kind == KIND_TEXT || entries[i].kind == KIND_DIST)
+            free(*(char **)((char *)c + entries[i].offset));
+    xd_strings_release(&c->tx);
+    xd_strings_release(&c->args);
+    xd_strings_release(&c->command_line);
+    free(c);
+}
+
+static int copy_strings(xd_strings *to, const xd_strings *from)
+{
+    for (size_t i = 0; i < from->count; i++)
+        XD_TRY(xd_strings_add(to, from->at[i]));
+    return 0;
+}
+
+int xd_config_copy(xd_config **ret, const xd_config *from)
+{
+    xd_config *c = malloc(sizeof(*c));
+    if (!c)
+        return -ENOMEM;
+    *c = *from;
+    c->tx = c->args = c->command_line = (xd_strings){ 0 };
+    int r = 0;
+    for (size_t i = 0; i < ENTRY_COUNT; i++) {
+        if (entries[i].kind != KIND_TEXT && entries[i].kind != KIND_DIST)
+            continue;
+        char **text = (char **)((char *)c + entries[i].offset);
+        if (*text && !(*text = strdup(*text)))
+            r = -ENOMEM;
+    }
+    if (r == 0)
+        r = copy_strings(&c->tx, &from->tx);
+    if (r == 0)
+        r = copy_strings(&c->args, &from->args);
+    if (r == 0)
+        r = copy_strings(&c->command_line, &from->command_line);
+    if (r < 0) {
+        xd_config_free(c);
+        return r;
+    }
+    *ret = c;
+    return 0;
+}
+
+static int complain(char *err, const char *name, char letter, const char *value, const char *want)
+{
+    if (err) {
+        char shown[64];
+        if (name[0])
+            snprintf(shown, sizeof(shown), "--%s", name);
+        else
+            snprintf(shown, sizeof(shown), "-%c", letter);
+        snprintf(err, XD_TEXT, "option %s: '%.200s' is not valid: %s", shown, value, want);
+    }
+    return -EINVAL;
+}
+
+static int replace_text(char **at, const char *value)
+{
+    char *copy = strdup(value);
+    if (!copy)
+        return -ENOMEM;
+    free(*at);
+    *at = copy;
+    return 0;
+}
+
+static const char *const dist_modes[] = { "load", "worksteal", "loadfile", "loadscope", "loadgroup", "no", NULL };
+
+static int set_dist(const entry *e, void *at, const char *value, char *err)
+{
+    if (strcmp(value, "each") == 0)
+        return complain(err, "dist", 0, value, "every test on every spec is not there yet; run once for each --tx instead");
+    for (size_t i = 0; dist_modes[i]; i++)
+        if (strcmp(value, dist_modes[i]) == 0)
+            return replace_text(at, value);
+    return complain(err, e->shown.name, 0, value, "it is one of load, worksteal, loadfile, loadscope, loadgroup, no");
+}
+
+static int set_entry(xd_config *c, const entry *e, const char *value, char *err)
+{
+    void    *at = (char *)c + e->offset;
+    uint64_t n = 0;
+    switch (e->kind) {
+    case KIND_FLAG:
+        if (strcmp(value, "0") != 0 && strcmp(value, "1") != 0)
+            return complain(err, e->shown.name, e->shown.letter, value, "a flag takes no value");
+        *(bool *)at = value[0] == '1';
+        return 0;
+    case KIND_TEXT:
+        return replace_text(at, value);
+    case KIND_LIST:
+        return xd_strings_add(at, value);
+    case KIND_DIST:
+        return set_dist(e, at, value, err);
+    case KIND_WORKERS:
+        if (strcmp(value, "auto") == 0 || strcmp(value, "logical") == 0) {
+            *(int *)at = value[0] == 'a' ? XD_WORKERS_AUTO : XD_WORKERS_LOGICAL;
+            return 0;
+        }
+        if (xd_text_u64(value, 0, 1024, &n) < 0)
+            return complain(err, e->shown.name, 0, value, "it is a number from 0 to 1024, auto or logical");
+        *(int *)at = (int)n;
+        return 0;
+    case KIND_NUMBER:
+    case KIND_COUNT:
+        if (xd_text_u64(value, e->kind == KIND_NUMBER ? 1 : 0, 65535, &n) < 0)
+            return complain(err, e->shown.name, 0, value, "it is a whole number");
+        *(int *)at = (int)n;
+        return 0;
+    case KIND_SIZE:
+        if (xd_text_size(value, at) < 0)
+            return complain(err, e->shown.name, 0, value, "it is a number such as 100, 64M or 1G");
+        return 0;
+    case KIND_TIME:
+        if (xd_text_duration(value, at) < 0)
+            return complain(err, e->shown.name, 0, value, "it is a time such as 10s, 5m or 30d");
+        return 0;
+    }
+    return -EINVAL;
+}
+
+int xd_config_set(xd_config *c, const char *name, const char *value, char *err)
+{
+    for (size_t i = 0; i < ENTRY_COUNT; i++) {
+        const entry *e = &entries[i];
+        if (e->shown.name[0] ? strcmp(e->shown.name, name) == 0 : (name[0] == e->shown.letter && !name[1]))
+            return set_entry(c, e, value, err);
+    }
+    if (err)
+        snprintf(err, XD_TEXT, "there is no option named '%.100s'", name);
+    return -EINVAL;
+}
+
+int xd_config_add_arg(xd_config *c, const char *arg)
+{
+    return xd_strings_add(&c->args, arg);
+}
+
+/* 1 = `arg` is this option; *ret_value is what stands in the same word behind it, or NULL. */
+static int match(const entry *e, const char *arg, const char **ret_value)
+{
+    *ret_value = NULL;
+    if (arg[0] != '-')
+        return 0;
+    if (arg[1] == '-') {
+        if (!e->shown.name[0])
+            return 0;
+        size_t len = strlen(e->shown.name);
+        if (strncmp(arg + 2, e->shown.name, len) != 0)
+            return 0;
+        if (arg[2 + len] == '=')
+            *ret_value = arg + 3 + len;
+        return arg[2 + len] == '=' || arg[2 + len] == 0;
+    }
+    if (!e->shown.letter || arg[1] != e->shown.letter)
+        return 0;
+    if (arg[2])
+        *ret_value = arg[2] == '=' ? arg + 3 : arg + 2;
+    /* "-d" alone is the flag; "-dx" is a group of pytest's short flags. */
+    return !arg[2] || e->shown.argument != NULL;
+}
+
+/* 1 = taken (and *i moved on), 0 = not an option of xd here. */
+static int take_option(xd_config *c, int argc, char *const *argv, int *i, bool among_pytest, char *err)
+{
+    for (size_t k = 0; k < ENTRY_COUNT; k++) {
+        const entry *e = &entries[k];
+        const char  *value;
+        if ((among_pytest && !e->among_pytest) || !match(e, argv[*i], &value))
+            continue;
+        if (!e->shown.argument && value)
+            return complain(err, e->shown.name, e->shown.letter, value, "a flag takes no value");
+        if (e->shown.argument && !value) {
+            if (*i + 1 >= argc) {
+                if (err)
+                    snprintf(err, XD_TEXT, "option %s needs a value: %s", argv[*i], e->shown.argument);
+                return -EINVAL;
+            }
+            value = argv[++*i];
+        }
+        XD_TRY(set_entry(c, e, e->shown.argument ? value : "1", err));
+        return 1;
+    }
+    return 0;
+}
+
+int xd_config_parse(xd_config *c, int argc, char *const *argv, char *err)
+{
+    bool among_pytest = false;
+    for (int i = 0; i < argc; i++) {
+        if (strcmp(argv[i], "--") == 0) {
+            /* xd's options end here for good.  pytest itself must not see the word when it only served us. */
+            for (i++; i < argc; i++)
+                XD_TRY(xd_config_add_arg(c, argv[i]));
+            break;
+        }
+        int r = take_option(c, argc, argv, &i, among_pytest, err);
+        if (r < 0)
+            return r;
+        if (r == 0) {
+            among_pytest = true;
+            XD_TRY(xd_config_add_arg(c, argv[i]));
+        }
+    }
+    return 0;
+}

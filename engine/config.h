@@ -1,0 +1,41 @@
+/* engine/config.h - the options of a run, as the engine reads them.  Public face: xd_config_* in engine/xd.h. */
+#pragma once
+#include <stdbool.h>
+
+#include "engine/base/buf.h"
+#include "engine/xd.h"
+
+/* A growing list of malloc'ed strings, NULL-terminated. */
+typedef struct xd_strings {
+    char  **at;
+    size_t  count;
+} xd_strings;
+int  xd_strings_add(xd_strings *s, const char *text) XD_MUST;
+void xd_strings_release(xd_strings *s);
+
+enum { XD_WORKERS_UNSET = -1, XD_WORKERS_AUTO = -2, XD_WORKERS_LOGICAL = -3 };
+
+struct xd_config {
+    uint32_t   magic;
+    int        workers;            /* -n: count or XD_WORKERS_* */
+    bool       load;               /* -d */
+    char      *dist;               /* --dist; NULL = not given */
+    xd_strings tx;                 /* --tx */
+    int        max_workers;        /* --maxprocesses; 0 = no limit */
+    int        max_worker_restart; /* -1 = 4 per worker */
+    char      *run_uid;            /* --testrunuid; NULL = made */
+    char      *python;             /* --python; NULL = found */
+    char      *agent;              /* --agent; NULL = found */
+    char      *jsonl;              /* --jsonl FILE */
+    char      *stats;              /* --stats FILE */
+    bool       as_module, no_fork, no_history;
+    uint64_t   runs_keep;          /* runs */
+    uint64_t   runs_bytes;
+    uint64_t   runs_age_ns;
+    uint64_t   grace_ns;           /* of running tests after a first interrupt */
+    uint64_t   output_limit;       /* bytes kept of one test's uncaptured output */
+    xd_strings args;               /* pytest's */
+    xd_strings command_line;       /* as typed, for the journal */
+};
+
+int xd_config_copy(xd_config **ret, const xd_config *from) XD_MUST;
