@@ -240,6 +240,14 @@ int xd_config_set(xd_config *c, const char *name, const char *value, char *err)
     return -EINVAL;
 }
 
+const char *xd_config_get(const xd_config *c, const char *name)
+{
+    for (size_t i = 0; i < ENTRY_COUNT; i++)
+        if (strcmp(entries[i].shown.name, name) == 0 && (entries[i].kind == KIND_TEXT || entries[i].kind == KIND_DIST))
+            return *(char *const *)((const char *)c + entries[i].offset);
+    return NULL;
+}
+
 int xd_config_add_arg(xd_config *c, const char *arg)
 {
     return xd_strings_add(&c->args, arg);

@@ -56,6 +56,9 @@ XD_API void xd_config_free(xd_config *cfg); /* NULL ok */
  * "0".  -EINVAL: unknown name or bad value, err says which and what is allowed. */
 XD_API int xd_config_set(xd_config *cfg, const char *name, const char *value, char *err);
 
+/* Value of a text option (jsonl, python, stats, ...), NULL when it was not set or is no text; valid until the next change. */
+XD_API const char *xd_config_get(const xd_config *cfg, const char *name);
+
 /* Appends one argument for the test framework (pytest), untouched. */
 XD_API int xd_config_add_arg(xd_config *cfg, const char *arg);
 

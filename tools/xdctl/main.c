@@ -1,0 +1,64 @@
+/* tools/xdctl/main.c - dispatch to the subcommands. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tools/xdctl/xdctl.h"
+
+static const xdctl_command commands[] = {
+    { "run", "run a pytest suite on all processors", xdctl_run },
+    { "show", "show a past run as the terminal saw it", xdctl_show },
+    { "report", "make a report of a past run: junit, jsonl, terminal", xdctl_report },
+    { "runs", "list past runs", xdctl_runs },
+    { "doctor", "check what a run needs on this machine", xdctl_doctor },
+};
+#define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
+
+int xdctl_fail(int code, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    fputs("xdctl: ", stderr);
+    vfprintf(stderr, fmt, ap);
+    fputc('\n', stderr);
+    va_end(ap);
+    return code;
+}
+
+int xdctl_colors(int fd)
+{
+    const char *no_color = getenv("NO_COLOR");
+    const char *term = getenv("TERM");
+    return isatty(fd) && !(no_color && no_color[0]) && !(term && strcmp(term, "dumb") == 0);
+}
+
+static void usage(FILE *out)
+{
+    fputs("usage: xdctl COMMAND [ARGUMENT ...]\n\n", out);
+    for (size_t i = 0; i < COMMAND_COUNT; i++)
+        fprintf(out, "  %-8s %s\n", commands[i].name, commands[i].help);
+    fputs("\n`xdctl COMMAND --help` tells the options of one; `xdctl --version` the version.\n", out);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) {
+        usage(stderr);
+        return XD_EXIT_USAGE;
+    }
+    const char *word = argv[1];
+    if (strcmp(word, "--version") == 0 || strcmp(word, "-V") == 0) {
+        printf("xdctl %s\n", xd_version());
+        return 0;
+    }
+    if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 || strcmp(word, "help") == 0) {
+        usage(stdout);
+        return 0;
+    }
+    for (size_t i = 0; i < COMMAND_COUNT; i++)
+        if (strcmp(commands[i].name, word) == 0)
+            return commands[i].run(argc - 1, argv + 1);
+    return xdctl_fail(XD_EXIT_USAGE, "there is no command '%s'; `xdctl --help` lists them", word);
+}

@@ -1,0 +1,159 @@
+/* tools/xdctl/run.c - `xdctl run`: one run of a suite; signals become requests to the engine. */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "tools/xdctl/xdctl.h"
+
+static void print_options(void)
+{
+    puts("usage: xdctl run [OPTION ...] [PYTEST-ARGUMENT ...]\n\n"
+         "Runs the pytest suite of this directory on all processors, with pytest's own arguments and plugins.\n"
+         "xd's options come first; the first argument xd does not know begins pytest's arguments, in which only -n, -d,\n"
+         "--dist, --tx, --maxprocesses, --max-worker-restart, --testrunuid and --jsonl are still read by xd.\n"
+         "`--` ends xd's options for good.\n");
+    for (const xd_option *o = xd_config_options(); o->name; o++) {
+        char left[64];
+        int  n = 0;
+        if (o->letter)
+            n = snprintf(left, sizeof(left), "-%c%s", o->letter, o->name[0] ? ", " : "");
+        if (o->name[0])
+            n += snprintf(left + n, sizeof(left) - (size_t)n, "--%s", o->name);
+        if (o->argument)
+            snprintf(left + n, sizeof(left) - (size_t)n, " %s", o->argument);
+        printf("  %-36s %s", left, o->help);
+        printf(o->fallback && o->fallback[0] ? " [%s]\n" : "\n", o->fallback);
+    }
+    puts("\nExit code: pytest's own (0 passed, 1 failed, 2 interrupted, 3 internal error, 4 usage, 5 no tests), and\n"
+         "6 no worker could be had, 7 results are incomplete.");
+}
+
+/* Blocks the signals this program handles and returns a descriptor that delivers them. */
+static int open_signals(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    const int wanted[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP, SIGCONT };
+    for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++)
+        sigaddset(&set, wanted[i]);
+    if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
+        return -1;
+    signal(SIGPIPE, SIG_IGN);
+    return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+/* Ctrl-Z: first the workers stop, then we do; on SIGCONT both go on. */
+static void suspend_all(xd_engine *e)
+{
+    (void)xd_engine_stop(e, XD_STOP_PAUSE);
+    kill(getpid(), SIGSTOP);
+    (void)xd_engine_stop(e, XD_STOP_RESUME);
+}
+
+static void on_signals(int fd, xd_engine *e, int *interrupts)
+{
+    struct signalfd_siginfo info;
+    while (read(fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
+        switch (info.ssi_signo) {
+        case SIGTSTP:
+            suspend_all(e);
+            break;
+        case SIGCONT:
+            break;
+        default:
+            ++*interrupts;
+            if (*interrupts == 1 && info.ssi_signo != SIGQUIT) {
+                if (isatty(2))
+                    fputs("\nxdctl: stopping: running tests get some time; Ctrl-C again kills them\n", stderr);
+                (void)xd_engine_stop(e, XD_STOP_DRAIN);
+            } else if (*interrupts <= 2) {
+                (void)xd_engine_stop(e, XD_STOP_NOW);
+            } else {
+                _exit(XD_EXIT_INTERRUPTED); /* the journal is valid at any moment; agents end when we are gone */
+            }
+        }
+    }
+}
+
+static int write_stats(const char *path, const xd_result *r)
+{
+    FILE *f = fopen(path, "we");
+    if (!f)
+        return xdctl_fail(-errno, "cannot write %s: %s", path, strerror(errno));
+    fprintf(f,
+            "{\"exit_code\": %d, \"items\": %u, \"recorded\": %u, \"passed\": %u, \"failed\": %u, \"duration_us\": %llu, "
+            "\"controller_cpu_us\": %llu, \"agent_cpu_us\": %llu, \"workers_cpu_us\": %llu, \"stream_bytes\": %llu, "
+            "\"run_id\": \"%s\"}\n",
+            r->exit_code, r->collected, r->recorded, r->passed, r->failed, (unsigned long long)r->duration_us,
+            (unsigned long long)r->controller_cpu_us, (unsigned long long)r->agents_cpu_us,
+            (unsigned long long)r->workers_cpu_us, (unsigned long long)r->stream_bytes, r->run_id);
+    return fclose(f) == 0 ? 0 : xdctl_fail(-errno, "cannot write %s: %s", path, strerror(errno));
+}
+
+/* Serves signals until the run is over. */
+static int wait_for_end(xd_engine *e, int signals, xd_result *res)
+{
+    int interrupts = 0;
+    for (;;) {
+        struct pollfd fds[2] = { { .fd = signals, .events = POLLIN }, { .fd = xd_engine_fd(e), .events = POLLIN } };
+        if (poll(fds, 2, 1000) < 0 && errno != EINTR)
+            return -errno;
+        if (fds[0].revents)
+            on_signals(signals, e, &interrupts);
+        xd_event ev;
+        while (xd_engine_next_event(e, &ev) == 1)
+            if (ev.type == XD_EVENT_FINISHED)
+                return xd_engine_wait(e, -1, res);
+    }
+}
+
+int xdctl_run(int argc, char **argv)
+{
+    if (argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
+        print_options();
+        return 0;
+    }
+    char       err[XD_TEXT] = "";
+    xd_config *cfg = NULL;
+    xd_engine *e = NULL;
+    xd_result  res = { 0 };
+    int        code = XD_EXIT_INTERNAL;
+    if (xd_config_new(&cfg) < 0)
+        return xdctl_fail(XD_EXIT_INTERNAL, "no memory");
+    if (xd_config_parse(cfg, argc - 1, argv + 1, err) < 0) {
+        code = xdctl_fail(XD_EXIT_USAGE, "%s", err);
+        goto out;
+    }
+    int signals = open_signals();
+    if (signals < 0) {
+        code = xdctl_fail(XD_EXIT_INTERNAL, "cannot watch signals: %s", strerror(errno));
+        goto out;
+    }
+    int r = xd_engine_new(&e, cfg, err);
+    if (r < 0) {
+        code = xdctl_fail(r == -EINVAL ? XD_EXIT_USAGE : XD_EXIT_INTERNAL, "%s", err);
+        goto out;
+    }
+    xd_engine_output(e, 1, 2);
+    if (xd_engine_start(e, err) < 0) {
+        code = xdctl_fail(XD_EXIT_INFRASTRUCTURE, "%s", err);
+        goto out;
+    }
+    if (wait_for_end(e, signals, &res) < 0) {
+        code = xdctl_fail(XD_EXIT_INTERNAL, "lost touch with the run: %s", strerror(errno));
+        goto out;
+    }
+    code = res.exit_code;
+    const char *stats_path = xd_config_get(cfg, "stats");
+    if (stats_path && write_stats(stats_path, &res) < 0 && code == 0)
+        code = XD_EXIT_INTERNAL;
+out:
+    xd_engine_free(e);
+    xd_config_free(cfg);
+    return code;
+}
