@@ -1,0 +1,231 @@
+/* engine/runs.c - see runs.h; also xd_run_find and xd_run_list of xd.h. */
+#include "engine/runs.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "engine/base/clock.h"
+#include "engine/base/path.h"
+
+static int runs_folder(char **ret, xd_error *err)
+{
+    xd_autofree char *state = NULL;
+    XD_TRY(xd_path_state(&state, err));
+    *ret = xd_path_join(state, "runs");
+    return *ret ? 0 : -ENOMEM;
+}
+
+static int make_id(char out[XD_RUN_ID_LEN + 1])
+{
+    uint8_t  b[16];
+    uint64_t ms = xd_clock_wall_us() / 1000;
+    if (getrandom(b, sizeof(b), 0) != (ssize_t)sizeof(b))
+        return -EIO;
+    for (int i = 0; i < 6; i++)
+        b[i] = (uint8_t)(ms >> (8 * (5 - i)));
+    for (int i = 0; i < 16; i++)
+        snprintf(out + 2 * i, 3, "%02x", b[i]);
+    return 0;
+}
+
+static int take_lock(const char *dir)
+{
+    xd_autofree char *path = xd_path_join(dir, "lock");
+    if (!path)
+        return -ENOMEM;
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return -errno;
+    if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+        int r = -errno;
+        close(fd);
+        return r;
+    }
+    return fd;
+}
+
+int xd_runs_create(xd_run_dir *ret, xd_error *err)
+{
+    xd_autofree char *folder = NULL;
+    xd_run_dir        d = XD_RUN_DIR_INIT;
+    XD_TRY(runs_folder(&folder, err));
+    XD_TRY(xd_path_mkdirs(folder, 0700, err));
+    int r = make_id(d.id);
+    if (r < 0)
+        return xd_error_set(err, r, "no random numbers for a run id: %s", xd_error_name(r));
+    d.path = xd_path_join(folder, d.id);
+    if (!d.path)
+        return -ENOMEM;
+    if (mkdir(d.path, 0700) < 0) {
+        r = xd_error_set(err, -errno, "cannot make the folder of the run, %s: %s", d.path, strerror(errno));
+        free(d.path);
+        return r;
+    }
+    d.lock_fd = take_lock(d.path);
+    if (d.lock_fd < 0) {
+        r = xd_error_set(err, d.lock_fd, "cannot lock the folder of the run, %s: %s", d.path, xd_error_name(d.lock_fd));
+        free(d.path);
+        return r;
+    }
+    *ret = d;
+    return 0;
+}
+
+void xd_run_dir_release(xd_run_dir *d)
+{
+    if (d->lock_fd >= 0)
+        close(d->lock_fd);
+    free(d->path);
+    *d = XD_RUN_DIR_INIT;
+}
+
+static bool is_id(const char *name)
+{
+    return strlen(name) == XD_RUN_ID_LEN && strspn(name, "0123456789abcdef") == XD_RUN_ID_LEN;
+}
+
+static int only_ids(const struct dirent *e)
+{
+    return is_id(e->d_name);
+}
+
+/* Names of all runs, newest first.  *ret is malloc'ed with each entry. */
+static int scan(const char *folder, struct dirent ***ret)
+{
+    int n = scandir(folder, ret, only_ids, alphasort);
+    if (n < 0)
+        return errno == ENOENT ? 0 : -errno;
+    for (int i = 0; i < n / 2; i++) {
+        struct dirent *t = (*ret)[i];
+        (*ret)[i] = (*ret)[n - 1 - i];
+        (*ret)[n - 1 - i] = t;
+    }
+    return n;
+}
+
+static void free_scan(struct dirent **names, int n)
+{
+    for (int i = 0; i < n; i++)
+        free(names[i]);
+    if (n > 0)
+        free(names);
+}
+
+static uint64_t started_us(const char *id)
+{
+    char head[13];
+    memcpy(head, id, 12);
+    head[12] = 0;
+    return strtoull(head, NULL, 16) * 1000;
+}
+
+static uint64_t folder_bytes(const char *path)
+{
+    uint64_t sum = 0;
+    DIR     *d = opendir(path);
+    if (!d)
+        return 0;
+    for (struct dirent *e; (e = readdir(d));) {
+        struct stat st;
+        if (fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode))
+            sum += (uint64_t)st.st_blocks * 512;
+    }
+    closedir(d);
+    return sum;
+}
+
+int xd_runs_retain(uint64_t keep, uint64_t bytes, uint64_t age_ns)
+{
+    xd_autofree char *folder = NULL;
+    struct dirent   **names = NULL;
+    XD_TRY(runs_folder(&folder, NULL));
+    int n = scan(folder, &names);
+    if (n < 0)
+        return n;
+    uint64_t sum = 0, now = xd_clock_wall_us();
+    int      removed = 0, r = 0;
+    for (int i = 0; i < n; i++) {
+        xd_autofree char *path = xd_path_join(folder, names[i]->d_name);
+        if (!path) {
+            r = -ENOMEM;
+            break;
+        }
+        uint64_t start = started_us(names[i]->d_name);
+        sum += folder_bytes(path);
+        if ((uint64_t)i < keep && sum <= bytes && (start > now || now - start <= age_ns / 1000))
+            continue;
+        int lock = take_lock(path);
+        if (lock < 0)
+            continue; /* still runs */
+        if (xd_path_remove_tree(path) == 0)
+            removed++;
+        close(lock);
+    }
+    free_scan(names, n);
+    return r < 0 ? r : removed;
+}
+
+int xd_run_list(xd_run_fn fn, void *arg, char *err)
+{
+    xd_error          e = { 0 };
+    xd_autofree char *folder = NULL;
+    struct dirent   **names = NULL;
+    int               r = runs_folder(&folder, &e);
+    int               n = r < 0 ? r : scan(folder, &names);
+    if (n < 0) {
+        if (err)
+            snprintf(err, XD_TEXT, "cannot read the folder of runs: %.900s", e.text[0] ? e.text : xd_error_name(n));
+        return n;
+    }
+    r = 0;
+    for (int i = 0; i < n && r == 0; i++) {
+        xd_autofree char *path = xd_path_join(folder, names[i]->d_name);
+        r = path ? fn(arg, names[i]->d_name, path, started_us(names[i]->d_name)) : -ENOMEM;
+    }
+    free_scan(names, n);
+    return r;
+}
+
+typedef struct search {
+    const char *which;
+    char       *dir; /* of the first match */
+    unsigned    matches;
+} search;
+
+static int look(void *arg, const char *id, const char *dir, uint64_t started)
+{
+    (void)started;
+    search *s = arg;
+    bool    latest = strcmp(s->which, "latest") == 0;
+    if (!latest && strncmp(id, s->which, strlen(s->which)) != 0)
+        return 0;
+    if (s->matches++ == 0 && !(s->dir = strdup(dir)))
+        return -ENOMEM;
+    return latest ? 1 : 0;
+}
+
+int xd_run_find(const char *which, char **ret_dir, char *err)
+{
+    search s = { .which = which };
+    int    r = which[0] ? xd_run_list(look, &s, err) : 0;
+    if (r >= 0 && s.matches == 1) {
+        *ret_dir = s.dir;
+        return 0;
+    }
+    free(s.dir);
+    if (r < 0)
+        return r;
+    if (err && s.matches == 0)
+        snprintf(err, XD_TEXT, "there is no run '%.64s'; `xdctl runs` lists them", which);
+    else if (err)
+        snprintf(err, XD_TEXT, "%u runs begin with '%.64s'; give more of the id", s.matches, which);
+    return s.matches ? -EEXIST : -ENOENT;
+}

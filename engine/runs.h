@@ -1,0 +1,21 @@
+/* engine/runs.h - folders of runs: $XDG_STATE_HOME/xd/runs/<id>, newest last by name.
+ * A run id is 128 bits in hex; its first 48 bits are the start in milliseconds since 1970, so that names sort by time. */
+#pragma once
+#include "engine/base/buf.h"
+#include "engine/xd.h"
+
+#define XD_RUN_ID_LEN 32
+
+typedef struct xd_run_dir {
+    char  id[XD_RUN_ID_LEN + 1];
+    char *path;    /* owned */
+    int   lock_fd; /* owned: held (flock) while the run lives, so that nobody removes it */
+} xd_run_dir;
+#define XD_RUN_DIR_INIT ((xd_run_dir){ .lock_fd = -1 })
+
+/* Makes a new one, 0700, and takes its lock. */
+int  xd_runs_create(xd_run_dir *ret, xd_error *err) XD_MUST;
+void xd_run_dir_release(xd_run_dir *d);
+
+/* Removes runs beyond `keep` runs, `bytes` in all or older than age_ns; never one that is locked.  Returns how many went, or -errno. */
+int xd_runs_retain(uint64_t keep, uint64_t bytes, uint64_t age_ns) XD_MUST;
