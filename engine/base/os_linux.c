@@ -1,0 +1,335 @@
+#include "engine/base/os_linux.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+#include <sys/utsname.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "engine/base/mem.h"
+
+int xd_os_adopt_orphans(void)
+{
+    return prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0 ? 0 : -errno;
+}
+
+int xd_os_nonblock(int fd, bool on)
+{
+    int flags = fcntl(fd, F_GETFL);
+    if (flags < 0)
+        return -errno;
+    flags = on ? flags | O_NONBLOCK : flags & ~O_NONBLOCK;
+    return fcntl(fd, F_SETFL, flags) == 0 ? 0 : -errno;
+}
+
+int xd_os_socketpair(int ret[2], bool nonblock)
+{
+    int fds[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) != 0)
+        return -errno;
+    int r = nonblock ? xd_os_nonblock(fds[0], true) : 0;
+    if (r < 0) {
+        close(fds[0]);
+        close(fds[1]);
+        return r;
+    }
+    ret[0] = fds[0];
+    ret[1] = fds[1];
+    return 0;
+}
+
+int xd_os_pipe(int ret[2], int ours, int capacity_bytes)
+{
+    int fds[2];
+    if (pipe2(fds, O_CLOEXEC) != 0)
+        return -errno;
+    int r = xd_os_nonblock(fds[ours], true);
+    if (r < 0) {
+        close(fds[0]);
+        close(fds[1]);
+        return r;
+    }
+    if (capacity_bytes > 0)
+        (void)fcntl(fds[0], F_SETPIPE_SZ, capacity_bytes); /* a wish: the user's pipe quota may be used up */
+    ret[0] = fds[0];
+    ret[1] = fds[1];
+    return 0;
+}
+
+enum { FDS_MAX = 8 };
+
+ssize_t xd_os_send_fds(int sock, const void *data, size_t len, const int *fds, size_t nfds)
+{
+    union {
+        char           bytes[CMSG_SPACE(FDS_MAX * sizeof(int))];
+        struct cmsghdr align;
+    } control = { 0 };
+    struct iovec iov = { .iov_base = (void *)(uintptr_t)data, .iov_len = len };
+    struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+    if (nfds > FDS_MAX)
+        return -EINVAL;
+    if (nfds > 0) {
+        msg.msg_control = control.bytes;
+        msg.msg_controllen = CMSG_SPACE(nfds * sizeof(int));
+        struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+        c->cmsg_level = SOL_SOCKET;
+        c->cmsg_type = SCM_RIGHTS;
+        c->cmsg_len = CMSG_LEN(nfds * sizeof(int));
+        memcpy(CMSG_DATA(c), fds, nfds * sizeof(int));
+    }
+    ssize_t n;
+    do {
+        n = sendmsg(sock, &msg, MSG_NOSIGNAL);
+    } while (n < 0 && errno == EINTR);
+    return n < 0 ? -errno : n;
+}
+
+ssize_t xd_os_recv_fds(int sock, void *data, size_t len, int *fds, size_t *nfds)
+{
+    union {
+        char           bytes[CMSG_SPACE(FDS_MAX * sizeof(int))];
+        struct cmsghdr align;
+    } control = { 0 };
+    struct iovec iov = { .iov_base = data, .iov_len = len };
+    struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof(control) };
+    ssize_t n;
+    do {
+        n = recvmsg(sock, &msg, MSG_CMSG_CLOEXEC);
+    } while (n < 0 && errno == EINTR);
+    if (n < 0)
+        return -errno;
+    size_t got = 0;
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(&msg); c; c = CMSG_NXTHDR(&msg, c)) {
+        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+            continue;
+        size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+        for (size_t i = 0; i < count; i++) {
+            int fd;
+            memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(fd));
+            if (got < *nfds)
+                fds[got++] = fd;
+            else
+                close(fd);
+        }
+    }
+    *nfds = got;
+    return n;
+}
+
+/* Parent of pid from /proc/PID/stat; the command's name may hold anything, so what counts begins behind the last ')'. */
+static pid_t parent_of(const char *pid_name)
+{
+    char path[64], text[512];
+    snprintf(path, sizeof(path), "/proc/%s/stat", pid_name);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return -1;
+    ssize_t n = read(fd, text, sizeof(text) - 1);
+    close(fd);
+    if (n <= 0)
+        return -1;
+    text[n] = '\0';
+    const char *p = strrchr(text, ')');
+    char state;
+    int  parent;
+    return p && sscanf(p + 1, " %c %d", &state, &parent) == 2 ? (pid_t)parent : -1;
+}
+
+int xd_os_children(pid_t parent, pid_t *ret, size_t max)
+{
+    DIR *dir = opendir("/proc");
+    if (!dir)
+        return -errno;
+    int            count = 0;
+    struct dirent *e;
+    while ((e = readdir(dir)) != NULL) {
+        char *end;
+        long  pid = strtol(e->d_name, &end, 10);
+        if (pid <= 0 || *end != '\0' || parent_of(e->d_name) != parent)
+            continue;
+        if ((size_t)count < max)
+            ret[count] = (pid_t)pid;
+        count++;
+    }
+    closedir(dir);
+    return count;
+}
+
+pid_t xd_os_reap_any(void)
+{
+    pid_t pid;
+    do {
+        pid = waitpid(-1, NULL, WNOHANG);
+    } while (pid < 0 && errno == EINTR);
+    return pid < 0 ? -errno : pid;
+}
+
+
+/* Path of this process in the cgroup hierarchy of `controller` ("" = v2), from /proc/self/cgroup. */
+static bool cgroup_path(const char *controller, char *ret, size_t size)
+{
+    char  line[4096];
+    bool  found = false;
+    FILE *f = fopen("/proc/self/cgroup", "re");
+    if (!f)
+        return false;
+    while (!found && fgets(line, sizeof(line), f)) {
+        line[strcspn(line, "\n")] = '\0';
+        char *list = strchr(line, ':');
+        char *path = list ? strchr(list + 1, ':') : NULL;
+        if (!path)
+            continue;
+        *path++ = '\0';
+        list++;
+        size_t want = strlen(controller);
+        for (char *p = list;; p++) { /* the list is "cpu,cpuacct", empty for v2 */
+            size_t len = strcspn(p, ",");
+            if (len == want && memcmp(p, controller, len) == 0)
+                found = true;
+            p += len;
+            if (*p == '\0')
+                break;
+        }
+        if (found)
+            snprintf(ret, size, "%s", path);
+    }
+    fclose(f);
+    return found;
+}
+
+/* Opens a file of our cgroup: below our own path, or at the mount's top (inside a container the path is often the outer one). */
+static FILE *cgroup_open(const char *controller, const char *file)
+{
+    static const char *const mounts_v2[] = { "/sys/fs/cgroup", "/sys/fs/cgroup/unified" };
+    char own[2048], mount[128], path[4096];
+    if (!cgroup_path(controller, own, sizeof(own)))
+        return NULL;
+    size_t tries = *controller ? 1 : XD_ARRAY_LEN(mounts_v2);
+    for (size_t i = 0; i < tries; i++) {
+        if (*controller)
+            snprintf(mount, sizeof(mount), "/sys/fs/cgroup/%s", controller);
+        else
+            snprintf(mount, sizeof(mount), "%s", mounts_v2[i]);
+        snprintf(path, sizeof(path), "%s%s/%s", mount, own, file);
+        FILE *f = fopen(path, "re");
+        if (f)
+            return f;
+        snprintf(path, sizeof(path), "%s/%s", mount, file);
+        f = fopen(path, "re");
+        if (f)
+            return f;
+    }
+    return NULL;
+}
+
+static bool cgroup_number(const char *controller, const char *file, int64_t *ret)
+{
+    FILE *f = cgroup_open(controller, file);
+    if (!f)
+        return false;
+    long long v;
+    bool      ok = fscanf(f, "%lld", &v) == 1; /* "max" is no number: no limit */
+    fclose(f);
+    if (ok)
+        *ret = v;
+    return ok;
+}
+
+uint32_t xd_os_cpus(void)
+{
+    cpu_set_t set;
+    int64_t   quota = 0, period = 0;
+    long      n = sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : sysconf(_SC_NPROCESSORS_ONLN);
+    FILE     *f = cgroup_open("", "cpu.max");
+    if (f) {
+        long long q, p;
+        if (fscanf(f, "%lld %lld", &q, &p) == 2) {
+            quota = q;
+            period = p;
+        }
+        fclose(f);
+    } else if (cgroup_number("cpu", "cpu.cfs_quota_us", &quota) && !cgroup_number("cpu", "cpu.cfs_period_us", &period)) {
+        quota = 0;
+    }
+    if (quota > 0 && period > 0 && (quota + period - 1) / period < n)
+        n = (long)((quota + period - 1) / period);
+    return n < 1 ? 1 : (uint32_t)n;
+}
+
+uint64_t xd_os_memory_bytes(void)
+{
+    uint64_t total = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+    int64_t  limit;
+    if (cgroup_number("", "memory.max", &limit) && limit > 0 && (uint64_t)limit < total)
+        total = (uint64_t)limit;
+    if (cgroup_number("memory", "memory.limit_in_bytes", &limit) && limit > 0 && (uint64_t)limit < total)
+        total = (uint64_t)limit;
+    return total;
+}
+
+int64_t xd_os_oom_kills(void)
+{
+    FILE *f = cgroup_open("memory", "memory.oom_control");
+    if (!f)
+        f = cgroup_open("", "memory.events");
+    if (!f)
+        return -1;
+    char    line[256];
+    int64_t kills = -1;
+    while (fgets(line, sizeof(line), f)) {
+        long long v;
+        if (sscanf(line, "oom_kill %lld", &v) == 1)
+            kills = v;
+    }
+    fclose(f);
+    return kills;
+}
+
+uint64_t xd_os_children_cpu_us(void)
+{
+    struct rusage ru;
+    if (getrusage(RUSAGE_CHILDREN, &ru) != 0)
+        return 0;
+    return (uint64_t)(ru.ru_utime.tv_sec + ru.ru_stime.tv_sec) * 1000000u
+           + (uint64_t)(ru.ru_utime.tv_usec + ru.ru_stime.tv_usec);
+}
+
+void xd_os_raise_nofile(uint64_t need)
+{
+    struct rlimit rl;
+    if (getrlimit(RLIMIT_NOFILE, &rl) != 0 || rl.rlim_cur >= need)
+        return;
+    rl.rlim_cur = need < rl.rlim_max ? need : rl.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &rl);
+}
+
+void xd_os_names(char *host, size_t host_size, char *system, size_t system_size)
+{
+    struct utsname u;
+    if (uname(&u) != 0) {
+        snprintf(host, host_size, "unknown");
+        snprintf(system, system_size, "Linux");
+        return;
+    }
+    snprintf(host, host_size, "%s", u.nodename);
+    snprintf(system, system_size, "%s %s %s", u.sysname, u.release, u.machine);
+}
+
+const char *xd_os_signal_name(int sig, char *buf, size_t size)
+{
+    const char *abbrev = sigabbrev_np(sig);
+    if (abbrev)
+        snprintf(buf, size, "SIG%s", abbrev);
+    else
+        snprintf(buf, size, "signal %d", sig);
+    return buf;
+}
