@@ -42,3 +42,7 @@ void xd_os_raise_nofile(uint64_t need);
 void xd_os_names(char *host, size_t host_size, char *system, size_t system_size);
 /* Name of a signal ("SIGSEGV"); "signal N" is written to buf for one without a name. */
 const char *xd_os_signal_name(int sig, char *buf, size_t size);
+
+/* Blocks SIGTERM, SIGINT and SIGHUP in this thread and returns a descriptor that is readable when one has come; ignores SIGPIPE.  For main()
+ * of a program, never for the library. */
+int xd_os_signal_fd(void) XD_MUST;

@@ -1,5 +1,6 @@
 /* engine/base/poller.h - wait for descriptors and a deadline (epoll on Linux).  One thread. */
 #pragma once
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "engine/base/error.h"

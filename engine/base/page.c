@@ -1,0 +1,46 @@
+/* engine/base/page.c - see page.h. */
+#include "engine/base/page.h"
+
+#include <linux/membarrier.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+static size_t page_size(uint32_t slots)
+{
+    return sizeof(xd_page_header) + (size_t)slots * sizeof(xd_page_slot);
+}
+
+int xd_page_create(xd_page *ret, uint32_t slots)
+{
+    int fd = memfd_create("xd-page", MFD_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    size_t size = page_size(slots);
+    void  *at = MAP_FAILED;
+    if (ftruncate(fd, (off_t)size) == 0)
+        at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (at == MAP_FAILED) {
+        int r = -errno;
+        close(fd);
+        return r;
+    }
+    *ret = (xd_page){ .fd = fd, .slots = slots, .head = at, .slot = (xd_page_slot *)((char *)at + sizeof(xd_page_header)) };
+    *ret->head = (xd_page_header){ .magic = XD_PAGE_MAGIC, .version = XD_PAGE_VERSION, .slots = slots };
+    return 0;
+}
+
+void xd_page_release(xd_page *p)
+{
+    if (p->head) {
+        munmap(p->head, page_size(p->slots));
+        close(p->fd);
+    }
+    *p = (xd_page){ .fd = -1 };
+}
+
+int xd_page_barrier(void)
+{
+    return syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) < 0 ? -errno : 0;
+}
