@@ -17,7 +17,10 @@ typedef struct xd_report_options {
     uint32_t    width;       /* columns; 0 = ask the terminal, then $COLUMNS, then 80 */
     int         verbose;     /* added to CONFIG's */
     bool        no_live;     /* never draw the live last line, also on a tty */
-    const char *const *override; /* "name=value" entries, NULL-terminated, which win over CONFIG.options; may be NULL */
+    bool        failed_only; /* terminal: no line per test, no output of workers: failures and the summary */
+    /* What wins over CONFIG.options: "name=value", or as pytest's own: "-v" "-q" "-rA" "--tb=short" "--durations=5" "--color=no"
+     * "--show-capture=no" "--no-header" "--no-summary".  NULL-terminated; may be NULL.  -v and -q add to CONFIG's verbosity. */
+    const char *const *override;
     /* junit */
     const char *hostname;    /* NULL = ask the host (not byte-identical elsewhere: junit takes the journal's when it has one) */
     /* history */
@@ -31,6 +34,7 @@ typedef struct xd_report_options {
 /* Outcomes > 0 of the calls below. */
 enum {
     XD_REPORT_BUSY = 1, /* the output takes no more for now: try again when the descriptor is writable, or at the next tick */
+    XD_REPORT_NOTE = 2, /* finish: all well, but err holds a line for the user (history damaged) */
 };
 
 typedef struct xd_report_ops {
@@ -39,7 +43,7 @@ typedef struct xd_report_ops {
     int (*open)(const xd_report_options *options, const xd_runview *view, void **ret_self, xd_error *err);
     int (*frame)(void *self, const xd_frame *frame, uint64_t offset); /* NULL ok */
     int (*ended)(void *self, uint32_t item);                          /* NULL ok */
-    int (*progress)(void *self, const xd_wire_progress *progress, uint16_t gateway, uint64_t now_ns); /* not journaled; NULL ok */
+    int (*progress)(void *self, const xd_wire_PROGRESS *progress, uint16_t gateway, uint64_t now_ns); /* not journaled; NULL ok */
     int (*tick)(void *self, uint64_t now_ns);  /* every 100 ms or so, and when fd() is writable: redraw, flush; NULL ok */
     int (*flush)(void *self);                  /* writes what can be written; 0 = all is out, XD_REPORT_BUSY = not yet; NULL ok */
     int (*fd)(void *self);                     /* descriptor to wait for while busy, -1; NULL = none */
@@ -60,14 +64,17 @@ int               xd_report_set_add(xd_report_set *s, const xd_report_ops *ops, 
 const xd_runview *xd_report_set_view(const xd_report_set *s);
 /* One frame at this file offset.  A reporter that fails is closed and remembered (xd_report_set_error); the others go on. 0, -ENOMEM. */
 int  xd_report_set_frame(xd_report_set *s, uint64_t offset, const xd_frame *frame) XD_MUST;
-void xd_report_set_progress(xd_report_set *s, const xd_wire_progress *progress, uint16_t gateway, uint64_t now_ns);
+void xd_report_set_progress(xd_report_set *s, const xd_wire_PROGRESS *progress, uint16_t gateway, uint64_t now_ns);
 void xd_report_set_tick(xd_report_set *s, uint64_t now_ns);
 bool xd_report_set_ready(xd_report_set *s); /* tries to flush; false: give no frame now, wait for fd */
 int  xd_report_set_fd(xd_report_set *s);    /* the busy one's descriptor, or -1 */
 void xd_report_set_finish(xd_report_set *s);
+/* Lines for the user that finish left (XD_REPORT_NOTE), one per line; "" when there are none.  Valid until the set is freed. */
+const char *xd_report_set_notes(xd_report_set *s);
 /* First fault of any reporter since the start: code and "junit: ..."; 0 when there was none. */
 int xd_report_set_error(const xd_report_set *s, xd_error *ret);
 
-/* Renders a whole journal with one reporter ("terminal", "junit", "jsonl").  Blocks until fd (options->fd or path) has taken it all.
- * A journal cut off in the middle is rendered as far as it goes.  0, -errno, -EINVAL for an unknown name. */
-int xd_report_render(const char *journal_path, const char *name, const xd_report_options *options, xd_error *err) XD_MUST;
+/* Renders a whole journal with one reporter ("terminal", "junit", "jsonl").  Blocks until options->fd or options->path has taken it all.
+ * A journal cut off in the middle is rendered as far as it goes.  *ret_exit (may be NULL): exit code the run ended with, 7 (results
+ * incomplete) without RUN_END.  0, -errno, -EINVAL for an unknown name. */
+int xd_report_render(const char *journal_path, const char *name, const xd_report_options *options, int *ret_exit, xd_error *err) XD_MUST;

@@ -98,7 +98,7 @@ typedef struct xd_runview {
 
     /* configuration: of the first CONFIG (the home gateway); XD_RUNVIEW_NONE = none yet */
     uint32_t           home;
-    xd_bytes           python, python_version, pytest_version, rootdir, invocation_dir, cwd, run_id, xd_version;
+    xd_bytes           python, python_version, pytest_version, rootdir, invocation_dir, cwd, run_id, xd_version, hostname;
     xd_runview_pair   *options;    /* effective options; names may repeat (tx) */
     uint32_t           option_count, options_cap;
     xd_bytes          *header;
@@ -134,6 +134,6 @@ uint64_t xd_runview_counted(const xd_runview *v, const char *category);
 /* Value of an option of CONFIG, NULL when it is not there (first of that name; a NUL follows the data). */
 const char *xd_runview_option(const xd_runview *v, const char *name);
 /* Reads REPORT `index` back and decodes it; views are valid until the next read.  0, -errno. */
-int xd_runview_report_read(const xd_runview *v, uint32_t index, xd_wire_report *ret) XD_MUST;
+int xd_runview_report_read(const xd_runview *v, uint32_t index, xd_wire_REPORT *ret) XD_MUST;
 /* Name of an outcome: "passed" ... "not-run"; "unknown". */
 const char *xd_runview_outcome_name(uint8_t outcome);

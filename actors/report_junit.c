@@ -1,0 +1,364 @@
+/* actors/report_junit.c - JUnit XML as pytest's own --junitxml writes it (_pytest/junitxml.py of pytest 9), in collection order.
+ * Nothing is held while the run goes on; at the end the tests are walked twice: once to count, once to write (libxml2).
+ * A file is written beside its name and renamed. */
+#include <fcntl.h>
+#include <libxml/xmlwriter.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "actors/report.h"
+#include "actors/report_junit.h"
+#include "engine/base/path.h"
+#include "engine/base/text.h"
+
+/* ---- settings --------------------------------------------------------------------------------------------------------- */
+
+static const char *option(const xd_junit *j, const char *name, const char *fallback)
+{
+    size_t len = strlen(name);
+    for (char **o = j->override; o && *o; o++)
+        if (!strncmp(*o, name, len) && (*o)[len] == '=')
+            return *o + len + 1;
+    const char *v = xd_runview_option(j->view, name);
+    return v && strcmp(v, "None") != 0 ? v : fallback;
+}
+
+static void read_settings(xd_junit *j)
+{
+    const char *logging = option(j, "junit_logging", "no"), *passing = option(j, "junit_log_passing_tests", "True");
+    bool        all = !strcmp(logging, "all"), both = !strcmp(logging, "out-err") || all;
+    j->log = !strcmp(logging, "log") || all;
+    j->out = !strcmp(logging, "system-out") || both;
+    j->err = !strcmp(logging, "system-err") || both;
+    j->any_logging = strcmp(logging, "no") != 0;
+    j->log_passing = !(!strcasecmp(passing, "false") || !strcmp(passing, "0") || !*passing);
+    j->xunit1 = strcmp(option(j, "junit_family", "xunit2"), "xunit2") != 0;
+    j->only_call = !strcmp(option(j, "junit_duration_report", "total"), "call");
+    j->prefix = option(j, "junitprefix", "");
+}
+
+/* ---- one item's reports, as pytest's LogXML takes them ------------------------------------------------------------------ */
+
+/* Closes the current test case. */
+static int close_case(xd_junit *j, const xd_runview_item *i)
+{
+    if (!j->case_open && !j->nodes.len)
+        return 0;
+    if (j->writer)
+        XD_TRY(xd_junit_write_case(j, i));
+    j->case_open = false;
+    j->duration_us = 0;
+    xd_buf_clear(&j->nodes);
+    return 0;
+}
+
+static int read_report(xd_junit *j, uint32_t report, xd_wire_REPORT *ret)
+{
+    return xd_runview_report_read(j->view, report, ret);
+}
+
+static int on_failed(xd_junit *j, const xd_runview_item *i, uint32_t report, bool *failed_call)
+{
+    const xd_runview_report *r = &j->view->reports[report];
+    if (r->when == 't') {
+        if (*failed_call) /* an error after a failure gets a test case of its own */
+            XD_TRY(close_case(j, i));
+        else
+            j->double_fails += j->case_open || !j->only_call;
+        *failed_call = false;
+    }
+    j->case_open = true;
+    if (r->when == 'c' && (r->flags & XD_REP_WASXFAIL)) {
+        j->skipped++;
+    } else if (r->when == 'c') {
+        j->failures++;
+    } else {
+        j->errors++;
+    }
+    *failed_call = *failed_call || r->when == 'c';
+    if (!j->writer)
+        return 0;
+    return xd_junit_node_failed(j, r, report);
+}
+
+static int on_one(xd_junit *j, const xd_runview_item *i, uint32_t report, bool *failed_call)
+{
+    const xd_runview_report *r = &j->view->reports[report];
+    if (r->outcome == 'p') {
+        if (r->when == 'c') {
+            j->case_open = true;
+            j->passed++;
+        }
+    } else if (r->outcome == 'f') {
+        XD_TRY(on_failed(j, i, report, failed_call));
+    } else if (r->outcome == 's') {
+        j->case_open = true;
+        j->skipped++;
+        if (j->writer)
+            XD_TRY(xd_junit_node_skipped(j, r, report));
+    }
+    if (j->writer) {
+        xd_wire_REPORT full;
+        XD_TRY(read_report(j, report, &full));
+        XD_TRY(xd_junit_keep_properties(j, &full));
+        if (r->subtest && (!j->only_call || r->when == 'c'))
+            j->duration_us += full.duration_us;
+    }
+    return 0;
+}
+
+static bool of_phase(const xd_runview_report *r, char phase)
+{
+    return r->when == phase;
+}
+
+static int crashed(xd_junit *j, const xd_runview_item *i, uint32_t item)
+{
+    j->case_open = true;
+    j->errors++;
+    if (j->writer)
+        XD_TRY(xd_junit_node_crashed(j, item));
+    return close_case(j, i);
+}
+
+static int walk_item(xd_junit *j, uint32_t item)
+{
+    static const char        phases[] = "sct";
+    const xd_runview        *v = j->view;
+    const xd_runview_item   *i = &v->items[item];
+    uint32_t                 us[3] = { i->setup_us, i->call_us, i->teardown_us };
+    bool                     failed_call = false, setup_ok = true;
+    if (!i->outcome || i->outcome == XD_OUT_NOT_RUN)
+        return 0;
+    j->item = item;
+    j->duration_us = 0;
+    if (i->outcome >= XD_OUT_CRASHED) {
+        j->duration_us = j->only_call ? 0 : (uint64_t)us[0] + us[1] + us[2];
+        return crashed(j, i, item);
+    }
+    for (int p = 0; p < 3; p++) {
+        bool own = false;
+        for (uint32_t n = i->first_report; n != XD_RUNVIEW_NONE; n = v->reports[n].next) {
+            const xd_runview_report *r = &v->reports[n];
+            if (r->attempt != i->attempt || !of_phase(r, phases[p]))
+                continue;
+            if (p == 0 && r->outcome != 'p' && !r->subtest)
+                setup_ok = false;
+            own = own || !r->subtest;
+            XD_TRY(on_one(j, i, n, &failed_call));
+        }
+        if (p == 1 && !own && setup_ok) {
+            j->case_open = true; /* a call that passed and has no report */
+            j->passed++;
+        }
+        if (!j->only_call || p == 1)
+            j->duration_us += us[p];
+    }
+    if (j->writer && j->any_logging)
+        XD_TRY(xd_junit_node_output(j, item, i->outcome == XD_OUT_PASSED || !failed_call));
+    j->case_open = true; /* pytest opens one at the teardown at the latest */
+    return close_case(j, i);
+}
+
+static int walk_collect(xd_junit *j, uint32_t report)
+{
+    const xd_runview_report *r = &j->view->reports[report];
+    if (r->outcome != 'f' && r->outcome != 's')
+        return 0;
+    j->errors += r->outcome == 'f';
+    j->skipped += r->outcome == 's';
+    if (!j->writer)
+        return 0;
+    XD_TRY(xd_junit_node_collect(j, r, report));
+    XD_TRY(xd_junit_write_collect_case(j, report));
+    xd_buf_clear(&j->nodes);
+    j->duration_us = 0;
+    return 0;
+}
+
+static int walk(xd_junit *j)
+{
+    const xd_runview *v = j->view;
+    j->passed = j->failures = j->errors = j->skipped = j->double_fails = 0;
+    for (uint32_t i = 0; i < v->collect_report_count; i++)
+        XD_TRY(walk_collect(j, v->collect_reports[i]));
+    for (uint32_t i = 0; i < v->count; i++)
+        XD_TRY(walk_item(j, i));
+    return 0;
+}
+
+/* ---- the document ----------------------------------------------------------------------------------------------------- */
+
+static int timestamp(const xd_junit *j, char *to, size_t size)
+{
+    time_t    seconds = (time_t)(j->view->wall_us / 1000000u);
+    struct tm tm;
+    char      day[32], zone[8];
+    if (!localtime_r(&seconds, &tm) || !strftime(day, sizeof day, "%Y-%m-%dT%H:%M:%S", &tm) || strftime(zone, sizeof zone, "%z", &tm) != 5)
+        return -EINVAL;
+    snprintf(to, size, "%s.%06u%.3s:%.2s", day, (unsigned)(j->view->wall_us % 1000000u), zone, zone + 3);
+    return 0;
+}
+
+static int attribute_number(xd_junit *j, const char *name, int64_t value)
+{
+    char text[32];
+    snprintf(text, sizeof text, "%lld", (long long)value);
+    return xd_junit_attribute(j, name, xd_bytes_str(text));
+}
+
+static int document(xd_junit *j)
+{
+    char when[64] = "", duration[32], host[256] = "";
+    snprintf(duration, sizeof duration, "%.3f", (double)j->view->duration_us / 1e6);
+    XD_TRY(timestamp(j, when, sizeof when));
+    xd_bytes hostname = j->view->hostname;
+    if (!hostname.len) {
+        if (!j->hostname)
+            gethostname(host, sizeof host - 1);
+        hostname = xd_bytes_str(j->hostname ? j->hostname : host);
+    }
+    XD_TRY(xd_junit_raw(j, "<?xml version=\"1.0\" encoding=\"utf-8\"?>"));
+    XD_TRY(xd_junit_start(j, "testsuites"));
+    XD_TRY(xd_junit_attribute(j, "name", XD_BYTES_LIT("pytest tests")));
+    XD_TRY(xd_junit_start(j, "testsuite"));
+    XD_TRY(xd_junit_attribute(j, "name", xd_bytes_str(option(j, "junit_suite_name", "pytest"))));
+    XD_TRY(attribute_number(j, "errors", j->errors));
+    XD_TRY(attribute_number(j, "failures", j->failures));
+    XD_TRY(attribute_number(j, "skipped", j->skipped));
+    XD_TRY(attribute_number(j, "tests", j->passed + j->failures + j->skipped + j->errors - j->double_fails));
+    XD_TRY(xd_junit_attribute(j, "time", xd_bytes_str(duration)));
+    XD_TRY(xd_junit_attribute(j, "timestamp", xd_bytes_str(when)));
+    XD_TRY(xd_junit_attribute(j, "hostname", hostname));
+    XD_TRY(walk(j));
+    XD_TRY(xd_junit_end(j));
+    return xd_junit_end(j);
+}
+
+static int write_fd(void *context, const char *data, int len)
+{
+    int fd = *(int *)context;
+    for (int done = 0; done < len;) {
+        ssize_t n = write(fd, data + done, (size_t)(len - done));
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return -1;
+        done += (int)n;
+    }
+    return len;
+}
+
+static int write_document(xd_junit *j, int fd)
+{
+    XD_TRY(walk(j));
+    xmlOutputBufferPtr out = xmlOutputBufferCreateIO(write_fd, NULL, &fd, NULL);
+    if (!out)
+        return -ENOMEM;
+    j->writer = xmlNewTextWriter(out); /* owns out */
+    if (!j->writer) {
+        xmlOutputBufferClose(out);
+        return -ENOMEM;
+    }
+    int r = document(j);
+    errno = 0;
+    if (r == 0 && xmlTextWriterFlush(j->writer) < 0)
+        r = errno ? -errno : -EIO;
+    xmlFreeTextWriter(j->writer);
+    j->writer = NULL;
+    return r;
+}
+
+/* ---- life ------------------------------------------------------------------------------------------------------------- */
+
+/* The file: as told, else CONFIG's xmlpath against the directory pytest was called in; NULL = none. */
+static int target(const xd_junit *j, char **ret)
+{
+    const char *path = j->path ? j->path : option(j, "xmlpath", NULL);
+    *ret = NULL;
+    if (!path || !*path)
+        return 0;
+    if (path[0] == '~' && path[1] == '/' && getenv("HOME"))
+        *ret = xd_path_join(getenv("HOME"), path + 2);
+    else
+        *ret = xd_path_join(j->view->invocation_dir.len ? (const char *)j->view->invocation_dir.ptr : ".", path);
+    return *ret ? 0 : -ENOMEM;
+}
+
+static int write_file(xd_junit *j, const char *path, xd_error *err)
+{
+    xd_autofree char *dir = xd_path_dir(path);
+    xd_autobuf        temp = XD_BUF_INIT;
+    if (!dir || xd_buf_printf(&temp, "%s.xd-%d.tmp", path, (int)getpid()) < 0)
+        return -ENOMEM;
+    XD_TRY(xd_path_mkdirs(dir, 0777, err));
+    const char *name = xd_buf_cstr(&temp);
+    int         fd = open(name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0666);
+    int         r = fd < 0 ? -errno : write_document(j, fd);
+    if (fd >= 0 && close(fd) < 0 && r == 0)
+        r = -errno;
+    if (r == 0 && rename(name, path) < 0)
+        r = -errno;
+    if (r < 0) {
+        unlink(name);
+        return xd_error_set(err, r, "cannot write %s: %s", path, xd_error_name(r));
+    }
+    return 0;
+}
+
+static int junit_finish(void *self, xd_error *err)
+{
+    xd_junit         *j = XD_CAST(self, xd_junit, XD_JUNIT_MAGIC);
+    xd_autofree char *path = NULL;
+    read_settings(j);
+    if (j->fd >= 0) {
+        int r = write_document(j, j->fd);
+        return r < 0 ? xd_error_set(err, r, "cannot write the XML report: %s", xd_error_name(r)) : 0;
+    }
+    XD_TRY(target(j, &path));
+    return path ? write_file(j, path, err) : 0;
+}
+
+static void junit_close(void *self)
+{
+    xd_junit *j = self;
+    if (!j)
+        return;
+    for (char **o = j->override; o && *o; o++)
+        free(*o);
+    free(j->override);
+    free(j->path);
+    free(j->hostname);
+    xd_buf_release(&j->nodes);
+    xd_buf_release(&j->properties);
+    xd_buf_release(&j->text);
+    xd_buf_release(&j->clean);
+    free(j);
+}
+
+static int junit_open(const xd_report_options *options, const xd_runview *view, void **ret_self, xd_error *err)
+{
+    xd_junit *j = calloc(1, sizeof *j);
+    size_t    n = 0;
+    if (!j)
+        return -ENOMEM;
+    *j = (xd_junit){ .magic = XD_JUNIT_MAGIC, .view = view, .fd = options->path ? -1 : options->fd };
+    while (options->override && options->override[n])
+        n++;
+    bool ok = (j->override = calloc(n + 1, sizeof *j->override)) != NULL;
+    for (size_t i = 0; i < n && ok; i++)
+        ok = (j->override[i] = strdup(options->override[i])) != NULL;
+    ok = ok && (!options->path || (j->path = strdup(options->path)));
+    ok = ok && (!options->hostname || (j->hostname = strdup(options->hostname)));
+    if (!ok) {
+        junit_close(j);
+        return xd_error_set(err, -ENOMEM, "XML report: out of memory");
+    }
+    *ret_self = j;
+    return 0;
+}
+
+const xd_report_ops xd_report_junit_ops = { .name = "junit", .open = junit_open, .finish = junit_finish, .close = junit_close };

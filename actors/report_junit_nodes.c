@@ -1,0 +1,311 @@
+/* actors/report_junit_nodes.c - elements of one test case.  They are collected as records (tag, type, message, text: each a u32 length and
+ * data; length XD_RUNVIEW_NONE = there is none) because the attributes of the case, written first, are known last. */
+#include <stdio.h>
+#include <string.h>
+
+#include "actors/report_junit.h"
+
+#define PYTEST_COLUMNS 80
+
+static const xd_bytes none = { NULL, XD_RUNVIEW_NONE };
+
+static int put_part(xd_buf *to, xd_bytes part)
+{
+    uint32_t len = (uint32_t)part.len;
+    XD_TRY(xd_buf_add(to, &len, sizeof len));
+    return part.ptr && part.len ? xd_buf_add(to, part.ptr, part.len) : 0;
+}
+
+static xd_bytes take_part(xd_bytes *from)
+{
+    uint32_t len;
+    memcpy(&len, from->ptr, sizeof len);
+    size_t   n = len == XD_RUNVIEW_NONE ? 0 : len;
+    xd_bytes part = { len == XD_RUNVIEW_NONE ? NULL : from->ptr + sizeof len, n };
+    *from = (xd_bytes){ from->ptr + sizeof len + n, from->len - sizeof len - n };
+    return part;
+}
+
+static int add_node(xd_junit *j, const char *tag, xd_bytes type, xd_bytes message, xd_bytes text)
+{
+    XD_TRY(put_part(&j->nodes, xd_bytes_str(tag)));
+    XD_TRY(put_part(&j->nodes, type));
+    XD_TRY(put_part(&j->nodes, message));
+    return put_part(&j->nodes, text);
+}
+
+static xd_bytes without(xd_bytes text, const char *prefix)
+{
+    size_t n = strlen(prefix);
+    return text.len >= n && !memcmp(text.ptr, prefix, n) ? (xd_bytes){ text.ptr + n, text.len - n } : text;
+}
+
+static bool is_space(uint8_t c)
+{
+    return c == ' ' || (c >= '\t' && c <= '\r');
+}
+
+/* str() of pytest's representation has no blank around it. */
+static xd_bytes stripped(xd_bytes text)
+{
+    while (text.len && is_space(text.ptr[text.len - 1]))
+        text.len--;
+    while (text.len && is_space(text.ptr[0]))
+        text = (xd_bytes){ text.ptr + 1, text.len - 1 };
+    return text;
+}
+
+int xd_junit_node_failed(xd_junit *j, const xd_runview_report *r, uint32_t report)
+{
+    xd_wire_REPORT full;
+    xd_autobuf     message = XD_BUF_INIT, whole = XD_BUF_INIT;
+    if (r->when == 'c' && (r->flags & XD_REP_WASXFAIL))
+        return add_node(j, "skipped", none, XD_BYTES_LIT("xfail-marked test passes unexpectedly"), none);
+    XD_TRY(xd_runview_report_read(j->view, report, &full));
+    xd_bytes text = stripped(full.text), reason = full.message.len ? full.message : text;
+    if (r->when == 'c') {
+        XD_TRY(xd_junit_shorten(&message, reason));
+        return add_node(j, "failure", none, xd_buf_view(&message), text);
+    }
+    XD_TRY(xd_buf_printf(&whole, "failed on %s with \"", r->when == 't' ? "teardown" : "setup"));
+    XD_TRY(xd_buf_add_bytes(&whole, reason));
+    XD_TRY(xd_buf_add_byte(&whole, '"'));
+    XD_TRY(xd_junit_shorten(&message, xd_buf_view(&whole)));
+    return add_node(j, "error", none, xd_buf_view(&message), text);
+}
+
+int xd_junit_node_skipped(xd_junit *j, const xd_runview_report *r, uint32_t report)
+{
+    xd_wire_REPORT full;
+    XD_TRY(xd_runview_report_read(j->view, report, &full));
+    if (r->flags & XD_REP_WASXFAIL)
+        return add_node(j, "skipped", XD_BYTES_LIT("pytest.xfail"), without(full.message, "reason: "), none);
+    xd_autobuf details = XD_BUF_INIT;
+    xd_bytes   reason = without(full.message, "Skipped: ");
+    XD_TRY(xd_buf_add_bytes(&details, full.path));
+    XD_TRY(xd_buf_printf(&details, ":%d: ", full.line));
+    XD_TRY(xd_buf_add_bytes(&details, reason));
+    return add_node(j, "skipped", XD_BYTES_LIT("pytest.skip"), reason, xd_buf_view(&details));
+}
+
+int xd_junit_node_collect(xd_junit *j, const xd_runview_report *r, uint32_t report)
+{
+    xd_wire_REPORT full;
+    XD_TRY(xd_runview_report_read(j->view, report, &full));
+    if (r->outcome == 'f')
+        return add_node(j, "error", none, XD_BYTES_LIT("collection failure"), stripped(full.text));
+    xd_autobuf tuple = XD_BUF_INIT; /* pytest prints the tuple as Python does */
+    XD_TRY(xd_buf_add_byte(&tuple, '('));
+    XD_TRY(xd_junit_repr(&tuple, full.path));
+    XD_TRY(xd_buf_printf(&tuple, ", %d, ", full.line));
+    XD_TRY(xd_junit_repr(&tuple, full.message));
+    XD_TRY(xd_buf_add_byte(&tuple, ')'));
+    return add_node(j, "skipped", none, XD_BYTES_LIT("collection skipped"), xd_buf_view(&tuple));
+}
+
+int xd_junit_node_crashed(xd_junit *j, uint32_t item)
+{
+    const xd_runview      *v = j->view;
+    const xd_runview_item *i = &v->items[item];
+    xd_autobuf             message = XD_BUF_INIT, text = XD_BUF_INIT;
+    const char            *what = i->outcome == XD_OUT_CRASHED   ? "crashed while running"
+                                  : i->outcome == XD_OUT_TIMEOUT ? "ran out of time in"
+                                                                 : "was lost while running";
+    XD_TRY(xd_buf_printf(&message, "worker 'gw%u' %s '", i->worker, what));
+    XD_TRY(xd_buf_add_bytes(&message, i->id));
+    XD_TRY(xd_buf_add_byte(&message, '\''));
+    if (i->down != XD_RUNVIEW_NONE) {
+        xd_frame            frame;
+        xd_wire_WORKER_DOWN down;
+        XD_TRY(v->source.read(v->source.arg, v->downs[i->down].offset, &frame));
+        XD_TRY(xd_wire_WORKER_DOWN_decode(frame.body, frame.len, &down));
+        if (down.reason.len) {
+            XD_TRY(xd_buf_add_str(&message, ": "));
+            XD_TRY(xd_buf_add_bytes(&message, down.reason));
+        } else {
+            XD_TRY(down.signal ? xd_buf_printf(&message, ": killed by signal %d", down.signal)
+                               : xd_buf_printf(&message, ": exited with status %d", down.exit_status));
+        }
+        XD_TRY(xd_buf_add_bytes(&text, xd_buf_view(&message)));
+        if (down.last_output.len) {
+            XD_TRY(xd_buf_add_str(&text, "\n\n"));
+            XD_TRY(xd_buf_add_bytes(&text, down.last_output));
+        }
+    } else {
+        XD_TRY(xd_buf_add_bytes(&text, xd_buf_view(&message)));
+    }
+    return add_node(j, "error", none, xd_buf_view(&message), xd_buf_view(&text));
+}
+
+/* ---- captured output -------------------------------------------------------------------------------------------------- */
+
+static int centred(xd_buf *to, const char *title)
+{
+    size_t len = strlen(title), left = (PYTEST_COLUMNS - len) / 2;
+    XD_TRY(xd_buf_fill(to, '-', left));
+    XD_TRY(xd_buf_add_str(to, title));
+    XD_TRY(xd_buf_fill(to, '-', PYTEST_COLUMNS - len - left));
+    return xd_buf_add_byte(to, '\n');
+}
+
+/* All sections of the item whose title begins so. */
+static int gather(xd_junit *j, uint32_t item, const char *prefix, const char *title, const char *between)
+{
+    const xd_runview      *v = j->view;
+    const xd_runview_item *i = &v->items[item];
+    bool                   first = true;
+    XD_TRY(centred(&j->text, title));
+    for (uint32_t n = i->first_report; n != XD_RUNVIEW_NONE; n = v->reports[n].next) {
+        xd_wire_REPORT r;
+        xd_wire_PAIR   s;
+        if (v->reports[n].attempt != i->attempt || v->reports[n].subtest)
+            continue;
+        XD_TRY(xd_runview_report_read(v, n, &r));
+        xd_wire_list list = r.sections;
+        while (xd_wire_PAIR_next(&list, &s) == 1) {
+            if (s.name.len < strlen(prefix) || memcmp(s.name.ptr, prefix, strlen(prefix)) != 0)
+                continue;
+            if (!first)
+                XD_TRY(xd_buf_add_str(&j->text, between));
+            first = false;
+            XD_TRY(xd_buf_add_bytes(&j->text, s.value));
+        }
+    }
+    return xd_buf_add_byte(&j->text, '\n');
+}
+
+static int put_output(xd_junit *j, const char *tag)
+{
+    int r = add_node(j, tag, none, none, xd_buf_view(&j->text));
+    xd_buf_clear(&j->text);
+    return r;
+}
+
+int xd_junit_node_output(xd_junit *j, uint32_t item, bool passed)
+{
+    if (!j->log_passing && passed)
+        return 0;
+    xd_buf_clear(&j->text);
+    if (j->log)
+        XD_TRY(gather(j, item, "Captured log", " Captured Log ", "\n"));
+    if (j->out) {
+        XD_TRY(gather(j, item, "Captured stdout", " Captured Out ", ""));
+        XD_TRY(put_output(j, "system-out"));
+    }
+    if (j->err) {
+        XD_TRY(gather(j, item, "Captured stderr", " Captured Err ", ""));
+        XD_TRY(put_output(j, "system-err"));
+    }
+    return j->text.len ? put_output(j, "system-out") : 0;
+}
+
+int xd_junit_keep_properties(xd_junit *j, const xd_wire_REPORT *r)
+{
+    xd_wire_list list = r->properties;
+    xd_wire_PAIR one;
+    while (xd_wire_PAIR_next(&list, &one) == 1) {
+        XD_TRY(put_part(&j->properties, one.name));
+        XD_TRY(put_part(&j->properties, one.value));
+    }
+    return 0;
+}
+
+/* ---- the case --------------------------------------------------------------------------------------------------------- */
+
+/* classname and name, as pytest's mangle_test_address. */
+static int names(xd_junit *j, xd_bytes nodeid)
+{
+    xd_autobuf     class = XD_BUF_INIT, path = XD_BUF_INIT;
+    const uint8_t *params = memchr(nodeid.ptr, '[', nodeid.len);
+    size_t         end = params ? (size_t)(params - nodeid.ptr) : nodeid.len, from = 0;
+    const uint8_t *sep = memmem(nodeid.ptr, end, "::", 2);
+    size_t         path_len = sep ? (size_t)(sep - nodeid.ptr) : nodeid.len;
+    for (size_t k = 0; k < path_len; k++)
+        XD_TRY(xd_buf_add_byte(&path, nodeid.ptr[k] == '/' ? '.' : nodeid.ptr[k]));
+    if (path.len >= 3 && !memcmp(path.data + path.len - 3, ".py", 3))
+        path.len -= 3;
+    if (*j->prefix)
+        XD_TRY(xd_buf_add_str(&class, j->prefix));
+    xd_bytes name = xd_buf_view(&path);
+    for (bool first = true; sep; first = false) {
+        size_t at = (size_t)(sep - nodeid.ptr);
+        if (class.len || (!first && at > from))
+            XD_TRY(xd_buf_add_byte(&class, '.'));
+        XD_TRY(first ? xd_buf_add_bytes(&class, xd_buf_view(&path)) : xd_buf_add(&class, nodeid.ptr + from, at - from));
+        from = at + 2;
+        name = (xd_bytes){ nodeid.ptr + from, nodeid.len - from };
+        sep = memmem(nodeid.ptr + from, end - from, "::", 2);
+    }
+    XD_TRY(xd_junit_attribute(j, "classname", xd_buf_view(&class)));
+    return xd_junit_attribute(j, "name", name);
+}
+
+static int write_nodes(xd_junit *j)
+{
+    xd_bytes at = xd_buf_view(&j->nodes);
+    while (at.len) {
+        xd_bytes tag = take_part(&at), type = take_part(&at), message = take_part(&at), text = take_part(&at);
+        char     name[16];
+        snprintf(name, sizeof name, "%.*s", (int)tag.len, (const char *)tag.ptr);
+        XD_TRY(xd_junit_start(j, name));
+        if (type.ptr)
+            XD_TRY(xd_junit_attribute(j, "type", type));
+        if (message.ptr)
+            XD_TRY(xd_junit_attribute(j, "message", message));
+        if (text.len)
+            XD_TRY(xd_junit_text(j, text));
+        XD_TRY(xd_junit_end(j));
+    }
+    return 0;
+}
+
+static int write_properties(xd_junit *j)
+{
+    xd_bytes at = xd_buf_view(&j->properties);
+    if (!at.len)
+        return 0;
+    XD_TRY(xd_junit_start(j, "properties"));
+    while (at.len) {
+        xd_bytes name = take_part(&at), value = take_part(&at);
+        XD_TRY(xd_junit_start(j, "property"));
+        XD_TRY(xd_junit_attribute(j, "name", name));
+        XD_TRY(xd_junit_attribute(j, "value", value));
+        XD_TRY(xd_junit_end(j));
+    }
+    xd_buf_clear(&j->properties);
+    return xd_junit_end(j);
+}
+
+static int write_case(xd_junit *j, xd_bytes nodeid, xd_bytes file, int32_t line)
+{
+    char number[32];
+    XD_TRY(xd_junit_start(j, "testcase"));
+    XD_TRY(names(j, nodeid));
+    if (j->xunit1) {
+        XD_TRY(xd_junit_attribute(j, "file", file));
+        snprintf(number, sizeof number, "%d", line);
+        if (line >= 0)
+            XD_TRY(xd_junit_attribute(j, "line", xd_bytes_str(number)));
+    }
+    snprintf(number, sizeof number, "%.3f", (double)j->duration_us / 1e6);
+    XD_TRY(xd_junit_attribute(j, "time", xd_bytes_str(number)));
+    XD_TRY(write_properties(j));
+    XD_TRY(write_nodes(j));
+    return xd_junit_end(j);
+}
+
+int xd_junit_write_case(xd_junit *j, const xd_runview_item *i)
+{
+    const uint8_t *sep = memmem(i->id.ptr, i->id.len, "::", 2);
+    xd_bytes       file = i->file.len ? i->file : (xd_bytes){ i->id.ptr, sep ? (size_t)(sep - i->id.ptr) : i->id.len };
+    return write_case(j, i->id, file, i->line);
+}
+
+int xd_junit_write_collect_case(xd_junit *j, uint32_t report)
+{
+    xd_wire_REPORT r;
+    xd_autobuf     id = XD_BUF_INIT;
+    XD_TRY(xd_runview_report_read(j->view, report, &r));
+    XD_TRY(xd_buf_add_bytes(&id, r.nodeid));
+    return write_case(j, xd_buf_view(&id), xd_buf_view(&id), -1);
+}

@@ -1,0 +1,392 @@
+/* actors/report_term.c - the terminal report: header, letters or lines as tests end, output of workers, workers that die.
+ * The summary is in report_term_summary.c and report_term_short.c, the live last line in report_term_live.c. */
+#include "actors/report_term.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "engine/base/text.h"
+
+const char *xd_term_env(const xd_term *t, const char *name)
+{
+    const char *v = t->options.env ? t->options.env(t->options.env_arg, name) : getenv(name);
+    return v && *v ? v : NULL;
+}
+
+/* pytest's own spelling of an option, as an entry "name=value"; NULL when it is not that option. */
+static const char *own_spelling(const char *entry, const char *name)
+{
+    static const char *const table[][2] = { { "-r", "reportchars" },           { "--tb=", "tbstyle" },
+                                            { "--durations=", "durations" },   { "--durations-min=", "durations_min" },
+                                            { "--color=", "color" },           { "--show-capture=", "showcapture" } };
+    for (size_t i = 0; i < XD_ARRAY_LEN(table); i++)
+        if (!strcmp(table[i][1], name) && !strncmp(entry, table[i][0], strlen(table[i][0])))
+            return entry + strlen(table[i][0]);
+    if (!strcmp(entry, "--no-header") && !strcmp(name, "no_header"))
+        return "True";
+    return !strcmp(entry, "--no-summary") && !strcmp(name, "no_summary") ? "True" : NULL;
+}
+
+const char *xd_term_option(const xd_term *t, const char *name)
+{
+    size_t len = strlen(name);
+    for (char **o = t->override; o && *o; o++) {
+        if (!strncmp(*o, name, len) && (*o)[len] == '=')
+            return *o + len + 1;
+        const char *v = (*o)[0] == '-' ? own_spelling(*o, name) : NULL;
+        if (v)
+            return v;
+    }
+    const char *v = xd_runview_option(t->view, name);
+    return v && strcmp(v, "None") != 0 ? v : NULL;
+}
+
+bool xd_term_flag(const xd_term *t, const char *name)
+{
+    const char *v = xd_term_option(t, name);
+    return v && *v && strcmp(v, "0") != 0 && strcasecmp(v, "false") != 0 && strcasecmp(v, "no") != 0;
+}
+
+bool xd_term_has(const xd_term *t, char c)
+{
+    return strchr(t->reportchars, c) != NULL;
+}
+
+/* As pytest's getreportopt. */
+static void read_reportchars(xd_term *t)
+{
+    const char *given = xd_term_option(t, "reportchars");
+    char       *out = t->reportchars;
+    size_t      n = 0, max = sizeof t->reportchars - 2;
+    for (const char *p = given ? given : "fE"; *p && n < max; p++) {
+        char c = *p == 'F' ? 'f' : *p == 'S' ? 's' : *p;
+        if (c == 'a' || c == 'A') {
+            n = (size_t)snprintf(out, max, "%s", c == 'a' ? "sxXEf" : "PpsxXEf");
+        } else if (c == 'N') {
+            n = 0;
+        } else if (!memchr(out, c, n)) {
+            out[n++] = c;
+        }
+        out[n] = 0;
+    }
+    out[n] = 0;
+    if (!t->disable_warnings && !strchr(out, 'w')) {
+        out[n++] = 'w';
+        out[n] = 0;
+    } else if (t->disable_warnings && strchr(out, 'w')) {
+        char *w = strchr(out, 'w');
+        memmove(w, w + 1, strlen(w));
+    }
+}
+
+static bool wants_markup(const xd_term *t)
+{
+    if (t->options.color >= 0)
+        return t->options.color == 1;
+    const char *color = xd_term_option(t, "color");
+    if (color && !strcmp(color, "yes"))
+        return true;
+    if (color && !strcmp(color, "no"))
+        return false;
+    const char *py = xd_term_env(t, "PY_COLORS");
+    if (py && (!strcmp(py, "1") || !strcmp(py, "0")))
+        return *py == '1';
+    if (xd_term_env(t, "NO_COLOR"))
+        return false;
+    if (xd_term_env(t, "FORCE_COLOR"))
+        return true;
+    const char *term = xd_term_env(t, "TERM");
+    return t->out.tty && !(term && !strcmp(term, "dumb"));
+}
+
+static void read_settings(xd_term *t)
+{
+    const char *v = xd_term_option(t, "verbose");
+    t->verbose = v ? (int)strtol(v, NULL, 10) : 0;
+    t->verbose += t->options.verbose;
+    for (char **o = t->override; o && *o; o++)
+        if ((*o)[0] == '-' && ((*o)[1] == 'v' || (*o)[1] == 'q'))
+            for (const char *c = *o + 1; *c; c++)
+                t->verbose += *c == 'v' ? 1 : *c == 'q' ? -1 : 0;
+    t->no_header = xd_term_flag(t, "no_header");
+    t->no_summary = xd_term_flag(t, "no_summary");
+    t->disable_warnings = xd_term_flag(t, "disable_warnings");
+    t->xfail_tb = xd_term_flag(t, "xfail_tb");
+    t->short_forced = xd_term_flag(t, "force_short_summary");
+    v = xd_term_option(t, "fold_skipped");
+    t->full_skips = v && !xd_term_flag(t, "fold_skipped");
+    v = xd_term_option(t, "tbstyle");
+    snprintf(t->tbstyle, sizeof t->tbstyle, "%s", v ? v : "auto");
+    v = xd_term_option(t, "showcapture");
+    snprintf(t->showcapture, sizeof t->showcapture, "%s", v ? v : "all");
+    const char *style = xd_term_option(t, "console_output_style"), *capture = xd_term_option(t, "capture");
+    style = style ? style : "progress";
+    t->progress = !strcmp(style, "count")     ? XD_TERM_PROGRESS_COUNT
+                  : !strcmp(style, "times")   ? XD_TERM_PROGRESS_TIMES
+                  : !strcmp(style, "classic") ? XD_TERM_PROGRESS_NONE
+                                              : XD_TERM_PROGRESS_PERCENT;
+    if ((capture && !strcmp(capture, "no") && strcmp(style, "progress-even-when-capture-no") != 0) || xd_term_flag(t, "setupshow"))
+        t->progress = XD_TERM_PROGRESS_NONE;
+    read_reportchars(t);
+    t->out.markup = wants_markup(t);
+    t->configured = true;
+}
+
+static uint32_t width_of(const xd_term *t)
+{
+    if (t->options.width)
+        return t->options.width;
+    const char *columns = xd_term_env(t, "COLUMNS");
+    uint64_t    n = 0;
+    if (!columns || xd_text_u64(columns, 1, 10000, &n) < 0) {
+        struct winsize ws = { 0 };
+        n = 80;
+        if (t->options.fd >= 0 && ioctl(t->options.fd, TIOCGWINSZ, &ws) == 0 && ws.ws_col)
+            n = ws.ws_col;
+    }
+    return n < 40 ? 80 : (uint32_t)n;
+}
+
+/* ---- lines ------------------------------------------------------------------------------------------------------------ */
+
+int xd_term_newline(xd_term *t)
+{
+    if (!t->line_open)
+        return 0;
+    t->line_open = false;
+    return xd_term_out_str(&t->out, "\n", 0);
+}
+
+int xd_term_line_mark(xd_term *t, unsigned mark, const char *fmt, ...)
+{
+    va_list    ap;
+    xd_autobuf line = XD_BUF_INIT;
+    XD_TRY(xd_term_newline(t));
+    va_start(ap, fmt);
+    int r = xd_buf_vprintf(&line, fmt, ap);
+    va_end(ap);
+    XD_TRY(r);
+    XD_TRY(xd_term_out_write(&t->out, xd_buf_view(&line), mark));
+    return xd_term_out_str(&t->out, "\n", 0);
+}
+
+int xd_term_nodeid(const xd_term *t, xd_buf *to, xd_bytes nodeid)
+{
+    const xd_runview *v = t->view;
+    if (!v->rootdir.len || xd_bytes_eq(v->rootdir, v->invocation_dir))
+        return xd_text_harmless(to, nodeid, false);
+    const uint8_t *sep = memmem(nodeid.ptr, nodeid.len, "::", 2);
+    size_t         path = sep ? (size_t)(sep - nodeid.ptr) : nodeid.len;
+    xd_autobuf     full = XD_BUF_INIT, rel = XD_BUF_INIT;
+    XD_TRY(xd_buf_add_bytes(&full, v->rootdir));
+    XD_TRY(xd_buf_add_byte(&full, '/'));
+    XD_TRY(xd_buf_add_bytes(&full, (xd_bytes){ nodeid.ptr, path }));
+    XD_TRY(xd_term_relative(&rel, v->invocation_dir, xd_buf_view(&full)));
+    XD_TRY(xd_buf_add_bytes(&rel, (xd_bytes){ nodeid.ptr + path, nodeid.len - path }));
+    return xd_text_harmless(to, xd_buf_view(&rel), false);
+}
+
+unsigned xd_term_main_mark(const xd_term *t)
+{
+    const xd_runview *v = t->view;
+    bool              yellow = v->warning_count > 0, green = false;
+    for (uint32_t i = 0; i < v->count_count; i++) {
+        const char *name = (const char *)v->names[v->counts[i].name].ptr;
+        if (!strcmp(name, "failed") || !strcmp(name, "error") || !strcmp(name, "crashed") || !strcmp(name, "timeout") ||
+            !strcmp(name, "lost"))
+            return XD_MARK_RED;
+        if (!strcmp(name, "passed"))
+            green = true;
+        else if (strcmp(name, "skipped") != 0 && strcmp(name, "xfailed") != 0 && strncmp(name, "subtests ", 9) != 0)
+            yellow = yellow || strcmp(name, "not-run") != 0;
+    }
+    if (yellow || (!green && v->ended >= v->count))
+        return XD_MARK_YELLOW;
+    return XD_MARK_GREEN;
+}
+
+/* ---- header ----------------------------------------------------------------------------------------------------------- */
+
+static int platform_line(xd_term *t)
+{
+    const xd_runview *v = t->view;
+    if (v->header_count && v->header[0].len > 9 && !memcmp(v->header[0].ptr, "platform ", 9))
+        return 0;
+    XD_TRY(xd_term_out_str(&t->out, "platform linux -- Python ", 0));
+    XD_TRY(xd_term_out_foreign(&t->out, v->python_version, 0, false));
+    XD_TRY(xd_term_out_str(&t->out, ", pytest-", 0));
+    XD_TRY(xd_term_out_foreign(&t->out, v->pytest_version, 0, false));
+    if (t->verbose > 0) {
+        XD_TRY(xd_term_out_str(&t->out, " -- ", 0));
+        XD_TRY(xd_term_out_foreign(&t->out, v->python, 0, false));
+    }
+    return xd_term_out_str(&t->out, "\n", 0);
+}
+
+static int show_header(xd_term *t)
+{
+    const xd_runview *v = t->view;
+    t->header_shown = true;
+    if (t->verbose < 0)
+        return 0;
+    XD_TRY(xd_term_newline(t));
+    XD_TRY(xd_term_out_sep(&t->out, '=', "test session starts", XD_MARK_BOLD));
+    if (t->no_header)
+        return 0;
+    XD_TRY(platform_line(t));
+    for (uint32_t i = 0; i < v->header_count; i++) {
+        XD_TRY(xd_term_out_foreign(&t->out, v->header[i], 0, false));
+        XD_TRY(xd_term_out_str(&t->out, "\n", 0));
+    }
+    return 0;
+}
+
+int xd_term_on_config(xd_term *t, const xd_frame *frame)
+{
+    if (t->header_shown)
+        return 0;
+    xd_wire_CONFIG config;
+    XD_TRY(xd_wire_CONFIG_decode(frame->body, frame->len, &config));
+    read_settings(t);
+    XD_TRY(show_header(t));
+    xd_wire_list notes = config.notes;
+    xd_wire_TEXT note;
+    while (xd_wire_TEXT_next(&notes, &note) == 1) {
+        if (t->verbose < 0)
+            continue;
+        XD_TRY(xd_term_newline(t));
+        XD_TRY(xd_term_out_str(&t->out, "xd: ", 0));
+        XD_TRY(xd_term_out_foreign(&t->out, note.text, 0, false));
+        XD_TRY(xd_term_out_str(&t->out, "\n", 0));
+    }
+    return 0;
+}
+
+int xd_term_on_collection(xd_term *t)
+{
+    const xd_runview *v = t->view;
+    if (t->verbose < 0)
+        return 0;
+    if (v->workers_at_start)
+        XD_TRY(xd_term_line_mark(t, 0, "%u worker%s [%u item%s]", v->workers_at_start, v->workers_at_start == 1 ? "" : "s", v->collected,
+                                 v->collected == 1 ? "" : "s"));
+    else
+        XD_TRY(xd_term_line_mark(t, 0, "collected %u item%s", v->collected, v->collected == 1 ? "" : "s"));
+    t->tests_began = true;
+    return xd_term_out_str(&t->out, "\n", 0);
+}
+
+/* ---- life ------------------------------------------------------------------------------------------------------------- */
+
+static int term_frame(void *self, const xd_frame *frame, uint64_t offset)
+{
+    (void)offset;
+    xd_term *t = XD_CAST(self, xd_term, XD_TERM_MAGIC);
+    return xd_term_on_frame(t, frame);
+}
+
+static int term_ended(void *self, uint32_t item)
+{
+    return xd_term_on_ended(XD_CAST(self, xd_term, XD_TERM_MAGIC), item);
+}
+
+static int term_progress(void *self, const xd_wire_PROGRESS *progress, uint16_t gateway, uint64_t now_ns)
+{
+    return xd_term_live_progress(XD_CAST(self, xd_term, XD_TERM_MAGIC), progress, gateway, now_ns);
+}
+
+static int term_tick(void *self, uint64_t now_ns)
+{
+    xd_term *t = XD_CAST(self, xd_term, XD_TERM_MAGIC);
+    t->now_ns = now_ns;
+    if (t->live && !t->summary_shown && t->out.buf.len < XD_TERM_OUT_LIMIT / 2)
+        XD_TRY(xd_term_live_draw(t));
+    int r = xd_term_out_flush(&t->out);
+    return r > 0 ? XD_REPORT_BUSY : r;
+}
+
+/* With a live line the output goes out at the ticks, together with the line: no flicker. */
+static int term_flush(void *self)
+{
+    xd_term *t = XD_CAST(self, xd_term, XD_TERM_MAGIC);
+    if (t->live && !xd_term_out_full(&t->out))
+        return 0;
+    int r = xd_term_out_flush(&t->out);
+    XD_TRY(r);
+    return xd_term_out_full(&t->out) ? XD_REPORT_BUSY : 0;
+}
+
+static int term_fd(void *self)
+{
+    return xd_term_out_fd(&XD_CAST(self, xd_term, XD_TERM_MAGIC)->out);
+}
+
+static int term_finish(void *self, xd_error *err)
+{
+    xd_term *t = XD_CAST(self, xd_term, XD_TERM_MAGIC);
+    int      r = xd_term_on_end(t);
+    if (r == 0)
+        r = xd_term_out_drain(&t->out, 0);
+    if (r < 0)
+        return xd_error_set(err, r, "terminal report: %s", xd_error_name(r));
+    return t->out.fault && t->out.fault != -EPIPE ? xd_error_set(err, t->out.fault, "cannot write the report: %s", xd_error_name(t->out.fault)) : 0;
+}
+
+static void term_close(void *self)
+{
+    xd_term *t = self;
+    if (!t)
+        return;
+    for (uint32_t i = 0; i < t->line_count; i++)
+        xd_buf_release(&t->lines[i].rest);
+    free(t->lines);
+    for (char **o = t->override; o && *o; o++)
+        free(*o);
+    free(t->override);
+    xd_term_out_release(&t->out);
+    free(t);
+}
+
+static int copy_override(xd_term *t, const char *const *from)
+{
+    size_t n = 0;
+    while (from && from[n])
+        n++;
+    t->override = calloc(n + 1, sizeof *t->override);
+    if (!t->override)
+        return -ENOMEM;
+    for (size_t i = 0; i < n; i++)
+        if (!(t->override[i] = strdup(from[i])))
+            return -ENOMEM;
+    return 0;
+}
+
+static int term_open(const xd_report_options *options, const xd_runview *view, void **ret_self, xd_error *err)
+{
+    xd_term *t = calloc(1, sizeof *t);
+    if (!t)
+        return -ENOMEM;
+    *t = (xd_term){ .magic = XD_TERM_MAGIC, .view = view, .options = *options };
+    t->options.override = NULL;
+    t->options.path = t->options.hostname = t->options.project = NULL;
+    t->out.fd = t->out.own_fd = -1;
+    if (copy_override(t, options->override) < 0) {
+        term_close(t);
+        return xd_error_set(err, -ENOMEM, "terminal report: out of memory");
+    }
+    xd_term_out_init(&t->out, options->fd, width_of(t));
+    t->out.tty = options->tty >= 0 ? options->tty == 1 : options->fd >= 0 && isatty(options->fd);
+    t->live = t->out.tty && !options->no_live && !options->failed_only;
+    read_settings(t);
+    t->configured = false; /* the defaults stand until CONFIG comes */
+    *ret_self = t;
+    return 0;
+}
+
+const xd_report_ops xd_report_term_ops = {
+    .name = "terminal", .open = term_open,   .frame = term_frame,   .ended = term_ended, .progress = term_progress, .tick = term_tick,
+    .flush = term_flush, .fd = term_fd, .finish = term_finish, .close = term_close,
+};

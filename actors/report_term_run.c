@@ -1,0 +1,346 @@
+/* actors/report_term_run.c - the terminal report while the run goes on: tests as they end, output of workers, workers that die. */
+#include "actors/report_term.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "engine/base/text.h"
+
+#define LINE_LIMIT 16384u /* a line of worker output longer than this is broken */
+#define HOST_WORKER 0xffffu
+
+typedef struct shown {
+    const char *letter, *word;
+    unsigned    mark;
+} shown;
+
+static shown of_outcome(uint8_t outcome)
+{
+    static const shown table[] = {
+        [1] = { ".", "PASSED", XD_MARK_GREEN },  [2] = { "F", "FAILED", XD_MARK_RED },    [3] = { "s", "SKIPPED", XD_MARK_YELLOW },
+        [4] = { "x", "XFAIL", XD_MARK_YELLOW },  [5] = { "X", "XPASS", XD_MARK_YELLOW },  [6] = { "E", "ERROR", XD_MARK_RED },
+        [7] = { "F", "CRASHED", XD_MARK_RED },   [8] = { "F", "TIMEOUT", XD_MARK_RED },   [9] = { "F", "LOST", XD_MARK_RED },
+    };
+    return outcome >= 1 && outcome < XD_ARRAY_LEN(table) ? table[outcome] : (shown){ "", "", 0 };
+}
+
+static unsigned mark_of(const xd_runview_report *r)
+{
+    if (r->outcome == 'f')
+        return XD_MARK_RED;
+    return r->outcome == 'p' && !(r->flags & 2) ? XD_MARK_GREEN : XD_MARK_YELLOW;
+}
+
+/* " [ 33%]" or " [ 3/10]"; nothing in the other styles. */
+static int progress_text(const xd_term *t, xd_buf *to, uint32_t item)
+{
+    const xd_runview *v = t->view;
+    uint64_t          all = v->count;
+    if (t->progress == XD_TERM_PROGRESS_PERCENT)
+        return all ? xd_buf_printf(to, " [%3llu%%]", (unsigned long long)(t->started * 100 / all)) : xd_buf_add_str(to, " [100%]");
+    if (t->progress == XD_TERM_PROGRESS_COUNT) {
+        char total[24];
+        int  digits = snprintf(total, sizeof total, "%llu", (unsigned long long)all);
+        return xd_buf_printf(to, " [%*llu/%s]", digits, (unsigned long long)t->started, total);
+    }
+    if (t->progress == XD_TERM_PROGRESS_TIMES && item != XD_RUNVIEW_NONE && t->verbose > 0) {
+        const xd_runview_item *i = &v->items[item];
+        return xd_term_node_duration(to, (uint64_t)i->setup_us + i->call_us + i->teardown_us);
+    }
+    return 0;
+}
+
+static size_t progress_columns(const xd_term *t)
+{
+    if (t->progress == XD_TERM_PROGRESS_COUNT)
+        return (size_t)snprintf(NULL, 0, " [%u/%u]", t->view->count, t->view->count);
+    return t->progress == XD_TERM_PROGRESS_TIMES ? strlen(" 99h 59m") : strlen(" [100%]");
+}
+
+static int show_letter(xd_term *t, xd_bytes letter, unsigned mark)
+{
+    XD_TRY(xd_term_out_foreign(&t->out, letter, mark, false));
+    t->line_open = true;
+    if (t->progress == XD_TERM_PROGRESS_NONE || t->started >= t->view->count)
+        return 0;
+    if (t->out.column + progress_columns(t) + 1 < t->out.width)
+        return 0;
+    xd_autobuf text = XD_BUF_INIT;
+    XD_TRY(progress_text(t, &text, XD_RUNVIEW_NONE));
+    XD_TRY(xd_buf_add_byte(&text, '\n'));
+    t->line_open = false;
+    return xd_term_out_write(&t->out, xd_buf_view(&text), xd_term_main_mark(t));
+}
+
+static int show_line(xd_term *t, uint32_t item, uint16_t worker, xd_bytes word, unsigned mark)
+{
+    XD_TRY(xd_term_newline(t));
+    xd_autobuf text = XD_BUF_INIT;
+    XD_TRY(xd_term_out_printf(&t->out, 0, "[gw%u]", worker));
+    XD_TRY(progress_text(t, &text, item));
+    XD_TRY(xd_buf_add_byte(&text, ' '));
+    XD_TRY(xd_term_out_write(&t->out, xd_buf_view(&text), t->progress == XD_TERM_PROGRESS_NONE ? 0 : XD_MARK_CYAN));
+    XD_TRY(xd_term_out_foreign(&t->out, word, mark, false));
+    xd_buf_clear(&text);
+    XD_TRY(xd_buf_add_byte(&text, ' '));
+    XD_TRY(xd_term_nodeid(t, &text, t->view->items[item].id));
+    XD_TRY(xd_buf_add_byte(&text, ' '));
+    if (t->view->items[item].attempt > 1)
+        XD_TRY(xd_buf_printf(&text, "(attempt %u) ", t->view->items[item].attempt));
+    t->line_open = true;
+    return xd_term_out_write(&t->out, xd_buf_view(&text), 0);
+}
+
+static int show_one(xd_term *t, uint32_t item, xd_bytes letter, xd_bytes word, unsigned mark)
+{
+    if (t->verbose <= 0)
+        return letter.len ? show_letter(t, letter, mark) : 0;
+    return show_line(t, item, t->view->items[item].worker, word, mark);
+}
+
+int xd_term_on_ended(xd_term *t, uint32_t item)
+{
+    const xd_runview      *v = t->view;
+    const xd_runview_item *i = &v->items[item];
+    if (i->outcome == 10) /* not run: pytest shows nothing either */
+        return 0;
+    t->done_us += (uint64_t)i->setup_us + i->call_us + i->teardown_us;
+    t->started++;
+    if (t->options.failed_only)
+        return 0;
+    XD_TRY(xd_term_live_erase(t));
+    if (!(i->flags & 1)) {
+        shown s = of_outcome(i->outcome);
+        return show_one(t, item, xd_bytes_str(s.letter), xd_bytes_str(s.word), s.mark);
+    }
+    for (uint32_t n = i->first_report; n != XD_RUNVIEW_NONE; n = v->reports[n].next) {
+        const xd_runview_report *r = &v->reports[n];
+        xd_bytes                 letter = v->names[r->letter], word = v->names[r->word];
+        if (r->attempt == i->attempt && (letter.len || word.len))
+            XD_TRY(show_one(t, item, letter, word, mark_of(r)));
+    }
+    return 0;
+}
+
+/* ---- output of workers ------------------------------------------------------------------------------------------------ */
+
+static int output_line(xd_term *t, uint16_t worker, xd_bytes line)
+{
+    XD_TRY(xd_term_newline(t));
+    if (worker != HOST_WORKER)
+        XD_TRY(xd_term_out_printf(&t->out, 0, "[gw%u] ", worker));
+    if (line.len && line.ptr[line.len - 1] == '\r')
+        line.len--;
+    XD_TRY(xd_term_out_foreign(&t->out, line, 0, true));
+    return xd_term_out_str(&t->out, "\n", 0);
+}
+
+static int line_of(xd_term *t, uint16_t worker, uint8_t stream, xd_term_line **ret)
+{
+    for (uint32_t i = 0; i < t->line_count; i++)
+        if (t->lines[i].worker == worker && t->lines[i].stream == stream) {
+            *ret = &t->lines[i];
+            return 0;
+        }
+    if (t->line_count == t->lines_cap) {
+        uint32_t      cap = t->lines_cap ? t->lines_cap * 2 : 16;
+        xd_term_line *grown = realloc(t->lines, cap * sizeof *grown);
+        if (!grown)
+            return -ENOMEM;
+        t->lines = grown;
+        t->lines_cap = cap;
+    }
+    *ret = &t->lines[t->line_count++];
+    **ret = (xd_term_line){ .worker = worker, .stream = stream };
+    return 0;
+}
+
+static int on_output(xd_term *t, const xd_frame *frame)
+{
+    xd_wire_OUTPUT in;
+    xd_term_line  *l = NULL;
+    XD_TRY(xd_wire_OUTPUT_decode(frame->body, frame->len, &in));
+    XD_TRY(line_of(t, in.worker, in.stream, &l));
+    XD_TRY(xd_term_live_erase(t));
+    if (in.dropped_bytes)
+        XD_TRY(xd_term_line_mark(t, XD_MARK_YELLOW, "xd: gw%u: %llu bytes of output left out here (limit)", in.worker,
+                                 (unsigned long long)in.dropped_bytes));
+    xd_bytes data = in.data;
+    while (data.len) {
+        const uint8_t *nl = memchr(data.ptr, '\n', data.len);
+        size_t         n = nl ? (size_t)(nl - data.ptr) : data.len;
+        if (nl && !l->rest.len) {
+            XD_TRY(output_line(t, in.worker, (xd_bytes){ data.ptr, n }));
+        } else {
+            XD_TRY(xd_buf_add(&l->rest, data.ptr, n));
+            if (nl || l->rest.len > LINE_LIMIT) {
+                XD_TRY(output_line(t, in.worker, xd_buf_view(&l->rest)));
+                xd_buf_clear(&l->rest);
+            }
+        }
+        n += nl ? 1 : 0;
+        data = (xd_bytes){ data.ptr + n, data.len - n };
+    }
+    return 0;
+}
+
+/* What a worker left without a newline. */
+static int flush_lines(xd_term *t, bool all, uint16_t worker)
+{
+    for (uint32_t i = 0; i < t->line_count; i++) {
+        xd_term_line *l = &t->lines[i];
+        if (l->rest.len && (all || l->worker == worker)) {
+            XD_TRY(output_line(t, l->worker, xd_buf_view(&l->rest)));
+            xd_buf_clear(&l->rest);
+        }
+    }
+    return 0;
+}
+
+/* ---- workers, notes --------------------------------------------------------------------------------------------------- */
+
+static int on_down(xd_term *t, const xd_frame *frame)
+{
+    xd_wire_WORKER_DOWN in;
+    XD_TRY(xd_wire_WORKER_DOWN_decode(frame->body, frame->len, &in));
+    if (!t->options.failed_only)
+        XD_TRY(flush_lines(t, false, in.worker));
+    if (in.expected)
+        return 0;
+    xd_autobuf why = XD_BUF_INIT;
+    if (in.reason.len)
+        XD_TRY(xd_text_harmless(&why, in.reason, false));
+    else if (in.signal)
+        XD_TRY(xd_buf_printf(&why, "killed by signal %d", in.signal));
+    else
+        XD_TRY(xd_buf_printf(&why, "exited with status %d", in.exit_status));
+    XD_TRY(xd_term_line_mark(t, 0, "[gw%u] node down: %s", in.worker, xd_buf_cstr(&why)));
+    if (in.will_restart == 1)
+        return xd_term_line_mark(t, 0, "replacing crashed worker gw%u", in.worker);
+    if (in.will_restart == 2) {
+        const char *max = xd_term_option(t, "maxworkerrestart");
+        if (max && !strcmp(max, "0"))
+            return xd_term_line_mark(t, 0, "worker gw%u crashed and worker restarting disabled", in.worker);
+        return xd_term_line_mark(t, 0, "maximum crashed workers reached%s%s", max ? ": " : "", max ? max : "");
+    }
+    return 0;
+}
+
+static int on_note(xd_term *t, const xd_frame *frame)
+{
+    static const char *const before[] = { "xd: ", "xd: ", "xd: ", "xd: warning: ", "xd: error: " };
+    static const unsigned    marks[] = { 0, 0, 0, XD_MARK_YELLOW, XD_MARK_RED };
+    xd_wire_NOTE             in;
+    XD_TRY(xd_wire_NOTE_decode(frame->body, frame->len, &in));
+    unsigned level = in.level < 4 ? in.level : 4;
+    if ((level <= 1 && t->verbose <= 0) || (level == 2 && t->verbose < 0))
+        return 0;
+    XD_TRY(xd_term_live_erase(t));
+    XD_TRY(xd_term_newline(t));
+    XD_TRY(xd_term_out_str(&t->out, before[level], marks[level]));
+    XD_TRY(xd_term_out_foreign(&t->out, in.text, marks[level], false));
+    return xd_term_out_str(&t->out, "\n", 0);
+}
+
+static int on_env_failed(xd_term *t, const xd_frame *frame)
+{
+    xd_wire_ENV_FAILED in;
+    XD_TRY(xd_wire_ENV_FAILED_decode(frame->body, frame->len, &in));
+    t->env_failed = true;
+    XD_TRY(xd_term_live_erase(t));
+    XD_TRY(xd_term_newline(t));
+    XD_TRY(xd_term_out_str(&t->out, "ERROR: ", XD_MARK_RED));
+    XD_TRY(xd_term_out_foreign(&t->out, in.text, XD_MARK_RED, true));
+    return xd_term_out_str(&t->out, "\n", 0);
+}
+
+int xd_term_on_frame(xd_term *t, const xd_frame *frame)
+{
+    switch (frame->type) {
+    case XD_MSG_CONFIG:
+        XD_TRY(xd_term_live_erase(t));
+        return xd_term_on_config(t, frame);
+    case XD_MSG_COLLECTION:
+        XD_TRY(xd_term_live_erase(t));
+        return t->tests_began ? 0 : xd_term_on_collection(t);
+    case XD_MSG_OUTPUT:
+        return t->options.failed_only ? 0 : on_output(t, frame);
+    case XD_MSG_WORKER_DOWN:
+        XD_TRY(xd_term_live_erase(t));
+        return on_down(t, frame);
+    case XD_MSG_NOTE:
+        return on_note(t, frame);
+    case XD_MSG_ENV_FAILED:
+        return on_env_failed(t, frame);
+    case XD_MSG_RUN_END:
+        return xd_term_on_end(t);
+    default:
+        return 0;
+    }
+}
+
+int xd_term_on_end(xd_term *t)
+{
+    const xd_runview *v = t->view;
+    if (t->summary_shown)
+        return 0;
+    t->summary_shown = true;
+    XD_TRY(xd_term_live_erase(t));
+    if (!t->options.failed_only)
+        XD_TRY(flush_lines(t, true, 0));
+    /* As pytest: the last percentage goes to the right border. */
+    if (t->verbose <= 0 && t->progress != XD_TERM_PROGRESS_NONE && t->started && !t->options.failed_only) {
+        xd_autobuf text = XD_BUF_INIT;
+        XD_TRY(progress_text(t, &text, XD_RUNVIEW_NONE));
+        size_t fill = t->out.width > t->out.column + 1 ? t->out.width - t->out.column - 1 : 0;
+        xd_autobuf line = XD_BUF_INIT;
+        if (fill > text.len)
+            XD_TRY(xd_buf_fill(&line, ' ', fill - text.len));
+        XD_TRY(xd_buf_add_bytes(&line, xd_buf_view(&text)));
+        XD_TRY(xd_term_out_write(&t->out, xd_buf_view(&line), xd_term_main_mark(t)));
+        t->line_open = true;
+    }
+    if (t->verbose > 0) /* as pytest: a blank line follows the list, none follows the letters */
+        XD_TRY(xd_term_newline(t));
+    t->line_open = false;
+    if (t->header_shown || v->collection_agreed || v->ended)
+        XD_TRY(xd_term_out_str(&t->out, "\n", 0));
+    return xd_term_summary(t);
+}
+
+/* ---- what is said of workers ------------------------------------------------------------------------------------------ */
+
+int xd_term_worker_line(xd_term *t, uint16_t worker)
+{
+    const xd_runview *v = t->view;
+    if (worker >= v->worker_count || !v->workers[worker].known)
+        return 0;
+    const xd_runview_worker *w = &v->workers[worker];
+    XD_TRY(xd_term_out_printf(&t->out, 0, "[gw%u] linux -- Python ", worker));
+    XD_TRY(xd_term_out_foreign(&t->out, w->python_version.len ? w->python_version : v->python_version, 0, false));
+    XD_TRY(xd_term_out_str(&t->out, " ", 0));
+    XD_TRY(xd_term_out_foreign(&t->out, w->python.len ? w->python : v->python, 0, false));
+    return xd_term_out_str(&t->out, "\n", 0);
+}
+
+int xd_term_on_crash_text(const xd_term *t, uint32_t item, xd_buf *to)
+{
+    const xd_runview      *v = t->view;
+    const xd_runview_item *i = &v->items[item];
+    const char *what = i->outcome == 7 ? "crashed while running" : i->outcome == 8 ? "ran out of time in" : "was lost while running";
+    XD_TRY(xd_buf_printf(to, "worker 'gw%u' %s '", i->worker, what));
+    XD_TRY(xd_text_harmless(to, i->id, false));
+    XD_TRY(xd_buf_add_str(to, "'"));
+    if (i->down == XD_RUNVIEW_NONE)
+        return 0;
+    xd_frame            frame;
+    xd_wire_WORKER_DOWN down;
+    if (v->source.read(v->source.arg, v->downs[i->down].offset, &frame) < 0 || xd_wire_WORKER_DOWN_decode(frame.body, frame.len, &down) < 0)
+        return 0;
+    if (down.reason.len) {
+        XD_TRY(xd_buf_add_str(to, ": "));
+        return xd_text_harmless(to, down.reason, false);
+    }
+    return down.signal ? xd_buf_printf(to, ": killed by signal %d", down.signal)
+                       : xd_buf_printf(to, ": exited with status %d", down.exit_status);
+}

@@ -1,0 +1,319 @@
+/* actors/report_term_summary.c - ERRORS, FAILURES, warnings, PASSES, durations: everything between the letters and the short summary.
+ * Texts are read back from the journal one at a time; the output is drained in between, so that memory stays small. */
+#include "actors/report_term.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "engine/base/text.h"
+
+int xd_term_each(xd_term *t, const char *category, xd_term_each_fn fn, void *arg)
+{
+    const xd_runview *v = t->view;
+    uint8_t           own = 0; /* outcome that stands for this category by itself */
+    for (uint8_t o = 1; o <= 10; o++)
+        if (!strcmp(xd_runview_outcome_name(o), category))
+            own = o;
+    for (uint32_t i = 0; i < v->collect_report_count; i++) {
+        uint32_t                 n = v->collect_reports[i];
+        const xd_runview_report *r = &v->reports[n];
+        if (r->counted && xd_bytes_eq_str(v->names[r->category], category))
+            XD_TRY(fn(t, XD_RUNVIEW_NONE, n, arg));
+    }
+    xd_autofree uint32_t *order = calloc((size_t)v->ended + 1, sizeof *order);
+    if (!order)
+        return -ENOMEM;
+    for (uint32_t i = 0; i < v->count; i++)
+        if (v->items[i].ended && v->items[i].ended <= v->ended)
+            order[v->items[i].ended - 1] = i;
+    for (uint32_t k = 0; k < v->ended; k++) {
+        const xd_runview_item *i = &v->items[order[k]];
+        if (!(i->flags & 1)) {
+            /* Its reports were not counted, but carry text (a passed test's output). */
+            uint32_t n = i->first_report;
+            while (n != XD_RUNVIEW_NONE && !xd_bytes_eq_str(v->names[v->reports[n].category], category))
+                n = v->reports[n].next;
+            if (i->outcome == own)
+                XD_TRY(fn(t, order[k], n, arg));
+            continue;
+        }
+        for (uint32_t n = i->first_report; n != XD_RUNVIEW_NONE; n = v->reports[n].next)
+            if (v->reports[n].counted && xd_bytes_eq_str(v->names[v->reports[n].category], category))
+                XD_TRY(fn(t, order[k], n, arg));
+    }
+    return 0;
+}
+
+/* ---- one failure ------------------------------------------------------------------------------------------------------ */
+
+/* "path/file.py:12: " at the start of a line of a traceback: length of the path, else 0. */
+static size_t location(xd_bytes line)
+{
+    if (!line.len || line.ptr[0] == ' ' || line.ptr[0] == '\t')
+        return 0;
+    const uint8_t *p = memmem(line.ptr, line.len, ".py:", 4);
+    if (!p)
+        return 0;
+    size_t at = (size_t)(p - line.ptr) + 4, digits = 0;
+    while (at < line.len && line.ptr[at] >= '0' && line.ptr[at] <= '9') {
+        at++;
+        digits++;
+    }
+    return digits && at < line.len && line.ptr[at] == ':' ? (size_t)(p - line.ptr) + 3 : 0;
+}
+
+static int text_line(xd_term *t, xd_bytes line)
+{
+    size_t path = t->out.markup ? location(line) : 0;
+    if (path) {
+        XD_TRY(xd_term_out_foreign(&t->out, (xd_bytes){ line.ptr, path }, XD_MARK_BOLD | XD_MARK_RED, false));
+        line = (xd_bytes){ line.ptr + path, line.len - path };
+        XD_TRY(xd_term_out_foreign(&t->out, line, 0, true));
+    } else {
+        bool red = line.len >= 2 && line.ptr[0] == 'E' && line.ptr[1] == ' ';
+        XD_TRY(xd_term_out_foreign(&t->out, line, red ? XD_MARK_BOLD | XD_MARK_RED : 0, true));
+    }
+    return xd_term_out_str(&t->out, "\n", 0);
+}
+
+static int text_lines(xd_term *t, xd_bytes text)
+{
+    while (text.len && text.ptr[text.len - 1] == '\n')
+        text.len--;
+    for (;;) {
+        const uint8_t *nl = text.len ? memchr(text.ptr, '\n', text.len) : NULL;
+        size_t         n = nl ? (size_t)(nl - text.ptr) : text.len;
+        XD_TRY(text_line(t, (xd_bytes){ text.ptr, n }));
+        if (!nl)
+            return 0;
+        text = (xd_bytes){ text.ptr + n + 1, text.len - n - 1 };
+        if (xd_term_out_full(&t->out))
+            XD_TRY(xd_term_out_drain(&t->out, XD_TERM_OUT_LIMIT / 2));
+    }
+}
+
+static int section(xd_term *t, const xd_wire_PAIR *s)
+{
+    xd_autobuf title = XD_BUF_INIT;
+    XD_TRY(xd_text_harmless(&title, s->name, false));
+    XD_TRY(xd_term_out_sep(&t->out, '-', xd_buf_cstr(&title), 0));
+    xd_bytes text = s->value;
+    if (text.len && text.ptr[text.len - 1] == '\n')
+        text.len--;
+    XD_TRY(xd_term_out_foreign(&t->out, text, 0, true));
+    return xd_term_out_str(&t->out, "\n", 0);
+}
+
+static int sections(xd_term *t, const xd_wire_REPORT *r, const char *only)
+{
+    if (!strcmp(t->showcapture, "no"))
+        return 0;
+    xd_wire_list list = r->sections;
+    xd_wire_PAIR s;
+    while (xd_wire_PAIR_next(&list, &s) == 1) {
+        if (strcmp(t->showcapture, "all") != 0 && !memmem(s.name.ptr, s.name.len, t->showcapture, strlen(t->showcapture)))
+            continue;
+        if (!only || memmem(s.name.ptr, s.name.len, only, strlen(only)))
+            XD_TRY(section(t, &s));
+    }
+    return 0;
+}
+
+/* Sections of the item's earlier reports come first (they travelled with them), as in pytest's report, which has them all. */
+static int all_sections(xd_term *t, uint32_t item, uint32_t report)
+{
+    const xd_runview *v = t->view;
+    xd_wire_REPORT    r;
+    if (item == XD_RUNVIEW_NONE) {
+        XD_TRY(xd_runview_report_read(v, report, &r));
+        return sections(t, &r, NULL);
+    }
+    for (uint32_t n = v->items[item].first_report; n != XD_RUNVIEW_NONE; n = v->reports[n].next) {
+        if (v->reports[n].attempt != v->items[item].attempt || (v->reports[n].subtest && n != report))
+            continue;
+        XD_TRY(xd_runview_report_read(v, n, &r));
+        XD_TRY(sections(t, &r, NULL));
+        if (n == report)
+            return 0;
+    }
+    return 0;
+}
+
+/* Output of a teardown that passed, below the failure of the call. */
+static int teardown_sections(xd_term *t, uint32_t item, uint32_t report)
+{
+    const xd_runview *v = t->view;
+    for (uint32_t n = report == XD_RUNVIEW_NONE ? XD_RUNVIEW_NONE : v->reports[report].next; n != XD_RUNVIEW_NONE; n = v->reports[n].next) {
+        xd_wire_REPORT r;
+        if (v->reports[n].category || v->reports[n].when != 't' || v->reports[n].attempt != v->items[item].attempt)
+            continue;
+        XD_TRY(xd_runview_report_read(v, n, &r));
+        XD_TRY(sections(t, &r, "teardown"));
+    }
+    return 0;
+}
+
+static int body(xd_term *t, uint32_t item, uint32_t report)
+{
+    const xd_runview *v = t->view;
+    if (report != XD_RUNVIEW_NONE) {
+        xd_wire_REPORT r;
+        XD_TRY(xd_term_worker_line(t, v->reports[report].worker));
+        XD_TRY(xd_runview_report_read(v, report, &r));
+        if (r.text.len)
+            XD_TRY(text_lines(t, r.text));
+        if (r.flags & 8)
+            XD_TRY(xd_term_out_str(&t->out, "xd: the text above is shortened to the limit\n", XD_MARK_YELLOW));
+        return all_sections(t, item, report);
+    }
+    xd_autobuf text = XD_BUF_INIT;
+    XD_TRY(xd_term_worker_line(t, v->items[item].worker));
+    XD_TRY(xd_term_on_crash_text(t, item, &text));
+    XD_TRY(xd_buf_add_byte(&text, '\n'));
+    XD_TRY(xd_term_out_write(&t->out, xd_buf_view(&text), XD_MARK_RED));
+    if (v->items[item].down == XD_RUNVIEW_NONE || !strcmp(t->showcapture, "no"))
+        return 0;
+    xd_frame            frame;
+    xd_wire_WORKER_DOWN down;
+    XD_TRY(v->source.read(v->source.arg, v->downs[v->items[item].down].offset, &frame));
+    XD_TRY(xd_wire_WORKER_DOWN_decode(frame.body, frame.len, &down));
+    if (!down.last_output.len)
+        return 0;
+    xd_wire_PAIR s = { .name = XD_BYTES_LIT("Last output of the worker"), .value = down.last_output };
+    return section(t, &s);
+}
+
+typedef struct block {
+    const char *title;  /* of the whole; NULL once it is out */
+    bool        errors; /* "ERROR at setup of" */
+    bool        passes; /* only those with output */
+    unsigned    mark;
+    bool        line;   /* --tb=line */
+} block;
+
+static int headline(xd_term *t, uint32_t item, uint32_t report, const block *b, xd_buf *to)
+{
+    const xd_runview *v = t->view;
+    xd_wire_REPORT    r = { 0 };
+    if (report != XD_RUNVIEW_NONE)
+        XD_TRY(xd_runview_report_read(v, report, &r));
+    if (b->errors && item == XD_RUNVIEW_NONE)
+        XD_TRY(xd_buf_add_str(to, "ERROR collecting "));
+    else if (b->errors) {
+        XD_TRY(xd_buf_add_str(to, "ERROR at "));
+        XD_TRY(xd_text_harmless(to, report == XD_RUNVIEW_NONE ? XD_BYTES_LIT("setup") : r.when, false));
+        XD_TRY(xd_buf_add_str(to, " of "));
+    }
+    xd_bytes id = item != XD_RUNVIEW_NONE ? v->items[item].id : r.nodeid;
+    if (item == XD_RUNVIEW_NONE)
+        XD_TRY(id.len ? xd_text_harmless(to, id, false) : xd_buf_add_str(to, "test session"));
+    else
+        XD_TRY(xd_term_headline(to, id));
+    if (r.subtest.len) {
+        XD_TRY(xd_buf_add_byte(to, ' '));
+        XD_TRY(xd_text_harmless(to, r.subtest, false));
+    }
+    return 0;
+}
+
+static int crash_line(xd_term *t, uint32_t item, uint32_t report)
+{
+    xd_autobuf     line = XD_BUF_INIT;
+    xd_wire_REPORT r;
+    if (report == XD_RUNVIEW_NONE) {
+        XD_TRY(xd_term_on_crash_text(t, item, &line));
+    } else {
+        XD_TRY(xd_runview_report_read(t->view, report, &r));
+        if (r.path.len) {
+            XD_TRY(xd_text_harmless(&line, r.path, false));
+            XD_TRY(xd_buf_printf(&line, ":%d: ", r.line));
+        }
+        XD_TRY(xd_text_harmless(&line, r.message, true));
+    }
+    return xd_term_line_mark(t, 0, "%s", xd_buf_cstr(&line));
+}
+
+static int one_block(xd_term *t, uint32_t item, uint32_t report, void *arg)
+{
+    block     *b = arg;
+    xd_autobuf title = XD_BUF_INIT;
+    if (b->passes && report == XD_RUNVIEW_NONE)
+        return 0;
+    if (b->passes) {
+        xd_wire_REPORT r;
+        XD_TRY(xd_runview_report_read(t->view, report, &r));
+        if (!r.sections.count)
+            return 0;
+    }
+    if (b->title)
+        XD_TRY(xd_term_out_sep(&t->out, '=', b->title, 0));
+    b->title = NULL;
+    if (!b->line) {
+        XD_TRY(headline(t, item, report, b, &title));
+        XD_TRY(xd_term_out_sep(&t->out, '_', xd_buf_cstr(&title), b->mark | XD_MARK_BOLD));
+    }
+    if (b->passes)
+        XD_TRY(all_sections(t, item, report));
+    else
+        XD_TRY(body(t, item, report));
+    if (b->line)
+        XD_TRY(crash_line(t, item, report));
+    else if (item != XD_RUNVIEW_NONE && !b->errors)
+        XD_TRY(teardown_sections(t, item, report));
+    return xd_term_out_full(&t->out) ? xd_term_out_drain(&t->out, XD_TERM_OUT_LIMIT / 2) : 0;
+}
+
+static int failures(xd_term *t)
+{
+    if (!strcmp(t->tbstyle, "no"))
+        return 0;
+    block errors = { .title = "ERRORS", .errors = true, .mark = XD_MARK_RED };
+    XD_TRY(xd_term_each(t, "error", one_block, &errors));
+    bool  line = !strcmp(t->tbstyle, "line");
+    block b = { .title = "FAILURES", .mark = XD_MARK_RED, .line = line };
+    XD_TRY(xd_term_each(t, "failed", one_block, &b));
+    XD_TRY(xd_term_each(t, "crashed", one_block, &b));
+    XD_TRY(xd_term_each(t, "timeout", one_block, &b));
+    XD_TRY(xd_term_each(t, "lost", one_block, &b));
+    if (!t->xfail_tb)
+        return 0;
+    block x = { .title = "XFAILURES", .mark = XD_MARK_RED, .line = line };
+    return xd_term_each(t, "xfailed", one_block, &x);
+}
+
+static int passes(xd_term *t, const char *category, const char *title, char needed)
+{
+    if (!strcmp(t->tbstyle, "no") || !xd_term_has(t, needed) || !xd_runview_counted(t->view, category))
+        return 0;
+    block b = { .passes = true, .mark = XD_MARK_GREEN };
+    XD_TRY(xd_term_out_sep(&t->out, '=', title, 0)); /* pytest prints the title also above nothing */
+    return xd_term_each(t, category, one_block, &b);
+}
+
+int xd_term_summary(xd_term *t)
+{
+    const xd_runview *v = t->view;
+    bool              wanted = v->exit_status != 3 && (v->collection_agreed || v->ended || v->report_count);
+    if (wanted && !t->no_summary) {
+        XD_TRY(failures(t));
+        XD_TRY(xd_term_warnings(t));
+        XD_TRY(passes(t, "passed", "PASSES", 'P'));
+        XD_TRY(passes(t, "xpassed", "XPASSES", 'X'));
+    }
+    if (wanted) {
+        XD_TRY(xd_term_xml_line(t));
+        XD_TRY(xd_term_durations(t));
+        if (!t->no_summary)
+            XD_TRY(xd_term_short(t));
+    }
+    if (v->reason.len) {
+        xd_autobuf title = XD_BUF_INIT;
+        XD_TRY(xd_text_harmless(&title, v->reason, false));
+        bool stopping = v->reason.len > 9 && !memcmp(v->reason.ptr, "stopping ", 9);
+        XD_TRY(xd_term_out_sep(&t->out, '!', xd_buf_cstr(&title), stopping ? XD_MARK_RED : 0));
+    }
+    if (!v->over)
+        XD_TRY(xd_term_line_mark(t, XD_MARK_YELLOW, "xd: warning: the journal ends before the run did: %u of %u tests have an outcome",
+                                 v->ended, v->count));
+    return xd_term_stats(t);
+}
