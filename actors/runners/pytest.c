@@ -1,0 +1,372 @@
+#include "actors/runners/pytest.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "engine/base/mem.h"
+#include "engine/base/os_linux.h"
+#include "engine/base/path.h"
+#include "engine/base/text.h"
+
+extern char **environ;
+
+/* The adapter, put into the program by the build. */
+extern const unsigned char xd_pytest_wire_py[];
+extern const size_t        xd_pytest_wire_py_len;
+extern const unsigned char xd_pytest_adapter_py[];
+extern const size_t        xd_pytest_adapter_py_len;
+
+#define WIRE_FILE "pytest_wire.py"
+#define ADAPTER_FILE "pytest_adapter.py"
+
+/* ---- the unpacked adapter ---------------------------------------------------------------------- */
+
+static bool same_content(const char *path, xd_bytes want)
+{
+    xd_autobuf have = XD_BUF_INIT;
+    return xd_path_read_file(path, want.len + 1, &have, NULL) == 0 && xd_bytes_eq(xd_buf_view(&have), want);
+}
+
+static int put_file(const char *dir, const char *name, xd_bytes data, xd_error *err)
+{
+    xd_autofree char *path = xd_path_join(dir, name);
+    if (!path)
+        return xd_error_set(err, -ENOMEM, "out of memory");
+    if (same_content(path, data))
+        return 0;
+    return xd_path_write_file(path, data, 0600, err); /* renamed into place: other agents may start from this folder now */
+}
+
+static int put_files(const char *dir, xd_error *err)
+{
+    XD_TRY(put_file(dir, WIRE_FILE, (xd_bytes){ xd_pytest_wire_py, xd_pytest_wire_py_len }, err));
+    return put_file(dir, ADAPTER_FILE, (xd_bytes){ xd_pytest_adapter_py, xd_pytest_adapter_py_len }, err);
+}
+
+/* A folder that somebody else could write to would let him run code as us. */
+static bool dir_is_ours(const char *dir)
+{
+    struct stat st;
+    return lstat(dir, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == geteuid() && (st.st_mode & 022) == 0;
+}
+
+static int unpack_temp(xd_pytest *p, xd_error *err)
+{
+    const char *tmp = getenv("TMPDIR");
+    p->dir = xd_path_join(tmp && *tmp == '/' ? tmp : "/tmp", "xd-adapter-XXXXXX");
+    if (!p->dir)
+        return xd_error_set(err, -ENOMEM, "out of memory");
+    if (!mkdtemp(p->dir)) {
+        int r = -errno;
+        return xd_error_set(err, r, "cannot make a folder for the adapter at %s: %s", p->dir, xd_error_name(r));
+    }
+    p->dir_temp = true;
+    return put_files(p->dir, err);
+}
+
+static int unpack(xd_pytest *p, xd_bytes cache_dir, const char *build_id, xd_error *err)
+{
+    xd_autofree char *cache = xd_bytes_dup(cache_dir);
+    char              name[128];
+    snprintf(name, sizeof(name), "adapter-%s", build_id);
+    p->dir = cache && *cache ? xd_path_join(cache, name) : NULL;
+    if (p->dir) {
+        if (xd_path_mkdirs(p->dir, 0700, NULL) == 0 && dir_is_ours(p->dir) && put_files(p->dir, NULL) == 0)
+            return 0;
+        free(p->dir);
+        p->dir = NULL;
+    }
+    return unpack_temp(p, err);
+}
+
+/* ---- the environment ------------------------------------------------------------------------------ */
+
+static const char *env_get(char *const *env, const char *name)
+{
+    size_t len = strlen(name);
+    for (; env && *env; env++)
+        if (strncmp(*env, name, len) == 0 && (*env)[len] == '=')
+            return *env + len + 1;
+    return NULL;
+}
+
+static int env_set(char ***env, size_t *count, xd_bytes name, xd_bytes value)
+{
+    char *entry = malloc(name.len + value.len + 2);
+    if (!entry)
+        return -ENOMEM;
+    memcpy(entry, name.ptr, name.len);
+    entry[name.len] = '=';
+    if (value.len)
+        memcpy(entry + name.len + 1, value.ptr, value.len);
+    entry[name.len + value.len + 1] = '\0';
+    for (size_t i = 0; i < *count; i++) {
+        if (strncmp((*env)[i], entry, name.len + 1) == 0) {
+            free((*env)[i]);
+            (*env)[i] = entry;
+            return 0;
+        }
+    }
+    (*env)[(*count)++] = entry;
+    (*env)[*count] = NULL;
+    return 0;
+}
+
+static int make_env(xd_pytest *p, const xd_wire_ENV_START *start, xd_error *err)
+{
+    size_t have = 0, count = 0;
+    while (environ && environ[have])
+        have++;
+    p->env = calloc(have + start->env.count + 1, sizeof(char *));
+    if (!p->env)
+        return xd_error_set(err, -ENOMEM, "out of memory");
+    for (; count < have; count++) {
+        p->env[count] = strdup(environ[count]);
+        if (!p->env[count])
+            return xd_error_set(err, -ENOMEM, "out of memory");
+    }
+    xd_wire_list it = start->env;
+    xd_wire_PAIR pair;
+    while (xd_wire_PAIR_next(&it, &pair) > 0) {
+        if (pair.name.len == 0 || memchr(pair.name.ptr, '=', pair.name.len))
+            return xd_error_set(err, -EINVAL, "env:%.*s= is no name of an environment entry", (int)pair.name.len, (const char *)pair.name.ptr);
+        if (env_set(&p->env, &count, pair.name, pair.value) < 0)
+            return xd_error_set(err, -ENOMEM, "out of memory");
+    }
+    return 0;
+}
+
+/* ---- the interpreter ------------------------------------------------------------------------------- */
+
+static int set_python(xd_pytest *p, const char *program)
+{
+    size_t len = strlen(program) + 1;
+    p->python = malloc(2 * sizeof(char *) + len);
+    if (!p->python)
+        return -ENOMEM;
+    char *text = (char *)(p->python + 2);
+    memcpy(text, program, len);
+    p->python[0] = text;
+    p->python[1] = NULL;
+    return 0;
+}
+
+/* The interpreter in the first lines of a script: "#!/path/python", or pip's form for long paths, "#!/bin/sh" and then '''exec' "/path/python"... */
+static char *script_interpreter(const char *script)
+{
+    char  text[4096];
+    FILE *f = fopen(script, "re");
+    if (!f)
+        return NULL;
+    size_t n = fread(text, 1, sizeof(text) - 1, f);
+    fclose(f);
+    text[n] = '\0';
+    if (strncmp(text, "#!", 2) != 0)
+        return NULL;
+    char *line = text + 2 + strspn(text + 2, " ");
+    if (strncmp(line, "/bin/sh", 7) == 0) {
+        char *exec = strstr(line, "'''exec' ");
+        if (!exec)
+            return NULL;
+        line = exec + 9;
+        line += strspn(line, "\"");
+        line[strcspn(line, "\"\n")] = '\0';
+    } else {
+        line[strcspn(line, " \t\r\n")] = '\0';
+    }
+    const char *base = xd_path_base(line);
+    return *line == '/' && strncmp(base, "python", 6) == 0 && access(line, X_OK) == 0 ? strdup(line) : NULL;
+}
+
+static int default_python(xd_pytest *p, xd_error *err)
+{
+    const char       *venv = env_get(p->env, "VIRTUAL_ENV");
+    const char       *path = env_get(p->env, "PATH");
+    xd_autofree char *found = NULL, *script = NULL;
+    if (venv && *venv) {
+        xd_autofree char *program = xd_path_join(venv, "bin/python");
+        if (program && access(program, X_OK) == 0)
+            return set_python(p, program);
+    }
+    if (xd_path_find_program("pytest", path, &script) == 0)
+        found = script_interpreter(script);
+    if (!found && xd_path_find_program("python3", path, &found) < 0 && xd_path_find_program("python", path, &found) < 0)
+        return xd_error_set(err, -ENOENT,
+                            "no python found: tried $VIRTUAL_ENV (%s), the pytest program, python3 and python on PATH=%s; give one with python=",
+                            venv && *venv ? venv : "not set", path ? path : "");
+    return set_python(p, found);
+}
+
+/* A word with a slash counts from where the agent runs, not from chdir=: it is made absolute here.  Returns the vector with argv[0] resolved. */
+static int given_python(xd_pytest *p, const char *text, xd_error *err)
+{
+    xd_autofree char **words = NULL;
+    xd_autofree char  *program = NULL;
+    const char        *path = env_get(p->env, "PATH");
+    int                r = xd_text_shell_split(text, &words);
+    if (r < 0 || !words[0])
+        return xd_error_set(err, -EINVAL, "python '%s' cannot be read as a command line: %s", text,
+                            r < 0 ? "a quote is left open" : "it has no word");
+    if (strchr(words[0], '/')) {
+        r = xd_path_absolute(words[0], &program);
+        if (r == 0 && access(program, F_OK) != 0)
+            r = -errno;
+        if (r == 0 && access(program, X_OK) != 0)
+            r = -errno;
+        if (r < 0)
+            return xd_error_set(err, r, "python '%s' cannot be started: tried %s: %s", text, program ? program : words[0], xd_error_name(r));
+    } else {
+        r = xd_path_find_program(words[0], path, &program);
+        if (r < 0)
+            return xd_error_set(err, r, "python '%s' does not exist: tried PATH=%s", text, path ? path : "");
+    }
+    size_t count = 0, bytes = strlen(program) + 1;
+    for (; words[count]; count++)
+        bytes += strlen(words[count]) + 1;
+    p->python = malloc((count + 1) * sizeof(char *) + bytes);
+    if (!p->python)
+        return xd_error_set(err, -ENOMEM, "out of memory");
+    char *at = (char *)(p->python + count + 1);
+    for (size_t i = 0; i < count; i++) {
+        const char *word = i == 0 ? program : words[i];
+        size_t      len = strlen(word) + 1;
+        p->python[i] = memcpy(at, word, len);
+        at += len;
+    }
+    p->python[count] = NULL;
+    return 0;
+}
+
+/* ---- prepare, spawn ---------------------------------------------------------------------------------- */
+
+/* chdir= is made when it is missing, as execnet does. */
+static int make_chdir(xd_pytest *p, xd_bytes chdir, xd_error *err)
+{
+    if (chdir.len == 0)
+        return 0;
+    xd_autofree char *path = xd_bytes_dup(chdir);
+    int               r = path ? xd_path_absolute(path, &p->chdir) : -ENOMEM;
+    if (r == 0 && !xd_path_is_dir(p->chdir) && mkdir(p->chdir, 0777) != 0)
+        r = -errno;
+    return r < 0 ? xd_error_set(err, r, "chdir=%s: %s", path ? path : "", xd_error_name(r)) : 0;
+}
+
+int xd_pytest_prepare(xd_pytest *ret, const xd_wire_ENV_START *start, const char *build_id, xd_error *err)
+{
+    *ret = (xd_pytest){ 0 };
+    XD_TRY(make_env(ret, start, err));
+    XD_TRY(make_chdir(ret, start->chdir, err));
+    if (start->python.len) {
+        xd_autofree char *text = xd_bytes_dup(start->python);
+        XD_TRY(text ? given_python(ret, text, err) : xd_error_set(err, -ENOMEM, "out of memory"));
+    } else {
+        XD_TRY(default_python(ret, err));
+    }
+    return unpack(ret, start->cache_dir, build_id, err);
+}
+
+void xd_pytest_release(xd_pytest *p)
+{
+    if (p->dir && p->dir_temp)
+        (void)xd_path_remove_tree(p->dir);
+    free(p->dir);
+    free(p->python);
+    free(p->chdir);
+    for (char **e = p->env; e && *e; e++)
+        free(*e);
+    free(p->env);
+    *p = (xd_pytest){ 0 };
+}
+
+/* A path as the text of a Python string: bytes that are not plain ASCII as surrogate escapes, which is what a path's bytes are in Python. */
+static int python_string(xd_buf *out, const char *path)
+{
+    XD_TRY(xd_buf_add_byte(out, '\''));
+    for (const unsigned char *p = (const unsigned char *)path; *p; p++) {
+        if (*p >= 0x80)
+            XD_TRY(xd_buf_printf(out, "\\udc%02x", *p));
+        else if (*p < 0x20 || *p == '\'' || *p == '\\')
+            XD_TRY(xd_buf_printf(out, "\\x%02x", *p));
+        else
+            XD_TRY(xd_buf_add_byte(out, *p));
+    }
+    return xd_buf_add_byte(out, '\'');
+}
+
+/* The adapter is imported, not run as a script: only what is imported is kept as bytecode. */
+static int spawn(const xd_pytest *p, const char *role, const int *numbers, size_t n_numbers, const xd_proc_fd *fds, size_t nfds, xd_proc *ret,
+                 xd_error *err)
+{
+    xd_autobuf  code = XD_BUF_INIT;
+    char        text[8][16];
+    size_t      words = 0;
+    const char **argv;
+    XD_TRY(xd_buf_add_str(&code, "import sys; sys.path.insert(0, "));
+    XD_TRY(python_string(&code, p->dir));
+    XD_TRY(xd_buf_add_str(&code, "); import pytest_adapter; pytest_adapter.main(sys.argv[1:])"));
+    while (p->python[words])
+        words++;
+    xd_autofree const char **owned = calloc(words + n_numbers + 4, sizeof(char *));
+    if (!owned || n_numbers > XD_ARRAY_LEN(text))
+        return xd_error_set(err, -ENOMEM, "out of memory");
+    argv = owned;
+    memcpy(argv, p->python, words * sizeof(char *));
+    argv[words++] = "-c";
+    argv[words++] = xd_buf_cstr(&code);
+    argv[words++] = role;
+    for (size_t i = 0; i < n_numbers; i++) {
+        snprintf(text[i], sizeof(text[i]), "%d", numbers[i]);
+        argv[words++] = text[i];
+    }
+    xd_proc_args args = { .argv = argv, .envp = (const char *const *)p->env, .chdir = p->chdir, .fds = fds, .nfds = nfds, .new_group = true };
+    return xd_proc_spawn(&args, ret, err);
+}
+
+/* Numbers of the descriptors in the Python process. */
+enum { CHILD_A = 3, CHILD_B, CHILD_C, CHILD_D };
+
+int xd_pytest_spawn_host(const xd_pytest *p, int page_fd, xd_pytest_host *ret, xd_error *err)
+{
+    xd_autoclose int h0 = -1, h1 = -1, c0 = -1, c1 = -1, o0 = -1, o1 = -1, e0 = -1, e1 = -1;
+    int              pair[2];
+    int              r = xd_os_socketpair(pair, true);
+    if (r == 0) {
+        h0 = pair[0];
+        h1 = pair[1];
+        r = xd_os_socketpair(pair, true);
+    }
+    if (r == 0) {
+        c0 = pair[0];
+        c1 = pair[1];
+        r = xd_os_pipe(pair, 0, 0);
+    }
+    if (r == 0) {
+        o0 = pair[0];
+        o1 = pair[1];
+        r = xd_os_pipe(pair, 0, 0);
+    }
+    if (r < 0)
+        return xd_error_set(err, r, "no descriptors for the runner host: %s", xd_error_name(r));
+    e0 = pair[0];
+    e1 = pair[1];
+    const int        numbers[] = { CHILD_A, CHILD_B, CHILD_C };
+    const xd_proc_fd fds[] = { { o1, 1 }, { e1, 2 }, { h1, CHILD_A }, { c1, CHILD_B }, { page_fd, CHILD_C } };
+    XD_TRY(spawn(p, "host", numbers, XD_ARRAY_LEN(numbers), fds, XD_ARRAY_LEN(fds), &ret->proc, err));
+    ret->control = h0;
+    ret->collector = c0;
+    ret->out = o0;
+    ret->err = e0;
+    h0 = c0 = o0 = e0 = -1;
+    return 0;
+}
+
+int xd_pytest_spawn_fresh(const xd_pytest *p, int page_fd, int control, const xd_pytest_worker_fds *w, xd_proc *ret, xd_error *err)
+{
+    const int        numbers[] = { CHILD_A, CHILD_B, CHILD_C, CHILD_D };
+    const xd_proc_fd fds[] = { { w->out, 1 },           { w->err, 2 },           { control, CHILD_A },
+                               { w->commands, CHILD_B }, { w->results, CHILD_C }, { page_fd, CHILD_D } };
+    return spawn(p, "fresh", numbers, XD_ARRAY_LEN(numbers), fds, XD_ARRAY_LEN(fds), ret, err);
+}

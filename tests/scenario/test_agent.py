@@ -1,0 +1,573 @@
+"""The agent, alone: this program plays the controller (codec: actors/runners/pytest_wire.py) against the built xdagent and the real adapter.
+
+    python3 tests/scenario/test_agent.py [-v]        environment: XD_AGENT (build/bin/xdagent), XD_TEST_PYTHON (a python with pytest)
+"""
+import os
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import textwrap
+import time
+import unittest
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(ROOT, "actors", "runners"))
+import pytest_wire as wire  # noqa: E402
+
+PREAMBLE = b"\x89xd\r\n\x1a\n\x01"
+NONE32 = 0xFFFFFFFF
+PASSED, FAILED, SKIPPED, CRASHED = 1, 2, 3, 7
+
+
+def agent_program():
+    return os.environ.get("XD_AGENT") or os.path.join(ROOT, "build", "bin", "xdagent")
+
+
+def test_python():
+    for path in (os.environ.get("XD_TEST_PYTHON"), os.path.join(ROOT, "build", "venv", "bin", "python"), "/tmp/v/p312/bin/python", sys.executable):
+        if path and os.path.exists(path):
+            if subprocess.call([path, "-c", "import pytest"], stderr=subprocess.DEVNULL) == 0:
+                return path
+    raise unittest.SkipTest("no python with pytest: set XD_TEST_PYTHON")
+
+
+def alive(pid):
+    try:
+        with open("/proc/%d/stat" % pid) as f:
+            return f.read().rpartition(")")[2].split()[0] not in ("Z", "X")
+    except OSError:
+        return False
+
+
+class Agent(object):
+    """One agent and the frames that came from it."""
+
+    def __init__(self, window_frames=1000, window_bytes=4 << 20, ack=True, welcome=True):
+        ours, theirs = socket.socketpair()
+        self.process = subprocess.Popen([agent_program(), "--fd", "%d" % theirs.fileno()], pass_fds=[theirs.fileno()], start_new_session=True,
+                                        stdin=subprocess.DEVNULL)
+        theirs.close()
+        self.sock = ours
+        self.reader = wire.FrameReader()
+        self.frames = []
+        self.last_sequence = 0
+        self.ack = ack
+        self.raw = b""
+        self.bytes = 0
+        self.ended = False
+        self.sock.sendall(PREAMBLE)
+        while len(self.raw) < 8:
+            self.raw += self.sock.recv(8 - len(self.raw))
+        assert self.raw == PREAMBLE, self.raw
+        self.hello = self.wait(wire.HELLO)
+        if welcome:
+            self.send(wire.pack_WELCOME(version=1, capabilities=0, session=1, window_frames=window_frames, window_bytes=window_bytes))
+
+    def send(self, frame):
+        self.sock.sendall(frame)
+
+    def pump(self, timeout):
+        if not select.select([self.sock], [], [], timeout)[0]:
+            return False
+        try:
+            data = self.sock.recv(1 << 20)
+        except ConnectionError:
+            data = b""
+        if not data:
+            self.ended = True
+            return False
+        self.bytes += len(data)
+        self.reader.feed(data)
+        newest = 0
+        for kind, _flags, sequence, body in self.reader:
+            if sequence:
+                assert sequence == self.last_sequence + 1, (sequence, self.last_sequence)
+                self.last_sequence = newest = sequence
+            self.frames.append((kind, wire.unpack(kind, body)))
+        if newest and self.ack:
+            self.acknowledge()
+        return True
+
+    def acknowledge(self):
+        try:
+            self.send(wire.pack_ACK(acked=self.last_sequence))
+        except ConnectionError:
+            pass
+
+    def wait(self, kind, timeout=30, test=lambda record: True):
+        """The next record of this kind; it and what came before it is taken out of `frames` into `seen`."""
+        deadline = time.monotonic() + timeout
+        while True:
+            for i, (got, record) in enumerate(self.frames):
+                if got == kind and test(record):
+                    return self.frames.pop(i)[1]
+            left = deadline - time.monotonic()
+            if left <= 0 or self.ended:
+                raise AssertionError("no %s within %s s (ended: %s); got %r" % (kind, timeout, self.ended, self.frames[-20:]))
+            self.pump(left)
+
+    def all(self, kind):
+        return [record for got, record in self.frames if got == kind]
+
+    def results(self):
+        return dict((r.item, r) for m in self.all(wire.RESULTS) for r in m.results)
+
+    def wait_results(self, count, timeout=60):
+        deadline = time.monotonic() + timeout
+        while len(self.results()) < count and time.monotonic() < deadline and not self.ended:
+            self.pump(0.5)
+        return self.results()
+
+    def start(self, folder, args=(), python=None, flags=16, env=(), **more):
+        self.send(wire.pack_ENV_START(
+            python=(test_python() if python is None else python).encode(), chdir=folder.encode(), env=list(env), args=[(a.encode(),) for a in args],
+            run_uid=b"0123456789abcdef0123456789abcdef", spec=b"popen", cache_dir=os.path.join(folder, ".xdcache").encode(),
+            scratch_dir=more.get("scratch", folder).encode(), workers_expected=more.get("expected", 0), first_worker=0, flags=flags))
+
+    def workers(self, count, maxfail=0, max_restarts=8):
+        self.send(wire.pack_WORKERS_START(first=0, count=count, total=count, maxfail=maxfail, max_restarts=max_restarts))
+        return [self.wait(wire.WORKER_UP) for _ in range(count)]
+
+    def lease(self, first, count, no_more=True):
+        self.send(wire.pack_LEASE(ranges=[(first, count, 1, 0, 0, 0)]))
+        if no_more:
+            self.send(wire.pack_NO_MORE())
+
+    def finish(self, failed=(), not_run=(), status=0):
+        self.send(wire.pack_FINISH(failed=[(i,) for i in failed], not_run=[(i,) for i in not_run], exit_status=status))
+        done = self.wait(wire.ENV_DONE)
+        self.wait(wire.BYE)
+        return done
+
+    def close(self):
+        self.sock.close()
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise
+
+
+class AgentTest(unittest.TestCase):
+    def setUp(self):
+        if not os.path.exists(agent_program()):
+            self.skipTest("no agent at %s" % agent_program())
+        self.folder = os.path.realpath(tempfile.mkdtemp(prefix="xd-agent-"))
+        self.addCleanup(shutil.rmtree, self.folder, True)
+        self.agents = []
+
+    def tearDown(self):
+        for a in self.agents:
+            try:
+                a.close()
+            except AssertionError:
+                pass
+
+    def suite(self, **files):
+        for name, text in files.items():
+            with open(os.path.join(self.folder, name + ".py"), "w") as f:
+                f.write(textwrap.dedent(text))
+
+    def agent(self, **kw):
+        a = Agent(**kw)
+        self.agents.append(a)
+        return a
+
+    def collected(self, **kw):
+        a = self.agent(**kw.pop("agent", {}))
+        a.start(self.folder, **kw)
+        a.wait(wire.CONFIG)
+        return a, a.wait(wire.COLLECTED)
+
+    def tree(self, a):
+        """All processes below the agent."""
+        parents = {}
+        for name in os.listdir("/proc"):
+            if name.isdigit():
+                try:
+                    with open("/proc/%s/stat" % name) as f:
+                        parents[int(name)] = int(f.read().rpartition(")")[2].split()[1])
+                except OSError:
+                    pass
+        below, more = set(), {a.process.pid}
+        while more:
+            below |= more
+            more = set(p for p, parent in parents.items() if parent in below) - below
+        return below
+
+    def assert_gone(self, pids, seconds=8):
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and any(alive(p) for p in pids):
+            time.sleep(0.05)
+        self.assertEqual([p for p in pids if alive(p)], [])
+
+    # ---- the session
+
+    def test_hello(self):
+        a = self.agent()
+        self.assertEqual((a.hello.version_min, a.hello.version_max), (1, 1))
+        self.assertEqual(a.hello.pid, a.process.pid)
+        self.assertGreaterEqual(a.hello.cpus, 1)
+        self.assertGreater(a.hello.memory_bytes, 1 << 20)
+
+    def test_garbage_ends_the_agent(self):
+        a = self.agent()
+        a.send(b"\xff" * 64)
+        self.assertEqual(a.process.wait(10), 6)
+
+    def test_version_of_the_controller(self):
+        a = self.agent(welcome=False)
+        a.send(wire.pack_WELCOME(version=7, capabilities=0, session=1, window_frames=1, window_bytes=1))
+        no = a.wait(wire.REFUSE)
+        self.assertEqual((no.version_min, no.version_max), (1, 1))
+        self.assertEqual(a.process.wait(10), 6)
+
+    # ---- a suite
+
+    def run_all(self, workers=2, **kw):
+        a, c = self.collected(**kw)
+        a.workers(workers)
+        a.lease(0, c.count)
+        return a, c, a.wait_results(c.count)
+
+    def test_small_suite(self):
+        self.suite(test_a="""
+            import pytest
+            @pytest.mark.parametrize("n", range(40))
+            def test_ok(n): pass
+            def test_bad(): assert 0, "reason"
+            def test_skip(): pytest.skip("why")
+            """)
+        a, c, results = self.run_all()
+        self.assertEqual((c.count, c.exit_status), (42, -1))
+        self.assertEqual(sorted(results), list(range(42)))
+        self.assertEqual([results[i].outcome for i in range(40, 42)], [FAILED, SKIPPED])
+        self.assertTrue(all(results[i].outcome == PASSED for i in range(40)))
+        a.send(wire.pack_SEND_LIST())
+        ids = [n.id for n in a.wait(wire.COLLECT_IDS).ids]
+        self.assertEqual((len(ids), ids[41]), (42, b"test_a.py::test_skip"))
+        pids = self.tree(a)
+        done = a.finish(failed=[40], status=1)
+        self.assertGreater(done.workers_cpu_us, 1000)
+        self.assertEqual(len([w for w in a.all(wire.WORKER_DOWN) if w.expected == 1]), 2)
+        self.assertEqual(a.process.wait(5), 0)
+        self.assert_gone(pids)
+        self.assertTrue(os.path.exists(os.path.join(self.folder, ".pytest_cache", "v", "cache", "lastfailed")))
+
+    def test_digest(self):
+        self.suite(test_a="def test_1(): pass\ndef test_2(): pass\n")
+        _a, c = self.collected()
+        try:
+            import xxhash
+        except ImportError:
+            self.assertNotEqual((c.digest_lo, c.digest_hi), (0, 0))
+            return
+        d = xxhash.xxh3_128_intdigest(b"test_a.py::test_1\0test_a.py::test_2\0")
+        self.assertEqual((c.digest_lo, c.digest_hi), (d & (1 << 64) - 1, d >> 64))
+
+    def test_ways(self):
+        self.suite(test_a="def test_1(worker_id): print(worker_id)\ndef test_2(): pass\ndef test_3(): pass\n")
+        for flags, way in ((16, 1), (16 | 4, 2), (16 | 2, 3)):
+            a, c, results = self.run_all(flags=flags)
+            self.assertEqual(c.way, way, c.why)
+            self.assertEqual([results[i].outcome for i in sorted(results)], [PASSED] * 3)
+            a.finish()
+            self.assertEqual(a.process.wait(5), 0)
+
+    def test_interrupt_of_a_test_by_pytest_exit(self):
+        self.suite(test_a="""
+            import pytest
+            def test_1(): pass
+            def test_2(): pytest.exit("enough", returncode=7)
+            """)
+        a, c = self.collected()
+        a.workers(1)
+        a.lease(0, c.count)
+        down = a.wait(wire.WORKER_DOWN)
+        self.assertEqual((down.expected, down.session_status, down.will_restart), (1, 7, 0))
+        self.assertIn(b"enough", down.reason)
+        a.finish(not_run=[1])
+
+    def test_take_back(self):
+        self.suite(test_a="""
+            import time
+            def test_long(): time.sleep(1.5)
+            """ + "".join("\n            def test_%d(): pass" % i for i in range(20)))
+        a, c = self.collected()
+        a.workers(1)
+        a.lease(0, c.count, no_more=False)
+        time.sleep(0.5)
+        began = time.monotonic()
+        a.send(wire.pack_TAKE_BACK(request=5, count=NONE32))
+        back = a.wait(wire.RETURNED)
+        self.assertLess(time.monotonic() - began, 0.8)  # not after the long test
+        returned = set(i for r in back.ranges for i in range(r.first, r.first + r.count))
+        self.assertEqual(back.request, 5)
+        self.assertGreaterEqual(len(returned), 19)
+        self.assertNotIn(0, returned)
+        a.send(wire.pack_NO_MORE())
+        rest = set(range(c.count)) - returned
+        self.assertEqual(set(a.wait_results(len(rest), 10)), rest)
+        a.finish(not_run=sorted(returned))
+
+    def test_progress(self):
+        self.suite(test_a="import time\ndef test_long(): time.sleep(2.2)\n")
+        a, c = self.collected()
+        a.workers(1)
+        a.lease(0, 1)
+        now = a.wait(wire.PROGRESS)
+        self.assertEqual([(r.worker, r.item) for r in now.running], [(0, 0)])
+        self.assertGreaterEqual(now.running[0].age_ms, 1000)
+        a.wait_results(1)
+        a.finish()
+
+    # ---- crashes
+
+    CRASHY = """
+        import os, signal, sys, time
+        def test_0(): pass
+        def test_segv():
+            os.write(2, b"last words\\n")
+            os.kill(os.getpid(), signal.SIGSEGV)
+        def test_2(): time.sleep(0.01)
+        def test_exit(): os._exit(3)
+        def test_kill(): os.kill(os.getpid(), signal.SIGKILL)
+        def test_5(): pass
+        """
+
+    def crash(self, **kw):
+        self.suite(test_a=self.CRASHY)
+        a, c, results = self.run_all(**kw)
+        self.assertEqual([results[i].outcome for i in range(6)], [PASSED, CRASHED, PASSED, CRASHED, CRASHED, PASSED])
+        reports = dict((r.item, r) for r in a.all(wire.REPORT))
+        self.assertEqual(sorted(reports), [1, 3, 4])
+        self.assertTrue(all(r.category == b"crashed" and r.letter == b"C" and r.word == b"CRASHED" for r in reports.values()))
+        self.assertIn(b"crashed while running 'test_a.py::test_segv': killed by SIGSEGV", reports[1].text)
+        self.assertIn(b"last words", reports[1].text)
+        self.assertIn(b"exited with status 3", reports[3].text)
+        self.assertIn(b"killed by SIGKILL", reports[4].text)
+        downs = a.all(wire.WORKER_DOWN)
+        self.assertEqual(sorted((d.signal, d.exit_status, d.item) for d in downs if not d.expected), [(0, 3, 3), (9, -1, 4), (11, -1, 1)])
+        a.finish(failed=[1, 3, 4], status=1)
+        self.assertEqual(a.process.wait(5), 0)
+        return a
+
+    def test_crash_collected(self):
+        self.crash()
+
+    def test_crash_warm(self):
+        self.crash(flags=16 | 4)
+
+    def test_crash_fresh(self):
+        self.crash(flags=16 | 2)
+
+    def test_replacement_has_next_number(self):
+        self.suite(test_a="import os\ndef test_0(): os._exit(1)\ndef test_1(): pass\n")
+        a, c = self.collected()
+        a.workers(1)
+        a.lease(0, 2)
+        up = a.wait(wire.WORKER_UP)
+        self.assertEqual((up.worker, up.replaces), (1, 0))
+        self.assertEqual(a.wait_results(2)[1].outcome, PASSED)
+        a.finish(failed=[0], status=1)
+
+    def test_budget(self):
+        self.suite(test_a="import os\nimport pytest\n@pytest.mark.parametrize('n', range(6))\ndef test(n): os._exit(1)\n")
+        a, c = self.collected()
+        a.workers(1, max_restarts=2)
+        a.lease(0, 6)
+        back = a.wait(wire.RETURNED)
+        self.assertEqual(len(a.results()), 3)
+        self.assertEqual(sum(r.count for r in back.ranges), 3)
+        a.wait(wire.WORKER_DOWN, test=lambda d: d.will_restart == 2)
+        a.finish(failed=[0, 1, 2], not_run=[3, 4, 5], status=1)
+
+    # ---- what cannot start
+
+    def failed(self, **kw):
+        a = self.agent()
+        a.start(self.folder, **kw)
+        return a, a.wait(wire.ENV_FAILED)
+
+    def test_no_such_python(self):
+        _a, m = self.failed(python="/nowhere/python")
+        self.assertEqual(m.exit_status, 6)
+        self.assertIn(b"/nowhere/python", m.text)
+        self.assertNotIn(b"\n", m.text)
+        _a, m = self.failed(python="no-such-python -X dev")
+        self.assertIn(b"no-such-python", m.text)
+        self.assertIn(b"PATH", m.text)
+
+    def test_python_without_pytest(self):
+        bare = [p for p in ("/usr/bin/python3", sys.executable) if os.path.exists(p) and
+                subprocess.call([p, "-S", "-c", "import pytest"], stderr=subprocess.DEVNULL)]
+        a, m = self.failed(python="%s -S" % bare[0])
+        self.assertEqual(m.exit_status, 6)
+        self.assertIn(b"pytest", m.text)
+        a.finish(status=6)
+
+    def test_host_dies(self):
+        bad = os.path.join(self.folder, "python")
+        with open(bad, "w") as f:
+            f.write("#!/bin/sh\necho something is wrong >&2\nexit 9\n")
+        os.chmod(bad, 0o755)
+        _a, m = self.failed(python=bad)
+        self.assertEqual(m.exit_status, 6)
+        self.assertIn(b"status 9", m.text)
+        self.assertIn(b"something is wrong", m.text)
+
+    def test_collector_dies(self):
+        self.suite(conftest="import os, signal\nos.kill(os.getpid(), signal.SIGABRT)\n")
+        a, m = self.failed()
+        self.assertEqual(m.exit_status, 6)
+        self.assertIn(b"SIGABRT", m.text)
+        a.finish(status=6)
+        self.assertEqual(a.process.wait(5), 0)
+
+    def test_different_collections(self):
+        self.suite(test_a="""
+            import os, pytest
+            @pytest.mark.parametrize("n", range(3))
+            def test(n): pass
+            if os.environ.get("PYTEST_XDIST_WORKER") == "gw1":
+                def test_more(): pass
+            """)
+        a, c = self.collected(flags=16 | 4)
+        a.send(wire.pack_WORKERS_START(first=0, count=2, total=2, maxfail=0, max_restarts=8))
+        m = a.wait(wire.ENV_FAILED)
+        self.assertEqual(m.exit_status, 1)
+        self.assertIn(b"Different tests were collected between gw0 and gw1", m.text)
+        self.assertIn(b"test_a.py::test_more", m.text)
+        a.finish(status=1)
+
+    # ---- output
+
+    def test_output(self):
+        self.suite(test_a="""
+            import os
+            def test_loud():
+                os.write(1, b"hello " * 10)
+                for i in range(100): os.write(2, b"x" * 65536)
+                os.write(2, b"the end")
+            """)
+        a, c, results = self.run_all(workers=1, args=["-s"])
+        a.finish()
+        out = a.all(wire.OUTPUT)
+        self.assertIn(b"hello hello", b"".join(o.data for o in out if o.stream == 1 and o.worker == 0))
+        err = [o for o in out if o.stream == 2 and o.worker == 0]
+        data = b"".join(o.data for o in err)
+        self.assertLess(len(data), 2 << 20)
+        self.assertTrue(data.endswith(b"the end"), data[-20:])
+        self.assertEqual(sum(o.dropped_bytes for o in err) + len(data), 100 * 65536 + 7)
+
+    # ---- the end
+
+    SLEEPY = "import time\nimport pytest\n@pytest.mark.parametrize('n', range(4))\ndef test(n): time.sleep(60)\n"
+
+    def sleeping(self, **kw):
+        self.suite(test_a=kw.pop("text", self.SLEEPY))
+        a, c = self.collected(**kw)
+        a.workers(2)
+        a.lease(0, c.count)
+        time.sleep(0.5)
+        return a
+
+    def test_cancel(self):
+        for how, least, most in ((3, 0, 3), (2, 1, 5)):
+            a = self.sleeping()
+            began = time.monotonic()
+            a.send(wire.pack_CANCEL(how=how, grace_ms=1000))
+            downs = [a.wait(wire.WORKER_DOWN) for _ in range(2)]
+            took = time.monotonic() - began
+            self.assertTrue(least <= took <= most, took)
+            self.assertEqual([d.expected for d in downs], [1, 1])
+            self.assertEqual(sum(r.count for m in a.all(wire.RETURNED) for r in m.ranges), 2)
+            a.finish(not_run=[0, 1, 2, 3], status=2)
+            self.assertEqual(a.process.wait(5), 0)
+
+    def test_cancel_lets_running_tests_end(self):
+        a = self.sleeping(text=self.SLEEPY.replace("60", "1.5"))
+        a.send(wire.pack_CANCEL(how=1, grace_ms=0))
+        self.assertEqual(sorted(a.wait_results(2, 10)), sorted(a.results()))
+        self.assertEqual(sum(r.count for m in a.all(wire.RETURNED) for r in m.ranges), 2)
+        a.finish(not_run=[1, 3], status=2)
+
+    def test_pause(self):
+        a = self.sleeping()
+        a.send(wire.pack_PAUSE())
+        time.sleep(0.3)
+        states = []
+        for p in self.tree(a) - {a.process.pid}:
+            with open("/proc/%d/stat" % p) as f:
+                states.append(f.read().rpartition(")")[2].split()[0])
+        self.assertEqual(set(states), {"T"})
+        a.send(wire.pack_RESUME())
+        a.send(wire.pack_CANCEL(how=3, grace_ms=0))
+        a.wait(wire.WORKER_DOWN)
+        a.finish(status=2)
+
+    DAEMON = """
+        import os, time, subprocess, sys
+        def test():
+            subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"], start_new_session=True)
+            {}
+        """
+
+    def test_daemon_of_a_test_is_ended(self):
+        self.suite(test_a=self.DAEMON.format("time.sleep(0.3)"))
+        a, c = self.collected()
+        a.workers(1)
+        a.lease(0, 1)
+        a.wait_results(1)
+        pids = self.tree(a)
+        self.assertGreaterEqual(len(pids), 5)
+        a.finish()
+        self.assert_gone(pids, 5)
+
+    def test_controller_dies(self):
+        a = self.sleeping(text=self.DAEMON.format("time.sleep(60)"))
+        pids = self.tree(a)
+        a.sock.close()
+        self.assert_gone(pids)
+
+    def test_controller_dies_and_worker_ignores_sigterm(self):
+        a = self.sleeping(text="import signal, time\ndef test():\n    signal.signal(signal.SIGTERM, signal.SIG_IGN)\n    time.sleep(60)\n")
+        pids = self.tree(a)
+        a.sock.close()
+        self.assert_gone(pids)
+
+    def test_agent_is_killed(self):
+        a = self.sleeping()
+        pids = self.tree(a)
+        self.assertGreaterEqual(len(pids), 5)
+        os.kill(a.process.pid, signal.SIGKILL)
+        a.process.wait()
+        self.assert_gone(pids)
+
+    # ---- credit
+
+    def test_backpressure(self):
+        self.suite(test_a="import pytest\n@pytest.mark.parametrize('n', range(60))\ndef test(n): assert 0, 'x' * 20000\n")
+        a, c = self.collected(agent=dict(window_frames=8, window_bytes=100000))
+        a.workers(2)
+        a.ack = False
+        a.lease(0, c.count)
+        for _ in range(20):
+            a.pump(0.1)
+        before = a.bytes
+        self.assertLess(before, 60 * 20000)  # it stopped
+        a.pump(0.5)
+        self.assertEqual(a.bytes, before)
+        a.ack = True
+        a.acknowledge()
+        self.assertEqual(len(a.wait_results(60)), 60)
+        a.finish(failed=range(60), status=1)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,314 @@
+/* How a worker ended, and what is said about it. */
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "engine/base/clock.h"
+#include "engine/base/os_linux.h"
+#include "tools/xdagent/agent.h"
+
+#define STATUS_WAIT_NS (2 * XD_S_NS) /* for REAPED; then the status stays unknown */
+#define FAULT_BYTES 16384u
+
+static void on_pidfd(void *arg, int fd, uint32_t events)
+{
+    (void)fd;
+    (void)events;
+    agent_worker_ended(arg);
+}
+
+int agent_worker_watch(agent_worker *w)
+{
+    if (w->proc.pidfd < 0) {
+        agent_worker_ended(w); /* it was gone before it could be looked at */
+        return 0;
+    }
+    return xd_poller_set(w->agent->poller, w->proc.pidfd, XD_POLL_IN, on_pidfd, w);
+}
+
+/* The status of a process is known to its parent alone: H, C, or this agent. */
+static int ask_status(agent_worker *w)
+{
+    agent     *a = w->agent;
+    agent_env *e = &a->env;
+    w->status_by_ns = xd_clock_ns() + STATUS_WAIT_NS;
+    int ours = xd_proc_wait(w->proc.pid, false, &w->status);
+    if (ours == 1) {
+        w->status_known = true;
+        return 0;
+    }
+    agent_chan *parent = w->way == AGENT_COLLECTED && !w->become ? &e->collect : &e->control;
+    if (ours == 0 || parent->fd < 0)
+        return 0; /* adopted orphan that is not quite gone, or nobody to ask: looked at again by the timer */
+    xd_autobuf    body = XD_BUF_INIT;
+    xd_wire_REAP m = { .pid = (uint32_t)w->proc.pid };
+    XD_TRY(xd_wire_REAP_encode(&body, &m));
+    return agent_chan_send(parent, XD_MSG_REAP, xd_buf_view(&body), NULL, 0);
+}
+
+void agent_worker_ended(agent_worker *w)
+{
+    agent *a = w->agent;
+    if (!agent_worker_alive(w))
+        return;
+    w->was = w->state;
+    w->state = AGENT_WORKER_GONE;
+    if (w->proc.pidfd >= 0)
+        xd_poller_remove(a->poller, w->proc.pidfd);
+    agent_fault(a, ask_status(w));
+    a->down_ns = 0;
+}
+
+int agent_worker_reaped(agent *a, const xd_wire_REAPED *m)
+{
+    for (uint32_t i = 0; i < a->slots; i++) {
+        agent_worker *w = &a->worker[i];
+        if (w->state != AGENT_WORKER_GONE || w->status_known || (uint32_t)w->proc.pid != m->pid)
+            continue;
+        w->status = (xd_proc_status){ .exit_status = m->exit_status, .signal = m->signal };
+        w->status_known = true;
+        a->down_ns = 0;
+    }
+    return 0;
+}
+
+/* ---- texts ---------------------------------------------------------------------------------------- */
+
+static int say_how(agent_worker *w, xd_buf *out)
+{
+    char name[32];
+    if (w->status.signal) {
+        XD_TRY(xd_buf_printf(out, "killed by %s", xd_os_signal_name(w->status.signal, name, sizeof(name))));
+        int64_t ooms = w->status.signal == SIGKILL ? xd_os_oom_kills() : -1;
+        if (ooms > w->agent->oom_kills && w->agent->oom_kills >= 0) {
+            w->agent->oom_kills = ooms;
+            return xd_buf_add_str(out, " (out of memory: the kernel killed in this cgroup)");
+        }
+        return 0;
+    }
+    if (w->status.exit_status >= 0)
+        return xd_buf_printf(out, "exited with status %d", w->status.exit_status);
+    return xd_buf_add_str(out, "ended, how is not known");
+}
+
+/* The worker's last output and what Python's faulthandler wrote when it crashed. */
+static int last_words(agent_worker *w, xd_buf *out)
+{
+    size_t n = XD_MIN(w->last.len, (size_t)AGENT_LAST_OUTPUT);
+    if (n) {
+        XD_TRY(xd_buf_add(out, w->last.data + (w->last.len - n), n));
+        if (out->data[out->len - 1] != '\n')
+            XD_TRY(xd_buf_add_byte(out, '\n'));
+    }
+    if (!w->agent->env.scratch || !*w->agent->env.scratch)
+        return 0;
+    xd_autobuf path = XD_BUF_INIT;
+    XD_TRY(xd_buf_printf(&path, "%s/gw%u.fault", w->agent->env.scratch, (unsigned)w->number));
+    int fd = open(xd_buf_cstr(&path), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0)
+        return 0;
+    uint8_t text[FAULT_BYTES];
+    ssize_t got = read(fd, text, sizeof(text));
+    close(fd);
+    (void)unlink(xd_buf_cstr(&path));
+    return got > 0 ? xd_buf_add(out, text, (size_t)got) : 0;
+}
+
+/* ---- the records ------------------------------------------------------------------------------------ */
+
+/* The item it crashed in gets its outcome here: nobody else can give it one. */
+static int tell_crash(agent_worker *w, xd_bytes how, xd_bytes words)
+{
+    agent     *a = w->agent;
+    xd_bytes   id = { 0 };
+    xd_autobuf message = XD_BUF_INIT, text = XD_BUF_INIT, body = XD_BUF_INIT, one = XD_BUF_INIT;
+    uint64_t   now_us = xd_clock_wall_us();
+    uint64_t   since = a->env.page.slot[w->slot].since_ns, now = xd_clock_ns();
+    uint64_t   lasted_us = since && since < now ? (now - since) / 1000u : 0;
+    (void)agent_env_nodeid(a, w->blamed_item, &id);
+    XD_TRY(xd_buf_printf(&message, "worker 'gw%u' crashed while running '", (unsigned)w->number));
+    XD_TRY(xd_buf_add_bytes(&message, id));
+    XD_TRY(xd_buf_add_str(&message, "': "));
+    XD_TRY(xd_buf_add_bytes(&message, how));
+    XD_TRY(xd_buf_add_bytes(&text, xd_buf_view(&message)));
+    if (words.len) {
+        XD_TRY(xd_buf_add_str(&text, "\nlast output of the worker:\n"));
+        XD_TRY(xd_buf_add_bytes(&text, words));
+    }
+    xd_wire_REPORT r = { .item = w->blamed_item,
+                         .attempt = w->blamed_attempt,
+                         .worker = w->number,
+                         .when = XD_BYTES_LIT("call"),
+                         .category = XD_BYTES_LIT("crashed"),
+                         .letter = XD_BYTES_LIT("C"),
+                         .word = XD_BYTES_LIT("CRASHED"),
+                         .outcome = XD_BYTES_LIT("failed"),
+                         .text = xd_buf_view(&text),
+                         .message = xd_buf_view(&message),
+                         .line = -1,
+                         .duration_us = lasted_us,
+                         .start_us = now_us - lasted_us };
+    XD_TRY(xd_wire_REPORT_encode(&body, &r));
+    XD_TRY(agent_link_send(a, XD_MSG_REPORT, xd_buf_view(&body)));
+    xd_wire_RESULT res = { .item = w->blamed_item,
+                           .attempt = w->blamed_attempt,
+                           .outcome = XD_OUT_CRASHED,
+                           .flags = 1,
+                           .call_us = (uint32_t)XD_MIN(lasted_us, (uint64_t)UINT32_MAX),
+                           .position = xd_page_get(&a->env.page.slot[w->slot].claimed),
+                           .start_us = now_us - lasted_us };
+    XD_TRY(xd_wire_RESULT_encode(&one, &res));
+    xd_wire_RESULTS m = { .worker = w->number, .results = agent_list_of(&one, 1) };
+    xd_buf_clear(&body);
+    XD_TRY(xd_wire_RESULTS_encode(&body, &m));
+    return agent_link_send(a, XD_MSG_RESULTS, xd_buf_view(&body));
+}
+
+static int tell_down(agent_worker *w, bool expected, uint32_t item, xd_bytes reason, xd_bytes words)
+{
+    xd_autobuf           body = XD_BUF_INIT;
+    uint8_t              again = w->fate == AGENT_FATE_RESTART ? 1 : w->fate == AGENT_FATE_BUDGET ? 2 : 0;
+    xd_wire_WORKER_DOWN m = { .worker = w->number,
+                              .expected = expected,
+                              .exit_status = w->status.exit_status,
+                              .signal = w->status.signal,
+                              .item = item,
+                              .session_status = w->session_status,
+                              .reason = reason,
+                              .last_output = expected ? (xd_bytes){ 0 } : words,
+                              .will_restart = again };
+    if (m.last_output.len > AGENT_LAST_OUTPUT) {
+        m.last_output.ptr += m.last_output.len - AGENT_LAST_OUTPUT;
+        m.last_output.len = AGENT_LAST_OUTPUT;
+    }
+    XD_TRY(xd_wire_WORKER_DOWN_encode(&body, &m));
+    return agent_link_send(w->agent, XD_MSG_WORKER_DOWN, xd_buf_view(&body));
+}
+
+/* ---- the end ------------------------------------------------------------------------------------------ */
+
+static int bury(agent_worker *w, xd_aqueue_end end, bool expected, xd_bytes how)
+{
+    agent        *a = w->agent;
+    xd_page_slot *slot = &a->env.page.slot[w->slot];
+    xd_autobuf    words = XD_BUF_INIT;
+    uint32_t      running = xd_page_get(&slot->item_plus_1);
+    bool          again;
+    XD_TRY(agent_worker_flush(w));
+    agent_output_close(&w->out);
+    agent_output_close(&w->err);
+    agent_chan_close(&w->cmd);
+    agent_chan_close(&w->results);
+    agent_chan_close(&w->control);
+    w->held.len = 0;
+    w->fate = AGENT_FATE_NONE;
+    w->blamed = false;
+    w->state = AGENT_WORKER_NONE;
+    int r = xd_aqueue_worker_down(a->queue, w->slot, end, xd_page_get(&slot->claimed), running, xd_clock_ns());
+    XD_TRY(r);
+    XD_TRY(agent_queue_drain(a));
+    if (!expected)
+        XD_TRY(last_words(w, &words));
+    if (w->blamed) {
+        xd_page_set(&slot->failures, xd_page_get(&slot->failures) + 1);
+        XD_TRY(tell_crash(w, how, xd_buf_view(&words)));
+    }
+    again = w->fate == AGENT_FATE_RESTART;
+    if (again && (a->phase != AGENT_RUNNING || a->env.failed)) {
+        again = false;
+        w->fate = AGENT_FATE_END;
+    }
+    XD_TRY(tell_down(w, expected, w->blamed ? w->blamed_item : expected && running ? running - 1 : AGENT_NO_ITEM, how, xd_buf_view(&words)));
+    uint16_t number = w->number;
+    if (w->proc.pid > 0)
+        xd_proc_kill_group(w->proc.pid, SIGKILL); /* what it left in its group */
+    agent_worker_release(w);
+    xd_page_set(&slot->item_plus_1, 0);
+    if (again) { /* by the loop, not from here: a start that fails comes back to this function */
+        w->restart = true;
+        w->replaces = number;
+        a->down_ns = 0;
+    }
+    return 0;
+}
+
+int agent_worker_not_started(agent_worker *w, const char *reason)
+{
+    w->status = (xd_proc_status){ .exit_status = -2 };
+    return bury(w, XD_AQUEUE_NOT_STARTED, false, xd_bytes_str(reason));
+}
+
+/* Everything it wrote has been read and its status is known (or never will be). */
+static int conclude(agent_worker *w)
+{
+    agent     *a = w->agent;
+    xd_autobuf how = XD_BUF_INIT;
+    bool       by_itself = w->done && (w->status.signal == 0 || w->killed);
+    bool       told_to = w->killed || (w->quit && w->status.signal == 0 && w->status.exit_status == 0);
+    if (!w->status_known)
+        w->status = (xd_proc_status){ .exit_status = -2 };
+    if (by_itself && w->reason && *w->reason)
+        XD_TRY(xd_buf_add_str(&how, w->reason));
+    else
+        XD_TRY(say_how(w, &how));
+    if (w->deaf_killed)
+        XD_TRY(xd_buf_printf(&how, " by xd, because %s", w->deaf));
+    if (by_itself || told_to)
+        return bury(w, XD_AQUEUE_ENDED, true, xd_buf_view(&how));
+    a->highest_status = XD_MAX(a->highest_status, 1);
+    return bury(w, w->was == AGENT_WORKER_UP ? XD_AQUEUE_CRASHED : XD_AQUEUE_NOT_STARTED, false, xd_buf_view(&how));
+}
+
+static int refill(agent *a, agent_worker *w)
+{
+    uint16_t replaces = w->replaces;
+    w->restart = false;
+    return agent_worker_start(a, w->slot, agent_next_number(a, replaces), replaces);
+}
+
+/* A process that cannot be heard any more and does not end by itself. */
+static void silence(agent_worker *w, uint64_t now_ns)
+{
+    if (!w->deaf || w->deaf_killed)
+        return;
+    if (now_ns >= w->deaf_by_ns && w->proc.pid > 0) {
+        w->deaf_killed = true;
+        xd_proc_kill_group(w->proc.pid, SIGKILL);
+        return;
+    }
+    w->agent->down_ns = XD_MIN(w->agent->down_ns, now_ns + 50 * XD_MS_NS);
+}
+
+int agent_down_timers(agent *a, uint64_t now_ns)
+{
+    if (now_ns < a->down_ns)
+        return 0;
+    a->down_ns = UINT64_MAX;
+    for (uint32_t i = 0; i < a->slots; i++) {
+        agent_worker *w = &a->worker[i];
+        if (w->restart)
+            XD_TRY(refill(a, w));
+        if (agent_worker_alive(w))
+            silence(w, now_ns);
+        if (w->state != AGENT_WORKER_GONE)
+            continue;
+        if (agent_link_full(a))
+            continue; /* no credit: its pipes keep what they hold */
+        ssize_t n = w->results.fd >= 0 ? agent_chan_pump(&w->results, AGENT_SCRATCH * 4) : 0;
+        if (n > 0) {
+            a->down_ns = now_ns;
+            continue;
+        }
+        if (n < 0 && n != -EPIPE)
+            return (int)n;
+        if (!w->status_known && xd_proc_wait(w->proc.pid, false, &w->status) == 1)
+            w->status_known = true;
+        if (w->status_known || now_ns >= w->status_by_ns)
+            XD_TRY(conclude(w));
+        else
+            a->down_ns = XD_MIN(a->down_ns, now_ns + 20 * XD_MS_NS);
+    }
+    return 0;
+}

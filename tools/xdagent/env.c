@@ -1,0 +1,353 @@
+/* One environment: runner host and collector, from ENV_START to their end. */
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "engine/base/clock.h"
+#include "engine/base/os_linux.h"
+#include "tools/xdagent/agent.h"
+
+#define ERROR_TAIL 4096u
+
+static int on_host_frame(void *arg, const xd_frame *f);
+static void on_control_end(void *arg, int error);
+static void on_collect_end(void *arg, int error);
+
+int agent_env_fail(agent *a, int exit_status, const char *fmt, ...)
+{
+    xd_autobuf text = XD_BUF_INIT, body = XD_BUF_INIT;
+    va_list    ap;
+    if (a->env.failed)
+        return 0; /* one cause is told, not what follows from it */
+    a->env.failed = true;
+    va_start(ap, fmt);
+    int r = xd_buf_vprintf(&text, fmt, ap);
+    va_end(ap);
+    XD_TRY(r);
+    xd_wire_ENV_FAILED m = { .exit_status = exit_status, .text = xd_buf_view(&text) };
+    XD_TRY(xd_wire_ENV_FAILED_encode(&body, &m));
+    if (a->env.page_made)
+        xd_page_set(&a->env.page.head->stop, 1);
+    return agent_link_send(a, XD_MSG_ENV_FAILED, xd_buf_view(&body));
+}
+
+/* ---- start ------------------------------------------------------------------------------------------ */
+
+static void on_host_pidfd(void *arg, int fd, uint32_t events)
+{
+    (void)fd;
+    (void)events;
+    agent_env_host_ended(arg);
+}
+
+static void on_collector_pidfd(void *arg, int fd, uint32_t events)
+{
+    (void)fd;
+    (void)events;
+    agent_env_collector_ended(arg);
+}
+
+static int spawn(agent *a, xd_error *err)
+{
+    agent_env     *e = &a->env;
+    xd_pytest_host h;
+    XD_TRY(xd_pytest_spawn_host(&e->pytest, e->page.fd, &h, err));
+    e->host = h.proc;
+    XD_TRY(agent_chan_open(&e->control, a, h.control, true, on_host_frame, on_control_end, a));
+    XD_TRY(agent_chan_open(&e->collect, a, h.collector, true, on_host_frame, on_collect_end, a));
+    XD_TRY(agent_output_open(&e->out, a, NULL, h.out, 1, &e->last));
+    XD_TRY(agent_output_open(&e->err, a, NULL, h.err, 2, &e->last));
+    if (e->host.pidfd >= 0)
+        XD_TRY(xd_poller_set(a->poller, e->host.pidfd, XD_POLL_IN, on_host_pidfd, a));
+    return agent_chan_send(&e->control, XD_MSG_ENV_START, xd_buf_view(&e->start), NULL, 0);
+}
+
+int agent_env_start(agent *a, xd_bytes body, const xd_wire_ENV_START *m)
+{
+    agent_env *e = &a->env;
+    xd_error   err = { 0 };
+    if (e->started)
+        return -EPROTO;
+    e->started = true;
+    XD_TRY(xd_buf_add_bytes(&e->start, body));
+    e->scratch = xd_bytes_dup(m->scratch_dir);
+    if (!e->scratch)
+        return -ENOMEM;
+    XD_TRY(agent_list_init(&e->list));
+    int r = xd_page_create(&e->page, AGENT_SLOTS_MAX);
+    if (r < 0)
+        return agent_env_fail(a, 6, "no shared memory for the progress page: %s", xd_error_name(r));
+    e->page_made = true;
+    r = xd_pytest_prepare(&e->pytest, m, XD_BUILD_ID, &err);
+    if (r == 0)
+        r = spawn(a, &err);
+    if (r == -ENOMEM && !*err.text)
+        return r;
+    if (r < 0)
+        return agent_env_fail(a, 6, "%.*s: %s", (int)m->spec.len, (const char *)m->spec.ptr, *err.text ? err.text : xd_error_name(r));
+    return 0;
+}
+
+/* ---- what host and collector say ---------------------------------------------------------------------- */
+
+static int on_ready(agent *a, const xd_frame *f)
+{
+    agent_env           *e = &a->env;
+    xd_wire_HOST_READY m;
+    XD_TRY(xd_wire_HOST_READY_decode(f->body, f->len, &m));
+    if (e->ready)
+        return -EPROTO;
+    e->ready = true;
+    if (m.collector_pid == 0) {
+        e->host_is_collector = true;
+        return 0;
+    }
+    e->collector = (xd_proc){ .pid = (pid_t)m.collector_pid, .pidfd = xd_proc_pidfd((pid_t)m.collector_pid) };
+    return e->collector.pidfd < 0 ? 0 : xd_poller_set(a->poller, e->collector.pidfd, XD_POLL_IN, on_collector_pidfd, a);
+}
+
+static int on_collected(agent *a, const xd_frame *f)
+{
+    agent_env          *e = &a->env;
+    xd_autobuf          body = XD_BUF_INIT;
+    xd_wire_COLLECTED m;
+    XD_TRY(xd_wire_COLLECTED_decode(f->body, f->len, &m));
+    if (e->list.over || (m.exit_status < 0 && m.count != e->list.count))
+        return -EPROTO;
+    agent_list_close(&e->list);
+    e->way = m.way == AGENT_COLLECTED || m.way == AGENT_FRESH ? m.way : AGENT_WARM;
+    m.digest_lo = e->list.digest_lo;
+    m.digest_hi = e->list.digest_hi;
+    XD_TRY(xd_wire_COLLECTED_encode(&body, &m));
+    return agent_link_send(a, XD_MSG_COLLECTED, xd_buf_view(&body));
+}
+
+static int on_reaped(agent *a, const xd_frame *f)
+{
+    xd_wire_REAPED m;
+    XD_TRY(xd_wire_REAPED_decode(f->body, f->len, &m));
+    if (a->env.collector_gone && (uint32_t)a->env.collector_pid == m.pid) {
+        a->env.collector_status = (xd_proc_status){ .exit_status = m.exit_status, .signal = m.signal };
+        a->env.collector_known = true;
+        a->down_ns = 0;
+    }
+    return agent_worker_reaped(a, &m);
+}
+
+static int on_env_failed(agent *a, const xd_frame *f)
+{
+    xd_wire_ENV_FAILED m;
+    XD_TRY(xd_wire_ENV_FAILED_decode(f->body, f->len, &m));
+    return agent_env_fail(a, m.exit_status, "%.*s", (int)m.text.len, (const char *)m.text.ptr);
+}
+
+static int on_forked(agent *a, const xd_frame *f)
+{
+    xd_wire_FORKED m;
+    XD_TRY(xd_wire_FORKED_decode(f->body, f->len, &m));
+    return agent_worker_forked(a, &m);
+}
+
+/* REPORT, WARNING, CONFIG of the collector go up as they are, once they are known to be well formed. */
+static int on_passed_on(agent *a, const xd_frame *f)
+{
+    int r;
+    if (f->type == XD_MSG_REPORT) {
+        xd_wire_REPORT m;
+        r = xd_wire_REPORT_decode(f->body, f->len, &m);
+    } else if (f->type == XD_MSG_WARNING) {
+        xd_wire_WARNING m;
+        r = xd_wire_WARNING_decode(f->body, f->len, &m);
+    } else {
+        xd_wire_CONFIG m;
+        r = xd_wire_CONFIG_decode(f->body, f->len, &m);
+    }
+    XD_TRY(r);
+    return agent_link_send(a, f->type, agent_body(f));
+}
+
+static int on_host_frame(void *arg, const xd_frame *f)
+{
+    agent *a = arg;
+    switch (f->type) {
+    case XD_MSG_HOST_READY:
+        return on_ready(a, f);
+    case XD_MSG_COLLECT_IDS:
+        return a->env.list.over ? -EPROTO : agent_list_add(&a->env.list, agent_body(f));
+    case XD_MSG_COLLECTED:
+        return on_collected(a, f);
+    case XD_MSG_FORKED:
+        return on_forked(a, f);
+    case XD_MSG_REAPED:
+        return on_reaped(a, f);
+    case XD_MSG_ENV_FAILED:
+        return on_env_failed(a, f);
+    case XD_MSG_CONFIG:
+    case XD_MSG_REPORT:
+    case XD_MSG_WARNING:
+        return on_passed_on(a, f);
+    default:
+        return -EPROTO;
+    }
+}
+
+/* ---- their ends ------------------------------------------------------------------------------------------ */
+
+/* What a dead process wrote last, for the text of ENV_FAILED. */
+static int error_tail(agent *a, xd_buf *out)
+{
+    agent_env *e = &a->env;
+    agent_output_drain(&e->out);
+    agent_output_drain(&e->err);
+    size_t n = XD_MIN(e->last.len, (size_t)ERROR_TAIL);
+    if (n == 0)
+        return 0;
+    XD_TRY(xd_buf_add_byte(out, '\n'));
+    XD_TRY(xd_buf_add(out, e->last.data + (e->last.len - n), n));
+    while (out->len && (out->data[out->len - 1] == '\n' || out->data[out->len - 1] == ' '))
+        out->len--;
+    return 0;
+}
+
+static int how_it_ended(const xd_proc_status *s, bool known, char *text, size_t size)
+{
+    char name[32];
+    if (known && s->signal)
+        return snprintf(text, size, "was killed by %s", xd_os_signal_name(s->signal, name, sizeof(name)));
+    if (known && s->exit_status >= 0)
+        return snprintf(text, size, "ended with status %d", s->exit_status);
+    return snprintf(text, size, "ended");
+}
+
+static int fail_with(agent *a, const char *who, const xd_proc_status *s, bool known)
+{
+    xd_autobuf tail = XD_BUF_INIT;
+    char       how[64];
+    how_it_ended(s, known, how, sizeof(how));
+    XD_TRY(error_tail(a, &tail));
+    return agent_env_fail(a, 6, "%s %s%s%s", who, how, tail.len ? "; its last output:" : "", xd_buf_cstr(&tail));
+}
+
+/* What a process wrote into a channel before it ended is worth reading first. */
+static int drain(agent_chan *c)
+{
+    while (c->fd >= 0) {
+        ssize_t n = agent_chan_pump(c, AGENT_SCRATCH);
+        if (n <= 0)
+            return n == -EPIPE || n == 0 ? 0 : (int)n;
+    }
+    return 0;
+}
+
+static int host_ended(agent *a)
+{
+    agent_env     *e = &a->env;
+    xd_proc_status s = { .exit_status = -2 };
+    bool           known = xd_proc_wait(e->host.pid, true, &s) == 1;
+    if (e->host.pidfd >= 0)
+        xd_poller_remove(a->poller, e->host.pidfd);
+    XD_TRY(drain(&e->control));
+    XD_TRY(drain(&e->collect));
+    agent_chan_close(&e->control);
+    if (e->host_is_collector)
+        agent_chan_close(&e->collect);
+    pid_t pid = e->host.pid;
+    xd_proc_close(&e->host);
+    e->host = (xd_proc){ .pidfd = -1 };
+    for (uint32_t i = 0; i < a->slots; i++) { /* where nothing may be forked the host itself is a worker */
+        if (a->worker[i].proc.pid == pid && known) {
+            a->worker[i].status = s;
+            a->worker[i].status_known = true;
+            a->down_ns = 0;
+        }
+    }
+    if (a->phase != AGENT_RUNNING || e->failed)
+        return 0;
+    if (!e->ready)
+        return fail_with(a, "the runner host (python with pytest) could not start: it", &s, known);
+    if (!e->list.over)
+        return fail_with(a, "the runner host", &s, known);
+    return 0; /* workers live on; replacements become new processes */
+}
+
+void agent_env_host_ended(agent *a)
+{
+    if (a->env.host.pid > 0)
+        agent_fault(a, host_ended(a));
+}
+
+static int collector_ended(agent *a)
+{
+    agent_env *e = &a->env;
+    e->collector_gone = true;
+    e->collector_pid = e->collector.pid;
+    if (e->collector.pidfd >= 0)
+        xd_poller_remove(a->poller, e->collector.pidfd);
+    xd_proc_close(&e->collector);
+    e->collector = (xd_proc){ .pidfd = -1 };
+    if (e->became)
+        return 0; /* the worker's own pidfd tells */
+    XD_TRY(drain(&e->collect));
+    e->collector_by_ns = xd_clock_ns() + 2 * XD_S_NS;
+    a->down_ns = 0;
+    if (e->control.fd < 0)
+        return 0;
+    xd_autobuf    body = XD_BUF_INIT;
+    xd_wire_REAP m = { .pid = (uint32_t)e->collector_pid };
+    XD_TRY(xd_wire_REAP_encode(&body, &m));
+    return agent_chan_send(&e->control, XD_MSG_REAP, xd_buf_view(&body), NULL, 0);
+}
+
+void agent_env_collector_ended(agent *a)
+{
+    if (a->env.collector.pid > 0)
+        agent_fault(a, collector_ended(a));
+}
+
+/* The collector's end is a failure of the environment only as long as its collection was awaited. */
+int agent_env_timers(agent *a, uint64_t now_ns)
+{
+    agent_env *e = &a->env;
+    if (!e->collector_gone || e->collector_by_ns == 0)
+        return 0;
+    if (!e->collector_known && now_ns < e->collector_by_ns) {
+        a->down_ns = XD_MIN(a->down_ns, e->collector_by_ns);
+        return 0;
+    }
+    e->collector_by_ns = 0;
+    if (e->list.over || e->failed || a->phase != AGENT_RUNNING)
+        return 0;
+    return fail_with(a, "the process that collects the tests", &e->collector_status, e->collector_known);
+}
+
+static void on_control_end(void *arg, int error)
+{
+    agent *a = arg;
+    if (error)
+        agent_fault(a, agent_env_fail(a, 6, "the runner host sent what is no frame of the protocol"));
+}
+
+static void on_collect_end(void *arg, int error)
+{
+    agent *a = arg;
+    if (error)
+        agent_fault(a, agent_env_fail(a, 6, "the process that collects the tests sent what is no frame of the protocol"));
+}
+
+void agent_env_release(agent *a)
+{
+    agent_env *e = &a->env;
+    agent_output_close(&e->out);
+    agent_output_close(&e->err);
+    agent_chan_close(&e->control);
+    agent_chan_close(&e->collect);
+    agent_list_release(&e->list);
+    if (e->page_made)
+        xd_page_release(&e->page);
+    xd_pytest_release(&e->pytest);
+    xd_buf_release(&e->start);
+    xd_buf_release(&e->last);
+    free(e->scratch);
+}

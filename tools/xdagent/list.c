@@ -1,0 +1,205 @@
+/* The collection: node ids as the collector sent them, their digest, and whether other processes came to the same. */
+#define XXH_STATIC_LINKING_ONLY
+#include <string.h>
+#include <xxhash.h>
+
+#include "tools/xdagent/agent.h"
+
+#define LIST_BYTES_MAX (1u << 30)
+#define DIFFERENCES_SHOWN 10u
+
+static int grow(void **at, uint32_t *cap, uint32_t need, size_t size)
+{
+    if (need <= *cap)
+        return 0;
+    uint32_t want = *cap ? *cap * 2 : 256;
+    void    *p = realloc(*at, want * size);
+    if (!p)
+        return -ENOMEM;
+    *at = p;
+    *cap = want;
+    return 0;
+}
+
+static void hash_id(XXH3_state_t *h, xd_bytes id)
+{
+    (void)XXH3_128bits_update(h, id.ptr, id.len);
+    (void)XXH3_128bits_update(h, "", 1);
+}
+
+int agent_list_init(agent_list *l)
+{
+    l->hash = XXH3_createState();
+    if (!l->hash)
+        return -ENOMEM;
+    (void)XXH3_128bits_reset(l->hash);
+    return 0;
+}
+
+int agent_list_add(agent_list *l, xd_bytes body)
+{
+    xd_wire_COLLECT_IDS m;
+    xd_wire_NODEID      n;
+    int                  more;
+    if (body.len > LIST_BYTES_MAX || l->bytes.len > LIST_BYTES_MAX - body.len)
+        return -EFBIG;
+    uint32_t base = (uint32_t)l->bytes.len;
+    XD_TRY(xd_buf_add_bytes(&l->bytes, body));
+    XD_TRY(grow((void **)&l->chunk, &l->chunks_cap, l->chunks + 1, sizeof(*l->chunk)));
+    l->chunk[l->chunks++] = (agent_part){ base, (uint32_t)body.len };
+    XD_TRY(xd_wire_COLLECT_IDS_decode(body.ptr, body.len, &m));
+    if (m.first != l->count)
+        return -EPROTO;
+    xd_wire_list it = m.ids;
+    while ((more = xd_wire_NODEID_next(&it, &n)) > 0) {
+        XD_TRY(grow((void **)&l->id, &l->cap, l->count + 1, sizeof(*l->id)));
+        l->id[l->count++] = (agent_part){ base + (uint32_t)(n.id.ptr - body.ptr), (uint32_t)n.id.len };
+        hash_id(l->hash, n.id);
+    }
+    return more;
+}
+
+void agent_list_close(agent_list *l)
+{
+    XXH128_hash_t d = XXH3_128bits_digest(l->hash);
+    l->digest_lo = d.low64;
+    l->digest_hi = d.high64;
+    l->over = true;
+}
+
+void agent_list_release(agent_list *l)
+{
+    XXH3_freeState(l->hash);
+    xd_buf_release(&l->bytes);
+    free(l->chunk);
+    free(l->id);
+    *l = (agent_list){ 0 };
+}
+
+bool agent_env_nodeid(const agent *a, uint32_t item, xd_bytes *ret)
+{
+    const agent_list *l = &a->env.list;
+    if (item >= l->count)
+        return false;
+    *ret = (xd_bytes){ l->bytes.data + l->id[item].offset, l->id[item].len };
+    return true;
+}
+
+/* ---- SEND_LIST ------------------------------------------------------------------------------------ */
+
+int agent_env_send_list(agent *a)
+{
+    if (!a->env.list.over)
+        return -EPROTO;
+    a->env.list.sending = true;
+    a->env.list.next_chunk = 0;
+    return agent_env_more_list(a);
+}
+
+int agent_env_more_list(agent *a)
+{
+    agent_list *l = &a->env.list;
+    while (l->sending && !agent_link_full(a)) {
+        if (l->next_chunk == l->chunks) {
+            l->sending = false;
+            break;
+        }
+        const agent_part *p = &l->chunk[l->next_chunk++];
+        XD_TRY(agent_link_send(a, XD_MSG_COLLECT_IDS, (xd_bytes){ l->bytes.data + p->offset, p->len }));
+    }
+    return 0;
+}
+
+/* ---- a worker's own collection ----------------------------------------------------------------------- */
+
+struct agent_check {
+    XXH3_state_t *hash;
+    uint32_t      count;
+    uint32_t      different;
+    xd_buf        text; /* the first names that differ, a line each */
+    bool          passed;
+};
+
+void agent_check_free(struct agent_check *c)
+{
+    if (!c)
+        return;
+    XXH3_freeState(c->hash);
+    xd_buf_release(&c->text);
+    free(c);
+}
+
+static struct agent_check *check_of(agent_worker *w)
+{
+    if (w->check)
+        return w->check;
+    struct agent_check *c = calloc(1, sizeof(*c));
+    if (!c)
+        return NULL;
+    c->hash = XXH3_createState();
+    if (!c->hash) {
+        free(c);
+        return NULL;
+    }
+    (void)XXH3_128bits_reset(c->hash);
+    return w->check = c;
+}
+
+static int add_difference(agent_worker *w, struct agent_check *c, uint32_t index, xd_bytes theirs)
+{
+    xd_bytes ours = { 0 };
+    bool     known = agent_env_nodeid(w->agent, index, &ours);
+    if (c->different++ >= DIFFERENCES_SHOWN)
+        return 0;
+    if (known)
+        XD_TRY(xd_buf_printf(&c->text, "\n  gw%u: %.*s", (unsigned)w->agent->first, (int)ours.len, (const char *)ours.ptr));
+    if (theirs.ptr)
+        XD_TRY(xd_buf_printf(&c->text, "\n  gw%u: %.*s", (unsigned)w->number, (int)theirs.len, (const char *)theirs.ptr));
+    return 0;
+}
+
+int agent_check_ids(agent_worker *w, xd_bytes body)
+{
+    struct agent_check  *c = check_of(w);
+    xd_wire_COLLECT_IDS m;
+    xd_wire_NODEID      n;
+    int                  more;
+    if (!c)
+        return -ENOMEM;
+    XD_TRY(xd_wire_COLLECT_IDS_decode(body.ptr, body.len, &m));
+    xd_wire_list it = m.ids;
+    while ((more = xd_wire_NODEID_next(&it, &n)) > 0) {
+        xd_bytes ours;
+        hash_id(c->hash, n.id);
+        if (!agent_env_nodeid(w->agent, c->count, &ours) || !xd_bytes_eq(ours, n.id))
+            XD_TRY(add_difference(w, c, c->count, n.id));
+        c->count++;
+    }
+    return more;
+}
+
+int agent_check_collected(agent_worker *w, xd_bytes body)
+{
+    agent              *a = w->agent;
+    const agent_list   *l = &a->env.list;
+    struct agent_check *c = check_of(w);
+    xd_wire_COLLECTED  m;
+    if (!c)
+        return -ENOMEM;
+    XD_TRY(xd_wire_COLLECTED_decode(body.ptr, body.len, &m));
+    XXH128_hash_t d = XXH3_128bits_digest(c->hash);
+    c->passed = d.low64 == l->digest_lo && d.high64 == l->digest_hi && m.exit_status < 0;
+    if (c->passed)
+        return 0;
+    for (uint32_t i = c->count; i < l->count && c->different < DIFFERENCES_SHOWN; i++)
+        XD_TRY(add_difference(w, c, i, (xd_bytes){ 0 }));
+    if (m.stop_reason.len)
+        XD_TRY(xd_buf_printf(&c->text, "\n  gw%u: %.*s", (unsigned)w->number, (int)m.stop_reason.len, (const char *)m.stop_reason.ptr));
+    return agent_env_fail(a, 1, "Different tests were collected between gw%u and gw%u (%u and %u items); the first that differ:%s",
+                          (unsigned)a->first, (unsigned)w->number, (unsigned)l->count, (unsigned)c->count, xd_buf_cstr(&c->text));
+}
+
+bool agent_check_passed(const agent_worker *w)
+{
+    return w->check && w->check->passed;
+}

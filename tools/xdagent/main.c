@@ -1,0 +1,307 @@
+/* xdagent - the far end of a gateway: starts, feeds and watches the Python processes of one environment.
+ * Speaks engine/wire.def on standard input and output, or on one descriptor (--fd N).  Ends when the controller says so, or is gone. */
+#include <fcntl.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "engine/base/clock.h"
+#include "engine/base/os_linux.h"
+#include "engine/base/text.h"
+#include "tools/xdagent/agent.h"
+
+#define PROGRESS_MIN_NS XD_S_NS
+#define PROGRESS_MOST 16u
+
+void agent_fault(agent *a, int error)
+{
+    if (error < 0 && a->fault == 0)
+        a->fault = error;
+}
+
+/* ---- frames of the controller ------------------------------------------------------------------------- */
+
+static int on_workers_start(agent *a, const xd_frame *f)
+{
+    xd_wire_WORKERS_START m;
+    XD_TRY(xd_wire_WORKERS_START_decode(f->body, f->len, &m));
+    return a->env.failed ? 0 : agent_workers_start(a, &m);
+}
+
+static int on_lease(agent *a, const xd_frame *f)
+{
+    xd_wire_LEASE m;
+    XD_TRY(xd_wire_LEASE_decode(f->body, f->len, &m));
+    return agent_queue_lease(a, &m);
+}
+
+static int on_take_back(agent *a, const xd_frame *f)
+{
+    xd_wire_TAKE_BACK m;
+    XD_TRY(xd_wire_TAKE_BACK_decode(f->body, f->len, &m));
+    if (!a->queue)
+        return -EPROTO;
+    a->queue_dirty = true;
+    int r = xd_aqueue_take_back(a->queue, m.request, m.count, xd_clock_ns());
+    return r < 0 ? r : 0;
+}
+
+static int on_no_more(agent *a)
+{
+    if (!a->queue)
+        return -EPROTO;
+    a->queue_dirty = true;
+    int r = xd_aqueue_no_more(a->queue, xd_clock_ns());
+    return r < 0 ? r : 0;
+}
+
+static int on_cancel(agent *a, const xd_frame *f)
+{
+    xd_wire_CANCEL m;
+    XD_TRY(xd_wire_CANCEL_decode(f->body, f->len, &m));
+    return agent_cancel(a, m.how, m.grace_ms);
+}
+
+static int on_env_start(agent *a, const xd_frame *f)
+{
+    xd_wire_ENV_START m;
+    XD_TRY(xd_wire_ENV_START_decode(f->body, f->len, &m));
+    return agent_env_start(a, agent_body(f), &m);
+}
+
+static int controller_frame(agent *a, const xd_frame *f)
+{
+    switch (f->type) {
+    case XD_MSG_ENV_START:
+        return on_env_start(a, f);
+    case XD_MSG_SEND_LIST:
+        return agent_env_send_list(a);
+    case XD_MSG_WORKERS_START:
+        return on_workers_start(a, f);
+    case XD_MSG_LEASE:
+        return a->env.failed ? 0 : on_lease(a, f);
+    case XD_MSG_NO_MORE:
+        return a->env.failed ? 0 : on_no_more(a);
+    case XD_MSG_TAKE_BACK:
+        return on_take_back(a, f);
+    case XD_MSG_CANCEL:
+        return on_cancel(a, f);
+    case XD_MSG_FINISH:
+        return agent_finish(a, agent_body(f));
+    case XD_MSG_PAUSE:
+        agent_pause(a, true);
+        return 0;
+    case XD_MSG_RESUME:
+        agent_pause(a, false);
+        return 0;
+    default:
+        return -EPROTO;
+    }
+}
+
+void agent_frame(agent *a, const xd_frame *f)
+{
+    int r = controller_frame(a, f);
+    if (r < 0)
+        fprintf(stderr, "xdagent: frame of type %u: %s\n", (unsigned)f->type, xd_error_name(r));
+    agent_fault(a, r);
+}
+
+/* ---- backpressure ---------------------------------------------------------------------------------------- */
+
+void agent_mute(agent *a, bool on)
+{
+    if (a->muted == on)
+        return;
+    a->muted = on;
+    for (uint32_t i = 0; i < a->slots; i++) {
+        agent_worker *w = &a->worker[i];
+        if (w->state == AGENT_WORKER_NONE)
+            continue;
+        agent_chan_read(&w->results, !on && !w->ticking);
+        agent_output_read(&w->out, !on);
+        agent_output_read(&w->err, !on);
+        if (w->ticking && !on)
+            a->tick_ns = 0;
+        if (w->state == AGENT_WORKER_GONE)
+            a->down_ns = 0;
+    }
+    agent_chan_read(&a->env.collect, !on);
+    agent_output_read(&a->env.out, !on);
+    agent_output_read(&a->env.err, !on);
+}
+
+/* ---- what runs now ------------------------------------------------------------------------------------------ */
+
+typedef struct running {
+    uint16_t worker;
+    uint32_t item;
+    uint64_t age_ns;
+} running;
+
+static int by_age(const void *x, const void *y)
+{
+    const running *a = x, *b = y;
+    return a->age_ns < b->age_ns ? 1 : a->age_ns > b->age_ns ? -1 : 0;
+}
+
+static int send_progress(agent *a, uint64_t now)
+{
+    xd_autofree running *all = malloc((a->slots ? a->slots : 1) * sizeof(*all));
+    xd_autobuf           list = XD_BUF_INIT, body = XD_BUF_INIT;
+    uint32_t             n = 0;
+    if (!all)
+        return -ENOMEM;
+    for (uint32_t i = 0; i < a->slots; i++) {
+        const xd_page_slot *s = &a->env.page.slot[i];
+        uint32_t            item = xd_page_get(&s->item_plus_1);
+        uint64_t            since = __atomic_load_n(&s->since_ns, __ATOMIC_ACQUIRE);
+        if (a->worker[i].state == AGENT_WORKER_UP && item && since && since < now && now - since >= PROGRESS_MIN_NS)
+            all[n++] = (running){ a->worker[i].number, item - 1, now - since };
+    }
+    if (n == 0 && !a->progress_shown)
+        return 0;
+    a->progress_shown = n > 0;
+    qsort(all, n, sizeof(*all), by_age);
+    n = XD_MIN(n, PROGRESS_MOST);
+    for (uint32_t i = 0; i < n; i++) {
+        uint64_t         ms = all[i].age_ns / XD_MS_NS;
+        xd_wire_RUNNING r = { .worker = all[i].worker, .item = all[i].item, .age_ms = (uint32_t)XD_MIN(ms, (uint64_t)UINT32_MAX) };
+        XD_TRY(xd_wire_RUNNING_encode(&list, &r));
+    }
+    xd_wire_PROGRESS m = { .running = agent_list_of(&list, n) };
+    XD_TRY(xd_wire_PROGRESS_encode(&body, &m));
+    return agent_link_send_loose(a, XD_MSG_PROGRESS, xd_buf_view(&body));
+}
+
+/* ---- the loop --------------------------------------------------------------------------------------------------- */
+
+static uint64_t next_deadline(const agent *a)
+{
+    const uint64_t all[] = { a->link.flush_ns, a->tick_ns, a->progress_ns, a->queue_ns, a->down_ns, a->term_ns, a->kill_ns };
+    uint64_t       first = UINT64_MAX;
+    for (size_t i = 0; i < XD_ARRAY_LEN(all); i++)
+        first = XD_MIN(first, all[i]);
+    return first;
+}
+
+static int timers(agent *a)
+{
+    uint64_t now = xd_clock_ns();
+    XD_TRY(agent_workers_tick(a, now));
+    if (now >= a->link.flush_ns && !agent_link_full(a))
+        XD_TRY(agent_workers_flush(a));
+    else if (now >= a->link.flush_ns)
+        a->link.flush_ns = now + 5 * XD_MS_NS;
+    XD_TRY(agent_down_timers(a, now));
+    XD_TRY(agent_env_timers(a, now));
+    if (now >= a->queue_ns) {
+        a->queue_ns = UINT64_MAX;
+        a->queue_dirty = true;
+        int r = xd_aqueue_tick(a->queue, now);
+        XD_TRY(r);
+    }
+    if (now >= a->progress_ns) {
+        a->progress_ns = agent_workers_alive(a) ? now + AGENT_PROGRESS_NS : UINT64_MAX;
+        XD_TRY(send_progress(a, now));
+    }
+    if (a->queue_dirty)
+        XD_TRY(agent_queue_drain(a));
+    XD_TRY(agent_stop_timers(a, now));
+    XD_TRY(agent_env_more_list(a));
+    XD_TRY(agent_link_flush(a));
+    agent_mute(a, agent_link_full(a));
+    return 0;
+}
+
+static void on_signal(void *arg, int fd, uint32_t events)
+{
+    (void)fd;
+    (void)events;
+    agent_fault(arg, -EINTR);
+}
+
+static int run(agent *a, int in, int out)
+{
+    a->signals = xd_os_signal_fd();
+    XD_TRY(a->signals);
+    (void)xd_os_adopt_orphans(); /* without it daemons of tests may outlive us; all else works */
+    XD_TRY(xd_poller_new(&a->poller));
+    XD_TRY(xd_poller_set(a->poller, a->signals, XD_POLL_IN, on_signal, a));
+    XD_TRY(agent_link_open(a, in, out));
+    while (a->phase != AGENT_OVER && !a->link.lost && a->fault == 0) {
+        int r = xd_poller_wait(a->poller, next_deadline(a));
+        XD_TRY(r);
+        if (a->fault == 0 && !a->link.lost)
+            agent_fault(a, timers(a));
+    }
+    return a->fault;
+}
+
+static void clean_up(agent *a)
+{
+    agent_dead_man(a);
+    for (uint32_t i = 0; i < a->slots; i++)
+        agent_worker_release(&a->worker[i]);
+    agent_env_release(a);
+    agent_link_close(a);
+    a->queue = xd_aqueue_free(a->queue);
+    free(a->worker);
+    free(a->scratch);
+    a->poller = xd_poller_free(a->poller);
+}
+
+static int usage(FILE *to)
+{
+    fprintf(to, "usage: xdagent [--fd N] [--output-limit BYTES] [--version]\n"
+                "Started by a gateway of xd, not by hand: speaks xd's protocol on standard input and output.\n"
+                "  --fd N               speak on this descriptor (a socket) instead\n"
+                "  --output-limit SIZE  bytes kept of what one test writes past pytest's capture, per stream (default 1M)\n"
+                "  --version            print the build id and leave\n");
+    return to == stderr ? 4 : 0;
+}
+
+static int descriptor(const char *text, int *ret)
+{
+    uint64_t n;
+    if (xd_text_u64(text, 0, 1u << 20, &n) < 0 || fcntl((int)n, F_GETFD) < 0)
+        return -EBADF;
+    *ret = (int)n;
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    static const struct option options[] = { { "fd", required_argument, NULL, 'f' },
+                                             { "output-limit", required_argument, NULL, 'o' },
+                                             { "version", no_argument, NULL, 'V' },
+                                             { "help", no_argument, NULL, 'h' },
+                                             { 0 } };
+    int   in = STDIN_FILENO, out = STDOUT_FILENO, c;
+    agent a = { .output_limit = AGENT_OUTPUT_LIMIT, .oom_kills = xd_os_oom_kills(), .tick_ns = UINT64_MAX, .progress_ns = UINT64_MAX,
+                .queue_ns = UINT64_MAX, .kill_ns = UINT64_MAX, .term_ns = UINT64_MAX, .down_ns = UINT64_MAX };
+    while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
+        if (c == 'V') {
+            printf("xdagent %s\n", XD_BUILD_ID);
+            return 0;
+        }
+        if (c == 'h')
+            return usage(stdout);
+        if (c == 'f' && descriptor(optarg, &in) == 0)
+            out = in;
+        else if (c != 'o' || xd_text_size(optarg, &a.output_limit) < 0)
+            return usage(stderr);
+    }
+    if (optind < argc)
+        return usage(stderr);
+    a.scratch = malloc(AGENT_SCRATCH);
+    a.env.control.fd = a.env.collect.fd = a.env.host.pidfd = a.env.collector.pidfd = -1;
+    int r = a.scratch ? run(&a, in, out) : -ENOMEM;
+    if (r < 0 && r != -EINTR)
+        fprintf(stderr, "xdagent: %s\n", xd_error_name(r));
+    clean_up(&a);
+    return r < 0 ? 6 : 0;
+}

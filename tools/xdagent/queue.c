@@ -1,0 +1,168 @@
+#include <stdlib.h>
+#include <time.h>
+
+#include "engine/base/clock.h"
+#include "tools/xdagent/agent.h"
+
+/* The queue wants to be asked again within 100 ms as long as there is work. */
+#define QUEUE_TICK_NS (50 * XD_MS_NS)
+
+_Static_assert(sizeof(xd_span) == 24, "spans are made from RANGE one by one");
+
+int agent_queue_lease(agent *a, const xd_wire_LEASE *m)
+{
+    if (!a->queue)
+        return -EPROTO;
+    xd_autofree xd_span *spans = calloc(m->ranges.count ? m->ranges.count : 1, sizeof(*spans));
+    if (!spans)
+        return -ENOMEM;
+    xd_wire_list  it = m->ranges;
+    xd_wire_RANGE r;
+    size_t        n = 0;
+    int           more;
+    while ((more = xd_wire_RANGE_next(&it, &r)) > 0) {
+        if (r.count == 0 || r.count > a->env.list.count || r.first > a->env.list.count - r.count)
+            return -EPROTO; /* an item that was never collected */
+        spans[n++] = (xd_span){ .first = r.first, .count = r.count, .attempt = r.attempt, .flags = r.flags, .group = r.group, .expected_us = r.expected_us };
+    }
+    XD_TRY(more);
+    a->queue_dirty = true;
+    int done = xd_aqueue_lease(a->queue, spans, n, xd_clock_ns());
+    return done < 0 ? done : 0;
+}
+
+static int encode_ranges(xd_buf *list, const xd_span *spans, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        xd_wire_RANGE r = { .first = spans[i].first, .count = spans[i].count, .attempt = spans[i].attempt, .flags = spans[i].flags, .group = spans[i].group, .expected_us = spans[i].expected_us };
+        XD_TRY(xd_wire_RANGE_encode(list, &r));
+    }
+    return 0;
+}
+
+/* Makes what was stored into the page visible to all before anything is read from it.  Where the kernel has no barrier for others, time does it:
+ * a store leaves a processor's buffer within microseconds. */
+static void page_barrier(void)
+{
+    if (xd_page_barrier() < 0)
+        nanosleep(&(struct timespec){ .tv_nsec = 2 * (long)XD_MS_NS }, NULL);
+}
+
+/* One barrier answers all limits asked since the last one and opens all pages whose RUN is held back. */
+static int settle(agent *a)
+{
+    bool any = false;
+    for (uint32_t i = 0; i < a->slots; i++)
+        any = any || a->worker[i].limit_asked || a->worker[i].held.len;
+    if (!any)
+        return 0;
+    page_barrier();
+    uint64_t now = xd_clock_ns();
+    for (uint32_t i = 0; i < a->slots; i++) {
+        agent_worker *w = &a->worker[i];
+        xd_page_slot *slot = &a->env.page.slot[i];
+        if (w->limit_asked) {
+            w->limit_asked = false;
+            int r = xd_aqueue_limit_answer(a->queue, i, xd_page_get(&slot->claimed), now);
+            XD_TRY(r);
+        }
+        if (w->held.len) {
+            xd_page_set(&slot->limit, XD_AQUEUE_NO_LIMIT);
+            int r = w->cmd.fd >= 0 ? agent_chan_send(&w->cmd, XD_MSG_RUN, xd_buf_view(&w->held), NULL, 0) : 0;
+            xd_buf_clear(&w->held);
+            XD_TRY(r);
+        }
+    }
+    return 0;
+}
+
+static int do_run(agent *a, const xd_aqueue_command *c)
+{
+    agent_worker *w = &a->worker[c->slot];
+    xd_autobuf    list = XD_BUF_INIT, body = XD_BUF_INIT;
+    uint32_t      told = c->first;
+    for (size_t i = 0; i < c->n_spans; i++)
+        told += c->spans[i].count;
+    XD_TRY(encode_ranges(&list, c->spans, c->n_spans));
+    xd_wire_RUN run = { .first = c->first, .last = c->last, .ranges = agent_list_of(&list, (uint32_t)c->n_spans) };
+    XD_TRY(xd_wire_RUN_encode(&body, &run));
+    w->told_end = told;
+    if (!agent_worker_alive(w) || w->cmd.fd < 0)
+        return 0; /* its end is on the way and will be told to the queue */
+    if (!c->reopen)
+        return agent_chan_send(&w->cmd, XD_MSG_RUN, xd_buf_view(&body), NULL, 0);
+    xd_page_set(&a->env.page.slot[c->slot].runs, c->runs);
+    return xd_buf_add_bytes(&w->held, xd_buf_view(&body));
+}
+
+static int do_returned(agent *a, const xd_aqueue_command *c)
+{
+    xd_autobuf list = XD_BUF_INIT, body = XD_BUF_INIT;
+    XD_TRY(encode_ranges(&list, c->spans, c->n_spans));
+    xd_wire_RETURNED m = { .request = c->request, .ranges = agent_list_of(&list, (uint32_t)c->n_spans) };
+    XD_TRY(xd_wire_RETURNED_encode(&body, &m));
+    return agent_link_send(a, XD_MSG_RETURNED, xd_buf_view(&body));
+}
+
+static int do_command(agent *a, const xd_aqueue_command *c)
+{
+    agent_worker *w = &a->worker[c->slot];
+    switch (c->kind) {
+    case XD_AQUEUE_RUN:
+        return do_run(a, c);
+    case XD_AQUEUE_LIMIT:
+        xd_page_set(&a->env.page.slot[c->slot].limit, c->limit);
+        w->limit_asked = true;
+        return 0;
+    case XD_AQUEUE_RETURNED:
+        return do_returned(a, c);
+    case XD_AQUEUE_BLAME:
+        w->blamed = true;
+        w->blamed_item = c->item;
+        w->blamed_attempt = c->attempt;
+        return 0;
+    case XD_AQUEUE_RESTART:
+        w->fate = AGENT_FATE_RESTART;
+        return 0;
+    case XD_AQUEUE_GIVE_UP:
+        w->fate = c->budget ? AGENT_FATE_BUDGET : AGENT_FATE_END;
+        return 0;
+    case XD_AQUEUE_DRAINED:
+        return 0; /* the controller sees it from what was returned */
+    }
+    return -EINVAL;
+}
+
+int agent_queue_drain(agent *a)
+{
+    xd_aqueue_command c;
+    int               more = 0;
+    a->queue_dirty = false;
+    if (!a->queue)
+        return 0;
+    do {
+        while ((more = xd_aqueue_next(a->queue, &c)) > 0) {
+            bool of_slot = c.kind == XD_AQUEUE_RUN || c.kind == XD_AQUEUE_LIMIT;
+            if (of_slot && (a->worker[c.slot].limit_asked || a->worker[c.slot].held.len)) {
+                /* settle() calls into the queue and would end the life of c.spans: the command is carried out on a copy */
+                xd_autofree xd_span *copy = malloc(c.n_spans ? c.n_spans * sizeof(xd_span) : 1);
+                if (!copy)
+                    return -ENOMEM;
+                for (size_t i = 0; i < c.n_spans; i++)
+                    copy[i] = c.spans[i];
+                c.spans = copy;
+                XD_TRY(settle(a));
+                XD_TRY(do_command(a, &c));
+                continue;
+            }
+            XD_TRY(do_command(a, &c));
+        }
+        XD_TRY(more);
+        for (uint32_t i = 0; i < a->slots && !more; i++)
+            more = a->worker[i].limit_asked; /* the answers may bring new commands */
+        XD_TRY(settle(a));
+    } while (more);
+    const xd_aqueue_stats *s = xd_aqueue_stats_get(a->queue);
+    a->queue_ns = s->queued || s->told ? xd_clock_ns() + QUEUE_TICK_NS : UINT64_MAX;
+    return 0;
+}

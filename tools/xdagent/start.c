@@ -1,0 +1,201 @@
+/* Starting workers: pipes, slot of the progress page, FORK to the right parent or a process of its own. */
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "engine/base/clock.h"
+#include "engine/base/os_linux.h"
+#include "tools/xdagent/agent.h"
+
+#define RESULT_PIPE_BYTES (256 * 1024)
+
+typedef struct pipes {
+    int cmd[2], results[2], out[2], err[2];
+} pipes;
+
+static void close_pair(int p[2])
+{
+    for (int i = 0; i < 2; i++) {
+        if (p[i] >= 0)
+            close(p[i]);
+        p[i] = -1;
+    }
+}
+
+static void pipes_close(pipes *p)
+{
+    close_pair(p->cmd);
+    close_pair(p->results);
+    close_pair(p->out);
+    close_pair(p->err);
+}
+
+static int pipes_open(pipes *p)
+{
+    *p = (pipes){ { -1, -1 }, { -1, -1 }, { -1, -1 }, { -1, -1 } };
+    int r = xd_os_pipe(p->cmd, 1, 0);
+    if (r == 0)
+        r = xd_os_pipe(p->results, 0, RESULT_PIPE_BYTES);
+    if (r == 0)
+        r = xd_os_pipe(p->out, 0, 0);
+    if (r == 0)
+        r = xd_os_pipe(p->err, 0, 0);
+    if (r < 0)
+        pipes_close(p);
+    return r;
+}
+
+static int take_fd(int *fd)
+{
+    int n = *fd;
+    *fd = -1;
+    return n;
+}
+
+/* Our ends become the worker's channels; those of its side stay in *p. */
+static int adopt(agent_worker *w, pipes *p)
+{
+    agent *a = w->agent;
+    XD_TRY(agent_worker_open_results(w, take_fd(&p->results[0])));
+    XD_TRY(agent_chan_open(&w->cmd, a, take_fd(&p->cmd[1]), false, NULL, NULL, w));
+    XD_TRY(agent_output_open(&w->out, a, w, take_fd(&p->out[0]), 1, &w->last));
+    return agent_output_open(&w->err, a, w, take_fd(&p->err[0]), 2, &w->last);
+}
+
+/* The failures of the slot's former worker stay counted for maxfail. */
+static void reset_slot(agent *a, uint32_t slot)
+{
+    xd_page_slot *s = &a->env.page.slot[slot];
+    xd_page_set(&a->env.page.head->failures_elsewhere, xd_page_get(&a->env.page.head->failures_elsewhere) + xd_page_get(&s->failures));
+    xd_page_set(&s->failures, 0);
+    xd_page_set(&s->claimed, 0);
+    xd_page_set(&s->item_plus_1, 0);
+    xd_page_set(&s->runs, 0);
+    xd_page_set(&s->done, 0);
+    xd_page_set(&s->incarnation, xd_page_get(&s->incarnation) + 1);
+    xd_page_set(&s->limit, XD_AQUEUE_NO_LIMIT);
+}
+
+static int send_fork(agent_worker *w, agent_chan *to, pipes *p)
+{
+    agent        *a = w->agent;
+    xd_autobuf    body = XD_BUF_INIT;
+    xd_wire_FORK m = { .worker = w->number, .slot = (uint16_t)w->slot, .total = a->total, .become = w->become, .maxfail = a->env.page.head->maxfail };
+    XD_TRY(xd_wire_FORK_encode(&body, &m));
+    if (!p)
+        return agent_chan_send(to, XD_MSG_FORK, xd_buf_view(&body), NULL, 0);
+    int fds[4] = { take_fd(&p->cmd[0]), take_fd(&p->results[1]), take_fd(&p->out[1]), take_fd(&p->err[1]) };
+    return agent_chan_send(to, XD_MSG_FORK, xd_buf_view(&body), fds, 4);
+}
+
+static int on_fresh_control(void *arg, const xd_frame *frame)
+{
+    (void)arg;
+    (void)frame;
+    return 0; /* what it has to say comes on the result pipe */
+}
+
+static void on_fresh_control_end(void *arg, int error)
+{
+    (void)arg;
+    (void)error;
+}
+
+static int start_fresh(agent_worker *w, pipes *p)
+{
+    agent   *a = w->agent;
+    int      control[2];
+    xd_error err = { 0 };
+    XD_TRY(xd_os_socketpair(control, true));
+    xd_pytest_worker_fds fds = { p->cmd[0], p->results[1], p->out[1], p->err[1] };
+    int                  r = xd_pytest_spawn_fresh(&a->env.pytest, a->env.page.fd, control[1], &fds, &w->proc, &err);
+    close(control[1]);
+    if (r < 0) {
+        close(control[0]);
+        return agent_worker_not_started(w, err.text);
+    }
+    w->state = AGENT_WORKER_STARTING;
+    XD_TRY(agent_chan_open(&w->control, a, control[0], true, on_fresh_control, on_fresh_control_end, w));
+    XD_TRY(agent_chan_send(&w->control, XD_MSG_ENV_START, xd_buf_view(&a->env.start), NULL, 0));
+    XD_TRY(send_fork(w, &w->control, NULL));
+    return agent_worker_watch(w);
+}
+
+int agent_worker_start(agent *a, uint32_t slot, uint16_t number, uint16_t replaces)
+{
+    agent_worker *w = &a->worker[slot];
+    agent_env    *e = &a->env;
+    pipes         p;
+    *w = (agent_worker){ .agent = a, .slot = slot, .number = number, .replaces = replaces, .way = e->way, .cmd.fd = -1, .results.fd = -1,
+                         .control.fd = -1, .out.fd = -1, .err.fd = -1, .proc.pidfd = -1, .session_status = -1, .state = AGENT_WORKER_FORKING };
+    reset_slot(a, slot);
+    agent_chan *parent = &e->collect;
+    if (e->way != AGENT_COLLECTED) {
+        w->become = !e->became && e->collect.fd >= 0;
+        if (!w->become)
+            parent = e->way == AGENT_WARM ? &e->control : NULL;
+    }
+    if (!parent || parent->fd < 0) {
+        parent = NULL; /* the process it would be forked from is gone (or there is none): a new process can still be made */
+        w->way = AGENT_FRESH;
+    }
+    int r = pipes_open(&p);
+    if (r == 0)
+        r = adopt(w, &p);
+    if (r < 0) {
+        pipes_close(&p);
+        return agent_worker_not_started(w, xd_error_name(r));
+    }
+    e->became = e->became || w->become;
+    r = parent ? send_fork(w, parent, &p) : start_fresh(w, &p);
+    pipes_close(&p);
+    return r;
+}
+
+int agent_worker_forked(agent *a, const xd_wire_FORKED *m)
+{
+    for (uint32_t i = 0; i < a->slots; i++) {
+        agent_worker *w = &a->worker[i];
+        if (w->number != m->worker || w->state != AGENT_WORKER_FORKING)
+            continue;
+        if (m->pid == 0) {
+            xd_autofree char *why = xd_bytes_dup(m->error);
+            return agent_worker_not_started(w, why ? why : "it could not be forked");
+        }
+        w->proc = (xd_proc){ .pid = (pid_t)m->pid, .pidfd = xd_proc_pidfd((pid_t)m->pid) };
+        w->state = AGENT_WORKER_STARTING;
+        return agent_worker_watch(w);
+    }
+    return -EPROTO;
+}
+
+int agent_workers_start(agent *a, const xd_wire_WORKERS_START *m)
+{
+    agent_env *e = &a->env;
+    if (a->queue || !e->list.over || m->count == 0 || m->count > AGENT_SLOTS_MAX)
+        return -EPROTO;
+    a->worker = calloc(m->count, sizeof(*a->worker));
+    if (!a->worker)
+        return -ENOMEM;
+    a->slots = m->count;
+    a->first = m->first;
+    a->total = m->total;
+    a->next_number = m->total;
+    xd_os_raise_nofile(64 + 8u * m->count);
+    xd_page_set(&e->page.head->slots, m->count);
+    xd_page_set(&e->page.head->maxfail, m->maxfail);
+    xd_aqueue_options o = { .slots = m->count, .max_restarts = m->max_restarts, .workers_expected = m->count };
+    XD_TRY(xd_aqueue_new(&a->queue, &o));
+    for (uint32_t i = 0; i < m->count; i++)
+        XD_TRY(agent_worker_start(a, i, (uint16_t)(m->first + i), AGENT_NO_WORKER));
+    a->progress_ns = xd_clock_ns() + AGENT_PROGRESS_NS;
+    return 0;
+}
+
+/* Number of a replacement: the next free one; where other agents give numbers too, one that only this slot's gateway can give. */
+uint16_t agent_next_number(agent *a, uint16_t replaces)
+{
+    if (a->slots == a->total)
+        return a->next_number++;
+    return (uint16_t)(replaces + a->total);
+}

@@ -1,0 +1,240 @@
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "engine/base/clock.h"
+#include "engine/base/os_linux.h"
+#include "tools/xdagent/agent.h"
+
+/* Result pipes are looked at every TICK_NS instead of being polled while results come thick and fast. */
+#define TICK_NS (2 * XD_MS_NS)
+#define IDLE_TICKS 8
+#define BATCH_BYTES (60u * 1024u)
+#define BATCH_NS (5 * XD_MS_NS)
+#define DEAF_NS (500 * XD_MS_NS)
+#define PUMP_BYTES (1024u * 1024u)
+
+bool agent_worker_alive(const agent_worker *w)
+{
+    return w->state == AGENT_WORKER_FORKING || w->state == AGENT_WORKER_STARTING || w->state == AGENT_WORKER_UP;
+}
+
+uint32_t agent_workers_alive(const agent *a)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < a->slots; i++)
+        n += a->worker[i].state != AGENT_WORKER_NONE;
+    return n;
+}
+
+/* ---- what a worker says ------------------------------------------------------------------------- */
+
+int agent_worker_flush(agent_worker *w)
+{
+    if (w->batched == 0)
+        return 0;
+    xd_autobuf       body = XD_BUF_INIT;
+    xd_wire_RESULTS m = { .worker = w->number, .results = agent_list_of(&w->batch, w->batched) };
+    XD_TRY(xd_wire_RESULTS_encode(&body, &m));
+    xd_buf_clear(&w->batch);
+    w->batched = 0;
+    return agent_link_send(w->agent, XD_MSG_RESULTS, xd_buf_view(&body));
+}
+
+int agent_workers_flush(agent *a)
+{
+    a->link.flush_ns = UINT64_MAX;
+    for (uint32_t i = 0; i < a->slots; i++)
+        XD_TRY(agent_worker_flush(&a->worker[i]));
+    return 0;
+}
+
+static int on_result(agent_worker *w, const xd_frame *f)
+{
+    agent          *a = w->agent;
+    xd_wire_RESULT r;
+    XD_TRY(xd_wire_RESULT_decode(f->body, f->len, &r));
+    uint64_t now = xd_clock_ns();
+    uint64_t ns = ((uint64_t)r.setup_us + r.call_us + r.teardown_us) * 1000u;
+    int      known = xd_aqueue_result(a->queue, w->slot, r.position, r.item, ns, now);
+    XD_TRY(known);
+    if (known > 0)
+        return 0; /* not told to this worker, or told twice: counted by the queue */
+    a->queue_dirty = true;
+    XD_TRY(agent_output_item_over(&w->out, r.item));
+    XD_TRY(agent_output_item_over(&w->err, r.item));
+    XD_TRY(xd_buf_add_bytes(&w->batch, agent_body(f)));
+    w->batched++;
+    if (a->link.flush_ns == UINT64_MAX)
+        a->link.flush_ns = now + BATCH_NS;
+    return w->batch.len >= BATCH_BYTES ? agent_worker_flush(w) : 0;
+}
+
+/* REPORT and WARNING leave the worker without its number; it is put in at `at`. */
+static int pass_on(agent_worker *w, const xd_frame *f, size_t at)
+{
+    xd_autobuf body = XD_BUF_INIT;
+    XD_TRY(agent_worker_flush(w)); /* what happened before is told before */
+    XD_TRY(xd_buf_add_bytes(&body, agent_body(f)));
+    body.data[at] = (uint8_t)(w->number & 0xff);
+    body.data[at + 1] = (uint8_t)(w->number >> 8);
+    return agent_link_send(w->agent, f->type, xd_buf_view(&body));
+}
+
+static int on_report(agent_worker *w, const xd_frame *f)
+{
+    xd_wire_REPORT r;
+    XD_TRY(xd_wire_REPORT_decode(f->body, f->len, &r));
+    /* A worker that collects by itself repeats what the collector said about the collection. */
+    return w->state == AGENT_WORKER_STARTING && !w->become ? 0 : pass_on(w, f, 6);
+}
+
+static int on_warning(agent_worker *w, const xd_frame *f)
+{
+    xd_wire_WARNING r;
+    XD_TRY(xd_wire_WARNING_decode(f->body, f->len, &r));
+    return w->state == AGENT_WORKER_STARTING && !w->become ? 0 : pass_on(w, f, 4);
+}
+
+static int on_ready(agent_worker *w, const xd_frame *f)
+{
+    agent                *a = w->agent;
+    xd_wire_WORKER_READY r;
+    xd_autobuf            body = XD_BUF_INIT;
+    XD_TRY(xd_wire_WORKER_READY_decode(f->body, f->len, &r));
+    if (w->state != AGENT_WORKER_STARTING)
+        return -EPROTO;
+    if (!r.same && !agent_check_passed(w))
+        return 0; /* the environment has failed; said before */
+    w->state = AGENT_WORKER_UP;
+    xd_wire_WORKER_UP up = { .worker = w->number, .pid = (uint32_t)w->proc.pid, .way = w->way, .replaces = w->replaces };
+    XD_TRY(xd_wire_WORKER_UP_encode(&body, &up));
+    XD_TRY(agent_link_send(a, XD_MSG_WORKER_UP, xd_buf_view(&body)));
+    a->queue_dirty = true;
+    int r2 = xd_aqueue_worker_up(a->queue, w->slot, xd_clock_ns());
+    return r2 < 0 ? r2 : 0;
+}
+
+static int on_done(agent_worker *w, const xd_frame *f)
+{
+    xd_wire_WORKER_DONE d;
+    XD_TRY(xd_wire_WORKER_DONE_decode(f->body, f->len, &d));
+    w->done = true;
+    w->stopped = d.stopped != 0;
+    w->session_status = d.exit_status;
+    free(w->reason);
+    w->reason = xd_bytes_dup(d.reason);
+    w->agent->highest_status = XD_MAX(w->agent->highest_status, d.exit_status);
+    return w->reason ? 0 : -ENOMEM;
+}
+
+static int on_worker_frame(void *arg, const xd_frame *f)
+{
+    agent_worker *w = arg;
+    switch (f->type) {
+    case XD_MSG_RESULT:
+        return on_result(w, f);
+    case XD_MSG_REPORT:
+        return on_report(w, f);
+    case XD_MSG_WARNING:
+        return on_warning(w, f);
+    case XD_MSG_WORKER_READY:
+        return on_ready(w, f);
+    case XD_MSG_WORKER_DONE:
+        return on_done(w, f);
+    case XD_MSG_COLLECT_IDS:
+        return agent_check_ids(w, agent_body(f));
+    case XD_MSG_COLLECTED:
+        return agent_check_collected(w, agent_body(f));
+    case XD_MSG_CONFIG:
+        return 0; /* the collector's counts */
+    default:
+        return -EPROTO;
+    }
+}
+
+/* The worker closed its result pipe, or wrote what is no frame: nothing it does can be recorded any more.  Mostly it has just ended; if it has not
+ * within a moment, it is ended (agent_down_timers). */
+static void on_worker_end(void *arg, int error)
+{
+    agent_worker *w = arg;
+    if (!agent_worker_alive(w) || w->done)
+        return;
+    w->deaf = error ? "it wrote what is no frame to its result pipe" : "it closed its result pipe";
+    w->deaf_by_ns = xd_clock_ns() + DEAF_NS;
+    w->agent->down_ns = 0;
+}
+
+/* ---- when to look at the pipes --------------------------------------------------------------------- */
+
+/* True when the worker may soon have nothing to do: then every microsecond counts and its pipe is polled. */
+static bool nearly_dry(const agent_worker *w)
+{
+    uint32_t claimed = xd_page_get(&w->agent->env.page.slot[w->slot].claimed);
+    return w->state != AGENT_WORKER_UP || w->told_end < claimed + 2;
+}
+
+static void after_read(agent_worker *w, ssize_t n)
+{
+    agent *a = w->agent;
+    if (w->results.fd < 0)
+        return;
+    w->idle_ticks = n > 0 ? 0 : (uint8_t)(w->idle_ticks + 1);
+    bool tick = !nearly_dry(w) && w->idle_ticks < IDLE_TICKS;
+    if (tick != w->ticking) {
+        w->ticking = tick;
+        agent_chan_read(&w->results, !tick && !a->muted);
+    }
+    if (tick && a->tick_ns == UINT64_MAX)
+        a->tick_ns = xd_clock_ns() + TICK_NS;
+}
+
+static void on_results_readable(void *arg)
+{
+    agent_worker *w = arg;
+    ssize_t n = agent_chan_pump(&w->results, PUMP_BYTES);
+    if (n < 0 && n != -EPIPE)
+        agent_fault(w->agent, (int)n);
+    after_read(w, n);
+}
+
+int agent_worker_open_results(agent_worker *w, int fd)
+{
+    XD_TRY(agent_chan_open(&w->results, w->agent, fd, !w->agent->muted, on_worker_frame, on_worker_end, w));
+    w->results.on_readable = on_results_readable;
+    return 0;
+}
+
+void agent_worker_release(agent_worker *w)
+{
+    agent_output_close(&w->out);
+    agent_output_close(&w->err);
+    agent_chan_close(&w->cmd);
+    agent_chan_close(&w->results);
+    agent_chan_close(&w->control);
+    xd_proc_close(&w->proc);
+    xd_buf_release(&w->last);
+    xd_buf_release(&w->batch);
+    xd_buf_release(&w->held);
+    agent_check_free(w->check);
+    free(w->reason);
+    w->check = NULL;
+    w->reason = NULL;
+    w->proc = (xd_proc){ .pidfd = -1 };
+    w->state = AGENT_WORKER_NONE;
+}
+
+int agent_workers_tick(agent *a, uint64_t now_ns)
+{
+    if (now_ns < a->tick_ns)
+        return 0;
+    a->tick_ns = UINT64_MAX;
+    for (uint32_t i = 0; i < a->slots; i++)
+        if (a->worker[i].ticking && !agent_link_full(a))
+            on_results_readable(&a->worker[i]);
+    for (uint32_t i = 0; i < a->slots && a->tick_ns == UINT64_MAX; i++)
+        if (a->worker[i].ticking && !a->muted)
+            a->tick_ns = now_ns + TICK_NS;
+    return 0;
+}
