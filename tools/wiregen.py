@@ -1,0 +1,256 @@
+"""Makes what follows from engine/wire.def: actors/runners/pytest_wire.py (Python codec) and engine/PROTOCOL.md (chapter of the manual).
+
+    wiregen.py            writes both
+    wiregen.py --check    exit 1 when one of them is not what it would write
+"""
+import os
+import re
+import sys
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+NUMBERS = {"u8": "B", "u16": "H", "u32": "I", "u64": "Q", "i32": "i"}
+LINE = re.compile(r'^XD_(REC|NUM|STR|LST|END)\((.*)\)\s*$')
+STRING = re.compile(r'"((?:[^"\\]|\\.)*)"\s*$')
+
+
+class Record(object):
+    def __init__(self, name, number, doc):
+        self.name, self.number, self.doc, self.fields = name, number, doc, []
+
+    def fixed(self):
+        return all(kind in NUMBERS for kind, _name, _doc in self.fields)
+
+    def format(self):
+        return "".join(NUMBERS[kind] for kind, _name, _doc in self.fields)
+
+
+def parse(path):
+    records = []
+    with open(path) as f:
+        for number, line in enumerate(f, 1):
+            found = LINE.match(line)
+            if not found:
+                if line.startswith("XD_"):
+                    raise SystemExit("%s:%d: one whole macro per line, please" % (path, number))
+                continue
+            macro, rest = found.groups()
+            doc = STRING.search(rest)
+            words = [w.strip() for w in (rest[:doc.start()] if doc else rest).split(",") if w.strip()]
+            text = doc.group(1).replace('\\"', '"') if doc else ""
+            if macro == "REC":
+                records.append(Record(words[0], int(words[1]), text))
+            elif macro == "NUM":
+                records[-1].fields.append((words[1], words[2], text))
+            elif macro == "STR":
+                records[-1].fields.append(("bytes", words[1], text))
+            elif macro == "LST":
+                records[-1].fields.append((words[1], words[2], text))
+    return records
+
+
+HEAD = '''"""Codec of xd's protocol for Python 2.7 and 3.6+.  Made by tools/wiregen.py from engine/wire.def: do not edit.
+
+pack_NAME(field, ...)    a whole frame (header and body, sequence 0) of record NAME; bytes fields take bytes or text, lists take tuples
+unpack(kind, body)       named tuple of that record; lists hold named tuples.  ValueError: not a well-formed body
+FrameReader().feed(b)    list of (kind, flags, sequence, body) completed by these bytes
+"""
+import struct
+from collections import namedtuple
+
+VERSION = 1
+HEADER = struct.Struct("<IHHQ")
+FRAME_MAX = 16 << 20
+PREAMBLE = b"\\x89xd\\r\\n\\x1a\\n\\x01"
+NONE32 = 0xffffffff
+NONE16 = 0xffff
+_u32 = struct.Struct("<I")
+_pack_u32 = _u32.pack
+_text = type(u"")
+
+
+def _bytes(value):
+    if isinstance(value, _text):
+        try:
+            value = value.encode("utf-8")
+        except UnicodeEncodeError:
+            value = value.encode("utf-8", "surrogatepass")
+    return _pack_u32(len(value)) + value
+
+
+def _list(values, write):
+    return _pack_u32(len(values)) + b"".join([write(*v) for v in values])
+
+
+def _frame(kind, body):
+    if len(body) > FRAME_MAX:
+        raise ValueError("frame of %d bytes is over the limit" % len(body))
+    return HEADER.pack(len(body), kind, 0, 0) + body
+
+
+def _get(body, at, number):
+    end = at + number.size
+    if end > len(body):
+        raise ValueError("body is too short")
+    return number.unpack_from(body, at), end
+
+
+def _get_bytes(body, at):
+    (size,), at = _get(body, at, _u32)
+    if at + size > len(body):
+        raise ValueError("length of a field is beyond the body")
+    return bytes(body[at:at + size]), at + size
+
+
+def _get_list(body, at, read):
+    (count,), at = _get(body, at, _u32)
+    if count > len(body) - at:
+        raise ValueError("count of a list is beyond the body")
+    values = []
+    for _ in range(count):
+        value, at = read(body, at)
+        values.append(value)
+    return values, at
+
+'''
+
+TAIL = '''
+class FrameReader(object):
+    """Cuts a byte stream into frames."""
+
+    def __init__(self):
+        self._rest = b""
+
+    def feed(self, data):
+        rest = self._rest + data if self._rest else data
+        at, frames = 0, []
+        while len(rest) - at >= 16:
+            size, kind, flags, sequence = HEADER.unpack_from(rest, at)
+            if size > FRAME_MAX:
+                raise ValueError("frame of %d bytes is over the limit" % size)
+            end = at + 16 + size
+            if end > len(rest):
+                break
+            frames.append((kind, flags, sequence, rest[at + 16:end]))
+            at = end
+        self._rest = rest[at:]
+        return frames
+
+
+def unpack(kind, body):
+    try:
+        read = _READERS[kind]
+    except KeyError:
+        raise ValueError("no record has the number %d" % kind)
+    value, end = read(body, 0)
+    if end != len(body):
+        raise ValueError("%d bytes too many" % (len(body) - end))
+    return value
+'''
+
+
+def runs(record):
+    """Fields in groups: ("fixed", [...]) of neighbouring numbers, or (kind, [field])."""
+    out = []
+    for field in record.fields:
+        if field[0] in NUMBERS:
+            if out and out[-1][0] == "fixed":
+                out[-1][1].append(field)
+            else:
+                out.append(("fixed", [field]))
+        else:
+            out.append((field[0], [field]))
+    return out
+
+
+def python_record(record):
+    name = record.name
+    names = [f[1] for f in record.fields]
+    lines = ['\n%s_ = namedtuple("%s_", "%s")' % (name, name, " ".join(names))]
+    structs, writes, reads, values = [], [], [], []
+    for i, (kind, fields) in enumerate(runs(record)):
+        if kind == "fixed":
+            struct_name = "_%s_%d" % (name, i)
+            structs.append('%s = struct.Struct("<%s")' % (struct_name, "".join(NUMBERS[f[0]] for f in fields)))
+            writes.append("%s.pack(%s)" % (struct_name, ", ".join(f[1] for f in fields)))
+            reads.append("    (%s,), at = _get(body, at, %s)" % (", ".join(f[1] for f in fields), struct_name))
+        elif kind == "bytes":
+            writes.append("_bytes(%s)" % fields[0][1])
+            reads.append("    %s, at = _get_bytes(body, at)" % fields[0][1])
+        else:
+            writes.append("_list(%s, _write_%s)" % (fields[0][1], kind))
+            reads.append("    %s, at = _get_list(body, at, _read_%s)" % (fields[0][1], kind))
+        values += [f[1] for f in fields]
+    lines += structs
+    lines.append("\n\ndef _write_%s(%s):" % (name, ", ".join(names)))
+    lines.append("    return " + (" + ".join(writes) if writes else 'b""'))
+    lines.append("\n\ndef _read_%s(body, at):" % name)
+    lines += reads
+    lines.append("    return %s_(%s), at\n" % (name, ", ".join(values)))
+    if record.number:
+        lines.insert(0, "\n%s = %d" % (name, record.number))
+        if record.fixed():
+            # The hot ones: header and body in one call.
+            lines.append("\n_frame_%s = struct.Struct(\"<IHHQ%s\")" % (name, record.format()))
+            lines.append("\n\ndef pack_%s(%s):" % (name, ", ".join(names)))
+            lines.append("    return _frame_%s.pack(%s)\n" % (name, ", ".join(
+                ["_frame_%s.size - 16" % name, str(record.number), "0", "0"] + names)))
+        else:
+            lines.append("\ndef pack_%s(%s):" % (name, ", ".join(names)))
+            lines.append("    return _frame(%d, _write_%s(%s))\n" % (record.number, name, ", ".join(names)))
+    return "\n".join(lines)
+
+
+def python_module(records):
+    out = [HEAD]
+    out += [python_record(r) for r in records]
+    out.append("\n_READERS = {")
+    out += ["    %d: _read_%s," % (r.number, r.name) for r in records if r.number]
+    out.append("}\nNAMES = {")
+    out += ['    %d: "%s",' % (r.number, r.name) for r in records if r.number]
+    out.append("}\n")
+    return "\n".join(out) + TAIL
+
+
+def manual(records):
+    out = ["# The protocol, record by record", "", "Made by tools/wiregen.py from engine/wire.def: do not edit.", "",
+           "A frame is `u32 body length | u16 type | u16 flags | u64 sequence | body`, little endian. `bytes` is a u32 length and the data;",
+           "a list is a u32 count and its elements. In a journal `flags` is the number of the gateway the frame came from.", ""]
+    for r in records:
+        out += ["## %s%s" % (r.name, " (%d)" % r.number if r.number else ""), "", r.doc + ".", ""]
+        if r.fields:
+            out += ["| field | type | meaning |", "|---|---|---|"]
+            for kind, name, doc in r.fields:
+                shown = kind if kind in NUMBERS or kind == "bytes" else "list of %s" % kind
+                out.append("| `%s` | %s | %s |" % (name, shown, doc.replace("|", "\\|")))
+            out.append("")
+    return "\n".join(out)
+
+
+def main(arguments):
+    records = parse(os.path.join(ROOT, "engine", "wire.def"))
+    numbers = [r.number for r in records if r.number]
+    if len(numbers) != len(set(numbers)):
+        raise SystemExit("engine/wire.def: two records have the same number")
+    stale = []
+    for path, text in ((os.path.join("actors", "runners", "pytest_wire.py"), python_module(records)),
+                       (os.path.join("engine", "PROTOCOL.md"), manual(records))):
+        full = os.path.join(ROOT, path)
+        if "--check" in arguments:
+            try:
+                with open(full) as f:
+                    same = f.read() == text
+            except IOError:
+                same = False
+            if not same:
+                stale.append(path)
+        else:
+            with open(full, "w") as f:
+                f.write(text)
+    if stale:
+        print("not what tools/wiregen.py makes of engine/wire.def: " + ", ".join(stale))
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
