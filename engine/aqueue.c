@@ -187,7 +187,7 @@ int xd_aqueue_worker_down(xd_aqueue *q, uint32_t slot, xd_aqueue_end end, uint32
     w->thief = XD_AQUEUE_NOBODY;
     w->state = XD_SLOT_DOWN;
     w->limit_due = w->limit_wait = w->reopen = w->stealing = false;
-    w->done = w->sent = w->end = w->unknown = 0;
+    w->done = w->sent = w->end = w->unknown = w->claimed = 0;
     w->known_us = 0;
     q->ever_up = true; /* also one that never came: nobody is left to wait for */
     if (end != XD_AQUEUE_ENDED)
@@ -275,6 +275,7 @@ int xd_aqueue_limit_answer(xd_aqueue *q, uint32_t slot, uint32_t claimed, uint64
 #if XD_PLANTED_BUG == 2
     claimed = 0;
 #endif
+    w->claimed = claimed;
     uint32_t cut = XD_MIN(XD_MAX(XD_MAX(w->limit, claimed), w->done), w->end);
     while (!w->limit_all && cut > w->done && cut < w->end &&
            xd_told_joined(xd_slot_at(w, cut - 1), xd_slot_at(w, cut)))

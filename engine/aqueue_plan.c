@@ -208,15 +208,22 @@ static int plan_run(xd_aqueue *q, xd_aqueue_command *ret)
 
 /* ---- taking from workers ---- */
 
+/* First position that may not have begun: the first without result counts as begun, and what was claimed. */
+static uint32_t first_free(const xd_slot *w)
+{
+    return XD_MIN(XD_MAX(w->done + 1, w->claimed), w->end);
+}
+
 /* First position at or after `want` where no group is torn; else the last such before it; `end` = there is none. */
 static uint32_t boundary(const xd_slot *w, uint32_t want)
 {
+    uint32_t least = first_free(w);
     for (uint32_t p = want; p < w->end; p++)
         if (!xd_told_joined(xd_slot_at(w, p - 1), xd_slot_at(w, p)))
             return p;
-    for (uint32_t p = want; p > w->done + 1; p--)
-        if (!xd_told_joined(xd_slot_at(w, p - 2), xd_slot_at(w, p - 1)))
-            return p - 1;
+    for (uint32_t p = want; p-- > least;)
+        if (!xd_told_joined(xd_slot_at(w, p - 1), xd_slot_at(w, p)))
+            return p;
     return w->end;
 }
 
@@ -257,21 +264,23 @@ static int steal_home(xd_aqueue *q, xd_slot *w)
     return 1;
 }
 
+/* One that waits for a successor takes only from who keeps two, else both would take the same item to and fro. */
 static int steal_told(xd_aqueue *q, uint32_t thief)
 {
+    uint32_t least = q->slot[thief].end > q->slot[thief].done ? 3 : 2;
     xd_slot *v = NULL;
     uint32_t cut = 0;
     uint64_t most = 0;
     for (uint32_t i = 0; i < q->opt.slots; i++) {
         xd_slot *o = &q->slot[i];
-        uint32_t n = o->end - o->done;
-        if (i == thief || !free_to_tell(o) || n < 2)
+        if (i == thief || !free_to_tell(o) || o->end - o->done < least)
             continue;
-        uint64_t us = ahead_us(q, o) * (n - 1) / n + n;
-        if (us <= most || (us < TRIFLE_US && q->now_ns - o->last_ns < MOVING_NS))
+        uint32_t n = o->end - first_free(o);
+        uint64_t us = ahead_us(q, o) * n / (o->end - o->done) + n;
+        if (n == 0 || us <= most || (us < TRIFLE_US && q->now_ns - o->last_ns < MOVING_NS))
             continue;
-        uint32_t at = boundary(o, o->done + 1 + (n - 1) / 2);
-        if (at < o->end) {
+        uint32_t at = boundary(o, o->end - (n + 1) / 2);
+        if (at < o->end && at - o->done + 1 >= least) {
             v = o;
             cut = at;
             most = us;
@@ -342,7 +351,7 @@ static int ask_worker(xd_aqueue *q, const xd_take_back *t)
     for (uint32_t i = 0; i < q->opt.slots; i++) {
         xd_slot *o = &q->slot[i];
         if (o->state != XD_SLOT_UP || o->limit_wait || o->limit_due || o->asked == q->serial ||
-            o->end - o->done < (all ? 1u : 2u))
+            (all ? o->end == o->done : first_free(o) == o->end))
             continue;
         if (!v || ahead_us(q, o) > ahead_us(q, v))
             v = o;
@@ -352,8 +361,7 @@ static int ask_worker(xd_aqueue *q, const xd_take_back *t)
     v->asked = q->serial;
     uint32_t cut = v->done;
     if (!all) {
-        uint32_t n = v->end - v->done;
-        cut = boundary(v, v->end - XD_MIN(n - 1, t->left));
+        cut = boundary(v, v->end - XD_MIN(v->end - first_free(v), t->left));
         if (cut == v->end || v->end - cut > t->left)
             return 1; /* a group larger than what is asked for */
     }

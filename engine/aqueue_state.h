@@ -17,6 +17,7 @@ typedef struct xd_slot {
     xd_slot_state state;
     xd_slot_fate  fate;       /* command to be given */
     uint32_t      done, sent, end; /* positions: without result from, told in a RUN up to, assigned up to */
+    uint32_t      claimed;    /* known of the page at the last LIMIT */
     xd_told      *told;       /* ring of positions done..end, index = position & (cap - 1) */
     uint32_t      cap;
     uint32_t      unknown;    /* of those: without expectation */

@@ -1,0 +1,309 @@
+/* sim.c - see sim.h: scenarios, the controller, checks.
+ *   sim [--seeds N] [--first N] [--trace] [--expect-fault]
+ * Every seed runs twice: the hash of its events must be the same.  Exit code 1 at a broken invariant (with
+ * --expect-fault: 0 if one was found, 1 if none). */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/sim/sim.h"
+
+#define MAX_EVENTS 20000000u
+
+/* ---- the controller ---- */
+
+static void down(sim_world *w, uint32_t a, uint32_t kind, uint32_t x, uint32_t y, const xd_span *spans, size_t n)
+{
+    uint32_t msg[6] = { kind, x, y };
+    sim_link_send(w, a, false, msg, spans, (uint32_t)n);
+}
+
+static void count_outcome(sim_world *w, uint32_t i)
+{
+    if (++w->item[i].outcomes != 1)
+        sim_fault(w, "item %u has %u outcomes", i, w->item[i].outcomes);
+}
+
+static void ctl_pump(sim_world *w)
+{
+    xd_sched_command c;
+    int              r;
+    while ((r = xd_sched_next(w->sched, &c)) > 0) {
+        sim_hash(w, (uint64_t)c.kind << 48 | (uint64_t)c.agent << 32 | c.n_spans);
+        if (w->trace)
+            printf("%12.6f sched: command %d agent %u spans %zu count %u\n", (double)w->now / 1e9, c.kind, c.agent,
+                   c.n_spans, c.count);
+        switch (c.kind) {
+        case XD_SCHED_LEASE:
+            down(w, c.agent, M_LEASE, 0, 0, c.spans, c.n_spans);
+            break;
+        case XD_SCHED_TAKE_BACK:
+            down(w, c.agent, M_TAKE_BACK, c.request, c.count, NULL, 0);
+            break;
+        case XD_SCHED_NO_MORE:
+            down(w, c.agent, M_NO_MORE, 0, 0, NULL, 0);
+            break;
+        case XD_SCHED_CANCEL:
+            down(w, c.agent, M_CANCEL, c.how, 0, NULL, 0);
+            break;
+        case XD_SCHED_OUTCOME:
+            count_outcome(w, c.spans[0].first);
+            break;
+        case XD_SCHED_STARVED: /* no worker is left and none may be started: as a run does then */
+            w->user_cancel = true;
+            if (xd_sched_cancel(w->sched, 1) < 0)
+                sim_fault(w, "cancel refused");
+            break;
+        case XD_SCHED_ALL_DONE:
+            w->done = true;
+        }
+    }
+    if (r < 0)
+        sim_fault(w, "xd_sched_next: %d", r);
+}
+
+void sim_ctl_message(sim_world *w, uint32_t a, const uint32_t *msg, const xd_span *spans, uint32_t count)
+{
+    int r = 0;
+    if (w->trace)
+        printf("%12.6f agent %u: message %u %u %u %u spans %u\n", (double)w->now / 1e9, a, msg[0], msg[1], msg[2],
+               msg[3], count);
+    if (msg[0] == M_WORKERS)
+        r = xd_sched_agent_up(w->sched, (uint16_t)a, msg[1]);
+    else if (msg[0] == M_RETURNED)
+        r = xd_sched_returned(w->sched, (uint16_t)a, msg[1], spans, count);
+    else if ((r = xd_sched_result(w->sched, (uint16_t)a, msg[1], (uint16_t)msg[2], (uint8_t)msg[3],
+                                  msg[3] == 2 || msg[3] == 7)) == 0)
+        count_outcome(w, msg[1]);
+    if (r != 0)
+        sim_fault(w, "message %u (%u %u %u) of agent %u refused: %d", msg[0], msg[1], msg[2], msg[3], a, r);
+    ctl_pump(w);
+}
+
+static void agent_lost(sim_world *w, uint32_t a)
+{
+    sim_agent *g = &w->agent[a];
+    uint32_t   running[SIM_WORKERS], n = 0;
+    if (g->lost || !g->present)
+        return;
+    for (uint32_t i = 0; i < g->workers; i++) {
+        sim_worker *k = &g->worker[i];
+        if (k->alive && k->item_plus_1 && w->now - k->began_ns > SEC) /* as PROGRESS tells */
+            running[n++] = k->item_plus_1 - 1;
+        k->alive = false;
+    }
+    g->lost = w->disturbed = w->have_lost = true;
+    if (xd_sched_agent_lost(w->sched, (uint16_t)a, running, n) < 0)
+        sim_fault(w, "loss of agent refused");
+    ctl_pump(w);
+}
+
+/* ---- scenarios ---- */
+
+static void make_items(sim_world *w)
+{
+    static const uint32_t sizes[] = { 0, 1, 2, 3, 10, 40, 120, 300, 800 };
+    uint32_t n = sizes[sim_rand(w, XD_ARRAY_LEN(sizes))];
+    n += n > 3 ? sim_rand(w, n) : 0;
+    w->n_items = n;
+    w->item = sim_alloc(n * sizeof *w->item);
+    w->plan = sim_alloc(n * sizeof *w->plan);
+    uint32_t typical = 1u << (4 + sim_rand(w, 12)), slow = sim_chance(w, 50) ? sim_rand(w, 8) : 0;
+    uint32_t crash = sim_chance(w, 30) ? 1 + sim_rand(w, 4) : 0, fail = sim_chance(w, 50) ? sim_rand(w, 12) : 0;
+    uint32_t history = sim_rand(w, 3), groups = 1 + sim_rand(w, 1 + n / 3), module = 1;
+    for (uint32_t i = 0; i < n; i++) {
+        sim_item *it = &w->item[i];
+        it->ran_on = -1;
+        it->dur_us = 1 + sim_rand(w, 2 * typical);
+        if (sim_chance(w, slow))
+            it->dur_us += 50000 + sim_rand(w, 3000000);
+        it->crash = sim_chance(w, crash);
+        it->outcome = sim_chance(w, fail) ? 2 : 1;
+        module += sim_chance(w, 10);
+        w->plan[i].unit = module;
+        w->plan[i].group = sim_chance(w, 80) ? 1 + (sim_chance(w, 70) ? module % groups : sim_rand(w, groups)) : 0;
+        if (history == 1 || (history == 2 && sim_chance(w, 60))) /* true, or partly known and stale */
+            w->plan[i].expected_us = history == 1 ? it->dur_us : 1 + sim_rand(w, 2 * it->dur_us);
+        w->horizon_ns += it->dur_us * 1000ull;
+    }
+    w->horizon_ns = 3 * w->horizon_ns + 120 * SEC;
+}
+
+static void make_trouble(sim_world *w, uint64_t span)
+{
+    if (sim_chance(w, 30))
+        for (uint32_t k = 1 + sim_rand(w, 6); k > 0; k--)
+            sim_at(w, sim_between(w, 0, span),
+                   (sim_event){ .kind = EV_KILL,
+                                .a = sim_rand(w, w->n_agents),
+                                .b = sim_rand(w, SIM_WORKERS),
+                                .d = sim_chance(w, 25) });
+    if (sim_chance(w, 40))
+        for (uint32_t k = 1 + sim_rand(w, 4); k > 0; k--)
+            sim_at(w, sim_between(w, 0, span), (sim_event){ .kind = EV_DROP, .a = sim_rand(w, w->n_agents) });
+    if (sim_chance(w, 12))
+        sim_at(w, sim_between(w, 0, span), (sim_event){ .kind = EV_LOST, .a = sim_rand(w, w->n_agents) });
+    if (sim_chance(w, 8))
+        sim_at(w, sim_between(w, 0, span), (sim_event){ .kind = EV_CANCEL, .a = sim_chance(w, 40) ? 3 : 1 });
+}
+
+static void make_world(sim_world *w, uint64_t seed)
+{
+    w->seed = seed;
+    w->rng = seed * 0x9e3779b97f4a7c15ull + 0x123456789ull;
+    w->hash = 0xcbf29ce484222325ull;
+    for (int i = 0; i < 8; i++)
+        (void)sim_rand(w, 2);
+    make_items(w);
+    w->n_agents = sim_chance(w, 40) ? 1 : 1 + sim_rand(w, SIM_AGENTS);
+    w->maxfail = sim_chance(w, 25) ? 1 + sim_rand(w, 3) : 0;
+    xd_sched_options o = { .mode = (xd_sched_mode)sim_rand(w, XD_SCHED_LOADGROUP + 1),
+                           .maxfail = w->maxfail,
+                           .max_attempts = sim_rand(w, 3),
+                           .agents_expected = w->n_agents,
+                           .keep_scope_order = sim_chance(w, 50) };
+    if (o.mode < XD_SCHED_LOADSCOPE)
+        for (uint32_t i = 0; i < w->n_items; i++)
+            w->plan[i].group = 0;
+    uint32_t total = 0, workers[SIM_AGENTS];
+    for (uint32_t a = 0; a < w->n_agents; a++)
+        total += workers[a] = 1 + sim_rand(w, SIM_WORKERS);
+    o.workers_expected = sim_chance(w, 50) ? total : 0;
+    if (xd_sched_new(&w->sched, &o) < 0 || xd_sched_collection(w->sched, w->plan, w->n_items) < 0)
+        sim_fault(w, "no scheduler");
+    uint32_t restarts = sim_chance(w, 20) ? sim_rand(w, 3) : 64;
+    for (uint32_t a = 0; a < w->n_agents; a++)
+        sim_agent_start(w, a, workers[a], restarts);
+    uint64_t work = 0;
+    for (uint32_t i = 0; i < w->n_items; i++)
+        work += w->item[i].dur_us;
+    make_trouble(w, 80 * MS + 1500 * work / total);
+    ctl_pump(w);
+}
+
+static void free_world(sim_world *w)
+{
+    sim_event ev;
+    while (sim_pop(w, &ev))
+        free(ev.ptr);
+    for (uint32_t a = 0; a < w->n_agents; a++) {
+        sim_link_free(&w->agent[a]);
+        sim_agent_free(&w->agent[a]);
+    }
+    xd_sched_free(w->sched);
+    free(w->item);
+    free(w->plan);
+    free(w->heap);
+}
+
+/* ---- one run ---- */
+
+static void dispatch(sim_world *w, const sim_event *ev)
+{
+    switch ((sim_kind)ev->kind) {
+    case EV_FRAME:
+    case EV_CHECK:
+    case EV_ITEM_END:
+        sim_worker_event(w, ev);
+        break;
+    case EV_STREAM:
+    case EV_DROP:
+    case EV_CONNECT:
+    case EV_ACK:
+        sim_link_event(w, ev);
+        break;
+    case EV_LOST:
+        agent_lost(w, ev->a);
+        break;
+    case EV_CANCEL:
+        w->user_cancel = true;
+        if (xd_sched_cancel(w->sched, (uint8_t)ev->a) < 0)
+            sim_fault(w, "cancel refused");
+        ctl_pump(w);
+        break;
+    default:
+        sim_agent_event(w, ev);
+    }
+}
+
+static void check_end(sim_world *w)
+{
+    const xd_sched_stats *st = xd_sched_stats_get(w->sched);
+    if (!w->done)
+        sim_fault(w, "stuck: %u of %u recorded, %u leased, %u pending at %.1f s", st->recorded, st->items, st->leased,
+                  st->pending, (double)w->now / 1e9);
+    bool stopped = w->user_cancel || (w->maxfail && st->failures >= w->maxfail);
+    if (st->cancelled != stopped)
+        sim_fault(w, "cancelled %d, expected %d", st->cancelled, stopped);
+    if (st->not_run && !st->cancelled)
+        sim_fault(w, "%u items not run in a run that was not cancelled", st->not_run);
+    for (uint32_t i = 0; i < w->n_items; i++) {
+        uint8_t o = xd_sched_outcome(w->sched, i);
+        if (o == 0 || (w->item[i].outcomes == 0) != (o == XD_SCHED_OUT_NOT_RUN))
+            sim_fault(w, "item %u: outcome %u, %u counted", i, o, w->item[i].outcomes);
+        if ((o == 1 || o == 2) && w->item[i].ran_on < 0)
+            sim_fault(w, "item %u has an outcome and never ran", i);
+    }
+}
+
+static uint64_t run_seed(uint64_t seed, bool trace, char fault[256], uint64_t *events)
+{
+    sim_world w = { .trace = trace };
+    make_world(&w, seed);
+    sim_event ev;
+    while (!w.done && !w.fault[0] && w.now < w.horizon_ns && w.events < MAX_EVENTS && sim_pop(&w, &ev)) {
+        sim_hash(&w, ev.at ^ (uint64_t)ev.kind << 40 ^ (uint64_t)ev.a << 32 ^ (uint64_t)ev.b << 24 ^ ev.d);
+        if (trace)
+            printf("%12.6f event %u a %u b %u c %u d %u e %u f %u\n", (double)ev.at / 1e9, ev.kind, ev.a, ev.b, ev.c,
+                   ev.d, ev.e, ev.f);
+        dispatch(&w, &ev);
+    }
+    check_end(&w);
+    memcpy(fault, w.fault, sizeof w.fault);
+    *events += w.events;
+    uint64_t hash = w.hash;
+    free_world(&w);
+    return hash;
+}
+
+int main(int argc, char **argv)
+{
+    uint64_t seeds = 2000, first = 1, events = 0;
+    bool     trace = false, expect = false;
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--seeds") == 0 && i + 1 < argc)
+            seeds = strtoull(argv[++i], NULL, 10);
+        else if (strcmp(argv[i], "--first") == 0 && i + 1 < argc)
+            first = strtoull(argv[++i], NULL, 10);
+        else if (strcmp(argv[i], "--trace") == 0)
+            trace = true;
+        else if (strcmp(argv[i], "--expect-fault") == 0)
+            expect = true;
+        else {
+            fprintf(stderr, "usage: sim [--seeds N] [--first N] [--trace] [--expect-fault]\n");
+            return 2;
+        }
+    }
+    uint64_t done = 0, faults = 0;
+    for (uint64_t s = first; s < first + seeds; s++, done++) {
+        char     fault[256], again[256];
+        uint64_t h1 = run_seed(s, trace, fault, &events), h2 = run_seed(s, false, again, &events);
+        if (!fault[0] && h1 != h2)
+            snprintf(fault, sizeof fault, "two runs differ: %016llx %016llx", (unsigned long long)h1,
+                     (unsigned long long)h2);
+        if (!fault[0])
+            continue;
+        printf("seed %llu: %s\n", (unsigned long long)s, fault);
+        if (expect) {
+            printf("100%%: Checks: 1, Failures: 0, Errors: 0\n");
+            return 0;
+        }
+        if (++faults >= 10)
+            break;
+    }
+    printf("%llu seeds, %llu events\n", (unsigned long long)done, (unsigned long long)events);
+    bool bad = expect || faults;
+    printf("%u%%: Checks: %llu, Failures: %llu, Errors: 0\n", bad ? (unsigned)(done ? 100 - 100 * faults / (done + 1) : 0) : 100,
+           (unsigned long long)(expect ? 1 : done), (unsigned long long)(expect ? 1 : faults));
+    return bad;
+}

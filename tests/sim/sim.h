@@ -1,0 +1,151 @@
+/* tests/sim/sim.h - the simulator: real scheduler core, agent queues and sessions on virtual time.
+ * One world per seed; everything random comes from its own generator, so a seed is a run.  Files:
+ *   sim.c      scenarios, the controller, checks, main
+ *   agent.c    agents: queue core, messages, crashes and restarts
+ *   worker.c   workers: how the adapter claims and runs items, the progress page
+ *   link.c     streams between controller and agents: sessions, delays, lost connections
+ *   clock.c    event heap, random numbers, hash */
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "engine/aqueue.h"
+#include "engine/base/buf.h"
+#include "engine/sched.h"
+
+#define SIM_AGENTS  4
+#define SIM_WORKERS 8
+#define MS          1000000ull
+#define SEC         1000000000ull
+
+typedef enum sim_kind {
+    EV_WORKER_UP,     /* a, b slot, c incarnation */
+    EV_WORKER_NOT_UP, /* a, b slot, c incarnation */
+    EV_FRAME,         /* a, b slot, c incarnation, ptr sim_frame: RUN arrives in the pipe */
+    EV_CHECK,         /* a, b slot, c incarnation: second half of a claim */
+    EV_ITEM_END,      /* a, b slot, c incarnation */
+    EV_RESULT,        /* a, b slot, c incarnation, d position, e item, f outcome: read by the agent */
+    EV_DOWN,          /* a, b slot, c incarnation: the agent sees the end of a process */
+    EV_KILL,          /* a, b slot: something kills whatever runs there */
+    EV_TICK,          /* a */
+    EV_STREAM,        /* a, b direction, c connection, ptr sim_frame: bytes arrive */
+    EV_DROP,          /* a: the connection breaks */
+    EV_CONNECT,       /* a */
+    EV_ACK,           /* a, b direction: time to acknowledge */
+    EV_LOST,          /* a: given up for good */
+    EV_CANCEL,        /* the user stops the run */
+    EV_EXPECT,        /* one agent never comes */
+} sim_kind;
+
+typedef struct sim_event {
+    uint64_t at, seq;
+    uint32_t kind, a, b, c, d, e, f;
+    void    *ptr;
+} sim_event;
+
+typedef struct sim_frame { /* RUN in a pipe, or bytes on a stream */
+    uint32_t first, count;
+    bool     last;
+    size_t   len;
+    union {
+        uint32_t item[1];  /* then attempts: item[count + i] */
+        uint8_t  bytes[1];
+    } u;
+} sim_frame;
+
+typedef enum sim_state { W_IDLE, W_CLAIMING, W_HOLD, W_RUNNING, W_TEARDOWN } sim_state;
+
+typedef struct sim_worker {
+    bool      alive, refused, last, counted;
+    sim_state state;
+    uint32_t  incarnation, pos, told_end, runs_read, cap;
+    uint32_t *item, *attempt; /* by position */
+    sim_frame *inbox[64];
+    uint32_t  inbox_len;
+    uint64_t  pipe_in_ns, pipe_out_ns; /* delivery of the newest frame: pipes keep order */
+    uint64_t  began_ns;
+    bool      failed;
+    uint32_t  late_starts; /* starts after maxfail was reached here */
+    /* its slot of the progress page */
+    uint32_t claimed, limit, runs, item_plus_1, failures;
+    uint32_t dead_claimed, dead_item;
+    bool     ended; /* went by itself */
+} sim_worker;
+
+typedef struct sim_link sim_link;
+
+typedef struct sim_agent {
+    bool       present, lost, stop;
+    uint32_t   workers, up;
+    xd_aqueue *queue;
+    sim_worker worker[SIM_WORKERS];
+    sim_link  *link;
+} sim_agent;
+
+typedef struct sim_item {
+    uint32_t dur_us;
+    uint8_t  outcome; /* that it will have */
+    bool     crash;
+    uint8_t  outcomes;  /* counted */
+    uint32_t started;   /* highest attempt begun, and a check that none begins twice */
+    uint64_t attempts;  /* bits of attempts begun (mod 64) */
+    int32_t  ran_on;    /* agent * SIM_WORKERS + slot */
+} sim_item;
+
+typedef struct sim_world {
+    uint64_t   seed, rng, now, hash, events, seq, horizon_ns;
+    sim_event *heap;
+    size_t     heap_len, heap_cap;
+    uint32_t   n_agents, n_items;
+    sim_agent  agent[SIM_AGENTS];
+    sim_item  *item;
+    xd_sched_item *plan;
+    xd_sched  *sched;
+    uint32_t   maxfail;
+    bool       user_cancel, disturbed, done, have_lost;
+    uint32_t   calm_kills; /* kills that are planned: none = groups must not be torn */
+    char       fault[256]; /* first broken invariant; empty = fine */
+    bool       trace;
+} sim_world;
+
+/* clock.c */
+uint32_t sim_rand(sim_world *w, uint32_t below);            /* 0..below-1 */
+uint64_t sim_between(sim_world *w, uint64_t lo, uint64_t hi);
+bool     sim_chance(sim_world *w, uint32_t percent);
+void     sim_at(sim_world *w, uint64_t when, sim_event ev);
+bool     sim_pop(sim_world *w, sim_event *ret);
+void     sim_hash(sim_world *w, uint64_t v);
+void     sim_fault(sim_world *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void    *sim_alloc(size_t size);
+
+/* worker.c */
+void sim_worker_start(sim_world *w, uint32_t a, uint32_t slot);
+void sim_worker_told(sim_world *w, uint32_t a, uint32_t slot, const xd_aqueue_command *run);
+void sim_worker_event(sim_world *w, const sim_event *ev);
+void sim_worker_kill(sim_world *w, uint32_t a, uint32_t slot);
+void sim_worker_free(sim_worker *g);
+
+/* agent.c */
+void sim_agent_start(sim_world *w, uint32_t a, uint32_t workers, uint32_t max_restarts);
+void sim_agent_event(sim_world *w, const sim_event *ev);
+void sim_agent_pump(sim_world *w, uint32_t a);
+void sim_agent_message(sim_world *w, uint32_t a, const uint32_t *msg, const xd_span *spans, uint32_t count);
+void sim_agent_free(sim_agent *g);
+
+/* link.c: messages are 6 numbers (msg[0] = kind) and spans; each arrives once and in order */
+typedef enum sim_msg {
+    M_WORKERS = 1, /* up: number of workers up */
+    M_RESULT,      /* up: item attempt outcome */
+    M_RETURNED,    /* up: request; spans */
+    M_LEASE,       /* down: spans */
+    M_NO_MORE,
+    M_TAKE_BACK, /* down: request count */
+    M_CANCEL,    /* down: how */
+} sim_msg;
+void sim_link_start(sim_world *w, uint32_t a);
+void sim_link_send(sim_world *w, uint32_t a, bool up, const uint32_t msg[6], const xd_span *spans, uint32_t count);
+void sim_link_event(sim_world *w, const sim_event *ev);
+void sim_link_free(sim_agent *g);
+
+/* sim.c */
+void sim_ctl_message(sim_world *w, uint32_t a, const uint32_t *msg, const xd_span *spans, uint32_t count);
