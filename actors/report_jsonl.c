@@ -36,7 +36,8 @@ static int put_text(xd_buf *to, xd_bytes in)
             continue;
         }
         XD_TRY(xd_buf_add(to, in.ptr + plain, i - plain));
-        size_t n = c >= 0x80 ? xd_text_utf8(in.ptr + i, in.len - i, NULL) : 0;
+        uint32_t cp;
+        size_t   n = c >= 0x80 ? xd_text_utf8(in.ptr + i, in.len - i, &cp) : 0;
         if (n)
             XD_TRY(xd_buf_add(to, in.ptr + i, n));
         else if (c >= 0x80)
@@ -188,7 +189,7 @@ static int put_report(xd_buf *to, const xd_wire_REPORT *r)
     if (r->path.len) {
         XD_TRY(key_text(to, "path", r->path));
         if (r->line >= 0)
-            XD_TRY(key_signed(to, "line", r->line));
+            XD_TRY(key_signed(to, "line", (int64_t)r->line + 1));
     }
     if (r->flags & 2)
         XD_TRY(xd_buf_add_str(to, ",\"wasxfail\":true"));

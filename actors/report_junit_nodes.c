@@ -83,7 +83,7 @@ int xd_junit_node_skipped(xd_junit *j, const xd_runview_report *r, uint32_t repo
     xd_autobuf details = XD_BUF_INIT;
     xd_bytes   reason = without(full.message, "Skipped: ");
     XD_TRY(xd_buf_add_bytes(&details, full.path));
-    XD_TRY(xd_buf_printf(&details, ":%d: ", full.line));
+    XD_TRY(xd_buf_printf(&details, ":%d: ", full.line + 1));
     XD_TRY(xd_buf_add_bytes(&details, reason));
     return add_node(j, "skipped", XD_BYTES_LIT("pytest.skip"), reason, xd_buf_view(&details));
 }
@@ -94,11 +94,13 @@ int xd_junit_node_collect(xd_junit *j, const xd_runview_report *r, uint32_t repo
     XD_TRY(xd_runview_report_read(j->view, report, &full));
     if (r->outcome == 'f')
         return add_node(j, "error", none, XD_BYTES_LIT("collection failure"), stripped(full.text));
-    xd_autobuf tuple = XD_BUF_INIT; /* pytest prints the tuple as Python does */
+    xd_autobuf tuple = XD_BUF_INIT, said = XD_BUF_INIT; /* pytest prints the tuple as Python does */
     XD_TRY(xd_buf_add_byte(&tuple, '('));
     XD_TRY(xd_junit_repr(&tuple, full.path));
-    XD_TRY(xd_buf_printf(&tuple, ", %d, ", full.line));
-    XD_TRY(xd_junit_repr(&tuple, full.message));
+    XD_TRY(xd_buf_printf(&tuple, ", %d, ", full.line + 1));
+    XD_TRY(xd_buf_printf(&said, "Skipped%s", full.message.len ? ": " : ""));
+    XD_TRY(xd_buf_add_bytes(&said, full.message));
+    XD_TRY(xd_junit_repr(&tuple, xd_buf_view(&said)));
     XD_TRY(xd_buf_add_byte(&tuple, ')'));
     return add_node(j, "skipped", none, XD_BYTES_LIT("collection skipped"), xd_buf_view(&tuple));
 }

@@ -75,9 +75,10 @@ int xd_junit_escape(xd_buf *to, xd_bytes in)
 /* Characters of UTF-8 (bytes that are none count one each). */
 static size_t characters(xd_bytes in, size_t limit, size_t *ret_bytes)
 {
-    size_t count = 0, at = 0;
+    size_t   count = 0, at = 0;
+    uint32_t cp;
     while (at < in.len && count < limit) {
-        size_t n = xd_text_utf8(in.ptr + at, in.len - at, NULL);
+        size_t n = xd_text_utf8(in.ptr + at, in.len - at, &cp);
         at += n ? n : 1;
         count++;
     }

@@ -111,6 +111,8 @@ static void read_settings(xd_term *t)
         if ((*o)[0] == '-' && ((*o)[1] == 'v' || (*o)[1] == 'q'))
             for (const char *c = *o + 1; *c; c++)
                 t->verbose += *c == 'v' ? 1 : *c == 'q' ? -1 : 0;
+    v = xd_term_option(t, "verbosity_test_cases"); /* "auto", or a number of its own */
+    t->cases = v && strcmp(v, "auto") != 0 ? (int)strtol(v, NULL, 10) : t->verbose;
     t->no_header = xd_term_flag(t, "no_header");
     t->no_summary = xd_term_flag(t, "no_summary");
     t->disable_warnings = xd_term_flag(t, "disable_warnings");

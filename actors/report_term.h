@@ -29,7 +29,7 @@ typedef struct xd_term {
     xd_term_out       out;
     /* settings: CONFIG's options under the overrides; read when CONFIG comes */
     bool              configured, header_shown, no_header, no_summary, disable_warnings, full_skips, xfail_tb, short_forced;
-    int               verbose;
+    int               verbose, cases; /* cases: of the lines of tests alone */
     xd_term_progress  progress;
     char              reportchars[32];
     char              tbstyle[16], showcapture[16];
@@ -109,5 +109,5 @@ int xd_term_stats(xd_term *t) XD_MUST;
 
 /* Items in order of ending, reports of a category in pytest's order. */
 typedef int (*xd_term_each_fn)(xd_term *t, uint32_t item, uint32_t report, void *arg); /* report may be XD_RUNVIEW_NONE: crashed and the like */
-/* Calls fn for everything counted under `category` in order: collection reports first. */
+/* Calls fn for everything counted under `category` in order: collection reports first.  "failed" also gives the crashed, timed out and lost. */
 int xd_term_each(xd_term *t, const char *category, xd_term_each_fn fn, void *arg) XD_MUST;

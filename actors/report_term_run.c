@@ -43,7 +43,7 @@ static int progress_text(const xd_term *t, xd_buf *to, uint32_t item)
         int  digits = snprintf(total, sizeof total, "%llu", (unsigned long long)all);
         return xd_buf_printf(to, " [%*llu/%s]", digits, (unsigned long long)t->started, total);
     }
-    if (t->progress == XD_TERM_PROGRESS_TIMES && item != XD_RUNVIEW_NONE && t->verbose > 0) {
+    if (t->progress == XD_TERM_PROGRESS_TIMES && item != XD_RUNVIEW_NONE && t->cases > 0) {
         const xd_runview_item *i = &v->items[item];
         return xd_term_node_duration(to, (uint64_t)i->setup_us + i->call_us + i->teardown_us);
     }
@@ -93,7 +93,7 @@ static int show_line(xd_term *t, uint32_t item, uint16_t worker, xd_bytes word, 
 
 static int show_one(xd_term *t, uint32_t item, xd_bytes letter, xd_bytes word, unsigned mark)
 {
-    if (t->verbose <= 0)
+    if (t->cases <= 0)
         return letter.len ? show_letter(t, letter, mark) : 0;
     return show_line(t, item, t->view->items[item].worker, word, mark);
 }
@@ -272,8 +272,6 @@ int xd_term_on_frame(xd_term *t, const xd_frame *frame)
         return on_note(t, frame);
     case XD_MSG_ENV_FAILED:
         return on_env_failed(t, frame);
-    case XD_MSG_RUN_END:
-        return xd_term_on_end(t);
     default:
         return 0;
     }
@@ -289,7 +287,7 @@ int xd_term_on_end(xd_term *t)
     if (!t->options.failed_only)
         XD_TRY(flush_lines(t, true, 0));
     /* As pytest: the last percentage goes to the right border. */
-    if (t->verbose <= 0 && t->progress != XD_TERM_PROGRESS_NONE && t->started && !t->options.failed_only) {
+    if (t->cases <= 0 && t->progress != XD_TERM_PROGRESS_NONE && t->started && !t->options.failed_only) {
         xd_autobuf text = XD_BUF_INIT;
         XD_TRY(progress_text(t, &text, XD_RUNVIEW_NONE));
         size_t fill = t->out.width > t->out.column + 1 ? t->out.width - t->out.column - 1 : 0;
@@ -300,7 +298,7 @@ int xd_term_on_end(xd_term *t)
         XD_TRY(xd_term_out_write(&t->out, xd_buf_view(&line), xd_term_main_mark(t)));
         t->line_open = true;
     }
-    if (t->verbose > 0) /* as pytest: a blank line follows the list, none follows the letters */
+    if (t->cases > 0) /* as pytest: a blank line follows the list, none follows the letters */
         XD_TRY(xd_term_newline(t));
     t->line_open = false;
     if (t->header_shown || v->collection_agreed || v->ended)

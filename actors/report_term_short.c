@@ -84,7 +84,7 @@ static int one_line(xd_term *t, uint32_t item, uint32_t report, void *arg)
         XD_TRY(xd_term_out_foreign(&t->out, r.when, 0, false));
         XD_TRY(xd_term_out_str(&t->out, " of ", 0));
     }
-    XD_TRY(put_nodeid(t, item != XD_RUNVIEW_NONE ? v->items[item].id : r.nodeid, &columns));
+    XD_TRY(put_nodeid(t, r.nodeid.len || item == XD_RUNVIEW_NONE ? r.nodeid : v->items[item].id, &columns));
     if (s->kind == 'x' || s->kind == 'X' || s->kind == 's') {
         xd_bytes reason = r.message;
         if (reason.len) {
@@ -124,7 +124,7 @@ static int fold_skip(xd_term *t, uint32_t item, uint32_t report, void *arg)
         XD_TRY(xd_term_relative(&rel, v->invocation_dir, r.path));
         XD_TRY(xd_text_harmless(&s->scratch, xd_buf_view(&rel), false));
         if (r.line >= 0)
-            XD_TRY(xd_buf_printf(&s->scratch, ":%d", r.line));
+            XD_TRY(xd_buf_printf(&s->scratch, ":%d", r.line + 1));
     } else if (item != XD_RUNVIEW_NONE) {
         XD_TRY(xd_term_nodeid(t, &s->scratch, v->items[item].id));
     }
@@ -180,9 +180,6 @@ static int all_kinds(xd_term *t, shorts *s)
             break;
         case 'f':
             XD_TRY(xd_term_each(t, "failed", one_line, s));
-            XD_TRY(xd_term_each(t, "crashed", one_line, s));
-            XD_TRY(xd_term_each(t, "timeout", one_line, s));
-            XD_TRY(xd_term_each(t, "lost", one_line, s));
             break;
         case 's':
             XD_TRY(t->full_skips ? xd_term_each(t, "skipped", one_line, s) : folded_skips(t, s));

@@ -33,7 +33,8 @@ int xd_term_each(xd_term *t, const char *category, xd_term_each_fn fn, void *arg
             uint32_t n = i->first_report;
             while (n != XD_RUNVIEW_NONE && !xd_bytes_eq_str(v->names[v->reports[n].category], category))
                 n = v->reports[n].next;
-            if (i->outcome == own)
+            bool bad = own == XD_OUT_FAILED && i->outcome >= XD_OUT_CRASHED && i->outcome <= XD_OUT_LOST;
+            if (i->outcome == own || bad)
                 XD_TRY(fn(t, order[k], n, arg));
             continue;
         }
@@ -204,7 +205,7 @@ static int headline(xd_term *t, uint32_t item, uint32_t report, const block *b, 
         XD_TRY(xd_text_harmless(to, report == XD_RUNVIEW_NONE ? XD_BYTES_LIT("setup") : r.when, false));
         XD_TRY(xd_buf_add_str(to, " of "));
     }
-    xd_bytes id = item != XD_RUNVIEW_NONE ? v->items[item].id : r.nodeid;
+    xd_bytes id = r.nodeid.len || item == XD_RUNVIEW_NONE ? r.nodeid : v->items[item].id;
     if (item == XD_RUNVIEW_NONE)
         XD_TRY(id.len ? xd_text_harmless(to, id, false) : xd_buf_add_str(to, "test session"));
     else
@@ -226,7 +227,7 @@ static int crash_line(xd_term *t, uint32_t item, uint32_t report)
         XD_TRY(xd_runview_report_read(t->view, report, &r));
         if (r.path.len) {
             XD_TRY(xd_text_harmless(&line, r.path, false));
-            XD_TRY(xd_buf_printf(&line, ":%d: ", r.line));
+            XD_TRY(xd_buf_printf(&line, ":%d: ", r.line + 1));
         }
         XD_TRY(xd_text_harmless(&line, r.message, true));
     }
@@ -272,9 +273,6 @@ static int failures(xd_term *t)
     bool  line = !strcmp(t->tbstyle, "line");
     block b = { .title = "FAILURES", .mark = XD_MARK_RED, .line = line };
     XD_TRY(xd_term_each(t, "failed", one_block, &b));
-    XD_TRY(xd_term_each(t, "crashed", one_block, &b));
-    XD_TRY(xd_term_each(t, "timeout", one_block, &b));
-    XD_TRY(xd_term_each(t, "lost", one_block, &b));
     if (!t->xfail_tb)
         return 0;
     block x = { .title = "XFAILURES", .mark = XD_MARK_RED, .line = line };

@@ -53,9 +53,10 @@ int xd_term_headline(xd_buf *to, xd_bytes nodeid)
 /* Longest front of valid UTF-8 that has at most `columns` columns and `columns` characters. */
 static size_t front(xd_bytes text, size_t columns)
 {
-    size_t at = 0, used = 0, chars = 0;
+    size_t   at = 0, used = 0, chars = 0;
+    uint32_t cp;
     while (at < text.len && chars < columns) {
-        size_t n = xd_text_utf8(text.ptr + at, text.len - at, NULL);
+        size_t n = xd_text_utf8(text.ptr + at, text.len - at, &cp);
         n = n ? n : 1;
         size_t w = xd_text_width((xd_bytes){ text.ptr + at, n });
         if (used + w > columns)
