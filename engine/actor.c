@@ -1,0 +1,527 @@
+/* engine/actor.c - see actor.h. */
+#include "engine/actor.h"
+
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "engine/base/clock.h"
+#include "engine/base/poller.h"
+#include "engine/bus.h"
+
+#define MAX_WATCHES 16
+#define MESSAGES_PER_TURN 64
+
+/* ---- bus ------------------------------------------------------------------------------------------ */
+
+int xd_bus_new(xd_bus **ret, const xd_log *log)
+{
+    xd_bus *b = calloc(1, sizeof(*b));
+    if (!b)
+        return -ENOMEM;
+    b->ctx = zmq_ctx_new();
+    if (!b->ctx) {
+        free(b);
+        return -ENOMEM;
+    }
+    /* inproc alone needs no I/O thread, but the context wants one for sockets of other transports later. */
+    zmq_ctx_set(b->ctx, ZMQ_IO_THREADS, 1);
+    snprintf(b->endpoint, sizeof(b->endpoint), "inproc://broker");
+    if (log)
+        b->log = *log;
+    *ret = b;
+    return 0;
+}
+
+xd_bus *xd_bus_free(xd_bus *b)
+{
+    if (b) {
+        zmq_ctx_term(b->ctx);
+        free(b);
+    }
+    return NULL;
+}
+
+int xd_bus_socket(xd_bus *b, int kind, void **ret)
+{
+    void   *s = zmq_socket(b->ctx, kind);
+    int     hwm = XD_BUS_HWM, linger = 0;
+    int64_t largest = XD_BUS_MAX_BODY;
+    if (!s)
+        return -errno;
+    if (zmq_setsockopt(s, ZMQ_SNDHWM, &hwm, sizeof(hwm)) < 0 || zmq_setsockopt(s, ZMQ_RCVHWM, &hwm, sizeof(hwm)) < 0 ||
+        zmq_setsockopt(s, ZMQ_LINGER, &linger, sizeof(linger)) < 0 ||
+        zmq_setsockopt(s, ZMQ_MAXMSGSIZE, &largest, sizeof(largest)) < 0) {
+        int r = -errno;
+        zmq_close(s);
+        return r;
+    }
+    *ret = s;
+    return 0;
+}
+
+static void drop_rest(void *socket, bool more)
+{
+    while (more) {
+        zmq_msg_t m;
+        zmq_msg_init(&m);
+        more = zmq_msg_recv(&m, socket, ZMQ_DONTWAIT) >= 0 && zmq_msg_more(&m);
+        zmq_msg_close(&m);
+    }
+}
+
+int xd_bus_recv(void *socket, xd_envelope *env, zmq_msg_t *body)
+{
+    zmq_msg_t head;
+    zmq_msg_init(&head);
+    int n = zmq_msg_recv(&head, socket, ZMQ_DONTWAIT);
+    if (n < 0) {
+        int r = -errno;
+        zmq_msg_close(&head);
+        return r;
+    }
+    bool good = n == (int)sizeof(*env) && zmq_msg_more(&head), more = zmq_msg_more(&head);
+    if (good)
+        memcpy(env, zmq_msg_data(&head), sizeof(*env));
+    zmq_msg_close(&head);
+    if (!good) {
+        drop_rest(socket, more);
+        return -EPROTO;
+    }
+    if (zmq_msg_recv(body, socket, ZMQ_DONTWAIT) < 0)
+        return -errno;
+    if (zmq_msg_more(body)) {
+        drop_rest(socket, true);
+        return -EPROTO;
+    }
+    env->to[XD_ADDRESS_LEN - 1] = env->from[XD_ADDRESS_LEN - 1] = 0;
+    return 0;
+}
+
+int xd_bus_send(void *socket, const xd_envelope *env, zmq_msg_t *body)
+{
+    if (zmq_send(socket, env, sizeof(*env), ZMQ_DONTWAIT | ZMQ_SNDMORE) < 0)
+        return -errno;
+    return zmq_msg_send(body, socket, ZMQ_DONTWAIT) < 0 ? -errno : 0;
+}
+
+/* ---- messages --------------------------------------------------------------------------------------- */
+
+/* owned: the memory of the body (malloc), or a received zmq_msg_t (received = true). */
+typedef struct message {
+    xd_msg    pub;
+    bool      received;
+    zmq_msg_t part;
+} message;
+
+int xd_msg_new(xd_msg **ret, uint16_t type, const void *body, size_t len)
+{
+    xd_autobuf copy = XD_BUF_INIT;
+    XD_TRY(xd_buf_add(&copy, body, len));
+    return xd_msg_new_take(ret, type, &copy);
+}
+
+int xd_msg_new_take(xd_msg **ret, uint16_t type, xd_buf *buf)
+{
+    message *m = calloc(1, sizeof(*m));
+    if (!m)
+        return -ENOMEM;
+    m->pub.type = type;
+    m->pub.body = xd_buf_view(buf);
+    m->pub.owned = buf->data;
+    *buf = XD_BUF_INIT;
+    *ret = &m->pub;
+    return 0;
+}
+
+xd_msg *xd_msg_free(xd_msg *pub)
+{
+    message *m = (message *)pub;
+    if (m) {
+        if (m->received)
+            zmq_msg_close(&m->part);
+        else
+            free(pub->owned);
+        free(m);
+    }
+    return NULL;
+}
+
+int xd_msg_frame(const xd_msg *m, xd_frame *ret)
+{
+    if (m->body.len < XD_FRAME_HEADER)
+        return -EPROTO;
+    XD_TRY(xd_wire_header(m->body.ptr, ret));
+    return ret->len == m->body.len - XD_FRAME_HEADER ? 0 : -EPROTO;
+}
+
+static void free_body(void *data, void *hint)
+{
+    (void)hint;
+    free(data);
+}
+
+static void fill_envelope(xd_envelope *env, const xd_msg *m, const char *to, const char *from)
+{
+    *env = (xd_envelope){ .type = m->type, .flags = m->flags, .gateway = m->gateway };
+    snprintf(env->to, sizeof(env->to), "%s", to);
+    snprintf(env->from, sizeof(env->from), "%s", from);
+}
+
+/* Takes *m on success. */
+static int send_message(void *socket, const char *to, const char *from, xd_msg **pub)
+{
+    message    *m = (message *)*pub;
+    xd_envelope env;
+    zmq_msg_t   part;
+    fill_envelope(&env, &m->pub, to, from);
+    if (m->received) {
+        zmq_msg_init(&part);
+        zmq_msg_copy(&part, &m->part);
+    } else if (zmq_msg_init_data(&part, m->pub.owned, m->pub.body.len, free_body, NULL) < 0) {
+        return -ENOMEM;
+    }
+    int r = xd_bus_send(socket, &env, &part);
+    if (r < 0) {
+        /* The memory stays with the message: closing the part would free it. */
+        if (m->received)
+            zmq_msg_close(&part);
+        return r;
+    }
+    if (!m->received)
+        m->pub.owned = NULL;
+    *pub = xd_msg_free(*pub);
+    return 0;
+}
+
+/* ---- actors ------------------------------------------------------------------------------------------ */
+
+typedef struct watch {
+    int      fd;
+    uint32_t events;
+    int (*fn)(void *state, int fd, uint32_t events);
+} watch;
+
+struct xd_actor {
+    xd_bus              *bus;
+    const xd_actor_spec *spec;
+    char                 address[XD_ADDRESS_LEN];
+    const void          *args;
+    void                *state;
+    void                *socket;
+    int                  stop_fd, exit_fd;
+    watch                watches[MAX_WATCHES];
+    size_t               n_watches;
+    uint64_t             tick_ns, next_tick_ns;
+    pthread_t            thread;
+    pthread_mutex_t      lock;  /* protects the three below */
+    pthread_cond_t       changed;
+    bool                 ready, ended;
+    int                  reason;
+    bool                 stopping;
+};
+
+const char *xd_actor_address(const xd_actor *a)
+{
+    return a->address;
+}
+
+const xd_log *xd_actor_log(const xd_actor *a)
+{
+    return &a->bus->log;
+}
+
+int xd_actor_send(xd_actor *a, const char *to, xd_msg **m)
+{
+    return send_message(a->socket, to, a->address, m);
+}
+
+int xd_actor_set_tick(xd_actor *a, uint32_t period_ms)
+{
+    a->tick_ns = period_ms * XD_MS_NS;
+    a->next_tick_ns = period_ms ? xd_clock_ns() + a->tick_ns : UINT64_MAX;
+    return 0;
+}
+
+int xd_actor_watch(xd_actor *a, int fd, uint32_t events, int (*fn)(void *state, int fd, uint32_t events))
+{
+    size_t i = 0;
+    while (i < a->n_watches && a->watches[i].fd != fd)
+        i++;
+    if (events == 0) {
+        if (i < a->n_watches)
+            a->watches[i] = a->watches[--a->n_watches];
+        return 0;
+    }
+    if (i == MAX_WATCHES)
+        return -ENOSPC;
+    if (i == a->n_watches)
+        a->n_watches++;
+    a->watches[i] = (watch){ .fd = fd, .events = events, .fn = fn };
+    return 0;
+}
+
+static int register_address(xd_actor *a)
+{
+    xd_envelope env = { .type = XD_MSG_REGISTER, .window_high = (uint16_t)XD_MIN(a->spec->window / 16 + 1, 0xffff) };
+    snprintf(env.from, sizeof(env.from), "%s", a->address);
+    zmq_msg_t body;
+    zmq_msg_init(&body);
+    XD_TRY(xd_bus_send(a->socket, &env, &body));
+    zmq_pollitem_t item = { .socket = a->socket, .events = ZMQ_POLLIN };
+    int            r;
+    do
+        r = zmq_poll(&item, 1, 10000);
+    while (r < 0 && errno == EINTR);
+    if (r <= 0)
+        return r < 0 ? -errno : -ETIMEDOUT;
+    zmq_msg_init(&body);
+    r = xd_bus_recv(a->socket, &env, &body);
+    zmq_msg_close(&body);
+    return r < 0 ? r : env.type == XD_MSG_REGISTER ? 0 : -EPROTO;
+}
+
+static int deliver(xd_actor *a, const xd_msg *m)
+{
+    for (const xd_handler *h = a->spec->handlers; h && h->type; h++)
+        if (h->type == m->type)
+            return h->fn(a->state, m);
+    if (a->spec->other)
+        return a->spec->other(a->state, m);
+    xd_log_write(&a->bus->log, XD_LOG_WARNING, "%s: message %s (%u) from %s has no handler", a->address,
+                 xd_wire_name(m->type), m->type, m->from);
+    return 0;
+}
+
+static int drain_inbox(xd_actor *a)
+{
+    for (int i = 0; i < MESSAGES_PER_TURN; i++) {
+        message     m = { .received = true };
+        xd_envelope env;
+        zmq_msg_init(&m.part);
+        int r = xd_bus_recv(a->socket, &env, &m.part);
+        if (r == 0) {
+            m.pub = (xd_msg){ .type = env.type, .flags = env.flags, .gateway = env.gateway,
+                              .body = { zmq_msg_data(&m.part), zmq_msg_size(&m.part) } };
+            memcpy(m.pub.to, env.to, sizeof(env.to));
+            memcpy(m.pub.from, env.from, sizeof(env.from));
+            r = deliver(a, &m.pub);
+        } else if (r == -EAGAIN) {
+            zmq_msg_close(&m.part);
+            return 0;
+        }
+        zmq_msg_close(&m.part);
+        if (r != 0)
+            return r;
+    }
+    return 0;
+}
+
+static int poll_timeout(const xd_actor *a)
+{
+    if (a->next_tick_ns == UINT64_MAX)
+        return -1;
+    uint64_t now = xd_clock_ns();
+    return a->next_tick_ns <= now ? 0 : (int)XD_MIN((a->next_tick_ns - now + XD_MS_NS - 1) / XD_MS_NS, 60000);
+}
+
+static int run_watches(xd_actor *a, const zmq_pollitem_t *items, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (!items[i].revents)
+            continue;
+        /* A callback before this one may have dropped the watch. */
+        watch *w = NULL;
+        for (size_t k = 0; k < a->n_watches; k++)
+            if (a->watches[k].fd == items[i].fd)
+                w = &a->watches[k];
+        if (!w)
+            continue;
+        uint32_t events = (items[i].revents & ZMQ_POLLIN ? XD_POLL_IN : 0u) | (items[i].revents & ZMQ_POLLOUT ? XD_POLL_OUT : 0u) |
+                          (items[i].revents & ZMQ_POLLERR ? XD_POLL_HUP : 0u);
+        int r = w->fn(a->state, w->fd, events);
+        if (r != 0)
+            return r;
+    }
+    return 0;
+}
+
+static int turn(xd_actor *a)
+{
+    zmq_pollitem_t items[2 + MAX_WATCHES] = { { .socket = a->socket, .events = ZMQ_POLLIN },
+                                              { .fd = a->stop_fd, .events = (short)(a->stopping ? 0 : ZMQ_POLLIN) } };
+    size_t         n = a->n_watches;
+    for (size_t i = 0; i < n; i++)
+        items[2 + i] = (zmq_pollitem_t){ .fd = a->watches[i].fd,
+                                         .events = (short)((a->watches[i].events & XD_POLL_IN ? ZMQ_POLLIN : 0) |
+                                                           (a->watches[i].events & XD_POLL_OUT ? ZMQ_POLLOUT : 0)) };
+    if (zmq_poll(items, (int)(2 + n), poll_timeout(a)) < 0)
+        return errno == EINTR ? 0 : -errno;
+    if (items[1].revents && !a->stopping) {
+        a->stopping = true;
+        int r = a->spec->stop ? a->spec->stop(a->state) : XD_ACTOR_STOP;
+        if (r != 0)
+            return r;
+    }
+    int r = items[0].revents ? drain_inbox(a) : 0;
+    if (r == 0)
+        r = run_watches(a, items + 2, n);
+    if (r == 0 && xd_clock_ns() >= a->next_tick_ns) {
+        a->next_tick_ns = xd_clock_ns() + a->tick_ns;
+        r = a->spec->tick ? a->spec->tick(a->state) : 0;
+    }
+    return r;
+}
+
+static void tell(xd_actor *a, bool ended, int reason)
+{
+    pthread_mutex_lock(&a->lock);
+    a->ready = true;
+    a->ended = ended;
+    a->reason = reason;
+    pthread_cond_broadcast(&a->changed);
+    pthread_mutex_unlock(&a->lock);
+}
+
+static void *actor_main(void *arg)
+{
+    xd_actor *a = arg;
+    pthread_setname_np(pthread_self(), a->spec->name);
+    int r = register_address(a);
+    if (r == 0)
+        r = a->spec->init(a->state, a, a->args);
+    if (r >= 0)
+        tell(a, false, 0);
+    while (r == 0)
+        r = turn(a);
+    if (r < 0)
+        xd_log_write(&a->bus->log, XD_LOG_ERROR, "%s ended: %s", a->address, xd_error_name(r));
+    a->spec->fini(a->state);
+    zmq_close(a->socket);
+    tell(a, true, r < 0 ? r : 0);
+    uint64_t one = 1;
+    (void)!write(a->exit_fd, &one, sizeof(one));
+    return NULL;
+}
+
+static int create(xd_actor **ret, xd_bus *bus, const xd_actor_spec *spec, const char *address, const void *args)
+{
+    xd_actor *a = calloc(1, sizeof(*a));
+    if (!a)
+        return -ENOMEM;
+    *a = (xd_actor){ .bus = bus, .spec = spec, .args = args, .next_tick_ns = UINT64_MAX };
+    snprintf(a->address, sizeof(a->address), "%s", address);
+    a->state = calloc(1, spec->size);
+    a->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    a->exit_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    pthread_mutex_init(&a->lock, NULL);
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&a->changed, &attr);
+    pthread_condattr_destroy(&attr);
+    int r = !a->state ? -ENOMEM : a->stop_fd < 0 || a->exit_fd < 0 ? -EMFILE : 0;
+    if (r == 0)
+        r = xd_bus_socket(bus, ZMQ_DEALER, &a->socket);
+    if (r == 0 && zmq_connect(a->socket, bus->endpoint) < 0)
+        r = -errno;
+    *ret = a;
+    return r;
+}
+
+xd_actor *xd_actor_free(xd_actor *a)
+{
+    if (!a)
+        return NULL;
+    if (a->stop_fd >= 0)
+        close(a->stop_fd);
+    if (a->exit_fd >= 0)
+        close(a->exit_fd);
+    pthread_mutex_destroy(&a->lock);
+    pthread_cond_destroy(&a->changed);
+    free(a->state);
+    free(a);
+    return NULL;
+}
+
+int xd_actor_start(xd_actor **ret, xd_bus *bus, const xd_actor_spec *spec, const char *address, const void *args,
+                   xd_error *err)
+{
+    xd_actor *a = NULL;
+    sigset_t  all, old;
+    int       r = create(&a, bus, spec, address, args);
+    if (r == 0) {
+        sigfillset(&all);
+        pthread_sigmask(SIG_SETMASK, &all, &old);
+        r = -pthread_create(&a->thread, NULL, actor_main, a);
+        pthread_sigmask(SIG_SETMASK, &old, NULL);
+    }
+    if (r < 0) {
+        if (a && a->socket)
+            zmq_close(a->socket);
+        xd_actor_free(a);
+        return xd_error_set(err, r, "cannot start actor %s: %s", address, xd_error_name(r));
+    }
+    pthread_mutex_lock(&a->lock);
+    while (!a->ready)
+        pthread_cond_wait(&a->changed, &a->lock);
+    r = a->ended ? a->reason : 0;
+    bool failed = a->ended && r < 0;
+    pthread_mutex_unlock(&a->lock);
+    if (failed) {
+        pthread_join(a->thread, NULL);
+        xd_actor_free(a);
+        return xd_error_set(err, r, "cannot start actor %s: %s", address, xd_error_name(r));
+    }
+    *ret = a;
+    return 0;
+}
+
+void xd_actor_ask_stop(xd_actor *a)
+{
+    uint64_t one = 1;
+    (void)!write(a->stop_fd, &one, sizeof(one));
+}
+
+int xd_actor_join(xd_actor *a, uint64_t deadline_ns, int *ret_reason)
+{
+    struct timespec t = { .tv_sec = (time_t)(deadline_ns / XD_S_NS), .tv_nsec = (long)(deadline_ns % XD_S_NS) };
+    int             r = 0;
+    pthread_mutex_lock(&a->lock);
+    while (!a->ended && r == 0)
+        r = deadline_ns == UINT64_MAX ? -pthread_cond_wait(&a->changed, &a->lock)
+                                      : -pthread_cond_timedwait(&a->changed, &a->lock, &t);
+    bool ended = a->ended;
+    *ret_reason = a->reason;
+    pthread_mutex_unlock(&a->lock);
+    if (!ended)
+        return -ETIMEDOUT;
+    pthread_join(a->thread, NULL);
+    return 0;
+}
+
+int xd_actor_exit_fd(const xd_actor *a)
+{
+    return a->exit_fd;
+}
+
+int xd_bus_post(xd_bus *bus, const char *to, uint16_t type, const void *body, size_t len)
+{
+    void   *socket;
+    int     linger = 1000;
+    xd_msg *m = NULL;
+    XD_TRY(xd_msg_new(&m, type, body, len));
+    int r = xd_bus_socket(bus, ZMQ_DEALER, &socket);
+    if (r == 0) {
+        zmq_setsockopt(socket, ZMQ_LINGER, &linger, sizeof(linger));
+        r = zmq_connect(socket, bus->endpoint) < 0 ? -errno : send_message(socket, to, "", &m);
+        zmq_close(socket);
+    }
+    xd_msg_free(m);
+    return r;
+}

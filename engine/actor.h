@@ -1,0 +1,95 @@
+/* engine/actor.h - actors: one thread, one state, one inbox, messages only.  All messages pass the broker (engine/broker.h).
+ *
+ * An actor is described by a const xd_actor_spec; the runtime owns the loop: it polls the inbox and the descriptors the actor watches, calls
+ * handlers, ticks, and ends when a handler returns XD_ACTOR_STOP (normal) or < 0 (fault), or when it is told to stop.  Its thread blocks all signals.
+ * Nothing of libzmq shows here: only actor.c and broker.c know it. */
+#pragma once
+#include "engine/base/buf.h"
+#include "engine/base/log.h"
+#include "engine/wire.h"
+
+#define XD_ADDRESS_LEN 24
+
+/* The engine's own messages; the others carry wire frames and have the record's number. */
+enum {
+    XD_MSG_REGISTER = 0x4001,  /* actor -> broker: my address; answered by the same type */
+    XD_MSG_SUBSCRIBE = 0x4002, /* actor -> broker: send me TAIL */
+    XD_MSG_TAIL = 0x4003,      /* broker -> subscriber: u64 offset behind the last record; answer with the same type when read */
+    XD_MSG_STOP = 0x4004,      /* engine -> scheduler: u32 enum xd_stop */
+    XD_MSG_FAULT = 0x4005,     /* broker -> "sched": i32 -errno: the journal cannot be written */
+    XD_MSG_GONE = 0x4006,      /* broker -> "sched": an address is gone or its queue is full: text */
+};
+
+/* Flags of a message. */
+enum {
+    XD_FLAG_JOURNAL = 1, /* the body is one wire frame: the broker appends it to the journal before it routes it */
+};
+
+typedef struct xd_msg {
+    uint16_t type;
+    uint16_t flags;
+    uint16_t gateway;            /* number of the gateway it concerns (journal) */
+    char     to[XD_ADDRESS_LEN]; /* empty = only for the broker (journal) */
+    char     from[XD_ADDRESS_LEN];
+    xd_bytes body;               /* valid until the message is freed */
+    void    *owned;              /* private */
+} xd_msg;
+
+/* A message with a copy of `body`. */
+int xd_msg_new(xd_msg **ret, uint16_t type, const void *body, size_t len) XD_MUST;
+/* A message that takes the memory of `buf` (which is empty afterwards). */
+int     xd_msg_new_take(xd_msg **ret, uint16_t type, xd_buf *buf) XD_MUST;
+xd_msg *xd_msg_free(xd_msg *m);
+XD_DEFINE_AUTO(xd_msg, xd_msg_free)
+/* The wire frame in the body.  -EPROTO. */
+int xd_msg_frame(const xd_msg *m, xd_frame *ret) XD_MUST;
+
+typedef struct xd_bus xd_bus; /* one broker and its actors: an own ZeroMQ context */
+int     xd_bus_new(xd_bus **ret, const xd_log *log) XD_MUST;
+xd_bus *xd_bus_free(xd_bus *b); /* all actors and the broker have ended before; NULL ok */
+XD_DEFINE_AUTO(xd_bus, xd_bus_free)
+
+typedef struct xd_actor xd_actor;
+#define XD_ACTOR_STOP 1 /* a handler's answer: end normally */
+
+typedef struct xd_handler {
+    uint16_t type; /* 0 ends the table */
+    int (*fn)(void *state, const xd_msg *in);
+} xd_handler;
+
+typedef struct xd_actor_spec {
+    const char *name;                                         /* of the thread, at most 15 characters */
+    size_t      size;                                         /* of the state, zeroed before init */
+    uint32_t    window;                                       /* messages the broker holds for it when it is slow; more is a fault */
+    int (*init)(void *state, xd_actor *actor, const void *args);
+    int (*tick)(void *state);                                 /* every xd_actor_set_tick; NULL ok */
+    int (*stop)(void *state);                                 /* asked to end: 0 = I will end by XD_ACTOR_STOP soon; XD_ACTOR_STOP = now. NULL = now */
+    void (*fini)(void *state);                                /* also after a failed init */
+    const xd_handler *handlers;
+    int (*other)(void *state, const xd_msg *in);              /* types not in the table; NULL = dropped with a log line */
+} xd_actor_spec;
+
+/* Starts the thread and returns when the actor is registered and init has succeeded.  `args` is borrowed for the call. */
+int xd_actor_start(xd_actor **ret, xd_bus *bus, const xd_actor_spec *spec, const char *address, const void *args,
+                   xd_error *err) XD_MUST;
+/* Asks it to end; any thread. */
+void xd_actor_ask_stop(xd_actor *a);
+/* Waits for its end: 0 and *ret_reason (0 or -errno), or -ETIMEDOUT. Any thread but its own. */
+int xd_actor_join(xd_actor *a, uint64_t deadline_ns, int *ret_reason) XD_MUST;
+/* Becomes readable when it has ended. */
+int xd_actor_exit_fd(const xd_actor *a);
+/* After a successful join.  An actor that does not end is leaked on purpose: its thread may still use it.  Returns NULL. */
+xd_actor *xd_actor_free(xd_actor *a);
+
+/* ---- inside the actor's thread ------------------------------------------------------------------- */
+const char   *xd_actor_address(const xd_actor *a);
+const xd_log *xd_actor_log(const xd_actor *a);
+/* Takes *m on success only.  -EAGAIN when the inbox of the broker is full (the caller keeps the message and tries at the next tick). */
+int xd_actor_send(xd_actor *a, const char *to, xd_msg **m) XD_MUST;
+int xd_actor_set_tick(xd_actor *a, uint32_t period_ms) XD_MUST; /* 0 = none */
+/* events: XD_POLL_IN | XD_POLL_OUT of engine/base/poller.h; 0 = stop watching.  At most 16 descriptors. */
+int xd_actor_watch(xd_actor *a, int fd, uint32_t events, int (*fn)(void *state, int fd, uint32_t events)) XD_MUST;
+
+/* ---- from outside: a message without an actor (the engine's own) ------------------------------------- */
+/* Any thread; slow (a socket per call). */
+int xd_bus_post(xd_bus *bus, const char *to, uint16_t type, const void *body, size_t len) XD_MUST;

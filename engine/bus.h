@@ -1,0 +1,27 @@
+/* engine/bus.h - private to actor.c and broker.c, the two files that know libzmq: envelope and socket rules.
+ * A message on the bus is two parts: the envelope below and the body. */
+#pragma once
+#include <zmq.h>
+
+#include "engine/actor.h"
+
+#define XD_BUS_HWM 1000
+#define XD_BUS_MAX_BODY (XD_FRAME_MAX + XD_FRAME_HEADER)
+
+typedef struct xd_envelope {
+    uint16_t type, flags, gateway, window_high; /* window_high: of REGISTER, the wanted queue length / 16 */
+    char     to[XD_ADDRESS_LEN], from[XD_ADDRESS_LEN];
+} xd_envelope;
+
+struct xd_bus {
+    void   *ctx;
+    char    endpoint[64];
+    xd_log  log;
+};
+
+/* Common options: no linger beyond what is asked, high-water marks, largest message. */
+int xd_bus_socket(xd_bus *b, int kind, void **ret) XD_MUST;
+/* Receives envelope and body (after the routing id was taken by the caller): 0, -EAGAIN, -EPROTO (parts missing; all of them dropped). */
+int xd_bus_recv(void *socket, xd_envelope *env, zmq_msg_t *body) XD_MUST;
+/* Sends both; takes the body on success. */
+int xd_bus_send(void *socket, const xd_envelope *env, zmq_msg_t *body) XD_MUST;
