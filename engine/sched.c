@@ -53,7 +53,6 @@ struct xd_sched {
     agent   *agents;
     uint32_t n_agents, agents_seen;
     uint32_t next_request;
-    uint32_t in_flight; /* TAKE_BACKs */
     uint8_t  cancel_how;
     bool     starved_told, done_told, ordered;
 
@@ -391,7 +390,6 @@ int xd_sched_returned(xd_sched *s, uint16_t a, uint32_t request, const xd_span *
         return 1;
     } else {
         g->request = 0;
-        s->in_flight--;
         g->ask_below = count ? UINT32_MAX : g->units / 2;
     }
     xd_autofree xd_sched_seg *segs = NULL;
@@ -431,6 +429,8 @@ static int started_lost(xd_sched *s, uint16_t a, const uint32_t *started, size_t
 
 int xd_sched_agent_lost(xd_sched *s, uint16_t a, const uint32_t *started, size_t count)
 {
+    if (!agent_get(s, a))
+        XD_TRY(xd_sched_agent_up(s, a, 0)); /* lost before it had a worker: nobody waits for it any more */
     agent *g = agent_get(s, a);
     if (!g || g->lost)
         return 1;
@@ -439,12 +439,9 @@ int xd_sched_agent_lost(xd_sched *s, uint16_t a, const uint32_t *started, size_t
     g->workers = 0;
 #if XD_PLANTED_BUG == 1
     if (g->request)
-        return 0;
+        return 0; /* forgets what that agent had, if it was being asked for some of it */
 #endif
-    if (g->request) {
-        g->request = 0;
-        s->in_flight--;
-    }
+    g->request = 0;
     xd_autofree xd_sched_seg *segs = NULL;
     size_t                    len = 0, cap = 0;
     for (uint32_t i = 0; i < s->n && g->outstanding; i++)
@@ -574,6 +571,15 @@ static uint32_t spare(const agent *g)
     return g->units > g->workers ? g->units - g->workers : 0;
 }
 
+/* TAKE_BACKs whose answer is near: an agent that cannot answer now keeps nobody waiting. */
+static bool in_flight(const xd_sched *s)
+{
+    for (uint32_t a = 0; a < s->n_agents; a++)
+        if (s->agents[a].request && usable(&s->agents[a]))
+            return true;
+    return false;
+}
+
 /* Is there an agent that runs dry, and one to take from?  Fills *ret with a TAKE_BACK: 1, else 0. */
 static int take_back(xd_sched *s, xd_sched_command *ret)
 {
@@ -596,7 +602,6 @@ static int take_back(xd_sched *s, xd_sched_command *ret)
     uint64_t share = ((uint64_t)unstarted * dry->workers + dry->workers + victim->workers - 1) /
                      (dry->workers + victim->workers);
     victim->request = ++s->next_request;
-    s->in_flight++;
     s->st.take_backs++;
     *ret = (xd_sched_command){ .kind = XD_SCHED_TAKE_BACK,
                                .agent = from,
@@ -625,9 +630,11 @@ static int next_work(xd_sched *s, xd_sched_command *ret)
         };
         return 1;
     }
-    if (!s->in_flight && take_back(s, ret))
+    if (in_flight(s))
+        return 0;
+    if (take_back(s, ret))
         return 1;
-    for (uint32_t a = 0; a < s->n_agents && !s->in_flight; a++) {
+    for (uint32_t a = 0; a < s->n_agents; a++) {
         agent *g = &s->agents[a];
         if (usable(g) && !g->no_more) {
             g->no_more = true;

@@ -85,8 +85,10 @@ static void down(sim_world *w, uint32_t a, uint32_t slot, xd_aqueue_end end)
     sim_worker *k = &g->worker[slot];
     if (xd_aqueue_worker_down(g->queue, slot, end, k->dead_claimed, k->dead_item, w->now) != 0)
         sim_fault(w, "end of worker refused");
-    if (end == XD_AQUEUE_NOT_STARTED)
+    if (end == XD_AQUEUE_NOT_STARTED) {
+        w->broken = true;
         return;
+    }
     g->up--;
     up(w, a, M_WORKERS, g->up, 0, 0, NULL, 0);
 }

@@ -29,12 +29,11 @@ typedef enum sim_kind {
     EV_KILL,          /* a, b slot: something kills whatever runs there */
     EV_TICK,          /* a */
     EV_STREAM,        /* a, b direction, c connection, ptr sim_frame: bytes arrive */
-    EV_DROP,          /* a: the connection breaks */
+    EV_DROP,          /* a, d: the connection breaks; d = for good */
     EV_CONNECT,       /* a */
     EV_ACK,           /* a, b direction: time to acknowledge */
     EV_LOST,          /* a: given up for good */
     EV_CANCEL,        /* the user stops the run */
-    EV_EXPECT,        /* one agent never comes */
 } sim_kind;
 
 typedef struct sim_event {
@@ -60,8 +59,8 @@ typedef struct sim_worker {
     sim_state state;
     uint32_t  incarnation, pos, told_end, runs_read, cap;
     uint32_t *item, *attempt; /* by position */
-    sim_frame *inbox[64];
-    uint32_t  inbox_len;
+    sim_frame **inbox;
+    uint32_t  inbox_len, inbox_cap;
     uint64_t  pipe_in_ns, pipe_out_ns; /* delivery of the newest frame: pipes keep order */
     uint64_t  began_ns;
     bool      failed;
@@ -77,6 +76,8 @@ typedef struct sim_link sim_link;
 typedef struct sim_agent {
     bool       present, lost, stop;
     uint32_t   workers, up;
+    uint32_t   known_up; /* as the controller heard */
+    bool       away;     /* the controller knows that it is not connected */
     xd_aqueue *queue;
     sim_worker worker[SIM_WORKERS];
     sim_link  *link;
@@ -93,7 +94,7 @@ typedef struct sim_item {
 } sim_item;
 
 typedef struct sim_world {
-    uint64_t   seed, rng, now, hash, events, seq, horizon_ns;
+    uint64_t   seed, rng, now, hash, events, seq, horizon_ns, work_ns, longest_ns;
     sim_event *heap;
     size_t     heap_len, heap_cap;
     uint32_t   n_agents, n_items;
@@ -101,9 +102,9 @@ typedef struct sim_world {
     sim_item  *item;
     xd_sched_item *plan;
     xd_sched  *sched;
-    uint32_t   maxfail;
-    bool       user_cancel, disturbed, done, have_lost;
-    uint32_t   calm_kills; /* kills that are planned: none = groups must not be torn */
+    uint32_t   maxfail, workers;
+    bool       user_cancel, disturbed, broken, done, grouped;
+    bool       tells_away; /* controller tells the scheduler of lost connections */
     char       fault[256]; /* first broken invariant; empty = fine */
     bool       trace;
 } sim_world;
@@ -148,4 +149,5 @@ void sim_link_event(sim_world *w, const sim_event *ev);
 void sim_link_free(sim_agent *g);
 
 /* sim.c */
+void sim_ctl_connected(sim_world *w, uint32_t a, bool connected);
 void sim_ctl_message(sim_world *w, uint32_t a, const uint32_t *msg, const xd_span *spans, uint32_t count);

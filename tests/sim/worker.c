@@ -32,6 +32,8 @@ void sim_worker_start(sim_world *w, uint32_t a, uint32_t slot)
                        .item = g->item,
                        .attempt = g->attempt,
                        .late_starts = g->late_starts,
+                       .inbox = g->inbox,
+                       .inbox_cap = g->inbox_cap,
                        .cap = g->cap };
 }
 
@@ -39,6 +41,7 @@ void sim_worker_free(sim_worker *g)
 {
     for (uint32_t i = 0; i < g->inbox_len; i++)
         free(g->inbox[i]);
+    free(g->inbox);
     free(g->item);
     free(g->attempt);
 }
@@ -231,9 +234,13 @@ void sim_worker_event(sim_world *w, const sim_event *ev)
         check(w, ev->a, ev->b);
     } else if (ev->kind == EV_ITEM_END) {
         item_end(w, ev->a, ev->b);
-    } else if (g->inbox_len == XD_ARRAY_LEN(g->inbox)) { /* the pipe is full: the frame waits */
-        sim_at(w, w->now + MS, *ev);
     } else {
+        if (g->inbox_len == g->inbox_cap) {
+            g->inbox_cap = g->inbox_cap ? 2 * g->inbox_cap : 16;
+            g->inbox = realloc(g->inbox, g->inbox_cap * sizeof(sim_frame *));
+            if (!g->inbox)
+                abort();
+        }
         g->inbox[g->inbox_len++] = ev->ptr;
         think(w, ev->a, ev->b);
     }
