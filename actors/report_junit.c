@@ -33,7 +33,6 @@ static void read_settings(xd_junit *j)
     j->log = !strcmp(logging, "log") || all;
     j->out = !strcmp(logging, "system-out") || both;
     j->err = !strcmp(logging, "system-err") || both;
-    j->any_logging = strcmp(logging, "no") != 0;
     j->log_passing = !(!strcasecmp(passing, "false") || !strcmp(passing, "0") || !*passing);
     j->xunit1 = strcmp(option(j, "junit_family", "xunit2"), "xunit2") != 0;
     j->only_call = !strcmp(option(j, "junit_duration_report", "total"), "call");
@@ -81,7 +80,8 @@ static int on_failed(xd_junit *j, const xd_runview_item *i, uint32_t report, boo
     *failed_call = *failed_call || r->when == 'c';
     if (!j->writer)
         return 0;
-    return xd_junit_node_failed(j, r, report);
+    XD_TRY(xd_junit_node_failed(j, r, report));
+    return r->when == 'c' && !j->log_passing ? xd_junit_node_output(j, report) : 0;
 }
 
 static int on_one(xd_junit *j, const xd_runview_item *i, uint32_t report, bool *failed_call)
@@ -99,6 +99,8 @@ static int on_one(xd_junit *j, const xd_runview_item *i, uint32_t report, bool *
         j->skipped++;
         if (j->writer)
             XD_TRY(xd_junit_node_skipped(j, r, report));
+        if (j->writer && !(r->flags & XD_REP_WASXFAIL))
+            XD_TRY(xd_junit_node_output(j, report));
     }
     if (j->writer) {
         xd_wire_REPORT full;
@@ -130,7 +132,7 @@ static int walk_item(xd_junit *j, uint32_t item)
     const xd_runview        *v = j->view;
     const xd_runview_item   *i = &v->items[item];
     uint32_t                 us[3] = { i->setup_us, i->call_us, i->teardown_us };
-    bool                     failed_call = false, setup_ok = true;
+    bool                     failed_call = false, setup_ok = true, teardown_failed = false;
     if (!i->outcome || i->outcome == XD_OUT_NOT_RUN)
         return 0;
     j->item = item;
@@ -147,6 +149,7 @@ static int walk_item(xd_junit *j, uint32_t item)
                 continue;
             if (p == 0 && r->outcome != 'p' && !r->subtest)
                 setup_ok = false;
+            teardown_failed = teardown_failed || (p == 2 && r->outcome == 'f');
             own = own || !r->subtest;
             XD_TRY(on_one(j, i, n, &failed_call));
         }
@@ -157,8 +160,8 @@ static int walk_item(xd_junit *j, uint32_t item)
         if (!j->only_call || p == 1)
             j->duration_us += us[p];
     }
-    if (j->writer && j->any_logging)
-        XD_TRY(xd_junit_node_output(j, item, i->outcome == XD_OUT_PASSED || !failed_call));
+    if (j->writer && (j->log_passing || teardown_failed))
+        XD_TRY(xd_junit_node_output(j, XD_RUNVIEW_NONE));
     j->case_open = true; /* pytest opens one at the teardown at the latest */
     return close_case(j, i);
 }

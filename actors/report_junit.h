@@ -14,7 +14,7 @@ typedef struct xd_junit {
     int               fd;     /* where to write instead of a file, -1 = none */
     xmlTextWriterPtr  writer; /* NULL: only count */
     /* settings */
-    bool              log, out, err, any_logging, log_passing, xunit1, only_call;
+    bool              log, out, err, log_passing, xunit1, only_call;
     const char       *prefix;
     /* the test case that grows */
     uint32_t          item;
@@ -31,7 +31,8 @@ int xd_junit_node_failed(xd_junit *j, const xd_runview_report *r, uint32_t repor
 int xd_junit_node_skipped(xd_junit *j, const xd_runview_report *r, uint32_t report) XD_MUST;
 int xd_junit_node_collect(xd_junit *j, const xd_runview_report *r, uint32_t report) XD_MUST;
 int xd_junit_node_crashed(xd_junit *j, uint32_t item) XD_MUST;
-int xd_junit_node_output(xd_junit *j, uint32_t item, bool passed) XD_MUST;
+/* Captured output of j->item up to this report (XD_RUNVIEW_NONE = all). */
+int xd_junit_node_output(xd_junit *j, uint32_t upto) XD_MUST;
 int xd_junit_keep_properties(xd_junit *j, const xd_wire_REPORT *r) XD_MUST;
 int xd_junit_write_case(xd_junit *j, const xd_runview_item *i) XD_MUST;
 int xd_junit_write_collect_case(xd_junit *j, uint32_t report) XD_MUST;

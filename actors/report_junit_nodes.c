@@ -45,9 +45,11 @@ static bool is_space(uint8_t c)
     return c == ' ' || (c >= '\t' && c <= '\r');
 }
 
-/* str() of pytest's representation has no blank around it. */
-static xd_bytes stripped(xd_bytes text)
+/* str() of pytest's representation has no blank around it; one that is a string (it is the message, too) stays as it is. */
+static xd_bytes stripped(xd_bytes text, xd_bytes message)
 {
+    if (message.len && text.len >= message.len && text.len <= message.len + 1 && !memcmp(text.ptr, message.ptr, message.len))
+        return message;
     while (text.len && is_space(text.ptr[text.len - 1]))
         text.len--;
     while (text.len && is_space(text.ptr[0]))
@@ -62,7 +64,7 @@ int xd_junit_node_failed(xd_junit *j, const xd_runview_report *r, uint32_t repor
     if (r->when == 'c' && (r->flags & XD_REP_WASXFAIL))
         return add_node(j, "skipped", none, XD_BYTES_LIT("xfail-marked test passes unexpectedly"), none);
     XD_TRY(xd_runview_report_read(j->view, report, &full));
-    xd_bytes text = stripped(full.text), reason = full.message.len ? full.message : text;
+    xd_bytes text = stripped(full.text, full.message), reason = full.message.len ? full.message : text;
     if (r->when == 'c') {
         XD_TRY(xd_junit_shorten(&message, reason));
         return add_node(j, "failure", none, xd_buf_view(&message), text);
@@ -93,7 +95,7 @@ int xd_junit_node_collect(xd_junit *j, const xd_runview_report *r, uint32_t repo
     xd_wire_REPORT full;
     XD_TRY(xd_runview_report_read(j->view, report, &full));
     if (r->outcome == 'f')
-        return add_node(j, "error", none, XD_BYTES_LIT("collection failure"), stripped(full.text));
+        return add_node(j, "error", none, XD_BYTES_LIT("collection failure"), stripped(full.text, full.message));
     xd_autobuf tuple = XD_BUF_INIT, said = XD_BUF_INIT; /* pytest prints the tuple as Python does */
     XD_TRY(xd_buf_add_byte(&tuple, '('));
     XD_TRY(xd_junit_repr(&tuple, full.path));
@@ -151,10 +153,10 @@ static int centred(xd_buf *to, const char *title)
 }
 
 /* All sections of the item whose title begins so. */
-static int gather(xd_junit *j, uint32_t item, const char *prefix, const char *title, const char *between)
+static int gather(xd_junit *j, uint32_t upto, const char *prefix, const char *title, const char *between)
 {
     const xd_runview      *v = j->view;
-    const xd_runview_item *i = &v->items[item];
+    const xd_runview_item *i = &v->items[j->item];
     bool                   first = true;
     XD_TRY(centred(&j->text, title));
     for (uint32_t n = i->first_report; n != XD_RUNVIEW_NONE; n = v->reports[n].next) {
@@ -172,6 +174,8 @@ static int gather(xd_junit *j, uint32_t item, const char *prefix, const char *ti
             first = false;
             XD_TRY(xd_buf_add_bytes(&j->text, s.value));
         }
+        if (n == upto)
+            break;
     }
     return xd_buf_add_byte(&j->text, '\n');
 }
@@ -183,19 +187,17 @@ static int put_output(xd_junit *j, const char *tag)
     return r;
 }
 
-int xd_junit_node_output(xd_junit *j, uint32_t item, bool passed)
+int xd_junit_node_output(xd_junit *j, uint32_t upto)
 {
-    if (!j->log_passing && passed)
-        return 0;
     xd_buf_clear(&j->text);
     if (j->log)
-        XD_TRY(gather(j, item, "Captured log", " Captured Log ", "\n"));
+        XD_TRY(gather(j, upto, "Captured log", " Captured Log ", "\n"));
     if (j->out) {
-        XD_TRY(gather(j, item, "Captured stdout", " Captured Out ", ""));
+        XD_TRY(gather(j, upto, "Captured stdout", " Captured Out ", ""));
         XD_TRY(put_output(j, "system-out"));
     }
     if (j->err) {
-        XD_TRY(gather(j, item, "Captured stderr", " Captured Err ", ""));
+        XD_TRY(gather(j, upto, "Captured stderr", " Captured Err ", ""));
         XD_TRY(put_output(j, "system-err"));
     }
     return j->text.len ? put_output(j, "system-out") : 0;

@@ -267,6 +267,34 @@ int xd_term_on_config(xd_term *t, const xd_frame *frame)
     return 0;
 }
 
+/* "collected 3 items / 1 error / 2 deselected / 1 selected": what pytest says when no worker starts. */
+static int collected_line(xd_term *t, uint32_t selected, uint32_t deselected)
+{
+    xd_autobuf line = XD_BUF_INIT;
+    uint64_t   errors = xd_runview_counted(t->view, "error"), skipped = xd_runview_counted(t->view, "skipped");
+    uint64_t   all = (uint64_t)selected + deselected;
+    XD_TRY(xd_buf_printf(&line, "collected %llu item%s", (unsigned long long)all, all == 1 ? "" : "s"));
+    if (errors)
+        XD_TRY(xd_buf_printf(&line, " / %llu error%s", (unsigned long long)errors, errors == 1 ? "" : "s"));
+    if (deselected)
+        XD_TRY(xd_buf_printf(&line, " / %u deselected", deselected));
+    if (skipped)
+        XD_TRY(xd_buf_printf(&line, " / %llu skipped", (unsigned long long)skipped));
+    if (deselected)
+        XD_TRY(xd_buf_printf(&line, " / %u selected", selected));
+    return xd_term_line_mark(t, 0, "%s", xd_buf_cstr(&line));
+}
+
+int xd_term_on_collected(xd_term *t, const xd_frame *frame)
+{
+    xd_wire_COLLECTED in;
+    XD_TRY(xd_wire_COLLECTED_decode(frame->body, frame->len, &in));
+    if (in.exit_status == -1 || t->tests_began || t->verbose < 0)
+        return 0;
+    t->tests_began = true;
+    return collected_line(t, in.count, in.deselected);
+}
+
 int xd_term_on_collection(xd_term *t)
 {
     const xd_runview *v = t->view;
@@ -276,7 +304,7 @@ int xd_term_on_collection(xd_term *t)
         XD_TRY(xd_term_line_mark(t, 0, "%u worker%s [%u item%s]", v->workers_at_start, v->workers_at_start == 1 ? "" : "s", v->collected,
                                  v->collected == 1 ? "" : "s"));
     else
-        XD_TRY(xd_term_line_mark(t, 0, "collected %u item%s", v->collected, v->collected == 1 ? "" : "s"));
+        XD_TRY(collected_line(t, v->collected, v->deselected));
     t->tests_began = true;
     return xd_term_out_str(&t->out, "\n", 0);
 }

@@ -64,6 +64,7 @@ bool xd_term_has(const xd_term *t, char c); /* -r char */
 unsigned xd_term_main_mark(const xd_term *t);
 
 int      xd_term_on_config(xd_term *t, const xd_frame *frame) XD_MUST;
+int      xd_term_on_collected(xd_term *t, const xd_frame *frame) XD_MUST;
 int      xd_term_on_collection(xd_term *t) XD_MUST;
 
 /* report_term_run.c */

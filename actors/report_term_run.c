@@ -260,6 +260,9 @@ int xd_term_on_frame(xd_term *t, const xd_frame *frame)
     case XD_MSG_CONFIG:
         XD_TRY(xd_term_live_erase(t));
         return xd_term_on_config(t, frame);
+    case XD_MSG_COLLECTED:
+        XD_TRY(xd_term_live_erase(t));
+        return xd_term_on_collected(t, frame);
     case XD_MSG_COLLECTION:
         XD_TRY(xd_term_live_erase(t));
         return t->tests_began ? 0 : xd_term_on_collection(t);

@@ -95,8 +95,8 @@ static int one_line(xd_term *t, uint32_t item, uint32_t report, void *arg)
         xd_buf_clear(&s->scratch);
         XD_TRY(xd_term_on_crash_text(t, item, &s->scratch));
         XD_TRY(put_message(t, xd_buf_view(&s->scratch), columns));
-    } else if (r.message.len || (r.text.len && s->kind != 'p')) {
-        XD_TRY(put_message(t, r.message.len ? r.message : r.text, columns));
+    } else if (r.message.len) {
+        XD_TRY(put_message(t, r.message, columns));
     }
     XD_TRY(xd_term_out_str(&t->out, "\n", 0));
     return xd_term_out_full(&t->out) ? xd_term_out_drain(&t->out, XD_TERM_OUT_LIMIT / 2) : 0;

@@ -208,7 +208,7 @@ static int on_collected(xd_runview *v, const xd_frame *frame)
         v->collected = in.count;
         v->deselected = in.deselected;
     }
-    return 0;
+    return in.exit_status != -1 ? keep(v, in.stop_reason, &v->reason) : 0;
 }
 
 static int on_collection(xd_runview *v, const xd_frame *frame)
@@ -396,7 +396,7 @@ static int on_run_end(xd_runview *v, const xd_frame *frame)
     v->exit_status = in.exit_status;
     v->end_wall_us = in.wall_us;
     v->duration_us = in.duration_us;
-    return keep(v, in.reason, &v->reason);
+    return in.reason.len ? keep(v, in.reason, &v->reason) : 0;
 }
 
 static int dispatch(xd_runview *v, uint64_t offset, const xd_frame *frame, xd_runview_ended_fn ended, void *arg)

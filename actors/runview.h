@@ -109,7 +109,7 @@ typedef struct xd_runview {
     uint32_t           collected, deselected, workers_at_start;
     uint64_t           expected_us, wall_us, duration_us, end_wall_us;
     int32_t            exit_status;
-    xd_bytes           reason;            /* of RUN_END */
+    xd_bytes           reason;            /* of RUN_END, else of a collection that ended the session */
     uint64_t           frames, damaged;   /* frames taken; frames that did not decode (skipped) */
     struct xd_runview_gateway *gateways;  /* private */
     uint32_t           gateway_count, gateways_cap;
