@@ -1,0 +1,203 @@
+/* engine/xspec.c - see xspec.h. */
+#include "engine/xspec.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/base/text.h"
+
+#define KNOWN_KEYS "popen, ssh, socket, python, chdir, env:NAME, id, nice, dont_write_bytecode, execmodel"
+
+static int bad(xd_error *err, const char *spec, const char *why)
+{
+    return xd_error_set(err, -EINVAL, "bad spec '%.200s': %s", spec, why);
+}
+
+void xd_xspec_release(xd_xspec *s)
+{
+    char *texts[] = { s->text, s->target, s->python, s->chdir, s->id, s->nice };
+    for (size_t i = 0; i < XD_ARRAY_LEN(texts); i++)
+        free(texts[i]);
+    for (size_t i = 0; i < s->n_env; i++)
+        free(s->env[i]);
+    free(s->env);
+    *s = (xd_xspec){ 0 };
+}
+
+static int add_env(xd_xspec *s, const char *name, const char *value)
+{
+    char **env = realloc(s->env, (s->n_env + 1) * sizeof(*env));
+    if (!env)
+        return -ENOMEM;
+    s->env = env;
+    xd_autobuf line = XD_BUF_INIT;
+    XD_TRY(xd_buf_printf(&line, "%s=%s", name, value));
+    env[s->n_env] = xd_bytes_dup(xd_buf_view(&line));
+    if (!env[s->n_env])
+        return -ENOMEM;
+    s->n_env++;
+    return 0;
+}
+
+static int set_once(char **at, const char *value, const char *key, const char *spec, xd_error *err)
+{
+    if (*at)
+        return xd_error_set(err, -EINVAL, "bad spec '%.200s': the key '%s' is given twice", spec, key);
+    *at = strdup(value);
+    return *at ? 0 : -ENOMEM;
+}
+
+typedef struct parse {
+    xd_xspec   *s;
+    const char *spec;
+    xd_error   *err;
+    unsigned    kinds;
+} parse;
+
+static int set_kind(parse *p, xd_xspec_kind kind, const char *value)
+{
+    if (p->kinds++)
+        return bad(p->err, p->spec, "it names more than one of popen, ssh, socket");
+    p->s->kind = kind;
+    if (kind == XD_SPEC_POPEN)
+        return value ? bad(p->err, p->spec, "popen takes no value") : 0;
+    if (!value || !value[0])
+        return bad(p->err, p->spec, "ssh and socket need a value: ssh=USER@HOST, socket=HOST:PORT");
+    return set_once(&p->s->target, value, "ssh", p->spec, p->err);
+}
+
+static int set_env(parse *p, const char *name, const char *value)
+{
+    if (!name[0] || !value)
+        return bad(p->err, p->spec, "an environment entry is env:NAME=value");
+    for (size_t i = 0; i < p->s->n_env; i++)
+        if (strncmp(p->s->env[i], name, strlen(name)) == 0 && p->s->env[i][strlen(name)] == '=')
+            return xd_error_set(p->err, -EINVAL, "bad spec '%.200s': env:%s is given twice", p->spec, name);
+    return add_env(p->s, name, value);
+}
+
+static int set_key(parse *p, const char *key, const char *value)
+{
+    xd_xspec *s = p->s;
+    if (strcmp(key, "popen") == 0)
+        return set_kind(p, XD_SPEC_POPEN, value);
+    if (strcmp(key, "ssh") == 0)
+        return set_kind(p, XD_SPEC_SSH, value);
+    if (strcmp(key, "socket") == 0)
+        return set_kind(p, XD_SPEC_SOCKET, value);
+    if (strncmp(key, "env:", 4) == 0)
+        return set_env(p, key + 4, value);
+    if (strcmp(key, "dont_write_bytecode") == 0) {
+        if (value && strcmp(value, "1") != 0 && strcmp(value, "True") != 0)
+            return bad(p->err, p->spec, "dont_write_bytecode takes no value");
+        s->dont_write_bytecode = true;
+        return add_env(s, "PYTHONDONTWRITEBYTECODE", "1");
+    }
+    if (strcmp(key, "execmodel") == 0) {
+        /* Tests always run in the main thread here, which is what these two models mean for them. */
+        if (!value || (strcmp(value, "main_thread_only") != 0 && strcmp(value, "thread") != 0))
+            return bad(p->err, p->spec, "execmodel is thread or main_thread_only; eventlet and gevent are not known here");
+        return 0;
+    }
+    static const struct {
+        const char *name;
+        size_t      offset;
+    } texts[] = { { "python", offsetof(xd_xspec, python) }, { "chdir", offsetof(xd_xspec, chdir) },
+                  { "id", offsetof(xd_xspec, id) },         { "nice", offsetof(xd_xspec, nice) } };
+    for (size_t i = 0; i < XD_ARRAY_LEN(texts); i++) {
+        if (strcmp(key, texts[i].name) != 0)
+            continue;
+        if (!value || !value[0])
+            return xd_error_set(p->err, -EINVAL, "bad spec '%.200s': the key '%s' needs a value", p->spec, key);
+        return set_once((char **)((char *)s + texts[i].offset), value, key, p->spec, p->err);
+    }
+    return xd_error_set(p->err, -EINVAL, "bad spec '%.200s': unknown key '%.100s'; known are " KNOWN_KEYS, p->spec, key);
+}
+
+/* NUM* in front: *ret_rest is what follows. */
+static int take_count(parse *p, const char **ret_rest)
+{
+    const char *star = strchr(p->spec, '*');
+    size_t      digits = strspn(p->spec, "0123456789");
+    p->s->count = 1;
+    *ret_rest = p->spec;
+    if (!star || p->spec + digits != star)
+        return 0;
+    xd_autofree char *number = strndup(p->spec, digits);
+    uint64_t          n;
+    if (!number)
+        return -ENOMEM;
+    if (xd_text_u64(number, 1, XD_XSPEC_MAX_COUNT, &n) < 0)
+        return bad(p->err, p->spec, "the number before * is from 1 to 1024");
+    p->s->count = (uint32_t)n;
+    *ret_rest = star + 1;
+    return 0;
+}
+
+static int parse_keys(parse *p, const char *rest)
+{
+    if (!rest[0])
+        return bad(p->err, p->spec, "it is empty; the simplest one is popen");
+    for (;;) {
+        const char       *end = strstr(rest, "//");
+        xd_autofree char *word = end ? strndup(rest, (size_t)(end - rest)) : strdup(rest);
+        if (!word)
+            return -ENOMEM;
+        if (!word[0])
+            return bad(p->err, p->spec, "there is nothing between or after //");
+        char *value = strchr(word, '=');
+        if (value)
+            *value++ = 0;
+        XD_TRY(set_key(p, word, value));
+        if (!end)
+            return p->kinds ? 0 : bad(p->err, p->spec, "it says neither popen, ssh= nor socket=");
+        rest = end + 2;
+    }
+}
+
+static int check_nice(parse *p)
+{
+    if (!p->s->nice)
+        return 0;
+    const char *digits = p->s->nice[0] == '-' ? p->s->nice + 1 : p->s->nice;
+    uint64_t    n;
+    return xd_text_u64(digits, 0, 20, &n) < 0 ? bad(p->err, p->spec, "nice is a number from -20 to 20") : 0;
+}
+
+int xd_xspec_parse(xd_xspec *ret, const char *text, xd_error *err)
+{
+    xd_xspec    s = { 0 };
+    parse       p = { .s = &s, .spec = text, .err = err };
+    const char *rest = text;
+    int         r = take_count(&p, &rest);
+    if (r == 0)
+        r = parse_keys(&p, rest);
+    if (r == 0)
+        r = check_nice(&p);
+    if (r == 0 && s.count > 1 && s.id)
+        r = bad(err, text, "id= names one worker, NUM* makes several");
+    if (r == 0 && !(s.text = strdup(rest)))
+        r = -ENOMEM;
+    if (r < 0) {
+        xd_xspec_release(&s);
+        return r;
+    }
+    *ret = s;
+    return 0;
+}
+
+static bool same(const char *a, const char *b)
+{
+    return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+bool xd_xspec_same_env(const xd_xspec *a, const xd_xspec *b)
+{
+    if (a->kind != b->kind || !same(a->target, b->target) || !same(a->python, b->python) || !same(a->chdir, b->chdir) ||
+        !same(a->nice, b->nice) || a->n_env != b->n_env)
+        return false;
+    for (size_t i = 0; i < a->n_env; i++)
+        if (strcmp(a->env[i], b->env[i]) != 0)
+            return false;
+    return true;
+}

@@ -1,0 +1,28 @@
+/* engine/xspec.h - specs of places to run workers, as execnet writes them: `NUM*key=value//key//env:NAME=value`.
+ * Keys: popen ssh socket python chdir env:NAME id nice dont_write_bytecode execmodel via ssh_config.  Pure. */
+#pragma once
+#include "engine/base/buf.h"
+
+typedef enum xd_xspec_kind { XD_SPEC_POPEN, XD_SPEC_SSH, XD_SPEC_SOCKET } xd_xspec_kind;
+
+typedef struct xd_xspec {
+    xd_xspec_kind kind;
+    uint32_t      count;  /* NUM, 1 without */
+    char         *text;   /* the spec without NUM*; all owned */
+    char         *target; /* of ssh= or socket=; NULL for popen */
+    char         *python; /* NULL = found */
+    char         *chdir;  /* NULL = stay */
+    char         *id;     /* NULL = gwN */
+    char         *nice;
+    bool          dont_write_bytecode;
+    char        **env;    /* NAME=value, n_env of them, in order */
+    size_t        n_env;
+} xd_xspec;
+
+#define XD_XSPEC_MAX_COUNT 1024u
+
+/* -EINVAL: err names the spec, the key, and what is allowed.  *ret is untouched on failure. */
+int  xd_xspec_parse(xd_xspec *ret, const char *text, xd_error *err) XD_MUST;
+void xd_xspec_release(xd_xspec *s);
+/* Same host, interpreter, folder and environment: their workers can share one agent. */
+bool xd_xspec_same_env(const xd_xspec *a, const xd_xspec *b);
