@@ -463,6 +463,7 @@ class SeedWatch(object):
     def __init__(self):
         import random
         self.seeded = False
+        self.state = None
         self.original = random.seed
         random.seed = self.seed
 
@@ -475,6 +476,8 @@ class SeedWatch(object):
         import random
         if random.seed == self.seed:
             random.seed = self.original
+        if self.seeded:
+            self.state = random.getstate()
 
 
 # ---- is it safe to fork from here? -------------------------------------------------------------------------
@@ -761,10 +764,21 @@ def text_of(report):
     longrepr = report.longrepr
     if longrepr is None or (report.outcome == "skipped" and isinstance(longrepr, tuple)):
         return ""
-    try:
-        return report.longreprtext
+    try:  # not longreprtext: its strip() takes the indent of the first source line
+        from io import StringIO
+        from _pytest._io import TerminalWriter
+        out = TerminalWriter(StringIO())
+        out.hasmarkup = False
+        report.toterminal(out)
+        return out._file.getvalue()
     except Exception:
         return as_text(longrepr)
+
+
+def usual_status(report):
+    """What pytest's terminal plugin says of a report; it may be switched off."""
+    outcome = "error" if report.outcome == "failed" and report.when in ("collect", "setup", "teardown") else report.outcome
+    return outcome, {"passed": ".", "skipped": "s"}.get(report.outcome, "F"), outcome.upper()
 
 
 def short_of(report):
@@ -1087,15 +1101,14 @@ class Adapter(object):
             pairs.append((encode(name), encode(int(value) if isinstance(value, bool) else value)))
         return wire.pack_CONFIG(python=os.fsencode(sys.executable or ""), python_version=encode(python_version()),
                                 pytest_version=encode(pytest.__version__), rootdir=os.fsencode(str(config.rootpath)),
-                                invocation_dir=os.fsencode(str(config.invocation_params.dir)), header=[encode(t) for t in self.header(config)],
-                                options=pairs, notes=[encode(t) for t in self.notes(config)])
+                                invocation_dir=os.fsencode(str(config.invocation_params.dir)), header=[(encode(t),) for t in self.header(config)],
+                                options=pairs, notes=[(encode(t),) for t in self.notes(config)])
 
     def header(self, config):
-        import pytest
-        kw = {"config": config}
-        kw["start_path"] = config.invocation_params.dir
         lines = []
-        for given in reversed(config.hook.pytest_report_header(**kw)):
+        if not config.pluginmanager.has_plugin("terminalreporter"):
+            return lines  # -p no:terminal: nobody asks the plugins, and they count on its options
+        for given in reversed(config.hook.pytest_report_header(config=config, start_path=config.invocation_params.dir)):
             lines.extend([given] if isinstance(given, str) else given)
         return [as_text(line) for line in lines]
 
@@ -1425,9 +1438,11 @@ class Adapter(object):
         return self.ramp * self.worker / self.total if self.total and self.worker < self.total else 0.0
 
     def reseed(self):
-        if not (self.seed_watch is not None and self.seed_watch.seeded):
-            random = sys.modules.get("random")
-            if random is not None:
+        random = sys.modules.get("random")
+        if random is not None:  # Python has done it since 3.7, also where the suite chose a seed
+            if self.seed_watch is not None and self.seed_watch.state is not None:
+                random.setstate(self.seed_watch.state)
+            else:
                 random.seed()
         numpy = sys.modules.get("numpy.random")
         if numpy is not None:
@@ -1500,7 +1515,7 @@ class Adapter(object):
         if report.outcome == "failed" and not hasattr(report, "wasxfail"):
             self.words[self.base + FAILURES] += 1
         config = self.config
-        status = config.hook.pytest_report_teststatus(report=report, config=config) or ("", "", "")
+        status = config.hook.pytest_report_teststatus(report=report, config=config) or usual_status(report)
         when, outcome = report.when, report.outcome
         subtest = type(report) is not self.plain_type
         if not subtest:

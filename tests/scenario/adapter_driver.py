@@ -338,11 +338,17 @@ class Env(object):
             worker.run(list(items), last=True)
         want = sum(len(s) for s in split) if split is not None else count
         deadline = time.monotonic() + seconds
-        while sum(len(w.results) for w in self.workers) < want and not all(w.done for w in self.workers):
+        while sum(len(w.results) for w in self.workers) < want and not all(w.done for w in self.workers) and not self.enough():
             time.sleep(0.002)  # like the agent: looking now and then spares the workers a wake-up of ours at every write
             self.pump(0.05)
             assert time.monotonic() < deadline, [(w.frames[-2:], text(w.stderr)[-2000:]) for w in self.workers]
         return self
+
+    def enough(self):
+        """So many failures that nothing starts any more, and nothing runs."""
+        slots = range(len(self.workers))
+        return bool(self.maxfail) and sum(self.page.get(s, FAILURES) for s in slots) >= self.maxfail and not any(
+            self.page.get(s, ITEM) for s in slots)
 
     # ---- looking at it
 
