@@ -27,6 +27,7 @@ typedef struct item {
 
 typedef struct agent {
     bool     seen, lost, closed, no_more;
+    bool     gave; /* gave items back that still wait: others come first */
     uint8_t  cancel_sent;
     uint32_t workers;
     uint32_t outstanding; /* items leased, without outcome */
@@ -390,6 +391,7 @@ int xd_sched_returned(xd_sched *s, uint16_t a, uint32_t request, const xd_span *
         return 1;
     } else {
         g->request = 0;
+        g->gave = count != 0;
         g->ask_below = count ? UINT32_MAX : g->units / 2;
     }
     xd_autofree xd_sched_seg *segs = NULL;
@@ -560,7 +562,9 @@ static int needy(const xd_sched *s, bool single)
             continue;
         if (!single && g->units >= XD_MAX(2 * g->workers, g->last_batch / 4))
             continue;
-        if (best < 0 || (uint64_t)g->units * s->agents[best].workers < (uint64_t)s->agents[best].units * g->workers)
+        const agent *b = best < 0 ? NULL : &s->agents[best];
+        if (!b || (b->gave && !g->gave) ||
+            (b->gave == g->gave && (uint64_t)g->units * b->workers < (uint64_t)b->units * g->workers))
             best = (int)a;
     }
     return best;
@@ -598,15 +602,19 @@ static int take_back(xd_sched *s, xd_sched_command *ret)
     }
     if (!dry || !victim || dry == victim)
         return 0;
+    /* Without an idle worker there it is only provision: not if the victim would be as poor after it. */
+    if (dry->units >= dry->workers && (s->max_group || spare(victim) < 2))
+        return 0;
     uint32_t unstarted = victim->outstanding - XD_MIN(victim->outstanding, victim->workers);
     uint64_t share = ((uint64_t)unstarted * dry->workers + dry->workers + victim->workers - 1) /
                      (dry->workers + victim->workers);
+    uint32_t most = dry->units < dry->workers ? UINT32_MAX : spare(victim) - 1;
     victim->request = ++s->next_request;
     s->st.take_backs++;
     *ret = (xd_sched_command){ .kind = XD_SCHED_TAKE_BACK,
                                .agent = from,
                                .request = victim->request,
-                               .count = XD_MAX((uint32_t)share, XD_MAX(s->max_group, 1u)) };
+                               .count = XD_MAX(XD_MIN((uint32_t)share, most), XD_MAX(s->max_group, 1u)) };
     return 1;
 }
 
@@ -630,6 +638,8 @@ static int next_work(xd_sched *s, xd_sched_command *ret)
         };
         return 1;
     }
+    for (uint32_t a = 0; a < s->n_agents; a++)
+        s->agents[a].gave = false;
     if (in_flight(s))
         return 0;
     if (take_back(s, ret))

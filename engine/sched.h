@@ -90,7 +90,8 @@ XD_DEFINE_AUTO(xd_sched, xd_sched_free)
 /* The agreed collection, once.  `items` is borrowed for the call. */
 int xd_sched_collection(xd_sched *s, const xd_sched_item *items, uint32_t count) XD_MUST;
 /* An agent (small number, below 4096) can take leases with so many workers; again with another number when that changes.
- * 0 workers (also while its connection is down): nothing is leased to it or asked of it, what it has stays there. */
+ * 0 workers (also while its connection is down): nothing is leased to it or asked of it, what it has stays there.
+ * A worker whose replacement is being started counts as a worker; report 0 when the last one is given up. */
 int xd_sched_agent_up(xd_sched *s, uint16_t agent, uint32_t workers) XD_MUST;
 /* No further agents will come (or so many in all). */
 int xd_sched_expect(xd_sched *s, uint32_t agents) XD_MUST;

@@ -79,18 +79,21 @@ void sim_agent_pump(sim_world *w, uint32_t a)
         sim_fault(w, "xd_aqueue_next: %d", r);
 }
 
+static void tell_workers(sim_world *w, uint32_t a)
+{
+    const xd_aqueue_stats *st = xd_aqueue_stats_get(w->agent[a].queue);
+    up(w, a, M_WORKERS, st->workers + st->starting, 0, 0, NULL, 0);
+}
+
 static void down(sim_world *w, uint32_t a, uint32_t slot, xd_aqueue_end end)
 {
     sim_agent  *g = &w->agent[a];
     sim_worker *k = &g->worker[slot];
     if (xd_aqueue_worker_down(g->queue, slot, end, k->dead_claimed, k->dead_item, w->now) != 0)
         sim_fault(w, "end of worker refused");
-    if (end == XD_AQUEUE_NOT_STARTED) {
+    if (end == XD_AQUEUE_NOT_STARTED)
         w->broken = true;
-        return;
-    }
-    g->up--;
-    up(w, a, M_WORKERS, g->up, 0, 0, NULL, 0);
+    tell_workers(w, a);
 }
 
 static void result(sim_world *w, const sim_event *ev)
@@ -118,8 +121,7 @@ void sim_agent_event(sim_world *w, const sim_event *ev)
     case EV_WORKER_UP:
         sim_worker_start(w, ev->a, ev->b);
         r = xd_aqueue_worker_up(g->queue, ev->b, w->now);
-        g->up++;
-        up(w, ev->a, M_WORKERS, g->up, 0, 0, NULL, 0);
+        tell_workers(w, ev->a);
         break;
     case EV_WORKER_NOT_UP:
         down(w, ev->a, ev->b, XD_AQUEUE_NOT_STARTED);

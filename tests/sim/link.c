@@ -29,8 +29,11 @@ void sim_link_start(sim_world *w, uint32_t a)
 {
     sim_link *l = w->agent[a].link = sim_alloc(sizeof *l);
     l->sluggish_us = sim_chance(w, 30) ? 1000 + sim_rand(w, 20000) : 300;
+    uint32_t frames = 1 + sim_rand(w, 256);
+    if (frames < 128)
+        w->broken = true; /* so little credit that it slows the run */
     for (int d = 0; d < 2; d++)
-        if (xd_session_tx_new(&l->dir[d].tx, 1 + sim_rand(w, 64), 400 + sim_rand(w, 8000)) < 0)
+        if (xd_session_tx_new(&l->dir[d].tx, frames, frames * 100) < 0)
             sim_fault(w, "no session");
 }
 

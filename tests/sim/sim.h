@@ -75,7 +75,7 @@ typedef struct sim_link sim_link;
 
 typedef struct sim_agent {
     bool       present, lost, stop;
-    uint32_t   workers, up;
+    uint32_t   workers;
     uint32_t   known_up; /* as the controller heard */
     bool       away;     /* the controller knows that it is not connected */
     xd_aqueue *queue;
@@ -89,7 +89,7 @@ typedef struct sim_item {
     bool     crash;
     uint8_t  outcomes;  /* counted */
     uint32_t started;   /* highest attempt begun, and a check that none begins twice */
-    uint64_t attempts;  /* bits of attempts begun (mod 64) */
+    uint64_t attempts;  /* bits of attempts begun: none begins twice */
     int32_t  ran_on;    /* agent * SIM_WORKERS + slot */
 } sim_item;
 

@@ -115,6 +115,8 @@ static void begin(sim_world *w, uint32_t a, uint32_t slot)
     sim_worker *g = get(w, a, slot);
     uint32_t    i = g->item[g->pos], attempt = g->attempt[g->pos], failures = 0;
     sim_item   *it = &w->item[i];
+    if (attempt >= 64)
+        sim_fault(w, "item %u was leased %u times: to and fro", i, attempt);
     if (it->attempts >> (attempt & 63) & 1 && !w->agent[a].lost)
         sim_fault(w, "item %u began twice under attempt %u", i, attempt);
     it->attempts |= 1ull << (attempt & 63);
