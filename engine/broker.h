@@ -1,44 +1,22 @@
-/* engine/broker.h - routes messages between actors by address and writes the journal.  Own thread; owns the libzmq context, a ROUTER (MANDATORY, never
- * blocking) and a bounded queue per peer.  It knows addresses, wire frames and sequence numbers, and nothing about tests.
- *   in   messages of actors (engine/actor.h); those flagged XD_MSG_JOURNAL go into the journal first
- *   out  the same to their address; ACK to gateways when their frames are durable; TAIL to subscribers; GONE, BOUNCE, JOURNAL_FAULT
- * After a fault of the journal messages still flow, but nothing is acknowledged. */
+/* engine/broker.h - the broker: routes messages by address, journals what is to be journaled, acknowledges what is durable.
+ * It knows nothing about tests: of a frame it reads the header.
+ *   in   REGISTER, SUBSCRIBE, TAIL (answer), messages for others; XD_FLAG_JOURNAL: one wire frame, first appended to the journal
+ *   out  the messages, unchanged; ACK (frame) to the gateway whose sequenced frames became durable; TAIL to subscribers, at most one
+ *        unanswered each, so that a slow reporter lags and blocks nobody; FAULT and GONE to "sched"
+ * A journaled frame with a sequence number passes the session of its gateway (engine/session.h): a duplicate is acknowledged again and dropped, a gap
+ * drops the frame and is counted (the gateway closes such a stream before it comes here).
+ * Own thread.  Sends never block: what a peer does not take waits in its own bounded queue. */
 #pragma once
 #include "engine/actor.h"
 #include "engine/journal.h"
 
-typedef struct xd_broker_options {
-    xd_journal   *journal;        /* borrowed, appended to by the broker alone until stop; NULL = XD_MSG_JOURNAL is refused (-EPROTO bounce) */
-    uint32_t      inflight;       /* messages in the pipe to one actor; 0 = 512, at most 1024 */
-    uint32_t      queue_messages; /* waiting for one actor beyond that; 0 = 65536 */
-    size_t        queue_bytes;    /* the same in bytes; 0 = 256 MiB */
-    const xd_log *log;            /* NULL = none; borrowed */
-} xd_broker_options;
+typedef struct xd_broker xd_broker;
 
-typedef struct xd_broker_counters {
-    uint64_t routed;          /* messages handed to an actor */
-    uint64_t bytes;           /* bodies of those */
-    uint64_t journaled;       /* records appended */
-    uint64_t journaled_bytes;
-    uint64_t duplicates;      /* frames with a number that was taken before */
-    uint64_t gaps;            /* frames with a number that left some out */
-    uint64_t refused;         /* malformed messages */
-    uint64_t unreachable;     /* messages to an address that nobody has */
-    uint64_t overflow;        /* messages to an actor whose queue was full */
-    uint64_t queued;          /* messages that had to wait in a queue */
-    uint64_t acks, tails;     /* messages of that kind sent */
-    uint32_t queue_peak;      /* longest queue of any actor */
-    uint32_t peers_peak;
-} xd_broker_counters;
+typedef struct xd_broker_stats {
+    uint64_t messages, journaled, frames_bytes, duplicates, gaps, unroutable, queued, overflows, acks;
+} xd_broker_stats;
 
-/* options NULL = defaults.  -ENOMEM, -EMFILE, -EAGAIN (no thread). */
-int xd_broker_new(xd_broker **ret, const xd_broker_options *options, xd_error *err) XD_MUST;
-/* Ends the thread after what has arrived is routed and journaled.  Actors that still run end with -ESHUTDOWN.  Owner's thread; again: nothing. */
-void xd_broker_stop(xd_broker *b);
-/* After stop. */
-const xd_broker_counters *xd_broker_counters_of(const xd_broker *b);
-/* Stops; frees now, or, when actors were left behind stuck, with the last of them.  NULL ok. */
-xd_broker *xd_broker_free(xd_broker *b);
-XD_DEFINE_AUTO(xd_broker, xd_broker_free)
-/* True while an actor has this address.  Any thread. */
-bool xd_broker_has(xd_broker *b, const char *address);
+/* Takes the journal (closed with the broker; NULL = none: journaled messages are only routed). Returns when it is ready for actors. */
+int xd_broker_start(xd_broker **ret, xd_bus *bus, xd_journal **journal, xd_error *err) XD_MUST;
+/* Ends the thread after what is in its inbox, commits and closes the journal.  *ret_stats and *ret_fault (0 or -errno of the journal) may be NULL. */
+xd_broker *xd_broker_stop(xd_broker *b, xd_broker_stats *ret_stats, int *ret_fault);
