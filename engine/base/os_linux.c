@@ -348,3 +348,12 @@ int xd_os_signal_fd(void)
     int fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     return fd < 0 ? -errno : fd;
 }
+
+int xd_os_die_with_parent(int sig, pid_t parent)
+{
+    if (prctl(PR_SET_PDEATHSIG, sig, 0, 0, 0) != 0)
+        return -errno;
+    if (getppid() != parent)
+        (void)raise(sig);
+    return 0;
+}

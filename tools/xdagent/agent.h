@@ -7,6 +7,7 @@
  *   queue.c     commands of the agent queue (engine/aqueue.h): RUN, limits on the progress page, blame, restarts
  *   down.c      how a worker ended, and what is said about it
  *   output.c    stdout and stderr of Python processes as OUTPUT
+ *   guard.c     the process above this one, which cleans up when this one is killed
  *   stop.c      CANCEL, FINISH, the dead-man, and that nothing stays behind
  *
  * Backpressure: while the credit of the session is used up (xd_link_full), nothing is read from workers, so they block in write(2). */
@@ -286,7 +287,7 @@ int  agent_finish(agent *a, xd_bytes body) XD_MUST;
 void agent_pause(agent *a, bool on);
 int  agent_stop_timers(agent *a, uint64_t now_ns) XD_MUST; /* moves the phases on */
 void agent_dead_man(agent *a); /* the controller is gone: kills all, returns when nothing is left (a few seconds at most) */
-void agent_kill_leftover(agent *a);
+void agent_kill_leftover(void); /* kills and waits for all children, also those that come to us as orphans meanwhile */
 
 /* ---- main.c ---------------------------------------------------------------------------------------------- */
 
@@ -315,6 +316,9 @@ struct agent {
     int           fault;    /* -errno that ends the agent */
 };
 #define AGENT_SCRATCH 65536u
+
+/* Runs this program again as the agent and stays above it.  Returns the exit status to leave with. */
+int agent_guard(int in, int out, uint64_t output_limit);
 
 /* Every function of the loop that cannot pass an error up gives it here; the first one ends the agent. */
 void agent_fault(agent *a, int error);

@@ -102,8 +102,8 @@ static int on_welcome(agent *a, const xd_frame *f)
                               .reason = XD_BYTES_LIT("this agent does not speak that version of the protocol") };
         XD_TRY(xd_wire_REFUSE_encode(&body, &no));
         XD_TRY(send_plain(a, XD_MSG_REFUSE, xd_buf_view(&body)));
-        (void)xd_stream_write_fd(&a->link.tx, a->link.out);
-        return -EPROTONOSUPPORT;
+        int sent = xd_stream_write_fd(&a->link.tx, a->link.out);
+        return sent < 0 ? sent : -EPROTONOSUPPORT;
     }
     a->link.welcome = true;
     xd_session_tx_window(a->link.session, m.window_frames, m.window_bytes);

@@ -224,11 +224,13 @@ static void on_signal(void *arg, int fd, uint32_t events)
     agent_fault(arg, -EINTR);
 }
 
-static int run(agent *a, int in, int out)
+static int run(agent *a, int in, int out, pid_t guard)
 {
     a->signals = xd_os_signal_fd();
     XD_TRY(a->signals);
-    (void)xd_os_adopt_orphans(); /* without it daemons of tests may outlive us; all else works */
+    XD_TRY(xd_os_die_with_parent(SIGTERM, guard));
+    if (xd_os_adopt_orphans() < 0)
+        fputs("xdagent: no subreaper on this system: daemons that tests leave behind may outlive the run\n", stderr);
     XD_TRY(xd_poller_new(&a->poller));
     XD_TRY(xd_poller_set(a->poller, a->signals, XD_POLL_IN, on_signal, a));
     XD_TRY(agent_link_open(a, in, out));
@@ -277,12 +279,14 @@ int main(int argc, char **argv)
 {
     static const struct option options[] = { { "fd", required_argument, NULL, 'f' },
                                              { "output-limit", required_argument, NULL, 'o' },
+                                             { "guarded-by", required_argument, NULL, 'g' },
                                              { "version", no_argument, NULL, 'V' },
                                              { "help", no_argument, NULL, 'h' },
                                              { 0 } };
     int   in = STDIN_FILENO, out = STDOUT_FILENO, c;
     agent a = { .output_limit = AGENT_OUTPUT_LIMIT, .oom_kills = xd_os_oom_kills(), .tick_ns = UINT64_MAX, .progress_ns = UINT64_MAX,
                 .queue_ns = UINT64_MAX, .kill_ns = UINT64_MAX, .term_ns = UINT64_MAX, .down_ns = UINT64_MAX };
+    uint64_t guard = 0;
     while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
         if (c == 'V') {
             printf("xdagent %s\n", XD_BUILD_ID);
@@ -292,14 +296,18 @@ int main(int argc, char **argv)
             return usage(stdout);
         if (c == 'f' && descriptor(optarg, &in) == 0)
             out = in;
+        else if (c == 'g' && xd_text_u64(optarg, 1, INT32_MAX, &guard) == 0)
+            continue;
         else if (c != 'o' || xd_text_size(optarg, &a.output_limit) < 0)
             return usage(stderr);
     }
     if (optind < argc)
         return usage(stderr);
+    if (!guard)
+        return agent_guard(in, out, a.output_limit);
     a.scratch = malloc(AGENT_SCRATCH);
     a.env.control.fd = a.env.collect.fd = a.env.host.pidfd = a.env.collector.pidfd = -1;
-    int r = a.scratch ? run(&a, in, out) : -ENOMEM;
+    int r = a.scratch ? run(&a, in, out, (pid_t)guard) : -ENOMEM;
     if (r < 0 && r != -EINTR)
         fprintf(stderr, "xdagent: %s\n", xd_error_name(r));
     clean_up(&a);

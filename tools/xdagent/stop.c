@@ -132,7 +132,7 @@ static int begin_phase(agent *a, agent_phase phase)
     case AGENT_CLOSING:
         agent_output_close(&a->env.out);
         agent_output_close(&a->env.err);
-        agent_kill_leftover(a);
+        agent_kill_leftover();
         a->kill_ns = now + CLOSE_NS;
         return say_done(a);
     case AGENT_RUNNING:
@@ -200,10 +200,9 @@ static void nap_ms(long ms)
 }
 
 /* Orphans are our children (subreaper): whoever is found there is killed, until nobody comes any more.  Their children come to us in turn. */
-void agent_kill_leftover(agent *a)
+void agent_kill_leftover(void)
 {
     uint64_t give_up = xd_clock_ns() + 3 * XD_S_NS;
-    (void)a;
     while (xd_clock_ns() < give_up) {
         pid_t pids[LEFTOVER_MAX];
         pid_t gone;
@@ -239,5 +238,5 @@ void agent_dead_man(agent *a)
             nap_ms(10);
         }
     }
-    agent_kill_leftover(a);
+    agent_kill_leftover();
 }

@@ -1,0 +1,54 @@
+/* The guard: a second process of this program above the agent, that does nothing but wait.  Whoever is killed first, the other cleans up: the agent
+ * hears of the guard's end by a signal (and ends like one whose controller is gone); the guard adopts what a killed agent leaves and kills it. */
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "engine/base/os_linux.h"
+#include "engine/base/path.h"
+#include "tools/xdagent/agent.h"
+
+static int start(int in, int out, uint64_t output_limit, xd_proc *ret, xd_error *err)
+{
+    char              fd[16], limit[32], guard[16];
+    xd_autofree char *self = NULL;
+    bool              one = in == out;
+    int               r = xd_path_self(&self);
+    if (r < 0)
+        return xd_error_set(err, r, "cannot find this program: %s", xd_error_name(r));
+    snprintf(fd, sizeof(fd), "%d", in);
+    snprintf(limit, sizeof(limit), "%llu", (unsigned long long)output_limit);
+    snprintf(guard, sizeof(guard), "%d", (int)getpid());
+    const char *const argv[] = { self, "--guarded-by", guard, "--output-limit", limit, one ? "--fd" : NULL, fd, NULL };
+    const xd_proc_fd  fds[] = { { STDERR_FILENO, STDERR_FILENO }, { in, in }, { out, out } };
+    xd_proc_args      args = { .argv = argv, .fds = fds, .nfds = one ? 2 : 3 };
+    return xd_proc_spawn(&args, ret, err);
+}
+
+int agent_guard(int in, int out, uint64_t output_limit)
+{
+    xd_proc        below = { .pidfd = -1 };
+    xd_proc_status status;
+    xd_error       err = { 0 };
+    int            signals = xd_os_signal_fd();
+    if (signals < 0 || xd_os_adopt_orphans() < 0 || start(in, out, output_limit, &below, &err) < 0) {
+        fprintf(stderr, "xdagent: cannot start: %s\n", *err.text ? err.text : "signals or orphans cannot be had");
+        return 6;
+    }
+    close(in); /* the pipe is the agent's alone: its end must be seen at the other side */
+    if (out != in)
+        close(out);
+    for (;;) {
+        struct pollfd p[] = { { .fd = signals, .events = POLLIN }, { .fd = below.pidfd, .events = POLLIN } };
+        (void)poll(p, 2, below.pidfd >= 0 ? -1 : 50);
+        struct signalfd_siginfo si;
+        if (p[0].revents && read(signals, &si, sizeof(si)) > 0)
+            (void)kill(below.pid, SIGTERM);
+        if (xd_proc_wait(below.pid, false, &status) != 0)
+            break;
+    }
+    agent_kill_leftover();
+    return status.exit_status >= 0 ? status.exit_status : 6;
+}
