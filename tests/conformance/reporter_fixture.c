@@ -1,3 +1,4 @@
+/* Included by tests (reporter_test.c, runview_test.c): tests/CMakeLists.txt links one file per program. */
 #include "tests/conformance/reporter_fixture.h"
 
 #include <fcntl.h>

@@ -2,7 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "tests/conformance/reporter_fixture.h"
+#include "tests/conformance/reporter_fixture.c"
 
 int main(int argc, char **argv)
 {

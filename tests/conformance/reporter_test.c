@@ -1,0 +1,502 @@
+/* needs: actors */
+/* One suite for every reporter: what each of them must stand and give, whatever it makes of the journal. */
+#include <check.h>
+#include <jansson.h>
+#include <libxml/parser.h>
+#include <malloc.h>
+#include <stdio.h>
+#include <sys/resource.h>
+
+#include "actors/history.h"
+#include "engine/base/clock.h"
+#include "engine/base/text.h"
+#include "tests/conformance/reporter_fixture.c"
+
+static const char *const reporters[] = { "terminal", "junit", "jsonl", "history" };
+#define HISTORY 3
+static char dir[64];
+
+static void setup(void)
+{
+    snprintf(dir, sizeof dir, "/tmp/xd-report-XXXXXX");
+    ck_assert_ptr_nonnull(mkdtemp(dir));
+    setenv("XDG_CACHE_HOME", dir, 1);
+    unsetenv("CI");
+}
+
+static void teardown(void)
+{
+    (void)xd_path_remove_tree(dir);
+}
+
+/* ---- is it well-formed? ----------------------------------------------------------------------------------------------- */
+
+static void check_jsonl(const xd_buf *out)
+{
+    size_t at = 0;
+    while (at < out->len) {
+        const uint8_t *nl = memchr(out->data + at, '\n', out->len - at);
+        ck_assert_ptr_nonnull(nl);
+        json_error_t err;
+        json_t      *line = json_loadb((const char *)out->data + at, (size_t)(nl - out->data) - at, JSON_ALLOW_NUL, &err);
+        ck_assert_msg(line != NULL, "%s", err.text);
+        ck_assert_int_eq(json_integer_value(json_object_get(line, "version")), 1);
+        ck_assert(json_is_string(json_object_get(line, "event")));
+        json_decref(line);
+        at = (size_t)(nl - out->data) + 1;
+    }
+}
+
+static void check_junit(const xd_buf *out, const char *tests)
+{
+    xmlDocPtr doc = xmlReadMemory((const char *)out->data, (int)out->len, "junit.xml", NULL, XML_PARSE_HUGE);
+    ck_assert_ptr_nonnull(doc);
+    xmlNodePtr root = xmlDocGetRootElement(doc), suite = root->children;
+    ck_assert_str_eq((const char *)root->name, "testsuites");
+    ck_assert_str_eq((const char *)suite->name, "testsuite");
+    xmlChar *n = xmlGetProp(suite, BAD_CAST "tests");
+    if (tests)
+        ck_assert_str_eq((const char *)n, tests);
+    xmlFree(n);
+    xmlFreeDoc(doc);
+}
+
+/* Nothing that drives a terminal, nothing that is no text. */
+static void check_terminal(const xd_buf *out)
+{
+    for (size_t i = 0; i < out->len; i++)
+        ck_assert_msg(out->data[i] >= 0x20 || out->data[i] == '\n' || out->data[i] == '\t', "byte %02x at %zu", out->data[i], i);
+    ck_assert(xd_text_is_utf8(xd_buf_view(out)));
+}
+
+static void check_out(size_t reporter, const xd_buf *out)
+{
+    if (reporter == 0)
+        check_terminal(out);
+    else if (reporter == 1)
+        check_junit(out, NULL);
+    else if (reporter == 2)
+        check_jsonl(out);
+    else
+        ck_assert_uint_eq(out->len, 0);
+}
+
+static bool has(const xd_buf *out, const char *text)
+{
+    return out->len && memmem(out->data, out->len, text, strlen(text)) != NULL;
+}
+
+#define EACH_REPORTER(i) for (size_t i = 0; i < XD_ARRAY_LEN(reporters); i++)
+
+/* ---- tests ------------------------------------------------------------------------------------------------------------ */
+
+START_TEST(nothing_at_all)
+{
+    EACH_REPORTER(i)
+    {
+        xd_fixture f = { 0 };
+        xd_autobuf out = XD_BUF_INIT;
+        xd_fixture_render(&f, reporters[i], NULL, SIZE_MAX, &out);
+        check_out(i, &out);
+        xd_fixture_release(&f);
+    }
+}
+END_TEST
+
+START_TEST(empty_run)
+{
+    EACH_REPORTER(i)
+    {
+        xd_fixture f = { 0 };
+        xd_autobuf out = XD_BUF_INIT;
+        xd_fixture_start(&f, NULL);
+        xd_fixture_collect_n(&f, 0);
+        xd_fixture_end(&f, 5, "");
+        xd_fixture_render(&f, reporters[i], NULL, SIZE_MAX, &out);
+        check_out(i, &out);
+        if (i == 0)
+            ck_assert(has(&out, "= no tests ran in 1.23s ="));
+        if (i == 1)
+            check_junit(&out, "0");
+        xd_fixture_release(&f);
+    }
+}
+END_TEST
+
+START_TEST(every_outcome)
+{
+    EACH_REPORTER(i)
+    {
+        xd_fixture f = { 0 };
+        xd_autobuf out = XD_BUF_INIT;
+        xd_fixture_everything(&f, NULL);
+        xd_fixture_render(&f, reporters[i], NULL, SIZE_MAX, &out);
+        check_out(i, &out);
+        if (i == 0) {
+            ck_assert(has(&out, "= 4 failed, 1 crashed, 1 timeout, 1 lost, 3 passed, 2 skipped, 1 xfailed, 1 xpassed, 3 warnings, 4 errors, "
+                                "1 subtests passed in 1.23s ="));
+            ck_assert(has(&out, "!!! stopping after 3 failures !!!"));
+            ck_assert(has(&out, "\n[gw1] half a line\n[gw1] and a rest\n"));
+            ck_assert(has(&out, "[gw1] node down: killed by SIGSEGV\nreplacing crashed worker gw1\n"));
+            ck_assert(has(&out, "\nFatal Python error: Segmentation fault\n"));
+            ck_assert(has(&out, "_ ERROR at teardown of TestC.test_teardown _"));
+        }
+        if (i == 1)
+            ck_assert(has(&out, "errors=\"7\" failures=\"4\" skipped=\"3\""));
+        if (i == 2)
+            ck_assert(has(&out, "\"signal\":11"));
+        xd_fixture_release(&f);
+    }
+}
+END_TEST
+
+START_TEST(hostile_bytes)
+{
+    static const char bad[] = "\x1b]0;title\x07 \x9b" "31m \xff\xfe \xed\xb2\x80 \xe2\x80\xae \xc3( ]]> &<\"'> \x00 \r\n\t end";
+    xd_bytes          evil = { (const uint8_t *)bad, sizeof bad - 1 };
+    EACH_REPORTER(i)
+    {
+        xd_fixture     f = { 0 };
+        xd_autobuf     out = XD_BUF_INIT, id = XD_BUF_INIT, sections = XD_BUF_INIT;
+        xd_wire_REPORT r = { .item = 0, .attempt = 1, .line = 1, .when = XD_BYTES_LIT("call"), .category = XD_BYTES_LIT("failed"), .outcome = XD_BYTES_LIT("failed"),
+                             .letter = evil, .word = evil, .text = evil, .message = evil, .path = evil, .subtest = evil };
+        ck_assert_int_eq(xd_buf_add_str(&id, "test_a.py::test_"), 0);
+        ck_assert_int_eq(xd_buf_add_bytes(&id, evil), 0);
+        xd_bytes ids[3] = { xd_buf_view(&id), evil, XD_BYTES_LIT("test_a.py::test_crash") };
+        ck_assert_int_eq(xd_wire_PAIR_append(&sections, &(xd_wire_PAIR){ .name = evil, .value = evil }), 0);
+        r.sections = r.properties = (xd_wire_list){ .count = 1, .ptr = sections.data, .len = sections.len };
+        xd_fixture_start(&f, NULL);
+        xd_fixture_collect(&f, ids, 3);
+        xd_fixture_report(&f, &r);
+        xd_fixture_result(&f, 0, XD_OUT_FAILED, 1, 0);
+        r.item = 1;
+        r.category = XD_BYTES_LIT("skipped");
+        r.outcome = XD_BYTES_LIT("skipped");
+        xd_fixture_report(&f, &r);
+        xd_fixture_result(&f, 1, XD_OUT_SKIPPED, 1, 0);
+        xd_fixture_output(&f, 0, evil);
+        xd_fixture_down(&f, 0, 2, 11, bad);
+        xd_fixture_result(&f, 2, XD_OUT_CRASHED, 0, 0);
+        xd_fixture_warning(&f, bad, bad);
+        xd_fixture_note(&f, 3, bad);
+        xd_fixture_end(&f, 1, bad);
+        xd_fixture_render(&f, reporters[i], (const char *const[]){ "-rA", "-v", "durations=0", "junit_logging=all", NULL }, SIZE_MAX, &out);
+        check_out(i, &out);
+        xd_fixture_release(&f);
+    }
+}
+END_TEST
+
+START_TEST(torn_journal)
+{
+    xd_fixture f = { 0 };
+    xd_fixture_everything(&f, NULL);
+    EACH_REPORTER(i)
+    {
+        if (i == HISTORY)
+            continue; /* a database per cut is slow and says nothing new */
+        for (size_t cut = 0; cut < f.frames.len; cut += 97) {
+            xd_autobuf out = XD_BUF_INIT;
+            xd_fixture_render(&f, reporters[i], NULL, cut, &out);
+            check_out(i, &out);
+            if (i == 0 && cut > 2000)
+                ck_assert(has(&out, "the journal ends before the run did"));
+        }
+    }
+    xd_fixture_release(&f);
+}
+END_TEST
+
+/* Live: ticks between the frames, output flushed whenever; offline: all at once.  The same bytes. */
+START_TEST(replay_is_live)
+{
+    xd_fixture f = { 0 };
+    xd_fixture_everything(&f, NULL);
+    EACH_REPORTER(i)
+    {
+        if (i == HISTORY)
+            continue;
+        xd_autobuf        once = XD_BUF_INIT, live = XD_BUF_INIT;
+        char              path[] = "/tmp/xd-live-XXXXXX";
+        int               fd = mkstemp(path);
+        xd_report_options options = XD_REPORT_OPTIONS_INIT;
+        xd_report_set    *set = NULL;
+        xd_error          err;
+        options.fd = fd;
+        options.color = options.tty = 0;
+        options.width = 80;
+        xd_fixture_render(&f, reporters[i], NULL, SIZE_MAX, &once);
+        ck_assert_int_eq(xd_report_set_new(&set, xd_fixture_source(&f)), 0);
+        ck_assert_int_eq(xd_report_set_add(set, xd_report_find(reporters[i]), &options, &err), 0);
+        uint64_t now = 1;
+        for (size_t at = 0; at < f.frames.len; now += 50000000) {
+            xd_frame         frame;
+            xd_wire_PROGRESS running = { 0 };
+            ck_assert_int_eq(xd_wire_header(f.frames.data + at, &frame), 0);
+            ck_assert_int_eq(xd_report_set_frame(set, at, &frame), 0);
+            xd_report_set_progress(set, &running, 0, now);
+            xd_report_set_tick(set, now);
+            at += XD_FRAME_HEADER + frame.len;
+        }
+        xd_report_set_finish(set);
+        xd_report_set_free(set);
+        close(fd);
+        ck_assert_int_eq(xd_path_read_file(path, 1 << 24, &live, &err), 0);
+        unlink(path);
+        ck_assert_uint_eq(live.len, once.len);
+        ck_assert_mem_eq(live.data, once.data, once.len);
+    }
+    xd_fixture_release(&f);
+}
+END_TEST
+
+static void many(xd_fixture *f, uint32_t count)
+{
+    xd_fixture_start(f, NULL);
+    xd_fixture_collect_n(f, count);
+    for (uint32_t i = 0; i < count; i += 100)
+        xd_fixture_results(f, i, XD_MIN(count - i, 100u));
+    xd_fixture_end(f, 0, "");
+}
+
+/* Nobody reads the pipe for a while: no call blocks, the buffer stays small, and in the end every byte is there. */
+START_TEST(slow_reader)
+{
+    for (size_t i = 0; i < 3; i += 2) { /* junit writes once, at the end */
+        xd_fixture        f = { 0 };
+        xd_autobuf        whole = XD_BUF_INIT, got = XD_BUF_INIT;
+        xd_report_options options = XD_REPORT_OPTIONS_INIT;
+        xd_report_set    *set = NULL;
+        xd_error          err;
+        int               ends[2];
+        uint64_t          longest = 0;
+        const char *const verbose[] = { "verbose=1", NULL };
+        many(&f, 20000);
+        ck_assert_int_eq(pipe(ends), 0);
+        fcntl(ends[0], F_SETFL, O_NONBLOCK);
+        options.fd = ends[1];
+        options.color = options.tty = 0;
+        options.width = 80;
+        options.override = verbose;
+        xd_fixture_render(&f, reporters[i], verbose, SIZE_MAX, &whole);
+        ck_assert_int_eq(xd_report_set_new(&set, xd_fixture_source(&f)), 0);
+        ck_assert_int_eq(xd_report_set_add(set, xd_report_find(reporters[i]), &options, &err), 0);
+        bool was_busy = false;
+        for (size_t at = 0; at < f.frames.len;) {
+            uint64_t t0 = xd_clock_ns();
+            bool     ready = xd_report_set_ready(set);
+            if (ready) {
+                xd_frame frame;
+                ck_assert_int_eq(xd_wire_header(f.frames.data + at, &frame), 0);
+                ck_assert_int_eq(xd_report_set_frame(set, at, &frame), 0);
+                at += XD_FRAME_HEADER + frame.len;
+            }
+            longest = XD_MAX(longest, xd_clock_ns() - t0);
+            if (!ready) { /* the reader wakes up and takes a little */
+                was_busy = true;
+                ck_assert_int_ge(xd_report_set_fd(set), 0);
+                uint8_t some[32768];
+                ssize_t n = read(ends[0], some, sizeof some);
+                if (n > 0)
+                    ck_assert_int_eq(xd_buf_add(&got, some, (size_t)n), 0);
+            }
+        }
+        ck_assert(was_busy);
+        ck_assert_msg(longest < 500000000u, "a call took %u ms", (unsigned)(longest / 1000000u));
+        for (int quiet = 0; quiet < 3;) { /* the rest, apart from what finish adds */
+            uint8_t some[65536];
+            xd_report_set_tick(set, 1);
+            ssize_t n = read(ends[0], some, sizeof some);
+            quiet = n > 0 ? 0 : quiet + 1;
+            if (n > 0)
+                ck_assert_int_eq(xd_buf_add(&got, some, (size_t)n), 0);
+        }
+        xd_report_set_finish(set);
+        ssize_t n;
+        uint8_t some[65536];
+        while ((n = read(ends[0], some, sizeof some)) > 0)
+            ck_assert_int_eq(xd_buf_add(&got, some, (size_t)n), 0);
+        ck_assert_uint_eq(got.len, whole.len);
+        ck_assert_mem_eq(got.data, whole.data, whole.len);
+        xd_report_set_free(set);
+        close(ends[0]);
+        close(ends[1]);
+        xd_fixture_release(&f);
+    }
+}
+END_TEST
+
+/* A reader that went away, a folder that cannot be: that reporter ends, the others go on. */
+START_TEST(dead_output)
+{
+    xd_fixture        f = { 0 };
+    xd_report_options options = XD_REPORT_OPTIONS_INIT, good = XD_REPORT_OPTIONS_INIT;
+    xd_report_set    *set = NULL;
+    xd_error          err = { 0 };
+    int               full = open("/dev/full", O_WRONLY | O_CLOEXEC);
+    char              path[96];
+    snprintf(path, sizeof path, "%s/ok.jsonl", dir);
+    xd_fixture_everything(&f, NULL);
+    ck_assert_int_eq(xd_report_set_new(&set, xd_fixture_source(&f)), 0);
+    options.path = "/proc/xd/no.jsonl";
+    ck_assert_int_lt(xd_report_set_add(set, &xd_report_jsonl_ops, &options, &err), 0);
+    ck_assert_ptr_nonnull(strstr(err.text, "/proc/xd/no.jsonl"));
+    options.path = "/proc/xd/no.xml";
+    ck_assert_int_eq(xd_report_set_add(set, &xd_report_junit_ops, &options, &err), 0);
+    options.path = NULL;
+    options.fd = full;
+    ck_assert_int_eq(xd_report_set_add(set, &xd_report_term_ops, &options, &err), 0);
+    good.path = path;
+    ck_assert_int_eq(xd_report_set_add(set, &xd_report_jsonl_ops, &good, &err), 0);
+    xd_fixture_feed(&f, set, SIZE_MAX);
+    xd_report_set_finish(set);
+    ck_assert_int_lt(xd_report_set_error(set, &err), 0);
+    ck_assert_ptr_nonnull(strstr(err.text, "junit: "));
+    xd_report_set_free(set);
+    xd_autobuf out = XD_BUF_INIT;
+    ck_assert_int_eq(xd_path_read_file(path, 1 << 24, &out, &err), 0);
+    check_jsonl(&out);
+    ck_assert(has(&out, "\"event\":\"run_end\""));
+    close(full);
+    xd_fixture_release(&f);
+}
+END_TEST
+
+START_TEST(live_line)
+{
+    xd_fixture        f = { 0 };
+    xd_report_options options = XD_REPORT_OPTIONS_INIT;
+    xd_report_set    *set = NULL;
+    xd_error          err;
+    char              path[96];
+    xd_autobuf        running = XD_BUF_INIT, out = XD_BUF_INIT;
+    snprintf(path, sizeof path, "%s/tty", dir);
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    options.fd = fd;
+    options.tty = 1;
+    options.color = 0;
+    options.width = 80;
+    xd_fixture_start(&f, NULL);
+    xd_fixture_collect_n(&f, 10);
+    xd_fixture_results(&f, 0, 4);
+    ck_assert_int_eq(xd_report_set_new(&set, xd_fixture_source(&f)), 0);
+    ck_assert_int_eq(xd_report_set_add(set, &xd_report_term_ops, &options, &err), 0);
+    xd_fixture_feed(&f, set, SIZE_MAX);
+    ck_assert_int_eq(xd_wire_RUNNING_append(&running, &(xd_wire_RUNNING){ .worker = 1, .item = 7, .age_ms = 65000 }), 0);
+    xd_wire_PROGRESS progress = { .running = { .count = 1, .ptr = running.data, .len = running.len } };
+    xd_report_set_progress(set, &progress, 0, 100000000000u);
+    xd_report_set_tick(set, 100000000000u);
+    ck_assert_int_eq(xd_path_read_file(path, 1 << 20, &out, &err), 0);
+    ck_assert(has(&out, "....\n4/10 | tests/unit/test_module_000.py::TestClass::test_case[000007] 1m05s"));
+    xd_report_set_finish(set);
+    xd_buf_clear(&out);
+    ck_assert_int_eq(xd_path_read_file(path, 1 << 20, &out, &err), 0);
+    ck_assert(has(&out, "\r\x1b[K\x1b[A\x1b[5G"));
+    xd_report_set_free(set);
+    close(fd);
+    xd_fixture_release(&f);
+}
+END_TEST
+
+START_TEST(colours)
+{
+    xd_fixture        f = { 0 };
+    xd_report_options options = XD_REPORT_OPTIONS_INIT;
+    xd_error          err;
+    for (int color = -1; color <= 1; color++) {
+        xd_report_set *set = NULL;
+        xd_autobuf     out = XD_BUF_INIT;
+        char           path[96];
+        snprintf(path, sizeof path, "%s/c%d", dir, color);
+        int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+        xd_fixture_release(&f);
+        xd_fixture_everything(&f, NULL);
+        options.fd = fd;
+        options.tty = color < 0;
+        options.no_live = true;
+        options.color = color;
+        setenv("NO_COLOR", "1", 1); /* --color says more than NO_COLOR, a terminal less */
+        ck_assert_int_eq(xd_report_set_new(&set, xd_fixture_source(&f)), 0);
+        ck_assert_int_eq(xd_report_set_add(set, &xd_report_term_ops, &options, &err), 0);
+        xd_fixture_feed(&f, set, SIZE_MAX);
+        xd_report_set_finish(set);
+        xd_report_set_free(set);
+        unsetenv("NO_COLOR");
+        close(fd);
+        ck_assert_int_eq(xd_path_read_file(path, 1 << 20, &out, &err), 0);
+        ck_assert_int_eq(has(&out, "\x1b["), color == 1);
+        ck_assert_int_eq(has(&out, "\x1b[31m\x1b[1mE       assert 1 == 2\x1b[0m"), color == 1);
+    }
+    xd_fixture_release(&f);
+}
+END_TEST
+
+START_TEST(a_hundred_thousand)
+{
+    xd_fixture        f = { 0 };
+    xd_report_set    *set = NULL;
+    xd_error          err;
+    struct rusage     before, after;
+    char              xml[96], jsonl[96];
+    xd_report_options options = XD_REPORT_OPTIONS_INIT;
+    int               null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    many(&f, 100000);
+    snprintf(xml, sizeof xml, "%s/r.xml", dir);
+    snprintf(jsonl, sizeof jsonl, "%s/r.jsonl", dir);
+    struct mallinfo2 m0 = mallinfo2();
+    ck_assert_int_eq(xd_report_set_new(&set, xd_fixture_source(&f)), 0);
+    options.fd = null;
+    options.tty = 0;
+    ck_assert_int_eq(xd_report_set_add(set, &xd_report_term_ops, &options, &err), 0);
+    options.fd = -1;
+    options.path = xml;
+    ck_assert_int_eq(xd_report_set_add(set, &xd_report_junit_ops, &options, &err), 0);
+    options.path = jsonl;
+    ck_assert_int_eq(xd_report_set_add(set, &xd_report_jsonl_ops, &options, &err), 0);
+    options.path = NULL;
+    ck_assert_int_eq(xd_report_set_add(set, &xd_report_history_ops, &options, &err), 0);
+    getrusage(RUSAGE_SELF, &before);
+    xd_fixture_feed(&f, set, SIZE_MAX);
+    struct mallinfo2 m1 = mallinfo2();
+    getrusage(RUSAGE_SELF, &after);
+    double fed = (double)(after.ru_utime.tv_sec - before.ru_utime.tv_sec + after.ru_stime.tv_sec - before.ru_stime.tv_sec) * 1e6 +
+                 (double)(after.ru_utime.tv_usec - before.ru_utime.tv_usec + after.ru_stime.tv_usec - before.ru_stime.tv_usec);
+    xd_report_set_finish(set);
+    getrusage(RUSAGE_SELF, &after);
+    double us = (double)(after.ru_utime.tv_sec - before.ru_utime.tv_sec + after.ru_stime.tv_sec - before.ru_stime.tv_sec) * 1e6 +
+                (double)(after.ru_utime.tv_usec - before.ru_utime.tv_usec + after.ru_stime.tv_usec - before.ru_stime.tv_usec);
+    double held = (double)(m1.uordblks + m1.hblkhd - m0.uordblks - m0.hblkhd) / 1e6;
+    ck_assert_int_eq(xd_report_set_error(set, &err), 0);
+    xd_report_set_free(set);
+    printf("100,000 passing tests, four reporters: %.2f us CPU per test (%.2f while it runs), %.1f MB held\n", us / 1e5, fed / 1e5, held);
+    ck_assert_msg(us / 1e5 < 60, "%.2f us per test", us / 1e5); /* wide: sanitizers and busy machines; tests/bench holds the figure */
+    ck_assert(held < 40);
+    close(null);
+    xd_fixture_release(&f);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *s = suite_create("reporters");
+    TCase *c = tcase_create("every reporter");
+    tcase_add_checked_fixture(c, setup, teardown);
+    tcase_set_timeout(c, 120);
+    tcase_add_test(c, nothing_at_all);
+    tcase_add_test(c, empty_run);
+    tcase_add_test(c, every_outcome);
+    tcase_add_test(c, hostile_bytes);
+    tcase_add_test(c, torn_journal);
+    tcase_add_test(c, replay_is_live);
+    tcase_add_test(c, slow_reader);
+    tcase_add_test(c, dead_output);
+    tcase_add_test(c, live_line);
+    tcase_add_test(c, colours);
+    tcase_add_test(c, a_hundred_thousand);
+    suite_add_tcase(s, c);
+    SRunner *r = srunner_create(s);
+    srunner_run_all(r, CK_NORMAL);
+    int failed = srunner_ntests_failed(r);
+    srunner_free(r);
+    return failed ? 1 : 0;
+}

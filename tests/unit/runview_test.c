@@ -1,0 +1,151 @@
+/* needs: actors */
+#include <check.h>
+#include <stdio.h>
+
+#include "tests/conformance/reporter_fixture.c"
+
+static void fold(xd_runview *v, xd_fixture *f)
+{
+    ck_assert_int_eq(xd_runview_init(v, xd_fixture_source(f)), 0);
+    for (size_t at = 0; at < f->frames.len;) {
+        xd_frame frame;
+        ck_assert_int_eq(xd_wire_header(f->frames.data + at, &frame), 0);
+        ck_assert_int_ge(xd_runview_frame(v, at, &frame, NULL, NULL), 0);
+        at += XD_FRAME_HEADER + frame.len;
+    }
+}
+
+START_TEST(counts_follow_the_rule)
+{
+    xd_fixture f = { 0 };
+    xd_runview v;
+    static const struct {
+        const char *name;
+        uint64_t    count;
+    } want[] = { { "failed", 4 },  { "error", 4 },   { "passed", 3 }, { "skipped", 2 }, { "xfailed", 1 },         { "xpassed", 1 },
+                 { "crashed", 1 }, { "timeout", 1 }, { "lost", 1 },   { "not-run", 1 }, { "subtests passed", 1 }, { "nothing", 0 } };
+    xd_fixture_everything(&f, NULL);
+    fold(&v, &f);
+    for (size_t i = 0; i < XD_ARRAY_LEN(want); i++)
+        ck_assert_msg(xd_runview_counted(&v, want[i].name) == want[i].count, "%s: %u", want[i].name, (unsigned)xd_runview_counted(&v, want[i].name));
+    ck_assert_uint_eq(v.count, 14);
+    ck_assert_uint_eq(v.ended, 14);
+    ck_assert_uint_eq(v.not_run, 1);
+    ck_assert_uint_eq(v.warning_count, 3);
+    ck_assert_int_eq(v.exit_status, 1);
+    ck_assert(v.over && xd_bytes_eq_str(v.reason, "stopping after 3 failures"));
+    ck_assert_uint_eq(v.damaged, 0);
+    xd_wire_REPORT r;
+    ck_assert_int_eq(xd_runview_report_read(&v, v.items[1].first_report, &r), 0);
+    ck_assert(xd_bytes_eq_str(r.message, "assert 1 == 2"));
+    xd_runview_release(&v);
+    xd_fixture_release(&f);
+}
+END_TEST
+
+START_TEST(reports_of_another_attempt_do_not_count)
+{
+    xd_fixture     f = { 0 };
+    xd_runview     v;
+    xd_wire_REPORT r = { .item = 0, .attempt = 2, .when = XD_BYTES_LIT("call"), .category = XD_BYTES_LIT("failed"), .outcome = XD_BYTES_LIT("failed") };
+    xd_fixture_start(&f, NULL);
+    xd_fixture_collect_n(&f, 2);
+    xd_fixture_report(&f, &r);
+    r.attempt = 1;
+    r.category = XD_BYTES_LIT("rerun");
+    xd_fixture_report(&f, &r);
+    xd_fixture_result(&f, 0, XD_OUT_FAILED, 1, 0);
+    xd_fixture_result(&f, 0, XD_OUT_PASSED, 0, 1); /* late: the first one stands */
+    fold(&v, &f);
+    ck_assert_uint_eq(xd_runview_counted(&v, "failed"), 0);
+    ck_assert_uint_eq(xd_runview_counted(&v, "rerun"), 1);
+    ck_assert_uint_eq(xd_runview_counted(&v, "passed"), 0);
+    ck_assert_uint_eq(v.items[0].outcome, XD_OUT_FAILED);
+    xd_runview_release(&v);
+    xd_fixture_release(&f);
+}
+END_TEST
+
+/* Two environments: configuration, collection reports and warnings of the first alone. */
+START_TEST(one_home)
+{
+    xd_fixture     f = { 0 };
+    xd_runview     v;
+    xd_wire_REPORT r = { .item = XD_RUNVIEW_NONE, .nodeid = XD_BYTES_LIT("bad.py"), .category = XD_BYTES_LIT("error"), .outcome = XD_BYTES_LIT("failed") };
+    static const char *const options[] = { "verbose", "1", NULL }, *const other[] = { "verbose", "2", NULL };
+    xd_fixture_start(&f, options);
+    xd_fixture_report(&f, &r);
+    f.gateway = 1;
+    xd_fixture_start(&f, other);
+    xd_fixture_report(&f, &r);
+    xd_fixture_collect_n(&f, 3);
+    fold(&v, &f);
+    ck_assert_uint_eq(v.home, 0);
+    ck_assert_str_eq(xd_runview_option(&v, "verbose"), "1");
+    ck_assert_uint_eq(xd_runview_counted(&v, "error"), 1);
+    ck_assert_uint_eq(v.count, 3);
+    xd_runview_release(&v);
+    xd_fixture_release(&f);
+}
+END_TEST
+
+START_TEST(nonsense_is_skipped)
+{
+    xd_fixture f = { 0 };
+    xd_runview v;
+    xd_fixture_start(&f, NULL);
+    xd_fixture_collect_n(&f, 3);
+    xd_fixture_result(&f, 77, XD_OUT_PASSED, 0, 0); /* no such item */
+    xd_fixture_result(&f, 0, 200, 0, 0);            /* no such outcome */
+    xd_wire_REPORT r = { .item = 99, .category = XD_BYTES_LIT("failed") };
+    xd_fixture_report(&f, &r);
+    fold(&v, &f);
+    ck_assert_uint_eq(v.ended, 0);
+    ck_assert_uint_eq(v.damaged, 3);
+    xd_frame cut = { .type = XD_MSG_REPORT, .len = 3, .body = (const uint8_t *)"abc" };
+    ck_assert_int_eq(xd_runview_frame(&v, 0, &cut, NULL, NULL), XD_RUNVIEW_IGNORED);
+    xd_runview_release(&v);
+    xd_fixture_release(&f);
+}
+END_TEST
+
+static size_t held(const xd_runview *v)
+{
+    return v->arena.total + (size_t)v->items_cap * sizeof *v->items + (size_t)v->reports_cap * sizeof *v->reports +
+           (size_t)v->workers_cap * sizeof *v->workers + (size_t)v->warnings_cap * sizeof *v->warnings + (size_t)v->names_cap * sizeof *v->names;
+}
+
+START_TEST(a_hundred_thousand_fit)
+{
+    xd_fixture f = { 0 };
+    xd_runview v;
+    xd_fixture_start(&f, NULL);
+    xd_fixture_collect_n(&f, 100000);
+    for (uint32_t i = 0; i < 100000; i += 100)
+        xd_fixture_results(&f, i, 100);
+    fold(&v, &f);
+    ck_assert_uint_eq(xd_runview_counted(&v, "passed"), 100000);
+    printf("runview of 100,000 items: %.1f MB\n", (double)held(&v) / 1e6);
+    ck_assert_uint_le(held(&v), 30u * 1000 * 1000);
+    xd_runview_release(&v);
+    xd_fixture_release(&f);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *s = suite_create("runview");
+    TCase *c = tcase_create("runview");
+    tcase_set_timeout(c, 60);
+    tcase_add_test(c, counts_follow_the_rule);
+    tcase_add_test(c, reports_of_another_attempt_do_not_count);
+    tcase_add_test(c, one_home);
+    tcase_add_test(c, nonsense_is_skipped);
+    tcase_add_test(c, a_hundred_thousand_fit);
+    suite_add_tcase(s, c);
+    SRunner *r = srunner_create(s);
+    srunner_run_all(r, CK_NORMAL);
+    int failed = srunner_ntests_failed(r);
+    srunner_free(r);
+    return failed ? 1 : 0;
+}
