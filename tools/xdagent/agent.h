@@ -188,6 +188,7 @@ struct agent_worker {
 
 int  agent_workers_start(agent *a, const xd_wire_WORKERS_START *m) XD_MUST;
 int  agent_worker_start(agent *a, uint32_t slot, uint16_t number, uint16_t replaces) XD_MUST;
+int  agent_worker_born(agent_worker *w, pid_t pid) XD_MUST;
 int  agent_worker_forked(agent *a, const xd_wire_FORKED *m) XD_MUST;
 void agent_worker_release(agent_worker *w);
 int  agent_worker_flush(agent_worker *w) XD_MUST; /* its batch goes out */

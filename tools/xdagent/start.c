@@ -152,6 +152,14 @@ int agent_worker_start(agent *a, uint32_t slot, uint16_t number, uint16_t replac
     return r;
 }
 
+/* The process exists: FORKED or WORKER_READY said so, whichever pipe was read first. */
+int agent_worker_born(agent_worker *w, pid_t pid)
+{
+    w->proc = (xd_proc){ .pid = pid, .pidfd = xd_proc_pidfd(pid) };
+    w->state = AGENT_WORKER_STARTING;
+    return agent_worker_watch(w);
+}
+
 int agent_worker_forked(agent *a, const xd_wire_FORKED *m)
 {
     for (uint32_t i = 0; i < a->slots; i++) {
@@ -160,13 +168,11 @@ int agent_worker_forked(agent *a, const xd_wire_FORKED *m)
             continue;
         if (m->pid == 0) {
             xd_autofree char *why = xd_bytes_dup(m->error);
-            return agent_worker_not_started(w, why ? why : "it could not be forked");
+            return agent_worker_not_started(w, why && *why ? why : "it could not be forked");
         }
-        w->proc = (xd_proc){ .pid = (pid_t)m->pid, .pidfd = xd_proc_pidfd((pid_t)m->pid) };
-        w->state = AGENT_WORKER_STARTING;
-        return agent_worker_watch(w);
+        return agent_worker_born(w, (pid_t)m->pid);
     }
-    return -EPROTO;
+    return 0; /* known by now */
 }
 
 int agent_workers_start(agent *a, const xd_wire_WORKERS_START *m)

@@ -87,14 +87,14 @@ static int on_report(agent_worker *w, const xd_frame *f)
     xd_wire_REPORT r;
     XD_TRY(xd_wire_REPORT_decode(f->body, f->len, &r));
     /* A worker that collects by itself repeats what the collector said about the collection. */
-    return w->state == AGENT_WORKER_STARTING && !w->become ? 0 : pass_on(w, f, 6);
+    return (w->state == AGENT_WORKER_STARTING || w->state == AGENT_WORKER_FORKING) && !w->become ? 0 : pass_on(w, f, 6);
 }
 
 static int on_warning(agent_worker *w, const xd_frame *f)
 {
     xd_wire_WARNING r;
     XD_TRY(xd_wire_WARNING_decode(f->body, f->len, &r));
-    return w->state == AGENT_WORKER_STARTING && !w->become ? 0 : pass_on(w, f, 4);
+    return (w->state == AGENT_WORKER_STARTING || w->state == AGENT_WORKER_FORKING) && !w->become ? 0 : pass_on(w, f, 4);
 }
 
 static int on_ready(agent_worker *w, const xd_frame *f)
@@ -103,8 +103,12 @@ static int on_ready(agent_worker *w, const xd_frame *f)
     xd_wire_WORKER_READY r;
     xd_autobuf            body = XD_BUF_INIT;
     XD_TRY(xd_wire_WORKER_READY_decode(f->body, f->len, &r));
-    if (w->state != AGENT_WORKER_STARTING)
+    if (w->state == AGENT_WORKER_FORKING)
+        XD_TRY(agent_worker_born(w, (pid_t)r.pid));
+    if (w->state == AGENT_WORKER_UP)
         return -EPROTO;
+    if (w->state != AGENT_WORKER_STARTING)
+        return 0; /* it was ready, and has ended since */
     if (!r.same && !agent_check_passed(w))
         return 0; /* the environment has failed; said before */
     w->state = AGENT_WORKER_UP;
