@@ -38,6 +38,7 @@ PASSED, FAILED, SKIPPED, XFAILED, XPASSED, ERROR, NOT_RUN = 1, 2, 3, 4, 5, 6, 10
 EXIT_INTERNAL, EXIT_USAGE, EXIT_INFRASTRUCTURE = 3, 4, 6
 
 TEXT_LIMIT = 1 << 20          # bytes of one text field; head and tail are kept
+REPORT_LIMIT = 8 << 20        # bytes of all sections and properties of one report (a frame has at most 16 MiB)
 IDS_LIMIT = 60 * 1024         # bytes of one COLLECT_IDS frame
 TEARDOWN_WAIT_S = 1.0         # how long a teardown waits to hear which item comes next
 GC_WHILE_COLLECTING = 200000  # gc threshold: most of what collection allocates stays anyway
@@ -119,7 +120,7 @@ def bounded(value, limit=TEXT_LIMIT):
     if len(data) <= limit:
         return data, False
     note = ("\n[... %d bytes left out ...]\n" % (len(data) - limit)).encode("ascii")
-    half = (limit - len(note)) // 2
+    half = max(1, (limit - len(note)) // 2)
     head = data[:half].decode("utf-8", "ignore").encode("utf-8", "ignore")
     tail = data[-half:].decode("utf-8", "ignore").encode("utf-8", "ignore")
     return head + note + tail, True
@@ -824,18 +825,21 @@ def report_frame(report, status, item, attempt, nodeid, sections, properties, te
     if report.outcome == "failed" and isinstance(report.longrepr, str) and report.longrepr.startswith("[XPASS(strict)]"):
         flags |= 4
     body, cut = bounded(text_of(report) if text is None else text)
-    parts = []
-    for name, content in sections:
-        content, shortened = bounded(content)
-        cut = cut or shortened
-        parts.append((encode(name), content))
-    pairs = []
-    for pair in properties:
-        try:
-            name, value = pair
-        except Exception:
-            name, value = "property", repr(pair)
-        pairs.append((bounded(name)[0], bounded(value)[0]))
+    budget = REPORT_LIMIT
+    parts, pairs = [], []
+    for given, into in ((sections, parts), (properties, pairs)):
+        for pair in given:
+            try:
+                name, value = pair
+            except Exception:
+                name, value = "property", repr(pair)
+            if budget < 1024:
+                cut = True
+                break
+            (name, _cut), (value, shortened) = bounded(name, 512), bounded(value, min(TEXT_LIMIT, budget))
+            cut = cut or shortened
+            budget -= len(name) + len(value) + 8
+            into.append((name, value))
     return wire.pack_REPORT(
         item=item, attempt=attempt, worker=NONE16, nodeid=encode_id(nodeid), when=encode(report.when or ""), category=encode(category or ""),
         letter=encode(letter or ""), word=encode(word or ""), outcome=encode(report.outcome), text=body, message=bounded(message)[0],
@@ -872,6 +876,7 @@ class Adapter(object):
         self.can_fork = can_fork
         self.telling = bool(TELLING_ARGS.intersection(self.args))
         self.control = None
+        self.own_control = None    # of a collector that became a worker and had nobody to leave it to
         self.commands = None
         self.results = -1
         self.worker = start.first_worker
@@ -1303,7 +1308,22 @@ class Adapter(object):
             except OSError:
                 pass
             self.control.close()
+        else:
+            self.own_control = self.control
         self.reborn(record, fds, forked=False)
+
+    def finish_late(self):
+        """The collector that became a worker where no keeper could be forked: FINISH was sent before the worker's QUIT."""
+        self.own_control.sock.settimeout(0.2)
+        try:
+            while self.finish is None:
+                kind, record = self.own_control.next()
+                if kind == wire.FINISH:
+                    self.on_finish(record)
+                elif kind == wire.QUIT:
+                    break
+        except (Gone, OSError):
+            pass
 
     def keep_cache_alone(self):
         try:
@@ -1865,6 +1885,8 @@ def collect(start, control, page_fd, can_fork):
     status = adapter.run_session()
     if adapter.is_worker:
         adapter.done(status)
+        if adapter.own_control is not None:
+            adapter.finish_late()
         leave(status)
     adapter.send_collected(status, adapter.reason or reason_of(adapter.session))
     leave(status)

@@ -149,6 +149,7 @@ class Env(object):
         self.scratch = tempfile.mkdtemp(prefix="xd-scratch-")
         self.frames, self.reports, self.warnings, self.entries = [], [], [], []
         self.config = self.collected = self.failed = self.host_ready = None
+        self.become = False  # the agent's way: where nothing can be forked, the collector becomes the first worker too
         self.workers = []
         self.forked, self.reaped = {}, {}
         self.host_out = b""
@@ -261,7 +262,7 @@ class Env(object):
         worker = Worker(self, number, number if slot is None else slot)
         way = self.collected.way
         fork = dict(worker=number, slot=worker.slot, total=self.total, become=0, maxfail=self.maxfail)
-        if way == FRESH:
+        if way == FRESH and not (self.become and not self.workers):
             here, there = socket.socketpair()
             fds = (there.fileno(), worker.cmd_r, worker.res_w, self.page.fd)
             worker.process = subprocess.Popen([self.python, "-c", START % ADAPTER, "fresh"] + [str(fd) for fd in fds], pass_fds=fds, cwd=self.cwd,
@@ -273,7 +274,7 @@ class Env(object):
             worker.control = here
         else:
             to = self.c
-            if way == WARM:
+            if way != COLLECTED:
                 if self.workers:
                     to = self.h
                 else:
@@ -300,22 +301,22 @@ class Env(object):
         return self.reaped[pid].exit_status, self.reaped[pid].signal
 
     def finish(self, failed=(), not_run=(), seconds=30):
-        """Ends workers, then the collector and the host."""
+        """FINISH to the collector, then workers, collector and host are ended: in the agent's order."""
+        self.say(self.c, wire.pack_FINISH(failed=[(i,) for i in failed], not_run=[(i,) for i in not_run], exit_status=0))
         for worker in self.workers:
             worker.quit()
         self.until(lambda: all(worker.res not in worker.open for worker in self.workers), seconds)
-        for data in (wire.pack_FINISH(failed=[(i,) for i in failed], not_run=[(i,) for i in not_run], exit_status=0), wire.pack_QUIT()):
-            try:
-                self.c.sendall(data)
-            except OSError:
-                pass
-        try:
-            self.h.sendall(wire.pack_QUIT())
-        except OSError:
-            pass
+        self.say(self.c, wire.pack_QUIT())
+        self.say(self.h, wire.pack_QUIT())
         self.until(lambda: not self.open and not any(w.open for w in self.workers), seconds)
         self.close()
         return self
+
+    def say(self, sock, data):
+        try:
+            sock.sendall(data)
+        except OSError:
+            pass  # it has ended
 
     def close(self):
         if self.process.poll() is None:
@@ -377,9 +378,10 @@ class Env(object):
         return dict(found)
 
 
-def run(args, cwd, workers=2, **kw):
+def run(args, cwd, workers=2, become=False, **kw):
     """A whole run; the environment after its end."""
     env = Env(args, cwd, workers=workers, **kw).collect()
+    env.become = become
     if env.failed is None and env.collected is not None and env.collected.exit_status < 0:
         env.start_workers(workers)
         env.run_all()

@@ -696,8 +696,11 @@ def test_unprintable_things(python, suite):
             b = Bad()
             assert b == 1
         def test_c(): print("x" * 3000000); assert 0
+        def test_d(record_property):
+            for n in range(40): record_property("p%d" % n, "y" * 1000000)
     '''), python=python, workers=1)
-    assert env.counts() == {"passed": 1, "failed": 2}
+    assert env.counts() == {"passed": 2, "failed": 2}
+    assert report_of(env, "test_d", "teardown").flags & 8 and len(report_of(env, "test_d", "teardown").properties) == 9
     big = report_of(env, "test_c")
     assert big.flags & 8 and len(big.sections[0].value) <= 1 << 20 and b"bytes left out" in bytes(big.sections[0].value)
 
@@ -712,11 +715,13 @@ def test_cache(python, suite):
     ''')
     run([], root, python=python)
     assert not (root / ".pytest_cache" / "v" / "cache" / "lastfailed").exists()
-    for flags in (driver.CACHE, driver.CACHE | driver.NO_COLLECTED, driver.CACHE | driver.NO_FORK):
+    ways = (driver.CACHE, False), (driver.CACHE | driver.NO_COLLECTED, False), (driver.CACHE | driver.NO_FORK, False), (driver.CACHE | driver.NO_FORK, True)
+    for flags, become in ways:
         lastfailed = root / ".pytest_cache" / "v" / "cache" / "lastfailed"
         if lastfailed.exists():
             lastfailed.unlink()
-        run([], root, python=python, flags=flags)
+        env = run([], root, python=python, flags=flags, become=become)
+        assert env.counts() == {"passed": 2, "failed": 1}
         deadline = time.time() + 5
         while not (root / ".pytest_cache" / "v" / "cache" / "nodeids").exists() and time.time() < deadline:
             time.sleep(0.05)
