@@ -57,6 +57,9 @@ struct xd_sched {
     uint8_t  cancel_how;
     bool     starved_told, done_told, ordered;
 
+    bool      sharing; /* what waits was taken back; groups come in larger numbers than wanted, so with measure: */
+    uint64_t  share_units; /* all that can keep workers busy, here and with agents */
+
     uint32_t *lost; /* items to report lost */
     size_t    n_lost, cap_lost, at_lost;
     xd_span  *out;
@@ -191,6 +194,11 @@ int xd_sched_collection(xd_sched *s, const xd_sched_item *items, uint32_t count)
     return 0;
 }
 
+static bool usable(const agent *g)
+{
+    return g->seen && !g->lost && !g->closed && g->workers;
+}
+
 static uint32_t workers_now(const xd_sched *s)
 {
     uint32_t w = 0;
@@ -322,6 +330,26 @@ int xd_sched_cancel(xd_sched *s, uint8_t how)
 
 /* ---- items that come back ---- */
 
+/* While groups that were taken back are shared out: up to how many units this agent gets. */
+static uint32_t fair_units(const xd_sched *s, const agent *g)
+{
+    if (g->gave)
+        return UINT32_MAX; /* the rest, after all others */
+    return (uint32_t)XD_MAX(s->share_units * g->workers / workers_now(s), g->workers);
+}
+
+static void share_out(xd_sched *s)
+{
+    s->sharing = s->max_group && s->ring_len;
+    s->share_units = 0;
+    for (uint32_t a = 0; a < s->n_agents; a++)
+        s->share_units += usable(&s->agents[a]) ? s->agents[a].units : 0;
+    for (size_t i = 0; i < s->ring_len; i++) {
+        const xd_sched_seg *seg = &s->ring[(s->ring_at + i) % s->ring_cap];
+        s->share_units += seg->group ? XD_MIN(seg->count, 2u) : seg->count;
+    }
+}
+
 static int seg_by_group(const void *pa, const void *pb)
 {
     const xd_sched_seg *a = pa, *b = pb;
@@ -400,7 +428,10 @@ int xd_sched_returned(xd_sched *s, uint16_t a, uint32_t request, const xd_span *
     for (size_t i = 0; i < count; i++)
         XD_TRY(gather(s, a, &spans[i], &segs, &len, &cap));
     s->st.taken_back += before - s->st.leased;
-    return put_back(s, segs, len);
+    XD_TRY(put_back(s, segs, len));
+    if (request && s->ring_len)
+        share_out(s);
+    return 0;
 }
 
 /* Items that had begun when their agent was lost: once more, or lost. */
@@ -436,6 +467,7 @@ int xd_sched_agent_lost(xd_sched *s, uint16_t a, const uint32_t *started, size_t
     agent *g = agent_get(s, a);
     if (!g || g->lost)
         return 1;
+    size_t before = s->n_lost;
     XD_TRY(started_lost(s, a, started, count));
     g->lost = true;
     g->workers = 0;
@@ -450,9 +482,9 @@ int xd_sched_agent_lost(xd_sched *s, uint16_t a, const uint32_t *started, size_t
         if (s->items[i].state == ITEM_LEASED && s->items[i].agent == a)
             XD_TRY(gather(s, a, &(xd_span){ .first = i, .count = 1 }, &segs, &len, &cap));
     XD_TRY(put_back(s, segs, len));
-    uint32_t added = s->st.failures; /* a lost item is a failure */
-    s->st.failures += (uint32_t)(s->n_lost - s->at_lost);
-    if (s->opt.maxfail && s->st.failures > added && s->st.failures >= s->opt.maxfail && !s->st.cancelled)
+    uint32_t failed = (uint32_t)(s->n_lost - before); /* a lost item is a failure */
+    s->st.failures += failed;
+    if (s->opt.maxfail && failed && s->st.failures >= s->opt.maxfail && !s->st.cancelled)
         return xd_sched_cancel(s, 1);
     return 0;
 }
@@ -515,7 +547,8 @@ static int lease(xd_sched *s, uint16_t a, bool all)
     uint64_t want = s->pending_weight * g->workers / (2ull * workers), got = 0;
     uint32_t before = g->outstanding;
     s->n_out = 0;
-    while (s->ring_len && (all || got < want || g->units < 2 * g->workers)) {
+    uint32_t fair = s->sharing ? fair_units(s, g) : 0;
+    while (s->ring_len && (all || (s->sharing ? g->units < fair : got < want || g->units < 2 * g->workers))) {
         xd_sched_seg seg = *ring_front(s);
         if (seg.group) {
             uint32_t group = seg.group;
@@ -529,6 +562,8 @@ static int lease(xd_sched *s, uint16_t a, bool all)
             continue;
         }
         uint32_t least = g->units < 2 * g->workers ? 2 * g->workers - g->units : 0;
+        if (s->sharing)
+            least = fair - g->units;
         uint32_t k = all ? seg.count : portion(s, &seg, want > got ? want - got : 0, least);
         if (k == seg.count) {
             ring_pop(s);
@@ -547,11 +582,6 @@ static int lease(xd_sched *s, uint16_t a, bool all)
     return 0;
 }
 
-static bool usable(const agent *g)
-{
-    return g->seen && !g->lost && !g->closed && g->workers;
-}
-
 /* The agent that should get a lease now: the one with least work per worker, if that is little.  -1 none. */
 static int needy(const xd_sched *s, bool single)
 {
@@ -560,7 +590,8 @@ static int needy(const xd_sched *s, bool single)
         const agent *g = &s->agents[a];
         if (!usable(g))
             continue;
-        if (!single && g->units >= XD_MAX(2 * g->workers, g->last_batch / 4))
+        if (s->sharing ? g->units >= fair_units(s, g)
+                       : !single && g->units >= XD_MAX(2 * g->workers, g->last_batch / 4))
             continue;
         const agent *b = best < 0 ? NULL : &s->agents[best];
         if (!b || (b->gave && !g->gave) ||
@@ -630,6 +661,10 @@ static int next_work(xd_sched *s, xd_sched_command *ret)
     bool single = XD_MAX(s->opt.agents_expected, s->agents_seen) == 1;
     if (s->ring_len) {
         int a = needy(s, single);
+        if (a < 0 && s->sharing) {
+            s->sharing = false; /* who gave is gone: as usual */
+            a = needy(s, single);
+        }
         if (a < 0)
             return 0;
         XD_TRY(lease(s, (uint16_t)a, single));
@@ -640,6 +675,7 @@ static int next_work(xd_sched *s, xd_sched_command *ret)
     }
     for (uint32_t a = 0; a < s->n_agents; a++)
         s->agents[a].gave = false;
+    s->sharing = false;
     if (in_flight(s))
         return 0;
     if (take_back(s, ret))

@@ -80,7 +80,7 @@ void sim_ctl_message(sim_world *w, uint32_t a, const uint32_t *msg, const xd_spa
         printf("%12.6f agent %u: message %u %u %u %u spans %u\n", (double)w->now / 1e9, a, msg[0], msg[1], msg[2],
                msg[3], count);
     if (msg[0] == M_WORKERS)
-        r = xd_sched_agent_up(w->sched, (uint16_t)a, w->agent[a].known_up = msg[1]);
+        r = w->early ? 0 : xd_sched_agent_up(w->sched, (uint16_t)a, w->agent[a].known_up = msg[1]);
     else if (msg[0] == M_RETURNED)
         r = xd_sched_returned(w->sched, (uint16_t)a, msg[1], spans, count);
     else if ((r = xd_sched_result(w->sched, (uint16_t)a, msg[1], (uint16_t)msg[2], (uint8_t)msg[3],
@@ -171,6 +171,8 @@ static void make_world(sim_world *w, uint64_t seed)
     make_items(w);
     w->n_agents = sim_chance(w, 40) ? 1 : 1 + sim_rand(w, SIM_AGENTS);
     w->tells_away = sim_chance(w, 50);
+    w->eager = sim_chance(w, 60);
+    w->early = sim_chance(w, 50);
     w->maxfail = sim_chance(w, 25) ? 1 + sim_rand(w, 3) : 0;
     xd_sched_options o = { .mode = (xd_sched_mode)sim_rand(w, XD_SCHED_LOADGROUP + 1),
                            .maxfail = w->maxfail,
@@ -189,6 +191,9 @@ static void make_world(sim_world *w, uint64_t seed)
     uint32_t restarts = sim_chance(w, 20) ? sim_rand(w, 3) : 64;
     for (uint32_t a = 0; a < w->n_agents; a++)
         sim_agent_start(w, a, workers[a], restarts);
+    for (uint32_t a = 0; a < w->n_agents && w->early; a++)
+        if (xd_sched_agent_up(w->sched, (uint16_t)a, w->agent[a].known_up = workers[a]) < 0)
+            sim_fault(w, "no agent");
     w->workers = total;
     w->grouped = o.mode >= XD_SCHED_LOADSCOPE;
     make_trouble(w, 80 * MS + 3 * w->work_ns / (2 * total));

@@ -104,6 +104,8 @@ typedef struct sim_world {
     xd_sched  *sched;
     uint32_t   maxfail, workers;
     bool       user_cancel, disturbed, broken, done, grouped;
+    bool       early;      /* leases go out before workers are up, their number is not corrected */
+    bool       eager;      /* workers claim before they know the successor */
     bool       tells_away; /* controller tells the scheduler of lost connections */
     char       fault[256]; /* first broken invariant; empty = fine */
     bool       trace;

@@ -145,7 +145,8 @@ static void think(sim_world *w, uint32_t a, uint32_t slot)
         return;
     read_frames(w, g);
     bool ready = g->pos < g->told_end && (g->pos + 1 < g->told_end || g->last);
-    if (!ready || g->refused)
+    bool eager = w->eager && g->state == W_IDLE && g->pos < g->told_end; /* claims, then waits for the successor */
+    if ((!ready && !eager) || g->refused)
         return;
     if (g->state == W_HOLD) {
         begin(w, a, slot);
@@ -204,7 +205,8 @@ static void check(sim_world *w, uint32_t a, uint32_t slot)
     if (teardown) {
         finish(w, a, slot, ok);
     } else if (ok) {
-        begin(w, a, slot);
+        g->state = W_HOLD;
+        think(w, a, slot);
     } else {
         g->state = W_IDLE;
         if (g->inbox_len)
