@@ -192,7 +192,7 @@ static int timers(agent *a)
 {
     uint64_t now = xd_clock_ns();
     XD_TRY(agent_workers_tick(a, now));
-    if (now >= a->link.flush_ns && !agent_link_full(a))
+    if (now + XD_MS_NS >= a->link.flush_ns && !agent_link_full(a)) /* a little early saves a wake-up */
         XD_TRY(agent_workers_flush(a));
     else if (now >= a->link.flush_ns)
         a->link.flush_ns = now + 5 * XD_MS_NS;

@@ -8,7 +8,7 @@
 #include "tools/xdagent/agent.h"
 
 /* Result pipes are looked at every TICK_NS instead of being polled while results come thick and fast. */
-#define TICK_NS (2 * XD_MS_NS)
+#define TICK_NS (4 * XD_MS_NS)
 #define IDLE_TICKS 8
 #define BATCH_BYTES (60u * 1024u)
 #define BATCH_NS (5 * XD_MS_NS)

@@ -1,0 +1,493 @@
+#include "tests/conformance/gateway_conformance.h"
+
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "engine/actor.h"
+#include "engine/base/clock.h"
+#include "engine/base/os_linux.h"
+#include "engine/base/path.h"
+#include "engine/broker.h"
+#include "engine/journal.h"
+
+static const xd_gateway_case *all_cases;
+
+/* ---- the scheduler's place: keeps what comes ---------------------------------------------------------- */
+
+typedef struct kept {
+    uint16_t type;
+    bool     journaled;
+    xd_buf   frame;
+} kept;
+
+typedef struct fixture {
+    pthread_mutex_t lock;
+    pthread_cond_t  news;
+    kept           *at;
+    size_t          count;
+    uint32_t        delay_us; /* per message: a slow scheduler */
+    char            dir[64];
+    xd_bus         *bus;
+    xd_broker      *broker;
+    xd_actor       *sched, *gateway;
+} fixture;
+
+typedef struct sched {
+    fixture *f;
+} sched;
+
+static int sched_init(void *state, xd_actor *actor, const void *args)
+{
+    (void)actor;
+    ((sched *)state)->f = *(fixture *const *)args;
+    return 0;
+}
+
+static int sched_other(void *state, const xd_msg *in)
+{
+    fixture *f = ((sched *)state)->f;
+    kept     k = { .type = in->type, .journaled = (in->flags & XD_FLAG_JOURNAL) != 0, .frame = XD_BUF_INIT };
+    if (f->delay_us)
+        usleep(f->delay_us);
+    XD_TRY(xd_buf_add_bytes(&k.frame, in->body));
+    pthread_mutex_lock(&f->lock);
+    kept *more = realloc(f->at, (f->count + 1) * sizeof(*more));
+    if (more) {
+        f->at = more;
+        f->at[f->count++] = k;
+    }
+    pthread_cond_broadcast(&f->news);
+    pthread_mutex_unlock(&f->lock);
+    return more ? 0 : -ENOMEM;
+}
+
+static void sched_fini(void *state)
+{
+    (void)state;
+}
+
+static const xd_actor_spec sched_spec = {
+    .name = "sched", .size = sizeof(sched), .window = 65536, .init = sched_init, .fini = sched_fini, .other = sched_other
+};
+
+/* The n-th message of this type (from 0), or NULL after so many seconds. */
+static const kept *await(fixture *f, uint16_t type, size_t nth, int seconds)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += seconds;
+    pthread_mutex_lock(&f->lock);
+    const kept *found = NULL;
+    for (int r = 0; !found && r == 0;) {
+        size_t seen = 0;
+        for (size_t i = 0; i < f->count && !found; i++)
+            if (f->at[i].type == type && seen++ == nth)
+                found = &f->at[i];
+        if (!found)
+            r = pthread_cond_timedwait(&f->news, &f->lock, &until);
+    }
+    static _Thread_local kept copy; /* `at` moves when it grows */
+    if (found)
+        copy = *found;
+    pthread_mutex_unlock(&f->lock);
+    return found ? &copy : NULL;
+}
+
+static const uint8_t *body_of(const kept *k, size_t *len)
+{
+    *len = k->frame.len - XD_FRAME_HEADER;
+    return k->frame.data + XD_FRAME_HEADER;
+}
+
+/* ---- start and end ---------------------------------------------------------------------------------------- */
+
+static void setup(fixture *f, int which, const char *agent, uint32_t timeout_ms)
+{
+    xd_error    err = { 0 };
+    char        path[128];
+    xd_journal *journal = NULL;
+    fixture    *self = f;
+    *f = (fixture){ .lock = PTHREAD_MUTEX_INITIALIZER, .news = PTHREAD_COND_INITIALIZER };
+    snprintf(f->dir, sizeof(f->dir), "/tmp/xd-gateway-XXXXXX");
+    ck_assert_ptr_nonnull(mkdtemp(f->dir));
+    snprintf(path, sizeof(path), "%s/journal", f->dir);
+    ck_assert_int_eq(xd_bus_new(&f->bus, NULL), 0);
+    ck_assert_int_eq(xd_journal_open(&journal, path, "0123456789abcdef0123456789abcdef", false, &err), 0);
+    ck_assert_msg(xd_broker_start(&f->broker, f->bus, &journal, &err) == 0, "%s", err.text);
+    ck_assert_msg(xd_actor_start(&f->sched, f->bus, &sched_spec, "sched", &self, &err) == 0, "%s", err.text);
+    xd_gateway_args args = { .ops = all_cases[which].ops, .number = 3, .target = { .spec = all_cases[which].spec, .agent = agent },
+                             .session = 77, .timeout_ms = timeout_ms };
+    char            address[XD_ADDRESS_LEN];
+    xd_gateway_address(3, address, sizeof(address));
+    ck_assert_msg(xd_actor_start(&f->gateway, f->bus, &xd_gateway_spec, address, &args, &err) == 0, "%s", err.text);
+}
+
+static void end_actor(xd_actor **a)
+{
+    int reason = -1;
+    if (!*a)
+        return;
+    xd_actor_ask_stop(*a);
+    ck_assert_int_eq(xd_actor_join(*a, xd_clock_ns() + 20 * XD_S_NS, &reason), 0);
+    ck_assert_int_eq(reason, 0);
+    *a = xd_actor_free(*a);
+}
+
+static void teardown(fixture *f)
+{
+    end_actor(&f->gateway);
+    end_actor(&f->sched);
+    f->broker = xd_broker_stop(f->broker, NULL, NULL);
+    f->bus = xd_bus_free(f->bus);
+    for (size_t i = 0; i < f->count; i++)
+        xd_buf_release(&f->at[i].frame);
+    free(f->at);
+    (void)xd_path_remove_tree(f->dir);
+    ck_assert_int_eq(xd_os_children(getpid(), NULL, 0), 0); /* nothing of the gateway is left */
+}
+
+/* GATEWAY_DOWN, with this in its reason. */
+static void expect_down(fixture *f, bool expected, const char *text, int seconds)
+{
+    size_t      len;
+    const kept *k = await(f, XD_MSG_GATEWAY_DOWN, 0, seconds);
+    ck_assert_msg(k != NULL, "no GATEWAY_DOWN");
+    ck_assert(k->journaled);
+    xd_wire_GATEWAY_DOWN down;
+    const uint8_t       *body = body_of(k, &len);
+    ck_assert_int_eq(xd_wire_GATEWAY_DOWN_decode(body, len, &down), 0);
+    ck_assert_int_eq(down.gateway, 3);
+    ck_assert_int_eq(down.expected, expected);
+    xd_autofree char *reason = xd_bytes_dup(down.reason);
+    ck_assert_msg(!text || strstr(reason, text) != NULL, "reason is: %s", reason);
+}
+
+/* ---- dumb peers: agents of a few lines of Python ------------------------------------------------------------ */
+
+static const char PEER[] =
+    "#!/usr/bin/env python3\n"
+    "import os, socket, struct, sys, time\n"
+    "fd = int(sys.argv[sys.argv.index('--fd') + 1]) if '--fd' in sys.argv else None\n"
+    "sock = socket.socket(fileno=fd)\n"
+    "def frame(kind, body, seq=0): sock.sendall(struct.pack('<IHHQ', len(body), kind, 0, seq) + body)\n"
+    "def text(b): return struct.pack('<I', len(b)) + b\n"
+    "def exactly(n):\n"
+    "    data = b''\n"
+    "    while len(data) < n:\n"
+    "        more = sock.recv(n - len(data))\n"
+    "        if not more: sys.exit(0)\n"
+    "        data += more\n"
+    "    return data\n"
+    "def get():\n"
+    "    n, kind, flags, seq = struct.unpack('<IHHQ', exactly(16))\n"
+    "    return kind, seq, exactly(n)\n"
+    "def hello(low=1, high=1):\n"
+    "    sock.sendall(b'\\x89xd\\r\\n\\x1a\\n\\x01')\n"
+    "    frame(1, struct.pack('<HHQ', low, high, 0) + text(b'peer') + text(b'host') + text(b'system') + struct.pack('<IIQ', os.getpid(), 2, 1))\n"
+    "    exactly(8)\n"
+    "def output(n, seq, data): frame(38, struct.pack('<HBI', 0, 1, n) + text(data) + struct.pack('<Q', 0), seq)\n"
+    "def bye(seq): frame(5, struct.pack('<i', 0), seq)\n"
+    "def wait_ack(last):\n"
+    "    while True:\n"
+    "        kind, seq, body = get()\n"
+    "        if kind == 3 and struct.unpack('<Q', body)[0] >= last: return\n";
+
+/* Writes the peer's program; `name` is a path below dir. */
+static void make_peer(const char *rest, char *path, size_t size)
+{
+    char dir[] = "/tmp/xd-peer-XXXXXX";
+    ck_assert_ptr_nonnull(mkdtemp(dir));
+    snprintf(path, size, "%s/agent", dir);
+    FILE *out = fopen(path, "we");
+    ck_assert_ptr_nonnull(out);
+    fputs(PEER, out);
+    fputs(rest, out);
+    fclose(out);
+    ck_assert_int_eq(chmod(path, 0700), 0);
+}
+
+static void remove_peer(const char *path)
+{
+    xd_autofree char *dir = xd_path_dir(path);
+    (void)xd_path_remove_tree(dir);
+}
+
+static void real_agent(char *path, size_t size)
+{
+    const char *env = getenv("XD_AGENT");
+    snprintf(path, size, "%s", env ? env : XD_TEST_BIN_DIR "/xdagent");
+}
+
+#define WITH_PEER(f, program, timeout)                                                                            \
+    fixture f;                                                                                                    \
+    char    path[128];                                                                                            \
+    make_peer(program, path, sizeof(path));                                                                       \
+    setup(&f, _i, path, timeout)
+#define END_PEER(f)                                                                                               \
+    teardown(&f);                                                                                                 \
+    remove_peer(path)
+
+/* ---- the suite --------------------------------------------------------------------------------------------------- */
+
+START_TEST(dials_the_agent)
+{
+    fixture f;
+    char    path[512];
+    size_t  len;
+    real_agent(path, sizeof(path));
+    setup(&f, _i, path, 0);
+    const kept *k = await(&f, XD_MSG_GATEWAY_UP, 0, 10);
+    ck_assert_msg(k != NULL, "no GATEWAY_UP");
+    ck_assert(k->journaled);
+    xd_wire_GATEWAY_UP up;
+    const uint8_t     *body = body_of(k, &len);
+    ck_assert_int_eq(xd_wire_GATEWAY_UP_decode(body, len, &up), 0);
+    ck_assert_int_eq(up.gateway, 3);
+    ck_assert_uint_ge(up.cpus, 1);
+    ck_assert_uint_gt(up.host.len, 0);
+    teardown(&f);
+}
+END_TEST
+
+START_TEST(names_what_it_tried)
+{
+    fixture f;
+    setup(&f, _i, "/nowhere/xdagent", 0);
+    expect_down(&f, false, "/nowhere/xdagent", 10);
+    teardown(&f);
+}
+END_TEST
+
+START_TEST(refuses_another_version)
+{
+    WITH_PEER(f, "hello(7, 9)\nkind, seq, body = get()\nsys.stderr.write('peer got %d\\n' % kind)\n", 0);
+    expect_down(&f, false, "version 7 to 9 of the protocol, this program version 1", 10);
+    END_PEER(f);
+}
+END_TEST
+
+START_TEST(skips_a_banner)
+{
+    WITH_PEER(f, "sock.sendall(b'Welcome to this host\\r\\n' * 20)\nhello()\nget()\ntime.sleep(60)\n", 0);
+    ck_assert_ptr_nonnull(await(&f, XD_MSG_GATEWAY_UP, 0, 10));
+    /* It neither reads nor ends when it is hung up on: it is killed. */
+    END_PEER(f);
+}
+END_TEST
+
+START_TEST(drops_what_is_no_agent)
+{
+    WITH_PEER(f, "sock.sendall(b'login: ' * 50000)\n", 0);
+    expect_down(&f, false, "does not speak xd's protocol", 10);
+    END_PEER(f);
+}
+END_TEST
+
+START_TEST(does_not_wait_for_ever)
+{
+    WITH_PEER(f, "exactly(9)\n", 400);
+    expect_down(&f, false, "HELLO in time", 10);
+    END_PEER(f);
+}
+END_TEST
+
+START_TEST(tells_of_an_end_in_the_middle)
+{
+    WITH_PEER(f, "hello()\nget()\noutput(0, 1, b'first')\nsock.sendall(struct.pack('<IHHQ', 1000, 38, 0, 2) + b'half')\nsys.exit(9)\n", 0);
+    expect_down(&f, false, "status 9", 10);
+    ck_assert_ptr_nonnull(await(&f, XD_MSG_OUTPUT, 0, 1)); /* what was whole arrived */
+    ck_assert_ptr_null(await(&f, XD_MSG_OUTPUT, 1, 0));
+    END_PEER(f);
+}
+END_TEST
+
+START_TEST(shows_the_stderr_of_the_agent)
+{
+    WITH_PEER(f, "sys.stderr.write('no library\\x1b[31m here\\n')\nsys.exit(3)\n", 0);
+    const kept *k = await(&f, XD_MSG_NOTE, 0, 10);
+    ck_assert_ptr_nonnull(k);
+    xd_buf frame = k->frame;
+    ck_assert_ptr_nonnull(memmem(frame.data, frame.len, "no library\\x1b", 13)); /* made harmless */
+    expect_down(&f, false, "status 3", 10);
+    END_PEER(f);
+}
+END_TEST
+
+static void drops_bad_frames(int which, const char *program, const char *text)
+{
+    fixture f;
+    char    path[128];
+    make_peer(program, path, sizeof(path));
+    setup(&f, which, path, 0);
+    expect_down(&f, false, text, 10);
+    END_PEER(f);
+}
+
+START_TEST(drops_bad_peers)
+{
+    drops_bad_frames(_i, "hello()\nget()\nframe(38, b'xx', 1)\nexactly(99)\n", "malformed OUTPUT");
+    drops_bad_frames(_i, "hello()\nget()\nframe(18, b'\\0\\0\\0\\0', 1)\nexactly(99)\n", "not its to send");
+    drops_bad_frames(_i, "hello()\nget()\noutput(0, 2, b'x')\nexactly(99)\n", "missing");
+    drops_bad_frames(_i, "hello()\nget()\nsock.sendall(b'\\xff' * 16)\nexactly(99)\n", "no frame of the protocol");
+}
+END_TEST
+
+START_TEST(carries_big_frames_both_ways)
+{
+    size_t     len;
+    xd_autobuf frame = XD_BUF_INIT, list = XD_BUF_INIT;
+    WITH_PEER(f,
+              "hello()\nget()\noutput(0, 1, b'x' * (15 << 20))\n"
+              "kind, seq, body = get()\n"
+              "while kind == 3: kind, seq, body = get()\n"
+              "frame(42, struct.pack('<i', 6) + text(b'%d %d %d' % (kind, seq, len(body))), 2)\n"
+              "bye(3)\nwait_ack(3)\n",
+              0);
+    const kept *k = await(&f, XD_MSG_OUTPUT, 0, 20);
+    ck_assert_ptr_nonnull(k);
+    ck_assert_uint_gt(k->frame.len, 15u << 20);
+    ck_assert_int_eq(xd_buf_fill(&list, 0, 4 * 1000000), 0);
+    xd_wire_FINISH m = { .failed = { .count = 1000000, .ptr = list.data, .len = list.len } };
+    ck_assert_int_eq(xd_wire_FINISH_frame(&frame, 0, 0, &m), 0);
+    ck_assert_int_eq(xd_bus_post(f.bus, "gateway.3", XD_MSG_FINISH, frame.data, frame.len), 0);
+    k = await(&f, XD_MSG_ENV_FAILED, 0, 20);
+    ck_assert_ptr_nonnull(k);
+    xd_wire_ENV_FAILED back;
+    const uint8_t     *body = body_of(k, &len);
+    ck_assert_int_eq(xd_wire_ENV_FAILED_decode(body, len, &back), 0);
+    ck_assert(xd_bytes_eq_str(back.text, "22 1 4000012"));
+    expect_down(&f, true, NULL, 10);
+    END_PEER(f);
+}
+END_TEST
+
+#define MANY 5000
+
+START_TEST(loses_nothing_when_the_scheduler_is_slow)
+{
+    WITH_PEER(f, "hello()\nget()\nfor n in range(5000): output(n, n + 1, b'y' * 1000)\nbye(5001)\nwait_ack(5001)\n", 0);
+    f.delay_us = 200;
+    expect_down(&f, true, NULL, 60);
+    uint32_t next = 0;
+    for (size_t i = 0; i < f.count; i++) {
+        size_t         len;
+        xd_wire_OUTPUT out;
+        if (f.at[i].type != XD_MSG_OUTPUT)
+            continue;
+        const uint8_t *body = body_of(&f.at[i], &len);
+        ck_assert_int_eq(xd_wire_OUTPUT_decode(body, len, &out), 0);
+        ck_assert_uint_eq(out.item, next++);
+    }
+    ck_assert_uint_eq(next, MANY);
+    END_PEER(f);
+}
+END_TEST
+
+START_TEST(does_not_record_progress)
+{
+    WITH_PEER(f, "hello()\nget()\nframe(43, struct.pack('<I', 0))\nbye(1)\nwait_ack(1)\n", 0);
+    const kept *k = await(&f, XD_MSG_PROGRESS, 0, 10);
+    ck_assert_ptr_nonnull(k);
+    ck_assert(!k->journaled);
+    expect_down(&f, true, NULL, 10);
+    END_PEER(f);
+}
+END_TEST
+
+/* A suite's process, as far as the gateway is concerned: sh in the place of python. */
+static void start_sleeper(fixture *f)
+{
+    xd_autobuf        frame = XD_BUF_INIT;
+    char              python[128];
+    xd_wire_ENV_START m = { .chdir = xd_bytes_str(f->dir), .cache_dir = xd_bytes_str(f->dir), .scratch_dir = xd_bytes_str(f->dir),
+                            .spec = XD_BYTES_LIT("test") };
+    snprintf(python, sizeof(python), "sh -c 'echo $$ > pid.new; mv pid.new pid; sleep 300 & wait'");
+    m.python = xd_bytes_str(python);
+    ck_assert_int_eq(xd_wire_ENV_START_frame(&frame, 0, 0, &m), 0);
+    ck_assert_int_eq(xd_bus_post(f->bus, "gateway.3", XD_MSG_ENV_START, frame.data, frame.len), 0);
+}
+
+static pid_t sleeper(fixture *f)
+{
+    char path[128];
+    snprintf(path, sizeof(path), "%s/pid", f->dir);
+    for (int i = 0; i < 1000; i++, usleep(10000)) {
+        xd_autobuf text = XD_BUF_INIT;
+        if (xd_path_read_file(path, 64, &text, NULL) == 0)
+            return (pid_t)strtol(xd_buf_cstr(&text), NULL, 10);
+    }
+    ck_abort_msg("the agent did not start what it was told to");
+    return -1;
+}
+
+static void expect_gone(pid_t pid)
+{
+    for (int i = 0; i < 1000 && kill(pid, 0) == 0; i++)
+        usleep(10000);
+    ck_assert_int_ne(kill(pid, 0), 0);
+}
+
+static void runs_a_sleeper(fixture *f, int which)
+{
+    char path[512];
+    real_agent(path, sizeof(path));
+    setup(f, which, path, 0);
+    ck_assert_ptr_nonnull(await(f, XD_MSG_GATEWAY_UP, 0, 10));
+    start_sleeper(f);
+}
+
+START_TEST(leaves_nothing_alive)
+{
+    fixture f;
+    runs_a_sleeper(&f, _i);
+    pid_t pid = sleeper(&f);
+    end_actor(&f.gateway);
+    expect_gone(pid);
+    teardown(&f);
+}
+END_TEST
+
+START_TEST(tells_of_a_killed_agent)
+{
+    fixture f;
+    pid_t   agents[8];
+    runs_a_sleeper(&f, _i);
+    pid_t pid = sleeper(&f);
+    ck_assert_int_eq(xd_os_children(getpid(), agents, 8), 1);
+    ck_assert_int_eq(kill(agents[0], SIGKILL), 0);
+    expect_down(&f, false, "killed by SIGKILL", 15);
+    expect_gone(pid);
+    teardown(&f);
+}
+END_TEST
+
+Suite *xd_gateway_conformance(const xd_gateway_case *cases, int count)
+{
+    Suite *s = suite_create("gateway conformance");
+    TCase *t = tcase_create("every gateway");
+    all_cases = cases;
+    tcase_set_timeout(t, 120);
+    tcase_add_loop_test(t, dials_the_agent, 0, count);
+    tcase_add_loop_test(t, names_what_it_tried, 0, count);
+    tcase_add_loop_test(t, refuses_another_version, 0, count);
+    tcase_add_loop_test(t, skips_a_banner, 0, count);
+    tcase_add_loop_test(t, drops_what_is_no_agent, 0, count);
+    tcase_add_loop_test(t, does_not_wait_for_ever, 0, count);
+    tcase_add_loop_test(t, tells_of_an_end_in_the_middle, 0, count);
+    tcase_add_loop_test(t, shows_the_stderr_of_the_agent, 0, count);
+    tcase_add_loop_test(t, drops_bad_peers, 0, count);
+    tcase_add_loop_test(t, carries_big_frames_both_ways, 0, count);
+    tcase_add_loop_test(t, loses_nothing_when_the_scheduler_is_slow, 0, count);
+    tcase_add_loop_test(t, does_not_record_progress, 0, count);
+    tcase_add_loop_test(t, leaves_nothing_alive, 0, count);
+    tcase_add_loop_test(t, tells_of_a_killed_agent, 0, count);
+    suite_add_tcase(s, t);
+    return s;
+}
