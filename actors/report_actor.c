@@ -13,7 +13,7 @@ typedef struct report_actor {
     xd_journal_reader *reader;
     xd_report_set     *set;
     uint64_t           tail;     /* told by the broker */
-    uint64_t           answered; /* last offset sent back */
+    bool               owed;     /* a TAIL is not answered yet: the broker sends no other before */
     int                watched;  /* descriptor waited for, -1 */
     bool               finished;
     void (*say)(void *arg, xd_log_level level, const char *line);
@@ -36,14 +36,14 @@ static void say(report_actor *a, xd_log_level level, const char *line)
 static int answer(report_actor *a)
 {
     uint64_t at = xd_journal_reader_offset(a->reader);
-    if (at == a->answered)
+    if (!a->owed)
         return 0;
     xd_auto(xd_msg) *m = NULL;
     XD_TRY(xd_msg_new(&m, XD_MSG_TAIL, &at, sizeof at));
     int r = xd_actor_send(a->actor, "", &m);
     if (r == 0)
-        a->answered = at;
-    return r == -EAGAIN ? 0 : r; /* the next one says it as well */
+        a->owed = false;
+    return r == -EAGAIN ? 0 : r; /* tried again at the next tick */
 }
 
 static int finish(report_actor *a)
@@ -75,7 +75,7 @@ static int read_on(report_actor *a)
                 XD_TRY(xd_actor_watch(a->actor, a->watched, 0, NULL));
             /* What cannot be polled (a file) is tried again at the next tick. */
             a->watched = xd_actor_watch(a->actor, fd, XD_POLL_OUT, on_writable) == 0 ? fd : -1;
-            return answer(a);
+            return 0; /* and no answer: what the outputs do not take is not asked for */
         }
         int r = xd_journal_reader_next(a->reader, &frame, &offset);
         if (r == 0)
@@ -108,6 +108,7 @@ static int on_tail(void *state, const xd_msg *in)
     if (in->body.len != sizeof a->tail)
         return -EPROTO;
     memcpy(&a->tail, in->body.ptr, sizeof a->tail);
+    a->owed = true;
     return read_on(a);
 }
 
@@ -126,7 +127,7 @@ static int on_tick(void *state)
 {
     report_actor *a = state;
     xd_report_set_tick(a->set, xd_clock_ns());
-    return a->watched >= 0 || xd_journal_reader_offset(a->reader) < a->tail ? read_on(a) : 0;
+    return a->owed ? read_on(a) : 0;
 }
 
 /* The run is torn down, perhaps without RUN_END: show what there is. */

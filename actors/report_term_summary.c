@@ -228,10 +228,29 @@ static int crash_line(xd_term *t, uint32_t item, uint32_t report)
         if (r.path.len) {
             XD_TRY(xd_text_harmless(&line, r.path, false));
             XD_TRY(xd_buf_printf(&line, ":%d: ", r.line + 1));
+            const uint8_t *nl = r.message.len ? memchr(r.message.ptr, '\n', r.message.len) : NULL;
+            r.message.len = nl ? (size_t)(nl - r.message.ptr) : r.message.len;
         }
         XD_TRY(xd_text_harmless(&line, r.message, true));
     }
     return xd_term_line_mark(t, 0, "%s", xd_buf_cstr(&line));
+}
+
+/* Whether there is output up to this report: 1, 0, -errno. */
+static int has_sections(xd_term *t, uint32_t item, uint32_t report)
+{
+    const xd_runview *v = t->view;
+    for (uint32_t n = v->items[item].first_report; n != XD_RUNVIEW_NONE; n = v->reports[n].next) {
+        xd_wire_REPORT r;
+        if (v->reports[n].attempt != v->items[item].attempt || v->reports[n].subtest)
+            continue;
+        XD_TRY(xd_runview_report_read(v, n, &r));
+        if (r.sections.count)
+            return 1;
+        if (n == report)
+            break;
+    }
+    return 0;
 }
 
 static int one_block(xd_term *t, uint32_t item, uint32_t report, void *arg)
@@ -241,10 +260,9 @@ static int one_block(xd_term *t, uint32_t item, uint32_t report, void *arg)
     if (b->passes && report == XD_RUNVIEW_NONE)
         return 0;
     if (b->passes) {
-        xd_wire_REPORT r;
-        XD_TRY(xd_runview_report_read(t->view, report, &r));
-        if (!r.sections.count)
-            return 0;
+        int any = has_sections(t, item, report);
+        if (any <= 0)
+            return any;
     }
     if (b->title)
         XD_TRY(xd_term_out_sep(&t->out, '=', b->title, 0));

@@ -8,7 +8,6 @@
 #include <sys/resource.h>
 
 #include "actors/history.h"
-#include "engine/base/clock.h"
 #include "engine/base/text.h"
 #include "tests/conformance/reporter_fixture.c"
 
@@ -259,7 +258,7 @@ static void many(xd_fixture *f, uint32_t count)
     xd_fixture_end(f, 0, "");
 }
 
-/* Nobody reads the pipe for a while: no call blocks, the buffer stays small, and in the end every byte is there. */
+/* The pipe is read only when the reporter says it is busy: a call that blocks would never come back.  In the end every byte is there. */
 START_TEST(slow_reader)
 {
     for (size_t i = 0; i < 3; i += 2) { /* junit writes once, at the end */
@@ -269,7 +268,6 @@ START_TEST(slow_reader)
         xd_report_set    *set = NULL;
         xd_error          err;
         int               ends[2];
-        uint64_t          longest = 0;
         const char *const verbose[] = { "verbose=1", NULL };
         many(&f, 20000);
         ck_assert_int_eq(pipe(ends), 0);
@@ -283,15 +281,13 @@ START_TEST(slow_reader)
         ck_assert_int_eq(xd_report_set_add(set, xd_report_find(reporters[i]), &options, &err), 0);
         bool was_busy = false;
         for (size_t at = 0; at < f.frames.len;) {
-            uint64_t t0 = xd_clock_ns();
-            bool     ready = xd_report_set_ready(set);
+            bool ready = xd_report_set_ready(set);
             if (ready) {
                 xd_frame frame;
                 ck_assert_int_eq(xd_wire_header(f.frames.data + at, &frame), 0);
                 ck_assert_int_eq(xd_report_set_frame(set, at, &frame), 0);
                 at += XD_FRAME_HEADER + frame.len;
             }
-            longest = XD_MAX(longest, xd_clock_ns() - t0);
             if (!ready) { /* the reader wakes up and takes a little */
                 was_busy = true;
                 ck_assert_int_ge(xd_report_set_fd(set), 0);
@@ -302,7 +298,6 @@ START_TEST(slow_reader)
             }
         }
         ck_assert(was_busy);
-        ck_assert_msg(longest < 500000000u, "a call took %u ms", (unsigned)(longest / 1000000u));
         for (int quiet = 0; quiet < 3;) { /* the rest, apart from what finish adds */
             uint8_t some[65536];
             xd_report_set_tick(set, 1);
@@ -476,8 +471,23 @@ START_TEST(a_hundred_thousand)
 }
 END_TEST
 
-int main(void)
+/* reporter_test FRAMES terminal|junit|jsonl [option=value ...]: renders a file of frames (tests/scenario/test_reporters.py). */
+static int render_file(char **argv)
 {
+    xd_fixture f = { 0 };
+    xd_autobuf out = XD_BUF_INIT;
+    if (xd_fixture_load(&f, argv[1]) < 0)
+        return 1;
+    xd_fixture_render(&f, argv[2], (const char *const *)argv + 3, SIZE_MAX, &out);
+    fwrite(out.data, 1, out.len, stdout);
+    xd_fixture_release(&f);
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc >= 3)
+        return render_file(argv);
     Suite *s = suite_create("reporters");
     TCase *c = tcase_create("every reporter");
     tcase_add_checked_fixture(c, setup, teardown);
