@@ -125,7 +125,7 @@ int xd_journal_open(xd_journal **ret, const char *path, const char *run_id, bool
     xd_auto(xd_journal) *j = calloc(1, sizeof(*j));
     if (!j)
         return -ENOMEM;
-    j->wake_fd = j->commit_fd = -1;
+    j->fd = j->wake_fd = j->commit_fd = -1;
     if (append) {
         xd_journal_check c;
         XD_TRY(xd_journal_verify(path, true, &c, err));
