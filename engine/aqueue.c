@@ -1,4 +1,5 @@
-/* aqueue.c - see aqueue.h: the events.  What follows from them is made by xd_aqueue_next() in aqueue_plan.c. */
+/* aqueue.c - see aqueue.h: the events.  What follows from them is made by xd_aqueue_next() in aqueue_plan.c.
+ */
 #include "engine/aqueue.h"
 
 #include <stdlib.h>
@@ -7,7 +8,7 @@
 #include "engine/aqueue_state.h"
 
 #define DEFAULT_WINDOW_NS 20000000u
-#define EWMA_SHIFT        3 /* a new measurement counts 1/8 */
+#define EWMA_SHIFT 3 /* a new measurement counts 1/8 */
 
 int xd_aqueue_new(xd_aqueue **ret, const xd_aqueue_options *options)
 {
@@ -139,8 +140,10 @@ static int blame(xd_aqueue *q, uint32_t slot, const xd_told *t)
     return 0;
 }
 
-/* The dead worker's items: the running one is blamed, all others go back to the head of the queue in order. */
-static int take_over(xd_aqueue *q, uint32_t slot, xd_aqueue_end end, uint32_t claimed, uint32_t running_plus_1)
+/* The dead worker's items: the running one is blamed, all others go back to the head of the queue in order.
+ */
+static int take_over(xd_aqueue *q, uint32_t slot, xd_aqueue_end end, uint32_t claimed,
+                     uint32_t running_plus_1)
 {
     xd_slot *w = &q->slot[slot];
     uint32_t bad = UINT32_MAX;
@@ -259,7 +262,8 @@ int xd_aqueue_result(xd_aqueue *q, uint32_t slot, uint32_t position, uint32_t it
     w->last_ns = now_ns;
     q->st.results++;
     uint64_t e = q->st.ewma_ns;
-    q->st.ewma_ns = e ? e - (e >> EWMA_SHIFT) + (duration_ns >> EWMA_SHIFT) : XD_MAX(duration_ns, (uint64_t)1);
+    q->st.ewma_ns =
+        e ? e - (e >> EWMA_SHIFT) + (duration_ns >> EWMA_SHIFT) : XD_MAX(duration_ns, (uint64_t)1);
     return 0;
 }
 
@@ -299,7 +303,8 @@ int xd_aqueue_tick(xd_aqueue *q, uint64_t now_ns)
     q->now_ns = now_ns;
     if (!q->st.cancelled || q->n_takes)
         return 0;
-    /* A claim seen at the cancel may have been one that was refused and withdrawn: ask again what is unclaimed. */
+    /* A claim seen at the cancel may have been one that was refused and withdrawn: ask again what is
+     * unclaimed. */
     for (uint32_t i = 0; i < q->opt.slots; i++)
         if (q->slot[i].state == XD_SLOT_UP && q->slot[i].end > q->slot[i].done)
             return xd_aqueue_want_back(q, 0, XD_AQUEUE_ALL);

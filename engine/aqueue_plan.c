@@ -1,17 +1,17 @@
 /* aqueue_plan.c - see aqueue.h: what is to be done next.
- * Untold items are in `queue`; a worker reserves a piece of it as its `home` (whole modules where it can, guided by what
- * remains) and is told of that as much as fills its window.  Homes move between workers freely; what is told must be asked
- * for with LIMIT. */
+ * Untold items are in `queue`; a worker reserves a piece of it as its `home` (whole modules where it can,
+ * guided by what remains) and is told of that as much as fills its window.  Homes move between workers
+ * freely; what is told must be asked for with LIMIT. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "engine/aqueue_state.h"
 
-#define FIRST_CHUNK    32u      /* told ahead while no time of an item is known */
-#define MIN_ITEM_NS    50000u   /* pytest's own time per item, not in its durations */
-#define GUESS_US       1000u    /* weight of an item when nothing is known */
-#define TRIFLE_US      200u     /* not worth a steal while its worker is moving */
-#define MOVING_NS      2000000u /* a worker is moving if its last result is younger */
+#define FIRST_CHUNK 32u    /* told ahead while no time of an item is known */
+#define MIN_ITEM_NS 50000u /* pytest's own time per item, not in its durations */
+#define GUESS_US 1000u     /* weight of an item when nothing is known */
+#define TRIFLE_US 200u     /* not worth a steal while its worker is moving */
+#define MOVING_NS 2000000u /* a worker is moving if its last result is younger */
 
 static uint64_t unit_us(const xd_aqueue *q)
 {
@@ -190,9 +190,8 @@ static int plan_run(xd_aqueue *q, xd_aqueue_command *ret)
 {
     uint32_t best = XD_AQUEUE_NOBODY;
     for (uint32_t i = 0; i < q->opt.slots; i++)
-        if (wants(q, &q->slot[i]) &&
-            (best == XD_AQUEUE_NOBODY ||
-             q->slot[i].end - q->slot[i].done < q->slot[best].end - q->slot[best].done))
+        if (wants(q, &q->slot[i]) && (best == XD_AQUEUE_NOBODY || q->slot[i].end - q->slot[i].done <
+                                                                      q->slot[best].end - q->slot[best].done))
             best = i;
     if (best != XD_AQUEUE_NOBODY) {
         XD_TRY(fill(q, &q->slot[best]));
@@ -214,7 +213,8 @@ static uint32_t first_free(const xd_slot *w)
     return XD_MIN(XD_MAX(w->done + 1, w->claimed), w->end);
 }
 
-/* First position at or after `want` where no group is torn; else the last such before it; `end` = there is none. */
+/* First position at or after `want` where no group is torn; else the last such before it; `end` = there is
+ * none. */
 static uint32_t boundary(const xd_slot *w, uint32_t want)
 {
     uint32_t least = first_free(w);
@@ -264,7 +264,8 @@ static int steal_home(xd_aqueue *q, xd_slot *w)
     return 1;
 }
 
-/* One that waits for a successor takes only from who keeps two, else both would take the same item to and fro. */
+/* One that waits for a successor takes only from who keeps two, else both would take the same item to and
+ * fro. */
 static int steal_told(xd_aqueue *q, uint32_t thief)
 {
     uint32_t least = q->slot[thief].end > q->slot[thief].done ? 3 : 2;

@@ -15,21 +15,21 @@ typedef enum xd_slot_fate { XD_FATE_NONE, XD_FATE_RESTART, XD_FATE_NO_WORK, XD_F
 
 typedef struct xd_slot {
     xd_slot_state state;
-    xd_slot_fate  fate;       /* command to be given */
+    xd_slot_fate  fate;            /* command to be given */
     uint32_t      done, sent, end; /* positions: without result from, told in a RUN up to, assigned up to */
-    uint32_t      claimed;    /* known of the page at the last LIMIT */
-    xd_told      *told;       /* ring of positions done..end, index = position & (cap - 1) */
+    uint32_t      claimed;         /* known of the page at the last LIMIT */
+    xd_told      *told;            /* ring of positions done..end, index = position & (cap - 1) */
     uint32_t      cap;
-    uint32_t      unknown;    /* of those: without expectation */
-    uint64_t      known_us;   /* of the others */
-    uint32_t      runs;       /* RUN frames of this process */
-    uint32_t      limit;      /* of the LIMIT to give or under way */
-    uint32_t      thief;      /* slot for which LIMIT was given, or nobody: for a TAKE_BACK */
-    uint32_t      asked;      /* serial of the TAKE_BACK it answered last */
+    uint32_t      unknown;  /* of those: without expectation */
+    uint64_t      known_us; /* of the others */
+    uint32_t      runs;     /* RUN frames of this process */
+    uint32_t      limit;    /* of the LIMIT to give or under way */
+    uint32_t      thief;    /* slot for which LIMIT was given, or nobody: for a TAKE_BACK */
+    uint32_t      asked;    /* serial of the TAKE_BACK it answered last */
     bool          limit_due, limit_wait, limit_all;
     bool          reopen, last_told, stealing;
-    uint64_t      last_ns;    /* of the last result, or when it came up */
-    xd_spanq      home;       /* reserved for it, not told: moves without asking the worker */
+    uint64_t      last_ns; /* of the last result, or when it came up */
+    xd_spanq      home;    /* reserved for it, not told: moves without asking the worker */
 } xd_slot;
 
 typedef struct xd_take_back { /* a TAKE_BACK */
@@ -46,11 +46,11 @@ struct xd_aqueue {
     xd_aqueue_stats   st;
     xd_slot          *slot;
     xd_spanq          queue;
-    xd_spanq          given;   /* collected for the first of `takes` */
+    xd_spanq          given; /* collected for the first of `takes` */
     xd_take_back     *takes;
     size_t            n_takes, cap_takes;
-    uint32_t          serial;  /* of the TAKE_BACK being answered */
-    bool              taking;  /* one is being answered */
+    uint32_t          serial; /* of the TAKE_BACK being answered */
+    bool              taking; /* one is being answered */
     uint32_t          expected;
     bool              ever_up;
     uint64_t          now_ns;

@@ -1,11 +1,13 @@
-/* engine/sched.h - scheduler core of the controller: which agent may run which items, when to take back, when all is over.
- * Pure: events in by functions, commands out by xd_sched_next(); no clock, no I/O, no threads.  One thread at a time.
+/* engine/sched.h - scheduler core of the controller: which agent may run which items, when to take back, when
+ * all is over. Pure: events in by functions, commands out by xd_sched_next(); no clock, no I/O, no threads.
+ * One thread at a time.
  *
  *   in   collection, agent up/lost, results, RETURNED, cancel
  *   out  LEASE, TAKE_BACK, NO_MORE, CANCEL (to an agent); OUTCOME, STARVED, ALL_DONE (to the caller)
  *
  * After every event drain xd_sched_next() until it gives 0.  Journal GRANT before LEASE is sent.
- * Functions return 0, -errno (-ENOMEM, -EINVAL: our bug), or 1 = ignored (stale, duplicate, unknown: counted, see xd_sched_stats). */
+ * Functions return 0, -errno (-ENOMEM, -EINVAL: our bug), or 1 = ignored (stale, duplicate, unknown: counted,
+ * see xd_sched_stats). */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
@@ -27,28 +29,30 @@ typedef enum xd_sched_mode {
 
 typedef struct xd_sched_options {
     xd_sched_mode mode;
-    uint32_t      maxfail;         /* cancel when this many failures are counted; 0 = never */
-    uint32_t      max_attempts;    /* starts of an item whose agent was lost in it; 0 = 1: no second start, outcome lost */
-    uint32_t      agents_expected; /* agents that will come; with 1 all items are leased at once; 0 = 1 */
-    uint32_t      workers_expected; /* workers of the run; 0 = those that are up at the first lease */
-    bool          keep_scope_order; /* --no-loadscope-reorder: groups in order of collection */
+    uint32_t      maxfail; /* cancel when this many failures are counted; 0 = never */
+    uint32_t
+        max_attempts; /* starts of an item whose agent was lost in it; 0 = 1: no second start, outcome lost */
+    uint32_t agents_expected;  /* agents that will come; with 1 all items are leased at once; 0 = 1 */
+    uint32_t workers_expected; /* workers of the run; 0 = those that are up at the first lease */
+    bool     keep_scope_order; /* --no-loadscope-reorder: groups in order of collection */
 } xd_sched_options;
 
 typedef struct xd_sched_item {
-    uint64_t unit;        /* hash of the module part of the node id: neighbours with the same value stay together */
-    uint64_t group;       /* hash of xd_sched_group_key(); 0 = free */
+    uint64_t unit;  /* hash of the module part of the node id: neighbours with the same value stay together */
+    uint64_t group; /* hash of xd_sched_group_key(); 0 = free */
     uint32_t expected_us; /* from history; 0 = unknown */
 } xd_sched_item;
 
-/* The part of a node id that says what must stay on one worker under `mode` (as xdist's schedulers); empty view = free.
- * `group` is NODEID.group (may be empty: then an "@name" at the end of the id counts).  View into id or group. */
+/* The part of a node id that says what must stay on one worker under `mode` (as xdist's schedulers); empty
+ * view = free. `group` is NODEID.group (may be empty: then an "@name" at the end of the id counts).  View
+ * into id or group. */
 xd_bytes xd_sched_group_key(xd_sched_mode mode, xd_bytes id, xd_bytes group);
 /* The module part of a node id: up to the first "::".  View into id. */
 xd_bytes xd_sched_unit_key(xd_bytes id);
 /* Mode by its name in --dist ("load", "worksteal", ...; "each" is not one).  0, or -EINVAL. */
 int xd_sched_mode_parse(xd_sched_mode *ret, const char *name) XD_MUST;
 
-#define XD_SCHED_OUT_LOST    9u  /* = XD_OUT_LOST of the wire */
+#define XD_SCHED_OUT_LOST 9u     /* = XD_OUT_LOST of the wire */
 #define XD_SCHED_OUT_NOT_RUN 10u /* = XD_OUT_NOT_RUN of the wire */
 
 typedef enum xd_sched_kind {
@@ -73,9 +77,9 @@ typedef struct xd_sched_command {
 } xd_sched_command;
 
 typedef struct xd_sched_stats {
-    uint32_t items, recorded, not_run;   /* not_run: only once cancelled */
-    uint32_t leased, pending;            /* with agents; still here */
-    uint32_t failures;                   /* as given with results */
+    uint32_t items, recorded, not_run; /* not_run: only once cancelled */
+    uint32_t leased, pending;          /* with agents; still here */
+    uint32_t failures;                 /* as given with results */
     uint64_t duplicates, stale, leases, take_backs, taken_back;
     uint64_t expected_us; /* of all items, 0 = unknown */
     bool     cancelled, all_done;
@@ -89,17 +93,20 @@ XD_DEFINE_AUTO(xd_sched, xd_sched_free)
 
 /* The agreed collection, once.  `items` is borrowed for the call. */
 int xd_sched_collection(xd_sched *s, const xd_sched_item *items, uint32_t count) XD_MUST;
-/* An agent (small number, below 4096) can take leases with so many workers; again with another number when that changes.
- * 0 workers (also while its connection is down): nothing is leased to it or asked of it, what it has stays there.
- * A worker whose replacement is being started counts as a worker; report 0 when the last one is given up. */
+/* An agent (small number, below 4096) can take leases with so many workers; again with another number when
+ * that changes. 0 workers (also while its connection is down): nothing is leased to it or asked of it, what
+ * it has stays there. A worker whose replacement is being started counts as a worker; report 0 when the last
+ * one is given up. */
 int xd_sched_agent_up(xd_sched *s, uint16_t agent, uint32_t workers) XD_MUST;
 /* No further agents will come (or so many in all). */
 int xd_sched_expect(xd_sched *s, uint32_t agents) XD_MUST;
 /* An outcome (wire numbers) arrived; `failures`: how many failures it counts for maxfail (0 = none). */
 int xd_sched_result(xd_sched *s, uint16_t agent, uint32_t item, uint16_t attempt, uint8_t outcome,
                     uint32_t failures) XD_MUST;
-/* RETURNED: unstarted items come back.  request 0: the agent has no worker, gets no more until xd_sched_agent_up(). */
-int xd_sched_returned(xd_sched *s, uint16_t agent, uint32_t request, const xd_span *spans, size_t count) XD_MUST;
+/* RETURNED: unstarted items come back.  request 0: the agent has no worker, gets no more until
+ * xd_sched_agent_up(). */
+int xd_sched_returned(xd_sched *s, uint16_t agent, uint32_t request, const xd_span *spans,
+                      size_t count) XD_MUST;
 /* The agent is gone for good.  `started`: items known to have begun there (borrowed; may be NULL). */
 int xd_sched_agent_lost(xd_sched *s, uint16_t agent, const uint32_t *started, size_t count) XD_MUST;
 /* Start no more items anywhere; how as CANCEL.  A stronger `how` may follow. */
@@ -109,5 +116,5 @@ int xd_sched_cancel(xd_sched *s, uint8_t how) XD_MUST;
 int xd_sched_next(xd_sched *s, xd_sched_command *ret) XD_MUST;
 
 /* Outcome of an item: 0 none yet, XD_SCHED_OUT_NOT_RUN after the end without one. */
-uint8_t              xd_sched_outcome(const xd_sched *s, uint32_t item);
+uint8_t               xd_sched_outcome(const xd_sched *s, uint32_t item);
 const xd_sched_stats *xd_sched_stats_get(const xd_sched *s);

@@ -5,12 +5,12 @@
 #include <string.h>
 
 #define GRAINS_PER_WORKER 8u
-#define MIN_GRAIN_US      5000u /* splitting finer costs more than it evens out */
+#define MIN_GRAIN_US 5000u /* splitting finer costs more than it evens out */
 
 typedef struct unit {
     xd_sched_seg seg;
-    uint64_t     key; /* larger first */
-    uint32_t     seq; /* then in this order */
+    uint64_t     key;  /* larger first */
+    uint32_t     seq;  /* then in this order */
     uint32_t     late; /* class: 0 before 1 */
 } unit;
 
@@ -45,7 +45,8 @@ static int add(units *u, xd_sched_seg seg, uint32_t late, uint64_t key)
     return 0;
 }
 
-/* A run of free items of one module: what is longer than a grain stands alone, the rest is cut into grains. */
+/* A run of free items of one module: what is longer than a grain stands alone, the rest is cut into grains.
+ */
 static int add_free(units *u, const xd_sched_order *in, uint32_t first, uint32_t end, uint64_t grain)
 {
     uint64_t total = 0, w = 0;
@@ -152,7 +153,8 @@ static int unit_order(const void *pa, const void *pb)
     return a->seq < b->seq ? -1 : a->seq > b->seq;
 }
 
-static int make_units(units *u, const xd_sched_order *in, const bunch *groups, const uint32_t *next, uint64_t grain)
+static int make_units(units *u, const xd_sched_order *in, const bunch *groups, const uint32_t *next,
+                      uint64_t grain)
 {
     uint32_t i = 0;
     while (i < in->count) {
@@ -173,8 +175,8 @@ static int make_units(units *u, const xd_sched_order *in, const bunch *groups, c
     return 0;
 }
 
-int xd_sched_order_make(const xd_sched_order *in, xd_sched_seg **ret_segs, size_t *ret_len, uint32_t *ret_groups,
-                        uint32_t *ret_max_group)
+int xd_sched_order_make(const xd_sched_order *in, xd_sched_seg **ret_segs, size_t *ret_len,
+                        uint32_t *ret_groups, uint32_t *ret_max_group)
 {
     xd_autofree bunch    *groups = NULL;
     xd_autofree uint32_t *next = NULL;
@@ -190,7 +192,8 @@ int xd_sched_order_make(const xd_sched_order *in, xd_sched_seg **ret_segs, size_
         max_group = XD_MAX(max_group, groups[g].count);
     for (uint32_t i = 0; i < in->count; i++)
         total += at32(in->item_weight, in->stride, i);
-    uint64_t grain = XD_MAX(total / ((uint64_t)XD_MAX(in->workers, 1u) * GRAINS_PER_WORKER), (uint64_t)MIN_GRAIN_US);
+    uint64_t grain =
+        XD_MAX(total / ((uint64_t)XD_MAX(in->workers, 1u) * GRAINS_PER_WORKER), (uint64_t)MIN_GRAIN_US);
 
     units         u = { 0 };
     int           r = make_units(&u, in, groups, next, grain);

@@ -1,4 +1,5 @@
-/* engine/sched_order.h - private to sched.c: in what order the items of a collection are preferred, and in what pieces. */
+/* engine/sched_order.h - private to sched.c: in what order the items of a collection are preferred, and in
+ * what pieces. */
 #pragma once
 #include "engine/sched.h"
 
@@ -21,5 +22,5 @@ typedef struct xd_sched_order {
 } xd_sched_order;
 
 /* Makes the segments (caller frees *ret_segs), the number of groups and the size of the largest.  -ENOMEM. */
-int xd_sched_order_make(const xd_sched_order *in, xd_sched_seg **ret_segs, size_t *ret_len, uint32_t *ret_groups,
-                        uint32_t *ret_max_group) XD_MUST;
+int xd_sched_order_make(const xd_sched_order *in, xd_sched_seg **ret_segs, size_t *ret_len,
+                        uint32_t *ret_groups, uint32_t *ret_max_group) XD_MUST;

@@ -19,11 +19,12 @@ typedef struct xd_spanq {
 void xd_spanq_release(xd_spanq *q);
 int  xd_spanq_push_back(xd_spanq *q, const xd_span *span) XD_MUST;
 int  xd_spanq_push_front(xd_spanq *q, const xd_span *span) XD_MUST;
-/* Takes at most `count` items of the first (last) span; queue must not be empty.  A span that must stay together moves whole. */
+/* Takes at most `count` items of the first (last) span; queue must not be empty.  A span that must stay
+ * together moves whole. */
 xd_span xd_spanq_take_front(xd_spanq *q, uint32_t count);
 xd_span xd_spanq_take_back(xd_spanq *q, uint32_t count);
-/* Moves the last unit (a whole group, or at most `count` items of a span) before all of `to`; a group larger than `count`
- * stays if `strict`.  Returns the items moved; -ENOMEM. */
+/* Moves the last unit (a whole group, or at most `count` items of a span) before all of `to`; a group larger
+ * than `count` stays if `strict`.  Returns the items moved; -ENOMEM. */
 int xd_spanq_move_tail(xd_spanq *q, xd_spanq *to, uint32_t count, bool strict) XD_MUST;
 
 static inline xd_span *xd_spanq_front(const xd_spanq *q)

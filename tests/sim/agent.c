@@ -5,8 +5,8 @@
 
 #define TICK_NS (50 * MS)
 
-static void up(sim_world *w, uint32_t a, uint32_t kind, uint32_t x, uint32_t y, uint32_t z, const xd_span *spans,
-               size_t count)
+static void up(sim_world *w, uint32_t a, uint32_t kind, uint32_t x, uint32_t y, uint32_t z,
+               const xd_span *spans, size_t count)
 {
     uint32_t msg[6] = { kind, x, y, z };
     sim_link_send(w, a, true, msg, spans, (uint32_t)count);
@@ -48,8 +48,10 @@ void sim_agent_pump(sim_world *w, uint32_t a)
     while ((r = xd_aqueue_next(g->queue, &c)) > 0) {
         sim_hash(w, (uint64_t)c.kind << 56 | (uint64_t)c.slot << 48 | (uint64_t)c.first << 16 | c.n_spans);
         if (w->trace)
-            printf("%12.6f agent %u: command %d slot %u first %u last %d reopen %d spans %zu limit %u request %u\n",
-                   (double)w->now / 1e9, a, c.kind, c.slot, c.first, c.last, c.reopen, c.n_spans, c.limit, c.request);
+            printf("%12.6f agent %u: command %d slot %u first %u last %d reopen %d spans %zu limit %u "
+                   "request %u\n",
+                   (double)w->now / 1e9, a, c.kind, c.slot, c.first, c.last, c.reopen, c.n_spans, c.limit,
+                   c.request);
         switch (c.kind) {
         case XD_AQUEUE_RUN:
             sim_worker_told(w, a, c.slot, &c);

@@ -1,12 +1,13 @@
-/* link.c - see sim.h: the stream between an agent and the controller.  The real session numbers, keeps, resends and sorts out
- * duplicates; this file loses connections, delays bytes and now and then delivers a frame twice. */
+/* link.c - see sim.h: the stream between an agent and the controller.  The real session numbers, keeps,
+ * resends and sorts out duplicates; this file loses connections, delays bytes and now and then delivers a
+ * frame twice. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "engine/session.h"
 #include "tests/sim/sim.h"
 
-#define MSG_BYTES  24u
+#define MSG_BYTES 24u
 #define FRAME_TYPE 0x3ff0u
 
 typedef struct side { /* one direction */
@@ -63,7 +64,8 @@ static void fly(sim_world *w, uint32_t a, bool up, xd_bytes frame)
         memcpy(f->u.bytes, frame.ptr, frame.len);
         uint64_t at = w->now + 1000ull * (20 + sim_rand(w, l->sluggish_us));
         s->last_ns = at > s->last_ns ? at : s->last_ns;
-        sim_at(w, s->last_ns, (sim_event){ .kind = EV_STREAM, .a = a, .b = up, .c = l->connection, .ptr = f });
+        sim_at(w, s->last_ns,
+               (sim_event){ .kind = EV_STREAM, .a = a, .b = up, .c = l->connection, .ptr = f });
     }
 }
 
@@ -83,11 +85,12 @@ static void flush(sim_world *w, uint32_t a, bool up)
         memmove(s->wait, s->wait + n, (s->wait_len -= n) * sizeof(sim_frame *));
 }
 
-void sim_link_send(sim_world *w, uint32_t a, bool up, const uint32_t msg[6], const xd_span *spans, uint32_t count)
+void sim_link_send(sim_world *w, uint32_t a, bool up, const uint32_t msg[6], const xd_span *spans,
+                   uint32_t count)
 {
-    side        *s = &w->agent[a].link->dir[up];
-    xd_autobuf   b = XD_BUF_INIT;
-    size_t       mark;
+    side      *s = &w->agent[a].link->dir[up];
+    xd_autobuf b = XD_BUF_INIT;
+    size_t     mark;
     if (xd_wire_frame_begin(&b, FRAME_TYPE, 0, 0, &mark) < 0 || xd_buf_add(&b, msg, MSG_BYTES) < 0 ||
         xd_buf_add(&b, spans, count * sizeof *spans) < 0 || xd_wire_frame_end(&b, mark) < 0)
         abort();
@@ -196,7 +199,8 @@ void sim_link_event(sim_world *w, const sim_event *ev)
         if (ev->d) /* it does not come back */
             sim_at(w, w->now + sim_between(w, 1 * MS, 2 * SEC), (sim_event){ .kind = EV_LOST, .a = ev->a });
         else
-            sim_at(w, w->now + sim_between(w, 1 * MS, 2 * SEC), (sim_event){ .kind = EV_CONNECT, .a = ev->a });
+            sim_at(w, w->now + sim_between(w, 1 * MS, 2 * SEC),
+                   (sim_event){ .kind = EV_CONNECT, .a = ev->a });
         break;
     default:
         if (!g->lost)

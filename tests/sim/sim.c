@@ -12,7 +12,8 @@
 
 /* ---- the controller ---- */
 
-static void down(sim_world *w, uint32_t a, uint32_t kind, uint32_t x, uint32_t y, const xd_span *spans, size_t n)
+static void down(sim_world *w, uint32_t a, uint32_t kind, uint32_t x, uint32_t y, const xd_span *spans,
+                 size_t n)
 {
     uint32_t msg[6] = { kind, x, y };
     sim_link_send(w, a, false, msg, spans, (uint32_t)n);
@@ -31,8 +32,8 @@ static void ctl_pump(sim_world *w)
     while ((r = xd_sched_next(w->sched, &c)) > 0) {
         sim_hash(w, (uint64_t)c.kind << 48 | (uint64_t)c.agent << 32 | c.n_spans);
         if (w->trace)
-            printf("%12.6f sched: command %d agent %u spans %zu count %u\n", (double)w->now / 1e9, c.kind, c.agent,
-                   c.n_spans, c.count);
+            printf("%12.6f sched: command %d agent %u spans %zu count %u\n", (double)w->now / 1e9, c.kind,
+                   c.agent, c.n_spans, c.count);
         switch (c.kind) {
         case XD_SCHED_LEASE:
             down(w, c.agent, M_LEASE, 0, 0, c.spans, c.n_spans);
@@ -77,8 +78,8 @@ void sim_ctl_message(sim_world *w, uint32_t a, const uint32_t *msg, const xd_spa
 {
     int r = 0;
     if (w->trace)
-        printf("%12.6f agent %u: message %u %u %u %u spans %u\n", (double)w->now / 1e9, a, msg[0], msg[1], msg[2],
-               msg[3], count);
+        printf("%12.6f agent %u: message %u %u %u %u spans %u\n", (double)w->now / 1e9, a, msg[0], msg[1],
+               msg[2], msg[3], count);
     if (msg[0] == M_WORKERS)
         r = w->early ? 0 : xd_sched_agent_up(w->sched, (uint16_t)a, w->agent[a].known_up = msg[1]);
     else if (msg[0] == M_RETURNED)
@@ -114,13 +115,14 @@ static void agent_lost(sim_world *w, uint32_t a)
 static void make_items(sim_world *w)
 {
     static const uint32_t sizes[] = { 0, 1, 2, 3, 10, 40, 120, 300, 800 };
-    uint32_t n = sizes[sim_rand(w, XD_ARRAY_LEN(sizes))];
+    uint32_t              n = sizes[sim_rand(w, XD_ARRAY_LEN(sizes))];
     n += n > 3 ? sim_rand(w, n) : 0;
     w->n_items = n;
     w->item = sim_alloc(n * sizeof *w->item);
     w->plan = sim_alloc(n * sizeof *w->plan);
     uint32_t typical = 1u << (4 + sim_rand(w, 12)), slow = sim_chance(w, 50) ? sim_rand(w, 8) : 0;
-    uint32_t crash = sim_chance(w, 30) ? 1 + sim_rand(w, 4) : 0, fail = sim_chance(w, 50) ? sim_rand(w, 12) : 0;
+    uint32_t crash = sim_chance(w, 30) ? 1 + sim_rand(w, 4) : 0,
+             fail = sim_chance(w, 50) ? sim_rand(w, 12) : 0;
     uint32_t history = sim_rand(w, 3), groups = 1 + sim_rand(w, 1 + n / 3), module = 1;
     for (uint32_t i = 0; i < n; i++) {
         sim_item *it = &w->item[i];
@@ -132,7 +134,8 @@ static void make_items(sim_world *w)
         it->outcome = sim_chance(w, fail) ? 2 : 1;
         module += sim_chance(w, 10);
         w->plan[i].unit = module;
-        w->plan[i].group = sim_chance(w, 80) ? 1 + (sim_chance(w, 70) ? module % groups : sim_rand(w, groups)) : 0;
+        w->plan[i].group =
+            sim_chance(w, 80) ? 1 + (sim_chance(w, 70) ? module % groups : sim_rand(w, groups)) : 0;
         if (history == 1 || (history == 2 && sim_chance(w, 60))) /* true, or partly known and stale */
             w->plan[i].expected_us = history == 1 ? it->dur_us : 1 + sim_rand(w, 2 * it->dur_us);
         w->horizon_ns += it->dur_us * 1000ull;
@@ -249,8 +252,8 @@ static void check_end(sim_world *w)
 {
     const xd_sched_stats *st = xd_sched_stats_get(w->sched);
     if (!w->done)
-        sim_fault(w, "stuck: %u of %u recorded, %u leased, %u pending at %.1f s", st->recorded, st->items, st->leased,
-                  st->pending, (double)w->now / 1e9);
+        sim_fault(w, "stuck: %u of %u recorded, %u leased, %u pending at %.1f s", st->recorded, st->items,
+                  st->leased, st->pending, (double)w->now / 1e9);
     bool stopped = w->user_cancel || (w->maxfail && st->failures >= w->maxfail);
     if (st->cancelled != stopped)
         sim_fault(w, "cancelled %d, expected %d", st->cancelled, stopped);
@@ -277,8 +280,8 @@ static uint64_t run_seed(uint64_t seed, bool trace, char fault[256], uint64_t *e
     while (!w.done && !w.fault[0] && w.now < w.horizon_ns && w.events < MAX_EVENTS && sim_pop(&w, &ev)) {
         sim_hash(&w, ev.at ^ (uint64_t)ev.kind << 40 ^ (uint64_t)ev.a << 32 ^ (uint64_t)ev.b << 24 ^ ev.d);
         if (trace)
-            printf("%12.6f event %u a %u b %u c %u d %u e %u f %u\n", (double)ev.at / 1e9, ev.kind, ev.a, ev.b, ev.c,
-                   ev.d, ev.e, ev.f);
+            printf("%12.6f event %u a %u b %u c %u d %u e %u f %u\n", (double)ev.at / 1e9, ev.kind, ev.a,
+                   ev.b, ev.c, ev.d, ev.e, ev.f);
         dispatch(&w, &ev);
     }
     check_end(&w);

@@ -13,10 +13,10 @@
 #include "engine/base/buf.h"
 #include "engine/sched.h"
 
-#define SIM_AGENTS  4
+#define SIM_AGENTS 4
 #define SIM_WORKERS 8
-#define MS          1000000ull
-#define SEC         1000000000ull
+#define MS 1000000ull
+#define SEC 1000000000ull
 
 typedef enum sim_kind {
     EV_WORKER_UP,     /* a, b slot, c incarnation */
@@ -47,7 +47,7 @@ typedef struct sim_frame { /* RUN in a pipe, or bytes on a stream */
     bool     last;
     size_t   len;
     union {
-        uint32_t item[1];  /* then attempts: item[count + i] */
+        uint32_t item[1]; /* then attempts: item[count + i] */
         uint8_t  bytes[1];
     } u;
 } sim_frame;
@@ -55,16 +55,16 @@ typedef struct sim_frame { /* RUN in a pipe, or bytes on a stream */
 typedef enum sim_state { W_IDLE, W_CLAIMING, W_HOLD, W_RUNNING, W_TEARDOWN } sim_state;
 
 typedef struct sim_worker {
-    bool      alive, refused, last, counted;
-    sim_state state;
-    uint32_t  incarnation, pos, told_end, runs_read, cap;
-    uint32_t *item, *attempt; /* by position */
+    bool        alive, refused, last, counted;
+    sim_state   state;
+    uint32_t    incarnation, pos, told_end, runs_read, cap;
+    uint32_t   *item, *attempt; /* by position */
     sim_frame **inbox;
-    uint32_t  inbox_len, inbox_cap;
-    uint64_t  pipe_in_ns, pipe_out_ns; /* delivery of the newest frame: pipes keep order */
-    uint64_t  began_ns;
-    bool      failed;
-    uint32_t  late_starts; /* starts after maxfail was reached here */
+    uint32_t    inbox_len, inbox_cap;
+    uint64_t    pipe_in_ns, pipe_out_ns; /* delivery of the newest frame: pipes keep order */
+    uint64_t    began_ns;
+    bool        failed;
+    uint32_t    late_starts; /* starts after maxfail was reached here */
     /* its slot of the progress page */
     uint32_t claimed, limit, runs, item_plus_1, failures;
     uint32_t dead_claimed, dead_item;
@@ -87,32 +87,32 @@ typedef struct sim_item {
     uint32_t dur_us;
     uint8_t  outcome; /* that it will have */
     bool     crash;
-    uint8_t  outcomes;  /* counted */
-    uint32_t started;   /* highest attempt begun, and a check that none begins twice */
-    uint64_t attempts;  /* bits of attempts begun: none begins twice */
-    int32_t  ran_on;    /* agent * SIM_WORKERS + slot */
+    uint8_t  outcomes; /* counted */
+    uint32_t started;  /* highest attempt begun, and a check that none begins twice */
+    uint64_t attempts; /* bits of attempts begun: none begins twice */
+    int32_t  ran_on;   /* agent * SIM_WORKERS + slot */
 } sim_item;
 
 typedef struct sim_world {
-    uint64_t   seed, rng, now, hash, events, seq, horizon_ns, work_ns, longest_ns;
-    sim_event *heap;
-    size_t     heap_len, heap_cap;
-    uint32_t   n_agents, n_items;
-    sim_agent  agent[SIM_AGENTS];
-    sim_item  *item;
+    uint64_t       seed, rng, now, hash, events, seq, horizon_ns, work_ns, longest_ns;
+    sim_event     *heap;
+    size_t         heap_len, heap_cap;
+    uint32_t       n_agents, n_items;
+    sim_agent      agent[SIM_AGENTS];
+    sim_item      *item;
     xd_sched_item *plan;
-    xd_sched  *sched;
-    uint32_t   maxfail, workers;
-    bool       user_cancel, disturbed, broken, done, grouped;
-    bool       early;      /* leases go out before workers are up, their number is not corrected */
-    bool       eager;      /* workers claim before they know the successor */
-    bool       tells_away; /* controller tells the scheduler of lost connections */
-    char       fault[256]; /* first broken invariant; empty = fine */
-    bool       trace;
+    xd_sched      *sched;
+    uint32_t       maxfail, workers;
+    bool           user_cancel, disturbed, broken, done, grouped;
+    bool           early;      /* leases go out before workers are up, their number is not corrected */
+    bool           eager;      /* workers claim before they know the successor */
+    bool           tells_away; /* controller tells the scheduler of lost connections */
+    char           fault[256]; /* first broken invariant; empty = fine */
+    bool           trace;
 } sim_world;
 
 /* clock.c */
-uint32_t sim_rand(sim_world *w, uint32_t below);            /* 0..below-1 */
+uint32_t sim_rand(sim_world *w, uint32_t below); /* 0..below-1 */
 uint64_t sim_between(sim_world *w, uint64_t lo, uint64_t hi);
 bool     sim_chance(sim_world *w, uint32_t percent);
 void     sim_at(sim_world *w, uint64_t when, sim_event ev);
@@ -146,7 +146,8 @@ typedef enum sim_msg {
     M_CANCEL,    /* down: how */
 } sim_msg;
 void sim_link_start(sim_world *w, uint32_t a);
-void sim_link_send(sim_world *w, uint32_t a, bool up, const uint32_t msg[6], const xd_span *spans, uint32_t count);
+void sim_link_send(sim_world *w, uint32_t a, bool up, const uint32_t msg[6], const xd_span *spans,
+                   uint32_t count);
 void sim_link_event(sim_world *w, const sim_event *ev);
 void sim_link_free(sim_agent *g);
 

@@ -1,4 +1,5 @@
-/* worker.c - see sim.h: what the adapter does in a worker, with the steps of a claim apart, as they are in reality. */
+/* worker.c - see sim.h: what the adapter does in a worker, with the steps of a claim apart, as they are in
+ * reality. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -120,7 +121,7 @@ static void begin(sim_world *w, uint32_t a, uint32_t slot)
     if (it->attempts >> (attempt & 63) & 1 && !w->agent[a].lost)
         sim_fault(w, "item %u began twice under attempt %u", i, attempt);
     it->attempts |= 1ull << (attempt & 63);
-    int32_t here = (int32_t)(a * SIM_WORKERS + slot);
+    int32_t  here = (int32_t)(a * SIM_WORKERS + slot);
     uint64_t group = w->plan[i].group;
     for (uint32_t k = 0; group && !w->disturbed && k < w->n_items; k++)
         if (w->plan[k].group == group && w->item[k].ran_on >= 0 && w->item[k].ran_on != here)
@@ -145,7 +146,8 @@ static void think(sim_world *w, uint32_t a, uint32_t slot)
         return;
     read_frames(w, g);
     bool ready = g->pos < g->told_end && (g->pos + 1 < g->told_end || g->last);
-    bool eager = w->eager && g->state == W_IDLE && g->pos < g->told_end; /* claims, then waits for the successor */
+    bool eager =
+        w->eager && g->state == W_IDLE && g->pos < g->told_end; /* claims, then waits for the successor */
     if ((!ready && !eager) || g->refused)
         return;
     if (g->state == W_HOLD) {

@@ -69,7 +69,8 @@ START_TEST(test_one_worker)
     lease(q, 20, 2, 0); /* comes after all */
     c = want(q, XD_AQUEUE_RUN);
     ck_assert_uint_eq(c.first, 1);
-    ck_assert_uint_eq(c.spans[0].count, 1); /* current and successor, while no time is known and little remains */
+    ck_assert_uint_eq(c.spans[0].count,
+                      1); /* current and successor, while no time is known and little remains */
     ck_assert(!c.last);
     result(q, 0, 0, 10, MS, MS);
     ck_assert_uint_eq(want(q, XD_AQUEUE_RUN).spans[0].first, 21);
@@ -186,7 +187,9 @@ START_TEST(test_groups_whole)
 {
     xd_auto(xd_aqueue) *q = make(2, 0);
     up(q, 2);
-    xd_span s[] = { { 0, 50, 1, XD_SPAN_TOGETHER, 3, 0 }, { 90, 50, 1, XD_SPAN_TOGETHER, 3, 0 }, { 60, 2, 1, XD_SPAN_TOGETHER, 4, 0 } };
+    xd_span s[] = { { 0, 50, 1, XD_SPAN_TOGETHER, 3, 0 },
+                    { 90, 50, 1, XD_SPAN_TOGETHER, 3, 0 },
+                    { 60, 2, 1, XD_SPAN_TOGETHER, 4, 0 } };
     ck_assert_int_eq(xd_aqueue_lease(q, s, 3, 0), 0);
     ck_assert_int_eq(xd_aqueue_no_more(q, 0), 0);
     xd_aqueue_command c = want(q, XD_AQUEUE_RUN);
@@ -373,7 +376,8 @@ static uint64_t makespan(const uint32_t *us, uint32_t n, uint32_t workers, bool 
     return now;
 }
 
-/* 200 x 0.05 s and one of 3 s collected last, 8 workers: within 5 % of the longer of sum / 8 and the longest. */
+/* 200 x 0.05 s and one of 3 s collected last, 8 workers: within 5 % of the longer of sum / 8 and the longest.
+ */
 START_TEST(test_makespan)
 {
     uint32_t us[301];

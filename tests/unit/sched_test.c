@@ -35,8 +35,8 @@ static bool eq(xd_bytes b, const char *text)
     return xd_bytes_eq_str(b, text);
 }
 
-/* What xdist 3.8 does: loadscope rsplit("::", 1)[0]; loadfile split("::", 1)[0]; loadgroup: behind the last "@" if that is
- * right of the last "]". */
+/* What xdist 3.8 does: loadscope rsplit("::", 1)[0]; loadfile split("::", 1)[0]; loadgroup: behind the last
+ * "@" if that is right of the last "]". */
 START_TEST(test_keys)
 {
     static const struct {
@@ -58,13 +58,16 @@ START_TEST(test_keys)
     xd_bytes none = { 0 };
     for (size_t i = 0; i < XD_ARRAY_LEN(v); i++) {
         xd_bytes id = xd_bytes_str(v[i].id);
-        ck_assert_msg(eq(xd_sched_group_key(XD_SCHED_LOADSCOPE, id, none), v[i].scope), "scope of %s", v[i].id);
+        ck_assert_msg(eq(xd_sched_group_key(XD_SCHED_LOADSCOPE, id, none), v[i].scope), "scope of %s",
+                      v[i].id);
         ck_assert_msg(eq(xd_sched_group_key(XD_SCHED_LOADFILE, id, none), v[i].file), "file of %s", v[i].id);
-        ck_assert_msg(eq(xd_sched_group_key(XD_SCHED_LOADGROUP, id, none), v[i].group), "group of %s", v[i].id);
+        ck_assert_msg(eq(xd_sched_group_key(XD_SCHED_LOADGROUP, id, none), v[i].group), "group of %s",
+                      v[i].id);
         ck_assert_msg(eq(xd_sched_unit_key(id), v[i].file), "unit of %s", v[i].id);
         ck_assert_uint_eq(xd_sched_group_key(XD_SCHED_LOAD, id, none).len, 0);
     }
-    ck_assert(eq(xd_sched_group_key(XD_SCHED_LOADGROUP, xd_bytes_str("t.py::test"), xd_bytes_str("a_b")), "a_b"));
+    ck_assert(
+        eq(xd_sched_group_key(XD_SCHED_LOADGROUP, xd_bytes_str("t.py::test"), xd_bytes_str("a_b")), "a_b"));
     xd_sched_mode m;
     ck_assert_int_eq(xd_sched_mode_parse(&m, "loadgroup"), 0);
     ck_assert_int_eq(m, XD_SCHED_LOADGROUP);
@@ -74,11 +77,12 @@ END_TEST
 
 START_TEST(test_one_agent_gets_all)
 {
-    xd_sched_item items[7] = { { 1, 0, 0 }, { 1, 0, 0 }, { 2, 0, 0 }, { 2, 0, 0 }, { 2, 0, 0 }, { 1, 0, 0 }, { 3, 0, 0 } };
+    xd_sched_item items[7] = { { 1, 0, 0 }, { 1, 0, 0 }, { 2, 0, 0 }, { 2, 0, 0 },
+                               { 2, 0, 0 }, { 1, 0, 0 }, { 3, 0, 0 } };
     xd_auto(xd_sched) *s = make((xd_sched_options){ .mode = XD_SCHED_LOAD }, items, 7);
     nothing(s);
     ck_assert_int_eq(xd_sched_agent_up(s, 0, 2), 0);
-    xd_sched_command c = want(s, XD_SCHED_LEASE);
+    xd_sched_command      c = want(s, XD_SCHED_LEASE);
     static const uint32_t first[] = { 0, 2, 5, 6 }, count[] = { 2, 3, 1, 1 };
     ck_assert_uint_eq(c.n_spans, 4); /* collection order, one span per module */
     for (size_t i = 0; i < 4; i++) {
@@ -107,7 +111,8 @@ START_TEST(test_longest_first)
     for (int i = 0; i < 201; i++)
         items[i] = (xd_sched_item){ 1 + (uint64_t)i / 10, 0, i == 200 ? 3000000 : 50000 };
     items[200].unit = items[199].unit;
-    xd_auto(xd_sched) *s = make((xd_sched_options){ .mode = XD_SCHED_LOAD, .workers_expected = 8 }, items, 201);
+    xd_auto(xd_sched) *s =
+        make((xd_sched_options){ .mode = XD_SCHED_LOAD, .workers_expected = 8 }, items, 201);
     ck_assert_int_eq(xd_sched_agent_up(s, 0, 8), 0);
     xd_sched_command c = want(s, XD_SCHED_LEASE);
     ck_assert_uint_eq(c.spans[0].first, 200);
@@ -132,7 +137,7 @@ START_TEST(test_units_by_length)
     xd_auto(xd_sched) *s = make((xd_sched_options){ .mode = XD_SCHED_LOAD, .workers_expected = 1 }, items, 9);
     ck_assert_int_eq(xd_sched_agent_up(s, 0, 1), 0);
     xd_sched_command c = want(s, XD_SCHED_LEASE);
-    uint32_t order[9], n = 0;
+    uint32_t         order[9], n = 0;
     for (size_t i = 0; i < c.n_spans; i++)
         for (uint32_t k = 0; k < c.spans[i].count; k++)
             order[n++] = c.spans[i].first + k;
@@ -144,11 +149,12 @@ END_TEST
 
 START_TEST(test_groups)
 {
-    xd_sched_item items[8];
+    xd_sched_item         items[8];
     static const uint64_t group[] = { 7, 8, 9, 8, 9, 9, 8, 9 };
     for (uint32_t i = 0; i < 8; i++)
         items[i] = (xd_sched_item){ 1, group[i], 0 };
-    xd_auto(xd_sched) *s = make((xd_sched_options){ .mode = XD_SCHED_LOADSCOPE, .agents_expected = 2 }, items, 8);
+    xd_auto(xd_sched) *s =
+        make((xd_sched_options){ .mode = XD_SCHED_LOADSCOPE, .agents_expected = 2 }, items, 8);
     ck_assert_int_eq(xd_sched_agent_up(s, 0, 1), 0);
     xd_sched_command c = want(s, XD_SCHED_LEASE);
     /* The largest group first, whole: items 2, 4-5, 7. */
@@ -178,7 +184,8 @@ START_TEST(test_two_agents_share)
     xd_sched_item items[100];
     for (uint32_t i = 0; i < 100; i++)
         items[i] = (xd_sched_item){ 1 + i / 10, 0, 0 };
-    xd_auto(xd_sched) *s = make((xd_sched_options){ .mode = XD_SCHED_LOAD, .agents_expected = 2 }, items, 100);
+    xd_auto(xd_sched) *s =
+        make((xd_sched_options){ .mode = XD_SCHED_LOAD, .agents_expected = 2 }, items, 100);
     ck_assert_int_eq(xd_sched_agent_up(s, 0, 2), 0);
     ck_assert_int_eq(xd_sched_agent_up(s, 1, 2), 0);
     uint32_t got[2] = { 0 };
@@ -256,10 +263,11 @@ START_TEST(test_maxfail)
     xd_sched_item items[20];
     for (uint32_t i = 0; i < 20; i++)
         items[i] = (xd_sched_item){ 1, 0, 0 };
-    xd_auto(xd_sched) *s = make((xd_sched_options){ .mode = XD_SCHED_LOAD, .maxfail = 1, .agents_expected = 2 }, items, 20);
+    xd_auto(xd_sched) *s =
+        make((xd_sched_options){ .mode = XD_SCHED_LOAD, .maxfail = 1, .agents_expected = 2 }, items, 20);
     ck_assert_int_eq(xd_sched_agent_up(s, 0, 1), 0);
     xd_sched_command c = want(s, XD_SCHED_LEASE);
-    uint32_t n = c.spans[0].count;
+    uint32_t         n = c.spans[0].count;
     ck_assert_int_eq(xd_sched_result(s, 0, 0, 1, 2, 1), 0);
     c = want(s, XD_SCHED_CANCEL);
     ck_assert_uint_eq(c.how, 1);
