@@ -549,6 +549,31 @@ class AgentTest(unittest.TestCase):
             a.process.wait()
             self.assert_gone(pids)
 
+    def test_maxfail_stops_all_workers(self):
+        self.suite(test_a="""
+            import pytest, time
+            @pytest.mark.parametrize("n", range(60))
+            def test(n):
+                time.sleep(0.02)
+                assert n != 5
+            """)
+        for workers in (1, 3):
+            a, c = self.collected()
+            a.workers(workers, maxfail=1)
+            a.lease(0, c.count)
+            a.wait(wire.REPORT, test=lambda r: r.item == 5)
+            time.sleep(0.5)
+            a.send(wire.pack_CANCEL(how=1, grace_ms=0))
+            a.pump(0.5)
+            done = len(a.results())
+            a.finish(failed=[5], status=1)
+            results = a.results()
+            self.assertEqual(len(results), done)
+            failed_at = results[5].start_us + results[5].call_us
+            self.assertLessEqual(len([r for r in results.values() if r.start_us > failed_at]), workers)
+            back = sum(r.count for m in a.all(wire.RETURNED) for r in m.ranges)
+            self.assertEqual(done + back, c.count)
+
     # ---- credit
 
     def test_backpressure(self):
