@@ -167,11 +167,13 @@ static void item_leave(xd_sched *s, xd_sched_entry *it)
     xd_sched_agent *g = &s->agents[it->agent];
     g->outstanding--;
     s->st.leased--;
-    bool counts = !it->group || --s->group_left[it->group] < 2;
-    if (!g->outstanding)
-        g->units = 0;
-    else if (counts && g->units)
+    uint32_t left = it->group ? --s->group_left[it->group] : 0;
+    if (left < 2 && g->units)
         g->units--;
+    if (left == 0 && g->chunks)
+        g->chunks--;
+    if (!g->outstanding)
+        g->units = g->chunks = 0;
     it->agent = NO_AGENT;
 }
 

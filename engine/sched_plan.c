@@ -109,8 +109,9 @@ static int out_add(xd_sched *s, xd_sched_agent *g, uint16_t a, uint32_t first, u
         it->state = ITEM_LEASED;
         it->agent = a;
         s->pending_weight -= it->weight;
-        if (!it->group || ++s->group_left[it->group] <= 2)
-            g->units++;
+        uint32_t held = it->group ? ++s->group_left[it->group] : 1;
+        g->units += held <= 2;
+        g->chunks += held == 1;
     }
     g->outstanding += count;
     s->st.leased += count;
@@ -194,7 +195,7 @@ static int needy(const xd_sched *s, bool single)
 
 static uint32_t spare(const xd_sched_agent *g)
 {
-    return g->units > g->workers ? g->units - g->workers : 0;
+    return g->chunks > g->workers ? g->chunks - g->workers : 0;
 }
 
 /* TAKE_BACKs whose answer is near: an agent that cannot answer now keeps nobody waiting. */

@@ -25,6 +25,7 @@ typedef struct xd_sched_agent {
     uint32_t workers;
     uint32_t outstanding; /* items leased, without outcome */
     uint32_t units;       /* the same, but a group counts at most 2: what can keep workers busy */
+    uint32_t chunks;      /* the same, but a group counts 1: what can be taken apart */
     uint32_t last_batch;
     uint32_t request;   /* TAKE_BACK under way, 0 = none */
     uint32_t ask_below; /* after an empty answer: not again until units are fewer */
