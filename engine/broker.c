@@ -29,6 +29,7 @@ typedef struct peer {
     queued        *first, *last; /* what its socket did not take yet */
     uint32_t       length, limit;
     bool           subscribed, tail_open, tail_wanted;
+    struct peer   *next_dead;
     UT_hash_handle hh;
 } peer;
 
@@ -38,6 +39,7 @@ typedef struct sender {
     char           address[XD_ADDRESS_LEN];
     xd_session_rx  rx;
     uint64_t       waiting_seq, waiting_end; /* newest frame and the journal offset behind it */
+    uint64_t       marked_seq, marked_end;   /* an older one: in a steady stream the newest is never durable yet; 0 = none */
     uint64_t       acked;
     bool           again; /* a duplicate came: acknowledge once more */
     UT_hash_handle hh;
@@ -50,6 +52,7 @@ struct xd_broker {
     pthread_t       thread;
     xd_journal     *journal;
     peer           *peers;   /* by address */
+    peer           *dead;    /* forgotten in this turn, perhaps in the middle of a walk over `peers` */
     sender         *senders; /* by gateway */
     bool            backlog; /* some peer has a queue */
     int             fault;   /* of the journal, reported */
@@ -75,8 +78,20 @@ static void forget(xd_broker *b, peer *p)
         zmq_msg_close(&q->body);
         free(q);
     }
+    p->last = NULL;
+    p->subscribed = false;
     HASH_DEL(b->peers, p);
-    free(p);
+    p->next_dead = b->dead;
+    b->dead = p;
+}
+
+static void bury(xd_broker *b)
+{
+    while (b->dead) {
+        peer *p = b->dead;
+        b->dead = p->next_dead;
+        free(p);
+    }
 }
 
 static void gone(xd_broker *b, peer *p, const char *why)
@@ -227,8 +242,28 @@ static int record(xd_broker *b, const xd_envelope *env, zmq_msg_t *body)
     if (s) {
         s->waiting_seq = f.seq;
         s->waiting_end = end;
+        if (!s->marked_seq) {
+            s->marked_seq = f.seq;
+            s->marked_end = end;
+        }
     }
     return 0;
+}
+
+/* Moves s->acked on to what is durable; false: nothing new. */
+static bool advance(sender *s, uint64_t durable)
+{
+    uint64_t before = s->acked;
+    if (s->marked_seq && s->marked_end <= durable) {
+        s->acked = s->marked_seq;
+        s->marked_seq = s->waiting_seq > s->acked ? s->waiting_seq : 0;
+        s->marked_end = s->waiting_end;
+    }
+    if (s->waiting_seq > s->acked && s->waiting_end <= durable) {
+        s->acked = s->waiting_seq;
+        s->marked_seq = 0;
+    }
+    return s->acked > before;
 }
 
 static void acknowledge(xd_broker *b)
@@ -239,11 +274,9 @@ static void acknowledge(xd_broker *b)
         report_fault(b, xd_journal_fault(b->journal));
     HASH_ITER(hh, b->senders, s, next)
     {
-        bool news = s->waiting_seq > s->acked && s->waiting_end <= durable;
-        if (!news && !s->again)
+        bool news = advance(s, durable);
+        if (!news && !(s->again && s->acked))
             continue;
-        if (news)
-            s->acked = s->waiting_seq;
         s->again = false;
         xd_autobuf  frame = XD_BUF_INIT;
         xd_wire_ACK ack = { .acked = s->acked };
@@ -375,6 +408,7 @@ static void *broker_main(void *arg)
         acknowledge(b);
         if (b->backlog)
             flush_queues(b);
+        bury(b);
     }
     return NULL;
 }
@@ -389,6 +423,7 @@ static void release(xd_broker *b)
     {
         forget(b, p);
     }
+    bury(b);
     HASH_ITER(hh, b->senders, s, next_sender)
     {
         HASH_DEL(b->senders, s);
