@@ -180,19 +180,25 @@ static int send_message(void *socket, const char *to, const char *from, xd_msg *
     xd_envelope env;
     zmq_msg_t   part;
     fill_envelope(&env, &m->pub, to, from);
-    if (m->received) {
-        zmq_msg_init(&part);
+    /* The envelope first: it is what a full pipe refuses.  A part made before that could not be taken apart again without freeing the memory that stays
+     * with the message. */
+    if (zmq_send(socket, &env, sizeof(env), ZMQ_DONTWAIT | ZMQ_SNDMORE) < 0)
+        return -errno;
+    zmq_msg_init(&part);
+    int r = 0;
+    if (m->received)
         zmq_msg_copy(&part, &m->part);
-    } else if (zmq_msg_init_data(&part, m->pub.owned, m->pub.body.len, free_body, NULL) < 0) {
-        return -ENOMEM;
+    else if (zmq_msg_init_data(&part, m->pub.owned, m->pub.body.len, free_body, NULL) < 0)
+        r = -ENOMEM; /* an empty body ends what was begun: the receiver drops it as malformed */
+    if (zmq_msg_send(&part, socket, ZMQ_DONTWAIT) < 0) {
+        int fault = -errno; /* the bus is being closed */
+        zmq_msg_close(&part);
+        if (r == 0 && !m->received)
+            m->pub.owned = NULL;
+        return fault;
     }
-    int r = xd_bus_send(socket, &env, &part);
-    if (r < 0) {
-        /* The memory stays with the message: closing the part would free it. */
-        if (m->received)
-            zmq_msg_close(&part);
+    if (r < 0)
         return r;
-    }
     if (!m->received)
         m->pub.owned = NULL;
     *pub = xd_msg_free(*pub);
