@@ -594,6 +594,48 @@ def test_many_ids_come_in_parts(python, suite):
     env.finish()
 
 
+def test_locations_are_those_of_pytest(python, suite):
+    """Places are found by a short cut where one is allowed."""
+    root = suite(conftest='''
+        def pytest_collection_modifyitems(items):
+            with open(LOG, "a") as f:
+                for item in items: f.write("%r\\n" % (type(item).location.func(item) if hasattr(type(item).location, "func") else item.location,))
+        LOG = __file__ + ".all"
+        def pytest_runtest_logstart(nodeid, location):
+            with open(LOG + ".run", "a") as f: f.write("%r\\n" % (location,))
+    ''', test_a='''
+        import functools, pytest, unittest
+        from helper import test_borrowed, Base
+        def wraps(f):
+            @functools.wraps(f)
+            def inner(): return f()
+            return inner
+        def test_a(): pass
+        @pytest.mark.parametrize("n", [1, 2])
+        def test_b(n): pass
+        @wraps
+        def test_c(): pass
+        class TestD(Base):
+            def test_d(self): pass
+            class TestE:
+                @staticmethod
+                def test_e(): pass
+        class TestF(unittest.TestCase):
+            def test_f(self): pass
+        test_g = lambda: None
+    ''', helper='''
+        def test_borrowed(): pass
+        class Base:
+            def test_base(self): pass
+    ''')
+    env = run([], root, python=python, workers=1)
+    assert env.counts() == {"passed": len(env.ids)}
+    wanted = (root / "conftest.py.all").read_text().splitlines()
+    assert (root / "conftest.py.all.run").read_text().splitlines() == wanted and len(wanted) == len(env.ids) > 8
+    assert [e.line for e in env.entries] == [eval(w)[1] for w in wanted]
+    assert [text(e.file) or env.ids[n].split("::")[0] for n, e in enumerate(env.entries)] == [eval(w)[0] for w in wanted]
+
+
 def test_groups_and_lines(python, suite):
     env = run(["--dist", "loadgroup", "-n", "3"], suite(test_a='''
         import pytest, unittest
