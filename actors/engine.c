@@ -1,0 +1,392 @@
+/* actors/engine.c - wires one run together and keeps watch over it: the public face of libxd (engine/xd.h).  It stands above all rooms, because it starts
+ * actors of all of them.
+ *
+ *   start:   folder of the run, journal, broker, reporters, scheduler, gateways; then the watching thread
+ *   watch:   the scheduler ends after RUN_END; the reporters end when they have read RUN_END; then gateways, broker, journal are closed in
+ *            reverse order, each with a deadline, and XD_EVENT_FINISHED is told
+ * The functions may be called from one thread, xd_engine_stop from any. */
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "actors/report.h"
+#include "actors/report_actor.h"
+#include "actors/scheduler.h"
+#include "engine/base/clock.h"
+#include "engine/base/path.h"
+#include "engine/broker.h"
+#include "engine/config.h"
+#include "engine/events.h"
+#include "engine/journal.h"
+#include "engine/runs.h"
+#include "gateways/gateway.h"
+
+#define CLOSE_NS (15 * XD_S_NS)       /* for a gateway: its agent kills what does not end within 10 s */
+#define REPORT_STOP_NS (10 * XD_S_NS) /* for reporters once the user wants to leave */
+
+struct xd_engine {
+    xd_config      *config;
+    xd_plan         plan;
+    xd_run_dir      dir;
+    xd_log          log;
+    int             out_fd, err_fd;
+    xd_event_fn     callback;
+    void           *callback_arg;
+    xd_events       events;
+    char           *cwd, *journal_path;
+    xd_bus         *bus;
+    xd_broker      *broker;
+    xd_actor       *scheduler, *report, **gateways;
+    size_t          n_gateways;
+    uint64_t        cpu_start_us;
+    pthread_t       watcher;
+    bool            watching, joined;
+    pthread_mutex_t lock;    /* protects: bus while others post, stops, over */
+    bool            running; /* the bus may be posted to */
+    bool            leave;   /* XD_STOP_NOW was asked */
+    bool            over;
+    bool            report_failed;
+    xd_result       result;
+};
+
+/* ---- before the run ------------------------------------------------------------------------------------- */
+
+static int fail(char *err, int code, const xd_error *e)
+{
+    if (err)
+        snprintf(err, XD_TEXT, "%.1000s", e->text[0] ? e->text : xd_error_name(code));
+    return code;
+}
+
+static void say_line(xd_engine *e, const char *line)
+{
+    xd_autobuf out = XD_BUF_INIT;
+    if (e->err_fd >= 0 && xd_buf_printf(&out, "xdctl: %s\n", line) == 0)
+        (void)!write(e->err_fd, out.data, out.len);
+}
+
+static void log_line(void *arg, xd_log_level level, const char *line)
+{
+    (void)level;
+    say_line(arg, line);
+}
+
+int xd_engine_new(xd_engine **ret, const xd_config *cfg, char *err)
+{
+    xd_error   e = { 0 };
+    xd_engine *x = calloc(1, sizeof(*x));
+    if (!x)
+        return fail(err, -ENOMEM, &e);
+    x->dir = XD_RUN_DIR_INIT;
+    x->out_fd = 1;
+    x->err_fd = 2;
+    x->log = (xd_log){ .fn = log_line, .arg = x, .min = XD_LOG_ERROR };
+    pthread_mutex_init(&x->lock, NULL);
+    int r = xd_events_init(&x->events);
+    if (r == 0)
+        r = xd_config_copy(&x->config, cfg);
+    if (r == 0)
+        r = xd_plan_make(&x->plan, x->config, &e);
+    if (r < 0) {
+        xd_engine_free(x);
+        return fail(err, r, &e);
+    }
+    *ret = x;
+    return 0;
+}
+
+void xd_engine_output(xd_engine *x, int out_fd, int err_fd)
+{
+    x->out_fd = out_fd;
+    x->err_fd = err_fd;
+}
+
+void xd_engine_callback(xd_engine *x, xd_event_fn fn, void *arg)
+{
+    x->callback = fn;
+    x->callback_arg = arg;
+}
+
+static void on_event(void *arg, const xd_event *ev)
+{
+    xd_engine *x = arg;
+    if (x->callback)
+        x->callback(x->callback_arg, ev);
+    else
+        (void)!xd_events_add(&x->events, ev);
+}
+
+/* ---- start ------------------------------------------------------------------------------------------------- */
+
+static int first_record(xd_engine *x, xd_journal *journal)
+{
+    xd_autobuf        args = XD_BUF_INIT, frame = XD_BUF_INIT;
+    xd_wire_RUN_START s = { .run_id = xd_bytes_str(x->dir.id), .version = xd_bytes_str(xd_version()),
+                            .wall_us = xd_clock_wall_us(), .cwd = xd_bytes_str(x->cwd) };
+    for (size_t i = 0; i < x->config->args.count; i++) {
+        xd_wire_TEXT t = { .text = xd_bytes_str(x->config->args.at[i]) };
+        XD_TRY(xd_wire_TEXT_append(&args, &t));
+        s.argv.count++;
+    }
+    s.argv.ptr = args.data;
+    s.argv.len = args.len;
+    XD_TRY(xd_wire_RUN_START_frame(&frame, 0, 0, &s));
+    return xd_journal_append(journal, frame.data, frame.len, 0, NULL);
+}
+
+static int start_broker(xd_engine *x, xd_error *err)
+{
+    xd_auto(xd_journal) *journal = NULL;
+    x->journal_path = xd_path_join(x->dir.path, "journal");
+    x->cwd = getcwd(NULL, 0);
+    if (!x->journal_path || !x->cwd)
+        return xd_error_set(err, -ENOMEM, "cannot tell the current directory: %s", strerror(errno));
+    XD_TRY(xd_journal_open(&journal, x->journal_path, x->dir.id, false, err));
+    int r = first_record(x, journal);
+    if (r < 0)
+        return xd_error_set(err, r, "cannot write the journal %s: %s", x->journal_path, xd_error_name(r));
+    XD_TRY(xd_bus_new(&x->bus, &x->log));
+    return xd_broker_start(&x->broker, x->bus, &journal, err);
+}
+
+static void report_says(void *arg, xd_log_level level, const char *line)
+{
+    xd_engine *x = arg;
+    if (level == XD_LOG_ERROR)
+        x->report_failed = true; /* read after the reporters' thread has ended */
+    say_line(x, line);
+}
+
+static int start_reports(xd_engine *x, xd_error *err)
+{
+    xd_report_want wants[4];
+    size_t         n = 0;
+    for (size_t i = 0; i < XD_ARRAY_LEN(wants); i++)
+        wants[i].options = XD_REPORT_OPTIONS_INIT;
+    if (x->out_fd >= 0) {
+        wants[n].options.fd = x->out_fd;
+        wants[n++].ops = &xd_report_term_ops;
+    }
+    wants[n++].ops = &xd_report_junit_ops; /* writes when pytest's configuration has --junitxml */
+    if (x->config->jsonl) {
+        wants[n].options.path = x->config->jsonl;
+        wants[n++].ops = &xd_report_jsonl_ops;
+    }
+    if (!x->config->no_history)
+        wants[n++].ops = &xd_report_history_ops;
+    xd_report_actor_args args = { .journal_path = x->journal_path, .wants = wants, .count = n, .say = report_says,
+                                  .say_arg = x, .err = err };
+    return xd_actor_start(&x->report, x->bus, &xd_report_actor_spec, XD_REPORT_ADDRESS, &args, err);
+}
+
+static int start_gateways(xd_engine *x, xd_error *err)
+{
+    x->gateways = calloc(x->plan.count, sizeof(xd_actor *));
+    if (!x->gateways)
+        return -ENOMEM;
+    for (size_t i = 0; i < x->plan.count; i++) {
+        char            address[XD_ADDRESS_LEN];
+        xd_gateway_args args = {
+            .ops = &xd_gateway_popen, .number = (uint16_t)i, .session = xd_clock_wall_us(),
+            .target = { .spec = x->plan.gateways[i].spec.text, .agent = x->config->agent, .output_limit = x->config->output_limit },
+        };
+        xd_gateway_address((uint16_t)i, address, sizeof(address));
+        XD_TRY(xd_actor_start(&x->gateways[i], x->bus, &xd_gateway_spec, address, &args, err));
+        x->n_gateways++;
+    }
+    return 0;
+}
+
+static int start_actors(xd_engine *x, xd_error *err)
+{
+    XD_TRY(xd_runs_create(&x->dir, err));
+    snprintf(x->result.run_id, sizeof(x->result.run_id), "%s", x->dir.id);
+    snprintf(x->result.run_dir, sizeof(x->result.run_dir), "%s", x->dir.path);
+    XD_TRY(start_broker(x, err));
+    xd_scheduler_args args = { .config = x->config, .plan = &x->plan, .run_id = x->dir.id, .run_dir = x->dir.path,
+                               .cwd = x->cwd, .event = on_event, .event_arg = x, .want_tests = x->callback != NULL,
+                               .result = &x->result };
+    XD_TRY(xd_actor_start(&x->scheduler, x->bus, &xd_scheduler_spec, "sched", &args, err));
+    /* Gateways before reporters: the agent and Python start while the reporters do. */
+    XD_TRY(start_gateways(x, err));
+    return start_reports(x, err);
+}
+
+/* ---- the end -------------------------------------------------------------------------------------------------- */
+
+static xd_actor *end_actor(xd_engine *x, xd_actor *a, uint64_t grace_ns, int *ret_reason)
+{
+    if (!a)
+        return NULL;
+    xd_actor_ask_stop(a);
+    if (xd_actor_join(a, xd_clock_ns() + grace_ns, ret_reason) == 0)
+        return xd_actor_free(a);
+    char line[128];
+    snprintf(line, sizeof(line), "a part of the engine (%s) does not end; it is left behind", xd_actor_address(a));
+    say_line(x, line);
+    return a;
+}
+
+/* Closes everything in reverse order of the start.  True: no actor was left behind. */
+static bool close_all(xd_engine *x)
+{
+    int  reason = 0, fault = 0;
+    bool clean = true;
+    /* Asked all at once, so that they end side by side. */
+    for (size_t i = 0; i < x->n_gateways; i++)
+        xd_actor_ask_stop(x->gateways[i]);
+    for (size_t i = 0; i < x->n_gateways; i++)
+        clean &= !(x->gateways[i] = end_actor(x, x->gateways[i], CLOSE_NS, &reason));
+    clean &= !(x->scheduler = end_actor(x, x->scheduler, REPORT_STOP_NS, &reason));
+    clean &= !(x->report = end_actor(x, x->report, REPORT_STOP_NS, &reason));
+    pthread_mutex_lock(&x->lock);
+    x->running = false;
+    pthread_mutex_unlock(&x->lock);
+    if (!clean)
+        return false; /* the broker and its context serve those that are left */
+    x->broker = xd_broker_stop(x->broker, NULL, &fault);
+    x->bus = xd_bus_free(x->bus);
+    if (fault < 0 && x->result.exit_code == 0)
+        x->result.exit_code = XD_EXIT_INCOMPLETE;
+    return true;
+}
+
+/* The reporters may take as long as their outputs do, unless the user wants to leave. */
+static void wait_reports(xd_engine *x)
+{
+    int      reason;
+    uint64_t leave_at = 0;
+    while (x->report && xd_actor_join(x->report, xd_clock_ns() + 100 * XD_MS_NS, &reason) < 0) {
+        pthread_mutex_lock(&x->lock);
+        bool leave = x->leave;
+        pthread_mutex_unlock(&x->lock);
+        if (leave && !leave_at)
+            leave_at = xd_clock_ns() + REPORT_STOP_NS;
+        if (leave_at && xd_clock_ns() > leave_at)
+            return;
+    }
+    if (x->report) {
+        x->report = xd_actor_free(x->report);
+        x->report_failed |= reason < 0;
+    }
+}
+
+static void *watcher(void *arg)
+{
+    xd_engine *x = arg;
+    int        reason = 0;
+    pthread_setname_np(pthread_self(), "xd-watch");
+    /* Old runs are cleared away while Python starts. */
+    (void)!xd_runs_retain(x->config->runs_keep, x->config->runs_bytes, x->config->runs_age_ns);
+    if (xd_actor_join(x->scheduler, UINT64_MAX, &reason) == 0)
+        x->scheduler = xd_actor_free(x->scheduler);
+    if (reason < 0)
+        x->result.exit_code = XD_EXIT_INTERNAL;
+    else
+        wait_reports(x);
+    (void)close_all(x);
+    if (x->report_failed && x->result.exit_code == 0)
+        x->result.exit_code = XD_EXIT_INCOMPLETE;
+    x->result.controller_cpu_us = xd_clock_cpu_us() - x->cpu_start_us;
+    pthread_mutex_lock(&x->lock);
+    x->over = true;
+    pthread_mutex_unlock(&x->lock);
+    xd_event ev = { .type = XD_EVENT_FINISHED, .value = x->result.exit_code, .count = x->result.recorded };
+    on_event(x, &ev);
+    return NULL;
+}
+
+int xd_engine_start(xd_engine *x, char *err)
+{
+    xd_error e = { 0 };
+    sigset_t all, old;
+    x->cpu_start_us = xd_clock_cpu_us();
+    int r = start_actors(x, &e);
+    if (r == 0) {
+        x->running = true;
+        sigfillset(&all);
+        pthread_sigmask(SIG_SETMASK, &all, &old);
+        r = -pthread_create(&x->watcher, NULL, watcher, x);
+        pthread_sigmask(SIG_SETMASK, &old, NULL);
+        x->watching = r == 0;
+    }
+    if (r < 0) {
+        (void)close_all(x);
+        return fail(err, r, &e);
+    }
+    return 0;
+}
+
+/* ---- during the run ----------------------------------------------------------------------------------------- */
+
+int xd_engine_fd(const xd_engine *x)
+{
+    return x->events.fd;
+}
+
+int xd_engine_next_event(xd_engine *x, xd_event *ret)
+{
+    return xd_events_next(&x->events, ret);
+}
+
+int xd_engine_stop(xd_engine *x, enum xd_stop how)
+{
+    uint32_t number = how;
+    int      r = 0;
+    pthread_mutex_lock(&x->lock);
+    x->leave |= how == XD_STOP_NOW;
+    if (x->running)
+        r = xd_bus_post(x->bus, "sched", XD_MSG_STOP, &number, sizeof(number));
+    pthread_mutex_unlock(&x->lock);
+    return r;
+}
+
+int xd_engine_wait(xd_engine *x, int timeout_ms, xd_result *ret)
+{
+    uint64_t deadline = xd_clock_ns() + (timeout_ms > 0 ? (unsigned)timeout_ms * XD_MS_NS : 0);
+    if (!x->watching)
+        return -EINVAL;
+    for (;;) {
+        pthread_mutex_lock(&x->lock);
+        bool over = x->over;
+        pthread_mutex_unlock(&x->lock);
+        if (over || timeout_ms < 0)
+            break;
+        if (xd_clock_ns() >= deadline)
+            return 1;
+        usleep(2000);
+    }
+    if (!x->joined)
+        pthread_join(x->watcher, NULL);
+    x->joined = true;
+    *ret = x->result;
+    return 0;
+}
+
+void xd_engine_free(xd_engine *x)
+{
+    xd_result ignored;
+    if (!x)
+        return;
+    if (x->watching) {
+        if (!x->joined && xd_engine_wait(x, 0, &ignored) == 1) {
+            (void)!xd_engine_stop(x, XD_STOP_NOW);
+            (void)!xd_engine_wait(x, -1, &ignored);
+        }
+    }
+    bool left = x->bus != NULL; /* actors left behind still use parts of this */
+    xd_run_dir_release(&x->dir);
+    xd_events_release(&x->events);
+    if (left)
+        return;
+    xd_plan_release(&x->plan);
+    xd_config_free(x->config);
+    free(x->gateways);
+    free(x->cwd);
+    free(x->journal_path);
+    pthread_mutex_destroy(&x->lock);
+    free(x);
+}

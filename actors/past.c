@@ -1,0 +1,230 @@
+/* actors/past.c - xd_run_render and xd_doctor of engine/xd.h. */
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "actors/report.h"
+#include "engine/base/clock.h"
+#include "engine/base/os_linux.h"
+#include "engine/base/page.h"
+#include "engine/base/path.h"
+#include "engine/base/proc.h"
+#include "engine/base/text.h"
+#include "engine/config.h"
+#include "engine/interp.h"
+#include "gateways/gateway.h"
+
+/* ---- reports of the past ------------------------------------------------------------------------------ */
+
+#define MAX_OVERRIDES 8
+
+/* pytest's report options -> what overrides those of the journal. */
+static int translate(const char *const *options, xd_report_options *to, char texts[MAX_OVERRIDES][64],
+                     const char **overrides, xd_error *err)
+{
+    size_t n = 0;
+    for (; options && *options; options++) {
+        const char *o = *options;
+        if (n + 2 > MAX_OVERRIDES)
+            return xd_error_set(err, -EINVAL, "too many options for a report");
+        if (o[0] == '-' && o[1] && strspn(o + 1, "v") == strlen(o + 1))
+            to->verbose += (int)strlen(o + 1);
+        else if (o[0] == '-' && o[1] && strspn(o + 1, "q") == strlen(o + 1))
+            to->verbose -= (int)strlen(o + 1);
+        else if (strncmp(o, "-r", 2) == 0)
+            snprintf(texts[n], 64, "reportchars=%.40s", o + 2);
+        else if (strncmp(o, "--tb=", 5) == 0)
+            snprintf(texts[n], 64, "tbstyle=%.40s", o + 5);
+        else if (strncmp(o, "--durations=", 12) == 0)
+            snprintf(texts[n], 64, "durations=%.40s", o + 12);
+        else
+            return xd_error_set(err, -EINVAL, "a report does not know the option %.100s; it knows -v -q -r --tb= --durations=", o);
+        if (o[1] == 'r' || o[1] == '-') {
+            overrides[n] = texts[n];
+            n++;
+        }
+    }
+    overrides[n] = NULL;
+    to->override = overrides;
+    return 0;
+}
+
+int xd_run_render(const char *dir, const char *kind, const char *const *options, unsigned flags, int fd, char *err)
+{
+    xd_error          e = { 0 };
+    xd_report_options o = XD_REPORT_OPTIONS_INIT;
+    char              texts[MAX_OVERRIDES][64];
+    const char       *overrides[MAX_OVERRIDES + 1];
+    xd_autofree char *path = xd_path_join(dir, "journal");
+    int               code = XD_EXIT_INCOMPLETE;
+    int               r = path ? translate(options, &o, texts, overrides, &e) : -ENOMEM;
+    o.fd = fd;
+    o.color = flags & XD_RENDER_COLOR ? 1 : 0;
+    o.no_live = true;
+    o.failed_only = (flags & XD_RENDER_FAILED) != 0;
+    if (r == 0)
+        r = xd_report_render(path, kind, &o, &code, &e);
+    if (r < 0 && err)
+        snprintf(err, XD_TEXT, "%.1000s", e.text[0] ? e.text : xd_error_name(r));
+    return r < 0 ? r : code;
+}
+
+/* ---- doctor --------------------------------------------------------------------------------------------- */
+
+typedef struct doctor {
+    xd_buf out;
+    bool   ill;
+} doctor;
+
+static int say(doctor *d, bool good, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+static int say(doctor *d, bool good, const char *fmt, ...)
+{
+    va_list ap;
+    d->ill |= !good;
+    XD_TRY(xd_buf_add_str(&d->out, good ? "ok    " : "FAIL  "));
+    va_start(ap, fmt);
+    int r = xd_buf_vprintf(&d->out, fmt, ap);
+    va_end(ap);
+    return r < 0 ? r : xd_buf_add_byte(&d->out, '\n');
+}
+
+/* Output of a short command, at most 4 KiB and 20 s.  0 = it ended with 0. */
+static int run_command(const char *const *argv, xd_buf *out, xd_error *err)
+{
+    int pipe_fds[2];
+    if (pipe2(pipe_fds, 02000000 /* O_CLOEXEC */) < 0)
+        return -errno;
+    xd_proc_fd   fds[2] = { { pipe_fds[1], 1 }, { pipe_fds[1], 2 } };
+    xd_proc_args args = { .argv = argv, .fds = fds, .nfds = 2, .new_group = true };
+    xd_proc      p;
+    int          r = xd_proc_spawn(&args, &p, err);
+    close(pipe_fds[1]);
+    uint64_t deadline = xd_clock_ns() + 20 * XD_S_NS;
+    while (r == 0 && out->len < 4096 && xd_clock_ns() < deadline) {
+        struct pollfd poll_fd = { .fd = pipe_fds[0], .events = POLLIN };
+        if (poll(&poll_fd, 1, 100) <= 0)
+            continue;
+        r = xd_buf_reserve(out, 4096);
+        ssize_t n = r == 0 ? read(pipe_fds[0], out->data + out->len, 4096) : 0;
+        if (n <= 0)
+            break;
+        out->len += (size_t)n;
+    }
+    close(pipe_fds[0]);
+    if (r < 0)
+        return r;
+    xd_proc_status st = { .exit_status = -2 };
+    (void)xd_proc_kill_group(p.pid, xd_clock_ns() < deadline ? 0 : 9);
+    (void)!xd_proc_wait(p.pid, true, &st);
+    xd_proc_close(&p);
+    return st.exit_status == 0 ? 0 : 1;
+}
+
+static const char probe[] = "import sys; v='.'.join(map(str, sys.version_info[:3]))\n"
+                            "try:\n import pytest; p=pytest.__version__\nexcept ImportError: p=''\n"
+                            "sys.stdout.write(v+' '+p)";
+
+static int check_python(doctor *d, const xd_config *cfg)
+{
+    xd_error          err = { 0 };
+    xd_autofree char *python = NULL;
+    xd_autofree char **words = NULL;
+    xd_autobuf        out = XD_BUF_INIT;
+    const char       *how = "", *argv[16];
+    size_t            n = 0;
+    if (xd_interp_find(cfg->python, getenv("VIRTUAL_ENV"), NULL, &python, &how, &err) < 0)
+        return say(d, false, "python: %s", err.text);
+    if (xd_text_shell_split(python, &words) < 0)
+        return say(d, false, "python: '%s' is not a command line", python);
+    for (; words[n] && n < 12; n++)
+        argv[n] = words[n];
+    argv[n] = "-c";
+    argv[n + 1] = probe;
+    argv[n + 2] = NULL;
+    int r = run_command(argv, &out, &err);
+    if (r != 0)
+        return say(d, false, "python: %s (%s) does not run: %s", python, how, r < 0 ? err.text : xd_buf_cstr(&out));
+    const char *text = xd_buf_cstr(&out), *pytest = strchr(text, ' ');
+    XD_TRY(say(d, true, "python: %s (%s), version %.*s", python, how, (int)strcspn(text, " "), text));
+    if (!pytest || !pytest[1])
+        return say(d, false, "pytest: not there; install it with: %s -m pip install pytest", python);
+    return say(d, strtol(pytest + 1, NULL, 10) >= 7, "pytest: version %s%s", pytest + 1,
+               strtol(pytest + 1, NULL, 10) >= 7 ? "" : "; this xd needs 7 or newer");
+}
+
+static int check_agent(doctor *d, const xd_config *cfg)
+{
+    xd_error          err = { 0 };
+    xd_autofree char *agent = NULL;
+    xd_autobuf        out = XD_BUF_INIT;
+    if (xd_gateway_find_agent(cfg->agent, &agent, &err) < 0)
+        return say(d, false, "agent: %s", err.text);
+    const char *argv[] = { agent, "--version", NULL };
+    int         r = run_command(argv, &out, &err);
+    if (r != 0)
+        return say(d, false, "agent: %s does not run: %s", agent, r < 0 ? err.text : xd_buf_cstr(&out));
+    return say(d, true, "agent: %s", agent);
+}
+
+static int check_folder(doctor *d, const char *what, int (*find)(char **ret, xd_error *err))
+{
+    xd_error          err = { 0 };
+    xd_autofree char *path = NULL;
+    if (find(&path, &err) < 0 || xd_path_mkdirs(path, 0700, &err) < 0)
+        return say(d, false, "%s: %s", what, err.text);
+    return say(d, access(path, W_OK) == 0, "%s: %s%s", what, path, access(path, W_OK) == 0 ? "" : " cannot be written");
+}
+
+static int check_kernel(doctor *d)
+{
+    xd_page       page;
+    struct rlimit files;
+    int           r = xd_page_create(&page, 1);
+    XD_TRY(say(d, r == 0, "shared memory (memfd): %s", r == 0 ? "there" : xd_error_name(r)));
+    if (r == 0)
+        xd_page_release(&page);
+    r = xd_page_barrier();
+    XD_TRY(say(d, true, "membarrier: %s", r == 0 ? "there" : "not there; taking tests back waits a little instead"));
+    r = xd_proc_pidfd(getpid());
+    XD_TRY(say(d, r >= 0, "pidfd: %s", r >= 0 ? "there" : xd_error_name(r)));
+    if (r >= 0)
+        close(r);
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0)
+        XD_TRY(say(d, files.rlim_cur >= 256, "open files: limit %llu%s", (unsigned long long)files.rlim_cur,
+                   files.rlim_cur >= 256 ? "" : "; raise it (ulimit -n 1024)"));
+    return say(d, true, "processors: %ld online", sysconf(_SC_NPROCESSORS_ONLN));
+}
+
+int xd_doctor(const xd_config *cfg, int fd, char *err)
+{
+    doctor d = { 0 };
+    int    r = say(&d, true, "xd: version %s", xd_version());
+    if (r == 0)
+        r = check_agent(&d, cfg);
+    if (r == 0)
+        r = check_python(&d, cfg);
+    if (r == 0)
+        r = check_folder(&d, "runs", xd_path_state);
+    if (r == 0)
+        r = check_folder(&d, "cache", xd_path_cache);
+    if (r == 0)
+        r = check_kernel(&d);
+    size_t at = 0;
+    while (r == 0 && at < d.out.len) {
+        ssize_t n = write(fd, d.out.data + at, d.out.len - at);
+        if (n < 0 && errno != EINTR)
+            r = -errno;
+        at += n > 0 ? (size_t)n : 0;
+    }
+    xd_buf_release(&d.out);
+    if (r < 0) {
+        if (err)
+            snprintf(err, XD_TEXT, "doctor: %s", xd_error_name(r));
+        return r;
+    }
+    return d.ill ? 1 : 0;
+}

@@ -1,0 +1,434 @@
+/* actors/scheduler.c - see scheduler.h.  Life of a run: dial -> collect -> agree -> run -> finish -> end.  The decisions about items are those of
+ * engine/sched.h, about the collection those of collector.h; this file moves frames between them, the gateways and the journal. */
+#include "actors/scheduler.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+
+#include "actors/collector.h"
+#include "actors/history.h"
+#include "actors/scheduler_state.h"
+#include "engine/base/clock.h"
+#include "engine/interp.h"
+
+/* ---- small helpers ------------------------------------------------------------------------------ */
+
+gateway *xd_scheduler_gateway(scheduler *self, uint16_t number)
+{
+    return number < self->n_gateways ? &self->gateways[number] : NULL;
+}
+
+static void emit(scheduler *self, int type, const char *text, int64_t value, uint64_t count)
+{
+    if (self->args.event) {
+        xd_event ev = { .type = type, .text = text, .value = value, .count = count };
+        self->args.event(self->args.event_arg, &ev);
+    }
+}
+
+int xd_scheduler_note(scheduler *self, uint8_t level, const char *fmt, ...)
+{
+    char    text[XD_TEXT];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    xd_autobuf  frame = XD_BUF_INIT;
+    xd_wire_NOTE note = { .level = level, .text = xd_bytes_str(text) };
+    XD_TRY(xd_wire_NOTE_frame(&frame, 0, 0, &note));
+    emit(self, XD_EVENT_NOTE, text, level, 0);
+    return xd_scheduler_record(self, XD_MSG_NOTE, &frame);
+}
+
+/* The run ends with this code unless a graver cause came first. */
+void xd_scheduler_end_with(scheduler *self, int code, const char *reason)
+{
+    if (self->forced_exit < 0) {
+        self->forced_exit = code;
+        snprintf(self->reason, sizeof(self->reason), "%s", reason);
+    }
+}
+
+/* ---- phases --------------------------------------------------------------------------------------- */
+
+static uint32_t live_gateways(const scheduler *self)
+{
+    uint32_t n = 0;
+    for (size_t i = 0; i < self->n_gateways; i++)
+        n += self->gateways[i].state < GW_DONE;
+    return n;
+}
+
+static int send_finish(scheduler *self, gateway *g)
+{
+    if (g->state >= GW_FINISHING)
+        return 0;
+    xd_autobuf     failed = XD_BUF_INIT, not_run = XD_BUF_INIT, frame = XD_BUF_INIT;
+    xd_wire_FINISH fin = { .exit_status = xd_scheduler_exit_code(self) };
+    for (uint32_t i = 0; self->sched && i < xd_collector_count(self->collector); i++) {
+        xd_wire_INDEX one = { .item = i };
+        uint8_t       out = xd_sched_outcome(self->sched, i);
+        if (out == 0 || out == XD_OUT_NOT_RUN) {
+            XD_TRY(xd_wire_INDEX_append(&not_run, &one));
+            fin.not_run.count++;
+        } else if (out == XD_OUT_FAILED || out == XD_OUT_ERROR || out == XD_OUT_CRASHED || out == XD_OUT_TIMEOUT ||
+                   out == XD_OUT_LOST || (self->teardown_errors[i / 8] >> (i % 8) & 1)) {
+            XD_TRY(xd_wire_INDEX_append(&failed, &one));
+            fin.failed.count++;
+        }
+    }
+    fin.failed.ptr = failed.data;
+    fin.failed.len = failed.len;
+    fin.not_run.ptr = not_run.data;
+    fin.not_run.len = not_run.len;
+    XD_TRY(xd_wire_FINISH_frame(&frame, 0, 0, &fin));
+    g->state = GW_FINISHING;
+    return xd_scheduler_send(self, g, XD_MSG_FINISH, &frame);
+}
+
+static int end_run(scheduler *self)
+{
+    if (self->ended)
+        return 0;
+    self->ended = true;
+    uint32_t items = self->agreed ? xd_collector_count(self->collector) : 0;
+    uint32_t recorded = self->sched ? xd_sched_stats_get(self->sched)->recorded : 0;
+    int      code = xd_scheduler_exit_code(self);
+    xd_wire_RUN_END end = {
+        .exit_status = code, .reason = xd_bytes_str(self->reason), .wall_us = xd_clock_wall_us(),
+        .duration_us = (xd_clock_ns() - self->started_ns) / 1000, .collected = items, .recorded = recorded,
+        .not_run = items - recorded,
+    };
+    xd_result *res = self->args.result;
+    res->exit_code = code;
+    res->collected = items;
+    res->recorded = recorded;
+    res->not_run = end.not_run;
+    res->duration_us = end.duration_us;
+    xd_autobuf frame = XD_BUF_INIT;
+    XD_TRY(xd_wire_RUN_END_frame(&frame, 0, 0, &end));
+    return xd_scheduler_record(self, XD_MSG_RUN_END, &frame);
+}
+
+/* Everything is decided: close the environments, and the run once they are closed. */
+int xd_scheduler_finish(scheduler *self)
+{
+    self->finishing = true;
+    for (size_t i = 0; i < self->n_gateways; i++) {
+        gateway *g = &self->gateways[i];
+        if (g->state > GW_DIALING && g->state < GW_FINISHING)
+            XD_TRY(send_finish(self, g));
+        else if (g->state == GW_DIALING)
+            g->state = GW_DONE; /* its session never stood; the engine ends the actor */
+    }
+    return live_gateways(self) == 0 ? end_run(self) : 0;
+}
+
+static int stop_everything(scheduler *self, uint8_t how)
+{
+    self->stopping = how;
+    if (self->sched && self->running) {
+        XD_TRY(xd_sched_cancel(self->sched, how));
+        return xd_scheduler_drain(self);
+    }
+    return xd_scheduler_finish(self);
+}
+
+/* ---- items: commands of the core -> gateways ---------------------------------------------------- */
+
+static int append_spans(xd_buf *out, const xd_sched_command *c)
+{
+    for (size_t i = 0; i < c->n_spans; i++) {
+        const xd_span *s = &c->spans[i];
+        xd_wire_RANGE  r = { .first = s->first, .count = s->count, .attempt = s->attempt, .flags = s->flags,
+                             .group = s->group, .expected_us = s->expected_us };
+        XD_TRY(xd_wire_RANGE_append(out, &r));
+    }
+    return 0;
+}
+
+static int send_lease(scheduler *self, gateway *g, const xd_sched_command *c)
+{
+    xd_autobuf ranges = XD_BUF_INIT, frame = XD_BUF_INIT, grant = XD_BUF_INIT;
+    XD_TRY(append_spans(&ranges, c));
+    xd_wire_list  list = { .count = (uint32_t)c->n_spans, .ptr = ranges.data, .len = ranges.len };
+    xd_wire_GRANT granted = { .gateway = g->number, .ranges = list };
+    xd_wire_LEASE lease = { .ranges = list };
+    XD_TRY(xd_wire_GRANT_frame(&grant, 0, 0, &granted));
+    XD_TRY(xd_scheduler_record(self, XD_MSG_GRANT, &grant)); /* before the lease leaves */
+    XD_TRY(xd_wire_LEASE_frame(&frame, 0, 0, &lease));
+    return xd_scheduler_send(self, g, XD_MSG_LEASE, &frame);
+}
+
+static int send_simple(scheduler *self, gateway *g, const xd_sched_command *c)
+{
+    xd_autobuf frame = XD_BUF_INIT;
+    if (c->kind == XD_SCHED_TAKE_BACK) {
+        xd_wire_TAKE_BACK take = { .request = c->request, .count = c->count };
+        XD_TRY(xd_wire_TAKE_BACK_frame(&frame, 0, 0, &take));
+        return xd_scheduler_send(self, g, XD_MSG_TAKE_BACK, &frame);
+    }
+    if (c->kind == XD_SCHED_NO_MORE) {
+        XD_TRY(xd_wire_NO_MORE_frame(&frame, 0, 0, &(xd_wire_NO_MORE){ 0 }));
+        return xd_scheduler_send(self, g, XD_MSG_NO_MORE, &frame);
+    }
+    xd_wire_CANCEL cancel = { .how = c->how, .grace_ms = (uint32_t)(self->args.config->grace_ns / XD_MS_NS) };
+    XD_TRY(xd_wire_CANCEL_frame(&frame, 0, 0, &cancel));
+    return xd_scheduler_send(self, g, XD_MSG_CANCEL, &frame);
+}
+
+/* An item whose agent was lost in it gets its outcome here: nobody else can tell. */
+static int record_lost(scheduler *self, const xd_sched_command *c)
+{
+    xd_autobuf    results = XD_BUF_INIT, frame = XD_BUF_INIT;
+    xd_wire_RESULT one = { .item = c->spans[0].first, .attempt = c->spans[0].attempt, .outcome = XD_OUT_LOST,
+                           .start_us = xd_clock_wall_us() };
+    XD_TRY(xd_wire_RESULT_append(&results, &one));
+    xd_wire_RESULTS all = { .worker = 0xffff, .results = { .count = 1, .ptr = results.data, .len = results.len } };
+    XD_TRY(xd_wire_RESULTS_frame(&frame, 0, 0, &all));
+    self->failures++;
+    return xd_scheduler_record(self, XD_MSG_RESULTS, &frame);
+}
+
+int xd_scheduler_drain(scheduler *self)
+{
+    xd_sched_command c;
+    int              r;
+    while ((r = xd_sched_next(self->sched, &c)) == 1) {
+        gateway *g = xd_scheduler_gateway(self, c.agent);
+        switch (c.kind) {
+        case XD_SCHED_LEASE:
+            XD_TRY(send_lease(self, g, &c));
+            break;
+        case XD_SCHED_TAKE_BACK:
+        case XD_SCHED_NO_MORE:
+        case XD_SCHED_CANCEL:
+            XD_TRY(send_simple(self, g, &c));
+            break;
+        case XD_SCHED_OUTCOME:
+            XD_TRY(record_lost(self, &c));
+            break;
+        case XD_SCHED_STARVED:
+            xd_scheduler_end_with(self, XD_EXIT_INFRASTRUCTURE, "no worker is left to run the remaining tests");
+            XD_TRY(xd_scheduler_note(self, 4, "no worker is left to run the remaining tests"));
+            XD_TRY(xd_sched_cancel(self->sched, 1));
+            break;
+        case XD_SCHED_ALL_DONE:
+            XD_TRY(xd_scheduler_finish(self));
+            break;
+        }
+    }
+    return r;
+}
+
+/* ---- collection ---------------------------------------------------------------------------------- */
+
+static int sched_items(scheduler *self, xd_sched_mode mode, xd_sched_item *out)
+{
+    const xd_collected_item *items = xd_collector_items(self->collector);
+    for (uint32_t i = 0; i < xd_collector_count(self->collector); i++) {
+        xd_bytes unit = xd_sched_unit_key(items[i].id);
+        xd_bytes group = xd_sched_group_key(mode, items[i].id, items[i].group);
+        const xd_history_entry *known = self->history ? xd_history_find(self->history, items[i].id) : NULL;
+        uint64_t us = known ? XD_MAX(known->duration_us, 1) : 0;
+        out[i] = (xd_sched_item){ .unit = XXH3_64bits(unit.ptr, unit.len),
+                                  .group = group.len ? XXH3_64bits(group.ptr, group.len) | 1 : 0,
+                                  .expected_us = (uint32_t)XD_MIN(us, UINT32_MAX) };
+    }
+    return 0;
+}
+
+static int start_workers(scheduler *self, gateway *g)
+{
+    xd_autobuf            frame = XD_BUF_INIT;
+    const xd_config      *cfg = self->args.config;
+    int                   budget = cfg->max_worker_restart >= 0 ? cfg->max_worker_restart : self->options.max_worker_restart;
+    xd_wire_WORKERS_START start = {
+        .first = g->first_worker, .count = (uint16_t)g->workers, .total = (uint16_t)self->total_workers,
+        .maxfail = self->options.maxfail,
+        .max_restarts = (uint16_t)(budget >= 0 ? budget : XD_MIN(4 * (int)g->workers, 65535)),
+    };
+    XD_TRY(xd_wire_WORKERS_START_frame(&frame, 0, 0, &start));
+    g->state = GW_RUNNING;
+    return xd_scheduler_send(self, g, XD_MSG_WORKERS_START, &frame);
+}
+
+/* Numbers the workers: gateways in order of the plan; sizes that were left open follow processors and items. */
+static void number_workers(scheduler *self)
+{
+    uint32_t next = 0, items = xd_collector_count(self->collector);
+    for (size_t i = 0; i < self->n_gateways; i++) {
+        gateway *g = &self->gateways[i];
+        if (g->workers == 0) {
+            const xd_config *cfg = self->args.config;
+            int wanted = cfg->workers != XD_WORKERS_UNSET ? cfg->workers : self->options.workers;
+            int limit = cfg->max_workers ? cfg->max_workers : self->options.max_workers;
+            g->workers = self->mode_no ? 1 : xd_plan_workers(wanted, g->cpus, (uint32_t)limit, items);
+        }
+        g->first_worker = (uint16_t)next;
+        next += g->workers;
+    }
+    self->total_workers = next;
+}
+
+static int publish_collection(scheduler *self)
+{
+    xd_autobuf         frame = XD_BUF_INIT;
+    xd_wire_COLLECTION all = {
+        .count = xd_collector_count(self->collector), .deselected = self->deselected, .workers = self->total_workers,
+        .digest_lo = self->digest_lo, .digest_hi = self->digest_hi,
+        .expected_us = xd_sched_stats_get(self->sched)->expected_us,
+    };
+    XD_TRY(xd_wire_COLLECTION_frame(&frame, 0, 0, &all));
+    emit(self, XD_EVENT_STARTED, self->args.run_id, self->total_workers, all.count);
+    return xd_scheduler_record(self, XD_MSG_COLLECTION, &frame);
+}
+
+static int collection_complete(scheduler *self)
+{
+    self->agreed = true;
+    uint32_t count = xd_collector_count(self->collector);
+    self->teardown_errors = calloc(count / 8 + 1, 1);
+    xd_autofree xd_sched_item *items = calloc(count ? count : 1, sizeof(*items));
+    if (!items || !self->teardown_errors)
+        return -ENOMEM;
+    const char   *dist = self->args.config->dist ? self->args.config->dist : self->options.dist;
+    xd_sched_mode mode = XD_SCHED_LOAD;
+    if (dist[0] && xd_sched_mode_parse(&mode, dist) < 0) {
+        xd_scheduler_end_with(self, XD_EXIT_USAGE, "");
+        XD_TRY(xd_scheduler_note(self, 4, "--dist=%s from pytest's ini or PYTEST_ADDOPTS is not known here", dist));
+        return xd_scheduler_finish(self);
+    }
+    self->mode_no = mode == XD_SCHED_NO && dist[0] && self->args.config->workers == XD_WORKERS_UNSET;
+    number_workers(self);
+    xd_sched_options opts = { .mode = mode, .maxfail = self->options.maxfail, .max_attempts = 2,
+                              .agents_expected = (uint32_t)self->n_gateways, .workers_expected = self->total_workers,
+                              .keep_scope_order = self->options.keep_scope_order };
+    XD_TRY(xd_sched_new(&self->sched, &opts));
+    XD_TRY(sched_items(self, mode, items));
+    XD_TRY(xd_sched_collection(self->sched, items, count));
+    self->history = xd_history_free(self->history);
+    XD_TRY(publish_collection(self));
+    if (count == 0 || self->stopping)
+        return xd_scheduler_finish(self);
+    self->running = true;
+    for (size_t i = 0; i < self->n_gateways; i++)
+        if (self->gateways[i].state == GW_AGREED)
+            XD_TRY(xd_scheduler_join(self, &self->gateways[i]));
+    return xd_scheduler_drain(self);
+}
+
+/* This gateway's environment has the agreed collection and the run goes: its workers start and get items. */
+int xd_scheduler_join(scheduler *self, gateway *g)
+{
+    if (g->state != GW_AGREED)
+        return 0;
+    XD_TRY(start_workers(self, g));
+    return xd_sched_agent_up(self->sched, g->number, g->workers);
+}
+
+static int different(scheduler *self, const char *text)
+{
+    char *copy = strdup(text);
+    if (!copy)
+        return -ENOMEM;
+    xd_scheduler_end_with(self, XD_EXIT_FAILED, "Different tests were collected");
+    int r = 0;
+    for (char *save = NULL, *line = strtok_r(copy, "\n", &save); line && r == 0; line = strtok_r(NULL, "\n", &save))
+        r = xd_scheduler_note(self, 4, "%s", line);
+    free(copy);
+    return r < 0 ? r : stop_everything(self, 1);
+}
+
+static int ask_list(scheduler *self, gateway *g)
+{
+    xd_autobuf frame = XD_BUF_INIT;
+    XD_TRY(xd_wire_SEND_LIST_frame(&frame, 0, 0, &(xd_wire_SEND_LIST){ 0 }));
+    return xd_scheduler_send(self, g, XD_MSG_SEND_LIST, &frame);
+}
+
+int xd_scheduler_on_collected(scheduler *self, gateway *g, const xd_wire_COLLECTED *in)
+{
+    self->collect_errors += in->errors;
+    if (in->exit_status >= 0) {
+        char *reason = xd_bytes_dup(in->stop_reason);
+        xd_scheduler_end_with(self, in->exit_status, reason ? reason : "");
+        free(reason);
+        self->deselected = in->deselected;
+        return xd_scheduler_finish(self);
+    }
+    g->state = GW_COLLECTED;
+    int verdict = xd_collector_collected(self->collector, g->number, in);
+    XD_TRY(verdict);
+    if (verdict == XD_COLLECTOR_SEND_LIST && !self->agreed && self->owner < 0) {
+        self->owner = g->number;
+        self->deselected = in->deselected;
+        self->digest_lo = in->digest_lo;
+        self->digest_hi = in->digest_hi;
+        g->state = GW_AGREED;
+        return ask_list(self, g);
+    }
+    if (verdict == XD_COLLECTOR_SEND_LIST)
+        return ask_list(self, g);
+    if (verdict == XD_COLLECTOR_WAIT)
+        return 0;
+    g->state = GW_AGREED;
+    if (verdict == XD_COLLECTOR_COMPLETE) {
+        self->deselected = in->deselected;
+        return collection_complete(self);
+    }
+    if (!self->running)
+        return 0;
+    XD_TRY(xd_scheduler_join(self, g));
+    return xd_scheduler_drain(self);
+}
+
+int xd_scheduler_on_ids(scheduler *self, gateway *g, const xd_wire_COLLECT_IDS *in)
+{
+    xd_autobuf text = XD_BUF_INIT;
+    char       first[64], other[64];
+    snprintf(first, sizeof(first), "%s", self->owner >= 0 ? self->gateways[self->owner].spec_text : "");
+    snprintf(other, sizeof(other), "%s", g->spec_text);
+    int verdict = xd_collector_ids(self->collector, g->number, in, first, other, &text);
+    if (verdict == XD_COLLECTOR_COMPLETE)
+        return collection_complete(self);
+    if (verdict == XD_COLLECTOR_DIFFERENT)
+        return different(self, xd_buf_cstr(&text));
+    return verdict;
+}
+
+/* ---- stops asked for from outside --------------------------------------------------------------------- */
+
+int xd_scheduler_on_stop(scheduler *self, int how)
+{
+    if (how == XD_STOP_PAUSE || how == XD_STOP_RESUME) {
+        for (size_t i = 0; i < self->n_gateways; i++) {
+            gateway *g = &self->gateways[i];
+            if (g->state == GW_DIALING || g->state >= GW_DONE)
+                continue;
+            xd_autobuf frame = XD_BUF_INIT;
+            if (how == XD_STOP_PAUSE)
+                XD_TRY(xd_wire_PAUSE_frame(&frame, 0, 0, &(xd_wire_PAUSE){ 0 }));
+            else
+                XD_TRY(xd_wire_RESUME_frame(&frame, 0, 0, &(xd_wire_RESUME){ 0 }));
+            XD_TRY(xd_scheduler_send(self, g, how == XD_STOP_PAUSE ? XD_MSG_PAUSE : XD_MSG_RESUME, &frame));
+        }
+        return 0;
+    }
+    if (self->ended)
+        return 0;
+    /* An interrupt outranks what the run would have ended with, except a cause that was there before. */
+    xd_scheduler_end_with(self, XD_EXIT_INTERRUPTED, "KeyboardInterrupt");
+    if (how == XD_STOP_NOW && self->finishing) {
+        xd_autobuf     frame = XD_BUF_INIT;
+        xd_wire_CANCEL cancel = { .how = 3 };
+        XD_TRY(xd_wire_CANCEL_frame(&frame, 0, 0, &cancel));
+        for (size_t i = 0; i < self->n_gateways; i++)
+            if (self->gateways[i].state == GW_FINISHING)
+                XD_TRY(xd_scheduler_send_copy(self, &self->gateways[i], XD_MSG_CANCEL, &frame));
+        return 0;
+    }
+    return stop_everything(self, how == XD_STOP_NOW ? 3 : 2);
+}

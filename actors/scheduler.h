@@ -1,0 +1,23 @@
+/* actors/scheduler.h - the actor that leads a run: environments up, collection agreed, leases out, results in, exit code.
+ *   in   frames of the agents (wire ids 32..44) through the broker; GATEWAY_UP, GATEWAY_DOWN; XD_MSG_STOP from the engine
+ *   out  ENV_START, SEND_LIST, WORKERS_START, LEASE, NO_MORE, TAKE_BACK, CANCEL, PAUSE, RESUME, FINISH to gateways;
+ *        COLLECTION, GRANT, NOTE, RUN_END to the journal; PROGRESS to the reporters
+ * Own thread.  Ends by itself after RUN_END. A frame that does not decode, or does not fit the state, ends that gateway. */
+#pragma once
+#include "actors/plan.h"
+#include "engine/actor.h"
+
+typedef struct xd_scheduler_args {
+    const xd_config *config;  /* borrowed; outlives the actor */
+    const xd_plan   *plan;    /* borrowed; outlives the actor */
+    const char      *run_id;  /* borrowed */
+    const char      *run_dir; /* borrowed */
+    const char      *cwd;     /* borrowed */
+    /* Called on the actor's thread; must return soon. */
+    void (*event)(void *arg, const xd_event *ev);
+    void *event_arg;
+    bool  want_tests; /* XD_EVENT_TEST is wanted */
+    xd_result *result; /* filled before RUN_END is sent; read after the actor has ended */
+} xd_scheduler_args;
+
+extern const xd_actor_spec xd_scheduler_spec;

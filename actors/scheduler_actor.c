@@ -1,0 +1,508 @@
+/* actors/scheduler_actor.c - the actor around scheduler.c: frames in, frames out, life. */
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "actors/report_actor.h"
+#include "actors/scheduler_state.h"
+#include "engine/base/clock.h"
+#include "engine/base/path.h"
+#include "engine/base/text.h"
+#include "engine/interp.h"
+#include "gateways/gateway.h"
+
+/* ---- frames out ------------------------------------------------------------------------------------ */
+
+int xd_scheduler_record(scheduler *self, uint16_t type, xd_buf *frame)
+{
+    xd_auto(xd_msg) *m = NULL;
+    XD_TRY(xd_msg_new_take(&m, type, frame));
+    m->flags = XD_FLAG_JOURNAL;
+    return xd_actor_send(self->actor, "", &m);
+}
+
+int xd_scheduler_send(scheduler *self, gateway *g, uint16_t type, xd_buf *frame)
+{
+    xd_auto(xd_msg) *m = NULL;
+    XD_TRY(xd_msg_new_take(&m, type, frame));
+    m->gateway = g->number;
+    return xd_actor_send(self->actor, g->address, &m);
+}
+
+int xd_scheduler_send_copy(scheduler *self, gateway *g, uint16_t type, const xd_buf *frame)
+{
+    xd_autobuf copy = XD_BUF_INIT;
+    XD_TRY(xd_buf_add(&copy, frame->data, frame->len));
+    return xd_scheduler_send(self, g, type, &copy);
+}
+
+/* ---- exit code ---------------------------------------------------------------------------------------- */
+
+int xd_scheduler_exit_code(const scheduler *self)
+{
+    if (self->forced_exit >= 0)
+        return self->forced_exit;
+    uint32_t items = self->agreed ? xd_collector_count(self->collector) : 0;
+    if (self->failures || self->collect_errors)
+        return XD_EXIT_FAILED;
+    if (!self->agreed)
+        return XD_EXIT_INFRASTRUCTURE;
+    if (self->sched && xd_sched_stats_get(self->sched)->recorded < items)
+        return XD_EXIT_INCOMPLETE;
+    return items ? XD_EXIT_OK : XD_EXIT_NO_TESTS;
+}
+
+/* ---- a gateway comes ------------------------------------------------------------------------------------ */
+
+static int add_pairs(xd_buf *out, const xd_xspec *spec, uint32_t *count)
+{
+    for (size_t i = 0; i < spec->n_env; i++) {
+        const char  *eq = strchr(spec->env[i], '=');
+        xd_wire_PAIR p = { .name = { (const uint8_t *)spec->env[i], (size_t)(eq - spec->env[i]) }, .value = xd_bytes_str(eq + 1) };
+        XD_TRY(xd_wire_PAIR_append(out, &p));
+        ++*count;
+    }
+    return 0;
+}
+
+static int add_texts(xd_buf *out, const xd_strings *texts, uint32_t *count)
+{
+    for (size_t i = 0; i < texts->count; i++) {
+        xd_wire_TEXT t = { .text = xd_bytes_str(texts->at[i]) };
+        XD_TRY(xd_wire_TEXT_append(out, &t));
+        ++*count;
+    }
+    return 0;
+}
+
+static uint32_t env_flags(const scheduler *self, const gateway *g)
+{
+    const xd_config *cfg = self->args.config;
+    return (cfg->as_module ? XD_ENV_AS_MODULE : 0u) | (cfg->no_fork ? XD_ENV_NO_FORK : 0u) |
+           (g->number == 0 ? XD_ENV_KEEPS_CACHE : 0u) |
+           (cfg->workers != XD_WORKERS_UNSET || cfg->dist || cfg->tx.count ? XD_ENV_OWN_WORKERS : 0u);
+}
+
+/* "nice -n 5 python": the interpreter is started by a command line. */
+static int python_command(const scheduler *self, const xd_xspec *spec, xd_buf *out)
+{
+    if (spec->nice)
+        XD_TRY(xd_buf_printf(out, "nice -n %s ", spec->nice));
+    if (spec->python)
+        return xd_buf_add_str(out, spec->python); /* may be a command line itself */
+    return xd_text_shell_quote(out, self->python);
+}
+
+static int start_environment(scheduler *self, gateway *g)
+{
+    const xd_xspec   *spec = &self->args.plan->gateways[g->number].spec;
+    xd_autobuf        env = XD_BUF_INIT, args = XD_BUF_INIT, python = XD_BUF_INIT, frame = XD_BUF_INIT;
+    xd_autofree char *cache = NULL, *chdir = NULL;
+    xd_error          err = { 0 };
+    xd_wire_ENV_START start = { .run_uid = xd_bytes_str(self->uid), .spec = xd_bytes_str(g->spec_text),
+                                .scratch_dir = xd_bytes_str(self->args.run_dir), .first_worker = 0,
+                                .workers_expected = (uint16_t)g->workers, .flags = env_flags(self, g) };
+    XD_TRY(add_pairs(&env, spec, &start.env.count));
+    XD_TRY(add_texts(&args, &self->args.config->args, &start.args.count));
+    XD_TRY(python_command(self, spec, &python));
+    chdir = spec->chdir ? xd_path_join(self->args.cwd, spec->chdir) : strdup(self->args.cwd);
+    if (!chdir)
+        return -ENOMEM;
+    int r = xd_path_cache(&cache, &err);
+    if (r < 0)
+        cache = strdup("");
+    start.env.ptr = env.data;
+    start.env.len = env.len;
+    start.args.ptr = args.data;
+    start.args.len = args.len;
+    start.python = xd_buf_view(&python);
+    start.chdir = xd_bytes_str(chdir);
+    start.cache_dir = xd_bytes_str(cache);
+    XD_TRY(xd_wire_ENV_START_frame(&frame, 0, 0, &start));
+    g->state = GW_COLLECTING;
+    return xd_scheduler_send(self, g, XD_MSG_ENV_START, &frame);
+}
+
+static int on_gateway_up(scheduler *self, gateway *g, const xd_wire_GATEWAY_UP *in)
+{
+    g->up = true;
+    g->cpus = in->cpus ? in->cpus : 1;
+    if (self->finishing || self->stopping)
+        return xd_scheduler_finish(self);
+    return start_environment(self, g);
+}
+
+static int on_gateway_down(scheduler *self, gateway *g, const xd_wire_GATEWAY_DOWN *in)
+{
+    bool wanted = in->expected || g->state >= GW_DONE || g->state == GW_FINISHING;
+    g->state = GW_DONE;
+    if (!wanted) {
+        char *why = xd_bytes_dup(in->reason);
+        XD_TRY(xd_scheduler_note(self, 4, "lost %s: %s", g->spec_text, why ? why : ""));
+        free(why);
+        if (!self->running || self->n_gateways == 1)
+            xd_scheduler_end_with(self, XD_EXIT_INFRASTRUCTURE, "");
+    }
+    if (self->running && !self->finishing) {
+        XD_TRY(xd_sched_agent_lost(self->sched, g->number, NULL, 0));
+        return xd_scheduler_drain(self);
+    }
+    return wanted || self->forced_exit >= 0 ? xd_scheduler_finish(self) : 0;
+}
+
+/* ---- configuration ---------------------------------------------------------------------------------------- */
+
+static void take_number(const char *text, int *at)
+{
+    uint64_t n;
+    if (xd_text_u64(text, 0, INT_MAX, &n) == 0)
+        *at = (int)n;
+}
+
+static int on_config(scheduler *self, gateway *g, const xd_wire_CONFIG *in)
+{
+    xd_wire_list options = in->options;
+    xd_wire_PAIR p;
+    (void)g;
+    if (self->configured)
+        return 0;
+    self->configured = true;
+    while (xd_wire_PAIR_next(&options, &p) == 1) {
+        xd_autofree char *value = xd_bytes_dup(p.value);
+        int               maxfail = 0;
+        if (!value)
+            return -ENOMEM;
+        if (xd_bytes_eq_str(p.name, "maxfail")) {
+            take_number(value, &maxfail);
+            self->options.maxfail = (uint32_t)maxfail;
+        } else if (xd_bytes_eq_str(p.name, "numprocesses") && value[0]) {
+            self->options.workers = strcmp(value, "logical") == 0 ? XD_WORKERS_LOGICAL : XD_WORKERS_AUTO;
+            take_number(value, &self->options.workers);
+        } else if (xd_bytes_eq_str(p.name, "maxprocesses")) {
+            take_number(value, &self->options.max_workers);
+        } else if (xd_bytes_eq_str(p.name, "maxworkerrestart")) {
+            take_number(value, &self->options.max_worker_restart);
+        } else if (xd_bytes_eq_str(p.name, "dist")) {
+            snprintf(self->options.dist, sizeof(self->options.dist), "%s", strcmp(value, "no") == 0 ? "" : value);
+        } else if (xd_bytes_eq_str(p.name, "loadscopereorder")) {
+            self->options.keep_scope_order = value[0] == '0' || value[0] == 'F';
+        }
+    }
+    if (self->args.config->no_history)
+        return 0;
+    xd_autofree char *rootdir = xd_bytes_dup(in->rootdir), *path = NULL;
+    xd_error          err = { 0 };
+    if (!rootdir)
+        return -ENOMEM;
+    if (xd_history_path(rootdir, &path, &err) < 0 || xd_history_open(path, &self->history, &err) != 0)
+        return err.text[0] ? xd_scheduler_note(self, 2, "no history of durations: %s", err.text) : 0;
+    return 0;
+}
+
+/* ---- results ------------------------------------------------------------------------------------------------ */
+
+static bool is_failure(uint8_t outcome)
+{
+    return outcome == XD_OUT_FAILED || outcome == XD_OUT_ERROR || outcome == XD_OUT_CRASHED || outcome == XD_OUT_TIMEOUT ||
+           outcome == XD_OUT_LOST;
+}
+
+static void count_result(xd_result *r, uint8_t outcome)
+{
+    switch (outcome) {
+    case XD_OUT_PASSED:
+        r->passed++;
+        break;
+    case XD_OUT_SKIPPED:
+        r->skipped++;
+        break;
+    case XD_OUT_XFAILED:
+        r->xfailed++;
+        break;
+    case XD_OUT_XPASSED:
+        r->xpassed++;
+        break;
+    case XD_OUT_ERROR:
+        r->errors++;
+        break;
+    case XD_OUT_CRASHED:
+        r->crashed++;
+        break;
+    default:
+        r->failed++;
+    }
+}
+
+static int on_results(scheduler *self, gateway *g, const xd_wire_RESULTS *in)
+{
+    xd_wire_list   list = in->results;
+    xd_wire_RESULT one;
+    if (!self->running)
+        return -EPROTO;
+    while (xd_wire_RESULT_next(&list, &one) == 1) {
+        bool     teardown = one.flags & XD_RES_TEARDOWN_ERROR;
+        uint32_t failures = (is_failure(one.outcome) ? 1u : 0u) + (teardown ? 1u : 0u);
+        int      r = xd_sched_result(self->sched, g->number, one.item, one.attempt, one.outcome, failures);
+        XD_TRY(r);
+        if (r > 0)
+            continue; /* a duplicate or an outlived attempt */
+        self->failures += failures;
+        if (teardown && one.outcome != XD_OUT_ERROR && one.item < xd_collector_count(self->collector))
+            self->teardown_errors[one.item / 8] = (uint8_t)(self->teardown_errors[one.item / 8] | 1u << (one.item % 8));
+        count_result(self->args.result, one.outcome);
+        if (self->args.want_tests && self->args.event && one.item < xd_collector_count(self->collector)) {
+            xd_event ev = { .type = XD_EVENT_TEST, .value = one.outcome, .count = one.item,
+                            .text = (const char *)xd_collector_items(self->collector)[one.item].id.ptr };
+            self->args.event(self->args.event_arg, &ev);
+        }
+    }
+    return xd_scheduler_drain(self);
+}
+
+static int on_returned(scheduler *self, gateway *g, const xd_wire_RETURNED *in)
+{
+    xd_wire_list  list = in->ranges;
+    xd_wire_RANGE r;
+    uint32_t      n = 0;
+    if (!self->running)
+        return -EPROTO;
+    xd_autofree xd_span *spans = calloc(list.count ? list.count : 1, sizeof(*spans));
+    if (!spans)
+        return -ENOMEM;
+    while (xd_wire_RANGE_next(&list, &r) == 1)
+        spans[n++] = (xd_span){ .first = r.first, .count = r.count, .attempt = r.attempt, .flags = r.flags, .group = r.group,
+                                .expected_us = r.expected_us };
+    XD_TRY(xd_sched_returned(self->sched, g->number, in->request, spans, n));
+    return xd_scheduler_drain(self);
+}
+
+/* A worker that ended its session by itself: pytest.exit, an interrupt or an internal error inside a test, or a plugin's own exit code. */
+static int on_worker_down(scheduler *self, const xd_wire_WORKER_DOWN *in)
+{
+    int status = in->session_status;
+    if (!in->expected || status <= 0 || status == XD_EXIT_FAILED || status == XD_EXIT_NO_TESTS)
+        return 0;
+    if (self->finishing || (self->stopping && self->forced_exit >= 0))
+        return 0;
+    char *reason = xd_bytes_dup(in->reason);
+    xd_scheduler_end_with(self, status, reason ? reason : "");
+    free(reason);
+    if (!self->running)
+        return xd_scheduler_finish(self);
+    self->stopping = 2;
+    XD_TRY(xd_sched_cancel(self->sched, 2));
+    return xd_scheduler_drain(self);
+}
+
+static int on_env_failed(scheduler *self, gateway *g, const xd_wire_ENV_FAILED *in)
+{
+    xd_autofree char *text = xd_bytes_dup(in->text);
+    int               r = 0;
+    if (!text)
+        return -ENOMEM;
+    for (char *save = NULL, *line = strtok_r(text, "\n", &save); line && r == 0; line = strtok_r(NULL, "\n", &save))
+        r = xd_scheduler_note(self, 4, "%s", line);
+    XD_TRY(r);
+    xd_scheduler_end_with(self, in->exit_status, "");
+    if (self->running && !self->finishing) {
+        XD_TRY(xd_sched_agent_up(self->sched, g->number, 0));
+        XD_TRY(xd_sched_cancel(self->sched, 2));
+        return xd_scheduler_drain(self);
+    }
+    return xd_scheduler_finish(self);
+}
+
+static int on_env_done(scheduler *self, gateway *g, const xd_wire_ENV_DONE *in)
+{
+    xd_result *r = self->args.result;
+    r->agents_cpu_us += in->agent_cpu_us;
+    r->workers_cpu_us += in->workers_cpu_us;
+    r->stream_bytes += in->stream_bytes;
+    g->state = GW_DONE;
+    return self->finishing ? xd_scheduler_finish(self) : 0;
+}
+
+/* ---- handlers ------------------------------------------------------------------------------------------------- */
+
+/* Decodes the frame in `in` as record NAME and calls fn(self, gateway, &record).  What a peer sends wrong ends that peer, not the run's truth: it is
+ * noted, and the environment is closed. */
+#define ON_FRAME(NAME, call)                                                                                      \
+    static int handle_##NAME(void *state, const xd_msg *m)                                                        \
+    {                                                                                                             \
+        scheduler      *self = XD_CAST(state, scheduler, SCHEDULER_MAGIC);                                        \
+        gateway        *g = xd_scheduler_gateway(self, m->gateway);                                               \
+        xd_frame        f;                                                                                        \
+        xd_wire_##NAME in;                                                                                        \
+        int             r = g ? xd_msg_frame(m, &f) : -EPROTO;                                                    \
+        if (r == 0)                                                                                               \
+            r = xd_wire_##NAME##_decode(f.body, f.len, &in);                                                      \
+        if (r == 0)                                                                                               \
+            r = (call);                                                                                           \
+        return after(self, g, #NAME, r);                                                                          \
+    }
+
+/* What every handler ends with: faults of a peer become the end of that peer, the end of the run that of the actor. */
+static int after(scheduler *self, gateway *g, const char *what, int r)
+{
+    if (r == -EPROTO && g) {
+        xd_scheduler_end_with(self, XD_EXIT_INTERNAL, "");
+        r = xd_scheduler_note(self, 4, "%s: %s does not fit what was agreed; its agent is ended", g->spec_text, what);
+        g->state = GW_DONE;
+        if (r == 0 && self->running && !self->finishing) {
+            r = xd_sched_agent_lost(self->sched, g->number, NULL, 0);
+            if (r >= 0)
+                r = xd_scheduler_drain(self);
+        }
+        if (r >= 0)
+            r = xd_scheduler_finish(self);
+    }
+    if (r < 0)
+        return r;
+    return self->ended ? XD_ACTOR_STOP : 0;
+}
+
+ON_FRAME(GATEWAY_UP, on_gateway_up(self, g, &in))
+ON_FRAME(GATEWAY_DOWN, on_gateway_down(self, g, &in))
+ON_FRAME(CONFIG, on_config(self, g, &in))
+ON_FRAME(COLLECTED, xd_scheduler_on_collected(self, g, &in))
+ON_FRAME(COLLECT_IDS, xd_scheduler_on_ids(self, g, &in))
+ON_FRAME(RESULTS, on_results(self, g, &in))
+ON_FRAME(RETURNED, on_returned(self, g, &in))
+ON_FRAME(WORKER_DOWN, on_worker_down(self, &in))
+ON_FRAME(ENV_FAILED, on_env_failed(self, g, &in))
+ON_FRAME(ENV_DONE, on_env_done(self, g, &in))
+
+/* Not recorded: straight on to the terminal. */
+static int handle_progress(void *state, const xd_msg *m)
+{
+    scheduler       *self = XD_CAST(state, scheduler, SCHEDULER_MAGIC);
+    xd_auto(xd_msg) *copy = NULL;
+    XD_TRY(xd_msg_new(&copy, XD_MSG_PROGRESS, m->body.ptr, m->body.len));
+    copy->gateway = m->gateway;
+    return xd_actor_send(self->actor, XD_REPORT_ADDRESS, &copy);
+}
+
+/* In the journal already, and of no use for decisions. */
+static int handle_nothing(void *state, const xd_msg *m)
+{
+    (void)state;
+    (void)m;
+    return 0;
+}
+
+static int handle_stop(void *state, const xd_msg *m)
+{
+    scheduler *self = XD_CAST(state, scheduler, SCHEDULER_MAGIC);
+    uint32_t   how;
+    if (m->body.len != sizeof(how))
+        return -EINVAL;
+    memcpy(&how, m->body.ptr, sizeof(how));
+    return after(self, NULL, "STOP", xd_scheduler_on_stop(self, (int)how));
+}
+
+/* The journal cannot be written: nothing new starts, and the exit code says so. */
+static int handle_fault(void *state, const xd_msg *m)
+{
+    scheduler *self = XD_CAST(state, scheduler, SCHEDULER_MAGIC);
+    (void)m;
+    xd_scheduler_end_with(self, XD_EXIT_INCOMPLETE, "the journal cannot be written");
+    int r = xd_scheduler_note(self, 4, "the journal in %s cannot be written: results are incomplete", self->args.run_dir);
+    if (r == 0 && self->running && !self->finishing) {
+        r = xd_sched_cancel(self->sched, 2);
+        if (r >= 0)
+            r = xd_scheduler_drain(self);
+    } else if (r == 0) {
+        r = xd_scheduler_finish(self);
+    }
+    return after(self, NULL, "FAULT", r);
+}
+
+static int handle_gone(void *state, const xd_msg *m)
+{
+    scheduler *self = XD_CAST(state, scheduler, SCHEDULER_MAGIC);
+    return xd_scheduler_note(self, 3, "%.*s", (int)m->body.len, (const char *)m->body.ptr);
+}
+
+/* ---- life ------------------------------------------------------------------------------------------------------- */
+
+static int init_gateways(scheduler *self)
+{
+    const xd_plan *plan = self->args.plan;
+    self->gateways = calloc(plan->count, sizeof(*self->gateways));
+    if (!self->gateways)
+        return -ENOMEM;
+    self->n_gateways = plan->count;
+    for (size_t i = 0; i < plan->count; i++) {
+        gateway *g = &self->gateways[i];
+        g->number = (uint16_t)i;
+        g->workers = plan->gateways[i].workers;
+        xd_gateway_address(g->number, g->address, sizeof(g->address));
+        g->spec_text = strdup(plan->gateways[i].spec.text);
+        if (!g->spec_text)
+            return -ENOMEM;
+    }
+    return 0;
+}
+
+static int scheduler_init(void *state, xd_actor *actor, const void *args)
+{
+    scheduler *self = state;
+    xd_error   err = { 0 };
+    *self = (scheduler){ .magic = SCHEDULER_MAGIC, .actor = actor, .args = *(const xd_scheduler_args *)args, .owner = -1,
+                         .forced_exit = -1, .started_ns = xd_clock_ns() };
+    self->options = (effective){ .workers = XD_WORKERS_AUTO, .max_worker_restart = -1 };
+    const char *uid = self->args.config->run_uid ? self->args.config->run_uid : self->args.run_id;
+    snprintf(self->uid, sizeof(self->uid), "%s", uid);
+    XD_TRY(init_gateways(self));
+    XD_TRY(xd_collector_new(&self->collector));
+    const char *how;
+    if (xd_interp_find(self->args.config->python, getenv("VIRTUAL_ENV"), NULL, &self->python, &how, &err) < 0) {
+        /* The agent says it again, with what it tried. */
+        self->python = strdup("python3");
+    }
+    return self->python ? 0 : -ENOMEM;
+}
+
+static void scheduler_fini(void *state)
+{
+    scheduler *self = state;
+    for (size_t i = 0; self->gateways && i < self->n_gateways; i++)
+        free(self->gateways[i].spec_text);
+    free(self->gateways);
+    free(self->python);
+    free(self->teardown_errors);
+    xd_collector_free(self->collector);
+    xd_sched_free(self->sched);
+    xd_history_free(self->history);
+}
+
+const xd_actor_spec xd_scheduler_spec = {
+    .name = "xd-scheduler",
+    .size = sizeof(scheduler),
+    .window = 65536,
+    .init = scheduler_init,
+    .fini = scheduler_fini,
+    .handlers =
+        (const xd_handler[]){
+            { XD_MSG_GATEWAY_UP, handle_GATEWAY_UP },
+            { XD_MSG_GATEWAY_DOWN, handle_GATEWAY_DOWN },
+            { XD_MSG_CONFIG, handle_CONFIG },
+            { XD_MSG_COLLECTED, handle_COLLECTED },
+            { XD_MSG_COLLECT_IDS, handle_COLLECT_IDS },
+            { XD_MSG_RESULTS, handle_RESULTS },
+            { XD_MSG_RETURNED, handle_RETURNED },
+            { XD_MSG_WORKER_DOWN, handle_WORKER_DOWN },
+            { XD_MSG_ENV_FAILED, handle_ENV_FAILED },
+            { XD_MSG_ENV_DONE, handle_ENV_DONE },
+            { XD_MSG_PROGRESS, handle_progress },
+            { XD_MSG_REPORT, handle_nothing },
+            { XD_MSG_WARNING, handle_nothing },
+            { XD_MSG_OUTPUT, handle_nothing },
+            { XD_MSG_WORKER_UP, handle_nothing },
+            { XD_MSG_STOP, handle_stop },
+            { XD_MSG_FAULT, handle_fault },
+            { XD_MSG_GONE, handle_gone },
+            { 0, NULL },
+        },
+};

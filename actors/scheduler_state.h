@@ -1,0 +1,79 @@
+/* actors/scheduler_state.h - private to scheduler.c (phases) and scheduler_actor.c (actor, frames in and out). */
+#pragma once
+#include <stdarg.h>
+
+#include "actors/collector.h"
+#include "actors/history.h"
+#include "actors/scheduler.h"
+#include "engine/wire.h"
+
+#define SCHEDULER_MAGIC 0x5c4ed001u
+
+typedef enum gw_state {
+    GW_DIALING,   /* no session yet */
+    GW_COLLECTING,
+    GW_COLLECTED, /* told a digest that is not the agreed one (yet) */
+    GW_AGREED,
+    GW_RUNNING,
+    GW_FINISHING, /* FINISH sent */
+    GW_DONE,      /* closed, or failed, or never came */
+} gw_state;
+
+typedef struct gateway {
+    uint16_t number;
+    gw_state state;
+    char     address[XD_ADDRESS_LEN];
+    char    *spec_text;    /* owned */
+    uint32_t workers;      /* 0 = not decided */
+    uint16_t first_worker;
+    uint32_t cpus;
+    bool     up;           /* its session stood at some time */
+} gateway;
+
+/* Effective options as pytest's configuration says (command line, PYTEST_ADDOPTS, ini). */
+typedef struct effective {
+    int      workers, max_workers, max_worker_restart;
+    uint32_t maxfail;
+    bool     keep_scope_order;
+    char     dist[16];
+} effective;
+
+typedef struct scheduler {
+    uint32_t          magic;
+    xd_actor         *actor;
+    xd_scheduler_args args;
+    gateway          *gateways;
+    size_t            n_gateways;
+    effective         options;
+    bool              configured; /* a CONFIG came */
+    xd_collector     *collector;
+    xd_sched         *sched;
+    xd_history       *history;
+    char             *python;     /* of specs that name none; owned */
+    int               owner;      /* gateway whose list is the collection, -1 */
+    uint32_t          deselected, collect_errors, total_workers, failures;
+    uint64_t          digest_lo, digest_hi, started_ns;
+    uint8_t          *teardown_errors; /* bit per item: passed, then an error at teardown */
+    bool              agreed, running, finishing, ended, mode_no;
+    uint8_t           stopping;   /* CANCEL.how in force, 0 */
+    int               forced_exit; /* -1 = none */
+    char              reason[XD_TEXT];
+    char              uid[64];
+} scheduler;
+
+gateway *xd_scheduler_gateway(scheduler *self, uint16_t number);
+int      xd_scheduler_note(scheduler *self, uint8_t level, const char *fmt, ...) __attribute__((format(printf, 3, 4))) XD_MUST;
+void     xd_scheduler_end_with(scheduler *self, int code, const char *reason);
+int      xd_scheduler_finish(scheduler *self) XD_MUST;
+int      xd_scheduler_drain(scheduler *self) XD_MUST;
+int      xd_scheduler_join(scheduler *self, gateway *g) XD_MUST;
+int      xd_scheduler_on_collected(scheduler *self, gateway *g, const xd_wire_COLLECTED *in) XD_MUST;
+int      xd_scheduler_on_ids(scheduler *self, gateway *g, const xd_wire_COLLECT_IDS *in) XD_MUST;
+int      xd_scheduler_on_stop(scheduler *self, int how) XD_MUST;
+/* The exit code as things stand: pytest's rules. */
+int xd_scheduler_exit_code(const scheduler *self);
+
+/* scheduler_actor.c: a frame to the journal, to a gateway.  `frame` is taken (emptied) by the first two. */
+int xd_scheduler_record(scheduler *self, uint16_t type, xd_buf *frame) XD_MUST;
+int xd_scheduler_send(scheduler *self, gateway *g, uint16_t type, xd_buf *frame) XD_MUST;
+int xd_scheduler_send_copy(scheduler *self, gateway *g, uint16_t type, const xd_buf *frame) XD_MUST;

@@ -1,0 +1,23 @@
+/* engine/events.h - events of a run on their way to the program that embeds the engine: a locked queue and a descriptor that is readable while it is
+ * not empty. */
+#pragma once
+#include <pthread.h>
+
+#include "engine/base/error.h"
+#include "engine/xd.h"
+
+typedef struct xd_event_node xd_event_node;
+
+typedef struct xd_events {
+    pthread_mutex_t lock;
+    int             fd; /* eventfd */
+    xd_event_node  *first, *last;
+    xd_event_node  *given; /* the one whose text the caller still reads */
+} xd_events;
+
+int  xd_events_init(xd_events *q) XD_MUST;
+void xd_events_release(xd_events *q);
+/* Any thread; the text is copied.  -ENOMEM. */
+int xd_events_add(xd_events *q, const xd_event *ev) XD_MUST;
+/* 1 = got one; its text is valid until the next call. 0 = empty. */
+int xd_events_next(xd_events *q, xd_event *ret);
