@@ -95,6 +95,7 @@ int xd_bus_recv(void *socket, xd_envelope *env, zmq_msg_t *body)
     }
     if (zmq_msg_recv(body, socket, ZMQ_DONTWAIT) < 0)
         return -errno;
+    xd_bus_take_over(zmq_msg_data(body));
     if (zmq_msg_more(body)) {
         drop_rest(socket, true);
         return -EPROTO;
@@ -107,6 +108,7 @@ int xd_bus_send(void *socket, const xd_envelope *env, zmq_msg_t *body)
 {
     if (zmq_send(socket, env, sizeof(*env), ZMQ_DONTWAIT | ZMQ_SNDMORE) < 0)
         return -errno;
+    xd_bus_hand_over(zmq_msg_data(body));
     return zmq_msg_send(body, socket, ZMQ_DONTWAIT) < 0 ? -errno : 0;
 }
 
@@ -190,6 +192,7 @@ static int send_message(void *socket, const char *to, const char *from, xd_msg *
         zmq_msg_copy(&part, &m->part);
     else if (zmq_msg_init_data(&part, m->pub.owned, m->pub.body.len, free_body, NULL) < 0)
         r = -ENOMEM; /* an empty body ends what was begun: the receiver drops it as malformed */
+    xd_bus_hand_over(zmq_msg_data(&part));
     if (zmq_msg_send(&part, socket, ZMQ_DONTWAIT) < 0) {
         int fault = -errno; /* the bus is being closed */
         zmq_msg_close(&part);

@@ -13,6 +13,24 @@ typedef struct xd_envelope {
     char     to[XD_ADDRESS_LEN], from[XD_ADDRESS_LEN];
 } xd_envelope;
 
+/* A body changes threads inside libzmq, whose own synchronisation ThreadSanitizer cannot see in a library that is not built for it: tell it. */
+#if defined(__SANITIZE_THREAD__)
+#define XD_BUS_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define XD_BUS_TSAN 1
+#endif
+#endif
+#ifdef XD_BUS_TSAN
+void __tsan_acquire(void *addr);
+void __tsan_release(void *addr);
+#define xd_bus_hand_over(body) __tsan_release(body)
+#define xd_bus_take_over(body) __tsan_acquire(body)
+#else
+#define xd_bus_hand_over(body) ((void)(body))
+#define xd_bus_take_over(body) ((void)(body))
+#endif
+
 struct xd_bus {
     void   *ctx;
     char    endpoint[64];
