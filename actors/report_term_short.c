@@ -180,6 +180,9 @@ static int all_kinds(xd_term *t, shorts *s)
             break;
         case 'f':
             XD_TRY(xd_term_each(t, "failed", one_line, s));
+            XD_TRY(xd_term_each(t, "crashed", one_line, s));
+            XD_TRY(xd_term_each(t, "timeout", one_line, s));
+            XD_TRY(xd_term_each(t, "lost", one_line, s));
             break;
         case 's':
             XD_TRY(t->full_skips ? xd_term_each(t, "skipped", one_line, s) : folded_skips(t, s));

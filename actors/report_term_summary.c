@@ -291,6 +291,9 @@ static int failures(xd_term *t)
     bool  line = !strcmp(t->tbstyle, "line");
     block b = { .title = "FAILURES", .mark = XD_MARK_RED, .line = line };
     XD_TRY(xd_term_each(t, "failed", one_block, &b));
+    XD_TRY(xd_term_each(t, "crashed", one_block, &b));
+    XD_TRY(xd_term_each(t, "timeout", one_block, &b));
+    XD_TRY(xd_term_each(t, "lost", one_block, &b));
     if (!t->xfail_tb)
         return 0;
     block x = { .title = "XFAILURES", .mark = XD_MARK_RED, .line = line };

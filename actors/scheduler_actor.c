@@ -283,11 +283,13 @@ static int on_worker_down(scheduler *self, const xd_wire_WORKER_DOWN *in)
     int status = in->session_status;
     if (!in->expected || status <= 0 || status == XD_EXIT_FAILED || status == XD_EXIT_NO_TESTS)
         return 0;
-    if (self->finishing || (self->stopping && self->forced_exit >= 0))
+    if (self->forced_exit >= 0)
         return 0;
     char *reason = xd_bytes_dup(in->reason);
     xd_scheduler_end_with(self, status, reason ? reason : "");
     free(reason);
+    if (self->finishing)
+        return 0;
     if (!self->running)
         return xd_scheduler_finish(self);
     self->stopping = 2;
@@ -295,15 +297,9 @@ static int on_worker_down(scheduler *self, const xd_wire_WORKER_DOWN *in)
     return xd_scheduler_drain(self);
 }
 
+/* The reporters show its text themselves. */
 static int on_env_failed(scheduler *self, gateway *g, const xd_wire_ENV_FAILED *in)
 {
-    xd_autofree char *text = xd_bytes_dup(in->text);
-    int               r = 0;
-    if (!text)
-        return -ENOMEM;
-    for (char *save = NULL, *line = strtok_r(text, "\n", &save); line && r == 0; line = strtok_r(NULL, "\n", &save))
-        r = xd_scheduler_note(self, 4, "%s", line);
-    XD_TRY(r);
     xd_scheduler_end_with(self, in->exit_status, "");
     if (self->running && !self->finishing) {
         XD_TRY(xd_sched_agent_up(self->sched, g->number, 0));

@@ -211,16 +211,17 @@ static int bury(agent_worker *w, xd_aqueue_end end, bool expected, xd_bytes how)
     XD_TRY(agent_queue_drain(a));
     if (!expected)
         XD_TRY(last_words(w, &words));
-    if (w->blamed) {
+    if (w->blamed)
         xd_page_set(&slot->failures, xd_page_get(&slot->failures) + 1);
-        XD_TRY(tell_crash(w, how, xd_buf_view(&words)));
-    }
     again = w->fate == AGENT_FATE_RESTART;
     if (again && (a->phase != AGENT_RUNNING || a->env.failed)) {
         again = false;
         w->fate = AGENT_FATE_END;
     }
     XD_TRY(tell_down(w, expected, w->blamed ? w->blamed_item : expected && running ? running - 1 : AGENT_NO_ITEM, how, xd_buf_view(&words)));
+    /* After WORKER_DOWN: reporters join the outcome with how the worker ended. */
+    if (w->blamed)
+        XD_TRY(tell_crash(w, how, xd_buf_view(&words)));
     uint16_t number = w->number;
     if (w->proc.pid > 0)
         xd_proc_kill_group(w->proc.pid, SIGKILL); /* what it left in its group */
