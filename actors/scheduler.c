@@ -96,6 +96,8 @@ static int end_run(scheduler *self)
     uint32_t items = self->agreed ? xd_collector_count(self->collector) : 0;
     uint32_t recorded = self->sched ? xd_sched_stats_get(self->sched)->recorded : 0;
     int      code = xd_scheduler_exit_code(self);
+    if (!self->reason[0] && self->options.maxfail && self->failures >= self->options.maxfail)
+        snprintf(self->reason, sizeof(self->reason), "stopping after %u failures", self->failures);
     xd_wire_RUN_END end = {
         .exit_status = code, .reason = xd_bytes_str(self->reason), .wall_us = xd_clock_wall_us(),
         .duration_us = (xd_clock_ns() - self->started_ns) / 1000, .collected = items, .recorded = recorded,
