@@ -401,8 +401,9 @@ static int dial(gateway *g)
     XD_TRY(xd_stream_out_add(&g->tx, XD_WIRE_PREAMBLE, XD_WIRE_PREAMBLE_LEN));
     if (g->pipe.errors >= 0)
         XD_TRY(xd_actor_watch(g->actor, g->pipe.errors, XD_POLL_IN, on_stream));
-    XD_TRY(watch_pipe(g));
+    /* Written first: what then is to be watched depends on what is left. */
     XD_TRY(flush(g));
+    XD_TRY(watch_pipe(g));
     return xd_actor_set_tick(g->actor, 100);
 }
 
