@@ -41,6 +41,7 @@ typedef struct sender {
     uint64_t       waiting_seq, waiting_end; /* newest frame and the journal offset behind it */
     uint64_t       marked_seq, marked_end;   /* an older one: in a steady stream the newest is never durable yet; 0 = none */
     uint64_t       acked;
+    char           to[XD_ADDRESS_LEN]; /* who its frames are for */
     bool           again; /* a duplicate came: acknowledge once more */
     UT_hash_handle hh;
 } sender;
@@ -240,6 +241,7 @@ static int record(xd_broker *b, const xd_envelope *env, zmq_msg_t *body)
     b->stats.journaled++;
     b->stats.frames_bytes += len;
     if (s) {
+        memcpy(s->to, env->to, sizeof(s->to));
         s->waiting_seq = f.seq;
         s->waiting_end = end;
         if (!s->marked_seq) {
@@ -266,6 +268,15 @@ static bool advance(sender *s, uint64_t durable)
     return s->acked > before;
 }
 
+/* True while too much waits for the reader of this gateway's frames.  Acknowledgements then wait too: that stops the agent when its window is
+ * used up, long before the reader's queue is full. */
+static bool reader_lags(xd_broker *b, const sender *s)
+{
+    peer *p;
+    HASH_FIND_STR(b->peers, s->to, p);
+    return p && p->length > p->limit / 8;
+}
+
 static void acknowledge(xd_broker *b)
 {
     uint64_t durable = b->journal ? xd_journal_durable(b->journal) : UINT64_MAX;
@@ -274,6 +285,8 @@ static void acknowledge(xd_broker *b)
         report_fault(b, xd_journal_fault(b->journal));
     HASH_ITER(hh, b->senders, s, next)
     {
+        if (reader_lags(b, s))
+            continue;
         bool news = advance(s, durable);
         if (!news && !(s->again && s->acked))
             continue;
@@ -405,9 +418,9 @@ static void *broker_main(void *arg)
             (void)!read(xd_journal_commit_fd(b->journal), &n, sizeof(n));
         if (appended)
             announce_tail(b);
-        acknowledge(b);
         if (b->backlog)
             flush_queues(b);
+        acknowledge(b);
         bury(b);
     }
     return NULL;

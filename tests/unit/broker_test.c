@@ -371,6 +371,28 @@ START_TEST(the_queue_of_a_peer_is_bounded)
 }
 END_TEST
 
+/* A reader of frames that cannot follow slows the agents down, by the acknowledgements they wait for. */
+START_TEST(a_reader_that_lags_holds_acknowledgements_back)
+{
+    pthread_t caller;
+    sleep_gate = 1;
+    ck_assert_int_eq(pthread_create(&caller, NULL, call_be_stuck, &sched), 0);
+    usleep(20000);
+    record_frames(&gw, "sched", 1, 1500);
+    ck_assert(wait_acked(&gw, 1500, 5000)); /* these find room in its inbox */
+    record_frames(&gw, "sched", 1501, 700);
+    usleep(200000);
+    ck_assert_uint_lt(acked(&gw), 2200);
+    ck_assert_uint_eq(records_in_journal(), 2200);
+    __atomic_store_n(&sleep_gate, 0, __ATOMIC_RELAXED);
+    pthread_join(caller, NULL);
+    ck_assert(wait_acked(&gw, 2200, 10000));
+    ck_assert(probe_wait(&sched, 2200, 10000));
+    stop_broker();
+    ck_assert_uint_eq(stats.overflows, 0);
+}
+END_TEST
+
 START_TEST(what_waits_in_a_queue_arrives_in_order)
 {
     xd_actor_spec large = probe_spec;
@@ -453,6 +475,7 @@ int main(void)
     tcase_add_test(t, after_a_fault_messages_flow_and_nothing_is_acknowledged);
     tcase_add_test(t, a_slow_reader_lags_and_blocks_nobody);
     tcase_add_test(t, the_queue_of_a_peer_is_bounded);
+    tcase_add_test(t, a_reader_that_lags_holds_acknowledgements_back);
     tcase_add_test(t, what_waits_in_a_queue_arrives_in_order);
     tcase_add_test(t, without_a_journal_messages_are_only_routed);
     tcase_add_test(t, many_actors_at_once);
