@@ -5,7 +5,7 @@ unpack(kind, body)       named tuple of that record; lists hold named tuples.  V
 FrameReader().feed(b)    list of (kind, flags, sequence, body) completed by these bytes
 """
 import struct
-from collections import namedtuple
+from operator import itemgetter as _at
 
 VERSION = 1
 HEADER = struct.Struct("<IHHQ")
@@ -16,6 +16,18 @@ NONE16 = 0xffff
 _u32 = struct.Struct("<I")
 _pack_u32 = _u32.pack
 _text = type(u"")
+
+
+class _Record(tuple):
+    """As a named tuple; made by hand, because forty calls of namedtuple() take longer than all the rest of a worker's start."""
+    __slots__ = ()
+    _fields = ()
+
+    def __repr__(self):
+        return "%s(%s)" % (type(self).__name__, ", ".join("%s=%r" % pair for pair in zip(self._fields, self)))
+
+    def _asdict(self):
+        return dict(zip(self._fields, self))
 
 
 def _bytes(value):
@@ -63,7 +75,13 @@ def _get_list(body, at, read):
 
 
 
-TEXT_ = namedtuple("TEXT_", "text")
+
+class TEXT_(_Record):
+    __slots__ = ()
+    _fields = ("text", )
+    text = property(_at(0))
+
+
 
 
 def _write_TEXT(text):
@@ -72,10 +90,17 @@ def _write_TEXT(text):
 
 def _read_TEXT(body, at):
     text, at = _get_bytes(body, at)
-    return TEXT_(text), at
+    return TEXT_((text, )), at
 
 
-PAIR_ = namedtuple("PAIR_", "name value")
+
+class PAIR_(_Record):
+    __slots__ = ()
+    _fields = ("name", "value", )
+    name = property(_at(0))
+    value = property(_at(1))
+
+
 
 
 def _write_PAIR(name, value):
@@ -85,10 +110,16 @@ def _write_PAIR(name, value):
 def _read_PAIR(body, at):
     name, at = _get_bytes(body, at)
     value, at = _get_bytes(body, at)
-    return PAIR_(name, value), at
+    return PAIR_((name, value, )), at
 
 
-INDEX_ = namedtuple("INDEX_", "item")
+
+class INDEX_(_Record):
+    __slots__ = ()
+    _fields = ("item", )
+    item = property(_at(0))
+
+
 _INDEX_0 = struct.Struct("<I")
 
 
@@ -98,10 +129,21 @@ def _write_INDEX(item):
 
 def _read_INDEX(body, at):
     (item,), at = _get(body, at, _INDEX_0)
-    return INDEX_(item), at
+    return INDEX_((item, )), at
 
 
-RANGE_ = namedtuple("RANGE_", "first count attempt flags group expected_us")
+
+class RANGE_(_Record):
+    __slots__ = ()
+    _fields = ("first", "count", "attempt", "flags", "group", "expected_us", )
+    first = property(_at(0))
+    count = property(_at(1))
+    attempt = property(_at(2))
+    flags = property(_at(3))
+    group = property(_at(4))
+    expected_us = property(_at(5))
+
+
 _RANGE_0 = struct.Struct("<IIHHIQ")
 
 
@@ -111,10 +153,19 @@ def _write_RANGE(first, count, attempt, flags, group, expected_us):
 
 def _read_RANGE(body, at):
     (first, count, attempt, flags, group, expected_us,), at = _get(body, at, _RANGE_0)
-    return RANGE_(first, count, attempt, flags, group, expected_us), at
+    return RANGE_((first, count, attempt, flags, group, expected_us, )), at
 
 
-NODEID_ = namedtuple("NODEID_", "id line file group")
+
+class NODEID_(_Record):
+    __slots__ = ()
+    _fields = ("id", "line", "file", "group", )
+    id = property(_at(0))
+    line = property(_at(1))
+    file = property(_at(2))
+    group = property(_at(3))
+
+
 _NODEID_1 = struct.Struct("<i")
 
 
@@ -127,10 +178,18 @@ def _read_NODEID(body, at):
     (line,), at = _get(body, at, _NODEID_1)
     file, at = _get_bytes(body, at)
     group, at = _get_bytes(body, at)
-    return NODEID_(id, line, file, group), at
+    return NODEID_((id, line, file, group, )), at
 
 
-RUNNING_ = namedtuple("RUNNING_", "worker item age_ms")
+
+class RUNNING_(_Record):
+    __slots__ = ()
+    _fields = ("worker", "item", "age_ms", )
+    worker = property(_at(0))
+    item = property(_at(1))
+    age_ms = property(_at(2))
+
+
 _RUNNING_0 = struct.Struct("<HII")
 
 
@@ -140,12 +199,26 @@ def _write_RUNNING(worker, item, age_ms):
 
 def _read_RUNNING(body, at):
     (worker, item, age_ms,), at = _get(body, at, _RUNNING_0)
-    return RUNNING_(worker, item, age_ms), at
+    return RUNNING_((worker, item, age_ms, )), at
 
 
 HELLO = 1
 
-HELLO_ = namedtuple("HELLO_", "version_min version_max capabilities build_id host system pid cpus memory_bytes")
+
+class HELLO_(_Record):
+    __slots__ = ()
+    _fields = ("version_min", "version_max", "capabilities", "build_id", "host", "system", "pid", "cpus", "memory_bytes", )
+    version_min = property(_at(0))
+    version_max = property(_at(1))
+    capabilities = property(_at(2))
+    build_id = property(_at(3))
+    host = property(_at(4))
+    system = property(_at(5))
+    pid = property(_at(6))
+    cpus = property(_at(7))
+    memory_bytes = property(_at(8))
+
+
 _HELLO_0 = struct.Struct("<HHQ")
 _HELLO_4 = struct.Struct("<IIQ")
 
@@ -160,7 +233,7 @@ def _read_HELLO(body, at):
     host, at = _get_bytes(body, at)
     system, at = _get_bytes(body, at)
     (pid, cpus, memory_bytes,), at = _get(body, at, _HELLO_4)
-    return HELLO_(version_min, version_max, capabilities, build_id, host, system, pid, cpus, memory_bytes), at
+    return HELLO_((version_min, version_max, capabilities, build_id, host, system, pid, cpus, memory_bytes, )), at
 
 
 def pack_HELLO(version_min, version_max, capabilities, build_id, host, system, pid, cpus, memory_bytes):
@@ -169,7 +242,17 @@ def pack_HELLO(version_min, version_max, capabilities, build_id, host, system, p
 
 WELCOME = 2
 
-WELCOME_ = namedtuple("WELCOME_", "version capabilities session window_frames window_bytes")
+
+class WELCOME_(_Record):
+    __slots__ = ()
+    _fields = ("version", "capabilities", "session", "window_frames", "window_bytes", )
+    version = property(_at(0))
+    capabilities = property(_at(1))
+    session = property(_at(2))
+    window_frames = property(_at(3))
+    window_bytes = property(_at(4))
+
+
 _WELCOME_0 = struct.Struct("<HQQII")
 
 
@@ -179,7 +262,7 @@ def _write_WELCOME(version, capabilities, session, window_frames, window_bytes):
 
 def _read_WELCOME(body, at):
     (version, capabilities, session, window_frames, window_bytes,), at = _get(body, at, _WELCOME_0)
-    return WELCOME_(version, capabilities, session, window_frames, window_bytes), at
+    return WELCOME_((version, capabilities, session, window_frames, window_bytes, )), at
 
 
 _frame_WELCOME = struct.Struct("<IHHQHQQII")
@@ -191,7 +274,13 @@ def pack_WELCOME(version, capabilities, session, window_frames, window_bytes):
 
 ACK = 3
 
-ACK_ = namedtuple("ACK_", "acked")
+
+class ACK_(_Record):
+    __slots__ = ()
+    _fields = ("acked", )
+    acked = property(_at(0))
+
+
 _ACK_0 = struct.Struct("<Q")
 
 
@@ -201,7 +290,7 @@ def _write_ACK(acked):
 
 def _read_ACK(body, at):
     (acked,), at = _get(body, at, _ACK_0)
-    return ACK_(acked), at
+    return ACK_((acked, )), at
 
 
 _frame_ACK = struct.Struct("<IHHQQ")
@@ -213,7 +302,15 @@ def pack_ACK(acked):
 
 REFUSE = 4
 
-REFUSE_ = namedtuple("REFUSE_", "version_min version_max reason")
+
+class REFUSE_(_Record):
+    __slots__ = ()
+    _fields = ("version_min", "version_max", "reason", )
+    version_min = property(_at(0))
+    version_max = property(_at(1))
+    reason = property(_at(2))
+
+
 _REFUSE_0 = struct.Struct("<HH")
 
 
@@ -224,7 +321,7 @@ def _write_REFUSE(version_min, version_max, reason):
 def _read_REFUSE(body, at):
     (version_min, version_max,), at = _get(body, at, _REFUSE_0)
     reason, at = _get_bytes(body, at)
-    return REFUSE_(version_min, version_max, reason), at
+    return REFUSE_((version_min, version_max, reason, )), at
 
 
 def pack_REFUSE(version_min, version_max, reason):
@@ -233,7 +330,13 @@ def pack_REFUSE(version_min, version_max, reason):
 
 BYE = 5
 
-BYE_ = namedtuple("BYE_", "status")
+
+class BYE_(_Record):
+    __slots__ = ()
+    _fields = ("status", )
+    status = property(_at(0))
+
+
 _BYE_0 = struct.Struct("<i")
 
 
@@ -243,7 +346,7 @@ def _write_BYE(status):
 
 def _read_BYE(body, at):
     (status,), at = _get(body, at, _BYE_0)
-    return BYE_(status), at
+    return BYE_((status, )), at
 
 
 _frame_BYE = struct.Struct("<IHHQi")
@@ -255,7 +358,23 @@ def pack_BYE(status):
 
 ENV_START = 16
 
-ENV_START_ = namedtuple("ENV_START_", "python chdir env args run_uid spec cache_dir scratch_dir workers_expected first_worker flags")
+
+class ENV_START_(_Record):
+    __slots__ = ()
+    _fields = ("python", "chdir", "env", "args", "run_uid", "spec", "cache_dir", "scratch_dir", "workers_expected", "first_worker", "flags", )
+    python = property(_at(0))
+    chdir = property(_at(1))
+    env = property(_at(2))
+    args = property(_at(3))
+    run_uid = property(_at(4))
+    spec = property(_at(5))
+    cache_dir = property(_at(6))
+    scratch_dir = property(_at(7))
+    workers_expected = property(_at(8))
+    first_worker = property(_at(9))
+    flags = property(_at(10))
+
+
 _ENV_START_8 = struct.Struct("<HHI")
 
 
@@ -273,7 +392,7 @@ def _read_ENV_START(body, at):
     cache_dir, at = _get_bytes(body, at)
     scratch_dir, at = _get_bytes(body, at)
     (workers_expected, first_worker, flags,), at = _get(body, at, _ENV_START_8)
-    return ENV_START_(python, chdir, env, args, run_uid, spec, cache_dir, scratch_dir, workers_expected, first_worker, flags), at
+    return ENV_START_((python, chdir, env, args, run_uid, spec, cache_dir, scratch_dir, workers_expected, first_worker, flags, )), at
 
 
 def pack_ENV_START(python, chdir, env, args, run_uid, spec, cache_dir, scratch_dir, workers_expected, first_worker, flags):
@@ -282,7 +401,17 @@ def pack_ENV_START(python, chdir, env, args, run_uid, spec, cache_dir, scratch_d
 
 WORKERS_START = 17
 
-WORKERS_START_ = namedtuple("WORKERS_START_", "first count total maxfail max_restarts")
+
+class WORKERS_START_(_Record):
+    __slots__ = ()
+    _fields = ("first", "count", "total", "maxfail", "max_restarts", )
+    first = property(_at(0))
+    count = property(_at(1))
+    total = property(_at(2))
+    maxfail = property(_at(3))
+    max_restarts = property(_at(4))
+
+
 _WORKERS_START_0 = struct.Struct("<HHHIH")
 
 
@@ -292,7 +421,7 @@ def _write_WORKERS_START(first, count, total, maxfail, max_restarts):
 
 def _read_WORKERS_START(body, at):
     (first, count, total, maxfail, max_restarts,), at = _get(body, at, _WORKERS_START_0)
-    return WORKERS_START_(first, count, total, maxfail, max_restarts), at
+    return WORKERS_START_((first, count, total, maxfail, max_restarts, )), at
 
 
 _frame_WORKERS_START = struct.Struct("<IHHQHHHIH")
@@ -304,7 +433,13 @@ def pack_WORKERS_START(first, count, total, maxfail, max_restarts):
 
 LEASE = 18
 
-LEASE_ = namedtuple("LEASE_", "ranges")
+
+class LEASE_(_Record):
+    __slots__ = ()
+    _fields = ("ranges", )
+    ranges = property(_at(0))
+
+
 
 
 def _write_LEASE(ranges):
@@ -313,7 +448,7 @@ def _write_LEASE(ranges):
 
 def _read_LEASE(body, at):
     ranges, at = _get_list(body, at, _read_RANGE)
-    return LEASE_(ranges), at
+    return LEASE_((ranges, )), at
 
 
 def pack_LEASE(ranges):
@@ -322,7 +457,12 @@ def pack_LEASE(ranges):
 
 NO_MORE = 19
 
-NO_MORE_ = namedtuple("NO_MORE_", "")
+
+class NO_MORE_(_Record):
+    __slots__ = ()
+    _fields = ()
+
+
 
 
 def _write_NO_MORE():
@@ -330,7 +470,7 @@ def _write_NO_MORE():
 
 
 def _read_NO_MORE(body, at):
-    return NO_MORE_(), at
+    return NO_MORE_(()), at
 
 
 _frame_NO_MORE = struct.Struct("<IHHQ")
@@ -342,7 +482,14 @@ def pack_NO_MORE():
 
 TAKE_BACK = 20
 
-TAKE_BACK_ = namedtuple("TAKE_BACK_", "request count")
+
+class TAKE_BACK_(_Record):
+    __slots__ = ()
+    _fields = ("request", "count", )
+    request = property(_at(0))
+    count = property(_at(1))
+
+
 _TAKE_BACK_0 = struct.Struct("<II")
 
 
@@ -352,7 +499,7 @@ def _write_TAKE_BACK(request, count):
 
 def _read_TAKE_BACK(body, at):
     (request, count,), at = _get(body, at, _TAKE_BACK_0)
-    return TAKE_BACK_(request, count), at
+    return TAKE_BACK_((request, count, )), at
 
 
 _frame_TAKE_BACK = struct.Struct("<IHHQII")
@@ -364,7 +511,14 @@ def pack_TAKE_BACK(request, count):
 
 CANCEL = 21
 
-CANCEL_ = namedtuple("CANCEL_", "how grace_ms")
+
+class CANCEL_(_Record):
+    __slots__ = ()
+    _fields = ("how", "grace_ms", )
+    how = property(_at(0))
+    grace_ms = property(_at(1))
+
+
 _CANCEL_0 = struct.Struct("<BI")
 
 
@@ -374,7 +528,7 @@ def _write_CANCEL(how, grace_ms):
 
 def _read_CANCEL(body, at):
     (how, grace_ms,), at = _get(body, at, _CANCEL_0)
-    return CANCEL_(how, grace_ms), at
+    return CANCEL_((how, grace_ms, )), at
 
 
 _frame_CANCEL = struct.Struct("<IHHQBI")
@@ -386,7 +540,15 @@ def pack_CANCEL(how, grace_ms):
 
 FINISH = 22
 
-FINISH_ = namedtuple("FINISH_", "failed not_run exit_status")
+
+class FINISH_(_Record):
+    __slots__ = ()
+    _fields = ("failed", "not_run", "exit_status", )
+    failed = property(_at(0))
+    not_run = property(_at(1))
+    exit_status = property(_at(2))
+
+
 _FINISH_2 = struct.Struct("<i")
 
 
@@ -398,7 +560,7 @@ def _read_FINISH(body, at):
     failed, at = _get_list(body, at, _read_INDEX)
     not_run, at = _get_list(body, at, _read_INDEX)
     (exit_status,), at = _get(body, at, _FINISH_2)
-    return FINISH_(failed, not_run, exit_status), at
+    return FINISH_((failed, not_run, exit_status, )), at
 
 
 def pack_FINISH(failed, not_run, exit_status):
@@ -407,7 +569,12 @@ def pack_FINISH(failed, not_run, exit_status):
 
 PAUSE = 23
 
-PAUSE_ = namedtuple("PAUSE_", "")
+
+class PAUSE_(_Record):
+    __slots__ = ()
+    _fields = ()
+
+
 
 
 def _write_PAUSE():
@@ -415,7 +582,7 @@ def _write_PAUSE():
 
 
 def _read_PAUSE(body, at):
-    return PAUSE_(), at
+    return PAUSE_(()), at
 
 
 _frame_PAUSE = struct.Struct("<IHHQ")
@@ -427,7 +594,12 @@ def pack_PAUSE():
 
 RESUME = 24
 
-RESUME_ = namedtuple("RESUME_", "")
+
+class RESUME_(_Record):
+    __slots__ = ()
+    _fields = ()
+
+
 
 
 def _write_RESUME():
@@ -435,7 +607,7 @@ def _write_RESUME():
 
 
 def _read_RESUME(body, at):
-    return RESUME_(), at
+    return RESUME_(()), at
 
 
 _frame_RESUME = struct.Struct("<IHHQ")
@@ -447,7 +619,12 @@ def pack_RESUME():
 
 SEND_LIST = 25
 
-SEND_LIST_ = namedtuple("SEND_LIST_", "")
+
+class SEND_LIST_(_Record):
+    __slots__ = ()
+    _fields = ()
+
+
 
 
 def _write_SEND_LIST():
@@ -455,7 +632,7 @@ def _write_SEND_LIST():
 
 
 def _read_SEND_LIST(body, at):
-    return SEND_LIST_(), at
+    return SEND_LIST_(()), at
 
 
 _frame_SEND_LIST = struct.Struct("<IHHQ")
@@ -467,7 +644,20 @@ def pack_SEND_LIST():
 
 CONFIG = 32
 
-CONFIG_ = namedtuple("CONFIG_", "python python_version pytest_version rootdir invocation_dir header options notes")
+
+class CONFIG_(_Record):
+    __slots__ = ()
+    _fields = ("python", "python_version", "pytest_version", "rootdir", "invocation_dir", "header", "options", "notes", )
+    python = property(_at(0))
+    python_version = property(_at(1))
+    pytest_version = property(_at(2))
+    rootdir = property(_at(3))
+    invocation_dir = property(_at(4))
+    header = property(_at(5))
+    options = property(_at(6))
+    notes = property(_at(7))
+
+
 
 
 def _write_CONFIG(python, python_version, pytest_version, rootdir, invocation_dir, header, options, notes):
@@ -483,7 +673,7 @@ def _read_CONFIG(body, at):
     header, at = _get_list(body, at, _read_TEXT)
     options, at = _get_list(body, at, _read_PAIR)
     notes, at = _get_list(body, at, _read_TEXT)
-    return CONFIG_(python, python_version, pytest_version, rootdir, invocation_dir, header, options, notes), at
+    return CONFIG_((python, python_version, pytest_version, rootdir, invocation_dir, header, options, notes, )), at
 
 
 def pack_CONFIG(python, python_version, pytest_version, rootdir, invocation_dir, header, options, notes):
@@ -492,7 +682,14 @@ def pack_CONFIG(python, python_version, pytest_version, rootdir, invocation_dir,
 
 COLLECT_IDS = 33
 
-COLLECT_IDS_ = namedtuple("COLLECT_IDS_", "first ids")
+
+class COLLECT_IDS_(_Record):
+    __slots__ = ()
+    _fields = ("first", "ids", )
+    first = property(_at(0))
+    ids = property(_at(1))
+
+
 _COLLECT_IDS_0 = struct.Struct("<I")
 
 
@@ -503,7 +700,7 @@ def _write_COLLECT_IDS(first, ids):
 def _read_COLLECT_IDS(body, at):
     (first,), at = _get(body, at, _COLLECT_IDS_0)
     ids, at = _get_list(body, at, _read_NODEID)
-    return COLLECT_IDS_(first, ids), at
+    return COLLECT_IDS_((first, ids, )), at
 
 
 def pack_COLLECT_IDS(first, ids):
@@ -512,7 +709,22 @@ def pack_COLLECT_IDS(first, ids):
 
 COLLECTED = 34
 
-COLLECTED_ = namedtuple("COLLECTED_", "count deselected errors digest_lo digest_hi exit_status stop_reason way why duration_us")
+
+class COLLECTED_(_Record):
+    __slots__ = ()
+    _fields = ("count", "deselected", "errors", "digest_lo", "digest_hi", "exit_status", "stop_reason", "way", "why", "duration_us", )
+    count = property(_at(0))
+    deselected = property(_at(1))
+    errors = property(_at(2))
+    digest_lo = property(_at(3))
+    digest_hi = property(_at(4))
+    exit_status = property(_at(5))
+    stop_reason = property(_at(6))
+    way = property(_at(7))
+    why = property(_at(8))
+    duration_us = property(_at(9))
+
+
 _COLLECTED_0 = struct.Struct("<IIIQQi")
 _COLLECTED_2 = struct.Struct("<B")
 _COLLECTED_4 = struct.Struct("<Q")
@@ -528,7 +740,7 @@ def _read_COLLECTED(body, at):
     (way,), at = _get(body, at, _COLLECTED_2)
     why, at = _get_bytes(body, at)
     (duration_us,), at = _get(body, at, _COLLECTED_4)
-    return COLLECTED_(count, deselected, errors, digest_lo, digest_hi, exit_status, stop_reason, way, why, duration_us), at
+    return COLLECTED_((count, deselected, errors, digest_lo, digest_hi, exit_status, stop_reason, way, why, duration_us, )), at
 
 
 def pack_COLLECTED(count, deselected, errors, digest_lo, digest_hi, exit_status, stop_reason, way, why, duration_us):
@@ -537,7 +749,31 @@ def pack_COLLECTED(count, deselected, errors, digest_lo, digest_hi, exit_status,
 
 REPORT = 35
 
-REPORT_ = namedtuple("REPORT_", "item attempt worker nodeid when category letter word outcome text message path line subtest duration_us start_us sections properties flags")
+
+class REPORT_(_Record):
+    __slots__ = ()
+    _fields = ("item", "attempt", "worker", "nodeid", "when", "category", "letter", "word", "outcome", "text", "message", "path", "line", "subtest", "duration_us", "start_us", "sections", "properties", "flags", )
+    item = property(_at(0))
+    attempt = property(_at(1))
+    worker = property(_at(2))
+    nodeid = property(_at(3))
+    when = property(_at(4))
+    category = property(_at(5))
+    letter = property(_at(6))
+    word = property(_at(7))
+    outcome = property(_at(8))
+    text = property(_at(9))
+    message = property(_at(10))
+    path = property(_at(11))
+    line = property(_at(12))
+    subtest = property(_at(13))
+    duration_us = property(_at(14))
+    start_us = property(_at(15))
+    sections = property(_at(16))
+    properties = property(_at(17))
+    flags = property(_at(18))
+
+
 _REPORT_0 = struct.Struct("<IHH")
 _REPORT_10 = struct.Struct("<i")
 _REPORT_12 = struct.Struct("<QQ")
@@ -565,7 +801,7 @@ def _read_REPORT(body, at):
     sections, at = _get_list(body, at, _read_PAIR)
     properties, at = _get_list(body, at, _read_PAIR)
     (flags,), at = _get(body, at, _REPORT_15)
-    return REPORT_(item, attempt, worker, nodeid, when, category, letter, word, outcome, text, message, path, line, subtest, duration_us, start_us, sections, properties, flags), at
+    return REPORT_((item, attempt, worker, nodeid, when, category, letter, word, outcome, text, message, path, line, subtest, duration_us, start_us, sections, properties, flags, )), at
 
 
 def pack_REPORT(item, attempt, worker, nodeid, when, category, letter, word, outcome, text, message, path, line, subtest, duration_us, start_us, sections, properties, flags):
@@ -574,7 +810,20 @@ def pack_REPORT(item, attempt, worker, nodeid, when, category, letter, word, out
 
 WARNING = 36
 
-WARNING_ = namedtuple("WARNING_", "item worker when category nodeid text file line")
+
+class WARNING_(_Record):
+    __slots__ = ()
+    _fields = ("item", "worker", "when", "category", "nodeid", "text", "file", "line", )
+    item = property(_at(0))
+    worker = property(_at(1))
+    when = property(_at(2))
+    category = property(_at(3))
+    nodeid = property(_at(4))
+    text = property(_at(5))
+    file = property(_at(6))
+    line = property(_at(7))
+
+
 _WARNING_0 = struct.Struct("<IH")
 _WARNING_6 = struct.Struct("<I")
 
@@ -591,7 +840,7 @@ def _read_WARNING(body, at):
     text, at = _get_bytes(body, at)
     file, at = _get_bytes(body, at)
     (line,), at = _get(body, at, _WARNING_6)
-    return WARNING_(item, worker, when, category, nodeid, text, file, line), at
+    return WARNING_((item, worker, when, category, nodeid, text, file, line, )), at
 
 
 def pack_WARNING(item, worker, when, category, nodeid, text, file, line):
@@ -600,7 +849,21 @@ def pack_WARNING(item, worker, when, category, nodeid, text, file, line):
 
 RESULT = 64
 
-RESULT_ = namedtuple("RESULT_", "item attempt outcome flags setup_us call_us teardown_us position start_us")
+
+class RESULT_(_Record):
+    __slots__ = ()
+    _fields = ("item", "attempt", "outcome", "flags", "setup_us", "call_us", "teardown_us", "position", "start_us", )
+    item = property(_at(0))
+    attempt = property(_at(1))
+    outcome = property(_at(2))
+    flags = property(_at(3))
+    setup_us = property(_at(4))
+    call_us = property(_at(5))
+    teardown_us = property(_at(6))
+    position = property(_at(7))
+    start_us = property(_at(8))
+
+
 _RESULT_0 = struct.Struct("<IHBBIIIIQ")
 
 
@@ -610,7 +873,7 @@ def _write_RESULT(item, attempt, outcome, flags, setup_us, call_us, teardown_us,
 
 def _read_RESULT(body, at):
     (item, attempt, outcome, flags, setup_us, call_us, teardown_us, position, start_us,), at = _get(body, at, _RESULT_0)
-    return RESULT_(item, attempt, outcome, flags, setup_us, call_us, teardown_us, position, start_us), at
+    return RESULT_((item, attempt, outcome, flags, setup_us, call_us, teardown_us, position, start_us, )), at
 
 
 _frame_RESULT = struct.Struct("<IHHQIHBBIIIIQ")
@@ -622,7 +885,14 @@ def pack_RESULT(item, attempt, outcome, flags, setup_us, call_us, teardown_us, p
 
 RESULTS = 37
 
-RESULTS_ = namedtuple("RESULTS_", "worker results")
+
+class RESULTS_(_Record):
+    __slots__ = ()
+    _fields = ("worker", "results", )
+    worker = property(_at(0))
+    results = property(_at(1))
+
+
 _RESULTS_0 = struct.Struct("<H")
 
 
@@ -633,7 +903,7 @@ def _write_RESULTS(worker, results):
 def _read_RESULTS(body, at):
     (worker,), at = _get(body, at, _RESULTS_0)
     results, at = _get_list(body, at, _read_RESULT)
-    return RESULTS_(worker, results), at
+    return RESULTS_((worker, results, )), at
 
 
 def pack_RESULTS(worker, results):
@@ -642,7 +912,17 @@ def pack_RESULTS(worker, results):
 
 OUTPUT = 38
 
-OUTPUT_ = namedtuple("OUTPUT_", "worker stream item data dropped_bytes")
+
+class OUTPUT_(_Record):
+    __slots__ = ()
+    _fields = ("worker", "stream", "item", "data", "dropped_bytes", )
+    worker = property(_at(0))
+    stream = property(_at(1))
+    item = property(_at(2))
+    data = property(_at(3))
+    dropped_bytes = property(_at(4))
+
+
 _OUTPUT_0 = struct.Struct("<HBI")
 _OUTPUT_2 = struct.Struct("<Q")
 
@@ -655,7 +935,7 @@ def _read_OUTPUT(body, at):
     (worker, stream, item,), at = _get(body, at, _OUTPUT_0)
     data, at = _get_bytes(body, at)
     (dropped_bytes,), at = _get(body, at, _OUTPUT_2)
-    return OUTPUT_(worker, stream, item, data, dropped_bytes), at
+    return OUTPUT_((worker, stream, item, data, dropped_bytes, )), at
 
 
 def pack_OUTPUT(worker, stream, item, data, dropped_bytes):
@@ -664,7 +944,16 @@ def pack_OUTPUT(worker, stream, item, data, dropped_bytes):
 
 WORKER_UP = 39
 
-WORKER_UP_ = namedtuple("WORKER_UP_", "worker pid way replaces")
+
+class WORKER_UP_(_Record):
+    __slots__ = ()
+    _fields = ("worker", "pid", "way", "replaces", )
+    worker = property(_at(0))
+    pid = property(_at(1))
+    way = property(_at(2))
+    replaces = property(_at(3))
+
+
 _WORKER_UP_0 = struct.Struct("<HIBH")
 
 
@@ -674,7 +963,7 @@ def _write_WORKER_UP(worker, pid, way, replaces):
 
 def _read_WORKER_UP(body, at):
     (worker, pid, way, replaces,), at = _get(body, at, _WORKER_UP_0)
-    return WORKER_UP_(worker, pid, way, replaces), at
+    return WORKER_UP_((worker, pid, way, replaces, )), at
 
 
 _frame_WORKER_UP = struct.Struct("<IHHQHIBH")
@@ -686,7 +975,21 @@ def pack_WORKER_UP(worker, pid, way, replaces):
 
 WORKER_DOWN = 40
 
-WORKER_DOWN_ = namedtuple("WORKER_DOWN_", "worker expected exit_status signal item session_status reason last_output will_restart")
+
+class WORKER_DOWN_(_Record):
+    __slots__ = ()
+    _fields = ("worker", "expected", "exit_status", "signal", "item", "session_status", "reason", "last_output", "will_restart", )
+    worker = property(_at(0))
+    expected = property(_at(1))
+    exit_status = property(_at(2))
+    signal = property(_at(3))
+    item = property(_at(4))
+    session_status = property(_at(5))
+    reason = property(_at(6))
+    last_output = property(_at(7))
+    will_restart = property(_at(8))
+
+
 _WORKER_DOWN_0 = struct.Struct("<HBiiIi")
 _WORKER_DOWN_3 = struct.Struct("<B")
 
@@ -700,7 +1003,7 @@ def _read_WORKER_DOWN(body, at):
     reason, at = _get_bytes(body, at)
     last_output, at = _get_bytes(body, at)
     (will_restart,), at = _get(body, at, _WORKER_DOWN_3)
-    return WORKER_DOWN_(worker, expected, exit_status, signal, item, session_status, reason, last_output, will_restart), at
+    return WORKER_DOWN_((worker, expected, exit_status, signal, item, session_status, reason, last_output, will_restart, )), at
 
 
 def pack_WORKER_DOWN(worker, expected, exit_status, signal, item, session_status, reason, last_output, will_restart):
@@ -709,7 +1012,14 @@ def pack_WORKER_DOWN(worker, expected, exit_status, signal, item, session_status
 
 RETURNED = 41
 
-RETURNED_ = namedtuple("RETURNED_", "request ranges")
+
+class RETURNED_(_Record):
+    __slots__ = ()
+    _fields = ("request", "ranges", )
+    request = property(_at(0))
+    ranges = property(_at(1))
+
+
 _RETURNED_0 = struct.Struct("<I")
 
 
@@ -720,7 +1030,7 @@ def _write_RETURNED(request, ranges):
 def _read_RETURNED(body, at):
     (request,), at = _get(body, at, _RETURNED_0)
     ranges, at = _get_list(body, at, _read_RANGE)
-    return RETURNED_(request, ranges), at
+    return RETURNED_((request, ranges, )), at
 
 
 def pack_RETURNED(request, ranges):
@@ -729,7 +1039,14 @@ def pack_RETURNED(request, ranges):
 
 ENV_FAILED = 42
 
-ENV_FAILED_ = namedtuple("ENV_FAILED_", "exit_status text")
+
+class ENV_FAILED_(_Record):
+    __slots__ = ()
+    _fields = ("exit_status", "text", )
+    exit_status = property(_at(0))
+    text = property(_at(1))
+
+
 _ENV_FAILED_0 = struct.Struct("<i")
 
 
@@ -740,7 +1057,7 @@ def _write_ENV_FAILED(exit_status, text):
 def _read_ENV_FAILED(body, at):
     (exit_status,), at = _get(body, at, _ENV_FAILED_0)
     text, at = _get_bytes(body, at)
-    return ENV_FAILED_(exit_status, text), at
+    return ENV_FAILED_((exit_status, text, )), at
 
 
 def pack_ENV_FAILED(exit_status, text):
@@ -749,7 +1066,13 @@ def pack_ENV_FAILED(exit_status, text):
 
 PROGRESS = 43
 
-PROGRESS_ = namedtuple("PROGRESS_", "running")
+
+class PROGRESS_(_Record):
+    __slots__ = ()
+    _fields = ("running", )
+    running = property(_at(0))
+
+
 
 
 def _write_PROGRESS(running):
@@ -758,7 +1081,7 @@ def _write_PROGRESS(running):
 
 def _read_PROGRESS(body, at):
     running, at = _get_list(body, at, _read_RUNNING)
-    return PROGRESS_(running), at
+    return PROGRESS_((running, )), at
 
 
 def pack_PROGRESS(running):
@@ -767,7 +1090,16 @@ def pack_PROGRESS(running):
 
 ENV_DONE = 44
 
-ENV_DONE_ = namedtuple("ENV_DONE_", "exit_status agent_cpu_us workers_cpu_us stream_bytes")
+
+class ENV_DONE_(_Record):
+    __slots__ = ()
+    _fields = ("exit_status", "agent_cpu_us", "workers_cpu_us", "stream_bytes", )
+    exit_status = property(_at(0))
+    agent_cpu_us = property(_at(1))
+    workers_cpu_us = property(_at(2))
+    stream_bytes = property(_at(3))
+
+
 _ENV_DONE_0 = struct.Struct("<iQQQ")
 
 
@@ -777,7 +1109,7 @@ def _write_ENV_DONE(exit_status, agent_cpu_us, workers_cpu_us, stream_bytes):
 
 def _read_ENV_DONE(body, at):
     (exit_status, agent_cpu_us, workers_cpu_us, stream_bytes,), at = _get(body, at, _ENV_DONE_0)
-    return ENV_DONE_(exit_status, agent_cpu_us, workers_cpu_us, stream_bytes), at
+    return ENV_DONE_((exit_status, agent_cpu_us, workers_cpu_us, stream_bytes, )), at
 
 
 _frame_ENV_DONE = struct.Struct("<IHHQiQQQ")
@@ -789,7 +1121,15 @@ def pack_ENV_DONE(exit_status, agent_cpu_us, workers_cpu_us, stream_bytes):
 
 HOST_READY = 65
 
-HOST_READY_ = namedtuple("HOST_READY_", "python_version pytest_version collector_pid")
+
+class HOST_READY_(_Record):
+    __slots__ = ()
+    _fields = ("python_version", "pytest_version", "collector_pid", )
+    python_version = property(_at(0))
+    pytest_version = property(_at(1))
+    collector_pid = property(_at(2))
+
+
 _HOST_READY_2 = struct.Struct("<I")
 
 
@@ -801,7 +1141,7 @@ def _read_HOST_READY(body, at):
     python_version, at = _get_bytes(body, at)
     pytest_version, at = _get_bytes(body, at)
     (collector_pid,), at = _get(body, at, _HOST_READY_2)
-    return HOST_READY_(python_version, pytest_version, collector_pid), at
+    return HOST_READY_((python_version, pytest_version, collector_pid, )), at
 
 
 def pack_HOST_READY(python_version, pytest_version, collector_pid):
@@ -810,7 +1150,17 @@ def pack_HOST_READY(python_version, pytest_version, collector_pid):
 
 FORK = 66
 
-FORK_ = namedtuple("FORK_", "worker slot total become maxfail")
+
+class FORK_(_Record):
+    __slots__ = ()
+    _fields = ("worker", "slot", "total", "become", "maxfail", )
+    worker = property(_at(0))
+    slot = property(_at(1))
+    total = property(_at(2))
+    become = property(_at(3))
+    maxfail = property(_at(4))
+
+
 _FORK_0 = struct.Struct("<HHHBI")
 
 
@@ -820,7 +1170,7 @@ def _write_FORK(worker, slot, total, become, maxfail):
 
 def _read_FORK(body, at):
     (worker, slot, total, become, maxfail,), at = _get(body, at, _FORK_0)
-    return FORK_(worker, slot, total, become, maxfail), at
+    return FORK_((worker, slot, total, become, maxfail, )), at
 
 
 _frame_FORK = struct.Struct("<IHHQHHHBI")
@@ -832,7 +1182,15 @@ def pack_FORK(worker, slot, total, become, maxfail):
 
 FORKED = 67
 
-FORKED_ = namedtuple("FORKED_", "worker pid error")
+
+class FORKED_(_Record):
+    __slots__ = ()
+    _fields = ("worker", "pid", "error", )
+    worker = property(_at(0))
+    pid = property(_at(1))
+    error = property(_at(2))
+
+
 _FORKED_0 = struct.Struct("<HI")
 
 
@@ -843,7 +1201,7 @@ def _write_FORKED(worker, pid, error):
 def _read_FORKED(body, at):
     (worker, pid,), at = _get(body, at, _FORKED_0)
     error, at = _get_bytes(body, at)
-    return FORKED_(worker, pid, error), at
+    return FORKED_((worker, pid, error, )), at
 
 
 def pack_FORKED(worker, pid, error):
@@ -852,7 +1210,13 @@ def pack_FORKED(worker, pid, error):
 
 REAP = 68
 
-REAP_ = namedtuple("REAP_", "pid")
+
+class REAP_(_Record):
+    __slots__ = ()
+    _fields = ("pid", )
+    pid = property(_at(0))
+
+
 _REAP_0 = struct.Struct("<I")
 
 
@@ -862,7 +1226,7 @@ def _write_REAP(pid):
 
 def _read_REAP(body, at):
     (pid,), at = _get(body, at, _REAP_0)
-    return REAP_(pid), at
+    return REAP_((pid, )), at
 
 
 _frame_REAP = struct.Struct("<IHHQI")
@@ -874,7 +1238,15 @@ def pack_REAP(pid):
 
 REAPED = 69
 
-REAPED_ = namedtuple("REAPED_", "pid exit_status signal")
+
+class REAPED_(_Record):
+    __slots__ = ()
+    _fields = ("pid", "exit_status", "signal", )
+    pid = property(_at(0))
+    exit_status = property(_at(1))
+    signal = property(_at(2))
+
+
 _REAPED_0 = struct.Struct("<Iii")
 
 
@@ -884,7 +1256,7 @@ def _write_REAPED(pid, exit_status, signal):
 
 def _read_REAPED(body, at):
     (pid, exit_status, signal,), at = _get(body, at, _REAPED_0)
-    return REAPED_(pid, exit_status, signal), at
+    return REAPED_((pid, exit_status, signal, )), at
 
 
 _frame_REAPED = struct.Struct("<IHHQIii")
@@ -896,7 +1268,15 @@ def pack_REAPED(pid, exit_status, signal):
 
 RUN = 70
 
-RUN_ = namedtuple("RUN_", "first last ranges")
+
+class RUN_(_Record):
+    __slots__ = ()
+    _fields = ("first", "last", "ranges", )
+    first = property(_at(0))
+    last = property(_at(1))
+    ranges = property(_at(2))
+
+
 _RUN_0 = struct.Struct("<IB")
 
 
@@ -907,7 +1287,7 @@ def _write_RUN(first, last, ranges):
 def _read_RUN(body, at):
     (first, last,), at = _get(body, at, _RUN_0)
     ranges, at = _get_list(body, at, _read_RANGE)
-    return RUN_(first, last, ranges), at
+    return RUN_((first, last, ranges, )), at
 
 
 def pack_RUN(first, last, ranges):
@@ -916,7 +1296,12 @@ def pack_RUN(first, last, ranges):
 
 QUIT = 71
 
-QUIT_ = namedtuple("QUIT_", "")
+
+class QUIT_(_Record):
+    __slots__ = ()
+    _fields = ()
+
+
 
 
 def _write_QUIT():
@@ -924,7 +1309,7 @@ def _write_QUIT():
 
 
 def _read_QUIT(body, at):
-    return QUIT_(), at
+    return QUIT_(()), at
 
 
 _frame_QUIT = struct.Struct("<IHHQ")
@@ -936,7 +1321,15 @@ def pack_QUIT():
 
 WORKER_READY = 72
 
-WORKER_READY_ = namedtuple("WORKER_READY_", "pid count same")
+
+class WORKER_READY_(_Record):
+    __slots__ = ()
+    _fields = ("pid", "count", "same", )
+    pid = property(_at(0))
+    count = property(_at(1))
+    same = property(_at(2))
+
+
 _WORKER_READY_0 = struct.Struct("<IIB")
 
 
@@ -946,7 +1339,7 @@ def _write_WORKER_READY(pid, count, same):
 
 def _read_WORKER_READY(body, at):
     (pid, count, same,), at = _get(body, at, _WORKER_READY_0)
-    return WORKER_READY_(pid, count, same), at
+    return WORKER_READY_((pid, count, same, )), at
 
 
 _frame_WORKER_READY = struct.Struct("<IHHQIIB")
@@ -958,7 +1351,15 @@ def pack_WORKER_READY(pid, count, same):
 
 WORKER_DONE = 73
 
-WORKER_DONE_ = namedtuple("WORKER_DONE_", "exit_status reason stopped")
+
+class WORKER_DONE_(_Record):
+    __slots__ = ()
+    _fields = ("exit_status", "reason", "stopped", )
+    exit_status = property(_at(0))
+    reason = property(_at(1))
+    stopped = property(_at(2))
+
+
 _WORKER_DONE_0 = struct.Struct("<i")
 _WORKER_DONE_2 = struct.Struct("<B")
 
@@ -971,7 +1372,7 @@ def _read_WORKER_DONE(body, at):
     (exit_status,), at = _get(body, at, _WORKER_DONE_0)
     reason, at = _get_bytes(body, at)
     (stopped,), at = _get(body, at, _WORKER_DONE_2)
-    return WORKER_DONE_(exit_status, reason, stopped), at
+    return WORKER_DONE_((exit_status, reason, stopped, )), at
 
 
 def pack_WORKER_DONE(exit_status, reason, stopped):
@@ -980,7 +1381,18 @@ def pack_WORKER_DONE(exit_status, reason, stopped):
 
 RUN_START = 96
 
-RUN_START_ = namedtuple("RUN_START_", "run_id version wall_us cwd argv options")
+
+class RUN_START_(_Record):
+    __slots__ = ()
+    _fields = ("run_id", "version", "wall_us", "cwd", "argv", "options", )
+    run_id = property(_at(0))
+    version = property(_at(1))
+    wall_us = property(_at(2))
+    cwd = property(_at(3))
+    argv = property(_at(4))
+    options = property(_at(5))
+
+
 _RUN_START_2 = struct.Struct("<Q")
 
 
@@ -995,7 +1407,7 @@ def _read_RUN_START(body, at):
     cwd, at = _get_bytes(body, at)
     argv, at = _get_list(body, at, _read_TEXT)
     options, at = _get_list(body, at, _read_PAIR)
-    return RUN_START_(run_id, version, wall_us, cwd, argv, options), at
+    return RUN_START_((run_id, version, wall_us, cwd, argv, options, )), at
 
 
 def pack_RUN_START(run_id, version, wall_us, cwd, argv, options):
@@ -1004,7 +1416,17 @@ def pack_RUN_START(run_id, version, wall_us, cwd, argv, options):
 
 GATEWAY_UP = 97
 
-GATEWAY_UP_ = namedtuple("GATEWAY_UP_", "gateway spec host system cpus")
+
+class GATEWAY_UP_(_Record):
+    __slots__ = ()
+    _fields = ("gateway", "spec", "host", "system", "cpus", )
+    gateway = property(_at(0))
+    spec = property(_at(1))
+    host = property(_at(2))
+    system = property(_at(3))
+    cpus = property(_at(4))
+
+
 _GATEWAY_UP_0 = struct.Struct("<H")
 _GATEWAY_UP_4 = struct.Struct("<I")
 
@@ -1019,7 +1441,7 @@ def _read_GATEWAY_UP(body, at):
     host, at = _get_bytes(body, at)
     system, at = _get_bytes(body, at)
     (cpus,), at = _get(body, at, _GATEWAY_UP_4)
-    return GATEWAY_UP_(gateway, spec, host, system, cpus), at
+    return GATEWAY_UP_((gateway, spec, host, system, cpus, )), at
 
 
 def pack_GATEWAY_UP(gateway, spec, host, system, cpus):
@@ -1028,7 +1450,15 @@ def pack_GATEWAY_UP(gateway, spec, host, system, cpus):
 
 GATEWAY_DOWN = 98
 
-GATEWAY_DOWN_ = namedtuple("GATEWAY_DOWN_", "gateway expected reason")
+
+class GATEWAY_DOWN_(_Record):
+    __slots__ = ()
+    _fields = ("gateway", "expected", "reason", )
+    gateway = property(_at(0))
+    expected = property(_at(1))
+    reason = property(_at(2))
+
+
 _GATEWAY_DOWN_0 = struct.Struct("<HB")
 
 
@@ -1039,7 +1469,7 @@ def _write_GATEWAY_DOWN(gateway, expected, reason):
 def _read_GATEWAY_DOWN(body, at):
     (gateway, expected,), at = _get(body, at, _GATEWAY_DOWN_0)
     reason, at = _get_bytes(body, at)
-    return GATEWAY_DOWN_(gateway, expected, reason), at
+    return GATEWAY_DOWN_((gateway, expected, reason, )), at
 
 
 def pack_GATEWAY_DOWN(gateway, expected, reason):
@@ -1048,7 +1478,14 @@ def pack_GATEWAY_DOWN(gateway, expected, reason):
 
 GRANT = 99
 
-GRANT_ = namedtuple("GRANT_", "gateway ranges")
+
+class GRANT_(_Record):
+    __slots__ = ()
+    _fields = ("gateway", "ranges", )
+    gateway = property(_at(0))
+    ranges = property(_at(1))
+
+
 _GRANT_0 = struct.Struct("<H")
 
 
@@ -1059,7 +1496,7 @@ def _write_GRANT(gateway, ranges):
 def _read_GRANT(body, at):
     (gateway,), at = _get(body, at, _GRANT_0)
     ranges, at = _get_list(body, at, _read_RANGE)
-    return GRANT_(gateway, ranges), at
+    return GRANT_((gateway, ranges, )), at
 
 
 def pack_GRANT(gateway, ranges):
@@ -1068,7 +1505,14 @@ def pack_GRANT(gateway, ranges):
 
 NOTE = 100
 
-NOTE_ = namedtuple("NOTE_", "level text")
+
+class NOTE_(_Record):
+    __slots__ = ()
+    _fields = ("level", "text", )
+    level = property(_at(0))
+    text = property(_at(1))
+
+
 _NOTE_0 = struct.Struct("<B")
 
 
@@ -1079,7 +1523,7 @@ def _write_NOTE(level, text):
 def _read_NOTE(body, at):
     (level,), at = _get(body, at, _NOTE_0)
     text, at = _get_bytes(body, at)
-    return NOTE_(level, text), at
+    return NOTE_((level, text, )), at
 
 
 def pack_NOTE(level, text):
@@ -1088,7 +1532,18 @@ def pack_NOTE(level, text):
 
 COLLECTION = 101
 
-COLLECTION_ = namedtuple("COLLECTION_", "count deselected workers digest_lo digest_hi expected_us")
+
+class COLLECTION_(_Record):
+    __slots__ = ()
+    _fields = ("count", "deselected", "workers", "digest_lo", "digest_hi", "expected_us", )
+    count = property(_at(0))
+    deselected = property(_at(1))
+    workers = property(_at(2))
+    digest_lo = property(_at(3))
+    digest_hi = property(_at(4))
+    expected_us = property(_at(5))
+
+
 _COLLECTION_0 = struct.Struct("<IIIQQQ")
 
 
@@ -1098,7 +1553,7 @@ def _write_COLLECTION(count, deselected, workers, digest_lo, digest_hi, expected
 
 def _read_COLLECTION(body, at):
     (count, deselected, workers, digest_lo, digest_hi, expected_us,), at = _get(body, at, _COLLECTION_0)
-    return COLLECTION_(count, deselected, workers, digest_lo, digest_hi, expected_us), at
+    return COLLECTION_((count, deselected, workers, digest_lo, digest_hi, expected_us, )), at
 
 
 _frame_COLLECTION = struct.Struct("<IHHQIIIQQQ")
@@ -1110,7 +1565,19 @@ def pack_COLLECTION(count, deselected, workers, digest_lo, digest_hi, expected_u
 
 RUN_END = 102
 
-RUN_END_ = namedtuple("RUN_END_", "exit_status reason wall_us duration_us collected recorded not_run")
+
+class RUN_END_(_Record):
+    __slots__ = ()
+    _fields = ("exit_status", "reason", "wall_us", "duration_us", "collected", "recorded", "not_run", )
+    exit_status = property(_at(0))
+    reason = property(_at(1))
+    wall_us = property(_at(2))
+    duration_us = property(_at(3))
+    collected = property(_at(4))
+    recorded = property(_at(5))
+    not_run = property(_at(6))
+
+
 _RUN_END_0 = struct.Struct("<i")
 _RUN_END_2 = struct.Struct("<QQIII")
 
@@ -1123,7 +1590,7 @@ def _read_RUN_END(body, at):
     (exit_status,), at = _get(body, at, _RUN_END_0)
     reason, at = _get_bytes(body, at)
     (wall_us, duration_us, collected, recorded, not_run,), at = _get(body, at, _RUN_END_2)
-    return RUN_END_(exit_status, reason, wall_us, duration_us, collected, recorded, not_run), at
+    return RUN_END_((exit_status, reason, wall_us, duration_us, collected, recorded, not_run, )), at
 
 
 def pack_RUN_END(exit_status, reason, wall_us, duration_us, collected, recorded, not_run):
