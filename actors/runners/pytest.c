@@ -304,9 +304,10 @@ static int spawn(const xd_pytest *p, const char *role, const int *numbers, size_
     char        text[8][16];
     size_t      words = 0;
     const char **argv;
-    XD_TRY(xd_buf_add_str(&code, "import sys; sys.path.insert(0, "));
+    /* Our own folder keeps the byte code of our own file, also where the user wants none written for theirs: compiling costs 50 ms a start. */
+    XD_TRY(xd_buf_add_str(&code, "import sys; keep = sys.dont_write_bytecode; sys.dont_write_bytecode = False; sys.path.insert(0, "));
     XD_TRY(python_string(&code, p->dir));
-    XD_TRY(xd_buf_add_str(&code, "); import pytest_adapter; pytest_adapter.main(sys.argv[1:])"));
+    XD_TRY(xd_buf_add_str(&code, "); import pytest_adapter; sys.dont_write_bytecode = keep; del keep; pytest_adapter.main(sys.argv[1:])"));
     while (p->python[words])
         words++;
     xd_autofree const char **owned = calloc(words + n_numbers + 4, sizeof(char *));
