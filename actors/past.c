@@ -140,7 +140,7 @@ static int check_python(doctor *d, const xd_config *cfg)
         return say(d, false, "python: %s", err.text);
     if (xd_text_shell_split(python, &words) < 0)
         return say(d, false, "python: '%s' is not a command line", python);
-    for (; words[n] && n < 12; n++)
+    for (; n < 12 && words[n]; n++)
         argv[n] = words[n];
     argv[n] = "-c";
     argv[n + 1] = probe;
