@@ -247,7 +247,7 @@ static int jsonl_ended(void *self, uint32_t item)
     if (i->outcome == 10) /* not run: no worker, no time */
         return end(to);
     XD_TRY(key_worker(to, "worker", i->worker));
-    XD_TRY(key_number(to, "attempt", i->attempt));
+    XD_TRY(key_number(to, "attempt", i->attempt - (unsigned)i->unused));
     XD_TRY(key_seconds(to, "start", i->start_us));
     XD_TRY(key_seconds(to, "setup", i->setup_us));
     XD_TRY(key_seconds(to, "call", i->call_us));

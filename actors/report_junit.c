@@ -114,7 +114,7 @@ static int on_one(xd_junit *j, const xd_runview_item *i, uint32_t report, bool *
 
 static bool of_phase(const xd_runview_report *r, char phase)
 {
-    return r->when == phase;
+    return r->when == (uint8_t)phase;
 }
 
 static int crashed(xd_junit *j, const xd_runview_item *i, uint32_t item)

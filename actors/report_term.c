@@ -288,8 +288,14 @@ static int collected_line(xd_term *t, uint32_t selected, uint32_t deselected)
 int xd_term_on_collected(xd_term *t, const xd_frame *frame)
 {
     xd_wire_COLLECTED in;
+    static const char *const ways[] = { "", "forked after the collection", "forked before the collection", "new processes" };
     XD_TRY(xd_wire_COLLECTED_decode(frame->body, frame->len, &in));
-    if (in.exit_status == -1 || t->tests_began || t->verbose < 0)
+    if (in.exit_status == -1 && t->verbose > 0 && in.way >= XD_WAY_COLLECTED && in.way <= XD_WAY_FRESH) {
+        xd_autobuf why = XD_BUF_INIT;
+        XD_TRY(xd_text_harmless(&why, in.why, false));
+        return xd_term_line_mark(t, 0, "xd: workers are %s%s%s", ways[in.way], why.len ? ": " : "", xd_buf_cstr(&why));
+    }
+    if (in.exit_status == -1 || t->tests_began || t->verbose < 0 || !t->configured)
         return 0;
     t->tests_began = true;
     return collected_line(t, in.count, in.deselected);

@@ -85,8 +85,9 @@ static int show_line(xd_term *t, uint32_t item, uint16_t worker, xd_bytes word, 
     XD_TRY(xd_buf_add_byte(&text, ' '));
     XD_TRY(xd_term_nodeid(t, &text, t->view->items[item].id));
     XD_TRY(xd_buf_add_byte(&text, ' '));
-    if (t->view->items[item].attempt > 1)
-        XD_TRY(xd_buf_printf(&text, "(attempt %u) ", t->view->items[item].attempt));
+    unsigned executions = t->view->items[item].attempt - (unsigned)t->view->items[item].unused;
+    if (executions > 1)
+        XD_TRY(xd_buf_printf(&text, "(attempt %u) ", executions));
     t->line_open = true;
     return xd_term_out_write(&t->out, xd_buf_view(&text), 0);
 }
@@ -287,6 +288,9 @@ int xd_term_on_end(xd_term *t)
         return 0;
     t->summary_shown = true;
     XD_TRY(xd_term_live_erase(t));
+    /* Without a configuration pytest itself has said all there is: --collect-only, --help, a conftest that cannot be read. */
+    if (!t->configured && !v->ended)
+        return 0;
     if (!t->options.failed_only)
         XD_TRY(flush_lines(t, true, 0));
     /* As pytest: the last percentage goes to the right border. */

@@ -281,6 +281,18 @@ static int on_report(xd_runview *v, const xd_frame *frame, uint64_t offset)
     return 0;
 }
 
+/* Leases that ended without a start are no executions. */
+static int on_returned(xd_runview *v, const xd_frame *frame)
+{
+    xd_wire_RETURNED in;
+    xd_wire_RANGE    r;
+    XD_TRY(xd_wire_RETURNED_decode(frame->body, frame->len, &in));
+    while (xd_wire_RANGE_next(&in.ranges, &r) == 1)
+        for (uint32_t i = r.first; i - r.first < r.count && i < v->count; i++)
+            v->items[i].unused++;
+    return 0;
+}
+
 static int take_result(xd_runview *v, const xd_wire_RESULT *in, uint16_t worker, uint16_t gateway)
 {
     if (in->item >= v->count || !in->outcome || in->outcome > 10)
@@ -414,6 +426,8 @@ static int dispatch(xd_runview *v, uint64_t offset, const xd_frame *frame, xd_ru
         return on_config(v, frame);
     case XD_MSG_COLLECT_IDS:
         return on_ids(v, frame);
+    case XD_MSG_RETURNED:
+        return on_returned(v, frame);
     case XD_MSG_COLLECTED:
         return on_collected(v, frame);
     case XD_MSG_COLLECTION:

@@ -37,6 +37,7 @@ typedef struct xd_runview_item {
     uint64_t start_us; /* wall clock */
     uint32_t down;     /* crashed: index into downs, XD_RUNVIEW_NONE */
     uint16_t worker, gateway, attempt;
+    uint16_t unused;   /* leases given back without a start: attempt - unused executions were begun */
     uint8_t  outcome;  /* XD_OUT_*, 0 = none yet */
     uint8_t  flags;    /* those of RESULT */
 } xd_runview_item;

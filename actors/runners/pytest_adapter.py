@@ -1614,6 +1614,17 @@ class Adapter(object):
             self.pending.append(report_frame(report, status, index, attempt, other, sections, properties))
 
 
+def wants_output(config):
+    """Does a report show what passed tests wrote: -rP, -rA, or JUnit XML with junit_logging?"""
+    option = config.option
+    if set("PA").intersection(getattr(option, "reportchars", "") or ""):
+        return True
+    try:
+        return bool(getattr(option, "xmlpath", None) and config.getini("junit_logging") != "no" and config.getini("junit_log_passing_tests"))
+    except (KeyError, ValueError):  # -p no:junitxml
+        return False
+
+
 def plain_line(item, nodeid):
     """item.location[1] of an undecorated test function in the file of its node id, without the file system, which item.location asks;
     None: ask it."""
@@ -1703,6 +1714,7 @@ class RunLoop(object):
         self.words[self.base + PID] = os.getpid()
         adapter.plain_type = TestReport
         adapter.plain_status = not foreign_plugins(session.config, "pytest_report_teststatus")
+        adapter.want_output = adapter.want_output or wants_output(session.config)
         self.wrap_teardown()
 
     def wrap_teardown(self):
