@@ -14,6 +14,8 @@ typedef struct xd_arena_chunk {
 
 void *xd_arena_alloc(xd_arena *a, size_t size, size_t align)
 {
+    if (size > PTRDIFF_MAX - CHUNK) /* so that no sum below wraps */
+        return NULL;
     xd_arena_chunk *c = a->head;
     size_t          at = c ? (c->used + align - 1) & ~(align - 1) : 0;
     if (!c || at + size > c->size) {

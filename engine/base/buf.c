@@ -77,7 +77,7 @@ int xd_buf_reserve(xd_buf *b, size_t extra)
     if (b->cap - b->len >= extra)
         return 0;
     size_t need;
-    if (__builtin_add_overflow(b->len, extra, &need))
+    if (__builtin_add_overflow(b->len, extra, &need) || need > PTRDIFF_MAX)
         return -ENOMEM;
     size_t cap = b->cap < 128 ? 128 : b->cap;
     while (cap < need)

@@ -265,7 +265,7 @@ int xd_text_shell_split(const char *s, char ***ret)
         char quote = 0;
         for (; *s && (quote || !strchr(" \t\n", *s)); s++) {
             if (quote ? *s == quote : (*s == '\'' || *s == '"'))
-                quote = quote ? 0 : *s;
+                quote = (char)(quote ? 0 : *s);
             else if (*s == '\\' && quote != '\'' && s[1] && (!quote || strchr("\"\\$`", s[1])))
                 *out++ = *++s;
             else
