@@ -1,0 +1,209 @@
+#include <check.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "engine/base/path.h"
+
+static char     dir[64];
+static xd_error err;
+
+static void setup(void)
+{
+    snprintf(dir, sizeof(dir), "/tmp/xd-path-XXXXXX");
+    ck_assert_ptr_nonnull(mkdtemp(dir));
+    err = (xd_error){ 0 };
+}
+
+static void teardown(void)
+{
+    (void)xd_path_remove_tree(dir);
+}
+
+static char *below(const char *name)
+{
+    char *p = xd_path_join(dir, name);
+    ck_assert_ptr_nonnull(p);
+    return p;
+}
+
+START_TEST(names)
+{
+    static const struct {
+        const char *dir, *name, *joined;
+    } joins[] = { { "/a", "b", "/a/b" },
+                  { "/a/", "b", "/a/b" },
+                  { "/a", "/b", "/b" },
+                  { "", "b", "b" },
+                  { "/", "b", "/b" } };
+    for (size_t i = 0; i < XD_ARRAY_LEN(joins); i++) {
+        xd_autofree char *p = xd_path_join(joins[i].dir, joins[i].name);
+        ck_assert_str_eq(p, joins[i].joined);
+    }
+    static const struct {
+        const char *path, *dir, *base;
+    } parts[] = { { "/a/b", "/a", "b" }, { "/a", "/", "a" }, { "a", ".", "a" }, { "a/b/", "a/b", "" } };
+    for (size_t i = 0; i < XD_ARRAY_LEN(parts); i++) {
+        xd_autofree char *p = xd_path_dir(parts[i].path);
+        ck_assert_str_eq(p, parts[i].dir);
+        ck_assert_str_eq(xd_path_base(parts[i].path), parts[i].base);
+    }
+}
+END_TEST
+
+START_TEST(absolute)
+{
+    xd_autofree char *cwd = getcwd(NULL, 0), *p = NULL, *q = NULL, *want = xd_path_join(cwd, "x/y");
+    ck_assert_int_eq(xd_path_absolute("x/y", &p), 0);
+    ck_assert_str_eq(p, want);
+    ck_assert_int_eq(xd_path_absolute("/x", &q), 0);
+    ck_assert_str_eq(q, "/x");
+}
+END_TEST
+
+START_TEST(makes_and_removes_folders)
+{
+    xd_autofree char *deep = below("a/b/c"), *top = below("a"), *link = below("a/b/link"),
+                     *file = below("a/file"), *kept = below("kept");
+    ck_assert_int_eq(xd_path_mkdirs(deep, 0700, &err), 0);
+    ck_assert_int_eq(xd_path_mkdirs(deep, 0700, &err), 0);
+    ck_assert(xd_path_is_dir(deep));
+    ck_assert_int_eq(xd_path_write_file(file, XD_BYTES_LIT("x"), 0600, &err), 0);
+    /* A file in the way is named. */
+    xd_autofree char *blocked = below("a/file/d");
+    ck_assert_int_lt(xd_path_mkdirs(blocked, 0700, &err), 0);
+    ck_assert_ptr_nonnull(strstr(err.text, "a/file"));
+    /* A link is removed, not what it points to. */
+    ck_assert_int_eq(xd_path_mkdirs(kept, 0700, &err), 0);
+    ck_assert_int_eq(symlink(kept, link), 0);
+    ck_assert_int_eq(xd_path_remove_tree(top), 0);
+    ck_assert(!xd_path_is_dir(top));
+    ck_assert(xd_path_is_dir(kept));
+    ck_assert_int_eq(xd_path_remove_tree(top), 0);
+}
+END_TEST
+
+START_TEST(writes_whole_files)
+{
+    xd_autofree char *path = below("file");
+    xd_autobuf        out = XD_BUF_INIT, big = XD_BUF_INIT;
+    struct stat       st;
+    ck_assert_int_eq(xd_path_write_file(path, XD_BYTES_LIT("first"), 0640, &err), 0);
+    ck_assert_int_eq(xd_path_write_file(path, XD_BYTES_LIT("a\0b"), 0600, &err), 0);
+    ck_assert_int_eq(stat(path, &st), 0);
+    ck_assert_uint_eq(st.st_mode & 0777, 0600);
+    ck_assert_int_eq(xd_buf_add_str(&out, "before "), 0);
+    ck_assert_int_eq(xd_path_read_file(path, 3, &out, &err), 0);
+    ck_assert_int_eq(memcmp(out.data, "before a\0b", 10), 0);
+    xd_buf_clear(&out);
+    ck_assert_int_eq(xd_path_read_file(path, 2, &out, &err), -EFBIG);
+    ck_assert_int_eq(xd_buf_fill(&big, 'x', 300000), 0);
+    ck_assert_int_eq(xd_path_write_file(path, xd_buf_view(&big), 0600, &err), 0);
+    xd_buf_clear(&out);
+    ck_assert_int_eq(xd_path_read_file(path, 300000, &out, &err), 0);
+    ck_assert(xd_bytes_eq(xd_buf_view(&big), xd_buf_view(&out)));
+    /* Nothing of the temporary files is left. */
+    xd_autofree char *nowhere = below("no/such/file");
+    ck_assert_int_eq(xd_path_write_file(nowhere, XD_BYTES_LIT("x"), 0600, &err), -ENOENT);
+    ck_assert_int_eq(xd_path_read_file(nowhere, 10, &out, &err), -ENOENT);
+    ck_assert_ptr_nonnull(strstr(err.text, nowhere));
+    ck_assert_int_eq(unlink(path), 0);
+    ck_assert_int_eq(rmdir(dir), 0);
+    ck_assert_int_eq(mkdir(dir, 0700), 0);
+}
+END_TEST
+
+START_TEST(xdg_folders)
+{
+    char *p = NULL;
+    setenv("HOME", "/home/me", 1);
+    setenv("XDG_STATE_HOME", "/state", 1);
+    ck_assert_int_eq(xd_path_state(&p, &err), 0);
+    ck_assert_str_eq(p, "/state/xd");
+    free(p);
+    setenv("XDG_STATE_HOME", "relative", 1);
+    ck_assert_int_eq(xd_path_state(&p, &err), 0);
+    ck_assert_str_eq(p, "/home/me/.local/state/xd");
+    free(p);
+    unsetenv("XDG_CACHE_HOME");
+    ck_assert_int_eq(xd_path_cache(&p, &err), 0);
+    ck_assert_str_eq(p, "/home/me/.cache/xd");
+    free(p);
+    unsetenv("HOME");
+    ck_assert_int_eq(xd_path_cache(&p, &err), -ENOENT);
+    ck_assert_ptr_nonnull(strstr(err.text, "XDG_CACHE_HOME"));
+}
+END_TEST
+
+START_TEST(runtime_folder_is_private)
+{
+    char             *p = NULL;
+    xd_autofree char *mine = below("xd");
+    struct stat       st;
+    setenv("XDG_RUNTIME_DIR", dir, 1);
+    ck_assert_int_eq(xd_path_runtime(&p, &err), 0);
+    ck_assert_str_eq(p, mine);
+    free(p);
+    ck_assert_int_eq(stat(mine, &st), 0);
+    ck_assert_uint_eq(st.st_mode & 0777, 0700);
+    ck_assert_int_eq(chmod(mine, 0755), 0);
+    ck_assert_int_eq(xd_path_runtime(&p, &err), -EPERM);
+    ck_assert_int_eq(rmdir(mine), 0);
+    ck_assert_int_eq(symlink("/tmp", mine), 0);
+    ck_assert_int_eq(xd_path_runtime(&p, &err), -EPERM);
+}
+END_TEST
+
+START_TEST(finds_programs)
+{
+    xd_autofree char *a = below("a"), *b = below("b"), *in_a = below("a/tool"), *in_b = below("b/tool"),
+                     *list = NULL;
+    char *p = NULL;
+    ck_assert_int_eq(xd_path_mkdirs(a, 0700, &err), 0);
+    ck_assert_int_eq(xd_path_mkdirs(b, 0700, &err), 0);
+    ck_assert_int_ge(asprintf(&list, "/no/such:%s:%s", a, b), 0);
+    ck_assert_int_eq(xd_path_find_program("tool", list, &p), -ENOENT);
+    ck_assert_int_eq(mkdir(in_a, 0700), 0); /* a folder is no program */
+    ck_assert_int_eq(xd_path_write_file(in_b, XD_BYTES_LIT("#!/bin/sh\n"), 0700, &err), 0);
+    ck_assert_int_eq(xd_path_find_program("tool", list, &p), 0);
+    ck_assert_str_eq(p, in_b);
+    free(p);
+    p = NULL;
+    ck_assert_int_eq(xd_path_find_program("sh", NULL, &p), 0);
+    ck_assert_int_eq(access(p, X_OK), 0);
+    free(p);
+}
+END_TEST
+
+START_TEST(self)
+{
+    xd_autofree char *p = NULL;
+    ck_assert_int_eq(xd_path_self(&p), 0);
+    ck_assert_int_eq(p[0], '/');
+    ck_assert_int_eq(access(p, X_OK), 0);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *s = suite_create("path");
+    TCase *c = tcase_create("path");
+    tcase_add_checked_fixture(c, setup, teardown);
+    tcase_add_test(c, names);
+    tcase_add_test(c, absolute);
+    tcase_add_test(c, makes_and_removes_folders);
+    tcase_add_test(c, writes_whole_files);
+    tcase_add_test(c, xdg_folders);
+    tcase_add_test(c, runtime_folder_is_private);
+    tcase_add_test(c, finds_programs);
+    tcase_add_test(c, self);
+    suite_add_tcase(s, c);
+    SRunner *r = srunner_create(s);
+    srunner_run_all(r, CK_NORMAL);
+    int failed = srunner_ntests_failed(r);
+    srunner_free(r);
+    return failed != 0;
+}
