@@ -5,6 +5,8 @@
 #include <string.h>
 #include <uthash.h>
 
+#include "engine/nodeid.h"
+
 #define NOBODY 0xffffu
 #define SHOWN_DIFFERENCES 10
 
@@ -74,9 +76,13 @@ static int take_part(xd_collector *c, list *l, const xd_wire_COLLECT_IDS *in)
     xd_wire_NODEID one;
     if (in->first != l->have || ids.count > l->count - l->have)
         return -EPROTO;
+    xd_autobuf scratch = XD_BUF_INIT;
+    xd_bytes   id, previous = { 0 };
     while (xd_wire_NODEID_next(&ids, &one) == 1) {
         xd_collected_item *item = &l->items[l->have];
-        XD_TRY(xd_arena_bytes(&c->arena, one.id, &item->id));
+        XD_TRY(xd_nodeid_join(&scratch, previous, &one, &id));
+        XD_TRY(xd_arena_bytes(&c->arena, id, &item->id));
+        previous = item->id;
         XD_TRY(xd_arena_bytes(&c->arena, one.group, &item->group));
         l->have++;
     }

@@ -1,5 +1,7 @@
 #include "actors/runview.h"
 
+#include "engine/nodeid.h"
+
 #include <string.h>
 
 struct xd_runview_gateway {
@@ -181,12 +183,16 @@ static int on_ids(xd_runview *v, const xd_frame *frame)
     uint32_t       at = in.first;
     xd_wire_list   list = in.ids;
     xd_wire_NODEID one;
+    xd_autobuf     scratch = XD_BUF_INIT;
+    xd_bytes       id, previous = { 0 };
     if (in.first > v->count) /* parts come in order; a hole is damage */
         return -EPROTO;
     while (xd_wire_NODEID_next(&list, &one) == 1) {
         XD_TRY(items_to(v, at + 1));
         xd_runview_item *i = &v->items[at];
-        XD_TRY(keep(v, one.id, &i->id));
+        XD_TRY(xd_nodeid_join(&scratch, previous, &one, &id));
+        XD_TRY(keep(v, id, &i->id));
+        previous = i->id;
         i->line = one.line;
         /* Most files are the one before: kept once. */
         if (one.file.len && at && xd_bytes_eq(v->items[at - 1].file, one.file))

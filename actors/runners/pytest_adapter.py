@@ -51,6 +51,7 @@ CLAIMED, LIMIT, FAILURES, ITEM, SINCE, DONE, PID, RUNS = 0, 1, 2, 3, 4, 6, 8, 9
 RESULT_FRAME = struct.Struct("<IHHQ" "IHBBIIIIQ")
 RESULT_BODY_BYTES = RESULT_FRAME.size - 16
 FRAME_HEADER = struct.Struct("<IHHQ")
+NOTHING_SHARED = b"\0\0"      # the agent shortens what travels on
 LENGTH, LENGTHS, LINE_LENGTH = struct.Struct("<I"), struct.Struct("<II"), struct.Struct("<iI")
 
 ID_KEYS = ("PYTEST_XDIST_WORKER", b"PYTEST_XDIST_WORKER")
@@ -1171,7 +1172,7 @@ class Adapter(object):
                 file, line, _domain = item.location
             file = b"" if not file or (nodeid.startswith(file) and nodeid[len(file):len(file) + 2] in ("::", "")) else encode_id(file)
             group = group_of(item)
-            entry = b"".join((LENGTH.pack(len(data)), data, LINE_LENGTH.pack(-1 if line is None else line, len(file)), file,
+            entry = b"".join((NOTHING_SHARED, LENGTH.pack(len(data)), data, LINE_LENGTH.pack(-1 if line is None else line, len(file)), file,
                               LENGTH.pack(len(group)), group))
             if size + len(entry) > IDS_LIMIT and part:
                 self.send_ids(first, part)

@@ -159,26 +159,29 @@ def _read_RANGE(body, at):
 
 class NODEID_(_Record):
     __slots__ = ()
-    _fields = ("id", "line", "file", "group", )
-    id = property(_at(0))
-    line = property(_at(1))
-    file = property(_at(2))
-    group = property(_at(3))
+    _fields = ("shared", "id", "line", "file", "group", )
+    shared = property(_at(0))
+    id = property(_at(1))
+    line = property(_at(2))
+    file = property(_at(3))
+    group = property(_at(4))
 
 
-_NODEID_1 = struct.Struct("<i")
+_NODEID_0 = struct.Struct("<H")
+_NODEID_2 = struct.Struct("<i")
 
 
-def _write_NODEID(id, line, file, group):
-    return _bytes(id) + _NODEID_1.pack(line) + _bytes(file) + _bytes(group)
+def _write_NODEID(shared, id, line, file, group):
+    return _NODEID_0.pack(shared) + _bytes(id) + _NODEID_2.pack(line) + _bytes(file) + _bytes(group)
 
 
 def _read_NODEID(body, at):
+    (shared,), at = _get(body, at, _NODEID_0)
     id, at = _get_bytes(body, at)
-    (line,), at = _get(body, at, _NODEID_1)
+    (line,), at = _get(body, at, _NODEID_2)
     file, at = _get_bytes(body, at)
     group, at = _get_bytes(body, at)
-    return NODEID_((id, line, file, group, )), at
+    return NODEID_((shared, id, line, file, group, )), at
 
 
 

@@ -105,7 +105,7 @@ class Journal:
 
     def pytest_collection_finish(self, session):
         self.items = {item.nodeid: n for n, item in enumerate(session.items)}
-        ids = [dict(id=i.nodeid, line=-1 if i.location[1] is None else i.location[1],
+        ids = [dict(shared=0, id=i.nodeid, line=-1 if i.location[1] is None else i.location[1],
                     file="" if i.location[0] == i.nodeid.split("::")[0] else i.location[0]) for i in session.items]
         self.put("COLLECT_IDS", first=0, ids=ids)
         self.put("COLLECTED", count=len(ids), deselected=self.deselected, exit_status=-1)

@@ -248,7 +248,9 @@ class AgentTest(unittest.TestCase):
         self.assertEqual([results[i].outcome for i in range(40, 42)], [FAILED, SKIPPED])
         self.assertTrue(all(results[i].outcome == PASSED for i in range(40)))
         a.send(wire.pack_SEND_LIST())
-        ids = [n.id for n in a.wait(wire.COLLECT_IDS).ids]
+        ids = []
+        for n in a.wait(wire.COLLECT_IDS).ids:
+            ids.append((ids[-1][:n.shared] if ids else b"") + n.id)
         self.assertEqual((len(ids), ids[41]), (42, b"test_a.py::test_skip"))
         pids = self.tree(a)
         done = a.finish(failed=[40], status=1)

@@ -3,6 +3,7 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "engine/nodeid.h"
 #include "tools/xdagent/agent.h"
 
 #define LIST_BYTES_MAX (1u << 30)
@@ -52,6 +53,8 @@ int agent_list_add(agent_list *l, xd_bytes body)
         return -EPROTO;
     xd_wire_list it = m.ids;
     while ((more = xd_wire_NODEID_next(&it, &n)) > 0) {
+        if (n.shared) /* the adapter sends whole ids */
+            return -EPROTO;
         XD_TRY(grow((void **)&l->id, &l->cap, l->count + 1, sizeof(*l->id)));
         l->id[l->count++] = (agent_part){ base + (uint32_t)(n.id.ptr - body.ptr), (uint32_t)n.id.len };
         hash_id(l->hash, n.id);
@@ -96,6 +99,27 @@ int agent_env_send_list(agent *a)
     return agent_env_more_list(a);
 }
 
+/* The same COLLECT_IDS with what neighbours share left out: half of the bytes of a usual list. */
+static int shorten(xd_bytes body, xd_buf *out)
+{
+    xd_wire_COLLECT_IDS m;
+    xd_wire_NODEID      n;
+    xd_autobuf          ids = XD_BUF_INIT;
+    xd_bytes            previous = { 0 };
+    XD_TRY(xd_wire_COLLECT_IDS_decode(body.ptr, body.len, &m));
+    xd_wire_list it = m.ids;
+    while (xd_wire_NODEID_next(&it, &n) > 0) {
+        xd_bytes whole = n.id;
+        n.shared = xd_nodeid_shared(previous, whole);
+        n.id = (xd_bytes){ whole.ptr + n.shared, whole.len - n.shared };
+        XD_TRY(xd_wire_NODEID_append(&ids, &n));
+        previous = whole;
+    }
+    m.ids.ptr = ids.data;
+    m.ids.len = ids.len;
+    return xd_wire_COLLECT_IDS_encode(out, &m);
+}
+
 int agent_env_more_list(agent *a)
 {
     agent_list *l = &a->env.list;
@@ -105,7 +129,9 @@ int agent_env_more_list(agent *a)
             break;
         }
         const agent_part *p = &l->chunk[l->next_chunk++];
-        XD_TRY(agent_link_send(a, XD_MSG_COLLECT_IDS, (xd_bytes){ l->bytes.data + p->offset, p->len }));
+        xd_autobuf        body = XD_BUF_INIT;
+        XD_TRY(shorten((xd_bytes){ l->bytes.data + p->offset, p->len }, &body));
+        XD_TRY(agent_link_send(a, XD_MSG_COLLECT_IDS, xd_buf_view(&body)));
     }
     return 0;
 }
