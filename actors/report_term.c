@@ -62,7 +62,7 @@ static void read_reportchars(xd_term *t)
     char       *out = t->reportchars;
     size_t      n = 0, max = sizeof t->reportchars - 2;
     for (const char *p = given ? given : "fE"; *p && n < max; p++) {
-        char c = *p == 'F' ? 'f' : *p == 'S' ? 's' : *p;
+        char c = (char)(*p == 'F' ? 'f' : *p == 'S' ? 's' : *p);
         if (c == 'a' || c == 'A') {
             n = (size_t)snprintf(out, max, "%s", c == 'a' ? "sxXEf" : "PpsxXEf");
         } else if (c == 'N') {

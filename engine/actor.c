@@ -521,7 +521,7 @@ int xd_actor_exit_fd(const xd_actor *a)
 
 int xd_bus_post(xd_bus *bus, const char *to, uint16_t type, const void *body, size_t len)
 {
-    void   *socket;
+    void   *socket = NULL;
     int     linger = 1000;
     xd_msg *m = NULL;
     XD_TRY(xd_msg_new(&m, type, body, len));

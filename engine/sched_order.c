@@ -199,7 +199,8 @@ int xd_sched_order_make(const xd_sched_order *in, xd_sched_seg **ret_segs, size_
     int           r = make_units(&u, in, groups, next, grain);
     xd_sched_seg *segs = NULL;
     if (r == 0) {
-        qsort(u.at, u.len, sizeof *u.at, unit_order);
+        if (u.len)
+            qsort(u.at, u.len, sizeof *u.at, unit_order);
         segs = malloc((u.len ? u.len : 1) * sizeof *segs);
         for (size_t i = 0; segs && i < u.len; i++)
             segs[i] = u.at[i].seg;

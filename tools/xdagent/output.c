@@ -88,7 +88,6 @@ static void on_readable(void *arg, int fd, uint32_t events)
         xd_poller_remove(o->agent->poller, fd);
         close(fd);
         o->fd = -1;
-        n = 0;
         agent_fault(o->agent, flush_tail(o));
         return;
     }
