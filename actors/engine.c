@@ -4,6 +4,8 @@
  *   start:   folder of the run, journal, broker, reporters, scheduler, gateways; then the watching thread
  *   watch:   the scheduler ends after RUN_END; the reporters end when they have read RUN_END; then gateways, broker, journal are closed in
  *            reverse order, each with a deadline, and XD_EVENT_FINISHED is told
+ * An actor that ends with a fault: reporters are started anew, they read the journal again; a gateway's agent is lost to the scheduler; without its scheduler
+ * the run is over.
  * The functions may be called from one thread, xd_engine_stop from any. */
 #include <pthread.h>
 #include <signal.h>
@@ -15,6 +17,7 @@
 #include "actors/report.h"
 #include "actors/report_actor.h"
 #include "actors/scheduler.h"
+#include "actors/supervisor.h"
 #include "engine/base/clock.h"
 #include "engine/base/path.h"
 #include "engine/broker.h"
@@ -26,6 +29,8 @@
 
 #define CLOSE_NS (15 * XD_S_NS)       /* for a gateway: its agent kills what does not end within 10 s */
 #define REPORT_STOP_NS (10 * XD_S_NS) /* for reporters once the user wants to leave */
+#define REPORT_RESTARTS 4
+#define RESTART_WINDOW_NS (60 * XD_S_NS)
 
 struct xd_engine {
     xd_config      *config;
@@ -39,7 +44,11 @@ struct xd_engine {
     char           *cwd, *journal_path;
     xd_bus         *bus;
     xd_broker      *broker;
-    xd_actor       *scheduler, *report, **gateways;
+    xd_supervisor  *supervisor;
+    xd_gateway_args *gateways; /* one per gateway of the plan */
+    xd_report_want  wants[4];  /* the terminal's first, if there is one */
+    xd_report_actor_args report, files;
+    uint64_t        shown;     /* bytes of text that the terminal got */
     size_t          n_gateways;
     uint64_t        cpu_start_us;
     pthread_t       watcher;
@@ -49,6 +58,7 @@ struct xd_engine {
     bool            leave;   /* XD_STOP_NOW was asked */
     bool            over;
     bool            report_failed;
+    bool            left; /* an actor that did not end still uses parts of this */
     xd_result       result;
 };
 
@@ -160,44 +170,78 @@ static void report_says(void *arg, xd_log_level level, const char *line)
     say_line(x, line);
 }
 
+static void add_want(xd_engine *x, xd_report_actor_args *to, const xd_report_ops *ops, int fd, const char *path)
+{
+    xd_report_want *w = &x->wants[x->report.count + x->files.count];
+    *w = (xd_report_want){ .ops = ops, .options = XD_REPORT_OPTIONS_INIT };
+    w->options.fd = fd;
+    w->options.path = path;
+    w->options.shown = &x->shown;
+    if (to->count++ == 0)
+        to->wants = w;
+}
+
+static int start_report(xd_engine *x, xd_report_actor_args *args, const char *address, xd_error *err)
+{
+    xd_child child = { .spec = &xd_report_actor_spec, .address = address, .args = args, .restarts = REPORT_RESTARTS,
+                       .within_ns = RESTART_WINDOW_NS };
+    args->err = err;
+    int r = args->count ? xd_supervisor_start(x->supervisor, &child, err) : 0;
+    args->err = NULL; /* later starts find nobody to tell */
+    return r;
+}
+
 static int start_reports(xd_engine *x, xd_error *err)
 {
-    xd_report_want wants[4];
-    size_t         n = 0;
-    for (size_t i = 0; i < XD_ARRAY_LEN(wants); i++)
-        wants[i].options = XD_REPORT_OPTIONS_INIT;
-    if (x->out_fd >= 0) {
-        wants[n].options.fd = x->out_fd;
-        wants[n++].ops = &xd_report_term_ops;
-    }
-    wants[n++].ops = &xd_report_junit_ops; /* writes when pytest's configuration has --junitxml */
-    if (x->config->jsonl) {
-        wants[n].options.path = x->config->jsonl;
-        wants[n++].ops = &xd_report_jsonl_ops;
-    }
+    x->report = x->files = (xd_report_actor_args){ .journal_path = x->journal_path, .say = report_says, .say_arg = x };
+    if (x->out_fd >= 0)
+        add_want(x, &x->report, &xd_report_term_ops, x->out_fd, NULL);
+    add_want(x, &x->files, &xd_report_junit_ops, -1, NULL); /* writes when pytest's configuration has --junitxml */
+    if (x->config->jsonl)
+        add_want(x, &x->files, &xd_report_jsonl_ops, -1, x->config->jsonl);
     if (!x->config->no_history)
-        wants[n++].ops = &xd_report_history_ops;
-    xd_report_actor_args args = { .journal_path = x->journal_path, .wants = wants, .count = n, .say = report_says,
-                                  .say_arg = x, .err = err };
-    return xd_actor_start(&x->report, x->bus, &xd_report_actor_spec, XD_REPORT_ADDRESS, &args, err);
+        add_want(x, &x->files, &xd_report_history_ops, -1, NULL);
+    XD_TRY(start_report(x, &x->files, XD_FILES_ADDRESS, err));
+    return start_report(x, &x->report, XD_REPORT_ADDRESS, err);
 }
 
 static int start_gateways(xd_engine *x, xd_error *err)
 {
-    x->gateways = calloc(x->plan.count, sizeof(xd_actor *));
+    x->gateways = calloc(x->plan.count, sizeof(*x->gateways));
     if (!x->gateways)
         return -ENOMEM;
     for (size_t i = 0; i < x->plan.count; i++) {
-        char            address[XD_ADDRESS_LEN];
-        xd_gateway_args args = {
+        char address[XD_ADDRESS_LEN];
+        x->gateways[i] = (xd_gateway_args){
             .ops = &xd_gateway_popen, .number = (uint16_t)i, .session = xd_clock_wall_us(),
             .target = { .spec = x->plan.gateways[i].spec.text, .agent = x->config->agent, .output_limit = x->config->output_limit },
         };
         xd_gateway_address((uint16_t)i, address, sizeof(address));
-        XD_TRY(xd_actor_start(&x->gateways[i], x->bus, &xd_gateway_spec, address, &args, err));
+        xd_child child = { .spec = &xd_gateway_spec, .address = address, .args = &x->gateways[i] };
+        XD_TRY(xd_supervisor_start(x->supervisor, &child, err));
         x->n_gateways++;
     }
     return 0;
+}
+
+static bool is_report(const char *address)
+{
+    return strcmp(address, XD_REPORT_ADDRESS) == 0 || strcmp(address, XD_FILES_ADDRESS) == 0;
+}
+
+/* The supervisor: an actor has ended, and nobody asked for it. */
+static void on_actor_end(void *arg, const char *address, int reason, bool restarted)
+{
+    xd_engine *x = arg;
+    char       line[200];
+    if (reason == 0)
+        return;
+    snprintf(line, sizeof(line), "%s ended with a fault: %s%s", address, xd_error_name(reason), restarted ? "; it was started anew" : "");
+    say_line(x, line);
+    if (is_report(address))
+        x->report_failed |= !restarted;
+    else if (strcmp(address, "sched") != 0)
+        (void)!xd_bus_post(x->bus, address, "sched", XD_MSG_GONE, line, strlen(line));
 }
 
 static int start_actors(xd_engine *x, xd_error *err)
@@ -206,10 +250,13 @@ static int start_actors(xd_engine *x, xd_error *err)
     snprintf(x->result.run_id, sizeof(x->result.run_id), "%s", x->dir.id);
     snprintf(x->result.run_dir, sizeof(x->result.run_dir), "%s", x->dir.path);
     XD_TRY(start_broker(x, err));
+    XD_TRY(xd_supervisor_new(&x->supervisor, x->bus, on_actor_end, x));
     xd_scheduler_args args = { .config = x->config, .plan = &x->plan, .run_id = x->dir.id, .run_dir = x->dir.path,
                                .cwd = x->cwd, .event = on_event, .event_arg = x, .want_tests = x->callback != NULL,
                                .result = &x->result };
-    XD_TRY(xd_actor_start(&x->scheduler, x->bus, &xd_scheduler_spec, "sched", &args, err));
+    /* Without its memory of who runs what it could not go on: its first fault is final. */
+    xd_child scheduler = { .spec = &xd_scheduler_spec, .address = "sched", .args = &args };
+    XD_TRY(xd_supervisor_start(x->supervisor, &scheduler, err));
     /* Gateways before reporters: the agent and Python start while the reporters do. */
     XD_TRY(start_gateways(x, err));
     return start_reports(x, err);
@@ -217,49 +264,52 @@ static int start_actors(xd_engine *x, xd_error *err)
 
 /* ---- the end -------------------------------------------------------------------------------------------------- */
 
-static xd_actor *end_actor(xd_engine *x, xd_actor *a, uint64_t grace_ns, int *ret_reason)
+static void say_stuck(void *arg, const char *address)
 {
-    if (!a)
-        return NULL;
-    xd_actor_ask_stop(a);
-    if (xd_actor_join(a, xd_clock_ns() + grace_ns, ret_reason) == 0)
-        return xd_actor_free(a);
     char line[128];
-    snprintf(line, sizeof(line), "a part of the engine (%s) does not end; it is left behind", xd_actor_address(a));
-    say_line(x, line);
-    return a;
+    snprintf(line, sizeof(line), "a part of the engine (%s) does not end; it is left behind", address);
+    say_line(arg, line);
 }
 
-/* Closes everything in reverse order of the start.  True: no actor was left behind. */
-static bool close_all(xd_engine *x)
+/* Closes everything in reverse order of the start. */
+static void close_all(xd_engine *x)
 {
-    int  reason = 0, fault = 0;
-    bool clean = true;
-    /* Asked all at once, so that they end side by side. */
-    for (size_t i = 0; i < x->n_gateways; i++)
-        xd_actor_ask_stop(x->gateways[i]);
-    for (size_t i = 0; i < x->n_gateways; i++)
-        clean &= !(x->gateways[i] = end_actor(x, x->gateways[i], CLOSE_NS, &reason));
-    clean &= !(x->scheduler = end_actor(x, x->scheduler, REPORT_STOP_NS, &reason));
-    clean &= !(x->report = end_actor(x, x->report, REPORT_STOP_NS, &reason));
+    int fault = 0;
+    /* Gateways are asked all at once, so that they end side by side. */
+    for (size_t i = 0; i < x->n_gateways; i++) {
+        char address[XD_ADDRESS_LEN];
+        xd_gateway_address((uint16_t)i, address, sizeof(address));
+        xd_supervisor_ask_stop(x->supervisor, address);
+    }
+    x->left = xd_supervisor_stop(x->supervisor, CLOSE_NS, say_stuck, x) > 0;
     pthread_mutex_lock(&x->lock);
     x->running = false;
     pthread_mutex_unlock(&x->lock);
-    if (!clean)
-        return false; /* the broker and its context serve those that are left */
+    if (x->left)
+        return; /* the broker and its context serve those that are left */
+    x->supervisor = NULL;
     x->broker = xd_broker_stop(x->broker, NULL, &fault);
     x->bus = xd_bus_free(x->bus);
     if (fault < 0 && x->result.exit_code == 0)
         x->result.exit_code = XD_EXIT_INCOMPLETE;
-    return true;
+}
+
+/* The scheduler ends with the run.  False: it has failed. */
+static bool wait_scheduler(xd_engine *x)
+{
+    int reason = 0;
+    int r = xd_supervisor_wait(x->supervisor, "sched", xd_broker_broken_fd(x->broker), UINT64_MAX, &reason);
+    if (r == 1)
+        say_line(x, "the scheduler does not read its messages any more: the run is given up");
+    return r == 0 && reason == 0;
 }
 
 /* The reporters may take as long as their outputs do, unless the user wants to leave. */
-static void wait_reports(xd_engine *x)
+static void wait_report(xd_engine *x, const char *address)
 {
-    int      reason;
+    int      reason = 0;
     uint64_t leave_at = 0;
-    while (x->report && xd_actor_join(x->report, xd_clock_ns() + 100 * XD_MS_NS, &reason) < 0) {
+    while (xd_supervisor_wait(x->supervisor, address, -1, xd_clock_ns() + 100 * XD_MS_NS, &reason) == -ETIMEDOUT) {
         pthread_mutex_lock(&x->lock);
         bool leave = x->leave;
         pthread_mutex_unlock(&x->lock);
@@ -268,26 +318,21 @@ static void wait_reports(xd_engine *x)
         if (leave_at && xd_clock_ns() > leave_at)
             return;
     }
-    if (x->report) {
-        x->report = xd_actor_free(x->report);
-        x->report_failed |= reason < 0;
-    }
 }
 
 static void *watcher(void *arg)
 {
     xd_engine *x = arg;
-    int        reason = 0;
     pthread_setname_np(pthread_self(), "xd-watch");
     /* Old runs are cleared away while Python starts. */
     (void)!xd_runs_retain(x->config->runs_keep, x->config->runs_bytes, x->config->runs_age_ns);
-    if (xd_actor_join(x->scheduler, UINT64_MAX, &reason) == 0)
-        x->scheduler = xd_actor_free(x->scheduler);
-    if (reason < 0)
+    if (wait_scheduler(x)) {
+        wait_report(x, XD_FILES_ADDRESS);
+        wait_report(x, XD_REPORT_ADDRESS);
+    } else {
         x->result.exit_code = XD_EXIT_INTERNAL;
-    else
-        wait_reports(x);
-    (void)close_all(x);
+    }
+    close_all(x);
     if (x->report_failed && x->result.exit_code == 0)
         x->result.exit_code = XD_EXIT_INCOMPLETE;
     x->result.controller_cpu_us = xd_clock_cpu_us() - x->cpu_start_us;
@@ -314,7 +359,7 @@ int xd_engine_start(xd_engine *x, char *err)
         x->watching = r == 0;
     }
     if (r < 0) {
-        (void)close_all(x);
+        close_all(x);
         return fail(err, r, &e);
     }
     return 0;
@@ -339,7 +384,7 @@ int xd_engine_stop(xd_engine *x, enum xd_stop how)
     pthread_mutex_lock(&x->lock);
     x->leave |= how == XD_STOP_NOW;
     if (x->running)
-        r = xd_bus_post(x->bus, "sched", XD_MSG_STOP, &number, sizeof(number));
+        r = xd_bus_post(x->bus, "", "sched", XD_MSG_STOP, &number, sizeof(number));
     pthread_mutex_unlock(&x->lock);
     return r;
 }
@@ -377,10 +422,9 @@ void xd_engine_free(xd_engine *x)
             (void)!xd_engine_wait(x, -1, &ignored);
         }
     }
-    bool left = x->bus != NULL; /* actors left behind still use parts of this */
     xd_run_dir_release(&x->dir);
     xd_events_release(&x->events);
-    if (left)
+    if (x->left)
         return;
     xd_plan_release(&x->plan);
     xd_config_free(x->config);

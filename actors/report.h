@@ -17,6 +17,7 @@ typedef struct xd_report_options {
     uint32_t    width;       /* columns; 0 = ask the terminal, then $COLUMNS, then 80 */
     int         verbose;     /* added to CONFIG's */
     bool        no_live;     /* never draw the live last line, also on a tty */
+    uint64_t   *shown;       /* terminal: bytes of text written so far, kept by the caller for a reporter that takes this one's place; NULL ok */
     bool        failed_only; /* terminal: no line per test, no output of workers: failures and the summary */
     /* What wins over CONFIG.options: "name=value", or as pytest's own: "-v" "-q" "-rA" "--tb=short" "--durations=5" "--color=no"
      * "--show-capture=no" "--no-header" "--no-summary".  NULL-terminated; may be NULL.  -v and -q add to CONFIG's verbosity. */

@@ -40,10 +40,8 @@ static int answer(report_actor *a)
         return 0;
     xd_auto(xd_msg) *m = NULL;
     XD_TRY(xd_msg_new(&m, XD_MSG_TAIL, &at, sizeof at));
-    int r = xd_actor_send(a->actor, "", &m);
-    if (r == 0)
-        a->owed = false;
-    return r == -EAGAIN ? 0 : r; /* tried again at the next tick */
+    a->owed = false;
+    return xd_actor_send(a->actor, "", &m);
 }
 
 static int finish(report_actor *a)

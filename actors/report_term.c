@@ -382,6 +382,8 @@ static void term_close(void *self)
     for (char **o = t->override; o && *o; o++)
         free(*o);
     free(t->override);
+    if (xd_term_live_erase(t) == 0)
+        (void)!xd_term_out_flush(&t->out); /* one that takes this one's place goes on behind it */
     xd_term_out_release(&t->out);
     free(t);
 }
@@ -414,6 +416,7 @@ static int term_open(const xd_report_options *options, const xd_runview *view, v
         return xd_error_set(err, -ENOMEM, "terminal report: out of memory");
     }
     xd_term_out_init(&t->out, options->fd, width_of(t));
+    xd_term_out_resume(&t->out, options->shown);
     t->out.tty = options->tty >= 0 ? options->tty == 1 : options->fd >= 0 && isatty(options->fd);
     t->live = t->out.tty && !options->no_live && !options->failed_only;
     read_settings(t);

@@ -414,10 +414,23 @@ static int handle_fault(void *state, const xd_msg *m)
     return after(self, NULL, "FAULT", r);
 }
 
+/* A peer of ours is no more: a gateway's end is told in its name, a reporter's is only told. */
 static int handle_gone(void *state, const xd_msg *m)
 {
     scheduler *self = XD_CAST(state, scheduler, SCHEDULER_MAGIC);
-    return xd_scheduler_note(self, 3, "%.*s", (int)m->body.len, (const char *)m->body.ptr);
+    gateway   *g = NULL;
+    for (size_t i = 0; i < self->n_gateways; i++)
+        if (strcmp(self->gateways[i].address, m->from) == 0)
+            g = &self->gateways[i];
+    if (!g)
+        return m->type == XD_MSG_UNKNOWN ? 0 : xd_scheduler_note(self, 3, "%.*s", (int)m->body.len, (const char *)m->body.ptr);
+    if (g->state == GW_DONE)
+        return 0;
+    xd_autobuf           frame = XD_BUF_INIT;
+    xd_wire_GATEWAY_DOWN down = { .gateway = g->number, .reason = XD_BYTES_LIT("the part of the engine that speaks with its agent has ended") };
+    XD_TRY(xd_wire_GATEWAY_DOWN_frame(&frame, 0, 0, &down));
+    XD_TRY(xd_scheduler_record(self, XD_MSG_GATEWAY_DOWN, &frame));
+    return after(self, g, "GONE", on_gateway_down(self, g, &down));
 }
 
 /* ---- life ------------------------------------------------------------------------------------------------------- */
@@ -499,6 +512,7 @@ const xd_actor_spec xd_scheduler_spec = {
             { XD_MSG_STOP, handle_stop },
             { XD_MSG_FAULT, handle_fault },
             { XD_MSG_GONE, handle_gone },
+            { XD_MSG_UNKNOWN, handle_gone },
             { 0, NULL },
         },
 };

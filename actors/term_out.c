@@ -29,6 +29,12 @@ void xd_term_out_init(xd_term_out *o, int fd, uint32_t width)
     }
 }
 
+void xd_term_out_resume(xd_term_out *o, uint64_t *shown)
+{
+    o->shown = shown;
+    o->skip = shown ? *shown : 0;
+}
+
 void xd_term_out_release(xd_term_out *o)
 {
     if (o->own_fd >= 0)
@@ -134,6 +140,15 @@ int xd_term_out_write(xd_term_out *o, xd_bytes text, unsigned mark)
     if (!text.len || o->fd < 0 || o->fault)
         return 0;
     advance(o, text);
+    if (o->skip) {
+        size_t n = (size_t)XD_MIN(o->skip, (uint64_t)text.len);
+        o->skip -= n;
+        text = (xd_bytes){ text.ptr + n, text.len - n };
+        if (!text.len)
+            return 0;
+    }
+    if (o->shown)
+        *o->shown += text.len;
     bool marked = o->markup && mark;
     if (marked)
         XD_TRY(mark_open(&o->buf, mark));

@@ -16,12 +16,16 @@ typedef struct xd_term_out {
     bool     markup, tty, live;
     uint32_t width;
     size_t   column;  /* of the current line */
+    uint64_t  skip;   /* bytes of text still to be left out */
+    uint64_t *shown;  /* counts the bytes of text that were not; NULL ok */
     int      fault;   /* -errno of the descriptor: everything after it is dropped */
     xd_buf   buf;     /* waits to be written */
     xd_buf   scratch;
 } xd_term_out;
 
 void xd_term_out_init(xd_term_out *o, int fd, uint32_t width);
+/* Text goes on where another one of the same journal stopped: *shown bytes are left out, and what follows is added to it.  Markup does not count. */
+void xd_term_out_resume(xd_term_out *o, uint64_t *shown);
 void xd_term_out_release(xd_term_out *o);
 /* Descriptor to wait for. */
 int xd_term_out_fd(const xd_term_out *o);

@@ -16,6 +16,8 @@
 
 #define MAX_WATCHES 16
 #define MESSAGES_PER_TURN 64
+#define OUTBOX_MAX 65536u /* messages that wait because the broker's inbox is full; more is a fault */
+#define OUTBOX_RETRY_MS 2
 
 /* ---- bus ------------------------------------------------------------------------------------------ */
 
@@ -216,6 +218,13 @@ typedef struct watch {
     int (*fn)(void *state, int fd, uint32_t events);
 } watch;
 
+/* A message that waits for room in the broker's inbox. */
+typedef struct waiting {
+    struct waiting *next;
+    xd_msg         *msg;
+    char            to[XD_ADDRESS_LEN];
+} waiting;
+
 struct xd_actor {
     xd_bus              *bus;
     const xd_actor_spec *spec;
@@ -227,6 +236,8 @@ struct xd_actor {
     watch                watches[MAX_WATCHES];
     size_t               n_watches;
     uint64_t             tick_ns, next_tick_ns;
+    waiting             *out_first, *out_last;
+    uint32_t             out_count;
     pthread_t            thread;
     pthread_mutex_t      lock;  /* protects the three below */
     pthread_cond_t       changed;
@@ -245,9 +256,54 @@ const xd_log *xd_actor_log(const xd_actor *a)
     return &a->bus->log;
 }
 
+int xd_actor_try_send(xd_actor *a, const char *to, xd_msg **m)
+{
+    return a->out_first ? -EAGAIN : send_message(a->socket, to, a->address, m);
+}
+
 int xd_actor_send(xd_actor *a, const char *to, xd_msg **m)
 {
-    return send_message(a->socket, to, a->address, m);
+    int r = xd_actor_try_send(a, to, m);
+    if (r != -EAGAIN)
+        return r;
+    if (a->out_count >= OUTBOX_MAX)
+        return -ENOBUFS;
+    waiting *w = calloc(1, sizeof(*w));
+    if (!w)
+        return -ENOMEM;
+    snprintf(w->to, sizeof(w->to), "%s", to);
+    w->msg = xd_take(m);
+    if (a->out_last)
+        a->out_last->next = w;
+    else
+        a->out_first = w;
+    a->out_last = w;
+    a->out_count++;
+    return 0;
+}
+
+static void drop_waiting(xd_actor *a)
+{
+    waiting *w = a->out_first;
+    a->out_first = w->next;
+    if (!a->out_first)
+        a->out_last = NULL;
+    a->out_count--;
+    xd_msg_free(w->msg);
+    free(w);
+}
+
+/* Sends what waits, in order. */
+static int flush_outbox(xd_actor *a)
+{
+    while (a->out_first) {
+        int r = send_message(a->socket, a->out_first->to, a->address, &a->out_first->msg);
+        if (r == -EAGAIN)
+            return 0;
+        XD_TRY(r);
+        drop_waiting(a);
+    }
+    return 0;
 }
 
 int xd_actor_set_tick(xd_actor *a, uint32_t period_ms)
@@ -333,10 +389,11 @@ static int drain_inbox(xd_actor *a)
 
 static int poll_timeout(const xd_actor *a)
 {
+    uint64_t most = a->out_first ? OUTBOX_RETRY_MS : 60000;
     if (a->next_tick_ns == UINT64_MAX)
-        return -1;
+        return a->out_first ? OUTBOX_RETRY_MS : -1;
     uint64_t now = xd_clock_ns();
-    return a->next_tick_ns <= now ? 0 : (int)XD_MIN((a->next_tick_ns - now + XD_MS_NS - 1) / XD_MS_NS, 60000);
+    return a->next_tick_ns <= now ? 0 : (int)XD_MIN((a->next_tick_ns - now + XD_MS_NS - 1) / XD_MS_NS, most);
 }
 
 static int run_watches(xd_actor *a, const zmq_pollitem_t *items, size_t n)
@@ -371,6 +428,7 @@ static int turn(xd_actor *a)
                                                            (a->watches[i].events & XD_POLL_OUT ? ZMQ_POLLOUT : 0)) };
     if (zmq_poll(items, (int)(2 + n), poll_timeout(a)) < 0)
         return errno == EINTR ? 0 : -errno;
+    XD_TRY(flush_outbox(a));
     if (items[1].revents && !a->stopping) {
         a->stopping = true;
         int r = a->spec->stop ? a->spec->stop(a->state) : XD_ACTOR_STOP;
@@ -397,6 +455,16 @@ static void tell(xd_actor *a, bool ended, int reason)
     pthread_mutex_unlock(&a->lock);
 }
 
+/* What an actor said before its end is delivered as far as the broker still takes it. */
+static void send_rest(xd_actor *a)
+{
+    uint64_t deadline = xd_clock_ns() + XD_S_NS;
+    while (a->out_first && flush_outbox(a) == 0 && a->out_first && xd_clock_ns() < deadline)
+        poll(NULL, 0, OUTBOX_RETRY_MS);
+    while (a->out_first)
+        drop_waiting(a);
+}
+
 static void *actor_main(void *arg)
 {
     xd_actor *a = arg;
@@ -409,8 +477,9 @@ static void *actor_main(void *arg)
     while (r == 0)
         r = turn(a);
     if (r < 0)
-        xd_log_write(&a->bus->log, XD_LOG_ERROR, "%s ended: %s", a->address, xd_error_name(r));
+        xd_log_write(&a->bus->log, XD_LOG_WARNING, "%s ended: %s", a->address, xd_error_name(r)); /* the supervisor says what follows */
     a->spec->fini(a->state);
+    send_rest(a);
     zmq_close(a->socket);
     tell(a, true, r < 0 ? r : 0);
     uint64_t one = 1;
@@ -519,7 +588,7 @@ int xd_actor_exit_fd(const xd_actor *a)
     return a->exit_fd;
 }
 
-int xd_bus_post(xd_bus *bus, const char *to, uint16_t type, const void *body, size_t len)
+int xd_bus_post(xd_bus *bus, const char *from, const char *to, uint16_t type, const void *body, size_t len)
 {
     void   *socket = NULL;
     int     linger = 1000;
@@ -528,7 +597,7 @@ int xd_bus_post(xd_bus *bus, const char *to, uint16_t type, const void *body, si
     int r = xd_bus_socket(bus, ZMQ_DEALER, &socket);
     if (r == 0) {
         zmq_setsockopt(socket, ZMQ_LINGER, &linger, sizeof(linger));
-        r = zmq_connect(socket, bus->endpoint) < 0 ? -errno : send_message(socket, to, "", &m);
+        r = zmq_connect(socket, bus->endpoint) < 0 ? -errno : send_message(socket, to, from, &m);
         zmq_close(socket);
     }
     xd_msg_free(m);

@@ -17,7 +17,8 @@ enum {
     XD_MSG_TAIL = 0x4003,      /* broker -> subscriber: u64 offset behind the last record; answer with the same type when read */
     XD_MSG_STOP = 0x4004,      /* engine -> scheduler: u32 enum xd_stop */
     XD_MSG_FAULT = 0x4005,     /* broker -> "sched": i32 -errno: the journal cannot be written */
-    XD_MSG_GONE = 0x4006,      /* broker -> "sched": an address is gone or its queue is full: text */
+    XD_MSG_GONE = 0x4006,      /* broker -> "sched": the peer in `from` was dropped, it did not read its messages: text */
+    XD_MSG_UNKNOWN = 0x4007,   /* broker -> a sender: nobody has the address in `from`; told once per address */
 };
 
 /* Flags of a message. */
@@ -84,12 +85,15 @@ xd_actor *xd_actor_free(xd_actor *a);
 /* ---- inside the actor's thread ------------------------------------------------------------------- */
 const char   *xd_actor_address(const xd_actor *a);
 const xd_log *xd_actor_log(const xd_actor *a);
-/* Takes *m on success only.  -EAGAIN when the inbox of the broker is full (the caller keeps the message and tries at the next tick). */
+/* Takes *m on success only.  What finds the inbox of the broker full waits in a queue of the actor's own and keeps its order; -ENOBUFS when that
+ * holds 65,536 messages, -ENOMEM. */
 int xd_actor_send(xd_actor *a, const char *to, xd_msg **m) XD_MUST;
+/* The same without the queue: -EAGAIN, and the caller keeps the message.  For whom can stop reading his own input instead. */
+int xd_actor_try_send(xd_actor *a, const char *to, xd_msg **m) XD_MUST;
 int xd_actor_set_tick(xd_actor *a, uint32_t period_ms) XD_MUST; /* 0 = none */
 /* events: XD_POLL_IN | XD_POLL_OUT of engine/base/poller.h; 0 = stop watching.  At most 16 descriptors. */
 int xd_actor_watch(xd_actor *a, int fd, uint32_t events, int (*fn)(void *state, int fd, uint32_t events)) XD_MUST;
 
 /* ---- from outside: a message without an actor (the engine's own) ------------------------------------- */
-/* Any thread; slow (a socket per call). */
-int xd_bus_post(xd_bus *bus, const char *to, uint16_t type, const void *body, size_t len) XD_MUST;
+/* Any thread; slow (a socket per call).  from: in whose name, "" = nobody's. */
+int xd_bus_post(xd_bus *bus, const char *from, const char *to, uint16_t type, const void *body, size_t len) XD_MUST;

@@ -29,6 +29,7 @@ typedef struct peer {
     queued        *first, *last; /* what its socket did not take yet */
     uint32_t       length, limit;
     bool           subscribed, tail_open, tail_wanted;
+    char           missed[XD_ADDRESS_LEN]; /* the unknown address it was told of last */
     struct peer   *next_dead;
     UT_hash_handle hh;
 } peer;
@@ -49,7 +50,7 @@ typedef struct sender {
 struct xd_broker {
     xd_bus         *bus;
     void           *socket;
-    int             stop_fd;
+    int             stop_fd, broken_fd;
     pthread_t       thread;
     xd_journal     *journal;
     peer           *peers;   /* by address */
@@ -69,7 +70,7 @@ static int send_to(xd_broker *b, const peer *p, const xd_envelope *env, zmq_msg_
     return xd_bus_send(b->socket, env, body);
 }
 
-static void post(xd_broker *b, const char *to, uint16_t type, const void *body, size_t len);
+static void post(xd_broker *b, const char *to, const char *from, uint16_t type, const void *body, size_t len);
 
 static void forget(xd_broker *b, peer *p)
 {
@@ -100,10 +101,26 @@ static void gone(xd_broker *b, peer *p, const char *why)
     char text[128];
     snprintf(text, sizeof(text), "%s: %s", p->address, why);
     xd_log_write(&b->bus->log, XD_LOG_WARNING, "broker: %s", text);
-    bool is_scheduler = strcmp(p->address, "sched") == 0;
+    char     address[XD_ADDRESS_LEN];
+    uint64_t one = 1;
+    memcpy(address, p->address, sizeof(address));
     forget(b, p);
-    if (!is_scheduler)
-        post(b, "sched", XD_MSG_GONE, text, strlen(text));
+    if (strcmp(address, "sched") != 0)
+        post(b, "sched", address, XD_MSG_GONE, text, strlen(text));
+    else
+        (void)!write(b->broken_fd, &one, sizeof(one)); /* nobody is left who could end the run: the engine must */
+}
+
+/* The sender learns that nobody is there; once per address, not once per message. */
+static void unroutable(xd_broker *b, const xd_envelope *env)
+{
+    peer *p;
+    b->stats.unroutable++;
+    HASH_FIND_STR(b->peers, env->from, p);
+    if (!p || strcmp(p->missed, env->to) == 0)
+        return;
+    memcpy(p->missed, env->to, sizeof(p->missed));
+    post(b, p->address, p->missed, XD_MSG_UNKNOWN, "", 0);
 }
 
 /* Takes the body in any case. */
@@ -136,8 +153,8 @@ static void route(xd_broker *b, const xd_envelope *env, zmq_msg_t *body)
     peer *p;
     HASH_FIND_STR(b->peers, env->to, p);
     if (!p) {
-        b->stats.unroutable++;
         zmq_msg_close(body);
+        unroutable(b, env);
         return;
     }
     int r = p->first ? -EAGAIN : send_to(b, p, env, body);
@@ -149,7 +166,7 @@ static void route(xd_broker *b, const xd_envelope *env, zmq_msg_t *body)
     }
 }
 
-static void post(xd_broker *b, const char *to, uint16_t type, const void *body, size_t len)
+static void post(xd_broker *b, const char *to, const char *from, uint16_t type, const void *body, size_t len)
 {
     zmq_msg_t   part;
     xd_envelope env = { .type = type };
@@ -157,6 +174,7 @@ static void post(xd_broker *b, const char *to, uint16_t type, const void *body, 
         return;
     memcpy(zmq_msg_data(&part), body, len);
     snprintf(env.to, sizeof(env.to), "%s", to);
+    snprintf(env.from, sizeof(env.from), "%s", from);
     route(b, &env, &part);
 }
 
@@ -195,7 +213,7 @@ static void report_fault(xd_broker *b, int fault)
     b->fault = fault;
     int32_t code = fault;
     xd_log_write(&b->bus->log, XD_LOG_ERROR, "journal: %s", xd_error_name(fault));
-    post(b, "sched", XD_MSG_FAULT, &code, sizeof(code));
+    post(b, "sched", "", XD_MSG_FAULT, &code, sizeof(code));
 }
 
 static sender *find_sender(xd_broker *b, const xd_envelope *env)
@@ -294,7 +312,7 @@ static void acknowledge(xd_broker *b)
         xd_autobuf  frame = XD_BUF_INIT;
         xd_wire_ACK ack = { .acked = s->acked };
         if (xd_wire_ACK_frame(&frame, 0, 0, &ack) == 0)
-            post(b, s->address, XD_MSG_ACK, frame.data, frame.len);
+            post(b, s->address, "", XD_MSG_ACK, frame.data, frame.len);
         b->stats.acks++;
     }
 }
@@ -304,7 +322,7 @@ static void send_tail(xd_broker *b, peer *p)
     uint64_t end = xd_journal_end(b->journal);
     p->tail_open = true;
     p->tail_wanted = false;
-    post(b, p->address, XD_MSG_TAIL, &end, sizeof(end));
+    post(b, p->address, "", XD_MSG_TAIL, &end, sizeof(end));
 }
 
 static void announce_tail(xd_broker *b)
@@ -329,6 +347,9 @@ static void register_peer(xd_broker *b, const uint8_t *id, size_t id_len, const 
     HASH_FIND_STR(b->peers, env->from, p);
     if (p)
         forget(b, p); /* a restarted actor takes its address over */
+    for (p = b->peers; p; p = p->hh.next)
+        if (strcmp(p->missed, env->from) == 0)
+            p->missed[0] = 0;
     p = calloc(1, sizeof(*p));
     if (!p)
         return;
@@ -337,7 +358,7 @@ static void register_peer(xd_broker *b, const uint8_t *id, size_t id_len, const 
     p->id_len = id_len;
     p->limit = env->window_high * 16u;
     HASH_ADD_STR(b->peers, address, p);
-    post(b, p->address, XD_MSG_REGISTER, "", 0);
+    post(b, p->address, "", XD_MSG_REGISTER, "", 0);
 }
 
 static void for_broker(xd_broker *b, const uint8_t *id, size_t id_len, const xd_envelope *env)
@@ -446,6 +467,8 @@ static void release(xd_broker *b)
         zmq_close(b->socket);
     if (b->stop_fd >= 0)
         close(b->stop_fd);
+    if (b->broken_fd >= 0)
+        close(b->broken_fd);
     xd_journal_close(b->journal);
     free(b);
 }
@@ -459,7 +482,8 @@ int xd_broker_start(xd_broker **ret, xd_bus *bus, xd_journal **journal, xd_error
         return -ENOMEM;
     b->bus = bus;
     b->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    int r = b->stop_fd < 0 ? -errno : xd_bus_socket(bus, ZMQ_ROUTER, &b->socket);
+    b->broken_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    int r = b->stop_fd < 0 || b->broken_fd < 0 ? -errno : xd_bus_socket(bus, ZMQ_ROUTER, &b->socket);
     if (r == 0 && (zmq_setsockopt(b->socket, ZMQ_ROUTER_MANDATORY, &on, sizeof(on)) < 0 || zmq_bind(b->socket, bus->endpoint) < 0))
         r = -errno;
     if (r == 0) {
@@ -475,6 +499,11 @@ int xd_broker_start(xd_broker **ret, xd_bus *bus, xd_journal **journal, xd_error
     }
     *ret = b;
     return 0;
+}
+
+int xd_broker_broken_fd(const xd_broker *b)
+{
+    return b->broken_fd;
 }
 
 xd_broker *xd_broker_stop(xd_broker *b, xd_broker_stats *ret_stats, int *ret_fault)

@@ -14,12 +14,14 @@
 #define XXH_STATIC_LINKING_ONLY /* XXH3_state_t on the stack */
 #include <xxhash.h>
 
+#include "engine/base/path.h"
 #include "engine/base/clock.h"
 
 static const char magic[8] = "XDJOURN1";
 
 struct xd_journal {
     int       fd, wake_fd, commit_fd; /* wake_fd: writer -> committer; commit_fd: committer -> whoever acknowledges */
+    int       dir_fd;                 /* until the file's name is durable too; -1 */
     uint64_t  end;                    /* written; the writer's own */
     uint64_t  written;                /* the same, read by the committer; atomic */
     uint64_t  durable;                /* atomic */
@@ -53,7 +55,13 @@ static void commit(xd_journal *j)
     uint64_t upto = __atomic_load_n(&j->written, __ATOMIC_ACQUIRE);
     if (upto == __atomic_load_n(&j->durable, __ATOMIC_RELAXED) || __atomic_load_n(&j->fault, __ATOMIC_ACQUIRE))
         return;
-    if (fdatasync(j->fd) < 0)
+    bool bad = fdatasync(j->fd) < 0;
+    if (j->dir_fd >= 0) { /* a new file's data are of no use without its name */
+        bad |= fsync(j->dir_fd) < 0 && errno != EINVAL;
+        close(j->dir_fd);
+        j->dir_fd = -1;
+    }
+    if (bad)
         __atomic_store_n(&j->fault, -errno, __ATOMIC_RELEASE); /* what the kernel dropped is not brought back by trying again */
     else
         __atomic_store_n(&j->durable, upto, __ATOMIC_RELEASE);
@@ -125,7 +133,7 @@ int xd_journal_open(xd_journal **ret, const char *path, const char *run_id, bool
     xd_auto(xd_journal) *j = calloc(1, sizeof(*j));
     if (!j)
         return -ENOMEM;
-    j->fd = j->wake_fd = j->commit_fd = -1;
+    j->fd = j->wake_fd = j->commit_fd = j->dir_fd = -1;
     if (append) {
         xd_journal_check c;
         XD_TRY(xd_journal_verify(path, true, &c, err));
@@ -135,6 +143,11 @@ int xd_journal_open(xd_journal **ret, const char *path, const char *run_id, bool
     if (j->fd < 0)
         return xd_error_set(err, -errno, "cannot write the journal %s: %s", path, strerror(errno));
     int r = append ? 0 : write_header(j, run_id);
+    if (r == 0 && !append) {
+        xd_autofree char *dir = xd_path_dir(path);
+        j->dir_fd = dir ? open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+        r = dir ? (j->dir_fd < 0 ? -errno : 0) : -ENOMEM;
+    }
     if (r == 0)
         r = start(j);
     if (r < 0)
@@ -153,7 +166,7 @@ xd_journal *xd_journal_close(xd_journal *j)
         pthread_join(j->thread, NULL);
         commit(j);
     }
-    int fds[] = { j->fd, j->wake_fd, j->commit_fd };
+    int fds[] = { j->fd, j->wake_fd, j->commit_fd, j->dir_fd };
     for (size_t i = 0; i < XD_ARRAY_LEN(fds); i++)
         if (fds[i] >= 0)
             close(fds[i]);

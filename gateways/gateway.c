@@ -63,7 +63,7 @@ static int pass_up(gateway *g, uint16_t type, uint16_t flags, const void *frame,
     XD_TRY(xd_msg_new(&m, type, frame, len));
     m->flags = flags;
     m->gateway = g->number;
-    int r = xd_actor_send(g->actor, g->sched, &m);
+    int r = xd_actor_try_send(g->actor, g->sched, &m);
     if (r != -EAGAIN)
         return r;
     if (!(flags & XD_FLAG_JOURNAL))
@@ -76,7 +76,7 @@ static int unstick(gateway *g)
 {
     if (!g->stuck)
         return 0;
-    int r = xd_actor_send(g->actor, g->sched, &g->stuck);
+    int r = xd_actor_try_send(g->actor, g->sched, &g->stuck);
     return r == -EAGAIN ? 1 : r;
 }
 
@@ -212,6 +212,14 @@ static int on_ack(void *state, const xd_msg *in)
     xd_buf_clear(&g->frame);
     XD_TRY(xd_buf_add_bytes(&g->frame, in->body));
     return send_loose(g, &g->frame);
+}
+
+/* The scheduler is gone: the engine is ending, and us with it. */
+static int on_unknown(void *state, const xd_msg *in)
+{
+    (void)state;
+    (void)in;
+    return 0;
 }
 
 /* ---- from the agent --------------------------------------------------------------------------------------------- */
@@ -486,7 +494,7 @@ const xd_actor_spec xd_gateway_spec = {
     .tick = gateway_tick,
     .stop = gateway_stop,
     .fini = gateway_fini,
-    .handlers = (const xd_handler[]){ { XD_MSG_ACK, on_ack }, { 0 } },
+    .handlers = (const xd_handler[]){ { XD_MSG_ACK, on_ack }, { XD_MSG_UNKNOWN, on_unknown }, { 0 } },
     .other = on_command,
 };
 

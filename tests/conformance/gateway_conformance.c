@@ -356,7 +356,7 @@ START_TEST(carries_big_frames_both_ways)
     ck_assert_int_eq(xd_buf_fill(&list, 0, 4 * 1000000), 0);
     xd_wire_FINISH m = { .failed = { .count = 1000000, .ptr = list.data, .len = list.len } };
     ck_assert_int_eq(xd_wire_FINISH_frame(&frame, 0, 0, &m), 0);
-    ck_assert_int_eq(xd_bus_post(f.bus, "gateway.3", XD_MSG_FINISH, frame.data, frame.len), 0);
+    ck_assert_int_eq(xd_bus_post(f.bus, "", "gateway.3", XD_MSG_FINISH, frame.data, frame.len), 0);
     k = await(&f, XD_MSG_ENV_FAILED, 0, 20);
     ck_assert_ptr_nonnull(k);
     xd_wire_ENV_FAILED back;
@@ -411,7 +411,7 @@ static void start_sleeper(fixture *f)
     snprintf(python, sizeof(python), "sh -c 'echo $$ > pid.new; mv pid.new pid; sleep 300 & wait'");
     m.python = xd_bytes_str(python);
     ck_assert_int_eq(xd_wire_ENV_START_frame(&frame, 0, 0, &m), 0);
-    ck_assert_int_eq(xd_bus_post(f->bus, "gateway.3", XD_MSG_ENV_START, frame.data, frame.len), 0);
+    ck_assert_int_eq(xd_bus_post(f->bus, "", "gateway.3", XD_MSG_ENV_START, frame.data, frame.len), 0);
 }
 
 static pid_t sleeper(fixture *f)

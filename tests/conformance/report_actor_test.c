@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "actors/report_actor.h"
+#include "actors/supervisor.h"
 #include "engine/base/clock.h"
 #include "engine/broker.h"
 #include "tests/conformance/reporter_fixture.c"
@@ -148,6 +149,65 @@ static void run(bool whole)
     same(term, "terminal");
 }
 
+static int restarts;
+
+static void on_end(void *arg, const char *address, int reason, bool restarted)
+{
+    (void)arg;
+    (void)address;
+    restarts += reason == -EPROTO && restarted;
+}
+
+/* A reporter that ends with a fault in the middle is started anew and goes on where it was: nothing twice, nothing missing. */
+START_TEST(a_restarted_reporter_goes_on)
+{
+    feeder               s = { 0 }, *sp = &s;
+    xd_error             err = { 0 };
+    xd_bus              *bus = NULL;
+    xd_broker           *broker = NULL;
+    xd_journal          *j = NULL;
+    xd_actor            *feed = NULL;
+    xd_supervisor       *super = NULL;
+    uint64_t             shown = 0;
+    int                  reason = -1, fd = open(term, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    xd_report_options    t = XD_REPORT_OPTIONS_INIT, l = XD_REPORT_OPTIONS_INIT;
+    xd_fixture_everything(&s.f, NULL);
+    t.fd = fd;
+    t.color = t.tty = 0;
+    t.width = 80;
+    t.shown = &shown;
+    l.path = jsonl;
+    const xd_report_want wants[] = { { &xd_report_term_ops, t }, { &xd_report_jsonl_ops, l } };
+    xd_report_actor_args args = { .journal_path = journal, .wants = wants, .count = 2 };
+    xd_child             child = { .spec = &xd_report_actor_spec, .address = "report", .args = &args, .restarts = 3, .within_ns = 60 * XD_S_NS };
+    ck_assert_int_eq(xd_journal_open(&j, journal, "00112233445566778899aabbccddeeff", false, &err), 0);
+    ck_assert_int_eq(xd_bus_new(&bus, NULL), 0);
+    ck_assert_int_eq(xd_broker_start(&broker, bus, &j, &err), 0);
+    ck_assert_int_eq(xd_supervisor_new(&super, bus, on_end, NULL), 0);
+    ck_assert_msg(xd_supervisor_start(super, &child, &err) == 0, "%s", err.text);
+    for (size_t part = 1; part <= 4; part++) {
+        s.stop_at = s.f.frames.len * part / 4;
+        ck_assert_int_eq(xd_actor_start(&feed, bus, &feeder_spec, "feeder", &sp, &err), 0);
+        ck_assert_int_eq(xd_actor_join(feed, xd_clock_ns() + 20 * XD_S_NS, &reason), 0);
+        xd_actor_free(feed);
+        if (part < 4)
+            ck_assert_int_eq(xd_bus_post(bus, "", "report", XD_MSG_TAIL, "?", 1), 0); /* no TAIL: a fault */
+        while (restarts < (int)XD_MIN(part, (size_t)3))
+            ck_assert_int_eq(xd_supervisor_wait(super, "report", -1, xd_clock_ns() + 10 * XD_MS_NS, &reason), -ETIMEDOUT);
+    }
+    ck_assert_int_eq(xd_supervisor_wait(super, "report", -1, xd_clock_ns() + 20 * XD_S_NS, &reason), 0);
+    ck_assert_int_eq(reason, 0);
+    ck_assert_int_eq(restarts, 3);
+    ck_assert_uint_eq(xd_supervisor_stop(super, XD_S_NS, NULL, NULL), 0);
+    xd_broker_stop(broker, NULL, NULL);
+    xd_bus_free(bus);
+    close(fd);
+    xd_fixture_release(&s.f);
+    same(jsonl, "jsonl");
+    same(term, "terminal");
+}
+END_TEST
+
 START_TEST(live_is_replay)
 {
     run(true);
@@ -167,6 +227,7 @@ int main(void)
     tcase_add_checked_fixture(c, setup, teardown);
     tcase_set_timeout(c, 60);
     tcase_add_test(c, live_is_replay);
+    tcase_add_test(c, a_restarted_reporter_goes_on);
     tcase_add_test(c, told_to_stop);
     suite_add_tcase(s, c);
     SRunner *r = srunner_create(s);

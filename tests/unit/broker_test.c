@@ -134,6 +134,62 @@ static uint32_t records_in_journal(void)
 
 /* ---- routing ------------------------------------------------------------------------------------------------- */
 
+static int sleep_gate; /* atomic: 1 = stay asleep */
+
+static int be_stuck(probe *p, void *arg)
+{
+    (void)p;
+    (void)arg;
+    while (__atomic_load_n(&sleep_gate, __ATOMIC_RELAXED))
+        usleep(1000);
+    return 0;
+}
+
+static void *call_be_stuck(void *arg)
+{
+    (void)!probe_do(arg, be_stuck, NULL);
+    return NULL;
+}
+
+/* The sender is told once per address, and again when somebody had it in between. */
+START_TEST(an_unknown_address_is_told_to_the_sender)
+{
+    probe p;
+    for (int i = 0; i < 10; i++)
+        ck_assert_int_eq(probe_text(&gw, "somebody", PING, "x"), 0);
+    probe_got g = probe_at(&gw, 0);
+    ck_assert_uint_eq(g.type, XD_MSG_UNKNOWN);
+    ck_assert_str_eq(g.from, "somebody");
+    xd_actor *a = probe_start(&p, bus, "somebody", NULL);
+    ck_assert_int_eq(probe_text(&gw, "somebody", PING, "x"), 0);
+    ck_assert_uint_eq(probe_at(&p, 0).type, PING);
+    probe_stop(&p, a);
+    for (int i = 0; i < 2000 && probe_count(&gw) < 2; i++) { /* its socket is gone a little later */
+        ck_assert_int_eq(probe_text(&gw, "somebody", PING, "x"), 0);
+        usleep(1000);
+    }
+    ck_assert_str_eq(probe_at(&gw, 1).from, "somebody");
+    ck_assert_uint_eq(probe_count(&gw), 2);
+}
+END_TEST
+
+/* Without its scheduler a run cannot end by itself: the engine is told. */
+START_TEST(a_scheduler_that_does_not_read_breaks_the_broker)
+{
+    pthread_t     caller;
+    struct pollfd broken = { .fd = xd_broker_broken_fd(broker), .events = POLLIN };
+    sleep_gate = 1;
+    ck_assert_int_eq(pthread_create(&caller, NULL, call_be_stuck, &sched), 0);
+    usleep(20000);
+    ck_assert_int_eq(poll(&broken, 1, 0), 0);
+    probe_send s = { .to = "sched", .type = PING, .count = 10000 };
+    ck_assert_int_eq(probe_do(&gw, probe_do_send, &s), 0);
+    ck_assert_int_eq(poll(&broken, 1, 10000), 1);
+    __atomic_store_n(&sleep_gate, 0, __ATOMIC_RELAXED);
+    pthread_join(caller, NULL);
+}
+END_TEST
+
 START_TEST(nobody_there_is_counted)
 {
     ck_assert_int_eq(probe_text(&gw, "nobody", PING, "x"), 0);
@@ -326,22 +382,6 @@ END_TEST
 
 /* ---- bounds ----------------------------------------------------------------------------------------------------------- */
 
-static int sleep_gate; /* atomic: 1 = stay asleep */
-
-static int be_stuck(probe *p, void *arg)
-{
-    (void)p;
-    (void)arg;
-    while (__atomic_load_n(&sleep_gate, __ATOMIC_RELAXED))
-        usleep(1000);
-    return 0;
-}
-
-static void *call_be_stuck(void *arg)
-{
-    (void)!probe_do(arg, be_stuck, NULL);
-    return NULL;
-}
 
 START_TEST(the_queue_of_a_peer_is_bounded)
 {
@@ -403,8 +443,10 @@ START_TEST(what_waits_in_a_queue_arrives_in_order)
     sleep_gate = 1;
     ck_assert_int_eq(pthread_create(&caller, NULL, call_be_stuck, &p), 0);
     usleep(20000);
-    probe_send s = { .to = "later", .type = PING, .count = 6000, .again = true };
+    probe_send s = { .to = "later", .type = PING, .count = 6000 };
     ck_assert_int_eq(probe_do(&gw, probe_do_send, &s), 0);
+    ck_assert_int_eq(probe_text(&gw, "sched", PING, "behind them"), 0);
+    probe_at(&sched, 0); /* the broker has taken them all */
     __atomic_store_n(&sleep_gate, 0, __ATOMIC_RELAXED);
     pthread_join(caller, NULL);
     ck_assert(probe_wait(&p, 6000, 20000));
@@ -466,6 +508,8 @@ int main(void)
     tcase_set_timeout(t, 60);
     tcase_add_checked_fixture(t, setup, teardown);
     tcase_add_test(t, nobody_there_is_counted);
+    tcase_add_test(t, an_unknown_address_is_told_to_the_sender);
+    tcase_add_test(t, a_scheduler_that_does_not_read_breaks_the_broker);
     tcase_add_test(t, the_inbox_is_emptied_before_it_stops);
     tcase_add_test(t, frames_are_recorded_then_passed_on_then_acknowledged);
     tcase_add_test(t, a_repeated_frame_is_acknowledged_again_and_dropped);
