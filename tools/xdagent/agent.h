@@ -58,6 +58,7 @@ typedef struct agent_link {
     bool           lost;     /* end of file or fault: nobody listens any more */
     bool           pollout;
     uint64_t       flush_ns; /* when the batches of results go out; UINT64_MAX = none waits */
+    uint64_t       flushed_ns; /* when they last did */
     xd_stream_in   rx;
     xd_stream_out  tx;
     xd_session_tx *session;

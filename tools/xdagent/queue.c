@@ -164,5 +164,7 @@ int agent_queue_drain(agent *a)
     } while (more);
     const xd_aqueue_stats *s = xd_aqueue_stats_get(a->queue);
     a->queue_ns = s->queued || s->told ? xd_clock_ns() + QUEUE_TICK_NS : UINT64_MAX;
+    if (!s->queued && !s->told && a->link.flush_ns != UINT64_MAX)
+        XD_TRY(agent_workers_flush(a)); /* nothing more will fill the batch: the run may be waiting for it */
     return 0;
 }

@@ -12,6 +12,9 @@
 #define IDLE_TICKS 8
 #define BATCH_BYTES (60u * 1024u)
 #define BATCH_NS (5 * XD_MS_NS)
+/* While results come all the time, fewer and larger batches: each costs the controller the same, however much it carries. */
+#define BUSY_BATCH_NS (20 * XD_MS_NS)
+#define BUSY_NS (100 * XD_MS_NS)
 #define DEAF_NS (500 * XD_MS_NS)
 #define PUMP_BYTES (1024u * 1024u)
 
@@ -45,6 +48,7 @@ int agent_worker_flush(agent_worker *w)
 int agent_workers_flush(agent *a)
 {
     a->link.flush_ns = UINT64_MAX;
+    a->link.flushed_ns = xd_clock_ns();
     for (uint32_t i = 0; i < a->slots; i++)
         XD_TRY(agent_worker_flush(&a->worker[i]));
     return 0;
@@ -67,7 +71,7 @@ static int on_result(agent_worker *w, const xd_frame *f)
     XD_TRY(xd_buf_add_bytes(&w->batch, agent_body(f)));
     w->batched++;
     if (a->link.flush_ns == UINT64_MAX)
-        a->link.flush_ns = now + BATCH_NS;
+        a->link.flush_ns = now + (now - a->link.flushed_ns < BUSY_NS ? BUSY_BATCH_NS : BATCH_NS);
     return w->batch.len >= BATCH_BYTES ? agent_worker_flush(w) : 0;
 }
 
