@@ -185,10 +185,11 @@ static int start_report(xd_engine *x, xd_report_actor_args *args, const char *ad
 {
     xd_child child = { .spec = &xd_report_actor_spec, .address = address, .args = args, .restarts = REPORT_RESTARTS,
                        .within_ns = RESTART_WINDOW_NS };
-    args->err = err;
+    xd_error why = { 0 };
+    args->err = &why;
     int r = args->count ? xd_supervisor_start(x->supervisor, &child, err) : 0;
     args->err = NULL; /* later starts find nobody to tell */
-    return r;
+    return r < 0 && why.code ? xd_error_set(err, -EINVAL, "%s", why.text) : r; /* it is what the user named */
 }
 
 static int start_reports(xd_engine *x, xd_error *err)

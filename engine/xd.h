@@ -123,7 +123,8 @@ XD_API int xd_engine_new(xd_engine **ret, const xd_config *cfg, char *err);
 XD_API void xd_engine_output(xd_engine *e, int out_fd, int err_fd);
 /* Events by callback; before start.  With a callback, xd_engine_fd and xd_engine_next_event yield nothing. */
 XD_API void xd_engine_callback(xd_engine *e, xd_event_fn fn, void *arg);
-/* Starts the run and returns.  -errno: nothing was started, err says why. */
+/* Starts the run and returns.  -EINVAL: a file that the options name cannot be written; other -errno: the engine cannot work here.  Nothing was
+ * started then, err says why. */
 XD_API int xd_engine_start(xd_engine *e, char *err);
 /* Descriptor that is readable while events wait (also XD_EVENT_FINISHED); owned by the engine. */
 XD_API int xd_engine_fd(const xd_engine *e);

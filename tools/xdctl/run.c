@@ -140,8 +140,9 @@ int xdctl_run(int argc, char **argv)
         goto out;
     }
     xd_engine_output(e, 1, 2);
-    if (xd_engine_start(e, err) < 0) {
-        code = xdctl_fail(XD_EXIT_INFRASTRUCTURE, "%s", err);
+    r = xd_engine_start(e, err);
+    if (r < 0) {
+        code = xdctl_fail(r == -EINVAL ? XD_EXIT_USAGE : XD_EXIT_INFRASTRUCTURE, "%s", err);
         goto out;
     }
     if (wait_for_end(e, signals, &res) < 0) {
