@@ -160,8 +160,34 @@ static void take_number(const char *text, int *at)
         *at = (int)n;
 }
 
+/* What xdist can and this version cannot: said, not ignored. */
+static int refuse_option(scheduler *self, const char *text)
+{
+    xd_scheduler_end_with(self, XD_EXIT_USAGE, "");
+    XD_TRY(xd_scheduler_note(self, 4, "%s", text));
+    return xd_scheduler_finish(self);
+}
+
+/* --tx of pytest's ini or PYTEST_ADDOPTS: read when its environment stands already, so its number counts and nothing else can. */
+static int take_tx(scheduler *self, const char *spec, int *workers)
+{
+    xd_xspec x;
+    xd_error err = { 0 };
+    char     text[XD_TEXT];
+    if (self->args.config->tx.count)
+        return 0; /* the command line wins */
+    if (xd_xspec_parse(&x, spec, &err) < 0)
+        return refuse_option(self, err.text);
+    bool plain = x.kind == XD_SPEC_POPEN && !x.python && !x.chdir && !x.id && !x.nice && !x.n_env;
+    *workers += (int)x.count;
+    xd_xspec_release(&x);
+    snprintf(text, sizeof(text), "--tx=%.200s stands in pytest's ini or PYTEST_ADDOPTS, where only NUM*popen is read: give it to xdctl run", spec);
+    return plain ? 0 : refuse_option(self, text);
+}
+
 static int on_config(scheduler *self, gateway *g, const xd_wire_CONFIG *in)
 {
+    int tx_workers = 0;
     xd_wire_list options = in->options;
     xd_wire_PAIR p;
     (void)g;
@@ -185,10 +211,18 @@ static int on_config(scheduler *self, gateway *g, const xd_wire_CONFIG *in)
             take_number(value, &self->options.max_worker_restart);
         } else if (xd_bytes_eq_str(p.name, "dist")) {
             snprintf(self->options.dist, sizeof(self->options.dist), "%s", strcmp(value, "no") == 0 ? "" : value);
+        } else if (xd_bytes_eq_str(p.name, "tx")) {
+            XD_TRY(take_tx(self, value, &tx_workers));
+        } else if (xd_bytes_eq_str(p.name, "px")) {
+            return refuse_option(self, "option --px: proxies for gateways are not there yet");
+        } else if (xd_bytes_eq_str(p.name, "looponfail") && value[0] == '1') {
+            return refuse_option(self, "option -f/--looponfail: xd does not watch files; run it again with --lf, or from a watcher of files");
         } else if (xd_bytes_eq_str(p.name, "loadscopereorder")) {
             self->options.keep_scope_order = value[0] == '0' || value[0] == 'F';
         }
     }
+    if (tx_workers && self->options.workers == XD_WORKERS_AUTO)
+        self->options.workers = XD_MIN(tx_workers, 1024);
     if (self->args.config->no_history)
         return 0;
     xd_autofree char *rootdir = xd_bytes_dup(in->rootdir), *path = NULL;
