@@ -46,6 +46,23 @@ def own_cpu(pid):
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def machine_cpu():
+    """CPU time that all processes of this machine have taken so far, and what the hypervisor gave to others."""
+    with open("/proc/stat") as f:
+        user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, f.readline().split()[1:9])
+    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+
+
+def wait_for_quiet(seconds):
+    """Until half a second passes in which others take less than a tenth of one processor; at most so long."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        before = machine_cpu()
+        time.sleep(0.5)
+        if machine_cpu() - before <= 0.05:
+            return
+
+
 def reap_orphans():
     """Waits for what the program left behind; kills nothing, gives up after 10 s."""
     end = time.monotonic() + 10
@@ -59,9 +76,10 @@ def reap_orphans():
 
 
 def run(command, cwd, env, output, memory=False):
-    """{"start" (monotonic), "wall", "cpu", "own_cpu", "code"[, "peak_kib"]}, times in seconds."""
+    """{"start" (monotonic), "wall", "cpu", "own_cpu", "others_cpu" (of other programs at that time), "code"[, "peak_kib"]}, times in
+    seconds."""
     with open(output, "wb") as out:
-        cpu = children_cpu()
+        cpu, busy = children_cpu(), machine_cpu()
         start = time.monotonic()
         child = subprocess.Popen(command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
                                  start_new_session=True)
@@ -83,7 +101,9 @@ def run(command, cwd, env, output, memory=False):
     own = own_cpu(child.pid)  # before it is reaped
     code = child.wait()
     reap_orphans()
-    found = {"start": start, "wall": wall, "cpu": children_cpu() - cpu, "own_cpu": own, "code": code}
+    cpu = children_cpu() - cpu
+    others = max(0, machine_cpu() - busy - cpu)
+    found = {"start": start, "wall": wall, "cpu": cpu, "own_cpu": own, "others_cpu": others, "code": code}
     if memory:
         found["peak_kib"] = peak
     return found

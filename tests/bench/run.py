@@ -26,7 +26,8 @@ import suites  # noqa: E402
 
 BUILD = os.path.join(ROOT, "build")
 WORK = os.path.join(BUILD, "bench")
-XDCTL = os.path.join(BUILD, "bin", "xdctl")
+PROGRAMS = ("xdctl", "xdagent")
+XDCTL = os.path.join(WORK, "bin", "xdctl")  # a copy: a build in between must not change what is measured
 VENV = os.path.join(BUILD, "venv", "bin", "python")
 PROJECTS = os.path.join(BUILD, "projects")
 PROJECT_VENV = os.path.join(PROJECTS, "venv", "bin", "python")
@@ -50,8 +51,9 @@ class Bench(object):
             return [python, "-m", "pytest", "-p", "no:xdist"] + extra
         return [python, "-m", "pytest", "-n", str(workers), "--dist", side] + extra
 
-    def run(self, row, side, cwd, workers, python=VENV, extra=(), passed=None, memory=False, env=None):
+    def run(self, side, cwd, workers, python=VENV, extra=(), passed=None, memory=False, env=None):
         """One measured run; the last line of its report must tell the number of passed tests that is expected."""
+        measure.wait_for_quiet(self.options.wait)
         output = os.path.join(WORK, "output.txt")
         found = measure.run(self.command(side, python, workers, list(extra)), cwd, dict(self.env, **(env or {})), output, memory)
         with open(output, errors="replace") as f:
@@ -59,11 +61,11 @@ class Bench(object):
         counts = re.findall(r"^=* ?(\d+ [a-z].*) in \d+\.\d\ds", text, re.M)
         found["counts"] = counts[-1] if counts else text[-300:]
         if found["code"] not in (0, 1) or not counts or (passed is not None and found["counts"] != "%d passed" % passed):
-            raise measure.Failure("%s, %s: exit code %s\n%s" % (row, side, found["code"], text[-2000:]))
+            raise measure.Failure("%s: exit code %s\n%s" % (side, found["code"], text[-2000:]))
         if side == "xd":
             with open(os.path.join(WORK, "stats.json")) as f:
                 found["stats"] = json.load(f)
-        self.raw.append(dict(found, row=row, side=side))
+        self.raw.append(dict(found, name=self.current, side=side))
         return found
 
     def rounds(self, sides, one, warm=True):
@@ -133,7 +135,7 @@ def over(mine, *others):
 def bench_empty10k(b):
     folder = os.path.join(WORK, "empty10k")
     suites.empty(folder, 100, 10000)
-    cells = walls(b.rounds(SIDES, lambda side: b.run("empty10k", side, folder, 2, passed=10000)))
+    cells = walls(b.rounds(SIDES, lambda side: b.run(side, folder, 2, passed=10000)))
     b.row("10,000 empty tests, -n2, to xdist load", "s", cells, over(cells["xd"], cells["load"]), 0.35)
     b.row("10,000 empty tests, -n2, to plain", "s", cells, over(cells["xd"], cells["plain"]), 0.56)
 
@@ -141,7 +143,7 @@ def bench_empty10k(b):
 def bench_empty500(b):
     folder = os.path.join(WORK, "empty500")
     suites.empty(folder, 10, 500)
-    cells = walls(b.rounds(SIDES, lambda side: b.run("empty500", side, folder, 4, passed=500)))
+    cells = walls(b.rounds(SIDES, lambda side: b.run(side, folder, 4, passed=500)))
     b.row("500 empty tests, -n4, to plain", "s", cells, over(cells["xd"], cells["plain"]), 0.75)
 
 
@@ -152,7 +154,7 @@ def bench_start16(b):
     def one(side):
         if os.path.exists(mark):
             os.unlink(mark)
-        found = b.run("start16", side, folder, 16, passed=160, env={"XD_BENCH_MARK": mark})
+        found = b.run(side, folder, 16, passed=160, env={"XD_BENCH_MARK": mark})
         with open(mark) as f:
             found["first"] = float(f.read()) - found["start"]
         return found
@@ -169,7 +171,7 @@ def bench_project(b, name, extra=()):
     folder, short = os.path.join(PROJECTS, name), name.rpartition("-")[0]
 
     def one(side):
-        return b.run(short, side, folder, 2, python=PROJECT_VENV, extra=extra)
+        return b.run(side, folder, 2, python=PROJECT_VENV, extra=extra)
 
     first = None
     if not b.options.quick:
@@ -196,7 +198,7 @@ def bench_cost(b):
     big, small = os.path.join(WORK, "cost10k"), os.path.join(WORK, "cost1k")
     suites.empty(big, 100, 10000)
     suites.empty(small, 10, 1000)
-    results = b.rounds(("big", "small"), lambda kind: b.run("cost", "xd", big if kind == "big" else small, 2,
+    results = b.rounds(("big", "small"), lambda kind: b.run("xd", big if kind == "big" else small, 2,
                                                             passed=10000 if kind == "big" else 1000))
 
     def each(counter):
@@ -223,7 +225,7 @@ def journal_bytes(b, found):
 def bench_memory(b):
     folder = os.path.join(WORK, "empty100k")
     suites.empty(folder, 1000, 100000)
-    found = b.run("memory", "xd", folder, 2, passed=100000, memory=True)
+    found = b.run("xd", folder, 2, passed=100000, memory=True)
     mib = found["peak_kib"] / 1024
     b.row("peak memory of the controller, 100,000 items", "MiB", {"xd": [mib]}, target=64, value=mib)
     b.note("memory: the run of 100,000 took %.1f s; controller %.1f us CPU per test, start and end in it (from outside)"
@@ -238,10 +240,10 @@ def bench_tail(b):
 
     def one(kind):
         if kind == "zero":
-            return b.run("tail", "xd", zero, 8, passed=count)
-        return b.run("tail", kind, slow, 8, passed=count)
+            return b.run("xd", zero, 8, passed=count)
+        return b.run(kind, slow, 8, passed=count)
 
-    b.run("tail", "xd", slow, 8, passed=count)  # the first run: makes the history
+    b.run("xd", slow, 8, passed=count)  # the first run: makes the history
     results = b.rounds(("zero", "xd", "load", "worksteal"), one, warm=False)
     cells = walls(results)
     ideal = max((suites.SHORT_S * suites.SHORT_COUNT + suites.LONG_S) / 8, suites.LONG_S)
@@ -285,6 +287,7 @@ def main():
     parser = argparse.ArgumentParser(description="Benchmarks of xd beside plain pytest and pytest-xdist.")
     parser.add_argument("--rounds", type=int, default=5, help="rounds of each benchmark [5]")
     parser.add_argument("--seconds", type=float, default=240, help="after 3 rounds, no further one once a benchmark took this long [240]")
+    parser.add_argument("--wait", type=float, default=0, help="before each run wait up to so many seconds until the machine is quiet [0]")
     parser.add_argument("--quick", action="store_true", help="one round, no warming up, without " + " and ".join(NOT_QUICK))
     parser.add_argument("names", nargs="*", metavar="NAME", help="of %s [all]" % ", ".join(BENCHMARKS))
     options = parser.parse_args()
@@ -293,12 +296,16 @@ def main():
         parser.error("unknown benchmark: %s" % ", ".join(sorted(unknown)) if unknown else "--rounds must be 1 or more")
     if options.quick:
         options.rounds = 1
-    for needed in (XDCTL, VENV):
+    built = [os.path.join(BUILD, "bin", name) for name in PROGRAMS]
+    for needed in built + [VENV]:
         if not os.access(needed, os.X_OK):
-            sys.exit("%s is missing: use tools/dev bench" % needed)
+            print("%s is missing: use tools/dev bench" % needed, file=sys.stderr)
+            return 2
     measure.become_subreaper()
     shutil.rmtree(WORK, ignore_errors=True)
-    os.makedirs(WORK)
+    os.makedirs(os.path.join(WORK, "bin"))
+    for program in built:
+        shutil.copy(program, os.path.join(WORK, "bin"))
     b = Bench(options)
     head, broken = machine(), []
     print(head, flush=True)
@@ -312,6 +319,10 @@ def main():
             b.note("%s could not be measured: %s" % (name, e))
     if sys.stderr.isatty():
         sys.stderr.write("\r\033[K")
+    for name in BENCHMARKS:
+        loads = [r["others_cpu"] / r["wall"] for r in b.raw if r["name"] == name]
+        if loads and median(loads) > 0.05:
+            b.note("%s: other programs took %.2f processors meanwhile (median of the runs; least %.2f, most %.2f)" % (name, median(loads), min(loads), max(loads)))
     print(b.table())
     for note in b.notes:
         print(note)
