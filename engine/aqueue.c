@@ -9,6 +9,7 @@
 
 #define DEFAULT_WINDOW_NS 20000000u
 #define EWMA_SHIFT 3 /* a new measurement counts 1/8 */
+#define FORETOLD_US 1000000u /* how the expectations did is looked at over about so much */
 
 int xd_aqueue_new(xd_aqueue **ret, const xd_aqueue_options *options)
 {
@@ -247,6 +248,18 @@ int xd_aqueue_cancel(xd_aqueue *q, uint64_t now_ns)
     return xd_aqueue_want_back(q, 0, XD_AQUEUE_ALL);
 }
 
+static void compare(xd_aqueue *q, uint32_t foretold_us, uint64_t took_us)
+{
+    if (!foretold_us)
+        return;
+    q->foretold_us += foretold_us;
+    q->took_us += XD_MIN(XD_MAX(took_us, 1u), (uint64_t)UINT32_MAX);
+    while (q->foretold_us > 1 && q->took_us > 1 && (q->foretold_us > FORETOLD_US || q->took_us > FORETOLD_US)) {
+        q->foretold_us /= 2;
+        q->took_us /= 2;
+    }
+}
+
 int xd_aqueue_result(xd_aqueue *q, uint32_t slot, uint32_t position, uint32_t item, uint64_t duration_ns,
                      uint64_t now_ns)
 {
@@ -257,6 +270,7 @@ int xd_aqueue_result(xd_aqueue *q, uint32_t slot, uint32_t position, uint32_t it
         q->st.stale++;
         return 1;
     }
+    compare(q, xd_slot_at(w, position)->expected_us, duration_ns / 1000);
     forget(w, xd_slot_at(w, position));
     w->done++;
     w->last_ns = now_ns;

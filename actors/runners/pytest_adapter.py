@@ -1513,6 +1513,7 @@ class Adapter(object):
         self.called = False
         self.outcome = PASSED
         self.result_flags = 0
+        self.waited_s = 0.0      # for word of the next item, inside the teardown
 
     def pytest_runtest_logreport(self, report):
         """The usual report (a passed phase, nothing to say) must cost next to nothing."""
@@ -1526,12 +1527,19 @@ class Adapter(object):
                 self.setup_s = fields["duration"]
                 self.start_s = fields.get("start", 0.0)
             else:
+                self.forget_wait(report)
                 self.teardown_s = fields["duration"]
             self.seen.append(report)
             if self.plain_status:
                 return
             self.seen.pop()
         self.other_report(report)
+
+    def forget_wait(self, report):
+        """What the worker waited for word of the next item is no time of this one."""
+        if self.waited_s:
+            report.duration = max(0.0, report.duration - self.waited_s)
+            self.waited_s = 0.0
 
     def other_report(self, report):
         """Anything else: its status is asked for now, as pytest's terminal does (asking may change the report); the text is made at the end."""
@@ -1547,6 +1555,7 @@ class Adapter(object):
             elif when == "call":
                 self.call_s = report.duration
             elif when == "teardown":
+                self.forget_wait(report)
                 self.teardown_s = report.duration
         usual = not subtest and outcome == "passed" and not hasattr(report, "wasxfail") and tuple(status) == (
             ("passed", ".", "PASSED") if when == "call" else ("", "", ""))
@@ -1745,7 +1754,9 @@ class RunLoop(object):
 
     def hear(self, timeout_s=None):
         """Reads one command; False: none came in time."""
+        start = time.monotonic()
         got = self.commands.next(timeout_s)
+        self.adapter.waited_s += time.monotonic() - start
         if got is None:
             return False
         kind, record = got

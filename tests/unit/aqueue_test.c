@@ -125,6 +125,29 @@ START_TEST(test_window)
 }
 END_TEST
 
+/* The history was written by a slower machine: its times are measured by how they did. */
+START_TEST(test_wrong_expectations)
+{
+    xd_auto(xd_aqueue) *q = make(1, 0);
+    xd_span s = { 0, 1000, 1, 0, 0, 1000 * 4000 }; /* 4 ms each, it says */
+    up(q, 1);
+    ck_assert_int_eq(xd_aqueue_lease(q, &s, 1, 0), 0);
+    uint32_t told = want(q, XD_AQUEUE_RUN).spans[0].count;
+    ck_assert_uint_eq(told, 5); /* 20 ms */
+    for (uint32_t i = 0; i < 4; i++)
+        result(q, 0, i, i, MS / 10, i * MS);
+    told += want(q, XD_AQUEUE_RUN).spans[0].count;
+    ck_assert_uint_ge(told, 150); /* as they take a tenth of one */
+    for (uint32_t i = 4; i < 12; i++)
+        result(q, 0, i, i, 40 * MS, i * 40 * MS);
+    nothing(q); /* and slow ones are noticed too */
+    for (uint32_t i = 12; i < told - 2; i++) {
+        result(q, 0, i, i, 40 * MS, i * 40 * MS);
+        nothing(q);
+    }
+}
+END_TEST
+
 /* The other worker sits in a long test: even its promised successor moves. */
 START_TEST(test_steal)
 {
@@ -434,6 +457,7 @@ int main(void)
     tcase_add_test(t, test_one_worker);
     tcase_add_test(t, test_first_chunk);
     tcase_add_test(t, test_window);
+    tcase_add_test(t, test_wrong_expectations);
     tcase_add_test(t, test_steal);
     tcase_add_test(t, test_steal_too_late);
     tcase_add_test(t, test_groups_whole);

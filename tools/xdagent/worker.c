@@ -9,6 +9,7 @@
 
 /* Result pipes are looked at every TICK_NS instead of being polled while results come thick and fast. */
 #define TICK_NS (4 * XD_MS_NS)
+#define ENOUGH_ITEMS 32u /* that no worker runs within a tick; it is polled when it has fewer */
 #define IDLE_TICKS 8
 #define BATCH_BYTES (60u * 1024u)
 #define BATCH_NS (5 * XD_MS_NS)
@@ -180,7 +181,7 @@ static void on_worker_end(void *arg, int error)
 static bool nearly_dry(const agent_worker *w)
 {
     uint32_t claimed = xd_page_get(&w->agent->env.page.slot[w->slot].claimed);
-    return w->state != AGENT_WORKER_UP || w->told_end < claimed + 2;
+    return w->state != AGENT_WORKER_UP || w->told_end < claimed + ENOUGH_ITEMS;
 }
 
 static void after_read(agent_worker *w, ssize_t n)
