@@ -127,10 +127,10 @@ ssize_t xd_os_recv_fds(int sock, void *data, size_t len, int *fds, size_t *nfds)
 }
 
 /* Parent of pid from /proc/PID/stat; the command's name may hold anything, so what counts begins behind the last ')'. */
-static pid_t parent_of(const char *pid_name)
+static pid_t parent_of(long pid)
 {
     char path[64], text[512];
-    snprintf(path, sizeof(path), "/proc/%s/stat", pid_name);
+    snprintf(path, sizeof(path), "/proc/%ld/stat", pid);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return -1;
@@ -159,7 +159,7 @@ int xd_os_children(pid_t parent, pid_t *ret, size_t max)
     while ((e = readdir(dir)) != NULL) {
         char *end;
         long  pid = strtol(e->d_name, &end, 10);
-        if (pid <= 0 || *end != '\0' || parent_of(e->d_name) != parent)
+        if (pid <= 0 || *end != '\0' || parent_of(pid) != parent)
             continue;
         if ((size_t)count < max)
             ret[count] = (pid_t)pid;
