@@ -8,22 +8,30 @@
 
 #include "engine/base/path.h"
 
-/* Interpreter of the #! line of a script when it is a Python; malloc'ed, or NULL. */
-static char *shebang_python(const char *script)
+/* The Python in the first lines of a script: "#!/path/python", or pip's form for long paths, "#!/bin/sh" and then '''exec' "/path/python"...
+ * malloc'ed, or NULL. */
+static char *script_python(const char *script)
 {
-    char    line[512];
+    char    text[4096];
     int     fd = open(script, O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd < 0 ? -1 : read(fd, line, sizeof(line) - 1);
+    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
     if (fd >= 0)
         close(fd);
-    if (n < 3 || line[0] != '#' || line[1] != '!')
+    if (n < 3 || text[0] != '#' || text[1] != '!')
         return NULL;
-    line[n] = 0;
-    char *start = line + 2 + strspn(line + 2, " \t");
-    start[strcspn(start, "\r\n")] = 0;
-    if (!strchr(start, ' ') && strncmp(xd_path_base(start), "python", 6) == 0 && access(start, X_OK) == 0)
-        return strdup(start);
-    return NULL;
+    text[n] = '\0';
+    char *line = text + 2 + strspn(text + 2, " \t");
+    if (strncmp(line, "/bin/sh", 7) == 0) {
+        char *exec = strstr(line, "'''exec' ");
+        if (!exec)
+            return NULL;
+        line = exec + 9;
+        line += strspn(line, "\"");
+        line[strcspn(line, "\"\n")] = '\0';
+    } else {
+        line[strcspn(line, " \t\r\n")] = '\0';
+    }
+    return *line == '/' && strncmp(xd_path_base(line), "python", 6) == 0 && access(line, X_OK) == 0 ? strdup(line) : NULL;
 }
 
 static char *beside(const char *program, const char *name)
@@ -57,16 +65,20 @@ int xd_interp_find(const char *wanted, const char *virtual_env, const char *path
         xd_autofree char *script = NULL;
         if (xd_path_find_program("pytest", path_list, &script) == 0) {
             *ret_how = "behind the pytest on PATH";
-            found = shebang_python(script);
+            found = script_python(script);
             if (!found)
                 found = beside(script, "python3");
         }
     }
     if (!found && xd_path_find_program("python3", path_list, &found) == 0)
         *ret_how = "python3 on PATH";
+    if (!found && xd_path_find_program("python", path_list, &found) == 0)
+        *ret_how = "python on PATH";
     if (!found)
         return xd_error_set(err, -ENOENT,
-                            "no Python interpreter: neither $VIRTUAL_ENV, nor a pytest, nor a python3 on PATH; name one with --python");
+                            "no Python interpreter (name one with --python or python=): tried $VIRTUAL_ENV (%s), the pytest program, "
+                            "python3 and python on PATH=%s",
+                            virtual_env && virtual_env[0] ? virtual_env : "not set", path_list ? path_list : "");
     *ret = found;
     return 0;
 }

@@ -1,4 +1,4 @@
-"""Makes what follows from engine/wire.def: actors/runners/pytest_wire.py (Python codec) and engine/PROTOCOL.md (chapter of the manual).
+"""Makes what follows from engine/wire.def: actors/runners/xd_pytest/wire.py (Python codec) and engine/PROTOCOL.md (chapter of the manual).
 
     wiregen.py            writes both
     wiregen.py --check    exit 1 when one of them is not what it would write
@@ -247,7 +247,7 @@ def main(arguments):
     if len(numbers) != len(set(numbers)):
         raise SystemExit("engine/wire.def: two records have the same number")
     stale = []
-    for path, text in ((os.path.join("actors", "runners", "pytest_wire.py"), python_module(records)),
+    for path, text in ((os.path.join("actors", "runners", "xd_pytest", "wire.py"), python_module(records)),
                        (os.path.join("engine", "PROTOCOL.md"), manual(records))):
         full = os.path.join(ROOT, path)
         if "--check" in arguments:

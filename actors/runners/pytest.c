@@ -6,21 +6,16 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "actors/runners/embedded.h"
 #include "engine/base/mem.h"
 #include "engine/base/os_linux.h"
 #include "engine/base/path.h"
 #include "engine/base/text.h"
+#include "engine/interp.h"
 
 extern char **environ;
 
-/* The adapter, put into the program by the build. */
-extern const unsigned char xd_pytest_wire_py[];
-extern const size_t        xd_pytest_wire_py_len;
-extern const unsigned char xd_pytest_adapter_py[];
-extern const size_t        xd_pytest_adapter_py_len;
-
-#define WIRE_FILE "pytest_wire.py"
-#define ADAPTER_FILE "pytest_adapter.py"
+#define ADAPTER "xd_pytest"
 
 /* ---- the unpacked adapter ---------------------------------------------------------------------- */
 
@@ -40,17 +35,26 @@ static int put_file(const char *dir, const char *name, xd_bytes data, xd_error *
     return xd_path_write_file(path, data, 0600, err); /* renamed into place: other agents may start from this folder now */
 }
 
-static int put_files(const char *dir, xd_error *err)
-{
-    XD_TRY(put_file(dir, WIRE_FILE, (xd_bytes){ xd_pytest_wire_py, xd_pytest_wire_py_len }, err));
-    return put_file(dir, ADAPTER_FILE, (xd_bytes){ xd_pytest_adapter_py, xd_pytest_adapter_py_len }, err);
-}
-
 /* A folder that somebody else could write to would let him run code as us. */
 static bool dir_is_ours(const char *dir)
 {
     struct stat st;
     return lstat(dir, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == geteuid() && (st.st_mode & 022) == 0;
+}
+
+static int put_files(const char *dir, xd_error *err)
+{
+    xd_autofree char *package = xd_path_join(dir, ADAPTER);
+    if (!package)
+        return xd_error_set(err, -ENOMEM, "out of memory");
+    XD_TRY(xd_path_mkdirs(package, 0700, err));
+    if (!dir_is_ours(package))
+        return xd_error_set(err, -EPERM, "%s is not ours alone", package);
+    for (size_t i = 0; i < xd_embedded_count; i++) {
+        const xd_embedded *f = &xd_embedded_files[i];
+        XD_TRY(put_file(dir, f->name, (xd_bytes){ f->data, f->len }, err));
+    }
+    return 0;
 }
 
 static int unpack_temp(xd_pytest *p, xd_error *err)
@@ -154,49 +158,11 @@ static int set_python(xd_pytest *p, const char *program)
     return 0;
 }
 
-/* The interpreter in the first lines of a script: "#!/path/python", or pip's form for long paths, "#!/bin/sh" and then '''exec' "/path/python"... */
-static char *script_interpreter(const char *script)
-{
-    char  text[4096];
-    FILE *f = fopen(script, "re");
-    if (!f)
-        return NULL;
-    size_t n = fread(text, 1, sizeof(text) - 1, f);
-    fclose(f);
-    text[n] = '\0';
-    if (strncmp(text, "#!", 2) != 0)
-        return NULL;
-    char *line = text + 2 + strspn(text + 2, " ");
-    if (strncmp(line, "/bin/sh", 7) == 0) {
-        char *exec = strstr(line, "'''exec' ");
-        if (!exec)
-            return NULL;
-        line = exec + 9;
-        line += strspn(line, "\"");
-        line[strcspn(line, "\"\n")] = '\0';
-    } else {
-        line[strcspn(line, " \t\r\n")] = '\0';
-    }
-    const char *base = xd_path_base(line);
-    return *line == '/' && strncmp(base, "python", 6) == 0 && access(line, X_OK) == 0 ? strdup(line) : NULL;
-}
-
 static int default_python(xd_pytest *p, xd_error *err)
 {
-    const char       *venv = env_get(p->env, "VIRTUAL_ENV");
-    const char       *path = env_get(p->env, "PATH");
-    xd_autofree char *found = NULL, *script = NULL;
-    if (venv && *venv) {
-        xd_autofree char *program = xd_path_join(venv, "bin/python");
-        if (program && access(program, X_OK) == 0)
-            return set_python(p, program);
-    }
-    if (xd_path_find_program("pytest", path, &script) == 0)
-        found = script_interpreter(script);
-    if (!found && xd_path_find_program("python3", path, &found) < 0 && xd_path_find_program("python", path, &found) < 0)
-        return xd_error_set(err, -ENOENT,
-                            "no python found: tried $VIRTUAL_ENV (%s), the pytest program, python3 and python on PATH=%s; give one with python=",
-                            venv && *venv ? venv : "not set", path ? path : "");
+    xd_autofree char *found = NULL;
+    const char       *how;
+    XD_TRY(xd_interp_find(NULL, env_get(p->env, "VIRTUAL_ENV"), env_get(p->env, "PATH"), &found, &how, err));
     return set_python(p, found);
 }
 
@@ -307,7 +273,7 @@ static int spawn(const xd_pytest *p, const char *role, const int *numbers, size_
     /* Our own folder keeps the byte code of our own file, also where the user wants none written for theirs: compiling costs 50 ms a start. */
     XD_TRY(xd_buf_add_str(&code, "import sys; keep = sys.dont_write_bytecode; sys.dont_write_bytecode = False; sys.path.insert(0, "));
     XD_TRY(python_string(&code, p->dir));
-    XD_TRY(xd_buf_add_str(&code, "); import pytest_adapter; sys.dont_write_bytecode = keep; del keep; pytest_adapter.main(sys.argv[1:])"));
+    XD_TRY(xd_buf_add_str(&code, "); import " ADAPTER ".main; sys.dont_write_bytecode = keep; del keep; " ADAPTER ".main.main(sys.argv[1:])"));
     while (p->python[words])
         words++;
     xd_autofree const char **owned = calloc(words + n_numbers + 4, sizeof(char *));

@@ -1,6 +1,6 @@
 /* actors/runners/pytest.h - the pytest runner driver: how the Python processes of one environment are started.  Linked into the agent only.
  *
- * The adapter (two Python files, embedded in the program) is unpacked into a folder named after the build, so that Python's own bytecode cache
+ * The adapter (a Python package, embedded in the program) is unpacked into a folder named after the build, so that Python's own bytecode cache
  * makes the next start fast; the interpreter is found; the runner host is spawned with its three descriptors.  What is said on these descriptors
  * is the agent's business (tools/xdagent/).  One thread; blocking only in file access and posix_spawn. */
 #pragma once

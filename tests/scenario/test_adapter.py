@@ -161,11 +161,12 @@ def test_records(python, suite):
 
 def test_hot_codec_is_the_generated_one():
     sys.path.insert(0, driver.ADAPTER)
-    import pytest_adapter as adapter
+    from xd_pytest import outcome
+    from xd_pytest.text import bounded, encode
     values = dict(item=1, attempt=2, outcome=3, flags=4, setup_us=5, call_us=6, teardown_us=7, position=8, start_us=9)
-    assert adapter.RESULT_FRAME.pack(adapter.RESULT_BODY_BYTES, wire.RESULT, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9) == wire.pack_RESULT(**values)
-    assert adapter.bounded("x" * 3000, 1000)[1] and len(adapter.bounded("x" * 3000, 1000)[0]) <= 1000
-    assert adapter.encode("\udcff\udc80") == b"\xff\x80" and adapter.encode("\ud800") == b"\xed\xa0\x80"
+    assert outcome.RESULT_FRAME.pack(outcome.RESULT_BODY_BYTES, wire.RESULT, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9) == wire.pack_RESULT(**values)
+    assert bounded("x" * 3000, 1000)[1] and len(bounded("x" * 3000, 1000)[0]) <= 1000
+    assert encode("\udcff\udc80") == b"\xff\x80" and encode("\ud800") == b"\xed\xa0\x80"
 
 
 def test_output_of_passed_tests(python, suite):
@@ -804,28 +805,47 @@ def test_environment_and_folder(python, suite):
     assert run([], root, python=python, env=[("XD_GIVEN", "yes")]).counts() == {"passed": 1}
 
 
+def test_no_module_of_the_adapter_is_in_the_way(python, suite):
+    """Modules of the suite that are named like ours are the suite's, and ours cannot be imported without their package."""
+    names = [n[:-3] for n in os.listdir(os.path.join(driver.ADAPTER, "xd_pytest")) if n.endswith(".py") and n != "__init__.py"]
+    taken, left = sorted(names)[::2], sorted(names)[1::2]
+    root = suite(test_a='''
+        import sys
+        import pytest
+        FOLDER = %r
+        @pytest.mark.parametrize("name", %r)
+        def test_ours(name):
+            assert __import__(name).WHOSE == "the suite's"
+        @pytest.mark.parametrize("name", %r)
+        def test_none(name):
+            with pytest.raises(ImportError):
+                __import__(name)
+        def test_path():
+            assert FOLDER not in sys.path
+            ours = [n for n, m in sys.modules.items() if (getattr(m, "__file__", None) or "").startswith(FOLDER)]
+            assert "xd_pytest.main" in ours and all(n.split(".")[0] == "xd_pytest" for n in ours)
+    ''' % (driver.ADAPTER, taken, left), **dict((n, "WHOSE = \"the suite's\"\n") for n in taken))
+    assert run([], root, python=python).counts() == {"passed": len(names) + 1}
+
+
 def test_overhead_per_test(suite):
     """What the adapter adds to a passing test: its two hooks and the frame.  A bound far above the usual, for loaded machines."""
     sys.path.insert(0, driver.ADAPTER)
-    import pytest_adapter as adapter
+    from xd_pytest.outcome import ItemReports
     from _pytest.reports import TestReport
     words = memoryview(bytearray(64 * 17)).cast("I")
-
-    class Quiet(adapter.Adapter):
-        def __init__(self):
-            self.reset_item()
-            self.plain_status, self.plain_type, self.want_output, self.pending = True, TestReport, False, []
-            self.words, self.base, self.results = words, 16, os.open(os.devnull, os.O_WRONLY)
-    quiet = Quiet()
+    quiet = ItemReports(want_output=False)
+    quiet.plain_status, quiet.plain_type = True, TestReport
+    quiet.words, quiet.base, quiet.results = words, 16, os.open(os.devnull, os.O_WRONLY)
     reports = [TestReport("a.py::t", ("a.py", 1, "t"), {}, "passed", None, when, duration=0.001) for when in ("setup", "call", "teardown")]
     best = 1.0
     for _ in range(20):
         start = time.perf_counter()
         for n in range(200):
-            quiet.reset_item()
+            quiet.reset()
             for report in reports:
                 quiet.pytest_runtest_logreport(report)
-            quiet.flush_item(n, 1, n, None, True)
+            quiet.flush(n, 1, n, None, True)
         best = min(best, (time.perf_counter() - start) / 200)
     assert best < 20e-6, best
     os.close(quiet.results)

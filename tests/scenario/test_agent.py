@@ -1,4 +1,4 @@
-"""The agent, alone: this program plays the controller (codec: actors/runners/pytest_wire.py) against the built xdagent and the real adapter.
+"""The agent, alone: this program plays the controller (codec: actors/runners/xd_pytest/wire.py) against the built xdagent and the real adapter.
 
     python3 tests/scenario/test_agent.py [-v]        environment: XD_AGENT (build/bin/xdagent), XD_TEST_PYTHON (a python with pytest)
 """
@@ -16,7 +16,7 @@ import unittest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(ROOT, "actors", "runners"))
-import pytest_wire as wire  # noqa: E402
+from xd_pytest import wire  # noqa: E402
 
 PREAMBLE = b"\x89xd\r\n\x1a\n\x01"
 NONE32 = 0xFFFFFFFF

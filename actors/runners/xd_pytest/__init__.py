@@ -1,0 +1,30 @@
+"""actors/runners/xd_pytest - the far end in Python: runner host, collector and workers of one environment.
+
+Started by the agent as
+    python -c "import sys; sys.path.insert(0, DIR); import xd_pytest.main; xd_pytest.main.main(sys.argv[1:])" host H C PAGE
+    ... fresh [CONTROL] COMMANDS RESULTS PAGE
+with the numbers of inherited descriptors.  Standard library only; the real pytest runs in-process with two plugins of ours.
+
+    host H         in  ENV_START, FORK (4 descriptors), REAP, QUIT     out HOST_READY, FORKED, REAPED, ENV_FAILED
+    collector C    in  FORK (4 descriptors), REAP, FINISH, QUIT        out CONFIG, COLLECT_IDS, REPORT, WARNING, COLLECTED, ENV_FAILED,
+                                                                           FORKED, REAPED
+    worker         in  RUN, QUIT                                       out WORKER_READY, RESULT (REPORT, WARNING before it), WORKER_DONE
+
+C is forked from H before anything of the user's is imported and stops inside pytest_runtestloop.  Workers are forked from C ("collected") or
+from H ("warm", C becomes the first of them), or are new processes ("fresh").  ARCHITECTURE.md tells the rest: the progress page, how an item is
+claimed, why nextitem is resolved when the item before it is torn down.
+
+All modules are imported by xd_pytest.main, before pytest: the folder is on sys.path only until then, and only then is byte code kept for sure.
+Only what is named here is in sys.modules; nothing imports a module of ours by a name that a user's module could have.
+
+    main         processes: host, collector, workers          plugin       our plugin: configuration and collection
+    startup      the process as pytest's own start leaves it  collector    serves the agent when all is collected
+    process      fork, reap, redirect, leave                  worker       a process becomes a worker
+    channel      sockets and pipes to the agent               runloop      runs the items that RUN tells
+    page         the progress page                            outcome      reports of the running item become its RESULT
+    wire         codec, made by tools/wiregen.py              reports      reports and warnings as frames
+    constants    numbers shared with the agent                collection   items as frames
+    text         text as bytes of bounded length              settings     the configuration as a frame
+    plugins      whose plugin is it?                          xdistlike    options, hooks and fixtures of xdist
+    forksafety   what stands against forking a process        terminal     the terminal reporter that stays quiet
+    reads        who reads the worker id too early            cache, basetemp   what is kept between runs, temporary folders"""

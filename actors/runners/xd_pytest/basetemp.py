@@ -1,0 +1,47 @@
+"""Temporary folders: those of all workers are below one, that the collector makes and cleans up, as below xdist's controller."""
+from __future__ import absolute_import, division, print_function
+
+import os
+
+
+class BaseTemp(object):
+    def __init__(self, path):
+        self.path = path  # file that tells processes that collect by themselves; None: there is none
+        self.base = None
+
+    def share(self, config):
+        factory = getattr(config, "_tmp_path_factory", None)
+        try:
+            self.base = None if factory is None else str(factory.getbasetemp())
+        except Exception:
+            self.base = None  # every worker then makes its own, or says why it cannot
+        if self.path and self.base:
+            try:
+                with open(self.path + ".new", "wb") as f:
+                    f.write(os.fsencode(self.base))
+                os.rename(self.path + ".new", self.path)
+            except (OSError, IOError):
+                pass
+
+    def give(self, config, factory, number):
+        base = self.base
+        if base is None:
+            try:
+                with open(self.path or os.devnull, "rb") as f:
+                    base = os.fsdecode(f.read())
+            except (OSError, IOError):
+                base = None
+        if not base:
+            if factory is not None:
+                factory._basetemp = None
+            return
+        mine = os.path.join(base, "popen-gw%d" % number)
+        config.option.basetemp = mine
+        if factory is not None:
+            import pathlib
+            factory._given_basetemp = pathlib.Path(mine)
+            factory._basetemp = None
+            if hasattr(factory, "_exit_stack"):
+                factory._exit_stack = type(factory._exit_stack)()
+            if hasattr(factory, "_next_number"):
+                factory._next_number = {}

@@ -1,0 +1,26 @@
+"""pytest's cache, written once for all workers."""
+from __future__ import absolute_import, division, print_function
+
+
+def save_cache(config, session, failed, not_run):
+    """What cacheprovider does at the end of a session, with the outcomes of all workers."""
+    cache = getattr(config, "cache", None)
+    if cache is None or getattr(config.option, "cacheshow", None):
+        return
+    manager = config.pluginmanager
+    last = getattr(manager.get_plugin("lfplugin"), "lastfailed", None)
+    if last is not None:
+        failed, skip = set(failed), set(not_run)
+        current = dict((str(key), value) for key, value in last.items())
+        items = session.items if session is not None else ()
+        bad = set(items[i].nodeid for i in failed if i < len(items))
+        for index, item in enumerate(items):
+            if index not in skip and index not in failed and item.nodeid not in bad:
+                current.pop(item.nodeid, None)
+        for nodeid in bad:
+            current[nodeid] = True
+        if cache.get("cache/lastfailed", {}) != current:
+            cache.set("cache/lastfailed", current)
+    known = getattr(manager.get_plugin("nfplugin"), "cached_nodeids", None)
+    if known is not None:
+        cache.set("cache/nodeids", sorted(str(n) for n in known))

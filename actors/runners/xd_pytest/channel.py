@@ -1,0 +1,118 @@
+"""Sockets and pipes to the agent."""
+from __future__ import absolute_import, division, print_function
+
+import errno
+import os
+import socket
+import struct
+import time
+
+from xd_pytest import wire
+from xd_pytest.constants import EXIT_INTERNAL
+
+
+class Gone(Exception):
+    """The agent's end of a descriptor is closed."""
+
+
+def write_all(fd, data):
+    try:
+        n = os.write(fd, data)
+        while n < len(data):
+            data = memoryview(data)[n:]
+            n = os.write(fd, data)
+    except OSError as e:
+        if e.errno in (errno.EPIPE, errno.ECONNRESET, errno.EBADF):
+            os._exit(EXIT_INTERNAL)  # nobody is there to hear a result: go on with nothing
+        raise
+
+
+def take_frames(reader, data):
+    return [(kind, wire.unpack(kind, body)) for kind, _flags, _sequence, body in reader.feed(data)]
+
+
+class Control(object):
+    """A socket pair's end: frames both ways, descriptors with FORK."""
+
+    def __init__(self, fd):
+        os.set_inheritable(fd, False)
+        os.set_blocking(fd, True)
+        self.fd = fd
+        self.sock = socket.socket(fileno=fd)
+        self.reader = wire.FrameReader()
+        self.ready = []
+        self.fds = []
+
+    def next(self):
+        """(type, record); raises Gone."""
+        while not self.ready:
+            room = socket.CMSG_SPACE(16 * 4)
+            try:
+                data, extra, _flags, _from = self.sock.recvmsg(65536, room, getattr(socket, "MSG_CMSG_CLOEXEC", 0))
+            except ConnectionError:
+                raise Gone()
+            for level, kind, payload in extra:
+                if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                    whole = len(payload) - len(payload) % 4
+                    self.fds.extend(struct.unpack("%di" % (whole // 4), payload[:whole]))
+            if not data:
+                raise Gone()
+            self.ready.extend(take_frames(self.reader, data))
+        return self.ready.pop(0)
+
+    def wait(self, kind):
+        while True:
+            got, record = self.next()
+            if got == kind:
+                return record
+
+    def take_fds(self, count):
+        if len(self.fds) < count:
+            return None
+        fds, self.fds = self.fds[:count], self.fds[count:]
+        for fd in fds:
+            os.set_inheritable(fd, False)
+        return fds
+
+    def send(self, data):
+        write_all(self.fd, data)
+
+    def close(self):
+        self.sock.close()
+
+
+class Commands(object):
+    """The command pipe of a worker: read only when something is missing, so the usual item costs no system call."""
+
+    def __init__(self, fd):
+        os.set_blocking(fd, True)
+        self.fd = fd
+        self.reader = wire.FrameReader()
+        self.ready = []
+
+    def next(self, timeout_s=None):
+        """(type, record), or None after timeout_s.  A closed pipe is QUIT."""
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        while not self.ready:
+            if deadline is not None and not self.readable(deadline - time.monotonic()):
+                return None
+            data = os.read(self.fd, 65536)
+            if not data:
+                return wire.QUIT, None
+            self.ready.extend(take_frames(self.reader, data))
+        return self.ready.pop(0)
+
+    def readable(self, seconds):
+        import select
+        poll = select.poll()
+        poll.register(self.fd, select.POLLIN)
+        return bool(poll.poll(max(0, int(seconds * 1000))))
+
+
+def wait_for(source, kind):
+    while True:
+        got, record = source.next()
+        if got == kind:
+            return record
+        if got == wire.QUIT:
+            raise Gone()

@@ -1,0 +1,155 @@
+"""Serves the agent when all is collected: forks workers, keeps what only the collector knows."""
+from __future__ import absolute_import, division, print_function
+
+import gc
+import os
+import signal
+import sys
+
+from xd_pytest import wire
+from xd_pytest.cache import save_cache
+from xd_pytest.channel import Gone
+from xd_pytest.constants import ENV_CACHE, ENV_NO_COLLECTED, ENV_NO_FORK, WAY_COLLECTED, WAY_FRESH, WAY_WARM
+from xd_pytest.forksafety import why_not_collected
+from xd_pytest.process import own_group, quiet_fork, reap
+from xd_pytest.reads import plain_environ
+from xd_pytest.text import encode
+
+
+class Collector(object):
+    def __init__(self, adapter, start_fds, can_fork):
+        self.adapter = adapter
+        self.start_fds = start_fds  # descriptors that were open before the user's code
+        self.can_fork = can_fork
+        self.control = None         # socket to the agent
+        self.own_control = None     # of a collector that became a worker and had nobody to leave it to
+        self.served = False         # it has been in serve()
+        self.finish = None          # (failed, not run) of FINISH
+
+    def why_not(self):
+        return why_not_collected(self.adapter.config, self.start_fds, self.adapter.reads, self.adapter.start.workers_expected != 0)
+
+    def choose_way(self):
+        if not self.can_fork:
+            return WAY_FRESH, "forking is switched off" if self.adapter.flags & ENV_NO_FORK else "this platform cannot fork"
+        if self.adapter.flags & ENV_NO_COLLECTED:
+            return WAY_WARM, "forking the collected process is switched off"
+        against = self.why_not()
+        if against and "descriptor" in against:
+            gc.collect()  # it may be held by garbage alone
+            against = self.why_not()
+        if against:
+            return WAY_WARM, against
+        return WAY_COLLECTED, "nothing in the collected process stands against forking it"
+
+    def serve(self, session):
+        """Serves the agent until the end (False), or as a worker returns to run items (True)."""
+        adapter = self.adapter
+        if adapter.seed_watch is not None:
+            adapter.seed_watch.stop()
+        adapter.way, why = self.choose_way()
+        plain_environ()
+        adapter.input.reads = None
+        adapter.send_collection(session.items)
+        adapter.basetemp.share(session.config)
+        adapter.send_collected(-1, why=why)
+        self.served = True
+        while True:
+            try:
+                kind, record = self.control.next()
+            except Gone:
+                break
+            if kind == wire.FORK:
+                if self.on_fork(record):
+                    return True
+            elif kind == wire.REAP:
+                reap(self.control, record.pid)
+            elif kind == wire.FINISH:
+                self.on_finish(record)
+            elif kind == wire.QUIT:
+                break
+        if self.finish is None or self.finish[0]:
+            session.testsfailed += 1  # pytest keeps the temporary folders of a failed run, and so must we
+        return False
+
+    def on_fork(self, record):
+        fds = self.control.take_fds(4)
+        if fds is None:
+            self.control.send(wire.pack_FORKED(worker=record.worker, pid=0, error=b"no descriptors came with FORK"))
+            return False
+        if record.become:
+            self.become(record, fds)
+            return True
+        try:
+            pid = quiet_fork()
+        except OSError as e:
+            self.control.send(wire.pack_FORKED(worker=record.worker, pid=0, error=encode(e)))
+            pid = -1
+        if pid == 0:
+            self.control.close()
+            self.adapter.worker.reborn(record, fds, forked=True)
+            return True
+        for fd in fds:
+            os.close(fd)
+        if pid > 0:
+            own_group(pid)
+            self.control.send(wire.pack_FORKED(worker=record.worker, pid=pid, error=b""))
+        return False
+
+    def become(self, record, fds):
+        """This process is the worker now.  A child with nothing but the control socket keeps what only the collector knows: pytest's cache."""
+        self.control.send(wire.pack_FORKED(worker=record.worker, pid=os.getpid(), error=b""))
+        if self.can_fork:
+            try:
+                if quiet_fork() == 0:
+                    self.keep_cache_alone()
+            except OSError:
+                pass
+            self.control.close()
+        else:
+            self.own_control = self.control
+        self.adapter.worker.reborn(record, fds, forked=False)
+
+    def finish_late(self):
+        """The collector that became a worker where no keeper could be forked: FINISH was sent before the worker's QUIT."""
+        self.own_control.sock.settimeout(0.2)
+        try:
+            while self.finish is None:
+                kind, record = self.own_control.next()
+                if kind == wire.FINISH:
+                    self.on_finish(record)
+                elif kind == wire.QUIT:
+                    break
+        except (Gone, OSError):
+            pass
+
+    def keep_cache_alone(self):
+        try:
+            keep = self.control.fd
+            os.closerange(0, keep)
+            os.closerange(keep + 1, os.sysconf("SC_OPEN_MAX") if "SC_OPEN_MAX" in os.sysconf_names else 65536)
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            while True:
+                kind, record = self.control.next()
+                if kind == wire.FINISH:
+                    self.on_finish(record)
+                elif kind == wire.REAP:
+                    reap(self.control, record.pid)
+                elif kind == wire.QUIT:
+                    break
+        except BaseException:
+            pass
+        os._exit(0)
+
+    def on_finish(self, record):
+        self.finish = ([i.item for i in record.failed], [i.item for i in record.not_run])
+        if self.adapter.flags & ENV_CACHE:
+            try:
+                save_cache(self.adapter.config, self.adapter.session, *self.finish)
+            except Exception as e:
+                sys.stderr.write("xd: pytest's cache could not be written: %s: %s\n" % (type(e).__name__, e))
+
+    def end_early(self, session):
+        """A session that ended before it served (errors, no tests) keeps its cache like plain pytest."""
+        if not self.served and self.adapter.flags & ENV_CACHE:
+            save_cache(self.adapter.config, session, (), range(len(session.items)))

@@ -1,0 +1,151 @@
+"""Processes: the runner host, and what is forked from it or started apart."""
+from __future__ import absolute_import, division, print_function
+
+import gc
+import os
+import signal
+import socket
+import sys
+
+from xd_pytest import wire
+from xd_pytest.channel import Commands, Control, Gone, wait_for
+from xd_pytest.constants import ENV_NO_FORK, WAY_FRESH, WAY_WARM
+from xd_pytest.forksafety import open_fds
+from xd_pytest.page import Page
+from xd_pytest.plugin import Adapter, mark_hooks
+from xd_pytest.process import flush_stdio, leave, own_group, quiet_fork, reap
+from xd_pytest.startup import begin, python_version
+from xd_pytest.text import as_text, encode
+
+
+def can_fork_here(start):
+    return hasattr(os, "fork") and hasattr(socket, "CMSG_SPACE") and not start.flags & ENV_NO_FORK
+
+
+def reason_of(session):
+    if session is None:
+        return ""
+    return as_text(session.shouldfail or session.shouldstop or "")
+
+
+def start_adapter(start, page_fd, can_fork):
+    mark_hooks()
+    return Adapter(start, Page(page_fd), open_fds(), can_fork)
+
+
+def collect(start, control, page_fd, can_fork):
+    adapter = start_adapter(start, page_fd, can_fork)
+    adapter.collector.control = control
+    adapter.output = control.fd
+    status = adapter.run_session()
+    if adapter.is_worker:
+        adapter.worker.done(status)
+        if adapter.collector.own_control is not None:
+            adapter.collector.finish_late()
+        leave(status)
+    adapter.send_collected(status, adapter.reason or reason_of(adapter.session))
+    leave(status)
+
+
+def work(start, page_fd, record, fds, way):
+    """A worker that collects by itself; fds: commands, results."""
+    adapter = start_adapter(start, page_fd, can_fork=False)
+    adapter.way = way
+    adapter.worker.take_fork(record, fds)
+    status = adapter.run_session()
+    if not adapter.collected_sent:
+        adapter.send_collected(status, adapter.reason)
+    adapter.worker.done(status)
+    leave(status)
+
+
+def host(h_fd, c_fd, page_fd):
+    os.set_inheritable(page_fd, False)
+    os.set_inheritable(c_fd, False)
+    control = Control(h_fd)
+    start = control.wait(wire.ENV_START)
+    failure = begin(start)
+    if failure is not None:
+        control.send(wire.pack_ENV_FAILED(exit_status=failure[0], text=encode(failure[1])))
+        return failure[0]
+    import pytest
+    ready = dict(python_version=encode(python_version()), pytest_version=encode(pytest.__version__))
+    if not can_fork_here(start):
+        control.send(wire.pack_HOST_READY(collector_pid=0, **ready))
+        collect(start, Control(c_fd), page_fd, can_fork=False)
+    if hasattr(gc, "freeze"):
+        gc.freeze()  # what is imported here stays, in all processes
+    interrupt = signal.getsignal(signal.SIGINT)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the agent says when to stop
+    pid = quiet_fork()
+    if pid == 0:
+        signal.signal(signal.SIGINT, interrupt)
+        control.close()
+        collect(start, Control(c_fd), page_fd, can_fork=True)
+    os.close(c_fd)
+    control.send(wire.pack_HOST_READY(collector_pid=pid, **ready))
+    while True:
+        kind, record = control.next()
+        if kind == wire.FORK:
+            host_fork(start, control, page_fd, record, interrupt)
+        elif kind == wire.REAP:
+            reap(control, record.pid)
+        elif kind == wire.QUIT:
+            return 0
+
+
+def host_fork(start, control, page_fd, record, interrupt):
+    fds = control.take_fds(4)
+    if fds is None:
+        control.send(wire.pack_FORKED(worker=record.worker, pid=0, error=b"no descriptors came with FORK"))
+        return
+    pid, error = 0, b""
+    try:
+        pid = quiet_fork()
+    except OSError as e:
+        pid, error = -1, encode(e)
+    if pid == 0:
+        signal.signal(signal.SIGINT, interrupt)
+        control.close()
+        os.dup2(fds[2], 1)
+        os.dup2(fds[3], 2)
+        os.close(fds[2])
+        os.close(fds[3])
+        work(start, page_fd, record, fds[:2], WAY_WARM)
+    for fd in fds:
+        os.close(fd)
+    if pid > 0:
+        own_group(pid)
+    control.send(wire.pack_FORKED(worker=record.worker, pid=max(pid, 0), error=error))
+
+
+def fresh(control_fd, cmd_fd, res_fd, page_fd):
+    """A worker in a process of its own.  ENV_START and FORK come on the control socket, or without one on the command pipe."""
+    for fd in (cmd_fd, res_fd, page_fd):
+        os.set_inheritable(fd, False)
+    commands = Commands(cmd_fd)
+    source = commands if control_fd is None else Control(control_fd)
+    start = wait_for(source, wire.ENV_START)
+    record = wait_for(source, wire.FORK)
+    failure = begin(start)
+    if failure is not None:  # the host could; what a worker writes last is told with its end
+        sys.stderr.write(failure[1] + "\n")
+        return failure[0]
+    if control_fd is not None:
+        source.close()
+    work(start, page_fd, record, [cmd_fd, res_fd], WAY_FRESH)
+
+
+def main(argv):
+    numbers = [int(n) for n in argv[1:]]
+    try:
+        if argv[0] == "host":
+            status = host(*numbers)
+        else:
+            status = fresh(*([None] + numbers if len(numbers) == 3 else numbers))
+    except Gone:
+        status = 0
+    except KeyboardInterrupt:
+        status = 2
+    flush_stdio()
+    os._exit(status)

@@ -1,0 +1,150 @@
+"""Reports of the running item become its RESULT."""
+from __future__ import absolute_import, division, print_function
+
+import struct
+
+from xd_pytest import wire
+from xd_pytest.channel import write_all
+from xd_pytest.constants import ERROR, FAILED, NONE32, NOT_RUN, PASSED, SKIPPED, XFAILED, XPASSED
+from xd_pytest.page import FAILURES
+from xd_pytest.reports import report_frame, usual_status
+from xd_pytest.text import microseconds
+
+# A whole RESULT frame: written once per item, so made without the generic codec (tests compare the two).
+RESULT_FRAME = struct.Struct("<IHHQ" "IHBBIIIIQ")
+RESULT_BODY_BYTES = RESULT_FRAME.size - 16
+
+
+class ItemReports(object):
+    """Our plugin that hears the reports of items."""
+
+    def __init__(self, want_output):
+        self.want_output = want_output  # reports of passed tests go with their sections
+        self.config = None
+        self.results = -1               # pipe to the agent
+        self.words, self.base = None, 0  # slot of this worker on the progress page
+        self.plain_status = False       # nobody but pytest says how a report is shown
+        self.plain_type = None
+        self.pending = []               # frames that go with the next RESULT
+        self.index = NONE32             # of the item that runs
+        self.reset()
+
+    def reset(self):
+        self.setup_s = self.call_s = self.teardown_s = self.start_s = 0.0
+        self.plain = True        # nothing but passed phases without anything to say
+        self.seen = []           # reports, in order
+        self.statuses = []       # of each, once the item is not plain
+        self.called = False
+        self.outcome = PASSED
+        self.result_flags = 0
+        self.waited_s = 0.0      # for word of the next item, inside the teardown
+
+    def pytest_runtest_logreport(self, report):
+        """The usual report (a passed phase, nothing to say) must cost next to nothing."""
+        fields = report.__dict__
+        if self.plain and fields["outcome"] == "passed" and type(report) is self.plain_type and "wasxfail" not in fields:
+            when = fields["when"]
+            if when == "call":
+                self.call_s = fields["duration"]
+                self.called = True
+            elif when == "setup":
+                self.setup_s = fields["duration"]
+                self.start_s = fields.get("start", 0.0)
+            else:
+                self.forget_wait(report)
+                self.teardown_s = fields["duration"]
+            self.seen.append(report)
+            if self.plain_status:
+                return
+            self.seen.pop()
+        self.other_report(report)
+
+    def forget_wait(self, report):
+        """What the worker waited for word of the next item is no time of this one."""
+        if self.waited_s:
+            report.duration = max(0.0, report.duration - self.waited_s)
+            self.waited_s = 0.0
+
+    def other_report(self, report):
+        """Anything else: its status is asked for now, as pytest's terminal does (asking may change the report); the text is made at the end."""
+        if self.words is None:
+            return  # a plugin calls the hook where no item runs
+        if report.outcome == "failed" and not hasattr(report, "wasxfail"):
+            self.words[self.base + FAILURES] += 1
+        config = self.config
+        status = config.hook.pytest_report_teststatus(report=report, config=config) or usual_status(report)
+        when, outcome = report.when, report.outcome
+        subtest = type(report) is not self.plain_type
+        if not subtest:
+            if when == "setup":
+                self.setup_s, self.start_s = report.duration, getattr(report, "start", 0.0)
+            elif when == "call":
+                self.call_s = report.duration
+            elif when == "teardown":
+                self.forget_wait(report)
+                self.teardown_s = report.duration
+        usual = not subtest and outcome == "passed" and not hasattr(report, "wasxfail") and tuple(status) == (
+            ("passed", ".", "PASSED") if when == "call" else ("", "", ""))
+        if self.plain and not usual:
+            self.plain = False
+            self.statuses = [("passed", ".", "PASSED") if r.when == "call" else ("", "", "") for r in self.seen]
+        self.seen.append(report)
+        if self.plain:
+            self.called = self.called or when == "call"
+            return
+        self.statuses.append(status)
+        self.judge(report, when, outcome, subtest)
+
+    def judge(self, report, when, outcome, subtest):
+        """The one outcome of the item; how it is counted is told by its REPORTs."""
+        if outcome == "failed":
+            if when == "teardown":
+                self.result_flags |= 2
+                if self.outcome != FAILED:
+                    self.outcome = ERROR
+            elif self.outcome not in (FAILED, ERROR):
+                self.outcome = ERROR if when == "setup" else FAILED
+        elif subtest or self.outcome in (FAILED, ERROR):
+            return
+        elif outcome == "skipped":
+            self.outcome = XFAILED if hasattr(report, "wasxfail") else SKIPPED
+        elif outcome == "passed" and hasattr(report, "wasxfail"):
+            self.outcome = XPASSED
+
+    def flush(self, index, attempt, position, item, ended):
+        """RESULT of the item, its REPORTs and WARNINGs before it, in one write."""
+        seen = self.seen
+        speaks = self.plain and seen and ended and (seen[-1].user_properties or (self.want_output and seen[-1].sections))
+        if self.plain and self.called and not speaks:
+            outcome, flags = PASSED, 0
+        elif self.plain and not self.called:
+            outcome, flags = (NOT_RUN, 0) if not ended or not seen else (PASSED, 1)  # 1: as --setup-only, where pytest counts nothing
+        else:
+            if self.plain:
+                self.statuses = [("passed", ".", "PASSED") if r.when == "call" else ("", "", "") for r in seen]
+            outcome, flags = self.outcome, self.result_flags | 1
+            if not ended and not any(status[0] for status in self.statuses):
+                outcome, flags = NOT_RUN, 0
+            else:
+                self.report_frames(index, attempt, item)
+        frame = RESULT_FRAME.pack(
+            RESULT_BODY_BYTES, wire.RESULT, 0, 0, index, attempt, outcome, flags, microseconds(self.setup_s, NONE32),
+            microseconds(self.call_s, NONE32), microseconds(self.teardown_s, NONE32), position, microseconds(self.start_s))
+        if self.pending:
+            self.pending.append(frame)
+            frame = b"".join(self.pending)
+            self.pending = []
+        write_all(self.results, frame)
+
+    def report_frames(self, index, attempt, item):
+        nodeid, sent, last = item.nodeid, 0, len(self.seen) - 1
+        for n, (report, status) in enumerate(zip(self.seen, self.statuses)):
+            subtest = type(report) is not self.plain_type
+            sections = report.sections[sent:]
+            properties = report.user_properties if n == last else ()
+            if not (status[0] or status[1] or sections or properties):
+                continue
+            if not subtest:
+                sent = len(report.sections)
+            other = "" if report.nodeid == nodeid else report.nodeid
+            self.pending.append(report_frame(report, status, index, attempt, other, sections, properties))

@@ -1,0 +1,25 @@
+"""The progress page (engine/base/page.h)."""
+from __future__ import absolute_import, division, print_function
+
+import mmap
+import os
+
+# In 4-byte words.
+PAGE_HEADER, PAGE_SLOT, PAGE_SLOTS, PAGE_MAXFAIL, PAGE_STOP, PAGE_ELSEWHERE = 16, 16, 2, 3, 4, 5
+CLAIMED, LIMIT, FAILURES, ITEM, SINCE, DONE, PID, RUNS = 0, 1, 2, 3, 4, 6, 8, 9
+
+
+class Page(object):
+    """The progress page: native 4-byte loads and stores, so that no number is ever seen half written."""
+
+    def __init__(self, fd):
+        self.map = mmap.mmap(fd, os.fstat(fd).st_size)
+        self.words = memoryview(self.map).cast("I")
+        self.longs = memoryview(self.map).cast("Q")
+
+    def slot(self, number):
+        return PAGE_HEADER + PAGE_SLOT * number
+
+    def failures(self):
+        """The failure counts of all slots in use."""
+        return self.words[PAGE_HEADER + FAILURES:PAGE_HEADER + PAGE_SLOT * self.words[PAGE_SLOTS]:PAGE_SLOT]

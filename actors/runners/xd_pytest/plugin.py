@@ -1,0 +1,339 @@
+"""Our plugin in the session of a collector or of a worker: configuration and collection."""
+from __future__ import absolute_import, division, print_function
+
+import gc
+import os
+import sys
+import time
+
+from xd_pytest import wire
+from xd_pytest.basetemp import BaseTemp
+from xd_pytest.channel import write_all
+from xd_pytest.collection import collection_frames
+from xd_pytest.collector import Collector
+from xd_pytest.constants import ENV_AS_MODULE, ENV_OUTPUT, ENV_TYPED, EXIT_INTERNAL, EXIT_USAGE, NONE32, WAY_COLLECTED
+from xd_pytest.outcome import ItemReports
+from xd_pytest.plugins import foreign_plugins, plugin_name
+from xd_pytest.process import flush_stdio
+from xd_pytest.reads import Reads, SeedWatch, WorkerInput, record_environ
+from xd_pytest.reports import report_frame, warning_frame
+from xd_pytest.runloop import RunLoop
+from xd_pytest.settings import OPTIONS, config_frame
+from xd_pytest.terminal import silence
+from xd_pytest.text import as_text, bounded, encode, microseconds
+from xd_pytest.worker import Worker
+from xd_pytest.xdistlike import add_xdist_options, make_fixtures, make_hookspecs, ramp_seconds
+
+GC_WHILE_COLLECTING = 200000  # gc threshold: most of what collection allocates stays anyway
+
+# Arguments with which pytest tells something instead of running tests: nothing of a worker may be seen then.
+TELLING_ARGS = frozenset(("--collect-only", "--collectonly", "--co", "-h", "--help", "-V", "--version", "--fixtures", "--funcargs",
+                          "--fixtures-per-test", "--markers", "--cache-show"))
+TELLING_OPTIONS = ("collectonly", "help", "version", "showfixtures", "show_fixtures_per_test", "markers", "cacheshow")
+TYPED_OPTIONS = ("numprocesses", "dist", "tx", "maxprocesses")
+
+
+class Adapter(object):
+    """A forked worker is the same object in the child: Worker.reborn() turns a collector into a worker."""
+
+    def __init__(self, start, page, start_fds, can_fork):
+        self.start = start
+        self.flags = start.flags
+        self.args = [os.fsdecode(t.text) for t in start.args]
+        self.page = page
+        self.telling = bool(TELLING_ARGS.intersection(self.args))
+        self.output = -1           # where frames go: the collector's socket, a worker's pipe of results
+        self.way = WAY_COLLECTED
+        self.is_worker = False     # runs items (or will, when it has collected)
+        self.reads = Reads()
+        self.input = None
+        self.config = None
+        self.session = None
+        self.typed = {}
+        self.asked = {}
+        self.ramp = 0.0
+        self.collected_sent = False
+        self.failed_env = False    # ENV_FAILED was sent
+        self.deselected = 0
+        self.collect_errors = 0
+        self.collect_started = time.time()
+        self.reason = ""
+        self.stopped = False
+        self.gc_threshold = None
+        self.seed_watch = None
+        self.basetemp = BaseTemp(self.scratch("basetemp"))
+        self.collector = Collector(self, start_fds, can_fork)
+        self.worker = Worker(self)
+        self.reports = ItemReports(bool(self.flags & ENV_OUTPUT))
+
+    def scratch(self, name):
+        folder = os.fsdecode(self.start.scratch_dir)
+        return os.path.join(folder, name) if folder else None
+
+    # ---- sending
+
+    def send(self, data):
+        write_all(self.output, data)
+
+    def fail_environment(self, status, text):
+        if not self.failed_env:
+            self.failed_env = True
+            self.send(wire.pack_ENV_FAILED(exit_status=status, text=encode(text)))
+
+    def send_collection(self, items):
+        for frame in collection_frames(items):
+            self.send(frame)
+
+    def send_collected(self, status, reason="", why=""):
+        if self.collected_sent or self.failed_env:
+            return
+        self.collected_sent = True
+        count = len(self.session.items) if self.session is not None and status < 0 else 0
+        self.send(wire.pack_COLLECTED(
+            count=count, deselected=self.deselected, errors=self.collect_errors, digest_lo=0, digest_hi=0, exit_status=status,
+            stop_reason=bounded(reason)[0], way=self.way, why=encode(why), duration_us=microseconds(time.time() - self.collect_started)))
+
+    # ---- before and around the session
+
+    def before(self):
+        """Everything that must be so before pytest reads its configuration."""
+        uid = as_text(self.start.run_uid)
+        worker = self.worker.name()
+        self.input = WorkerInput(workerid=worker, workercount=self.worker.total, testrunuid=uid, mainargv=list(sys.argv))
+        self.input["rampdelay"] = 0.0
+        try:
+            self.input["randomly_seed"] = int(uid[:8], 16)  # what pytest-randomly's controller would hand to its workers
+        except ValueError:
+            self.input["randomly_seed"] = sum(bytearray(encode(uid)))
+        if self.telling:
+            return
+        os.environ["PYTEST_XDIST_WORKER"] = worker
+        os.environ["PYTEST_XDIST_WORKER_COUNT"] = str(self.worker.total)
+        os.environ["PYTEST_XDIST_TESTRUNUID"] = uid
+        if not self.is_worker:
+            self.input.reads = self.reads
+            record_environ(self.reads)
+            self.seed_watch = SeedWatch()
+
+    def collect_gc(self):
+        try:
+            self.gc_threshold = gc.get_threshold()
+            gc.set_threshold(GC_WHILE_COLLECTING, *self.gc_threshold[1:])
+        except (AttributeError, NotImplementedError):
+            self.gc_threshold = None
+
+    def plain_gc(self):
+        """Collected: what there is now is never walked again.  Without gc.collect(), 0.1 s of 10,000 items: of garbage there are at most
+        GC_WHILE_COLLECTING objects.  Freezing comes before the usual threshold, which would bring a full collection at once."""
+        if hasattr(gc, "freeze"):
+            gc.freeze()
+        if self.gc_threshold and gc.get_threshold()[0] == GC_WHILE_COLLECTING:
+            gc.set_threshold(*self.gc_threshold)
+        self.gc_threshold = None
+
+    def run_session(self):
+        """The whole pytest session; in a forked worker this returns a second time, in the child.  The exit status."""
+        import _pytest.config
+        self.before()
+        self.collect_gc()
+        entry = getattr(_pytest.config, "_main", None)
+        try:
+            if entry is not None:
+                name = "python -m pytest" if self.flags & ENV_AS_MODULE else "pytest"
+                status = entry(args=list(self.args), plugins=[self, self.reports], prog=name)
+            else:
+                status = _pytest.config.main(list(self.args), plugins=[self, self.reports])
+        except SystemExit as e:  # argparse
+            status = e.code if isinstance(e.code, int) else 0 if e.code is None else 1
+        except BaseException as e:
+            import traceback
+            traceback.print_exc()
+            self.reason = self.reason or "%s: %s" % (type(e).__name__, as_text(e))
+            self.stopped = True
+            status = EXIT_INTERNAL
+        flush_stdio()
+        return int(status)
+
+    # ---- hooks: configuration
+
+    def pytest_addoption(self, parser, pluginmanager):
+        for name in ("xdist", "xdist.plugin", "xdist.looponfail"):
+            pluginmanager.set_blocked(name)
+        add_xdist_options(parser)
+
+    def pytest_addhooks(self, pluginmanager):
+        pluginmanager.add_hookspecs(make_hookspecs())
+
+    def pytest_plugin_registered(self, plugin, manager):
+        if not self.telling:
+            silence(plugin, manager)
+
+    def around_cmdline_main(self, config):
+        self.config = config
+        option = config.option
+        self.telling = any(getattr(option, name, False) for name in TELLING_OPTIONS)
+        if self.telling:
+            for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_XDIST_TESTRUNUID"):
+                os.environ.pop(name, None)
+            yield
+            return
+        self.check_home(config)
+        self.take_options(config)
+        config.workerinput = self.input
+        config.workeroutput = {}
+        yield
+
+    def take_options(self, config):
+        """What was asked for is reported; then the options say: this process distributes nothing."""
+        import pytest
+        option = config.option
+        if getattr(option, "usepdb", False):
+            raise pytest.UsageError("--pdb is incompatible with distributing tests; run pytest itself for it")
+        if option.distload:
+            option.dist = "load"
+        if self.flags & ENV_TYPED:
+            typed = config._parser.parse_known_args(list(self.args))
+            if typed.distload:
+                typed.dist = "load"
+            self.typed = dict((name, getattr(typed, name, None)) for name in TYPED_OPTIONS)
+        self.asked = dict((name, getattr(option, name, None)) for name in OPTIONS)
+        self.asked.update(self.typed)
+        if self.asked.get("numprocesses") in ("auto", "logical") or not self.asked.get("numprocesses"):
+            self.ask_for_number(config)
+        self.ramp = ramp_seconds(getattr(option, "ramp", None))
+        option.loadgroup = option.dist == "loadgroup"
+        option.dist = "no"
+        option.distload = False
+        option.tx = []
+        option.numprocesses = None
+        option.maxprocesses = None
+        option.looponfail = False
+        option.pastebin = None
+        if self.is_worker:
+            self.basetemp.give(config, None, self.worker.number)
+
+    def ask_for_number(self, config):
+        """-n auto: hooks of plugins and conftests come first, then the environment entry; else the engine counts processors."""
+        number = None
+        if foreign_plugins(config, "pytest_xdist_auto_num_workers"):
+            number = config.hook.pytest_xdist_auto_num_workers(config=config)
+        if number is None:
+            try:
+                number = int(os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS", ""))
+            except ValueError:
+                return
+        self.asked["auto_num_workers"] = number
+        if self.asked.get("numprocesses") in ("auto", "logical"):
+            self.asked["numprocesses"] = number
+
+    def check_home(self, config):
+        """A plugin that hands data from a controlling pytest process to workers cannot be right without one."""
+        import pytest
+        for plugin in foreign_plugins(config, "pytest_configure_node"):
+            name = plugin_name(config, plugin)
+            self.fail_environment(EXIT_USAGE, "%s implements pytest_configure_node: it needs a controlling pytest process, which xd does not have "
+                                              "yet; run without it (-p no:NAME, or without its options) or with plain pytest" % name)
+            raise pytest.UsageError("%s needs a controlling pytest process" % name)
+
+    def pytest_configure(self, config):
+        config.addinivalue_line("markers", "xdist_group(name): tests of one group run on the same worker under --dist loadgroup.")
+        fixtures = make_fixtures()
+        if not config.pluginmanager.has_plugin("xd_fixtures"):
+            config.pluginmanager.register(fixtures, "xd_fixtures")
+
+    def around_sessionstart(self, session):
+        self.session = session
+        if not self.telling:
+            self.check_home(session.config)  # again: pytest_configure may have brought more plugins
+        outcome = yield
+        if self.telling or outcome.excinfo is not None:
+            return
+        if self.is_worker:
+            self.worker.fault_file(session.config)
+        else:
+            self.send(config_frame(session.config, self.asked))
+
+    # ---- hooks: collection
+
+    def around_collection(self, session):
+        self.collect_started = time.time()
+        yield
+
+    def pytest_deselected(self, items):
+        self.deselected += len(items)
+
+    def pytest_collectreport(self, report):
+        if report.outcome == "passed" or self.telling:
+            return
+        if report.outcome == "failed":
+            self.collect_errors += 1
+        if not self.is_worker:
+            status = ("error", "E", "ERROR") if report.outcome == "failed" else ("skipped", "s", "SKIPPED")
+            self.send(report_frame(report, status, NONE32, 0, report.nodeid, report.sections, ()))
+
+    def pytest_warning_recorded(self, warning_message, when, nodeid):
+        if self.telling or (self.is_worker and not self.collected_sent):
+            return  # while collecting, only the collector tells
+        frame = warning_frame(warning_message, when, nodeid, self.reports.index)
+        if self.is_worker:
+            self.reports.pending.append(frame)
+        else:
+            self.send(frame)
+
+    # ---- hooks: the loop and the end
+
+    def pytest_runtestloop(self, session):
+        if self.telling:
+            return None
+        option = session.config.option
+        if session.testsfailed and not option.continue_on_collection_errors:
+            raise session.Interrupted("%d error%s during collection" % (session.testsfailed, "s" if session.testsfailed != 1 else ""))
+        self.plain_gc()
+        if not self.is_worker:
+            if not session.items:
+                return True
+            if not self.collector.serve(session):
+                return True
+        else:
+            self.send_collection(session.items)
+            self.send_collected(-1)
+            self.send(wire.pack_WORKER_READY(pid=os.getpid(), count=len(session.items), same=0))
+        RunLoop(self, session).run()
+        return True
+
+    def pytest_keyboard_interrupt(self, excinfo):
+        self.stopped = True
+        self.reason = as_text(excinfo.exconly())
+
+    def pytest_internalerror(self, excrepr):
+        self.stopped = True
+        self.reason = as_text(excrepr)
+        missing = self.reads.missing
+        if missing is not None and not self.is_worker and "KeyError" in self.reason and repr(missing) in self.reason:
+            self.fail_environment(EXIT_USAGE, "a plugin needs %r in config.workerinput, which a controlling pytest process would give it "
+                                              "(pytest_configure_node); xd does not have one yet\n%s" % (missing, self.reason))
+            return True
+        return self.is_worker or None  # of a worker it travels in WORKER_DONE; else pytest writes it to stderr
+
+    def around_sessionfinish(self, session, exitstatus):
+        output = getattr(session.config, "workeroutput", None)
+        if output is not None:
+            output["exitstatus"] = int(exitstatus)
+            output["shouldfail"] = session.shouldfail
+            output["shouldstop"] = session.shouldstop
+        if not self.telling and not self.is_worker:
+            self.collector.end_early(session)
+        yield
+
+
+def mark_hooks():
+    """Wrappers and places among the hooks of others: pytest must be imported to say so."""
+    import pytest
+    wrapper = pytest.hookimpl(hookwrapper=True, tryfirst=True)
+    Adapter.pytest_cmdline_main = wrapper(Adapter.around_cmdline_main)
+    Adapter.pytest_sessionfinish = wrapper(Adapter.around_sessionfinish)
+    Adapter.pytest_runtestloop = pytest.hookimpl(tryfirst=True)(Adapter.pytest_runtestloop)
+    Adapter.pytest_configure = pytest.hookimpl(trylast=True)(Adapter.pytest_configure)
+    Adapter.pytest_sessionstart = wrapper(Adapter.around_sessionstart)
+    Adapter.pytest_collection = wrapper(Adapter.around_collection)
+    ItemReports.pytest_runtest_logreport = pytest.hookimpl(trylast=True)(ItemReports.pytest_runtest_logreport)

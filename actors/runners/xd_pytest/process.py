@@ -1,0 +1,103 @@
+"""Processes: fork, reap, redirect, leave."""
+from __future__ import absolute_import, division, print_function
+
+import atexit
+import os
+import sys
+
+from xd_pytest import wire
+from xd_pytest.forksafety import fault_fd, fileno
+
+
+def flush_stdio():
+    for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
+        try:
+            stream.flush()
+        except Exception:
+            pass
+
+
+def quiet_fork():
+    """os.fork() without the warning of newer Pythons about threads: where there may be some, the child closes all and computes a little."""
+    import warnings
+    flush_stdio()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return os.fork()
+
+
+def own_group(pid):
+    """A worker and what its tests start are one process group, so that the agent can end them together."""
+    try:
+        os.setpgid(pid, pid)
+    except OSError:
+        pass  # it has one, or is gone
+
+
+def reap(control, pid):
+    try:
+        _pid, status = os.waitpid(pid, 0)
+    except OSError:
+        exit_status, number = -2, 0
+    else:
+        exit_status = os.WEXITSTATUS(status) if os.WIFEXITED(status) else -1
+        number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
+    control.send(wire.pack_REAPED(pid=pid, exit_status=exit_status, signal=number))
+
+
+def leave(status):
+    """The end of a process that ran a session: what the interpreter would still do for the user's code, without its slow teardown."""
+    try:
+        atexit._run_exitfuncs()
+    except BaseException:
+        pass
+    flush_stdio()
+    os._exit(status & 0xFF)
+
+
+def redirect_output(config, out, err):
+    """stdout and stderr of a worker forked from the collector, below all that holds them: the descriptor numbers stay, what they lead to is new.
+    pytest's capture keeps working on files that no other process shares."""
+    import tempfile
+    capman = config.pluginmanager.get_plugin("capturemanager")
+    capturing = getattr(capman, "_global_capturing", None)
+    fault = fault_fd(config)
+    active = set()
+    for target, new in ((1, out), (2, err)):
+        capture = getattr(capturing, "out" if target == 1 else "err", None)
+        if getattr(capture, "targetfd", None) != target:
+            continue
+        os.dup2(new, capture.targetfd_save, False)
+        fresh = tempfile.TemporaryFile(buffering=0)
+        own = fileno(capture.tmpfile)
+        if own is not None:
+            os.dup2(fresh.fileno(), own, False)
+            capture.tmpfile.seek(0)
+            if getattr(capture, "_state", "suspended") == "started":
+                os.dup2(own, target)
+                active.add(target)
+        fresh.close()
+    if 1 not in active:
+        os.dup2(out, 1)
+    if 2 not in active:
+        os.dup2(err, 2)
+    if fault is not None:
+        os.dup2(err, fault, False)
+    for fd in (out, err):
+        os.close(fd)
+
+
+def forget_exit_handlers():
+    """What was to happen at the exit of the original process must not happen at that of its copies."""
+    import weakref
+    atexit._clear()
+    for finalizer in list(weakref.finalize._registry):
+        finalizer.detach()
+    weakref.finalize._registered_with_atexit = False
+    if "logging" in sys.modules:
+        atexit.register(sys.modules["logging"].shutdown)
+    util = sys.modules.get("multiprocessing.util")
+    if util is not None:
+        util._finalizer_registry.clear()
+        util._run_after_forkers()
+        atexit.register(util._exit_function)

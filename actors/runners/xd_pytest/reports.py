@@ -1,0 +1,118 @@
+"""pytest's reports and warnings as frames."""
+from __future__ import absolute_import, division, print_function
+
+from xd_pytest import wire
+from xd_pytest.constants import NONE16
+from xd_pytest.text import TEXT_LIMIT, as_text, bounded, encode, encode_id, microseconds
+
+REPORT_LIMIT = 8 << 20  # bytes of all sections and properties of one report (a frame has at most 16 MiB)
+
+
+def description_of_subtest(report):
+    for name in ("_sub_test_description", "sub_test_description"):
+        describe = getattr(report, name, None)
+        if describe is not None:
+            try:
+                return as_text(describe())
+            except Exception:
+                return "(<subtest>)"
+    return ""
+
+
+def text_of(report):
+    """longrepr as the terminal shows it, without colours."""
+    longrepr = report.longrepr
+    if longrepr is None or (report.outcome == "skipped" and isinstance(longrepr, tuple)):
+        return ""
+    try:  # not longreprtext: its strip() takes the indent of the first source line
+        from io import StringIO
+        from _pytest._io import TerminalWriter
+        out = TerminalWriter(StringIO())
+        out.hasmarkup = False
+        report.toterminal(out)
+        return out._file.getvalue()
+    except Exception:
+        return as_text(longrepr)
+
+
+def usual_status(report):
+    """What pytest's terminal plugin says of a report; it may be switched off."""
+    outcome = "error" if report.outcome == "failed" and report.when in ("collect", "setup", "teardown") else report.outcome
+    return outcome, {"passed": ".", "skipped": "s"}.get(report.outcome, "F"), outcome.upper()
+
+
+def short_of(report):
+    """(message, path, line 0-based) as the short summary of pytest shows them."""
+    longrepr = report.longrepr
+    path, line = "", -1
+    crash = getattr(longrepr, "reprcrash", None)
+    if isinstance(longrepr, tuple) and len(longrepr) == 3:
+        path, number, message = longrepr
+        message = as_text(message)
+        if message.startswith("Skipped: "):
+            message = message[len("Skipped: "):]
+        elif message == "Skipped":
+            message = ""
+        keywords = getattr(report, "keywords", ())
+        folded = report.when == "setup" and "skip" in keywords and "pytestmark" not in keywords
+        line = number - 1 if isinstance(number, int) and not folded else -1
+    elif crash is not None:
+        path, line, message = crash.path, crash.lineno - 1, as_text(crash.message)
+    elif isinstance(longrepr, str):
+        message = longrepr
+    else:
+        message = ""
+    wasxfail = getattr(report, "wasxfail", None)
+    if wasxfail is not None and report.outcome != "failed":
+        message = as_text(wasxfail)
+        if message.startswith("reason: "):
+            message = message[len("reason: "):]
+    return message, as_text(path), line
+
+
+def report_frame(report, status, item, attempt, nodeid, sections, properties, text=None):
+    category, letter, word = status
+    if isinstance(word, (tuple, list)):
+        word = word[0]
+    flags = 0
+    wasxfail = getattr(report, "wasxfail", None)
+    message, path, line = short_of(report)
+    if wasxfail is not None:
+        flags |= 2
+        if as_text(wasxfail).startswith("[NOTRUN]") or message.startswith("[NOTRUN]"):
+            flags |= 1
+    if report.outcome == "failed" and isinstance(report.longrepr, str) and report.longrepr.startswith("[XPASS(strict)]"):
+        flags |= 4
+    body, cut = bounded(text_of(report) if text is None else text)
+    budget = REPORT_LIMIT
+    parts, pairs = [], []
+    for given, into in ((sections, parts), (properties, pairs)):
+        for pair in given:
+            try:
+                name, value = pair
+            except Exception:
+                name, value = "property", repr(pair)
+            if budget < 1024:
+                cut = True
+                break
+            (name, _cut), (value, shortened) = bounded(name, 512), bounded(value, min(TEXT_LIMIT, budget))
+            cut = cut or shortened
+            budget -= len(name) + len(value) + 8
+            into.append((name, value))
+    return wire.pack_REPORT(
+        item=item, attempt=attempt, worker=NONE16, nodeid=encode_id(nodeid), when=encode(report.when or ""), category=encode(category or ""),
+        letter=encode(letter or ""), word=encode(word or ""), outcome=encode(report.outcome), text=body, message=bounded(message)[0],
+        path=encode(path), line=line, subtest=encode(description_of_subtest(report)),
+        duration_us=microseconds(getattr(report, "duration", 0) or 0), start_us=microseconds(getattr(report, "start", 0) or 0),
+        sections=parts, properties=pairs, flags=flags | (8 if cut else 0))
+
+
+def warning_frame(message, when, nodeid, item):
+    from _pytest.warnings import warning_record_to_str
+    try:
+        text = warning_record_to_str(message)
+    except Exception as e:
+        text = "<unprintable warning: %s>" % type(e).__name__
+    category = getattr(message.category, "__name__", "")
+    return wire.pack_WARNING(item=item, worker=NONE16, when=encode(when), category=encode(category), nodeid=encode_id(nodeid or ""),
+                             text=bounded(text)[0], file=encode(message.filename or ""), line=max(0, int(message.lineno or 0)))

@@ -1,0 +1,75 @@
+"""What pytest was configured to: the CONFIG frame."""
+from __future__ import absolute_import, division, print_function
+
+import os
+import sys
+
+from xd_pytest import wire
+from xd_pytest.plugins import foreign_plugins, module_of, plugin_name
+from xd_pytest.startup import python_version
+from xd_pytest.text import as_text, encode
+
+HOME_HOOKS = ("pytest_testnodeready", "pytest_testnodedown", "pytest_handlecrashitem", "pytest_terminal_summary", "pytest_xdist_setupnodes",
+              "pytest_xdist_newgateway", "pytest_xdist_rsyncstart", "pytest_xdist_rsyncfinish", "pytest_xdist_getremotemodule",
+              "pytest_xdist_node_collection_finished", "pytest_xdist_make_scheduler")
+
+OPTIONS = ("numprocesses", "dist", "tx", "px", "maxprocesses", "maxworkerrestart", "maxschedchunk", "loadscopereorder", "testrunuid", "ramp",
+           "rsyncdir", "rsyncignore", "looponfail", "maxfail", "verbose", "reportchars", "tbstyle", "durations", "durations_min", "color",
+           "xmlpath", "junitprefix", "showcapture", "no_header", "no_summary", "capture", "disable_warnings", "fold_skipped", "fulltrace",
+           "force_short_summary", "xfail_tb", "continue_on_collection_errors", "setupshow", "usepdb")
+INIS = ("junit_family", "junit_suite_name", "junit_logging", "junit_log_passing_tests", "junit_duration_report", "console_output_style",
+        "verbosity_test_cases", "verbosity_subtests", "verbosity_assertions")
+
+
+def config_frame(config, asked):
+    import pytest
+    pairs = []
+    for name in OPTIONS + ("auto_num_workers",):
+        value = asked.get(name)
+        if isinstance(value, (list, tuple)):
+            pairs.extend((encode(name), encode(v)) for v in value)
+        elif value is not None:
+            pairs.append((encode(name), encode(int(value) if isinstance(value, bool) else value)))
+    for name in INIS:
+        try:
+            value = config.getini(name)
+        except (KeyError, ValueError):
+            continue
+        pairs.append((encode(name), encode(int(value) if isinstance(value, bool) else value)))
+    return wire.pack_CONFIG(python=os.fsencode(sys.executable or ""), python_version=encode(python_version()),
+                            pytest_version=encode(pytest.__version__), rootdir=os.fsencode(str(config.rootpath)),
+                            invocation_dir=os.fsencode(str(config.invocation_params.dir)), header=[(encode(t),) for t in header(config)],
+                            options=pairs, notes=[(encode(t),) for t in notes(config)])
+
+
+def header(config):
+    lines = []
+    if not config.pluginmanager.has_plugin("terminalreporter"):
+        return lines  # -p no:terminal: nobody asks the plugins, and they count on its options
+    for given in reversed(config.hook.pytest_report_header(config=config, start_path=config.invocation_params.dir)):
+        lines.extend([given] if isinstance(given, str) else given)
+    return [as_text(line) for line in lines]
+
+
+def notes(config):
+    hooks = {}
+    names = {}
+    for hook in HOME_HOOKS:
+        for plugin in foreign_plugins(config, hook):
+            if module_of(plugin).startswith("_hypothesis") and not getattr(config.option, "hypothesis_show_statistics", False):
+                continue  # its summary is empty without this option
+            hooks.setdefault(id(plugin), []).append(hook)
+            names[id(plugin)] = plugin_name(config, plugin)
+    return ["%s implements %s, which is called in a controlling pytest process only: xd does not have one yet, that part is left out" %
+            (names[key], ", ".join(found)) for key, found in hooks.items()]
+
+
+def wants_output(config):
+    """Does a report show what passed tests wrote: -rP, -rA, or JUnit XML with junit_logging?"""
+    option = config.option
+    if set("PA").intersection(getattr(option, "reportchars", "") or ""):
+        return True
+    try:
+        return bool(getattr(option, "xmlpath", None) and config.getini("junit_logging") != "no" and config.getini("junit_log_passing_tests"))
+    except (KeyError, ValueError):  # -p no:junitxml
+        return False

@@ -1,0 +1,111 @@
+"""What the start of the process must look like: environment, folder, sys.path and sys.argv as the pytest program has them."""
+from __future__ import absolute_import, division, print_function
+
+import os
+import sys
+
+from xd_pytest.constants import ENV_AS_MODULE, EXIT_INFRASTRUCTURE
+
+FOLDER = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # where this package is
+
+
+def begin(start):
+    """Environment, folder, pytest; None or (exit status, text)."""
+    stdio_as_worker()
+    set_environment(start)
+    leave_sys_path()
+    failure = import_pytest()
+    if failure is None:
+        look_like_pytest([os.fsdecode(t.text) for t in start.args], start.flags & ENV_AS_MODULE)
+    return failure
+
+
+def stdio_as_worker():
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 0)
+    os.close(null)
+    try:
+        sys.stdout.reconfigure(line_buffering=True)  # a pipe, but somebody looks on
+    except (AttributeError, ValueError):
+        pass
+
+
+def set_environment(start):
+    for pair in start.env:
+        os.environ[os.fsdecode(pair.name)] = os.fsdecode(pair.value)
+    chdir = os.fsdecode(start.chdir)
+    if chdir and not at_folder(chdir):
+        os.chdir(chdir)
+
+
+def at_folder(chdir):
+    """The agent may have started us there already; a relative name must not be followed twice."""
+    if os.path.isabs(chdir):
+        return False
+    return os.getcwd().endswith(os.sep + os.path.normpath(chdir)) and os.environ.get("PWD") != os.getcwd()
+
+
+def leave_sys_path():
+    """The folder of this package is none of the user's business."""
+    sys.path[:] = [p for p in sys.path if not p or os.path.abspath(p) != FOLDER]
+
+
+def look_like_pytest(args, as_module):
+    """sys.path[0] and sys.argv as the pytest program, or python -m pytest, has them."""
+    leave_sys_path()
+    if as_module:
+        import pytest
+        program = os.path.join(os.path.dirname(os.path.abspath(pytest.__file__)), "__main__.py")
+        first = os.getcwd()
+    else:
+        program = pytest_program()
+        first = os.path.dirname(os.path.realpath(program) if os.path.islink(program) else program)
+    if sys.path and sys.path[0] == "":
+        sys.path[0] = first
+    sys.argv[:] = [program] + list(args)
+
+
+def pytest_program():
+    beside = os.path.join(os.path.dirname(sys.executable or sys.prefix), "pytest")
+    if os.path.exists(beside):
+        return beside
+    import shutil
+    return shutil.which("pytest") or beside
+
+
+def python_version():
+    return "%d.%d.%d" % sys.version_info[:3]
+
+
+def import_pytest():
+    """None, or (exit status, text)."""
+    where = "%s (Python %s)" % (sys.executable, python_version())
+    try:
+        import pytest
+    except ImportError as e:
+        if getattr(e, "name", None) in ("pytest", None):
+            return EXIT_INFRASTRUCTURE, "%s has no pytest: run '%s -m pip install pytest', or name another interpreter with python=" % (
+                where, sys.executable)
+        return EXIT_INFRASTRUCTURE, "%s cannot import pytest: %s: %s" % (where, type(e).__name__, e)
+    except Exception as e:
+        return EXIT_INFRASTRUCTURE, "%s cannot import pytest: %s: %s" % (where, type(e).__name__, e)
+    version = getattr(pytest, "__version__", "0")
+    try:
+        major = int(version.split(".")[0])
+    except ValueError:
+        major = 7
+    if major < 7:
+        return EXIT_INFRASTRUCTURE, "%s has pytest %s, but xd needs pytest 7 or newer: run '%s -m pip install -U pytest'" % (
+            where, version, sys.executable)
+    import _pytest.config
+    for name in _pytest.config.default_plugins:  # what every session imports anyway: once for all processes
+        try:
+            __import__("_pytest." + name)
+        except ImportError:
+            pass
+    for name in ("importlib.metadata", "importlib_metadata", "tempfile", "random", "multiprocessing.util", "select"):
+        try:
+            __import__(name)
+        except ImportError:
+            pass
+    return None

@@ -1,0 +1,90 @@
+"""A process becomes a worker."""
+from __future__ import absolute_import, division, print_function
+
+import os
+import sys
+
+from xd_pytest import wire
+from xd_pytest.channel import Commands
+from xd_pytest.process import forget_exit_handlers, own_group, redirect_output
+from xd_pytest.text import as_text, bounded
+
+
+class Worker(object):
+    """What FORK says of a worker, and what follows from it.  In a collector: of the worker it may become."""
+
+    def __init__(self, adapter):
+        self.adapter = adapter
+        self.number = adapter.start.first_worker
+        self.total = adapter.start.workers_expected
+        self.slot_number = 0
+        self.maxfail = 0
+        self.commands = None
+
+    def name(self):
+        return "gw%d" % self.number
+
+    def take_fork(self, record, fds):
+        self.adapter.is_worker = True
+        own_group(0)
+        self.number, self.slot_number, self.total = record.worker, record.slot, record.total
+        self.maxfail = record.maxfail
+        self.commands = Commands(fds[0])
+        self.adapter.reports.results = self.adapter.output = fds[1]
+
+    def reborn(self, record, fds, forked):
+        """A collector turns into worker `record.worker`; forked: it is a copy whose original lives on."""
+        adapter = self.adapter
+        config, session = adapter.config, adapter.session
+        self.take_fork(record, fds)
+        adapter.input.update(workerid=self.name(), workercount=self.total, rampdelay=self.ramp_delay())
+        os.environ["PYTEST_XDIST_WORKER"] = self.name()
+        os.environ["PYTEST_XDIST_WORKER_COUNT"] = str(self.total)
+        redirect_output(config, fds[2], fds[3])
+        if forked:
+            config.workeroutput = {}
+            forget_exit_handlers()
+            self.reseed()
+        adapter.basetemp.give(config, getattr(config, "_tmp_path_factory", None), self.number)
+        self.fault_file(config)
+        session.testsfailed = 0
+        adapter.send(wire.pack_WORKER_READY(pid=os.getpid(), count=len(session.items), same=1))
+
+    def ramp_delay(self):
+        return self.adapter.ramp * self.number / self.total if self.total and self.number < self.total else 0.0
+
+    def reseed(self):
+        watch = self.adapter.seed_watch
+        random = sys.modules.get("random")
+        if random is not None:  # Python has done it since 3.7, also where the suite chose a seed
+            if watch is not None and watch.state is not None:
+                random.setstate(watch.state)
+            else:
+                random.seed()
+        numpy = sys.modules.get("numpy.random")
+        if numpy is not None:
+            try:
+                numpy.seed()
+            except Exception:
+                pass
+
+    def fault_file(self, config):
+        """Tracebacks of a crash go to a file of this worker, which the agent reads when it has to tell of the crash."""
+        path = self.adapter.scratch(self.name() + ".fault")
+        if not path or not config.pluginmanager.has_plugin("faulthandler"):
+            return
+        try:
+            import faulthandler
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            faulthandler.enable(file=fd)
+        except (ImportError, OSError, ValueError, RuntimeError):
+            pass
+
+    def done(self, status):
+        adapter, session = self.adapter, self.adapter.session
+        if adapter.reason == "" and session is not None and (session.shouldfail or session.shouldstop):
+            adapter.reason = as_text(session.shouldfail or session.shouldstop)
+            adapter.stopped = True
+        frames, adapter.reports.pending = adapter.reports.pending, []
+        frames.append(wire.pack_WORKER_DONE(exit_status=status, reason=bounded(adapter.reason, 64 * 1024)[0], stopped=1 if adapter.stopped else 0))
+        adapter.send(b"".join(frames))

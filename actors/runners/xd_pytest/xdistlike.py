@@ -1,0 +1,116 @@
+"""What pytest-xdist has and plugins and suites count on: options, hooks, fixtures, marks."""
+from __future__ import absolute_import, division, print_function
+
+from xd_pytest.text import as_text, encode
+
+
+def number_of_processes(text):
+    return text if text in ("auto", "logical") else int(text)
+
+
+def add_xdist_options(parser):
+    group = parser.getgroup("xdist", "distributed and subprocess testing")
+    add = group._addoption  # also takes the short lower-case names
+    add("-n", "--numprocesses", dest="numprocesses", metavar="numprocesses", action="store", type=number_of_processes,
+        help="Number of workers: a number, auto or logical.")
+    add("--maxprocesses", dest="maxprocesses", metavar="maxprocesses", action="store", type=int, help="Limit of --numprocesses.")
+    add("--max-worker-restart", dest="maxworkerrestart", action="store", default=None, help="Number of crashed workers that are replaced.")
+    add("--dist", dest="dist", metavar="distmode", action="store", default="no",
+        choices=["each", "load", "loadscope", "loadfile", "loadgroup", "worksteal", "no"], help="How tests are distributed.")
+    add("--loadscope-reorder", dest="loadscopereorder", action="store_true", default=True, help="Scopes with many tests first (default).")
+    add("--no-loadscope-reorder", dest="loadscopereorder", action="store_false", help="Scopes in the order of collection.")
+    add("--tx", dest="tx", action="append", default=[], metavar="xspec", help="Add a test execution environment.")
+    add("--px", dest="px", action="append", default=[], metavar="xspec", help="Add a proxy gateway.")
+    add("-d", dest="distload", action="store_true", default=False, help="Shortcut for '--dist=load'.")
+    add("--rsyncdir", dest="rsyncdir", action="append", default=[], metavar="DIR", help="Add a folder to bring to remote environments.")
+    add("--rsyncignore", dest="rsyncignore", action="append", default=[], metavar="GLOB", help="Leave out what matches.")
+    add("--testrunuid", dest="testrunuid", action="store", help="Identifier shared by all workers of a run.")
+    add("--maxschedchunk", dest="maxschedchunk", action="store", type=int, help="Maximum number of tests handed over in one step.")
+    add("--ramp", dest="ramp", action="store", default=None, metavar="DUR", help="Spread the starts of the workers over this time.")
+    add("-f", "--looponfail", dest="looponfail", action="store_true", default=False, help="Run failing tests again when files change.")
+    parser.addini("rsyncdirs", "folders to bring to remote environments", type="paths")
+    parser.addini("rsyncignore", "globs of what is not brought", type="paths")
+    parser.addini("looponfailroots", "folders to watch", type="paths")
+
+
+def ramp_seconds(text):
+    if not text:
+        return 0.0
+    unit = {"s": 1, "m": 60, "h": 3600}.get(text[-1:])
+    return float(text[:-1]) * unit if unit else float(text)
+
+
+def make_hookspecs():
+    import pytest
+
+    class XdistHooks(object):
+        @pytest.hookspec()
+        def pytest_xdist_setupnodes(self, config, specs): ""
+
+        @pytest.hookspec()
+        def pytest_xdist_newgateway(self, gateway): ""
+
+        @pytest.hookspec()
+        def pytest_xdist_rsyncstart(self, source, gateways): ""
+
+        @pytest.hookspec()
+        def pytest_xdist_rsyncfinish(self, source, gateways): ""
+
+        @pytest.hookspec(firstresult=True)
+        def pytest_xdist_getremotemodule(self): ""
+
+        @pytest.hookspec()
+        def pytest_configure_node(self, node): ""
+
+        @pytest.hookspec()
+        def pytest_testnodeready(self, node): ""
+
+        @pytest.hookspec()
+        def pytest_testnodedown(self, node, error): ""
+
+        @pytest.hookspec()
+        def pytest_xdist_node_collection_finished(self, node, ids): ""
+
+        @pytest.hookspec(firstresult=True)
+        def pytest_xdist_make_scheduler(self, config, log): ""
+
+        @pytest.hookspec(firstresult=True)
+        def pytest_xdist_auto_num_workers(self, config): ""
+
+        @pytest.hookspec(firstresult=True)
+        def pytest_handlecrashitem(self, crashitem, report, sched): ""
+
+    return XdistHooks
+
+
+def make_fixtures():
+    import types
+    import uuid
+
+    import pytest
+
+    @pytest.fixture(scope="session")
+    def worker_id(request):
+        """The id of this worker: gw0, gw1, ..., or master outside of a distributed run."""
+        given = getattr(request.config, "workerinput", None)
+        return "master" if given is None else given["workerid"]
+
+    @pytest.fixture(scope="session")
+    def testrun_uid(request):
+        """Identifier shared by all workers of this run."""
+        given = getattr(request.config, "workerinput", None)
+        return uuid.uuid4().hex if given is None else given["testrunuid"]
+
+    module = types.ModuleType("xd_fixtures")
+    module.worker_id = worker_id
+    module.testrun_uid = testrun_uid
+    return module
+
+
+def group_of(item):
+    """Names of the xdist_group marks, sorted and joined with _; bytes."""
+    names = None
+    for mark in item.iter_markers("xdist_group"):
+        names = names or set()
+        names.add(as_text(mark.args[0] if mark.args else mark.kwargs.get("name", "default")))
+    return encode("_".join(sorted(names))) if names else b""
