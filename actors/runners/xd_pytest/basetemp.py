@@ -9,7 +9,10 @@ class BaseTemp(object):
         self.path = path  # file that tells processes that collect by themselves; None: there is none
         self.base = None
 
-    def share(self, config):
+    def share(self, config, items):
+        """Where no test asks for a folder none is made; one that asks while it runs gets its worker's own."""
+        if not any("tmp_path_factory" in getattr(item, "fixturenames", ()) for item in items) and not config.option.basetemp:
+            return
         factory = getattr(config, "_tmp_path_factory", None)
         try:
             self.base = None if factory is None else str(factory.getbasetemp())

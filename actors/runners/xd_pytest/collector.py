@@ -51,7 +51,7 @@ class Collector(object):
         plain_environ()
         adapter.input.reads = None
         adapter.send_collection(session.items)
-        adapter.basetemp.share(session.config)
+        adapter.basetemp.share(session.config, session.items)
         adapter.send_collected(-1, why=why)
         self.served = True
         while True:
