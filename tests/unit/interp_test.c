@@ -54,7 +54,7 @@ START_TEST(order)
     xd_autofree char *other = put("other/python3.9", "");
     char              script[200];
     snprintf(script, sizeof(script), "#!%s -s\nimport pytest\n", other);
-    xd_autofree char *pytest = put("pytest", script);
+    free(put("pytest", script));
     expect(NULL, NULL, other, "behind the pytest on PATH");
     xd_autofree char *venv_python = put("venv/bin/python", ""), *venv = xd_path_join(dir, "venv");
     expect("", venv, venv_python, "of $VIRTUAL_ENV");
