@@ -403,9 +403,17 @@ int xd_scheduler_on_ids(scheduler *self, gateway *g, const xd_wire_COLLECT_IDS *
 
 /* ---- stops asked for from outside --------------------------------------------------------------------- */
 
+int xd_scheduler_on_paused(scheduler *self)
+{
+    if (self->pausing && --self->pausing == 0)
+        emit(self, XD_EVENT_PAUSED, NULL, 0, 0);
+    return 0;
+}
+
 int xd_scheduler_on_stop(scheduler *self, int how)
 {
     if (how == XD_STOP_PAUSE || how == XD_STOP_RESUME) {
+        self->pausing = how == XD_STOP_PAUSE; /* one for this loop */
         for (size_t i = 0; i < self->n_gateways; i++) {
             gateway *g = &self->gateways[i];
             if (g->state == GW_DIALING || g->state >= GW_DONE)
@@ -415,9 +423,10 @@ int xd_scheduler_on_stop(scheduler *self, int how)
                 XD_TRY(xd_wire_PAUSE_frame(&frame, 0, 0, &(xd_wire_PAUSE){ 0 }));
             else
                 XD_TRY(xd_wire_RESUME_frame(&frame, 0, 0, &(xd_wire_RESUME){ 0 }));
+            self->pausing += how == XD_STOP_PAUSE;
             XD_TRY(xd_scheduler_send(self, g, how == XD_STOP_PAUSE ? XD_MSG_PAUSE : XD_MSG_RESUME, &frame));
         }
-        return 0;
+        return xd_scheduler_on_paused(self);
     }
     if (self->ended)
         return 0;

@@ -431,6 +431,12 @@ static int handle_stop(void *state, const xd_msg *m)
     return after(self, NULL, "STOP", xd_scheduler_on_stop(self, (int)how));
 }
 
+static int handle_paused(void *state, const xd_msg *m)
+{
+    (void)m;
+    return xd_scheduler_on_paused(XD_CAST(state, scheduler, SCHEDULER_MAGIC));
+}
+
 /* The journal cannot be written: nothing new starts, and the exit code says so. */
 static int handle_fault(void *state, const xd_msg *m)
 {
@@ -544,6 +550,7 @@ const xd_actor_spec xd_scheduler_spec = {
             { XD_MSG_OUTPUT, handle_nothing },
             { XD_MSG_WORKER_UP, handle_nothing },
             { XD_MSG_STOP, handle_stop },
+            { XD_MSG_PAUSED, handle_paused },
             { XD_MSG_FAULT, handle_fault },
             { XD_MSG_GONE, handle_gone },
             { XD_MSG_UNKNOWN, handle_gone },

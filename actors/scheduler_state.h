@@ -55,6 +55,7 @@ typedef struct scheduler {
     uint64_t          digest_lo, digest_hi, started_ns;
     uint8_t          *teardown_errors; /* bit per item: passed, then an error at teardown */
     bool              agreed, running, finishing, ended, mode_no;
+    uint32_t          pausing;    /* gateways that have not written PAUSE yet */
     uint8_t           stopping;   /* CANCEL.how in force, 0 */
     int               forced_exit; /* -1 = none */
     char              reason[XD_TEXT];
@@ -69,6 +70,7 @@ int      xd_scheduler_drain(scheduler *self) XD_MUST;
 int      xd_scheduler_join(scheduler *self, gateway *g) XD_MUST;
 int      xd_scheduler_on_collected(scheduler *self, gateway *g, const xd_wire_COLLECTED *in) XD_MUST;
 int      xd_scheduler_on_ids(scheduler *self, gateway *g, const xd_wire_COLLECT_IDS *in) XD_MUST;
+int      xd_scheduler_on_paused(scheduler *self) XD_MUST;
 int      xd_scheduler_on_stop(scheduler *self, int how) XD_MUST;
 /* The exit code as things stand: pytest's rules. */
 int xd_scheduler_exit_code(const scheduler *self);

@@ -18,6 +18,7 @@ enum {
     XD_MSG_STOP = 0x4004,      /* engine -> scheduler: u32 enum xd_stop */
     XD_MSG_FAULT = 0x4005,     /* broker -> "sched": i32 -errno: the journal cannot be written */
     XD_MSG_GONE = 0x4006,      /* broker -> "sched": the peer in `from` was dropped, it did not read its messages: text */
+    XD_MSG_PAUSED = 0x4008,    /* gateway -> "sched": PAUSE is on its way to the agent, nothing of ours holds it any more */
     XD_MSG_UNKNOWN = 0x4007,   /* broker -> a sender: nobody has the address in `from`; told once per address */
 };
 

@@ -92,7 +92,8 @@ enum xd_event_type {
     XD_EVENT_STARTED = 1, /* first test may run: text = run id, count = tests, value = workers */
     XD_EVENT_TEST = 2,    /* a test has its outcome: text = node id, value = outcome number, count = index */
     XD_EVENT_NOTE = 3,    /* a line for the user: text, value = level 1 detail .. 4 error */
-    XD_EVENT_FINISHED = 4 /* value = exit code; nothing follows */
+    XD_EVENT_FINISHED = 4, /* value = exit code; nothing follows */
+    XD_EVENT_PAUSED = 5    /* XD_STOP_PAUSE is on its way to all agents: this process may be stopped now */
 };
 
 typedef struct xd_event {

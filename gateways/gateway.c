@@ -183,6 +183,15 @@ static int send_loose(gateway *g, const xd_buf *frame)
     return flush(g);
 }
 
+/* Whoever paused may be about to stop this whole process. */
+static int tell_paused(gateway *g)
+{
+    xd_auto(xd_msg) *m = NULL;
+    XD_TRY(xd_msg_new(&m, XD_MSG_PAUSED, NULL, 0));
+    m->gateway = g->number;
+    return xd_actor_send(g->actor, g->sched, &m);
+}
+
 /* A record of the scheduler: numbered, so that a connection that comes back can tell what arrived. */
 static int on_command(void *state, const xd_msg *in)
 {
@@ -192,13 +201,14 @@ static int on_command(void *state, const xd_msg *in)
     XD_TRY(xd_msg_frame(in, &f));
     if (f.type < FIRST_TO_AGENT || f.type >= FIRST_FROM_AGENT)
         return 0; /* not for an agent */
-    if (g->state != UP)
-        return 0; /* GATEWAY_DOWN told, or will tell, that nothing arrives here */
+    if (g->state != UP) /* GATEWAY_DOWN told, or will tell, that nothing arrives here */
+        return f.type == XD_MSG_PAUSE ? tell_paused(g) : 0;
     if (xd_stream_out_pending(&g->tx) + in->body.len > OUT_MAX)
         return bad_peer(g, "the agent reads nothing any more");
     XD_TRY(xd_session_tx_push(g->sent, in->body.ptr, in->body.len, &numbered));
     XD_TRY(xd_stream_out_add(&g->tx, numbered.ptr, numbered.len));
-    return flush(g);
+    XD_TRY(flush(g));
+    return f.type == XD_MSG_PAUSE ? tell_paused(g) : 0;
 }
 
 /* The broker: everything up to here is in the journal. */

@@ -6,6 +6,7 @@
  *        ACK                                          from "broker": records up to here are in the journal; goes to the agent
  *   out  GATEWAY_UP, the agent's sequenced records, GATEWAY_DOWN   to "broker" for the journal, which passes them on to "sched"
  *        PROGRESS                                     to "sched", not recorded
+ *        PAUSED                                       to "sched", when PAUSE has been written
  *   Own thread.  TERM: the pipe is hung up; the agent ends all it started within a few seconds, and is killed when it does not. */
 #pragma once
 #include <stdint.h>

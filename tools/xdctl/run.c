@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "tools/xdctl/xdctl.h"
@@ -47,31 +48,45 @@ static int open_signals(void)
     return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-/* Ctrl-Z: first the workers stop, then we do; on SIGCONT both go on. */
-static void suspend_all(xd_engine *e)
+static uint64_t now_ns(void)
 {
-    (void)xd_engine_stop(e, XD_STOP_PAUSE);
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+/* What wait_for_end remembers of signals. */
+typedef struct seen {
+    int      interrupts;
+    uint64_t stop_at_ns; /* Ctrl-Z: when this process stops although PAUSED did not come; 0 = it was not asked to */
+} seen;
+
+/* Ctrl-Z: first the workers stop, then we do; on SIGCONT both go on. */
+static void suspend_self(xd_engine *e, seen *s)
+{
+    s->stop_at_ns = 0;
     kill(getpid(), SIGSTOP);
     (void)xd_engine_stop(e, XD_STOP_RESUME);
 }
 
-static void on_signals(int fd, xd_engine *e, int *interrupts)
+static void on_signals(int fd, xd_engine *e, seen *s)
 {
     struct signalfd_siginfo info;
     while (read(fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
         switch (info.ssi_signo) {
         case SIGTSTP:
-            suspend_all(e);
+            (void)xd_engine_stop(e, XD_STOP_PAUSE);
+            s->stop_at_ns = now_ns() + 1000000000;
             break;
         case SIGCONT:
             break;
         default:
-            ++*interrupts;
-            if (*interrupts == 1 && info.ssi_signo != SIGQUIT) {
+            s->interrupts++;
+            if (s->interrupts == 1 && info.ssi_signo != SIGQUIT) {
                 if (isatty(2))
                     fputs("\nxdctl: stopping: running tests get some time; Ctrl-C again kills them\n", stderr);
                 (void)xd_engine_stop(e, XD_STOP_DRAIN);
-            } else if (*interrupts <= 2) {
+            } else if (s->interrupts <= 2) {
                 (void)xd_engine_stop(e, XD_STOP_NOW);
             } else {
                 _exit(XD_EXIT_INTERRUPTED); /* the journal is valid at any moment; agents end when we are gone */
@@ -98,17 +113,22 @@ static int write_stats(const char *path, const xd_result *r)
 /* Serves signals until the run is over. */
 static int wait_for_end(xd_engine *e, int signals, xd_result *res)
 {
-    int interrupts = 0;
+    seen s = { 0 };
     for (;;) {
         struct pollfd fds[2] = { { .fd = signals, .events = POLLIN }, { .fd = xd_engine_fd(e), .events = POLLIN } };
-        if (poll(fds, 2, 1000) < 0 && errno != EINTR)
+        if (poll(fds, 2, s.stop_at_ns ? 100 : 1000) < 0 && errno != EINTR)
             return -errno;
         if (fds[0].revents)
-            on_signals(signals, e, &interrupts);
+            on_signals(signals, e, &s);
         xd_event ev;
-        while (xd_engine_next_event(e, &ev) == 1)
+        while (xd_engine_next_event(e, &ev) == 1) {
             if (ev.type == XD_EVENT_FINISHED)
                 return xd_engine_wait(e, -1, res);
+            if (ev.type == XD_EVENT_PAUSED && s.stop_at_ns)
+                suspend_self(e, &s);
+        }
+        if (s.stop_at_ns && now_ns() >= s.stop_at_ns)
+            suspend_self(e, &s);
     }
 }
 
