@@ -1,0 +1,200 @@
+"""What the scenarios share: small projects, xdctl and plain pytest on them, outcomes per node id."""
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import textwrap
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+XDCTL = os.environ.get("XD_XDCTL") or os.path.join(ROOT, "build", "bin", "xdctl")
+SECONDS = 60
+FOREIGN = ("PYTEST_", "XD_", "XDG_", "VIRTUAL_ENV", "PY_COLORS", "NO_COLOR", "FORCE_COLOR", "CI", "BUILD_NUMBER")
+
+# Says of each item what plain pytest made of it: the categories of its reports, as the terminal counts them.
+OUTCOMES_PLUGIN = """
+import json, os, collections
+seen = collections.OrderedDict()
+
+def pytest_configure(config):
+    config.pluginmanager.register(Outcomes(config), "xd-plain-outcomes")
+
+class Outcomes:
+    def __init__(self, config):
+        self.config = config
+    def pytest_runtest_logreport(self, report):
+        category = self.config.hook.pytest_report_teststatus(report=report, config=self.config)[0]
+        seen.setdefault(report.nodeid, [])
+        if category:
+            seen[report.nodeid].append(category)
+    def pytest_sessionfinish(self):
+        with open(os.environ["PLAIN_OUTCOMES"], "w") as f:
+            json.dump(seen, f)
+"""
+
+
+def clean_environment(**more):
+    env = {k: v for k, v in os.environ.items() if not k.startswith(FOREIGN)}
+    env.update(COLUMNS="80", **more)
+    return env
+
+
+class Result(object):
+    """What a finished program left: rc, out, err; of xdctl also `events` (--jsonl) and `categories` per node id."""
+
+    def __init__(self, rc, out, err, folder=None, jsonl=None):
+        self.rc, self.out, self.err, self.folder = rc, out, err, folder
+        self.jsonl = jsonl
+
+    @property
+    def events(self):
+        with open(self.jsonl, encoding="utf-8") as f:
+            return [json.loads(line) for line in f]
+
+    @property
+    def tests(self):
+        return [e for e in self.events if e["event"] == "test"]
+
+    @property
+    def outcomes(self):
+        return {e["nodeid"]: e["outcome"] for e in self.tests}
+
+    @property
+    def categories(self):
+        """As OUTCOMES_PLUGIN of plain pytest: what each test counts."""
+        counted = {}
+        for e in self.tests:
+            counted.setdefault(e["nodeid"], [])
+            if e["outcome"] == "passed" and not e.get("reports"):
+                counted[e["nodeid"]].append("passed")
+            counted[e["nodeid"]] += [r["category"] for r in e.get("reports", ()) if r["category"]]
+        return counted
+
+    @property
+    def summary(self):
+        """The counts of the last line."""
+        lines = [line for line in self.out.splitlines() if re.search(r" in \d+\.\d\ds", line)]
+        return counts_of(lines[-1]) if lines else None
+
+    def __repr__(self):
+        return "rc %s\n--- out\n%s\n--- err\n%s" % (self.rc, self.out[-6000:], self.err[-3000:])
+
+
+def counts_of(line):
+    return {word.rstrip("s") if word in ("errors", "warnings") else word: int(n) for n, word in
+            re.findall(r"(\d+) (passed|failed|skipped|deselected|xfailed|xpassed|errors?|warnings?|crashed|subtests passed)", line)}
+
+
+def end(process):
+    """Ends a program of ours and what it started (agents end by themselves when it is gone)."""
+    if process.poll() is None:
+        process.kill()
+    process.wait()
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        if pipe:
+            pipe.close()
+
+
+class Project(object):
+    def __init__(self, path, python):
+        self.path, self.python = path, python
+        self.root = path / "project"
+        self.root.mkdir()
+        self.count = 0
+        self.started = []
+
+    def write(self, **files):
+        """name="text" makes name.py; names with dots are taken as they are: write(**{"pytest.ini": ...})."""
+        for name, text in files.items():
+            file = self.root / (name if "." in name else name + ".py")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(textwrap.dedent(text), encoding="utf-8")
+        return self
+
+    def environment(self, **more):
+        return clean_environment(XDG_STATE_HOME=str(self.path / "state"), XDG_CACHE_HOME=str(self.path / "cache"), **more)
+
+    def start(self, *args, **more):
+        """xdctl itself, started and left running: Popen.  more: env=, cwd=, and what Popen takes."""
+        env = self.environment(**more.pop("env", {}))
+        more.setdefault("stdout", subprocess.PIPE)
+        more.setdefault("stderr", subprocess.PIPE)
+        process = subprocess.Popen([XDCTL] + [str(a) for a in args], cwd=str(more.pop("cwd", self.root)), env=env,
+                                   stdin=subprocess.DEVNULL, **more)
+        self.started.append(process)
+        return process
+
+    def finish(self, process, jsonl=None):
+        try:
+            out, err = process.communicate(timeout=SECONDS)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            out, err = process.communicate()
+            pytest.fail("xdctl did not end in %d s:\n%s\n%s" % (SECONDS, out.decode(errors="replace")[-3000:], err.decode(errors="replace")))
+        return Result(process.returncode, out.decode(errors="replace"), err.decode(errors="replace"), self.latest(), jsonl)
+
+    def xdctl(self, *args, **more):
+        return self.finish(self.start(*args, **more))
+
+    def run(self, *args, **more):
+        """`xdctl run` with this project's Python and --jsonl."""
+        self.count += 1
+        jsonl = str(self.path / ("run%d.jsonl" % self.count))
+        own = ["--jsonl=" + jsonl]
+        if more.pop("python", True):
+            own.append("--python=" + self.python)
+        return self.finish(self.start("run", *(own + list(args)), **more), jsonl)
+
+    def plain(self, *args, **more):
+        """Plain pytest on the same project; `categories` per node id by a plugin."""
+        plugin = self.path / "plugins"
+        plugin.mkdir(exist_ok=True)
+        (plugin / "xd_plain_outcomes.py").write_text(OUTCOMES_PLUGIN)
+        outcomes = str(self.path / "plain.json")
+        env = clean_environment(PLAIN_OUTCOMES=outcomes, PYTHONPATH=str(plugin), **more.pop("env", {}))
+        process = subprocess.run([self.python, "-m", "pytest", "-p", "no:xdist", "-p", "no:cacheprovider", "-p", "xd_plain_outcomes"] +
+                                 [str(a) for a in args], cwd=str(self.root), env=env, stdin=subprocess.DEVNULL,
+                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=SECONDS)
+        result = PlainResult(process.returncode, process.stdout.decode(errors="replace"), process.stderr.decode(errors="replace"))
+        if os.path.exists(outcomes):
+            with open(outcomes) as f:
+                result.plain_categories = json.load(f)
+        return result
+
+    def latest(self):
+        runs = self.path / "state" / "xd" / "runs"
+        names = sorted(os.listdir(str(runs))) if runs.exists() else []
+        names = [n for n in names if (runs / n / "journal").exists()]
+        return runs / names[-1] if names else None
+
+
+class PlainResult(Result):
+    plain_categories = {}
+
+    @property
+    def categories(self):
+        return self.plain_categories
+
+
+def junit_cases(path):
+    """(class, name, what happened, properties) of each test case, sorted: without times."""
+    cases = []
+    for case in ElementTree.parse(str(path)).getroot().iter("testcase"):
+        children = [(c.tag, c.get("message"), c.get("type")) for c in case if c.tag not in ("properties", "system-out", "system-err")]
+        properties = [(p.get("name"), p.get("value")) for p in case.iter("property")]
+        attributes = {k: v for k, v in case.attrib.items() if k != "time"}
+        cases.append((sorted(attributes.items()), children, properties))
+    return sorted(cases, key=repr)
+
+
+@pytest.fixture
+def project(tmp_path):
+    p = Project(tmp_path, sys.executable)
+    yield p
+    for process in p.started:
+        end(process)

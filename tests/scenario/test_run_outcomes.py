@@ -1,0 +1,288 @@
+"""Outcomes, counts, exit codes and reports of a run are those of plain pytest on the same suite."""
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+
+from conftest import XDCTL, counts_of, junit_cases
+
+RICH = dict(
+    test_plain='''
+        import pytest, warnings, unittest
+
+        @pytest.fixture
+        def broken_setup(): raise RuntimeError("in setup")
+        @pytest.fixture
+        def broken_teardown():
+            yield
+            raise RuntimeError("in teardown")
+
+        def test_passes(): print("heard")
+        def test_fails(): assert [1, 2, 3] == [1, 2, 4]
+        def test_raises(): {}["nothing"]
+        def test_setup(broken_setup): pass
+        def test_teardown(broken_teardown): pass
+        def test_both(broken_teardown): assert 0
+        def test_skips(): pytest.skip("not today")
+        @pytest.mark.skip(reason="never")
+        def test_marked_skip(): pass
+        @pytest.mark.xfail(reason="known")
+        def test_xfails(): assert 0
+        @pytest.mark.xfail
+        def test_xpasses(): pass
+        @pytest.mark.xfail(strict=True)
+        def test_strict(): pass
+        @pytest.mark.xfail(raises=ValueError)
+        def test_other_fault(): raise KeyError(1)
+        def test_warns(): warnings.warn("mind the gap")
+        @pytest.mark.parametrize("n", range(8))
+        def test_many(n): assert n != 5
+        @pytest.mark.parametrize("text", ["a b", "a::b", "\\u00e9", "[x]"])
+        def test_names(text): pass
+        def test_properties(record_property, record_testsuite_property):
+            record_property("colour", "green")
+        class TestClass:
+            def setup_method(self): self.n = 1
+            def test_in(self): assert self.n == 1
+            class TestInner:
+                def test_deep(self): pass
+        class TestUnit(unittest.TestCase):
+            def test_one(self): self.assertEqual(1, 1)
+            def test_two(self): self.assertEqual(1, 2)
+            @unittest.skip("unit skip")
+            def test_three(self): pass
+            @unittest.expectedFailure
+            def test_four(self): self.fail("expected")
+        ''',
+    documented='''
+        def double(n):
+            """
+            >>> double(2)
+            4
+            >>> double(3)
+            7
+            """
+            return 2 * n
+        ''')
+SUBTESTS = '''
+    import unittest
+    class TestSub(unittest.TestCase):
+        def test_parts(self):
+            for n in range(4):
+                with self.subTest(n=n):
+                    self.assertNotEqual(n, 2)
+        def test_all_well(self):
+            with self.subTest("one"): pass
+    '''
+
+
+@pytest.mark.parametrize("options", [["-n2"], ["-n1"], ["-n2", "--no-fork"], ["--dist=no"], ["-n3", "--dist=loadfile"]], ids=" ".join)
+def test_same_as_plain(project, options):
+    project.write(**RICH)
+    args = ["--doctest-modules", "-rA"]
+    plain, xd = project.plain(*args), project.run(*(options + args))
+    assert xd.categories == plain.categories, xd
+    assert (xd.rc, xd.summary) == (plain.rc, plain.summary) and xd.rc == 1, xd
+    assert len(xd.tests) == len(xd.outcomes) == len(plain.categories)
+
+
+def short_summary(result):
+    return sorted(re.sub(r"0x[0-9a-f]+", "", line) for line in result.out.splitlines() if re.match("(FAILED|ERROR|XFAIL|XPASS|SKIPPED|PASSED) ", line))
+
+
+def test_short_summary_and_failures(project):
+    """-rA says the same lines; each failure has its section with the same text."""
+    project.write(**RICH)
+    plain, xd = project.plain("-rA"), project.run("-n2", "-rA")
+    assert short_summary(xd) == short_summary(plain)
+    sections = lambda r: sorted(re.findall(r"^_{3,} (.+?) _{3,}$", r.out, re.M))
+    assert sections(xd) == sections(plain) and len(sections(xd)) > 8
+    for text in ("assert [1, 2, 3] == [1, 2, 4]", "KeyError: 'nothing'", "RuntimeError: in teardown", "mind the gap"):
+        assert text in plain.out and text in xd.out
+
+
+def test_subtests(project):
+    project.write(test_sub=SUBTESTS)
+    plain, xd = project.plain(), project.run("-n2")
+    if "subtests" not in plain.out:
+        pytest.skip("this pytest does not report subtests: %s" % pytest.__version__)
+    assert (xd.rc, xd.summary) == (plain.rc, plain.summary), xd
+    failed = [r for t in xd.tests for r in t.get("reports", ()) if r["outcome"] == "failed" and r.get("subtest")]
+    assert len(failed) == 1 and xd.outcomes["test_sub.py::TestSub::test_parts"] == "failed"
+
+
+@pytest.mark.parametrize("family", ["xunit1", "xunit2"])
+def test_junit_is_that_of_pytest(project, family):
+    project.write(**dict(RICH, **{"pytest.ini": "[pytest]\njunit_family = %s\n" % family}))
+    project.plain("--junitxml=plain.xml")
+    xd = project.run("-n2", "--junitxml=xd.xml")
+    assert junit_cases(project.root / "xd.xml") == junit_cases(project.root / "plain.xml")
+    again = project.xdctl("report", "junit", "latest")
+    (project.root / "again.xml").write_text(again.out, encoding="utf-8")
+    assert junit_cases(project.root / "again.xml") == junit_cases(project.root / "xd.xml")
+    assert xd.rc == 1 and again.rc in (0, 1)
+
+
+def test_jsonl(project):
+    """Every line is an object with the version; one outcome per collected item; the report made again is the same file."""
+    project.write(**RICH)
+    xd = project.run("-n2")
+    assert all(e["version"] == 1 and e["event"] for e in xd.events)
+    assert xd.events[0]["event"] == "run_start" and xd.events[-1]["event"] == "run_end"
+    assert xd.events[-1]["collected"] == xd.events[-1]["recorded"] == len(xd.tests)
+    with open(xd.jsonl, encoding="utf-8") as f:
+        assert project.xdctl("report", "jsonl", "latest").out == f.read()
+
+
+# ---- exit codes
+
+def test_zero_tests(project):
+    project.write(test_none="x = 1")
+    assert project.run().rc == project.plain().rc == 5
+
+
+def test_all_deselected(project):
+    project.write(test_a="def test_a(): pass")
+    xd, plain = project.run("-k", "nothing"), project.plain("-k", "nothing")
+    assert xd.rc == plain.rc == 5 and xd.summary == plain.summary == {"deselected": 1}
+
+
+def test_collection_error(project):
+    project.write(test_a="import nothing_of_the_kind", test_b="def test_b(): pass")
+    xd, plain = project.run("-n2"), project.plain()
+    assert (xd.rc, xd.summary) == (plain.rc, plain.summary) == (2, {"error": 1}), xd
+    assert "nothing_of_the_kind" in xd.out and "ERROR test_a.py" in xd.out
+    args = ["--continue-on-collection-errors"]
+    xd, plain = project.run("-n2", *args), project.plain(*args)
+    assert (xd.rc, xd.summary) == (plain.rc, plain.summary) == (1, {"passed": 1, "error": 1}), xd
+
+
+def test_missing_path(project):
+    xd, plain = project.run("no_such_folder"), project.plain("no_such_folder")
+    assert xd.rc == plain.rc == 4
+    assert "no_such_folder" in xd.out + xd.err
+
+
+@pytest.mark.parametrize("options", [["-n2"], ["-n1", "--no-fork"]], ids=" ".join)
+def test_pytest_exit(project, options):
+    project.write(test_a='''
+        import pytest
+        def test_a(): pass
+        def test_b(): pytest.exit("enough", returncode=7)
+        def test_c(): pass
+        ''')
+    xd = project.run(*options)
+    assert xd.rc == 7 and "enough" in xd.out, xd
+
+
+def test_usage_errors_are_one_line(project):
+    project.write(test_a="def test_a(): pass")
+    for args, words in ((["--tx", "popen//colour=red"], "colour"), (["-n", "many"], "many"), (["--dist", "sideways"], "sideways"),
+                        (["--tx", "0*popen"], "0*popen"), (["--grace", "soon"], "soon"), (["--tx", "ssh=there"], "ssh=there")):
+        xd = project.run(*args)
+        assert xd.rc == 4 and words in xd.err and len(xd.err.splitlines()) == 1 and not xd.out, xd
+
+
+def test_interpreters_that_cannot(project):
+    project.write(test_a="def test_a(): pass")
+    bare = project.path / "bare"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(bare)], check=True)
+    for python, words in (("/nowhere/python", "/nowhere/python"), (str(bare / "bin" / "python"), "has no pytest")):
+        xd = project.run("--python=" + python, python=False)
+        assert xd.rc == 6 and words in xd.out + xd.err, xd
+        errors = [line for line in (xd.out + xd.err).splitlines() if "ERROR" in line or "error" in line]
+        assert len(errors) == 1, xd
+
+
+def test_environments_that_differ(project):
+    project.write(test_a='''
+        import os
+        if os.environ.get("WHICH") == "b":
+            def test_only_b(): pass
+        def test_a(): pass
+        ''')
+    xd = project.run("--tx", "popen", "--tx", "popen//env:WHICH=b")
+    assert xd.rc == 1 and "Different tests were collected" in xd.out and "test_only_b" in xd.out, xd
+
+
+# ---- which tests run, when it stops
+
+def test_duplicate_node_ids(project):
+    project.write(test_a="def test_a(): pass\ndef test_b(): assert 0")
+    args = ["--keep-duplicates", "test_a.py", "test_a.py"]
+    xd, plain = project.run("-n2", *args), project.plain(*args)
+    assert (xd.rc, xd.summary) == (plain.rc, plain.summary), xd
+    assert len(xd.tests) == 4
+
+
+@pytest.mark.parametrize("options, limit", [(["-x"], 1), (["--maxfail=3"], 3), (["--no-fork", "-n4", "--exitfirst"], 1)], ids=repr)
+def test_stops_after_failures(project, options, limit):
+    """At most one further item per worker starts after the failure that stops the run."""
+    project.write(test_a='''
+        import pytest, time, os
+        @pytest.mark.parametrize("n", range(60))
+        def test_n(n):
+            with open(os.environ["STARTED"], "a") as f: f.write("x")
+            time.sleep(0.15)  # long against the time that the text of a failure takes
+            assert n % 10 != 9
+        ''')
+    log = project.path / "started"
+    xd = project.run(*(["-n4"] + options if "--no-fork" not in options else options), env=dict(STARTED=str(log)))
+    failed = [t for t in xd.tests if t["outcome"] == "failed"]
+    assert xd.rc == 1 and limit <= len(failed) <= limit + 4, xd
+    assert "stopping after" in xd.out
+    last = sorted(t["start"] + t["setup"] + t["call"] + t["teardown"] for t in failed)[limit - 1]
+    late = {}
+    for t in xd.tests:
+        if t["outcome"] != "not-run" and t["start"] > last:
+            late[t["worker"]] = late.get(t["worker"], 0) + 1
+    assert all(n <= 1 for n in late.values()), late
+    assert len(log.read_text()) == len([t for t in xd.tests if t["outcome"] != "not-run"]) < 60
+
+
+def test_last_failed(project):
+    project.write(test_a="def test_a(): pass\ndef test_b(): assert 0\ndef test_c(): pass")
+    assert project.run("-n2").summary == {"failed": 1, "passed": 2}
+    xd = project.run("-n2", "--lf")
+    assert xd.summary == {"failed": 1}, xd
+    assert list(project.run("-n1", "--ff").outcomes)[0] == "test_a.py::test_b"
+
+
+def test_collect_only(project):
+    project.write(test_a="def test_a(): pass\nclass TestB:\n    def test_c(self): pass")
+    xd, plain = project.run("--collect-only", "-q"), project.plain("--collect-only", "-q")
+    nodes = lambda r: [line for line in r.out.splitlines() if "::" in line]
+    assert xd.rc == plain.rc == 0 and nodes(xd) == nodes(plain) == ["test_a.py::test_a", "test_a.py::TestB::test_c"], xd
+
+
+def test_version_and_help():
+    for args, words in ((["--version"], "xdctl "), (["--help"], "run"), (["run", "--help"], "--numprocesses"), (["doctor"], "agent")):
+        done = subprocess.run([XDCTL] + args, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=30)
+        assert done.returncode == 0 and words in done.stdout.decode(), done
+    bad = subprocess.run([XDCTL, "rnu"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=30)
+    assert bad.returncode == 4 and len(bad.stderr.decode().splitlines()) == 1
+
+
+def test_show(project):
+    """`show` says what the run said."""
+    project.write(**RICH)
+    xd = project.run("-n2")
+    shown = project.xdctl("show", "latest")
+    sections = lambda r: r.out[r.out.index("= FAILURES ="):]
+    assert sections(shown) == sections(xd) and shown.rc == xd.rc
+    failed = project.xdctl("show", "latest", "--failed")
+    assert "FAILED test_plain.py::test_fails" in failed.out and "test_passes" not in failed.out
+    runs = project.xdctl("runs")
+    assert runs.rc == 0 and xd.folder.name in runs.out
+    assert project.xdctl("show", "no-such-run").rc == 4
+    assert counts_of(shown.out.splitlines()[-1]) == xd.summary
+    assert json.loads(project.xdctl("report", "jsonl", xd.folder.name).out.splitlines()[-1])["exit_status"] == 1
+
+
+def test_retention(project):
+    project.write(test_a="def test_a(): pass")
+    for _ in range(4):
+        assert project.run("-n1", "--runs-keep=2").rc == 0
+    assert len(list((project.path / "state" / "xd" / "runs").iterdir())) in (2, 3)  # the one that runs, and two
