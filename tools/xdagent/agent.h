@@ -213,6 +213,7 @@ bool agent_check_passed(const agent_worker *w);
 void agent_check_free(struct agent_check *c);
 
 int  agent_queue_drain(agent *a) XD_MUST;
+int  agent_queue_returned(agent *a) XD_MUST; /* sends what was held back while `burying` */
 int  agent_queue_lease(agent *a, const xd_wire_LEASE *m) XD_MUST;
 
 /* ---- env.c -------------------------------------------------------------------------------------------- */
@@ -305,6 +306,8 @@ struct agent {
     bool          cancelled;
     bool          muted;   /* backpressure */
     bool          queue_dirty;
+    bool          burying;  /* a worker's end is being told: what goes back to the controller is told behind it */
+    xd_buf        returned; /* bodies of RETURNED that wait for that, each behind its length (u32) */
     agent_phase   phase;
     uint64_t      output_limit;
     int32_t       highest_status;

@@ -208,7 +208,10 @@ static int bury(agent_worker *w, xd_aqueue_end end, bool expected, xd_bytes how)
     w->state = AGENT_WORKER_NONE;
     int r = xd_aqueue_worker_down(a->queue, w->slot, end, xd_page_get(&slot->claimed), running, xd_clock_ns());
     XD_TRY(r);
-    XD_TRY(agent_queue_drain(a));
+    a->burying = true; /* the controller must know why a worker ended before it hears that nobody is left */
+    r = agent_queue_drain(a);
+    a->burying = false;
+    XD_TRY(r);
     if (!expected)
         XD_TRY(last_words(w, &words));
     if (w->blamed)
@@ -222,6 +225,7 @@ static int bury(agent_worker *w, xd_aqueue_end end, bool expected, xd_bytes how)
     /* After WORKER_DOWN: reporters join the outcome with how the worker ended. */
     if (w->blamed)
         XD_TRY(tell_crash(w, how, xd_buf_view(&words)));
+    XD_TRY(agent_queue_returned(a));
     uint16_t number = w->number;
     if (w->proc.pid > 0)
         xd_proc_kill_group(w->proc.pid, SIGKILL); /* what it left in its group */

@@ -251,6 +251,7 @@ static void clean_up(agent *a)
     agent_env_release(a);
     agent_link_close(a);
     a->queue = xd_aqueue_free(a->queue);
+    xd_buf_release(&a->returned);
     free(a->worker);
     free(a->scratch);
     a->poller = xd_poller_free(a->poller);

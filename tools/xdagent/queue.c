@@ -101,7 +101,24 @@ static int do_returned(agent *a, const xd_aqueue_command *c)
     XD_TRY(encode_ranges(&list, c->spans, c->n_spans));
     xd_wire_RETURNED m = { .request = c->request, .ranges = agent_list_of(&list, (uint32_t)c->n_spans) };
     XD_TRY(xd_wire_RETURNED_encode(&body, &m));
-    return agent_link_send(a, XD_MSG_RETURNED, xd_buf_view(&body));
+    if (!a->burying)
+        return agent_link_send(a, XD_MSG_RETURNED, xd_buf_view(&body));
+    uint32_t len = (uint32_t)body.len;
+    XD_TRY(xd_buf_add(&a->returned, &len, sizeof(len)));
+    return xd_buf_add_bytes(&a->returned, xd_buf_view(&body));
+}
+
+int agent_queue_returned(agent *a)
+{
+    for (size_t at = 0; at < a->returned.len;) {
+        uint32_t len;
+        memcpy(&len, a->returned.data + at, sizeof(len));
+        at += sizeof(len);
+        XD_TRY(agent_link_send(a, XD_MSG_RETURNED, (xd_bytes){ a->returned.data + at, len }));
+        at += len;
+    }
+    xd_buf_clear(&a->returned);
+    return 0;
 }
 
 static int do_command(agent *a, const xd_aqueue_command *c)
