@@ -389,6 +389,7 @@ static int on_collect_report(xd_jsonl *j, xd_buf *to, const xd_frame *frame, uin
 static int on_run_end(xd_jsonl *j, xd_buf *to)
 {
     const xd_runview *v = j->view;
+    uint32_t          recorded = v->ended - v->not_run;
     bool              first = true;
     if (j->ended)
         return 0;
@@ -399,8 +400,8 @@ static int on_run_end(xd_jsonl *j, xd_buf *to)
     XD_TRY(key_seconds(to, "end", v->end_wall_us));
     XD_TRY(key_seconds(to, "duration", v->duration_us));
     XD_TRY(key_number(to, "collected", v->collected));
-    XD_TRY(key_number(to, "recorded", v->ended - v->not_run));
-    XD_TRY(key_number(to, "not_run", v->not_run));
+    XD_TRY(key_number(to, "recorded", recorded));
+    XD_TRY(key_number(to, "not_run", v->collected > recorded ? v->collected - recorded : 0));
     XD_TRY(key_number(to, "warnings", v->warning_count));
     XD_TRY(key(to, "counts"));
     XD_TRY(xd_buf_add_byte(to, '{'));

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "engine/base/text.h"
+#include "engine/xd.h"
 
 int xd_term_each(xd_term *t, const char *category, xd_term_each_fn fn, void *arg)
 {
@@ -334,5 +335,8 @@ int xd_term_summary(xd_term *t)
     if (!v->over)
         XD_TRY(xd_term_line_mark(t, XD_MARK_YELLOW, "xd: warning: the journal ends before the run did: %u of %u tests have an outcome",
                                  v->ended, v->count));
+    else if (v->exit_status >= XD_EXIT_INFRASTRUCTURE && v->collected > v->ended - v->not_run)
+        XD_TRY(xd_term_line_mark(t, XD_MARK_YELLOW, "xd: warning: %u of %u tests were not run", v->collected - (v->ended - v->not_run),
+                                 v->collected));
     return xd_term_stats(t);
 }

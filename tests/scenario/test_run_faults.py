@@ -1,0 +1,262 @@
+"""Workers, agents and xdctl itself that die: who is blamed, what still runs, what is left behind."""
+import json
+import os
+import re
+import signal
+import time
+
+import pytest
+
+from faults import all_gone, children, exit_code, living, tree, wait_until
+
+CRASHES = """
+    import ctypes, os, signal, sys
+    import pytest
+
+    def test_first(): pass
+
+    def test_exits():
+        os._exit(3)
+
+    def test_between(): pass
+
+    def test_segfault():
+        ctypes.string_at(0)
+
+    def test_killed():
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    @pytest.fixture
+    def dies_at_its_end():
+        yield
+        os._exit(5)
+
+    def test_teardown(dies_at_its_end): pass
+
+    def test_last(): pass
+"""
+BLAME = {"test_exits": "exited with status 3", "test_segfault": "killed by SIGSEGV", "test_killed": "killed by SIGKILL",
+         "test_teardown": "exited with status 5"}
+SLEEPERS = """
+    import time
+    import pytest
+
+    @pytest.mark.parametrize("i", range(%d))
+    def test_sleeps(i):
+        time.sleep(%s)
+"""
+
+
+def events_so_far(path):
+    """Whole lines of a jsonl file that is still written."""
+    try:
+        with open(path, encoding="utf-8") as f:
+            return [json.loads(line) for line in f.read().split("\n")[:-1]]
+    except FileNotFoundError:
+        return []
+
+
+def start(project, *args, **more):
+    """A run left running, and its jsonl; returns once a test has ended."""
+    jsonl = str(project.path / "live.jsonl")
+    process = project.start("run", "--python", project.python, "--jsonl", jsonl, "-p", "no:cacheprovider", *args, **more)
+    wait_until(lambda: any(e["event"] == "test" for e in events_so_far(jsonl)), "the first outcome")
+    return process, jsonl
+
+
+def accounted(result):
+    """Every collected item has exactly one outcome, or is counted as not run."""
+    collected = [e for e in result.events if e["event"] == "collected"][0]["count"]
+    end = result.events[-1]
+    assert end["event"] == "run_end"
+    names = [t["nodeid"] for t in result.tests if t["outcome"] != "not_run"]
+    assert len(names) == len(set(names)), names
+    assert (end["collected"], end["recorded"], end["recorded"] + end["not_run"]) == (collected, len(names), collected)
+    return end
+
+
+def test_crash_is_blamed_on_its_test(project):
+    project.write(test_c=CRASHES)
+    result = project.run("-n2", "-p", "no:cacheprovider")
+    assert result.rc == 1, result
+    assert accounted(result)["not_run"] == 0
+    assert result.outcomes == {"test_c.py::" + name: "crashed" if name in BLAME else "passed"
+                               for name in re.findall(r"def (test_\w+)", CRASHES)}
+    for test in result.tests:
+        if test["outcome"] != "crashed":
+            continue
+        reason = BLAME[test["nodeid"].partition("::")[2]]
+        assert test["crash"]["reason"] == reason
+        assert "worker '%s' crashed while running '%s': %s" % (test["worker"], test["nodeid"], reason) in result.out
+    downs = {e["nodeid"]: e for e in result.events if e["event"] == "worker_down" and not e["expected"]}
+    assert {n.partition("::")[2]: d["reason"] for n, d in downs.items()} == BLAME
+    replaced = {e["replaces"] for e in result.events if e["event"] == "worker_up" and e["replaces"]}
+    assert {"gw0", "gw1"} <= replaced <= {d["worker"] for d in downs.values()}
+    assert result.summary == {"crashed": 4, "passed": 3}
+    assert "Fatal Python error: Segmentation fault" in result.out
+
+
+@pytest.mark.parametrize("how", ["-s", "--capture=sys"])
+def test_crash_shows_last_output(project, how):
+    project.write(test_w="""
+        import os, sys
+        def test_words():
+            os.write(2, b"last words \\x1b[31m\\n")
+            os._exit(3)
+    """)
+    result = project.run("-n1", how)
+    assert result.rc == 1, result
+    crash, = [t for t in result.tests if t["outcome"] == "crashed"]
+    assert crash["crash"]["exit_status"] == 3
+    assert "last words" in crash["crash"]["last_output"]
+    failures = result.out.partition("= FAILURES =")[2]
+    assert "last words" in failures and "\x1b" not in result.out
+
+
+@pytest.mark.parametrize("way", [[], ["--no-fork"]], ids=["forked", "fresh"])
+def test_all_is_run_after_many_crashes(project, way):
+    """Each crash costs a worker: the last one is replaced as often as the budget says."""
+    project.write(test_m="""
+        import os
+        import pytest
+        @pytest.mark.parametrize("i", range(6))
+        def test_m(i):
+            if i % 2:
+                os._exit(i)
+    """)
+    result = project.run(*(way + ["-n1"]))
+    assert result.rc == 1, result
+    assert accounted(result)["not_run"] == 0
+    assert sorted(result.outcomes.values()) == ["crashed"] * 3 + ["passed"] * 3
+    assert sum(e["event"] == "worker_up" and e["replaces"] is not None for e in result.events) == 2
+    assert sorted(t["crash"]["exit_status"] for t in result.tests if t["outcome"] == "crashed") == [1, 3, 5]
+
+
+@pytest.mark.parametrize("budget", [0, 1])
+def test_restart_budget(project, budget):
+    project.write(test_b="""
+        import os, time
+        import pytest
+        @pytest.mark.parametrize("i", range(8))
+        def test_dies(i):
+            os._exit(3)
+    """)
+    result = project.run("-n2", "--max-worker-restart=%d" % budget)
+    end = accounted(result)
+    crashed = 2 + budget
+    assert (end["recorded"], end["not_run"]) == (crashed, 8 - crashed), result
+    assert set(result.outcomes.values()) == {"crashed"}
+    assert "maximum crashed workers reached" in result.out
+    assert result.out.count("no worker is left to run the remaining tests") == 2  # when it happens, and at the end
+    assert "%d of 8 tests were not run" % (8 - crashed) in result.out
+    assert result.rc == end["exit_status"] == 6
+
+
+@pytest.mark.parametrize("where", ["conftest.py", "test_d.py"])
+@pytest.mark.parametrize("way", [[], ["--no-fork"]], ids=["forked", "fresh"])
+def test_crash_in_collection(project, where, way):
+    project.write(**{"test_d.py": "def test_d(): pass", where: """
+        import os, sys
+        with open("starts", "a") as f:
+            f.write("x")
+        os.write(2, b"dying now\\n")
+        os._exit(9)
+    """})
+    begin = time.monotonic()
+    result = project.run(*(way + ["-n2"]))
+    assert time.monotonic() - begin < 20
+    assert result.rc == 6, result
+    assert (project.root / "starts").read_text() == "x"
+    errors = [line for line in (result.out + result.err).splitlines() if "status 9" in line]
+    assert len(errors) == 1, result
+    assert result.tests == []
+
+
+@pytest.mark.parametrize("whom", ["guard", "agent"])
+def test_agent_killed(project, whom):
+    project.write(test_s=SLEEPERS % (20, 0.3))
+    process, jsonl = start(project, "-n2")
+    processes = tree(process.pid)
+    guard, = children(process.pid)
+    victim = guard if whom == "guard" else children(guard)[0]
+    os.kill(victim, signal.SIGKILL)
+    result = project.finish(process, jsonl)
+    del processes[process.pid]
+    all_gone(processes)
+    end = accounted(result)
+    assert 0 < end["not_run"] < 20
+    assert "lost popen: " in result.out
+    assert "%d of 20 tests were not run" % end["not_run"] in result.out
+    assert result.rc == end["exit_status"] == 6
+
+
+def test_xdctl_killed(project):
+    project.write(test_s=SLEEPERS % (60, 0.3) + """
+    def test_deaf():
+        import signal
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        time.sleep(60)
+    """)
+    process, jsonl = start(project, "-n3")
+    processes = tree(process.pid)
+    assert len(processes) > 5
+    process.kill()
+    process.wait()
+    all_gone(processes)
+    recorded = [e for e in events_so_far(jsonl) if e["event"] == "test"]
+    shown = project.xdctl("show", "latest")
+    assert shown.rc == 7, shown
+    found = re.search(r"the journal ends before the run did: (\d+) of 61 tests have an outcome", shown.out + shown.err)
+    assert len(recorded) <= int(found.group(1)) < 61
+    again = project.run("-n2", "-k", "test_sleeps and 1-")  # and the next run is as if nothing had been
+    assert again.rc == 5, again
+
+
+def test_stopped_worker_goes_on(project):
+    project.write(test_s=SLEEPERS % (16, 0.1))
+    process, jsonl = start(project, "-n2")
+    worker = [e["pid"] for e in events_so_far(jsonl) if e["event"] == "worker_up"][0]
+    os.kill(worker, signal.SIGSTOP)
+    time.sleep(2)
+    assert process.poll() is None and living({worker: tree(worker)[worker]})
+    os.kill(worker, signal.SIGCONT)
+    result = project.finish(process, jsonl)
+    assert result.rc == 0, result
+    assert accounted(result)["recorded"] == 16
+    assert set(result.outcomes.values()) == {"passed"}
+
+
+def test_worker_killed_from_outside(project):
+    """While it sleeps in a test, and while it has none to run."""
+    project.write(test_s=SLEEPERS % (2, 0) + """
+    def test_long():
+        time.sleep(3)
+    """)
+    process, jsonl = start(project, "-n2")
+    time.sleep(0.5)
+    workers = [e["pid"] for e in events_so_far(jsonl) if e["event"] == "worker_up"]
+    for pid in workers:
+        os.kill(pid, signal.SIGKILL)
+    result = project.finish(process, jsonl)
+    assert result.rc == 1, result
+    assert accounted(result)["not_run"] == 0
+    assert result.outcomes == {"test_s.py::test_sleeps[0]": "passed", "test_s.py::test_sleeps[1]": "passed",
+                               "test_s.py::test_long": "crashed"}
+
+
+def test_processes_left_by_tests_end(project):
+    """What a test started and forgot, a daemon with a session of its own too, does not outlive the run."""
+    project.write(test_l="""
+        import os, subprocess, sys
+        def test_leaves():
+            for own in (False, True):
+                p = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"], start_new_session=own)
+                with open("left", "a") as f:
+                    f.write("%d\\n" % p.pid)
+    """)
+    result = project.run("-n2")
+    assert result.rc == 0, result
+    pids = [int(line) for line in (project.root / "left").read_text().split()]
+    assert len(pids) == 2
+    assert not living({pid: stat for pid in pids for stat in [tree(pid).get(pid)] if stat})
+    assert exit_code(project.started[-1]) == 0
