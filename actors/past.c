@@ -68,7 +68,7 @@ int xd_run_render(const char *dir, const char *kind, const char *const *options,
     o.failed_only = (flags & XD_RENDER_FAILED) != 0;
     if (r == 0)
         r = xd_report_render(path, kind, &o, &code, &e);
-    if (r < 0 && err)
+    if (err && (r < 0 || e.text[0]))
         snprintf(err, XD_TEXT, "%.1000s", e.text[0] ? e.text : xd_error_name(r));
     return r < 0 ? r : code;
 }

@@ -77,5 +77,5 @@ int xd_report_set_error(const xd_report_set *s, xd_error *ret);
 
 /* Renders a whole journal with one reporter ("terminal", "junit", "jsonl").  Blocks until options->fd or options->path has taken it all.
  * A journal cut off in the middle is rendered as far as it goes.  *ret_exit (may be NULL): exit code the run ended with, 7 (results
- * incomplete) without RUN_END.  0, -errno, -EINVAL for an unknown name. */
+ * incomplete) without RUN_END, and then err says so.  0, -errno, -EINVAL for an unknown name. */
 int xd_report_render(const char *journal_path, const char *name, const xd_report_options *options, int *ret_exit, xd_error *err) XD_MUST;

@@ -48,5 +48,7 @@ int xd_report_render(const char *journal_path, const char *name, const xd_report
     xd_error fault;
     if (xd_report_set_error(set, &fault) < 0)
         return xd_error_set(err, fault.code, "%s", fault.text);
+    if (!v->over)
+        (void)!xd_error_set(err, -ENODATA, "the journal ends before the run did: it still runs, or was cut off; this is what is there");
     return 0;
 }

@@ -37,21 +37,21 @@ typedef enum { KIND_FLAG, KIND_TEXT, KIND_LIST, KIND_WORKERS, KIND_DIST, KIND_NU
 #define OPTIONS \
     OPTION("numprocesses", 'n', "N|auto|logical", "auto", "Number of workers on this machine; auto takes the processors this process may use.", KIND_WORKERS, workers, true) \
     OPTION("maxprocesses", 0, "N", "", "Upper limit for the number that -n gives.", KIND_NUMBER, max_workers, true) \
-    OPTION("dist", 0, "MODE", "load", "How tests are given out: load, worksteal (the same here), loadfile, loadscope, loadgroup, no (one worker).", KIND_DIST, dist, true) \
+    OPTION("dist", 0, "MODE", "load", "How tests are given out: load, worksteal (the same here), loadfile, loadscope, loadgroup, no (one worker, if neither -n nor --tx tells a number).", KIND_DIST, dist, true) \
     OPTION("", 'd', NULL, "", "Short for --dist load; for use with --tx.", KIND_FLAG, load, true) \
-    OPTION("tx", 0, "SPEC", "popen", "A place to run workers: [NUM*]popen[//python=PY][//chdir=DIR][//env:NAME=VALUE]. May be given more than once.", KIND_LIST, tx, true) \
-    OPTION("max-worker-restart", 0, "N", "4 per worker", "Crashed workers that are replaced before a run gives up.", KIND_COUNT, max_worker_restart, true) \
-    OPTION("testrunuid", 0, "TEXT", "random", "Shared id of the run that tests see (fixture testrun_uid).", KIND_TEXT, run_uid, true) \
-    OPTION("jsonl", 0, "FILE", "", "Write one JSON object per event to FILE as tests end.", KIND_TEXT, jsonl, true) \
+    OPTION("tx", 0, "SPEC", "popen", "A place to run workers: [NUM*]popen[//python=PY][//chdir=DIR][//env:NAME=VALUE][//nice=N]. May be given more than once; -n wins over it.", KIND_LIST, tx, true) \
+    OPTION("max-worker-restart", 0, "N", "4 per worker", "Crashed workers that are replaced in each environment; those that are left go on.", KIND_COUNT, max_worker_restart, true) \
+    OPTION("testrunuid", 0, "TEXT", "the run's id", "Shared id of the run that tests see (fixture testrun_uid).", KIND_TEXT, run_uid, true) \
+    OPTION("jsonl", 0, "FILE", "", "Write one JSON object per event to FILE while the run goes; xd-jsonl(5) tells the fields.", KIND_TEXT, jsonl, true) \
     OPTION("python", 0, "PY", "found", "Interpreter for specs that name none; else that of $VIRTUAL_ENV, of the pytest on PATH, python3.", KIND_TEXT, python, false) \
     OPTION("as-module", 0, NULL, "", "Set up sys.path and sys.argv as `python -m pytest` does, not as `pytest` does.", KIND_FLAG, as_module, false) \
     OPTION("no-fork", 0, NULL, "", "Start each worker as a new process; slower, for programs that cannot stand a fork.", KIND_FLAG, no_fork, false) \
     OPTION("no-history", 0, NULL, "", "Neither read nor write the history of durations.", KIND_FLAG, no_history, false) \
     OPTION("grace", 0, "TIME", "10s", "Time running tests get after a first Ctrl-C.", KIND_TIME, grace_ns, false) \
-    OPTION("output-limit", 0, "SIZE", "1M", "Bytes kept of what one test writes around pytest's capture.", KIND_SIZE, output_limit, false) \
+    OPTION("output-limit", 0, "SIZE", "1M", "Bytes kept of what one test writes past pytest's capture, for each of stdout and stderr.", KIND_SIZE, output_limit, false) \
     OPTION("runs-keep", 0, "N", "100", "Runs kept under $XDG_STATE_HOME/xd/runs.", KIND_SIZE, runs_keep, false) \
-    OPTION("runs-size", 0, "SIZE", "1G", "Bytes kept there; the oldest runs go first.", KIND_SIZE, runs_bytes, false) \
-    OPTION("runs-age", 0, "TIME", "30d", "Age at which a run is removed.", KIND_TIME, runs_age_ns, false) \
+    OPTION("runs-size", 0, "SIZE", "1G", "Bytes kept there in all; the oldest runs go first.", KIND_SIZE, runs_bytes, false) \
+    OPTION("runs-age", 0, "TIME", "30d", "Age at which a run there is removed.", KIND_TIME, runs_age_ns, false) \
     OPTION("stats", 0, "FILE", "", "Write counters of the run (CPU time, bytes) as JSON to FILE.", KIND_TEXT, stats, false) \
     OPTION("agent", 0, "PATH", "found", "The xdagent program; else beside this program, else the installed one.", KIND_TEXT, agent, false)
 

@@ -9,8 +9,8 @@
 
 static const xdctl_command commands[] = {
     { "run", "run a pytest suite on all processors", xdctl_run },
-    { "show", "show a past run as the terminal saw it", xdctl_show },
-    { "report", "make a report of a past run: junit, jsonl, terminal", xdctl_report },
+    { "show", "show a past run as the terminal showed it", xdctl_show },
+    { "report", "make a report of a past run: junit, jsonl or terminal", xdctl_report },
     { "runs", "list past runs", xdctl_runs },
     { "doctor", "check what a run needs on this machine", xdctl_doctor },
 };
@@ -36,10 +36,11 @@ int xdctl_colors(int fd)
 
 static void usage(FILE *out)
 {
-    fputs("usage: xdctl COMMAND [ARGUMENT ...]\n\n", out);
+    fputs("usage: xdctl COMMAND [ARGUMENT ...]\n\nRuns pytest suites on all processors and shows the results as one session.\n\n", out);
     for (size_t i = 0; i < COMMAND_COUNT; i++)
         fprintf(out, "  %-8s %s\n", commands[i].name, commands[i].help);
-    fputs("\n`xdctl COMMAND --help` tells the options of one; `xdctl --version` the version.\n", out);
+    fputs("\n`xdctl COMMAND --help` lists the options of a command; `xdctl --version` tells the version.\n"
+          "The manual: xdctl(1), xdctl-run(1), xd(7).\n", out);
 }
 
 int main(int argc, char **argv)

@@ -10,20 +10,48 @@
 
 #include "tools/xdctl/xdctl.h"
 
-#define MAX_REPORT_OPTIONS 32
-
-/* Reads the options of one subcommand with popt; leaves the rest to poptGetArg.  0, or the exit code + 1. */
-static int read_options(poptContext ctx, const char *command)
+static int is_help(const char *word)
 {
-    int rc = poptGetNextOpt(ctx);
+    return strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0;
+}
+
+/* Reads the options of one subcommand with popt: *ret_words are up to `most` other arguments, NULL-terminated, valid as long as *ret_ctx.
+ * 0, or the exit code + 1 when all is said: wrong usage, or --help. */
+static int read_options(poptContext *ret_ctx, int argc, char **argv, const struct poptOption *table, const char *usage, int most, const char **ret_words)
+{
+    const char *command = argv[0];
+    poptContext ctx = *ret_ctx = poptGetContext("xdctl", argc, (const char **)argv, table, 0);
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
+        if (!is_help(argv[i]))
+            continue;
+        printf("usage: xdctl %s %s\n", command, usage);
+        for (const struct poptOption *o = table; o->longName || o->shortName; o++) {
+            char left[64], letter[4] = "";
+            if (o->shortName)
+                snprintf(letter, sizeof(letter), "-%c", o->shortName);
+            snprintf(left, sizeof(left), "%s%s%s%s%s%s", letter, o->shortName && o->longName ? ", " : "", o->longName ? "--" : "",
+                     o->longName ? o->longName : "", o->argDescrip ? " " : "", o->argDescrip ? o->argDescrip : "");
+            printf("  %-20s %s\n", left, o->descrip);
+        }
+        return 1;
+    }
+    int rc = poptGetNextOpt(ctx), n = 0;
     if (rc < -1) {
-        xdctl_fail(XD_EXIT_USAGE, "%s: %s: %s", command, poptBadOption(ctx, POPT_BADOPTION_NOALIAS), poptStrerror(rc));
+        xdctl_fail(XD_EXIT_USAGE, "%s: %s: %s; `xdctl %s --help` lists the options", command, poptBadOption(ctx, POPT_BADOPTION_NOALIAS), poptStrerror(rc),
+                   command);
         return XD_EXIT_USAGE + 1;
     }
+    for (const char *word; (word = poptGetArg(ctx)); ret_words[n++] = word)
+        if (n == most) {
+            xdctl_fail(XD_EXIT_USAGE, "%s: one argument too many: '%s'", command, word);
+            return XD_EXIT_USAGE + 1;
+        }
+    ret_words[n] = NULL;
     return 0;
 }
 
-static int render(const char *which, const char *kind, const char *const *options, unsigned flags, const char *path)
+/* 0 = made, *ret_exit is the exit code that the run had; else the exit code of this program, and why was said. */
+static int render(const char *which, const char *kind, const char *const *options, unsigned flags, const char *path, int *ret_exit)
 {
     char  err[XD_TEXT] = "";
     char *dir = NULL;
@@ -45,9 +73,8 @@ static int render(const char *which, const char *kind, const char *const *option
         r = -errno;
     if (r < 0)
         return xdctl_fail(r == -EINVAL ? XD_EXIT_USAGE : XD_EXIT_INTERNAL, "%s", err[0] ? err : strerror(-r));
-    if (r == XD_EXIT_INCOMPLETE && err[0])
-        xdctl_fail(0, "%s", err);
-    return r;
+    *ret_exit = r;
+    return err[0] ? xdctl_fail(XD_EXIT_INCOMPLETE, "%s", err) : 0;
 }
 
 int xdctl_show(int argc, char **argv)
@@ -60,12 +87,20 @@ int xdctl_show(int argc, char **argv)
         { "verbose", 'v', POPT_ARG_NONE, &verbose, 0, "a line for each test", NULL },
         { "tb", 0, POPT_ARG_STRING, &tb, 0, "tracebacks: auto, line or no", "STYLE" },
         { NULL, 'r', POPT_ARG_STRING, &r_chars, 0, "what the short summary lists, as pytest's -r", "CHARS" },
-        POPT_AUTOHELP POPT_TABLEEND
+        POPT_TABLEEND
     };
-    poptContext ctx = poptGetContext("xdctl", argc, (const char **)argv, table, 0);
-    poptSetOtherOptionHelp(ctx, "show [OPTION ...] [latest|RUN-ID]");
-    int bad = read_options(ctx, "show");
+    poptContext ctx;
+    const char *words[2];
+    int         bad = read_options(&ctx, argc, argv, table,
+                                   "[OPTION ...] [latest|RUN-ID]\n\n"
+                                           "Shows a past run as the terminal showed it; the exit code is that of the run.\n"
+                                           "RUN-ID may be the beginning of one; `xdctl runs` lists them.\n",
+                                   1, words);
+    if (!bad && tb && strcmp(tb, "auto") != 0 && strcmp(tb, "line") != 0 && strcmp(tb, "no") != 0)
+        bad = xdctl_fail(XD_EXIT_USAGE, "show: --tb is auto, line or no, not '%s': other styles are made while a test runs", tb) + 1;
     if (bad) {
+        free(tb);
+        free(r_chars);
         poptFreeContext(ctx);
         return bad - 1;
     }
@@ -83,13 +118,13 @@ int xdctl_show(int argc, char **argv)
         options[n++] = r_text;
     }
     options[n] = NULL;
-    const char *which = poptGetArg(ctx);
-    unsigned    flags = (failed ? XD_RENDER_FAILED : 0u) | (xdctl_colors(1) ? XD_RENDER_COLOR : 0u);
-    int         code = render(which ? which : "latest", "terminal", options, flags, NULL);
+    unsigned flags = (failed ? XD_RENDER_FAILED : 0u) | (xdctl_colors(1) ? XD_RENDER_COLOR : 0u);
+    int      of_run = 0;
+    int      code = render(words[0] ? words[0] : "latest", "terminal", options, flags, NULL, &of_run);
     free(tb);
     free(r_chars);
     poptFreeContext(ctx);
-    return code;
+    return code ? code : of_run;
 }
 
 int xdctl_report(int argc, char **argv)
@@ -97,25 +132,25 @@ int xdctl_report(int argc, char **argv)
     char              *path = NULL;
     struct poptOption  table[] = {
         { "output", 'o', POPT_ARG_STRING, &path, 0, "write to FILE instead of standard output", "FILE" },
-        POPT_AUTOHELP POPT_TABLEEND
+        POPT_TABLEEND
     };
-    poptContext ctx = poptGetContext("xdctl", argc, (const char **)argv, table, 0);
-    poptSetOtherOptionHelp(ctx, "report [OPTION ...] junit|jsonl|terminal [latest|RUN-ID]");
-    int bad = read_options(ctx, "report");
+    poptContext ctx;
+    const char *words[3];
+    int         bad = read_options(&ctx, argc, argv, table,
+                                   "[OPTION ...] junit|jsonl|terminal [latest|RUN-ID]\n\n"
+                                           "Makes a report of a past run; the exit code is 0 when it could be made, 7 when the run was cut off.\n"
+                                           "RUN-ID may be the beginning of one; `xdctl runs` lists them.\n",
+                                   2, words);
     if (bad) {
+        free(path);
         poptFreeContext(ctx);
         return bad - 1;
     }
-    const char *kind = poptGetArg(ctx);
-    const char *which = poptGetArg(ctx);
-    int         code;
-    if (!kind)
+    int of_run, code;
+    if (!words[0])
         code = xdctl_fail(XD_EXIT_USAGE, "report: which one? junit, jsonl or terminal");
-    else
-        code = render(which ? which : "latest", kind, NULL, 0, path);
-    /* A report of a run that failed was still made: its exit code is that of making it. */
-    if (code == XD_EXIT_FAILED || code == XD_EXIT_INTERRUPTED || code == XD_EXIT_NO_TESTS)
-        code = 0;
+    else /* a report of a run that failed was still made: the exit code is that of making it */
+        code = render(words[1] ? words[1] : "latest", words[0], NULL, 0, path, &of_run);
     free(path);
     poptFreeContext(ctx);
     return code;
@@ -135,8 +170,8 @@ static int print_run(void *arg, const char *id, const char *dir, uint64_t starte
 int xdctl_runs(int argc, char **argv)
 {
     if (argc > 1) {
-        int help = strcmp(argv[1], "--help") == 0;
-        fputs("usage: xdctl runs\nLists past runs, newest first: id, start, folder.\n", help ? stdout : stderr);
+        int help = is_help(argv[1]);
+        fputs("usage: xdctl runs\n\nLists past runs, newest first: id, start, folder.\n", help ? stdout : stderr);
         return help ? 0 : XD_EXIT_USAGE;
     }
     char err[XD_TEXT] = "";
@@ -148,8 +183,10 @@ int xdctl_doctor(int argc, char **argv)
 {
     char       err[XD_TEXT] = "";
     xd_config *cfg = NULL;
-    if (argc > 1 && strcmp(argv[1], "--help") == 0) {
-        puts("usage: xdctl doctor [OPTION OF RUN ...]\nSays what is installed, limits, which python and pytest are found, and what would fail.");
+    if (argc > 1 && is_help(argv[1])) {
+        puts("usage: xdctl doctor [OPTION ...]\n\n"
+             "Says what is installed, limits, which python and pytest are found, and what would fail; one line each, ok or FAIL.\n"
+             "Takes the options of `xdctl run`; of them --python and --agent matter.  Exit code: 0 all is well, 6 a run would fail.");
         return 0;
     }
     if (xd_config_new(&cfg) < 0)

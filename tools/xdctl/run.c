@@ -17,7 +17,7 @@ static void print_options(void)
          "Runs the pytest suite of this directory on all processors, with pytest's own arguments and plugins.\n"
          "xd's options come first; the first argument xd does not know begins pytest's arguments, in which only -n, -d,\n"
          "--dist, --tx, --maxprocesses, --max-worker-restart, --testrunuid and --jsonl are still read by xd.\n"
-         "`--` ends xd's options for good.\n");
+         "`--` ends xd's options for good.  Sizes end in K, M or G, times in s, m, h or d.\n");
     for (const xd_option *o = xd_config_options(); o->name; o++) {
         char left[64];
         int  n = 0;
