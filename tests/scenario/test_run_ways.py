@@ -1,0 +1,252 @@
+"""How workers are started: the right way is taken and said, and the results are the same in each; xdist's fixtures, options and modes."""
+import os
+import subprocess
+import sys
+
+import pytest
+
+TESTS = '''
+    import os, random, pytest
+    @pytest.mark.parametrize("n", range(12))
+    def test_n(n, worker_id, testrun_uid, tmp_path, tmp_path_factory, request):
+        assert worker_id == os.environ["PYTEST_XDIST_WORKER"] == request.config.workerinput["workerid"]
+        assert os.environ["PYTEST_XDIST_WORKER_COUNT"] == "3" and request.config.workerinput["workercount"] == 3
+        assert testrun_uid == os.environ["PYTEST_XDIST_TESTRUNUID"] and len(testrun_uid) == 32
+        assert tmp_path_factory.getbasetemp().name == "popen-" + worker_id
+        assert n != 7
+        with open(os.environ["SEEN"], "a") as f:
+            f.write("%s %s %s %s\\n" % (worker_id, os.getpid(), testrun_uid, random.random()))
+    '''
+THREAD = '''
+    import threading, time
+    threading.Thread(target=time.sleep, args=(3600,), daemon=True).start()
+    '''
+DATABASE = '''
+    import sqlite3, os
+    connection = sqlite3.connect(os.path.join(os.path.dirname(__file__), "suite.db"))
+    connection.execute("create table if not exists t (n)")
+    '''
+WORKER_ID = '''
+    import os
+    NAME = "db_" + os.environ["PYTEST_XDIST_WORKER"]
+    '''
+WORKER_INPUT = '''
+    def pytest_configure(config):
+        config.own_number = config.workerinput["workerid"] if hasattr(config, "workerinput") else "none"
+    '''
+START = '''
+    def pytest_sessionstart(session):
+        with open(__file__ + ".starts", "a") as f: f.write("x")
+    '''
+FINISH = '''
+    def pytest_sessionfinish(session, exitstatus):
+        with open(__file__ + ".finishes", "a") as f: f.write("x")
+    '''
+SOCKET = '''
+    import socket
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen()
+    '''
+
+
+@pytest.mark.parametrize("conftest, options, way, why", [
+    ("", [], "collected", "nothing in the collected process"),
+    (THREAD, [], "warm", "thread"),
+    (DATABASE, [], "warm", "descriptor"),
+    (SOCKET, [], "warm", "descriptor"),
+    (WORKER_ID, [], "warm", "worker id was read"),
+    (WORKER_INPUT, [], "warm", "worker id was read"),
+    (START, [], "warm", "pytest_sessionstart"),
+    (FINISH, [], "warm", "pytest_sessionfinish"),
+    ("", ["--no-fork"], "fresh", "switched off"),
+], ids=["plain", "thread", "database", "socket", "worker_id", "workerinput", "sessionstart", "sessionfinish", "no_fork"])
+def test_ways(project, conftest, options, way, why):
+    seen = project.path / "seen"
+    project.write(conftest=conftest, test_a=TESTS)
+    xd = project.run(*(options + ["-n3", "-v"]), env=dict(SEEN=str(seen)))
+    assert xd.rc == 1 and xd.summary == {"passed": 11, "failed": 1}, xd
+    assert {e["way"] for e in xd.events if e["event"] == "worker_up"} == {way}, xd
+    assert len([line for line in xd.out.splitlines() if line.startswith("xd: workers") and why in line]) == 1, xd
+    assert "xd: workers" not in project.run(*(options + ["-n3"]), env=dict(SEEN=str(seen))).out  # without -v
+    lines = [line.split() for line in seen.read_text().splitlines()[:11]]
+    assert len({line[2] for line in lines}) == 1
+    assert len({line[3] for line in lines}) == 11, "workers had the same random numbers"
+    pids = {line[0]: set() for line in lines}
+    for line in lines:
+        pids[line[0]].add(line[1])
+    assert all(len(p) == 1 for p in pids.values()) and len(set.union(*pids.values())) == len(pids)
+
+
+def test_a_start_never_meets_many_finishes(project):
+    project.write(conftest=START + FINISH.replace("    import", "import"), test_a="def test_a(): pass\ndef test_b(): pass")
+    assert project.run("-n2").rc == 0
+    starts = len((project.root / "conftest.py.starts").read_text())
+    assert starts == len((project.root / "conftest.py.finishes").read_text()) >= 2
+
+
+def test_session_hooks_of_a_worker_see_its_capture(project):
+    """Workers capture into files of their own: nothing of one test is shown with another."""
+    project.write(test_a='''
+        import pytest, sys, os, logging
+        @pytest.mark.parametrize("n", range(40))
+        def test_n(n, capfd):
+            os.write(1, b"out%d" % n)
+            assert capfd.readouterr().out == "out%d" % n
+        @pytest.mark.parametrize("n", range(20))
+        def test_shown(n):
+            print("shown-%d-" % n)
+            logging.getLogger().warning("logged-%d-", n)
+            assert n % 5
+        ''')
+    xd = project.run("-n4")
+    assert xd.summary == {"passed": 56, "failed": 4}, xd
+    for t in xd.tests:
+        if t["outcome"] == "failed":
+            n = t["nodeid"].split("[")[1].rstrip("]")
+            sections = dict((name, text) for r in t["reports"] for name, text in r["sections"])
+            assert sections["Captured stdout call"] == "shown-%s-\n" % n and "logged-%s-" % n in sections["Captured log call"]
+
+
+@pytest.mark.parametrize("mode, key", [("loadfile", lambda nodeid: nodeid.split("::")[0]), ("loadscope", lambda nodeid: nodeid.rpartition("::")[0]),
+                                       ("loadgroup", lambda nodeid: nodeid.partition("@")[2])])
+def test_groups_stay_together(project, mode, key):
+    module = '''
+        import pytest, time
+        class TestA:
+            @pytest.mark.parametrize("n", range(6))
+            def test_a(self, n): time.sleep(0.002)
+        class TestB:
+            @pytest.mark.parametrize("n", range(6))
+            @pytest.mark.xdist_group("shared")
+            def test_b(self, n): time.sleep(0.002)
+        '''
+    project.write(test_x=module, test_y=module, test_z=module)
+    xd = project.run("-n3", "--dist", mode)
+    assert xd.summary == {"passed": 36}, xd
+    where = {}
+    for t in xd.tests:
+        if mode == "loadgroup" and "TestB" not in t["nodeid"]:
+            continue
+        where.setdefault("shared" if mode == "loadgroup" else key(t["nodeid"]), set()).add(t["worker"])
+    assert all(len(workers) == 1 for workers in where.values()), where
+    assert len(where) == {"loadfile": 3, "loadscope": 6, "loadgroup": 1}[mode]
+
+
+# ---- options in several places
+
+def workers(result):
+    return len({e["worker"] for e in result.events if e["event"] == "worker_up"})
+
+
+@pytest.mark.parametrize("ini, env, options, count", [
+    ("addopts = -n 3", {}, [], 3),
+    ("addopts = -n 3", {}, ["-n2"], 2),
+    ("addopts = -n 3 --dist loadfile", {}, [], 3),
+    ("addopts = --tx 3*popen -d", {}, [], 3),
+    ("", {"PYTEST_ADDOPTS": "-n 2 --maxprocesses=1"}, [], 1),
+    ("", {"PYTEST_ADDOPTS": "-p no:xdist"}, ["-n2"], 2),
+    ("", {}, ["-n4", "--maxprocesses=2"], 2),
+    ("", {}, ["--tx", "3*popen", "-d"], 3),
+    ("", {}, ["-n0"], 1),
+    ("", {}, ["-q", "-n", "2", "tests"], 2),
+    ("", {}, ["-n2", "--", "tests"], 2),
+], ids=repr)
+def test_number_of_workers(project, ini, env, options, count):
+    project.write(**{"pytest.ini": "[pytest]\n" + ini + "\n", "tests/test_a.py": "import pytest\n@pytest.mark.parametrize('n', range(9))\ndef test_a(n): pass\n"})
+    xd = project.run(*options, env=env)
+    assert xd.summary == {"passed": 9} and workers(xd) == count, xd
+
+
+def test_without_xdist(project):
+    """xdist is not there: its options work all the same."""
+    hide = project.path / "hide"
+    hide.mkdir()
+    (hide / "sitecustomize.py").write_text('''
+import sys
+class Hide:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("xdist", "execnet"):
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Hide())
+import importlib.metadata as metadata
+everything = metadata.distributions
+metadata.distributions = lambda **k: (d for d in everything(**k) if d.metadata["Name"] not in ("pytest-xdist", "execnet"))
+''')
+    project.write(**{"pytest.ini": "[pytest]\naddopts = -n 2 --dist loadscope\n",
+                     "test_a.py": "import sys\ndef test_a(worker_id): assert worker_id[:2] == 'gw' and 'xdist' not in sys.modules\ndef test_b(): pass\n"})
+    xd = project.run(env=dict(PYTHONPATH=str(hide)))
+    assert xd.rc == 0 and workers(xd) == 2, xd
+
+
+def test_plugins_options_are_left_to_them(project):
+    project.write(conftest='''
+        def pytest_addoption(parser):
+            parser.addoption("--jsonl-like", default="no")
+            parser.addoption("--stage", type=int)
+        ''', test_a='''
+        def test_a(request): assert (request.config.option.stage, request.config.getoption("--jsonl-like")) == (3, "yes")
+        ''')
+    assert project.run("-n2", "--stage=3", "--jsonl-like", "yes").rc == 0
+
+
+def test_environments(project):
+    (project.root / "sub").mkdir()
+    project.write(**{"sub/test_a.py": '''
+        import os
+        def test_where(): assert os.path.basename(os.getcwd()) == "sub"
+        def test_entry(): assert os.environ["MODE"] in "ab"
+        import pytest, time
+        @pytest.mark.parametrize("n", range(30))
+        def test_mode(n):
+            time.sleep(0.05)
+            with open(os.environ["SEEN"], "a") as f: f.write(os.environ["MODE"])
+        '''})
+    xd = project.run("--tx", "popen//env:MODE=a//chdir=sub", "--tx", "2*popen//env:MODE=b//chdir=sub", "-d", env=dict(SEEN=str(project.path / "seen")))
+    assert xd.rc == 0 and xd.summary == {"passed": 32} and workers(xd) == 3, xd
+    assert set((project.path / "seen").read_text()) == {"a", "b"}
+
+
+def test_two_interpreters(project):
+    """The specs' own Pythons run the tests; needs a second interpreter with pytest."""
+    others = []
+    for name in sorted(os.listdir(os.path.expanduser("~/.pyenv/versions")) if os.path.isdir(os.path.expanduser("~/.pyenv/versions")) else []):
+        python = os.path.expanduser("~/.pyenv/versions/%s/bin/python" % name)
+        check = [python, "-c", "import sys, pytest; sys.exit(not (sys.version_info >= (3, 8) and int(pytest.__version__.split('.')[0]) >= 7))"]
+        if os.path.exists(python) and subprocess.run(check, stderr=subprocess.DEVNULL).returncode == 0 and name[:4] != "%d.%d" % sys.version_info[:2]:
+            others.append(python)
+    if not others:
+        pytest.skip("no second interpreter with pytest >= 7 on this machine")
+    project.write(test_a="import pytest\n@pytest.mark.parametrize('n', range(30))\ndef test_a(n):\n    import time; time.sleep(0.02)\n")
+    xd = project.run("--tx", "popen//python=" + sys.executable, "--tx", "popen//python=" + others[0])
+    assert xd.rc == 0 and xd.summary == {"passed": 30} and {t["worker"] for t in xd.tests} == {"gw0", "gw1"}, xd
+
+
+# ---- what the terminal shows
+
+def test_quiet_verbose_durations_color(project):
+    project.write(test_a="import time\ndef test_slow(): time.sleep(0.06)\ndef test_a(): pass\n")
+    verbose = project.run("-n2", "-v").out
+    assert "PASSED test_a.py::test_a" in verbose and "[gw" in verbose
+    quiet = project.run("-n2", "-q").out
+    assert "test session starts" not in quiet and "2 passed in" in quiet
+    slow = project.run("-n2", "--durations=1").out
+    assert "slowest 1 durations" in slow and "s call     test_a.py::test_slow" in slow
+    assert "\x1b[" not in verbose and "\x1b[32m" in project.run("-n2", "--color=yes").out
+    project.write(test_a="def test_a(): assert 0, 'why not'\n")
+    short = project.run("-n2", "--tb=line").out
+    assert "test_a.py:1: AssertionError: why not" in short and "def test_a" not in short
+
+
+def test_no_terminal_plugin(project):
+    """-p no:terminal takes the terminal's options away from pytest, and the run goes on."""
+    project.write(test_a="def test_a(request): assert not request.config.pluginmanager.has_plugin('terminalreporter')\n")
+    xd = project.run("-n2", "-p", "no:terminal")
+    assert xd.rc == 0 and xd.outcomes == {"test_a.py::test_a": "passed"}, xd
+
+
+def test_warnings_summary(project):
+    project.write(test_a="import warnings\ndef test_a(): warnings.warn('mind the gap')\ndef test_b(): warnings.warn('mind the gap')\n")
+    xd, plain = project.run("-n2"), project.plain()
+    assert xd.summary == plain.summary == {"passed": 2, "warning": 2}
+    assert "= warnings summary =" in xd.out and xd.out.count("UserWarning: mind the gap") == plain.out.count("UserWarning: mind the gap")
