@@ -53,6 +53,8 @@ int xd_plan_make(xd_plan *ret, const xd_config *cfg, xd_error *err)
     if (cfg->workers != XD_WORKERS_UNSET || cfg->tx.count == 0) {
         /* -n wins over --tx, as in xdist; -n0 is one worker. */
         uint32_t workers = cfg->workers > 0 ? (uint32_t)cfg->workers : cfg->workers == 0 ? 1 : 0;
+        if (cfg->max_workers > 0)
+            workers = XD_MIN(workers, (uint32_t)cfg->max_workers);
         r = add_text(&p, "popen", &workers, err);
     } else {
         for (size_t i = 0; i < cfg->tx.count && r == 0; i++)
