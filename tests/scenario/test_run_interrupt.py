@@ -1,0 +1,210 @@
+"""Ctrl-C once, twice, three times; Ctrl-Z; TERM, HUP, QUIT: what still runs, what is reported, what is left behind."""
+import os
+import signal
+import time
+
+import pytest
+
+from conftest import junit_cases
+from faults import Terminal, all_gone, exit_code, living, stat_of, tree, wait_until
+from test_run_faults import SLEEPERS, accounted, events_so_far
+
+# Each running test says so in a file, and when it was let to its end.
+SUITE = """
+    import os, time
+    import pytest
+
+    def mark(name):
+        open(name, "w").close()
+
+    def test_quick(): pass
+
+    @pytest.mark.parametrize("i", range(%d))
+    def test_slow(i):
+        mark("begun%%d" %% i)
+        time.sleep(%s)
+        mark("ended%%d" %% i)
+"""
+ARGS = ["-n2", "-p", "no:cacheprovider", "--junitxml=report.xml"]
+
+
+class Interrupted(object):
+    """A run on a terminal, in which both workers are inside a slow test."""
+
+    def __init__(self, project, seconds, *options, count=6):
+        self.project = project
+        project.write(test_i=SUITE % (count, seconds))
+        self.jsonl = str(project.path / "i.jsonl")
+        self.terminal = Terminal(project, "run", "--python", project.python, "--jsonl", self.jsonl, *(list(options) + ARGS))
+        wait_until(lambda: len(self.marks("begun")) == 2, "two tests that run")
+        self.processes = tree(self.terminal.process.pid)
+
+    def marks(self, what):
+        return sorted(name[5:] for name in os.listdir(str(self.project.root)) if name.startswith(what))
+
+    def end(self, seconds=30):
+        from conftest import Result
+        rc = self.terminal.end(seconds)
+        result = Result(rc, self.terminal.output.decode(errors="replace"), "", None, self.jsonl)
+        all_gone(self.processes)
+        return result
+
+
+def check_reports(run, result, outcomes):
+    end = accounted(result)
+    assert result.rc == end["exit_status"] == 2
+    assert "!! KeyboardInterrupt !!" in result.out
+    assert result.outcomes == outcomes
+    assert len(junit_cases(run.project.root / "report.xml")) == len(outcomes)
+    shown = run.project.xdctl("show", "latest")
+    assert shown.rc == 2 and "!! KeyboardInterrupt !!" in shown.out
+
+
+def test_ctrl_c_once_lets_running_tests_end(project):
+    run = Interrupted(project, 2)
+    run.terminal.press(b"\x03")
+    run.terminal.wait_for(b"Ctrl-C again kills them")
+    result = run.end()
+    begun = run.marks("begun")
+    assert len(begun) <= 4  # at most one more for each worker
+    assert begun == run.marks("ended")
+    outcomes = {"test_i.py::test_slow[%s]" % i: "passed" for i in begun}
+    outcomes["test_i.py::test_quick"] = "passed"
+    check_reports(run, result, outcomes)
+    assert "%d passed" % len(outcomes) in result.out
+
+
+def test_ctrl_c_once_and_the_grace_is_over(project):
+    run = Interrupted(project, 60, "--grace=1s")
+    begin = time.monotonic()
+    run.terminal.press(b"\x03")
+    result = run.end()
+    assert 1 <= time.monotonic() - begin < 15
+    assert run.marks("ended") == []
+    check_reports(run, result, {"test_i.py::test_quick": "passed"})
+
+
+def test_ctrl_c_twice_kills(project):
+    run = Interrupted(project, 60)
+    begin = time.monotonic()
+    run.terminal.press(b"\x03")
+    run.terminal.wait_for(b"Ctrl-C again kills them")
+    assert run.terminal.process.poll() is None
+    run.terminal.press(b"\x03")
+    result = run.end()
+    assert time.monotonic() - begin < 9  # the grace is 10 s
+    assert run.marks("ended") == []
+    check_reports(run, result, {"test_i.py::test_quick": "passed"})
+
+
+def test_ctrl_c_three_times_leaves(project):
+    """The agent is held still, so that only the third can end xdctl."""
+    run = Interrupted(project, 60)
+    held = [pid for pid in run.processes if os.path.basename(os.readlink("/proc/%d/exe" % pid)) == "xdagent"]
+    assert len(held) == 2
+    for pid in held:
+        os.kill(pid, signal.SIGSTOP)
+    run.terminal.press(b"\x03")
+    run.terminal.wait_for(b"Ctrl-C again kills them")
+    run.terminal.press(b"\x03")
+    time.sleep(0.5)
+    assert run.terminal.process.poll() is None
+    begin = time.monotonic()
+    run.terminal.press(b"\x03")
+    assert run.terminal.end() == 2
+    assert time.monotonic() - begin < 5
+    for pid in held:
+        os.kill(pid, signal.SIGCONT)
+    all_gone(run.processes)
+    shown = project.xdctl("show", "latest")
+    assert shown.rc == 7, shown
+    assert "the journal ends before the run did: 1 of 7 tests" in shown.out + shown.err
+
+
+@pytest.mark.parametrize("where", ["conftest.py", "test_c.py"])
+def test_ctrl_c_while_it_collects(project, where):
+    project.write(**{"test_c.py": "def test_c(): pass", where: """
+        import time
+        open("begun", "w").close()
+        time.sleep(60)
+    """})
+    terminal = Terminal(project, "run", "--python", project.python, *ARGS)
+    wait_until(lambda: (project.root / "begun").exists(), "the start of the collection")
+    processes = tree(terminal.process.pid)
+    begin = time.monotonic()
+    terminal.press(b"\x03")
+    terminal.wait_for(b"Ctrl-C again kills them")
+    terminal.press(b"\x03")
+    assert terminal.end() == 2
+    assert time.monotonic() - begin < 10
+    all_gone(processes)
+
+
+def stopped(pid):
+    stat = stat_of(pid)
+    return stat and stat[1] == "T"
+
+
+@pytest.mark.parametrize("way", [[], ["--no-fork"]], ids=["forked", "fresh"])
+def test_ctrl_z_stops_all_and_goes_on(project, way):
+    project.write(test_z=SLEEPERS % (20, 0.2))
+    jsonl = str(project.path / "z.jsonl")
+    terminal = Terminal(project, "run", "--python", project.python, "--jsonl", jsonl, *(way + ARGS))
+    xdctl = terminal.process.pid
+
+    def done():
+        return [e for e in events_so_far(jsonl) if e["event"] == "test"]
+
+    wait_until(lambda: len(done()) >= 2, "two tests that have ended")
+    terminal.press(b"\x1a")
+    wait_until(lambda: stopped(xdctl), "xdctl stopped")
+    workers = [e["pid"] for e in events_so_far(jsonl) if e["event"] == "worker_up"]
+    wait_until(lambda: all(stopped(pid) for pid in workers), "workers stopped")
+    before = len(done())
+    time.sleep(1)
+    assert len(done()) == before < 20
+    assert all(stopped(pid) for pid in workers + [xdctl])
+    os.kill(xdctl, signal.SIGCONT)
+    assert terminal.end() == 0
+    assert sorted(e["outcome"] for e in done()) == ["passed"] * 20
+
+
+def test_ctrl_z_then_ctrl_c(project):
+    """Stopped workers hear of the end, too."""
+    run = Interrupted(project, 3)
+    run.terminal.press(b"\x1a")
+    wait_until(lambda: stopped(run.terminal.process.pid), "xdctl stopped")
+    os.kill(run.terminal.process.pid, signal.SIGCONT)
+    run.terminal.press(b"\x03")
+    result = run.end()
+    assert result.rc == 2
+    assert run.marks("begun") == run.marks("ended")
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGINT"])
+def test_signal_drains(project, name):
+    """Without a terminal; the agent is in a group of its own, so the group's signal is ours alone."""
+    project.write(test_i=SUITE % (6, 2))
+    jsonl = str(project.path / "s.jsonl")
+    process = project.start("run", "--python", project.python, "--jsonl", jsonl, *ARGS, start_new_session=True)
+    wait_until(lambda: (project.root / "begun0").exists() or (project.root / "begun3").exists(), "a test that runs")
+    processes = tree(process.pid)
+    os.killpg(process.pid, getattr(signal, name))
+    result = project.finish(process, jsonl)
+    assert accounted(result)["exit_status"] == result.rc == 2, result
+    all_gone(processes)
+    marks = os.listdir(str(project.root))
+    assert [m[5:] for m in sorted(marks) if m.startswith("begun")] == [m[5:] for m in sorted(marks) if m.startswith("ended")]
+    assert "!! KeyboardInterrupt !!" in result.out and len(junit_cases(project.root / "report.xml")) >= 1
+
+
+def test_sigquit_kills_at_once(project):
+    project.write(test_i=SUITE % (6, 60))
+    process = project.start("run", "--python", project.python, *ARGS)
+    wait_until(lambda: any(n.startswith("begun") for n in os.listdir(str(project.root))), "a test that runs")
+    processes = tree(process.pid)
+    begin = time.monotonic()
+    process.send_signal(signal.SIGQUIT)
+    assert exit_code(process) == 2
+    assert time.monotonic() - begin < 9
+    assert not living(processes)
