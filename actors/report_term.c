@@ -285,11 +285,26 @@ static int collected_line(xd_term *t, uint32_t selected, uint32_t deselected)
     return xd_term_line_mark(t, 0, "%s", xd_buf_cstr(&line));
 }
 
+/* Of the environment that is told of first: the others say the same. */
+static int keep_lines(xd_term *t, const xd_wire_COLLECTED *in)
+{
+    xd_wire_list list = in->lines;
+    xd_wire_TEXT one;
+    if (t->below_collected.len)
+        return 0;
+    while (xd_wire_TEXT_next(&list, &one) == 1) {
+        XD_TRY(xd_text_harmless(&t->below_collected, one.text, true));
+        XD_TRY(xd_buf_add_byte(&t->below_collected, '\n'));
+    }
+    return 0;
+}
+
 int xd_term_on_collected(xd_term *t, const xd_frame *frame)
 {
     xd_wire_COLLECTED in;
     static const char *const ways[] = { "", "forked after the collection", "forked before the collection", "new processes" };
     XD_TRY(xd_wire_COLLECTED_decode(frame->body, frame->len, &in));
+    XD_TRY(keep_lines(t, &in));
     if (in.exit_status == -1 && t->verbose > 0 && in.way >= XD_WAY_COLLECTED && in.way <= XD_WAY_FRESH) {
         xd_autobuf why = XD_BUF_INIT;
         XD_TRY(xd_text_harmless(&why, in.why, false));
@@ -311,6 +326,7 @@ int xd_term_on_collection(xd_term *t)
                                  v->collected == 1 ? "" : "s"));
     else
         XD_TRY(collected_line(t, v->collected, v->deselected));
+    XD_TRY(xd_term_out_write(&t->out, xd_buf_view(&t->below_collected), 0));
     t->tests_began = true;
     return xd_term_out_str(&t->out, "\n", 0);
 }
@@ -382,6 +398,7 @@ static void term_close(void *self)
     for (char **o = t->override; o && *o; o++)
         free(*o);
     free(t->override);
+    xd_buf_release(&t->below_collected);
     if (xd_term_live_erase(t) == 0)
         (void)!xd_term_out_flush(&t->out); /* one that takes this one's place goes on behind it */
     xd_term_out_release(&t->out);

@@ -28,6 +28,7 @@ typedef struct xd_term {
     char            **override; /* owned copies, NULL-terminated */
     xd_term_out       out;
     /* settings: CONFIG's options under the overrides; read when CONFIG comes */
+    xd_buf            below_collected; /* what plugins say of the collection, shown below its counts */
     bool              configured, header_shown, no_header, no_summary, disable_warnings, full_skips, xfail_tb, short_forced;
     int               verbose, cases; /* cases: of the lines of tests alone */
     xd_term_progress  progress;

@@ -246,7 +246,7 @@ def test_last_failed(project):
     project.write(test_a="def test_a(): pass\ndef test_b(): assert 0\ndef test_c(): pass")
     assert project.run("-n2").summary == {"failed": 1, "passed": 2}
     xd = project.run("-n2", "--lf")
-    assert xd.summary == {"failed": 1}, xd
+    assert xd.summary == {"failed": 1} and "run-last-failure: rerun previous 1 failure" in xd.out, xd
     assert list(project.run("-n1", "--ff").outcomes)[0] == "test_a.py::test_b"
 
 

@@ -18,7 +18,7 @@ from xd_pytest.process import flush_stdio
 from xd_pytest.reads import Reads, SeedWatch, WorkerInput, record_environ
 from xd_pytest.reports import report_frame, warning_frame
 from xd_pytest.runloop import RunLoop
-from xd_pytest.settings import OPTIONS, config_frame
+from xd_pytest.settings import OPTIONS, collection_lines, config_frame
 from xd_pytest.terminal import silence
 from xd_pytest.text import as_text, bounded, encode, microseconds
 from xd_pytest.worker import Worker
@@ -91,7 +91,8 @@ class Adapter(object):
         count = len(self.session.items) if self.session is not None and status < 0 else 0
         self.send(wire.pack_COLLECTED(
             count=count, deselected=self.deselected, errors=self.collect_errors, digest_lo=0, digest_hi=0, exit_status=status,
-            stop_reason=bounded(reason)[0], way=self.way, why=encode(why), duration_us=microseconds(time.time() - self.collect_started)))
+            stop_reason=bounded(reason)[0], way=self.way, why=encode(why), duration_us=microseconds(time.time() - self.collect_started),
+            lines=collection_lines(self.config, self.session.items) if status < 0 and not self.is_worker else []))
 
     # ---- before and around the session
 

@@ -51,6 +51,16 @@ def header(config):
     return [as_text(line) for line in lines]
 
 
+def collection_lines(config, items):
+    """What pytest prints below "collected N items": "run-last-failure: ..." and the like."""
+    lines = []
+    if not config.pluginmanager.has_plugin("terminalreporter"):
+        return lines
+    for given in reversed(config.hook.pytest_report_collectionfinish(config=config, start_path=config.invocation_params.dir, items=items)):
+        lines.extend([given] if isinstance(given, str) else given)
+    return [(encode(as_text(line)),) for line in lines]
+
+
 def notes(config):
     hooks = {}
     names = {}

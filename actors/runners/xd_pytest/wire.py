@@ -715,7 +715,7 @@ COLLECTED = 34
 
 class COLLECTED_(_Record):
     __slots__ = ()
-    _fields = ("count", "deselected", "errors", "digest_lo", "digest_hi", "exit_status", "stop_reason", "way", "why", "duration_us", )
+    _fields = ("count", "deselected", "errors", "digest_lo", "digest_hi", "exit_status", "stop_reason", "way", "why", "duration_us", "lines", )
     count = property(_at(0))
     deselected = property(_at(1))
     errors = property(_at(2))
@@ -726,6 +726,7 @@ class COLLECTED_(_Record):
     way = property(_at(7))
     why = property(_at(8))
     duration_us = property(_at(9))
+    lines = property(_at(10))
 
 
 _COLLECTED_0 = struct.Struct("<IIIQQi")
@@ -733,8 +734,8 @@ _COLLECTED_2 = struct.Struct("<B")
 _COLLECTED_4 = struct.Struct("<Q")
 
 
-def _write_COLLECTED(count, deselected, errors, digest_lo, digest_hi, exit_status, stop_reason, way, why, duration_us):
-    return _COLLECTED_0.pack(count, deselected, errors, digest_lo, digest_hi, exit_status) + _bytes(stop_reason) + _COLLECTED_2.pack(way) + _bytes(why) + _COLLECTED_4.pack(duration_us)
+def _write_COLLECTED(count, deselected, errors, digest_lo, digest_hi, exit_status, stop_reason, way, why, duration_us, lines):
+    return _COLLECTED_0.pack(count, deselected, errors, digest_lo, digest_hi, exit_status) + _bytes(stop_reason) + _COLLECTED_2.pack(way) + _bytes(why) + _COLLECTED_4.pack(duration_us) + _list(lines, _write_TEXT)
 
 
 def _read_COLLECTED(body, at):
@@ -743,11 +744,12 @@ def _read_COLLECTED(body, at):
     (way,), at = _get(body, at, _COLLECTED_2)
     why, at = _get_bytes(body, at)
     (duration_us,), at = _get(body, at, _COLLECTED_4)
-    return COLLECTED_((count, deselected, errors, digest_lo, digest_hi, exit_status, stop_reason, way, why, duration_us, )), at
+    lines, at = _get_list(body, at, _read_TEXT)
+    return COLLECTED_((count, deselected, errors, digest_lo, digest_hi, exit_status, stop_reason, way, why, duration_us, lines, )), at
 
 
-def pack_COLLECTED(count, deselected, errors, digest_lo, digest_hi, exit_status, stop_reason, way, why, duration_us):
-    return _frame(34, _write_COLLECTED(count, deselected, errors, digest_lo, digest_hi, exit_status, stop_reason, way, why, duration_us))
+def pack_COLLECTED(count, deselected, errors, digest_lo, digest_hi, exit_status, stop_reason, way, why, duration_us, lines):
+    return _frame(34, _write_COLLECTED(count, deselected, errors, digest_lo, digest_hi, exit_status, stop_reason, way, why, duration_us, lines))
 
 
 REPORT = 35
