@@ -1,4 +1,6 @@
 /* tools/xdctl/main.c - dispatch to the subcommands. */
+#include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,8 +45,19 @@ static void usage(FILE *out)
           "The manual: xdctl(1), xdctl-run(1), xd(7).\n", out);
 }
 
+/* A program may be started with 0, 1 or 2 closed.  What is opened next would take that number, and reports would be written into it. */
+static int hold_standard_descriptors(void)
+{
+    for (int fd = 0; fd <= 2; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF && open("/dev/null", fd == 0 ? O_RDONLY : O_WRONLY) != fd) /* the lowest free number */
+            return -1;
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
+    if (hold_standard_descriptors() < 0)
+        return XD_EXIT_INTERNAL;
     if (argc < 2) {
         usage(stderr);
         return XD_EXIT_USAGE;
