@@ -194,7 +194,7 @@ static bool same(const char *a, const char *b)
 bool xd_xspec_same_env(const xd_xspec *a, const xd_xspec *b)
 {
     if (a->kind != b->kind || !same(a->target, b->target) || !same(a->python, b->python) || !same(a->chdir, b->chdir) ||
-        !same(a->nice, b->nice) || a->n_env != b->n_env)
+        !same(a->nice, b->nice) || a->dont_write_bytecode != b->dont_write_bytecode || a->n_env != b->n_env)
         return false;
     for (size_t i = 0; i < a->n_env; i++)
         if (strcmp(a->env[i], b->env[i]) != 0)
