@@ -1,4 +1,4 @@
-/* actors/report_jsonl.c - JSON lines: one object per event, as it happens.  The schema is in actors/JSONL.md.
+/* actors/report_jsonl.c - JSON lines: one object per event, as it happens.  The schema is xd-jsonl(5), tools/xdctl/man/xd-jsonl.5.scd.
  * Written by hand: a passing test costs about a microsecond. */
 #include <fcntl.h>
 #include <stdio.h>

@@ -1,0 +1,230 @@
+"""The manual tells what the programs do: options, events and fields, in both directions."""
+import os
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from conftest import ROOT, XDCTL
+
+MAN = os.path.join(ROOT, "tools", "xdctl", "man")
+OPTION = re.compile(r"(?<![\w-])(--?[a-zA-Z][a-z-]*)")
+
+
+def page(name):
+    with open(os.path.join(MAN, name + ".scd"), encoding="utf-8") as f:
+        return f.read()
+
+
+def section(text, title, mark="#"):
+    """The text below a header, up to the next header of its level or above."""
+    found = re.search(r"^%s %s\n(.*?)(?=^#{1,%d} |\Z)" % (mark, re.escape(title), len(mark)), text, re.M | re.S)
+    assert found, "no section %s" % title
+    return found.group(1)
+
+
+def defined_options(text):
+    """Options that the page's OPTIONS defines: names before an indented text."""
+    names = set()
+    for line in section(text, "OPTIONS").splitlines():
+        if line.startswith("*-"):
+            names.update(re.findall(r"\*(--?[a-zA-Z][a-z-]*)\*", line))
+    return names
+
+
+def told_options(*command):
+    done = subprocess.run([XDCTL] + list(command) + ["--help"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=20)
+    assert done.returncode == 0, done.stderr
+    assert not done.stderr
+    names = set()
+    for line in done.stdout.decode().splitlines():
+        if line.startswith("  -"):
+            names.update(OPTION.findall(re.split(r"\s{2,}", line.strip())[0]))
+    return names
+
+
+@pytest.mark.parametrize("command", ["run", "show", "report"])
+def test_options_of_the_help_are_those_of_the_manual(command):
+    told, defined = told_options(command), defined_options(page("xdctl-%s.1" % command)) - {"-h", "--help"}
+    assert told and told == defined
+
+
+def test_commands_of_the_help_are_those_of_the_manual():
+    out = subprocess.run([XDCTL, "--help"], stdout=subprocess.PIPE, timeout=20).stdout.decode()
+    told = set(re.findall(r"^  (\w+) ", out, re.M))
+    assert told == set(re.findall(r"^\*(\w+)\*$", section(page("xdctl.1"), "COMMANDS"), re.M))
+    assert told == set(re.findall(r"^\*xdctl\* \*(\w+)\*", section(page("xdctl.1"), "SYNOPSIS"), re.M))
+
+
+@pytest.mark.parametrize("command", ["run", "show", "report", "runs", "doctor"])
+def test_help_has_a_short_name_and_its_own_command(command):
+    both = [subprocess.run([XDCTL, command, word], stdout=subprocess.PIPE, timeout=20) for word in ("-h", "--help")]
+    assert [p.returncode for p in both] == [0, 0]
+    assert both[0].stdout == both[1].stdout
+    assert both[0].stdout.decode().startswith("usage: xdctl %s" % command)
+
+
+def test_xdists_options_without_effect_are_named():
+    """Every option of xdist that the adapter declares is in the manual: as ours, as without effect, or as refused."""
+    with open(os.path.join(ROOT, "actors", "runners", "xd_pytest", "xdistlike.py"), encoding="utf-8") as f:
+        declared = set(re.findall(r'"(--?[a-z][a-z-]*)"', f.read()))
+    assert {"--maxschedchunk", "--rsyncdir", "--looponfail"} <= declared
+    text = page("xdctl-run.1")
+    missing = {name for name in declared if not re.search(r"\*%s\*" % re.escape(name), text)}
+    assert missing <= {"--loadscope-reorder"}, missing  # the default; its opposite is there
+
+
+# ---- xd-jsonl(5)
+
+
+def documented():
+    """{event or object: its fields}"""
+    text = page("xd-jsonl.5")
+    found = {}
+    for part in (section(text, "EVENTS"), section(text, "OBJECTS")):
+        for title in re.findall(r"^## (.*)$", part, re.M):
+            lines = [line for line in section(part, title, "##").splitlines() if line.startswith("*")]
+            found[title] = {name for line in lines for name in re.findall(r"\*(\w+)\*", line)}
+    return found
+
+
+def written():
+    with open(os.path.join(ROOT, "actors", "report_jsonl.c"), encoding="utf-8") as f:
+        source = f.read()
+    events = set(re.findall(r'begin\(to, "(\w+)"\)', source))
+    fields = set(re.findall(r'\bkey(?:_\w+)?\(to, "(\w+)"', source)) | set(re.findall(r'\\"(\w+)\\":', source))
+    return events, fields - {"version", "event"}
+
+
+def test_events_of_the_reporter_are_those_of_the_manual():
+    assert written()[0] == set(documented()) - {"A report", "A crash"}
+
+
+def test_fields_of_the_reporter_are_those_of_the_manual():
+    told = set().union(*documented().values())
+    assert written()[1] == told
+
+
+SUITE = '''
+    import os, warnings, pytest
+
+    @pytest.mark.parametrize("n", range(3))
+    def test_passes(n):
+        pass
+
+    def test_fails(record_property):
+        record_property("a", "b")
+        print("some output")
+        assert 0
+
+    @pytest.fixture
+    def torn():
+        yield
+        assert 0, "teardown"
+
+    def test_errs(torn):
+        pass
+
+    @pytest.mark.xfail
+    def test_expected():
+        assert 0
+
+    def test_skips():
+        pytest.skip("not today")
+
+    def test_warns():
+        warnings.warn("careful")
+
+    def test_crashes():
+        os._exit(3)
+'''
+
+
+def test_lines_of_a_run_have_the_fields_of_the_manual(project):
+    project.write(test_a=SUITE, test_b='import pytest\npytest.importorskip("there_is_no_such_module")\n')
+    result = project.run("-n2", "--max-worker-restart=1")
+    assert result.rc == 1, result
+    told, seen = documented(), set()
+    for line in result.events:
+        name = line["event"]
+        seen.add(name)
+        assert line["version"] == 1
+        assert set(line) - {"version", "event"} <= told[name], line
+        reports = line.get("reports", []) + ([line["report"]] if "report" in line else [])
+        for report in reports:
+            assert set(report) <= told["A report"], report
+        if line.get("crash"):
+            seen.add("A crash")
+            assert set(line["crash"]) == told["A crash"], line
+    assert seen >= {"run_start", "config", "worker_up", "worker_down", "collect_report", "collected", "test", "warning", "run_end", "A crash"}
+
+
+# ---- what the manual says of specs and of reports
+
+
+def test_dont_write_bytecode_is_heeded(project):
+    """env: undoes what the machine of the test may have set."""
+    project.write(test_a="import sys\ndef test_writes():\n    assert not sys.dont_write_bytecode\n")
+    assert project.run("--tx", "popen//env:PYTHONDONTWRITEBYTECODE=").rc == 0
+    assert project.run("--tx", "popen//env:PYTHONDONTWRITEBYTECODE=//dont_write_bytecode").rc == 1
+
+
+def test_a_report_of_a_failed_run_is_made_and_a_cut_off_journal_is_told(project):
+    project.write(test_a="def test_a():\n    assert 0\n")
+    result = project.run()
+    assert result.rc == 1, result
+    assert project.xdctl("report", "jsonl").rc == 0
+    shown = project.xdctl("show")
+    assert (shown.rc, shown.err) == (1, "")
+    journal = result.folder / "journal"
+    whole = journal.read_bytes()
+    journal.write_bytes(whole[:len(whole) // 2])
+    for command in (("show",), ("report", "jsonl"), ("report", "junit")):
+        cut = project.xdctl(*command)
+        assert cut.rc == 7, cut
+        assert "the journal ends before the run did" in cut.err
+
+
+@pytest.mark.parametrize("command,said", [
+    (("show", "a", "b"), "one argument too many: 'b'"),
+    (("show", "--tb=long"), "--tb is auto, line or no"),
+    (("show", "--nix"), "--nix: unknown option"),
+    (("report",), "junit, jsonl or terminal"),
+    (("report", "nix"), "no report is called 'nix'"),
+    (("nix",), "there is no command 'nix'"),
+])
+def test_wrong_usage_is_told_in_one_line(project, command, said):
+    project.write(test_a="def test_a(): pass\n")
+    if command == ("report", "nix"):
+        assert project.run().rc == 0
+    result = project.xdctl(*command)
+    assert result.rc == 4, result
+    assert said in result.err and result.err.count("\n") == 1
+
+
+# ---- the pages as pages
+
+
+@pytest.mark.parametrize("name", sorted(n[:-4] for n in os.listdir(MAN) if n.endswith(".scd")))
+def test_page_renders_without_a_warning(name, tmp_path):
+    for program in ("scdoc", "man"):
+        if not shutil.which(program):
+            pytest.skip("%s is not installed" % program)
+    with open(os.path.join(MAN, name + ".scd"), "rb") as f:
+        made = subprocess.run(["scdoc"], stdin=f, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=20)
+    assert made.returncode == 0, made.stderr
+    file = tmp_path / name
+    file.write_bytes(made.stdout)
+    shown = subprocess.run(["man", "--warnings", "-l", str(file)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=20,
+                           env=dict(os.environ, MANWIDTH="80", LC_ALL="C.UTF-8", MANPAGER="cat"))
+    assert shown.returncode == 0 and not shown.stderr, shown.stderr
+    text = re.sub(r".\x08", "", shown.stdout.decode("utf-8", "replace"))
+    assert "NAME" in text and name.rsplit(".", 1)[0] in text
+
+
+def test_references_between_pages_lead_somewhere():
+    pages = {n[:-4] for n in os.listdir(MAN) if n.endswith(".scd")}
+    for name in pages:
+        for title, number in re.findall(r"\*([\w-]+)\*\((\d)\)", page(name)):
+            assert "%s.%s" % (title, number) in pages or title == "pytest", (name, title)
