@@ -1,0 +1,132 @@
+/* needs: engine actors */
+/* From options to gateways. */
+#include <check.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "actors/plan.h"
+
+static xd_config *cfg;
+static xd_plan    plan;
+static xd_error   err;
+
+static void setup(void)
+{
+    ck_assert_int_eq(xd_config_new(&cfg), 0);
+    plan = XD_PLAN_INIT;
+    err = (xd_error){ 0 };
+}
+
+static void teardown(void)
+{
+    xd_plan_release(&plan);
+    xd_config_free(cfg);
+}
+
+static void set(const char *name, const char *value)
+{
+    char text[XD_TEXT];
+    ck_assert_msg(xd_config_set(cfg, name, value, text) == 0, "%s", text);
+}
+
+static void made(void)
+{
+    ck_assert_msg(xd_plan_make(&plan, cfg, &err) == 0, "%s", err.text);
+}
+
+START_TEST(nothing_said)
+{
+    made();
+    ck_assert_uint_eq(plan.count, 1);
+    ck_assert_uint_eq(plan.gateways[0].workers, 0); /* decided later */
+    ck_assert_int_eq(plan.gateways[0].spec.kind, XD_SPEC_POPEN);
+    ck_assert(plan.from_defaults);
+}
+END_TEST
+
+START_TEST(numbers)
+{
+    static const struct { const char *given; uint32_t workers; } table[] = { { "4", 4 }, { "1", 1 }, { "0", 1 }, { "auto", 0 }, { "logical", 0 } };
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+        set("numprocesses", table[i].given);
+        made();
+        ck_assert_uint_eq(plan.gateways[0].workers, table[i].workers);
+        ck_assert(!plan.from_defaults);
+        xd_plan_release(&plan);
+        plan = XD_PLAN_INIT;
+    }
+}
+END_TEST
+
+START_TEST(the_upper_limit_binds_numbers_too)
+{
+    set("numprocesses", "8");
+    set("maxprocesses", "3");
+    made();
+    ck_assert_uint_eq(plan.gateways[0].workers, 3);
+}
+END_TEST
+
+START_TEST(specs_of_one_environment_share_a_gateway)
+{
+    set("tx", "2*popen");
+    set("tx", "popen//env:A=b");
+    set("tx", "popen");
+    set("tx", "3*popen//env:A=b");
+    set("tx", "popen//chdir=sub");
+    set("tx", "popen//python=python3.9");
+    made();
+    ck_assert_uint_eq(plan.count, 4);
+    ck_assert_uint_eq(plan.gateways[0].workers, 3);
+    ck_assert_uint_eq(plan.gateways[1].workers, 4);
+    ck_assert_uint_eq(plan.gateways[2].workers, 1);
+    ck_assert_str_eq(plan.gateways[3].spec.python, "python3.9");
+}
+END_TEST
+
+START_TEST(what_this_version_cannot)
+{
+    static const char *const table[] = { "ssh=host", "socket=h:1", "popen//id=a", "popen//colour=red", "" };
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+        xd_config_free(cfg);
+        ck_assert_int_eq(xd_config_new(&cfg), 0);
+        set("tx", table[i]);
+        err = (xd_error){ 0 };
+        ck_assert_int_eq(xd_plan_make(&plan, cfg, &err), -EINVAL);
+        ck_assert_msg(err.text[0] && !strchr(err.text, '\n'), "%s", table[i]);
+        ck_assert_msg(strstr(err.text, table[i]) != NULL, "%s: %s", table[i], err.text);
+    }
+}
+END_TEST
+
+START_TEST(how_many_workers)
+{
+    ck_assert_uint_eq(xd_plan_workers(5, 2, 0, 100), 5);
+    ck_assert_uint_eq(xd_plan_workers(5, 2, 0, 1), 5); /* a told number is kept */
+    ck_assert_uint_eq(xd_plan_workers(5, 2, 3, 100), 3);
+    ck_assert_uint_eq(xd_plan_workers(XD_WORKERS_AUTO, 8, 0, 100), 8);
+    ck_assert_uint_eq(xd_plan_workers(XD_WORKERS_AUTO, 8, 4, 100), 4);
+    ck_assert_uint_eq(xd_plan_workers(XD_WORKERS_AUTO, 8, 0, 3), 3);
+    ck_assert_uint_eq(xd_plan_workers(XD_WORKERS_AUTO, 8, 0, 0), 1);
+    ck_assert_uint_eq(xd_plan_workers(0, 8, 0, 100), 1);
+}
+END_TEST
+
+int main(void)
+{
+    Suite   *s = suite_create("plan");
+    TCase   *t = tcase_create("all");
+    SRunner *r = srunner_create(s);
+    tcase_add_checked_fixture(t, setup, teardown);
+    tcase_add_test(t, nothing_said);
+    tcase_add_test(t, numbers);
+    tcase_add_test(t, the_upper_limit_binds_numbers_too);
+    tcase_add_test(t, specs_of_one_environment_share_a_gateway);
+    tcase_add_test(t, what_this_version_cannot);
+    tcase_add_test(t, how_many_workers);
+    suite_add_tcase(s, t);
+    srunner_run_all(r, CK_NORMAL);
+    int failed = srunner_ntests_failed(r);
+    srunner_free(r);
+    return failed ? 1 : 0;
+}
