@@ -1,7 +1,7 @@
 /* actors/engine.c - wires one run together and keeps watch over it: the public face of libxd (engine/xd.h).  It stands above all rooms, because it starts
  * actors of all of them.
  *
- *   start:   folder of the run, journal, broker, reporters, scheduler, gateways; then the watching thread
+ *   start:   folder of the run, journal, broker, scheduler, gateways, reporters; then the watching thread
  *   watch:   the scheduler ends after RUN_END; the reporters end when they have read RUN_END; then gateways, broker, journal are closed in
  *            reverse order, each with a deadline, and XD_EVENT_FINISHED is told
  * An actor that ends with a fault: reporters are started anew, they read the journal again; a gateway's agent is lost to the scheduler; without its scheduler
