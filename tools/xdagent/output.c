@@ -31,7 +31,11 @@ static int emit(agent_output *o, xd_bytes data, uint64_t dropped)
 /* Sends what was kept of the item's end, and counts anew. */
 static int flush_tail(agent_output *o)
 {
-    size_t at = 0;
+    size_t at = 0, half = (size_t)(o->agent->output_limit / 2);
+    if (o->tail.len > half) { /* it is cut now and then only, so it may have grown past what is kept */
+        o->dropped += o->tail.len - half;
+        xd_buf_consume(&o->tail, o->tail.len - half);
+    }
     while (at < o->tail.len || o->dropped) {
         size_t n = XD_MIN(o->tail.len - at, (size_t)AGENT_SCRATCH);
         XD_TRY(emit(o, (xd_bytes){ o->tail.data + at, n }, o->dropped));
