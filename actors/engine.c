@@ -349,6 +349,8 @@ int xd_engine_start(xd_engine *x, char *err)
 {
     xd_error e = { 0 };
     sigset_t all, old;
+    if (x->dir.path)
+        return fail(err, xd_error_set(&e, -EALREADY, "an engine makes one run: this one was started before"), &e);
     x->cpu_start_us = xd_clock_cpu_us();
     int r = start_actors(x, &e);
     if (r == 0) {
