@@ -336,9 +336,14 @@ static int on_worker_down(scheduler *self, const xd_wire_WORKER_DOWN *in)
     return xd_scheduler_drain(self);
 }
 
-/* The reporters show its text themselves. */
+/* The reporters show its text themselves; whoever embeds the engine may have none. */
 static int on_env_failed(scheduler *self, gateway *g, const xd_wire_ENV_FAILED *in)
 {
+    if (self->args.event) {
+        xd_autofree char *text = xd_bytes_dup(in->text);
+        xd_event          ev = { .type = XD_EVENT_NOTE, .text = text, .value = 4 };
+        self->args.event(self->args.event_arg, &ev);
+    }
     xd_scheduler_end_with(self, in->exit_status, "");
     if (self->running && !self->finishing) {
         XD_TRY(xd_sched_agent_up(self->sched, g->number, 0));

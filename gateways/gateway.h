@@ -47,7 +47,8 @@ extern const xd_gateway_ops xd_gateway_popen;
 /* The ops of a scheme; NULL = there is no such gateway. */
 const xd_gateway_ops *xd_gateway_find(const char *scheme);
 
-/* Path of the agent's program: `wanted` if given, $XD_AGENT, beside this program, ../libexec/xd beside it, the installed place.
+/* Path of the agent's program: `wanted` if given, $XD_AGENT, beside this program, ../libexec/xd beside it, the prefix in which
+ * libxd.so lies, the installed place.
  * *ret is malloc'ed.  -ENOENT: err lists what was tried. */
 int xd_gateway_find_agent(const char *wanted, char **ret, xd_error *err) XD_MUST;
 

@@ -1,4 +1,5 @@
 /* gateways/popen.c - the agent as a child of this process, on a socket pair.  No port, no file. */
+#include <dlfcn.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -31,10 +32,18 @@ static bool try_agent(const char *dir, const char *name, xd_buf *tried, char **r
     return false;
 }
 
+/* Folder of the file this code was loaded from: libxd.so, or the program itself. */
+static char *own_folder(void)
+{
+    static const char here = 0;
+    Dl_info           info;
+    return dladdr(&here, &info) && info.dli_fname ? xd_path_dir(info.dli_fname) : NULL;
+}
+
 int xd_gateway_find_agent(const char *wanted, char **ret, xd_error *err)
 {
     xd_autobuf        tried = XD_BUF_INIT;
-    xd_autofree char *self = NULL, *dir = NULL;
+    xd_autofree char *self = NULL, *dir = NULL, *lib = NULL;
     const char       *given = wanted && *wanted ? wanted : getenv("XD_AGENT");
     if (given && *given)
         return try_agent("", given, &tried, ret) || try_agent(".", given, &tried, ret)
@@ -42,6 +51,10 @@ int xd_gateway_find_agent(const char *wanted, char **ret, xd_error *err)
                    : xd_error_set(err, -ENOENT, "the agent %s is no program that can be started", given);
     if (xd_path_self(&self) == 0 && (dir = xd_path_dir(self)) != NULL
         && (try_agent(dir, "xdagent", &tried, ret) || try_agent(dir, "../libexec/xd/xdagent", &tried, ret) || try_agent(dir, "../bin/xdagent", &tried, ret)))
+        return 0;
+    /* A program that embeds the library lies anywhere; the library lies in PREFIX/lib or PREFIX/lib/ARCHITECTURE. */
+    if ((lib = own_folder()) != NULL
+        && (try_agent(lib, "../libexec/xd/xdagent", &tried, ret) || try_agent(lib, "../../libexec/xd/xdagent", &tried, ret)))
         return 0;
     if (try_agent(XD_AGENT_DIR, "xdagent", &tried, ret))
         return 0;

@@ -1,0 +1,121 @@
+/* A program that embeds xd, with nothing but the installed header: runs a suite, tells of each test, ends with the run's exit code.
+ *     embed PYTHON FOLDER [ARGUMENT OF PYTEST ...]         `STOP_AFTER=n` in the environment: asks the run to stop after n tests
+ *     embed --twice PYTHON FOLDER                          two runs side by side in one process
+ */
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <xd.h>
+
+static xd_engine *begin(const char *python, int argc, char **argv, int out_fd)
+{
+    char       err[XD_TEXT] = "";
+    xd_config *cfg = NULL;
+    xd_engine *run = NULL;
+    if (xd_config_new(&cfg) < 0 || xd_config_set(cfg, "python", python, err) < 0 || xd_config_set(cfg, "numprocesses", "2", err) < 0)
+        goto fail;
+    for (int i = 0; i < argc; i++)
+        if (xd_config_add_arg(cfg, argv[i]) < 0)
+            goto fail;
+    if (xd_engine_new(&run, cfg, err) < 0)
+        goto fail;
+    xd_engine_output(run, out_fd, 2);
+    if (xd_engine_start(run, err) < 0)
+        goto fail;
+    xd_config_free(cfg); /* the engine has its own copy */
+    return run;
+fail:
+    fprintf(stderr, "embed: %s\n", err);
+    xd_engine_free(run);
+    xd_config_free(cfg);
+    return NULL;
+}
+
+/* Events from the descriptor, as a program with a loop of its own takes them. */
+static int follow(xd_engine *run, long stop_after)
+{
+    long      notes = 0;
+    xd_event  ev;
+    xd_result res;
+    for (;;) {
+        struct pollfd p = { .fd = xd_engine_fd(run), .events = POLLIN };
+        poll(&p, 1, -1);
+        while (xd_engine_next_event(run, &ev) == 1) {
+            if (ev.type == XD_EVENT_STARTED)
+                printf("started %llu tests, %lld workers\n", (unsigned long long)ev.count, (long long)ev.value);
+            else if (ev.type == XD_EVENT_NOTE && ++notes == stop_after)
+                xd_engine_stop(run, XD_STOP_NOW);
+            else if (ev.type == XD_EVENT_FINISHED) {
+                if (xd_engine_wait(run, -1, &res) != 0)
+                    return XD_EXIT_INTERNAL;
+                printf("finished %d: %u collected, %u passed, %u failed, %u not run\n", res.exit_code, res.collected, res.passed, res.failed, res.not_run);
+                return res.exit_code;
+            }
+        }
+    }
+}
+
+struct watch {
+    xd_engine *run;
+    long       tests, stop_after;
+};
+
+/* On a thread of the engine's: quick, and no call into the engine but xd_engine_stop. */
+static void on_event(void *arg, const xd_event *ev)
+{
+    struct watch *w = arg;
+    if (ev->type == XD_EVENT_NOTE && ev->value >= 3)
+        fprintf(stderr, "embed: %s\n", ev->text);
+    if (ev->type != XD_EVENT_TEST)
+        return;
+    printf("test %s %lld\n", ev->text, (long long)ev->value);
+    if (++w->tests == w->stop_after)
+        xd_engine_stop(w->run, XD_STOP_NOW);
+}
+
+static int by_callback(const char *python, int argc, char **argv, long stop_after)
+{
+    char         err[XD_TEXT] = "";
+    xd_config   *cfg = NULL;
+    struct watch w = { .stop_after = stop_after };
+    xd_result    res = { 0 };
+    int          code = XD_EXIT_INTERNAL;
+    if (xd_config_new(&cfg) == 0 && xd_config_set(cfg, "python", python, err) == 0 && xd_config_parse(cfg, argc, argv, err) == 0 &&
+        xd_engine_new(&w.run, cfg, err) == 0) {
+        xd_engine_output(w.run, -1, 2);
+        xd_engine_callback(w.run, on_event, &w);
+        if (xd_engine_start(w.run, err) == 0 && xd_engine_wait(w.run, -1, &res) == 0)
+            code = res.exit_code;
+    }
+    if (err[0])
+        fprintf(stderr, "embed: %s\n", err);
+    xd_engine_free(w.run);
+    xd_config_free(cfg);
+    printf("by callback %d: %ld tests told\n", code, w.tests);
+    return code;
+}
+
+int main(int argc, char **argv)
+{
+    const char *stop = getenv("STOP_AFTER");
+    int         twice = argc > 1 && strcmp(argv[1], "--twice") == 0;
+    argc -= 1 + twice;
+    argv += 1 + twice;
+    if (argc < 2 || chdir(argv[1]) < 0) {
+        fprintf(stderr, "usage: embed [--twice] PYTHON FOLDER [ARGUMENT ...]\n");
+        return XD_EXIT_USAGE;
+    }
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    printf("xd %s\n", xd_version());
+    if (!twice)
+        return by_callback(argv[0], argc - 2, argv + 2, stop ? atol(stop) : -1);
+    xd_engine *one = begin(argv[0], 0, NULL, -1), *two = begin(argv[0], 0, NULL, -1);
+    if (!one || !two)
+        return XD_EXIT_INTERNAL;
+    int a = follow(one, -1), b = follow(two, -1);
+    xd_engine_free(one);
+    xd_engine_free(two);
+    return a ? a : b;
+}

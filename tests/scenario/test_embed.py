@@ -1,0 +1,127 @@
+"""The library from outside: an installed prefix, a program built against it by pkg-config and by CMake, what it exports."""
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from conftest import HERE, ROOT, clean_environment
+
+BUILD = os.path.dirname(os.path.dirname(os.environ.get("XD_XDCTL") or os.path.join(ROOT, "build", "bin", "xdctl")))
+CMAKELISTS = """
+cmake_minimum_required(VERSION 3.25)
+project(embed C)
+find_package(xd REQUIRED)
+add_executable(embed embed.c)
+target_link_libraries(embed PRIVATE xd::xd)
+"""
+
+
+def call(*command, **more):
+    done = subprocess.run([str(c) for c in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=120, **more)
+    assert done.returncode == 0, "%s\n%s\n%s" % (command, done.stdout.decode(), done.stderr.decode())
+    return done.stdout.decode()
+
+
+@pytest.fixture(scope="module")
+def prefix(tmp_path_factory):
+    if not shutil.which("cmake"):
+        pytest.skip("no cmake on this machine")
+    where = tmp_path_factory.mktemp("prefix")
+    call("cmake", "--install", BUILD, "--prefix", where)
+    return where
+
+
+def library_dir(prefix):
+    return next(p for p in prefix.rglob("libxd.so")).parent
+
+
+@pytest.fixture(scope="module")
+def embed(prefix, tmp_path_factory):
+    """Built by pkg-config."""
+    where = tmp_path_factory.mktemp("embed") / "embed"
+    env = dict(os.environ, PKG_CONFIG_PATH=str(library_dir(prefix) / "pkgconfig"))
+    flags = call("pkg-config", "--cflags", "--libs", "xd", env=env).split()
+    call("cc", "-Wall", "-Wextra", "-Werror", os.path.join(HERE, "embed.c"), "-o", where, *(flags + ["-Wl,-rpath," + str(library_dir(prefix))]))
+    return where
+
+
+@pytest.fixture
+def suite(tmp_path):
+    root = tmp_path / "suite"
+    root.mkdir()
+    (root / "test_a.py").write_text("import pytest\n@pytest.mark.parametrize('n', range(20))\ndef test_n(n):\n    import time; time.sleep(0.01)\n    assert n != 3\n")
+    return root
+
+
+def run(program, *args, **more):
+    tmp = str(args[-1]) if not more.get("tmp") else str(more["tmp"])
+    env = clean_environment(XDG_STATE_HOME=tmp + "-state", XDG_CACHE_HOME=tmp + "-cache", **more.get("env", {}))
+    return subprocess.run([str(program)] + [str(a) for a in args], env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, timeout=60)
+
+
+def test_the_prefix_is_whole(prefix, suite):
+    lib = library_dir(prefix)
+    for path in (prefix / "bin" / "xdctl", prefix / "libexec" / "xd" / "xdagent", prefix / "include" / "xd.h", lib / "pkgconfig" / "xd.pc",
+                 lib / "cmake" / "xd" / "xdConfig.cmake"):
+        assert path.exists(), path
+    assert [p.name for p in (prefix / "include").rglob("*.h")] == ["xd.h"]
+    done = run(prefix / "bin" / "xdctl", "run", "-n2", "--python=" + sys.executable, suite, tmp=suite)
+    assert done.returncode == 1 and b"1 failed, 19 passed" in done.stdout, done
+
+
+def test_by_pkg_config(embed, suite):
+    done = run(embed, sys.executable, suite, tmp=suite)
+    out = done.stdout.decode()
+    assert done.returncode == 1, done
+    tests = re.findall(r"^test (test_a.py::test_n\[\d+\]) \d+$", out, re.M)
+    assert len(tests) == len(set(tests)) == 20 and "by callback 1: 20 tests told" in out, done
+
+
+def test_by_cmake(prefix, suite, tmp_path):
+    shutil.copy(os.path.join(HERE, "embed.c"), str(tmp_path))
+    (tmp_path / "CMakeLists.txt").write_text(CMAKELISTS)
+    call("cmake", "-S", tmp_path, "-B", tmp_path / "b", "-DCMAKE_PREFIX_PATH=" + str(prefix))
+    call("cmake", "--build", tmp_path / "b")
+    done = run(tmp_path / "b" / "embed", sys.executable, suite, "-k", "not 3", tmp=suite)
+    assert done.returncode == 0, done
+
+
+def test_stopped_from_a_callback(embed, suite):
+    done = run(embed, sys.executable, suite, tmp=suite, env=dict(STOP_AFTER="4"))
+    assert done.returncode == 2, done
+    assert 4 <= len(re.findall("^test ", done.stdout.decode(), re.M)) < 20
+
+
+def test_two_runs_in_one_process(embed, suite):
+    done = run(embed, "--twice", sys.executable, suite, tmp=suite)
+    assert done.returncode == 1 and done.stdout.decode().count("finished 1: 20 collected, 19 passed, 1 failed, 0 not run") == 2, done
+    assert done.stdout.decode().count("started 20 tests, 2 workers") == 2
+
+
+def test_bad_configuration_is_one_line(embed, suite):
+    done = run(embed, "/nowhere/python", suite, tmp=suite)
+    assert done.returncode == 6 and b"/nowhere/python" in done.stderr + done.stdout, done
+    done = run(embed, sys.executable, suite, "--tx=popen//colour=red", tmp=suite)
+    assert done.returncode == 3 and done.stderr.count(b"\n") == 1 and b"colour" in done.stderr, done
+
+
+def test_exports_are_the_headers(prefix):
+    if not shutil.which("nm"):
+        pytest.skip("no nm on this machine")
+    exported = {line.split()[-1].partition("@")[0] for line in call("nm", "-D", "--defined-only", library_dir(prefix) / "libxd.so").splitlines()}
+    exported = {name for name in exported if not re.match("XD_[0-9.]+$|libxd", name)}
+    header = (prefix / "include" / "xd.h").read_text()
+    assert exported == set(re.findall(r"^XD_API [^;]*?\b(xd_\w+)\(", header, re.M))
+
+
+def test_no_mutable_globals(prefix):
+    """Several engines live in one process: the library holds no state of its own."""
+    if not shutil.which("objdump"):
+        pytest.skip("no objdump on this machine")
+    archive = next(prefix.rglob("libxd*.a"))
+    found = [line for line in call("objdump", "-t", archive).splitlines() if re.search(r" O \.(data|bss|tdata|tbss)(\.(?!rel\.ro)\S*)?\s", line)]
+    assert not found, found
