@@ -149,7 +149,10 @@ static int check_python(doctor *d, const xd_config *cfg)
     if (r != 0)
         return say(d, false, "python: %s (%s) does not run: %s", python, how, r < 0 ? err.text : xd_buf_cstr(&out));
     const char *text = xd_buf_cstr(&out), *pytest = strchr(text, ' ');
-    XD_TRY(say(d, true, "python: %s (%s), version %.*s", python, how, (int)strcspn(text, " "), text));
+    char      *dot;
+    const long major = strtol(text, &dot, 10), minor = *dot == '.' ? strtol(dot + 1, NULL, 10) : 0;
+    const bool good = major > 3 || (major == 3 && minor >= 8);
+    XD_TRY(say(d, good, "python: %s (%s), version %.*s%s", python, how, (int)strcspn(text, " "), text, good ? "" : "; this xd needs 3.8 or newer"));
     if (!pytest || !pytest[1])
         return say(d, false, "pytest: not there; install it with: %s -m pip install pytest", python);
     return say(d, strtol(pytest + 1, NULL, 10) >= 7, "pytest: version %s%s", pytest + 1,

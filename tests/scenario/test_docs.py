@@ -1,4 +1,5 @@
 """The manual tells what the programs do: options, events and fields, in both directions."""
+import glob
 import os
 import re
 import shutil
@@ -201,6 +202,20 @@ def test_wrong_usage_is_told_in_one_line(project, command, said):
     result = project.xdctl(*command)
     assert result.rc == 4, result
     assert said in result.err and result.err.count("\n") == 1
+
+
+def test_a_python_that_is_too_old_is_told_so(project):
+    olds = sorted(glob.glob(os.path.expanduser("~/.pyenv/versions/2.7*/bin/python"))) + [p for p in [shutil.which("python2.7")] if p]
+    if not olds:
+        pytest.skip("no Python 2.7 here")
+    project.write(test_a="def test_a(): pass\n")
+    project.python = olds[0]
+    result = project.run()
+    assert result.rc == 6, result
+    assert "needs 3.8 or newer" in result.err + result.out and "Traceback" not in result.err + result.out
+    doctor = project.xdctl("doctor", "--python", olds[0])
+    assert doctor.rc == 6
+    assert re.search(r"^FAIL  python: .* 2\.7.*needs 3\.8 or newer$", doctor.out, re.M), doctor
 
 
 # ---- the pages as pages

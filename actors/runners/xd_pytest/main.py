@@ -7,6 +7,9 @@ import signal
 import socket
 import sys
 
+if sys.version_info < (3, 6):  # some module below is no longer read by it
+    sys.exit("%s is Python %d.%d: this version of xd needs 3.8 or newer" % ((sys.executable,) + tuple(sys.version_info[:2])))
+
 from xd_pytest import wire
 from xd_pytest.channel import Commands, Control, Gone, wait_for
 from xd_pytest.constants import ENV_NO_FORK, WAY_FRESH, WAY_WARM
