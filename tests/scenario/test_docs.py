@@ -218,6 +218,30 @@ def test_a_python_that_is_too_old_is_told_so(project):
     assert re.search(r"^FAIL  python: .* 2\.7.*needs 3\.8 or newer$", doctor.out, re.M), doctor
 
 
+# ---- the other documents
+
+DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "RATIONALE.md", "CHANGELOG.md")
+ROOMS = ("engine/", "actors/", "gateways/", "tools/", "tests/", "cmake/")
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_files_that_a_document_names_are_there(name):
+    with open(os.path.join(ROOT, name), encoding="utf-8") as f:
+        text = f.read()
+    named = set(re.findall(r"\]\((?!http)([^)#]+)\)", text))
+    named |= {w for w in re.findall(r"`([\w./*-]+)`", text) if w.startswith(ROOMS)}
+    missing = {n for n in named if not glob.glob(os.path.join(ROOT, n))}
+    assert not missing
+    assert named or name in ("RATIONALE.md", "CHANGELOG.md")
+
+
+def test_options_of_the_readme_are_those_of_the_help():
+    with open(os.path.join(ROOT, "README.md"), encoding="utf-8") as f:
+        rows = [line.split("|")[1] for line in f if line.startswith("| `-")]
+    named = {n for row in rows for n in OPTION.findall(row)}
+    assert named == told_options("run") - {"--numprocesses"}
+
+
 # ---- the pages as pages
 
 
