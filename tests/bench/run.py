@@ -339,6 +339,10 @@ def main():
         except (measure.Failure, OSError, subprocess.SubprocessError) as e:
             broken.append(name)
             b.note("%s could not be measured: %s" % (name, e))
+        except KeyboardInterrupt:  # what is there is told
+            broken.append(name)
+            b.note("%s was interrupted; what would follow was left out" % name)
+            break
     if sys.stderr.isatty():
         sys.stderr.write("\r\033[K")
     for name, loads in b.kept.items():
