@@ -250,3 +250,20 @@ def test_warnings_summary(project):
     xd, plain = project.run("-n2"), project.plain()
     assert xd.summary == plain.summary == {"passed": 2, "warning": 2}
     assert "= warnings summary =" in xd.out and xd.out.count("UserWarning: mind the gap") == plain.out.count("UserWarning: mind the gap")
+
+
+def test_workers_that_would_have_nothing_to_do(project):
+    """Where the history foretells next to nothing, no more workers than processors start at once; the rest if it was wrong."""
+    cpus = len(os.sched_getaffinity(0))
+    project.write(test_a='''
+        import os, time, pytest
+        @pytest.mark.parametrize("n", range(60))
+        def test_n(n): time.sleep(float(os.environ["NAP"]))
+        ''')
+    wanted = "-n%d" % (cpus + 3)
+    assert workers(project.run(wanted, env=dict(NAP="0"))) == cpus + 3  # nothing is foretold yet
+    little = project.run(wanted, env=dict(NAP="0"))
+    assert little.summary == {"passed": 60} and cpus <= workers(little) <= cpus + 3, little
+    assert {t["worker"] for t in little.tests} <= {"gw%d" % n for n in range(cpus + 3)}
+    wrong = project.run(wanted, env=dict(NAP="0.05"))
+    assert wrong.summary == {"passed": 60} and workers(wrong) == cpus + 3, wrong

@@ -188,6 +188,8 @@ struct agent_worker {
 };
 
 int  agent_workers_start(agent *a, const xd_wire_WORKERS_START *m) XD_MUST;
+int  agent_workers_start_late(agent *a, uint64_t now_ns) XD_MUST;            /* at late_ns */
+void agent_workers_foretold(agent *a, const xd_span *spans, size_t n); /* a lease: how much there is to do */
 int  agent_worker_start(agent *a, uint32_t slot, uint16_t number, uint16_t replaces) XD_MUST;
 int  agent_worker_born(agent_worker *w, pid_t pid) XD_MUST;
 int  agent_worker_forked(agent *a, const xd_wire_FORKED *m) XD_MUST;
@@ -317,6 +319,9 @@ struct agent {
     uint8_t      *scratch;  /* AGENT_SCRATCH bytes for reading */
     /* deadlines, monotonic ns, UINT64_MAX = none */
     uint64_t      down_ns, tick_ns, progress_ns, queue_ns, kill_ns, term_ns, phase_ns;
+    uint64_t      late_ns;  /* when the workers that were not started at once are, if there is work for them */
+    bool          foretold; /* the first lease has been looked at */
+    uint32_t      to_start; /* slots from here on have had no worker yet */
     bool          progress_shown;
     int           fault;    /* -errno that ends the agent */
 };

@@ -181,7 +181,7 @@ static int send_progress(agent *a, uint64_t now)
 
 static uint64_t next_deadline(const agent *a)
 {
-    const uint64_t all[] = { a->link.flush_ns, a->tick_ns, a->progress_ns, a->queue_ns, a->down_ns, a->term_ns, a->kill_ns };
+    const uint64_t all[] = { a->link.flush_ns, a->tick_ns, a->progress_ns, a->queue_ns, a->down_ns, a->term_ns, a->kill_ns, a->late_ns };
     uint64_t       first = UINT64_MAX;
     for (size_t i = 0; i < XD_ARRAY_LEN(all); i++)
         first = XD_MIN(first, all[i]);
@@ -204,6 +204,8 @@ static int timers(agent *a)
         int r = xd_aqueue_tick(a->queue, now);
         XD_TRY(r);
     }
+    if (now >= a->late_ns)
+        XD_TRY(agent_workers_start_late(a, now));
     if (now >= a->progress_ns) {
         a->progress_ns = agent_workers_alive(a) ? now + AGENT_PROGRESS_NS : UINT64_MAX;
         XD_TRY(send_progress(a, now));
@@ -286,7 +288,7 @@ int main(int argc, char **argv)
                                              { 0 } };
     int   in = STDIN_FILENO, out = STDOUT_FILENO, c;
     agent a = { .output_limit = AGENT_OUTPUT_LIMIT, .oom_kills = xd_os_oom_kills(), .tick_ns = UINT64_MAX, .progress_ns = UINT64_MAX,
-                .queue_ns = UINT64_MAX, .kill_ns = UINT64_MAX, .term_ns = UINT64_MAX, .down_ns = UINT64_MAX };
+                .queue_ns = UINT64_MAX, .kill_ns = UINT64_MAX, .term_ns = UINT64_MAX, .down_ns = UINT64_MAX, .late_ns = UINT64_MAX };
     uint64_t guard = 0;
     while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
         if (c == 'V') {

@@ -7,7 +7,12 @@
 #include "engine/base/os_linux.h"
 #include "tools/xdagent/agent.h"
 
+#define LITTLE_US 30000u           /* of expected work per worker: less is not worth one more than there are processors */
+#define LATE_NS (100 * XD_MS_NS)
+#define LEASE_WAIT_NS (10 * XD_MS_NS) /* for the first LEASE, which tells how much there is to do */
 #define RESULT_PIPE_BYTES (256 * 1024)
+#define NO_WORKER ((agent_worker){ .cmd.fd = -1, .results.fd = -1, .control.fd = -1, .out.fd = -1, .err.fd = -1, .proc.pidfd = -1, \
+                                   .session_status = -1, .state = AGENT_WORKER_NONE })
 
 typedef struct pipes {
     int cmd[2], results[2], out[2], err[2];
@@ -126,8 +131,13 @@ int agent_worker_start(agent *a, uint32_t slot, uint16_t number, uint16_t replac
     agent_worker *w = &a->worker[slot];
     agent_env    *e = &a->env;
     pipes         p;
-    *w = (agent_worker){ .agent = a, .slot = slot, .number = number, .replaces = replaces, .way = e->way, .cmd.fd = -1, .results.fd = -1,
-                         .control.fd = -1, .out.fd = -1, .err.fd = -1, .proc.pidfd = -1, .session_status = -1, .state = AGENT_WORKER_FORKING };
+    *w = NO_WORKER;
+    w->agent = a;
+    w->slot = slot;
+    w->number = number;
+    w->replaces = replaces;
+    w->way = e->way;
+    w->state = AGENT_WORKER_FORKING;
     reset_slot(a, slot);
     agent_chan *parent = &e->collect;
     if (e->way != AGENT_COLLECTED) {
@@ -175,6 +185,15 @@ int agent_worker_forked(agent *a, const xd_wire_FORKED *m)
     return 0; /* known by now */
 }
 
+static int start_up_to(agent *a, uint32_t end)
+{
+    while (a->to_start < XD_MIN(end, a->slots)) {
+        uint32_t slot = a->to_start++;
+        XD_TRY(agent_worker_start(a, slot, (uint16_t)(a->first + slot), AGENT_NO_WORKER));
+    }
+    return 0;
+}
+
 int agent_workers_start(agent *a, const xd_wire_WORKERS_START *m)
 {
     agent_env *e = &a->env;
@@ -193,9 +212,38 @@ int agent_workers_start(agent *a, const xd_wire_WORKERS_START *m)
     xd_aqueue_options o = { .slots = m->count, .max_restarts = m->max_restarts, .workers_expected = m->count };
     XD_TRY(xd_aqueue_new(&a->queue, &o));
     for (uint32_t i = 0; i < m->count; i++)
-        XD_TRY(agent_worker_start(a, i, (uint16_t)(m->first + i), AGENT_NO_WORKER));
+        a->worker[i] = NO_WORKER;
     a->progress_ns = xd_clock_ns() + AGENT_PROGRESS_NS;
+    a->late_ns = xd_clock_ns() + LEASE_WAIT_NS;
+    return start_up_to(a, XD_MAX(xd_os_cpus(), 1u));
+}
+
+/* Called at late_ns.  A worker costs some 10 ms of processor time: where the history foretells next to nothing to do, more of them than there are
+ * processors only make a run longer.  So they wait a little, and start as soon as it turns out that it foretold wrong. */
+int agent_workers_start_late(agent *a, uint64_t now_ns)
+{
+    a->late_ns = UINT64_MAX;
+    if (a->to_start >= a->slots || a->phase != AGENT_RUNNING || a->cancelled)
+        return 0;
+    if (!a->foretold || xd_aqueue_stats_get(a->queue)->queued)
+        return start_up_to(a, a->slots);
+    a->late_ns = now_ns + LATE_NS; /* a worker may crash, and its items come back */
     return 0;
+}
+
+void agent_workers_foretold(agent *a, const xd_span *spans, size_t n)
+{
+    uint64_t sum_us = 0;
+    bool     known = n > 0;
+    if (a->foretold)
+        return;
+    a->foretold = true;
+    for (size_t i = 0; i < n; i++) {
+        sum_us += spans[i].expected_us;
+        known &= spans[i].expected_us > 0;
+    }
+    if (a->to_start < a->slots)
+        a->late_ns = known && sum_us < (uint64_t)a->slots * LITTLE_US ? xd_clock_ns() + LATE_NS : 0;
 }
 
 /* Number of a replacement: the next free one; where other agents give numbers too, one that only this slot's gateway can give. */
