@@ -477,7 +477,7 @@ START_TEST(the_outbox_is_bounded)
     broker = xd_broker_stop(broker, NULL, NULL);
     probe_send s = { .to = "alice", .type = PING, .count = 100000 };
     ck_assert_int_eq(probe_do(&p, probe_do_send, &s), -ENOBUFS);
-    ck_assert_uint_gt(s.sent, 65536);
+    ck_assert_uint_ge(s.sent, 65536);
     ck_assert_uint_lt(s.sent, 65536 + 5000);
     probe_stop(&p, a);
 }
