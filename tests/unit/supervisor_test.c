@@ -6,6 +6,7 @@
 #include "engine/broker.h"
 #include "tests/unit/probe.h"
 
+/* Members are static: the teardown ends them, when the test function has returned. */
 #define FAIL 0x5001 /* to a member: end with this fault (i32) */
 
 static xd_bus        *bus;
@@ -116,7 +117,7 @@ static void until_told(const char *name, int count)
 
 START_TEST(a_fault_within_the_budget_starts_it_anew)
 {
-    member a = { .name = "a" }, b = { .name = "b" };
+    static member a = { .name = "a" }, b = { .name = "b" };
     add(&a, 2, 60 * XD_S_NS);
     add(&b, 2, 60 * XD_S_NS);
     strike("a", -EIO);
@@ -131,7 +132,7 @@ END_TEST
 
 START_TEST(the_budget_ends)
 {
-    member a = { .name = "a" };
+    static member a = { .name = "a" };
     int    reason = 0;
     add(&a, 2, 60 * XD_S_NS);
     for (int i = 1; i <= 3; i++) {
@@ -146,7 +147,7 @@ END_TEST
 
 START_TEST(old_faults_do_not_count)
 {
-    member a = { .name = "a" };
+    static member a = { .name = "a" };
     add(&a, 1, 20 * XD_MS_NS);
     for (int i = 1; i <= 4; i++) {
         strike("a", -EIO);
@@ -159,7 +160,7 @@ END_TEST
 
 START_TEST(no_budget_and_a_normal_end_are_final)
 {
-    member a = { .name = "a" }, b = { .name = "b" };
+    static member a = { .name = "a" }, b = { .name = "b" };
     int    reason = -1;
     add(&a, 0, 0);
     add(&b, 4, 60 * XD_S_NS);
@@ -176,7 +177,7 @@ END_TEST
 
 START_TEST(one_that_does_not_start_again_is_given_up)
 {
-    member a = { .name = "a", .fail_from = 2 };
+    static member a = { .name = "a", .fail_from = 2 };
     add(&a, 4, 60 * XD_S_NS);
     strike("a", -ENOMEM);
     until_told("a", 1);
@@ -186,7 +187,7 @@ END_TEST
 
 START_TEST(a_failed_first_start_leaves_nothing)
 {
-    member   a = { .name = "a", .fail_from = 1 };
+    static member a = { .name = "a", .fail_from = 1 };
     xd_error err = { 0 };
     int      reason;
     xd_child child = { .spec = &member_spec, .address = "a", .args = &a, .restarts = 4, .within_ns = XD_S_NS };
@@ -197,7 +198,7 @@ END_TEST
 
 START_TEST(what_is_asked_to_end_is_not_started_anew)
 {
-    member a = { .name = "a" }, b = { .name = "b" };
+    static member a = { .name = "a" }, b = { .name = "b" };
     int    reason = -1;
     add(&a, 4, 60 * XD_S_NS);
     add(&b, 4, 60 * XD_S_NS);
@@ -211,7 +212,7 @@ END_TEST
 
 START_TEST(waiting_has_a_deadline_and_can_be_woken)
 {
-    member a = { .name = "a" };
+    static member a = { .name = "a" };
     int    reason, fds[2];
     add(&a, 0, 0);
     ck_assert_int_eq(pipe(fds), 0);
@@ -225,8 +226,9 @@ END_TEST
 
 START_TEST(all_end_in_reverse_order)
 {
-    member m[12];
-    char   names[12][8], wanted[256] = "";
+    static member m[12];
+    static char names[12][8];
+    char        wanted[256] = "";
     for (int i = 0; i < 12; i++) { /* more than the first table holds */
         snprintf(names[i], sizeof(names[i]), "m%d", i);
         m[i] = (member){ .name = names[i] };
@@ -249,7 +251,7 @@ static void on_stuck(void *arg, const char *address)
 
 START_TEST(one_that_does_not_end_is_told_and_left)
 {
-    member a = { .name = "a", .never_ends = true }, b = { .name = "b" };
+    static member a = { .name = "a", .never_ends = true }, b = { .name = "b" };
     int    reason;
     add(&a, 0, 0);
     add(&b, 0, 0);
