@@ -1,0 +1,132 @@
+"""Golden vectors of the wire protocol: tests/wire/vectors.txt, one frame a line, read by the tests of the C and of the Python codec.
+
+    python3 tests/wire/make_vectors.py          writes vectors.txt again
+
+The encoder here knows nothing of engine/wire.def and of what is made from it: the table below was written down once, so that a change of the
+definition that was not meant is found.  Whoever means one changes both, and the version of the protocol with them.
+"""
+import collections
+import os
+import struct
+
+# record, number of its frame (0 = only inside lists), fields in order; a field is a number, bytes, or a list of a record
+TABLE = """
+TEXT 0 text:bytes
+PAIR 0 name:bytes value:bytes
+INDEX 0 item:u32
+RANGE 0 first:u32 count:u32 attempt:u16 flags:u16 group:u32 expected_us:u64
+NODEID 0 shared:u16 id:bytes line:i32 file:bytes group:bytes
+RUNNING 0 worker:u16 item:u32 age_ms:u32
+HELLO 1 version_min:u16 version_max:u16 capabilities:u64 build_id:bytes host:bytes system:bytes pid:u32 cpus:u32 memory_bytes:u64
+WELCOME 2 version:u16 capabilities:u64 session:u64 window_frames:u32 window_bytes:u32
+ACK 3 acked:u64
+REFUSE 4 version_min:u16 version_max:u16 reason:bytes
+BYE 5 status:i32
+ENV_START 16 python:bytes chdir:bytes env:PAIR args:TEXT run_uid:bytes spec:bytes cache_dir:bytes scratch_dir:bytes workers_expected:u16 first_worker:u16 flags:u32
+WORKERS_START 17 first:u16 count:u16 total:u16 maxfail:u32 max_restarts:u16
+LEASE 18 ranges:RANGE
+NO_MORE 19
+TAKE_BACK 20 request:u32 count:u32
+CANCEL 21 how:u8 grace_ms:u32
+FINISH 22 failed:INDEX not_run:INDEX exit_status:i32
+PAUSE 23
+RESUME 24
+SEND_LIST 25
+CONFIG 32 python:bytes python_version:bytes pytest_version:bytes rootdir:bytes invocation_dir:bytes header:TEXT options:PAIR notes:TEXT
+COLLECT_IDS 33 first:u32 ids:NODEID
+COLLECTED 34 count:u32 deselected:u32 errors:u32 digest_lo:u64 digest_hi:u64 exit_status:i32 stop_reason:bytes way:u8 why:bytes duration_us:u64 lines:TEXT
+REPORT 35 item:u32 attempt:u16 worker:u16 nodeid:bytes when:bytes category:bytes letter:bytes word:bytes outcome:bytes text:bytes message:bytes path:bytes line:i32 subtest:bytes duration_us:u64 start_us:u64 sections:PAIR properties:PAIR flags:u32
+WARNING 36 item:u32 worker:u16 when:bytes category:bytes nodeid:bytes text:bytes file:bytes line:u32
+RESULT 64 item:u32 attempt:u16 outcome:u8 flags:u8 setup_us:u32 call_us:u32 teardown_us:u32 position:u32 start_us:u64
+RESULTS 37 worker:u16 results:RESULT
+OUTPUT 38 worker:u16 stream:u8 item:u32 data:bytes dropped_bytes:u64
+WORKER_UP 39 worker:u16 pid:u32 way:u8 replaces:u16
+WORKER_DOWN 40 worker:u16 expected:u8 exit_status:i32 signal:i32 item:u32 session_status:i32 reason:bytes last_output:bytes will_restart:u8
+RETURNED 41 request:u32 ranges:RANGE
+ENV_FAILED 42 exit_status:i32 text:bytes
+PROGRESS 43 running:RUNNING
+ENV_DONE 44 exit_status:i32 agent_cpu_us:u64 workers_cpu_us:u64 stream_bytes:u64
+HOST_READY 65 python_version:bytes pytest_version:bytes collector_pid:u32
+FORK 66 worker:u16 slot:u16 total:u16 become:u8 maxfail:u32
+FORKED 67 worker:u16 pid:u32 error:bytes
+REAP 68 pid:u32
+REAPED 69 pid:u32 exit_status:i32 signal:i32
+RUN 70 first:u32 last:u8 ranges:RANGE
+QUIT 71
+WORKER_READY 72 pid:u32 count:u32 same:u8
+WORKER_DONE 73 exit_status:i32 reason:bytes stopped:u8
+RUN_START 96 run_id:bytes version:bytes wall_us:u64 cwd:bytes argv:TEXT options:PAIR
+GATEWAY_UP 97 gateway:u16 spec:bytes host:bytes system:bytes cpus:u32
+GATEWAY_DOWN 98 gateway:u16 expected:u8 reason:bytes
+GRANT 99 gateway:u16 ranges:RANGE
+NOTE 100 level:u8 text:bytes
+COLLECTION 101 count:u32 deselected:u32 workers:u32 digest_lo:u64 digest_hi:u64 expected_us:u64
+RUN_END 102 exit_status:i32 reason:bytes wall_us:u64 duration_us:u64 collected:u32 recorded:u32 not_run:u32
+"""
+
+PATH = os.path.join(os.path.dirname(os.path.abspath(__file__)), "vectors.txt")
+FORMATS = {"u8": "<B", "u16": "<H", "u32": "<I", "u64": "<Q", "i32": "<i"}
+BITS = {"u8": 8, "u16": 16, "u32": 32, "u64": 64, "i32": 31}
+EVERY_BYTE = bytes(bytearray(range(256)))
+
+
+def records():
+    """name -> (number, [(field, type)])"""
+    table = collections.OrderedDict()
+    for line in TABLE.split("\n"):
+        words = line.split()
+        if words:
+            table[words[0]] = (int(words[1]), [tuple(word.split(":")) for word in words[2:]])
+    return table
+
+
+def value(table, kind, which, seed):
+    """usual, empty or extreme value of a field."""
+    if kind in FORMATS:
+        most = (1 << BITS[kind]) - 1
+        if kind == "i32" and which == "extreme":
+            return -(1 << 31)
+        return {"usual": (seed * 2654435761) % (most + 1), "empty": 0, "extreme": most}[which]
+    if kind == "bytes":
+        return {"usual": (u"text %d \u00e9" % seed).encode("utf-8"), "empty": b"", "extreme": EVERY_BYTE}[which]
+    parts = {"usual": ["usual", "usual"], "empty": [], "extreme": ["extreme", "empty", "usual"]}[which]
+    return [values(table, kind, part, seed + n + 1) for n, part in enumerate(parts)]
+
+
+def values(table, record, which, seed=1):
+    return [value(table, kind, which, seed + 7 * n) for n, (_field, kind) in enumerate(table[record][1])]
+
+
+def encode(table, record, given):
+    out = b""
+    for (_field, kind), v in zip(table[record][1], given):
+        if kind in FORMATS:
+            out += struct.pack(FORMATS[kind], v)
+        elif kind == "bytes":
+            out += struct.pack("<I", len(v)) + v
+        else:
+            out += struct.pack("<I", len(v)) + b"".join(encode(table, kind, one) for one in v)
+    return out
+
+
+def vectors():
+    """(record, number, which, values, frame)"""
+    table = records()
+    for record, (number, _fields) in table.items():
+        if number == 0:
+            continue
+        for which in ("usual", "empty", "extreme"):
+            given = values(table, record, which)
+            body = encode(table, record, given)
+            yield record, number, which, given, struct.pack("<IHHQ", len(body), number, 0, 0) + body
+
+
+def text():
+    lines = ["# made by make_vectors.py: record, number of the frame, which values, the frame in hex"]
+    lines += ["%s %d %s %s" % (record, number, which, "".join("%02x" % b for b in bytearray(frame))) for record, number, which, _given, frame in vectors()]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    with open(PATH, "w") as f:
+        f.write(text())
