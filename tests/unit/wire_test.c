@@ -102,7 +102,7 @@ START_TEST(decoded_and_encoded_they_are_the_same)
         ck_assert_str_eq(xd_wire_name(f.type), v->name);
         ck_assert_int_eq(xd_wire_check(f.type, f.body, f.len), 0);
         ck_assert_msg(again(v, f.body, f.len, &out) == 0, "%s %s", v->name, v->which);
-        ck_assert_msg(out.len == f.len && memcmp(out.data, f.body, f.len) == 0, "%s %s is another after decoding", v->name, v->which);
+        ck_assert_msg(xd_bytes_eq(xd_buf_view(&out), (xd_bytes){ f.body, f.len }), "%s %s is another after decoding", v->name, v->which);
         ck_assert_int_eq(xd_wire_dump(f.type, f.body, f.len, &line), 0);
         const char *text = xd_buf_cstr(&line);
         ck_assert_msg(strncmp(text, v->name, strlen(v->name)) == 0, "%s", text);
