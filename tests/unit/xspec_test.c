@@ -1,0 +1,119 @@
+/* xspec_test.c - execnet's specs, as people write them and as they mistype them. */
+#include <check.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/xspec.h"
+
+static xd_xspec spec;
+static xd_error err;
+
+static void parsed(const char *text)
+{
+    err = (xd_error){ 0 };
+    ck_assert_msg(xd_xspec_parse(&spec, text, &err) == 0, "%s: %s", text, err.text);
+}
+
+START_TEST(usual_ones)
+{
+    parsed("popen");
+    ck_assert_int_eq(spec.kind, XD_SPEC_POPEN);
+    ck_assert_uint_eq(spec.count, 1);
+    ck_assert_str_eq(spec.text, "popen");
+    ck_assert_ptr_null(spec.python);
+    xd_xspec_release(&spec);
+    parsed("3*popen//python=python3.9//chdir=a/b//env:MODE=b//env:EMPTY=//nice=5//dont_write_bytecode");
+    ck_assert_uint_eq(spec.count, 3);
+    ck_assert_str_eq(spec.text, "popen//python=python3.9//chdir=a/b//env:MODE=b//env:EMPTY=//nice=5//dont_write_bytecode");
+    ck_assert_str_eq(spec.python, "python3.9");
+    ck_assert_str_eq(spec.chdir, "a/b");
+    ck_assert_uint_eq(spec.n_env, 3);
+    ck_assert_str_eq(spec.env[0], "MODE=b");
+    ck_assert_str_eq(spec.env[1], "EMPTY=");
+    ck_assert_str_eq(spec.env[2], "PYTHONDONTWRITEBYTECODE=1");
+    ck_assert_str_eq(spec.nice, "5");
+
+    ck_assert(spec.dont_write_bytecode);
+    xd_xspec_release(&spec);
+    parsed("popen//id=x");
+    ck_assert_str_eq(spec.id, "x");
+    xd_xspec_release(&spec);
+    parsed("ssh=user@host -p 22//python=python3");
+    ck_assert_int_eq(spec.kind, XD_SPEC_SSH);
+    ck_assert_str_eq(spec.target, "user@host -p 22");
+    xd_xspec_release(&spec);
+    parsed("socket=host:8888");
+    ck_assert_int_eq(spec.kind, XD_SPEC_SOCKET);
+    ck_assert_str_eq(spec.target, "host:8888");
+    xd_xspec_release(&spec);
+}
+END_TEST
+
+START_TEST(values_may_hold_much)
+{
+    parsed("popen//env:URL=http:/x?a=b&c=d//python=/opt/my python/bin/python");
+    ck_assert_str_eq(spec.env[0], "URL=http:/x?a=b&c=d");
+    ck_assert_str_eq(spec.python, "/opt/my python/bin/python");
+    xd_xspec_release(&spec);
+    parsed("1024*popen");
+    ck_assert_uint_eq(spec.count, XD_XSPEC_MAX_COUNT);
+    xd_xspec_release(&spec);
+}
+END_TEST
+
+START_TEST(mistyped_ones)
+{
+    static const struct { const char *text, *words; } table[] = {
+        { "", "empty" },           { "popen//colour=red", "colour" }, { "popon", "popon" },           { "0*popen", "number before *" },
+        { "1025*popen", "1024" },  { "x*popen", "x*popen" },          { "-1*popen", "-1*popen" },     { "3*", "" },            { "2*popen//id=x", "id=" },
+        { "popen//env:=b", "" },   { "popen//python=a//python=b", "python" }, { "popen//ssh=host", "" }, { "python=python3", "" },
+        { "99999999999999999999*popen", "" },
+    };
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+        xd_xspec untouched = { .count = 77 };
+        err = (xd_error){ 0 };
+        ck_assert_msg(xd_xspec_parse(&untouched, table[i].text, &err) == -EINVAL, "'%s' is taken", table[i].text);
+        ck_assert_msg(err.text[0] && !strchr(err.text, '\n') && strstr(err.text, table[i].words), "'%s': %s", table[i].text, err.text);
+        ck_assert_uint_eq(untouched.count, 77);
+    }
+}
+END_TEST
+
+START_TEST(same_environment)
+{
+    static const struct { const char *a, *b; bool same; } table[] = {
+        { "popen", "3*popen", true },
+        { "popen//env:A=1//env:B=2", "popen//env:A=1//env:B=2", true },
+        { "popen//env:A=1", "popen//env:A=2", false },
+        { "popen", "popen//python=x", false },
+        { "popen//chdir=a", "popen//chdir=b", false },
+        { "ssh=a", "ssh=b", false },
+        { "ssh=a", "popen", false },
+        { "popen//nice=5", "popen", false },
+    };
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+        xd_xspec a, b;
+        ck_assert_int_eq(xd_xspec_parse(&a, table[i].a, &err), 0);
+        ck_assert_int_eq(xd_xspec_parse(&b, table[i].b, &err), 0);
+        ck_assert_msg(xd_xspec_same_env(&a, &b) == table[i].same && xd_xspec_same_env(&b, &a) == table[i].same, "%s and %s", table[i].a, table[i].b);
+        xd_xspec_release(&a);
+        xd_xspec_release(&b);
+    }
+}
+END_TEST
+
+int main(void)
+{
+    Suite   *s = suite_create("xspec");
+    TCase   *t = tcase_create("all");
+    SRunner *r = srunner_create(s);
+    tcase_add_test(t, usual_ones);
+    tcase_add_test(t, values_may_hold_much);
+    tcase_add_test(t, mistyped_ones);
+    tcase_add_test(t, same_environment);
+    suite_add_tcase(s, t);
+    srunner_run_all(r, CK_NORMAL);
+    int failed = srunner_ntests_failed(r);
+    srunner_free(r);
+    return failed ? 1 : 0;
+}
