@@ -63,11 +63,6 @@ static int add_pairs(xd_buf *out, const xd_xspec *spec, uint32_t *count)
         XD_TRY(xd_wire_PAIR_append(out, &p));
         ++*count;
     }
-    if (spec->dont_write_bytecode) {
-        xd_wire_PAIR p = { .name = xd_bytes_str("PYTHONDONTWRITEBYTECODE"), .value = xd_bytes_str("1") };
-        XD_TRY(xd_wire_PAIR_append(out, &p));
-        ++*count;
-    }
     return 0;
 }
 
