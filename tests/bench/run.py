@@ -68,7 +68,7 @@ class Bench(object):
         counts = re.findall(r"^=* ?(\d+ [a-z].*) in \d+\.\d\ds", text, re.M)
         found["counts"] = counts[-1] if counts else text[-300:]
         if found["code"] not in (0, 1) or not counts or (passed is not None and found["counts"] != "%d passed" % passed):
-            raise measure.Failure("%s: exit code %s\n%s" % (side, found["code"], text[-2000:]))
+            raise measure.Failure("%s: exit code %s, its output ends with: %s" % (side, found["code"], text.strip()[-200:]))
         if side == "xd":
             with open(os.path.join(WORK, "stats.json")) as f:
                 found["stats"] = json.load(f)
