@@ -96,21 +96,32 @@ def test_crash_is_blamed_on_its_test(project):
     assert "Fatal Python error: Segmentation fault" in result.out
 
 
-@pytest.mark.parametrize("how", ["-s", "--capture=sys"])
-def test_crash_shows_last_output(project, how):
+@pytest.mark.parametrize("way", [[], ["--no-fork"]], ids=["forked", "fresh"])
+@pytest.mark.parametrize("how", ["-s", "--capture=sys", "--capture=fd"])
+def test_crash_shows_last_output(project, how, way):
     project.write(test_w="""
         import os, sys
+        def test_before():
+            print("old words")
         def test_words():
+            print("some words" if sys.argv else "")
+            sys.stdout.flush()
             os.write(2, b"last words \\x1b[31m\\n")
             os._exit(3)
     """)
-    result = project.run("-n1", how)
+    temporary = project.path / "temporary"
+    temporary.mkdir()
+    result = project.run(*(way + ["-n1", how]), env={"TMPDIR": str(temporary)})
     assert result.rc == 1, result
     crash, = [t for t in result.tests if t["outcome"] == "crashed"]
     assert crash["crash"]["exit_status"] == 3
     assert "last words" in crash["crash"]["last_output"]
     failures = result.out.partition("= FAILURES =")[2]
     assert "last words" in failures and "\x1b" not in result.out
+    if how == "--capture=fd":
+        assert crash["crash"]["last_output"].splitlines() == ["some words", "last words \x1b[31m"]
+    assert not [name for name in os.listdir(str(temporary)) if name.startswith("xd-capture")]
+    assert not [name for name in os.listdir(str(result.folder)) if name.startswith("gw")]
 
 
 @pytest.mark.parametrize("way", [[], ["--no-fork"]], ids=["forked", "fresh"])

@@ -159,6 +159,7 @@ struct agent_worker {
     agent_chan         control;  /* way 3: ENV_START and FORK went here */
     agent_output       out, err;
     xd_buf             last;     /* last output */
+    int                files[3]; /* what pytest captures of it, and Python's faulthandler: stdout, stderr, fault; -1 = not there */
     xd_buf             batch;    /* RESULT records not yet sent */
     uint32_t           batched;
     xd_buf             held;     /* RUN frames that wait for the limit to be opened */
@@ -203,6 +204,7 @@ uint32_t agent_workers_alive(const agent *a);
 int  agent_worker_watch(agent_worker *w) XD_MUST;                  /* its process exists */
 int  agent_worker_open_results(agent_worker *w, int fd) XD_MUST;
 uint16_t agent_next_number(agent *a, uint16_t replaces);
+void agent_worker_files(agent_worker *w);                          /* opens and removes the files it writes its last words to */
 void agent_worker_ended(agent_worker *w);                          /* the process is gone */
 int  agent_worker_reaped(agent *a, const xd_wire_REAPED *m) XD_MUST;
 int  agent_down_timers(agent *a, uint64_t now_ns) XD_MUST;

@@ -1,5 +1,6 @@
 /* How a worker ended, and what is said about it. */
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,6 +12,7 @@
 
 #define STATUS_WAIT_NS (2 * XD_S_NS) /* for REAPED; then the status stays unknown */
 #define FAULT_BYTES 16384u
+#define CAPTURED_BYTES 2048u /* of each stream */
 
 static void on_pidfd(void *arg, int fd, uint32_t events)
 {
@@ -93,7 +95,45 @@ static int say_how(agent_worker *w, xd_buf *out)
     return xd_buf_add_str(out, "ended, how is not known");
 }
 
-/* The worker's last output and what Python's faulthandler wrote when it crashed. */
+/* Opens what the worker named in the scratch folder, a file or a link to one, and removes it, so that nothing is left whoever is killed.  -1: nothing. */
+static int take_file(const agent_worker *w, const char *kind)
+{
+    const char *scratch = w->agent->env.scratch;
+    xd_autobuf  path = XD_BUF_INIT;
+    char        target[PATH_MAX];
+    if (!scratch || !*scratch || xd_buf_printf(&path, "%s/gw%u.%s", scratch, (unsigned)w->number, kind) < 0)
+        return -1;
+    int     fd = open(xd_buf_cstr(&path), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    ssize_t n = readlink(xd_buf_cstr(&path), target, sizeof(target) - 1);
+    if (n > 0) {
+        target[n] = 0;
+        (void)unlink(target);
+    }
+    (void)unlink(xd_buf_cstr(&path));
+    return fd;
+}
+
+void agent_worker_files(agent_worker *w)
+{
+    static const char *const kinds[] = { "out", "err", "fault" };
+    for (size_t i = 0; i < XD_ARRAY_LEN(kinds); i++)
+        if (w->files[i] < 0)
+            w->files[i] = take_file(w, kinds[i]);
+}
+
+/* The last bytes of a file. */
+static int add_end(xd_buf *out, int fd, size_t most)
+{
+    uint8_t text[FAULT_BYTES];
+    off_t   size = fd >= 0 ? lseek(fd, 0, SEEK_END) : 0;
+    ssize_t got = size > 0 ? pread(fd, text, most, size > (off_t)most ? size - (off_t)most : 0) : 0;
+    if (got <= 0)
+        return 0;
+    XD_TRY(xd_buf_add(out, text, (size_t)got));
+    return text[got - 1] == '\n' ? 0 : xd_buf_add_byte(out, '\n');
+}
+
+/* The worker's last output, what pytest had captured of the phase it died in, and what Python's faulthandler wrote. */
 static int last_words(agent_worker *w, xd_buf *out)
 {
     size_t n = XD_MIN(w->last.len, (size_t)AGENT_LAST_OUTPUT);
@@ -102,18 +142,10 @@ static int last_words(agent_worker *w, xd_buf *out)
         if (out->data[out->len - 1] != '\n')
             XD_TRY(xd_buf_add_byte(out, '\n'));
     }
-    if (!w->agent->env.scratch || !*w->agent->env.scratch)
-        return 0;
-    xd_autobuf path = XD_BUF_INIT;
-    XD_TRY(xd_buf_printf(&path, "%s/gw%u.fault", w->agent->env.scratch, (unsigned)w->number));
-    int fd = open(xd_buf_cstr(&path), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd < 0)
-        return 0;
-    uint8_t text[FAULT_BYTES];
-    ssize_t got = read(fd, text, sizeof(text));
-    close(fd);
-    (void)unlink(xd_buf_cstr(&path));
-    return got > 0 ? xd_buf_add(out, text, (size_t)got) : 0;
+    agent_worker_files(w); /* it may have died before it was heard */
+    XD_TRY(add_end(out, w->files[0], CAPTURED_BYTES));
+    XD_TRY(add_end(out, w->files[1], CAPTURED_BYTES));
+    return add_end(out, w->files[2], FAULT_BYTES);
 }
 
 /* ---- the records ------------------------------------------------------------------------------------ */

@@ -11,7 +11,7 @@
 #define LATE_NS (100 * XD_MS_NS)
 #define LEASE_WAIT_NS (10 * XD_MS_NS) /* for the first LEASE, which tells how much there is to do */
 #define RESULT_PIPE_BYTES (256 * 1024)
-#define NO_WORKER ((agent_worker){ .cmd.fd = -1, .results.fd = -1, .control.fd = -1, .out.fd = -1, .err.fd = -1, .proc.pidfd = -1, \
+#define NO_WORKER ((agent_worker){ .cmd.fd = -1, .results.fd = -1, .control.fd = -1, .out.fd = -1, .err.fd = -1, .proc.pidfd = -1, .files = { -1, -1, -1 }, \
                                    .session_status = -1, .state = AGENT_WORKER_NONE })
 
 typedef struct pipes {

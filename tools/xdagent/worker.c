@@ -117,6 +117,7 @@ static int on_ready(agent_worker *w, const xd_frame *f)
     if (!r.same && !agent_check_passed(w))
         return 0; /* the environment has failed; said before */
     w->state = AGENT_WORKER_UP;
+    agent_worker_files(w);
     xd_wire_WORKER_UP up = { .worker = w->number, .pid = (uint32_t)w->proc.pid, .way = w->way, .replaces = w->replaces };
     XD_TRY(xd_wire_WORKER_UP_encode(&body, &up));
     XD_TRY(agent_link_send(a, XD_MSG_WORKER_UP, xd_buf_view(&body)));
@@ -223,6 +224,13 @@ void agent_worker_release(agent_worker *w)
     agent_chan_close(&w->results);
     agent_chan_close(&w->control);
     xd_proc_close(&w->proc);
+    if (w->agent)
+        agent_worker_files(w); /* it may have ended before it was heard */
+    for (size_t i = 0; i < XD_ARRAY_LEN(w->files); i++) {
+        if (w->files[i] >= 0)
+            close(w->files[i]);
+        w->files[i] = -1;
+    }
     xd_buf_release(&w->last);
     xd_buf_release(&w->batch);
     xd_buf_release(&w->held);

@@ -14,7 +14,7 @@ from xd_pytest.collector import Collector
 from xd_pytest.constants import ENV_AS_MODULE, ENV_OUTPUT, ENV_TYPED, EXIT_INTERNAL, EXIT_USAGE, NONE32, WAY_COLLECTED
 from xd_pytest.outcome import ItemReports
 from xd_pytest.plugins import foreign_plugins, plugin_name
-from xd_pytest.process import flush_stdio
+from xd_pytest.process import flush_stdio, name_captures
 from xd_pytest.reads import Reads, SeedWatch, WorkerInput, record_environ
 from xd_pytest.reports import report_frame, warning_frame
 from xd_pytest.runloop import RunLoop
@@ -250,6 +250,7 @@ class Adapter(object):
         if self.telling or outcome.excinfo is not None:
             return
         if self.is_worker:
+            name_captures(session.config, self.worker.capture_link)
             self.worker.fault_file(session.config)
         else:
             self.send(config_frame(session.config, self.asked))

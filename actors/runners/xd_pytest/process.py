@@ -55,27 +55,63 @@ def leave(status):
     os._exit(status & 0xFF)
 
 
-def redirect_output(config, out, err):
-    """stdout and stderr of a worker forked from the collector, below all that holds them: the descriptor numbers stay, what they lead to is new.
-    pytest's capture keeps working on files that no other process shares."""
+def named_file(link):
+    """A file for pytest's capture, in the folder for temporary files; by `link` the agent finds it when this process dies inside of a test."""
     import tempfile
+    if link:
+        try:
+            fd, path = tempfile.mkstemp(prefix="xd-capture-")
+        except OSError:
+            pass
+        else:
+            try:
+                os.symlink(path, link)
+            except OSError:
+                os.unlink(path)
+            return os.fdopen(fd, "w+b", 0)
+    return tempfile.TemporaryFile(buffering=0)
+
+
+def fd_captures(config):
+    """(descriptor, pytest's capture of it) where pytest captures descriptors."""
     capman = config.pluginmanager.get_plugin("capturemanager")
     capturing = getattr(capman, "_global_capturing", None)
+    for target in (1, 2):
+        capture = getattr(capturing, "out" if target == 1 else "err", None)
+        if getattr(capture, "targetfd", None) == target and fileno(getattr(capture, "tmpfile", None)) is not None:
+            yield target, capture
+
+
+def name_captures(config, link):
+    """A worker that began by itself: its capture goes on in files that have a name, with what they hold already."""
+    for target, capture in fd_captures(config):
+        own = fileno(capture.tmpfile)
+        fresh = named_file(link(target))
+        os.lseek(own, 0, os.SEEK_SET)
+        data = os.read(own, 65536)
+        while data:
+            fresh.write(data)
+            data = os.read(own, 65536)
+        os.dup2(fresh.fileno(), own, False)
+        if getattr(capture, "_state", "suspended") == "started":
+            os.dup2(own, target)
+        fresh.close()
+
+
+def redirect_output(config, out, err, link):
+    """stdout and stderr of a worker forked from the collector, below all that holds them: the descriptor numbers stay, what they lead to is new.
+    pytest's capture keeps working on files that no other process shares."""
     fault = fault_fd(config)
     active = set()
-    for target, new in ((1, out), (2, err)):
-        capture = getattr(capturing, "out" if target == 1 else "err", None)
-        if getattr(capture, "targetfd", None) != target:
-            continue
-        os.dup2(new, capture.targetfd_save, False)
-        fresh = tempfile.TemporaryFile(buffering=0)
+    for target, capture in fd_captures(config):
         own = fileno(capture.tmpfile)
-        if own is not None:
-            os.dup2(fresh.fileno(), own, False)
-            capture.tmpfile.seek(0)
-            if getattr(capture, "_state", "suspended") == "started":
-                os.dup2(own, target)
-                active.add(target)
+        fresh = named_file(link(target))
+        os.dup2(out if target == 1 else err, capture.targetfd_save, False)
+        os.dup2(fresh.fileno(), own, False)
+        capture.tmpfile.seek(0)
+        if getattr(capture, "_state", "suspended") == "started":
+            os.dup2(own, target)
+            active.add(target)
         fresh.close()
     if 1 not in active:
         os.dup2(out, 1)

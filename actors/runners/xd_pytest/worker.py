@@ -40,7 +40,7 @@ class Worker(object):
         adapter.input.update(workerid=self.name(), workercount=self.total, rampdelay=self.ramp_delay())
         os.environ["PYTEST_XDIST_WORKER"] = self.name()
         os.environ["PYTEST_XDIST_WORKER_COUNT"] = str(self.total)
-        redirect_output(config, fds[2], fds[3])
+        redirect_output(config, fds[2], fds[3], self.capture_link)
         if forked:
             config.workeroutput = {}
             forget_exit_handlers()
@@ -67,6 +67,9 @@ class Worker(object):
                 numpy.seed()
             except Exception:
                 pass
+
+    def capture_link(self, target):
+        return self.adapter.scratch(self.name() + (".out" if target == 1 else ".err"))
 
     def fault_file(self, config):
         """Tracebacks of a crash go to a file of this worker, which the agent reads when it has to tell of the crash."""
