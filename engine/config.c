@@ -159,6 +159,7 @@ static int complain(char *err, const char *name, char letter, const char *value,
         else
             snprintf(shown, sizeof(shown), "-%c", letter);
         snprintf(err, XD_TEXT, "option %s: '%.200s' is not valid: %s", shown, value, want);
+        xd_error_one_line(err);
     }
     return -EINVAL;
 }

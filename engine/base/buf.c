@@ -12,6 +12,13 @@ void xd_autoclose_fn(int *fd)
         close(*fd);
 }
 
+void xd_error_one_line(char *text)
+{
+    for (; *text; text++)
+        if ((unsigned char)*text < ' ' || *text == 0x7f)
+            *text = '?';
+}
+
 int xd_error_set(xd_error *err, int code, const char *fmt, ...)
 {
     if (err) {
@@ -20,6 +27,7 @@ int xd_error_set(xd_error *err, int code, const char *fmt, ...)
         err->code = code;
         vsnprintf(err->text, sizeof(err->text), fmt, ap);
         va_end(ap);
+        xd_error_one_line(err->text);
     }
     return code;
 }

@@ -17,6 +17,9 @@ typedef struct xd_error {
 /* Fills *err (NULL ok) and returns `code`, so that `return xd_error_set(err, -EINVAL, "...", ...)` reads well. */
 int xd_error_set(xd_error *err, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
+/* What a message quotes may hold anything: control bytes become '?', so that it stays one line and harmless to a terminal.  xd_error_set does it. */
+void xd_error_one_line(char *text);
+
 /* strerror of -errno, thread safe, static storage. */
 const char *xd_error_name(int code);
 
