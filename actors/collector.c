@@ -17,8 +17,8 @@ typedef struct list {
 
 struct xd_collector {
     xd_arena arena;
-    uint16_t owner;   /* gateway whose list is the collection */
-    uint64_t lo, hi;  /* its digest */
+    uint16_t owner;  /* gateway whose list is the collection */
+    uint64_t lo, hi; /* its digest */
     list     agreed;
     uint16_t doubter; /* gateway whose list differs */
     list     other;
@@ -121,9 +121,9 @@ static int describe(const xd_collector *c, const char *first_name, const char *o
         r = count_names(&table, pool, &used, &c->other, -1);
     HASH_CLEAR(hh, table);
     if (r == 0)
-        r = xd_buf_printf(out,
-                          "Different tests were collected between %s (%u tests) and %s (%u tests). The difference is:",
-                          first_name, c->agreed.count, other_name, c->other.count);
+        r = xd_buf_printf(
+            out, "Different tests were collected between %s (%u tests) and %s (%u tests). The difference is:",
+            first_name, c->agreed.count, other_name, c->other.count);
     unsigned shown = 0, left = 0;
     for (size_t i = 0; r == 0 && i < used; i++) {
         if (pool[i].balance == 0)
@@ -133,7 +133,8 @@ static int describe(const xd_collector *c, const char *first_name, const char *o
             continue;
         }
         shown++;
-        r = xd_buf_printf(out, "\n%c %.*s", pool[i].balance > 0 ? '-' : '+', (int)pool[i].id.len, (const char *)pool[i].id.ptr);
+        r = xd_buf_printf(out, "\n%c %.*s", pool[i].balance > 0 ? '-' : '+', (int)pool[i].id.len,
+                          (const char *)pool[i].id.ptr);
     }
     if (r == 0 && left)
         r = xd_buf_printf(out, "\n(and %u more)", left);

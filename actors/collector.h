@@ -17,8 +17,8 @@ typedef struct xd_collected_item {
 enum {
     XD_COLLECTOR_WAIT = 0,
     XD_COLLECTOR_SEND_LIST = 1, /* ask this gateway for its list */
-    XD_COLLECTOR_AGREED = 2,    /* this gateway may be given items (the list itself may still be on its way) */
-    XD_COLLECTOR_COMPLETE = 3,  /* the list is complete: the scheduler can be told */
+    XD_COLLECTOR_AGREED = 2,   /* this gateway may be given items (the list itself may still be on its way) */
+    XD_COLLECTOR_COMPLETE = 3, /* the list is complete: the scheduler can be told */
     XD_COLLECTOR_DIFFERENT = 4, /* the lists differ: err names up to ten of the differing items */
 };
 

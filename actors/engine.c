@@ -33,33 +33,33 @@
 #define RESTART_WINDOW_NS (60 * XD_S_NS)
 
 struct xd_engine {
-    xd_config      *config;
-    xd_plan         plan;
-    xd_run_dir      dir;
-    xd_log          log;
-    int             out_fd, err_fd;
-    xd_event_fn     callback;
-    void           *callback_arg;
-    xd_events       events;
-    char           *cwd, *journal_path;
-    xd_bus         *bus;
-    xd_broker      *broker;
-    xd_supervisor  *supervisor;
-    xd_gateway_args *gateways; /* one per gateway of the plan */
-    xd_report_want  wants[4];  /* the terminal's first, if there is one */
+    xd_config           *config;
+    xd_plan              plan;
+    xd_run_dir           dir;
+    xd_log               log;
+    int                  out_fd, err_fd;
+    xd_event_fn          callback;
+    void                *callback_arg;
+    xd_events            events;
+    char                *cwd, *journal_path;
+    xd_bus              *bus;
+    xd_broker           *broker;
+    xd_supervisor       *supervisor;
+    xd_gateway_args     *gateways; /* one per gateway of the plan */
+    xd_report_want       wants[4]; /* the terminal's first, if there is one */
     xd_report_actor_args report, files;
-    uint64_t        shown;     /* bytes of text that the terminal got */
-    size_t          n_gateways;
-    uint64_t        cpu_start_us;
-    pthread_t       watcher;
-    bool            watching, joined;
-    pthread_mutex_t lock;    /* protects: bus while others post, stops, over */
-    bool            running; /* the bus may be posted to */
-    bool            leave;   /* XD_STOP_NOW was asked */
-    bool            over;
-    bool            report_failed;
-    bool            left; /* an actor that did not end still uses parts of this */
-    xd_result       result;
+    uint64_t             shown; /* bytes of text that the terminal got */
+    size_t               n_gateways;
+    uint64_t             cpu_start_us;
+    pthread_t            watcher;
+    bool                 watching, joined;
+    pthread_mutex_t      lock;    /* protects: bus while others post, stops, over */
+    bool                 running; /* the bus may be posted to */
+    bool                 leave;   /* XD_STOP_NOW was asked */
+    bool                 over;
+    bool                 report_failed;
+    bool                 left; /* an actor that did not end still uses parts of this */
+    xd_result            result;
 };
 
 /* ---- before the run ------------------------------------------------------------------------------------- */
@@ -134,8 +134,10 @@ static void on_event(void *arg, const xd_event *ev)
 static int first_record(xd_engine *x, xd_journal *journal)
 {
     xd_autobuf        args = XD_BUF_INIT, frame = XD_BUF_INIT;
-    xd_wire_RUN_START s = { .run_id = xd_bytes_str(x->dir.id), .version = xd_bytes_str(xd_version()),
-                            .wall_us = xd_clock_wall_us(), .cwd = xd_bytes_str(x->cwd) };
+    xd_wire_RUN_START s = { .run_id = xd_bytes_str(x->dir.id),
+                            .version = xd_bytes_str(xd_version()),
+                            .wall_us = xd_clock_wall_us(),
+                            .cwd = xd_bytes_str(x->cwd) };
     for (size_t i = 0; i < x->config->args.count; i++) {
         xd_wire_TEXT t = { .text = xd_bytes_str(x->config->args.at[i]) };
         XD_TRY(xd_wire_TEXT_append(&args, &t));
@@ -170,7 +172,8 @@ static void report_says(void *arg, xd_log_level level, const char *line)
     say_line(x, line);
 }
 
-static void add_want(xd_engine *x, xd_report_actor_args *to, const xd_report_ops *ops, int fd, const char *path)
+static void add_want(xd_engine *x, xd_report_actor_args *to, const xd_report_ops *ops, int fd,
+                     const char *path)
 {
     xd_report_want *w = &x->wants[x->report.count + x->files.count];
     *w = (xd_report_want){ .ops = ops, .options = XD_REPORT_OPTIONS_INIT };
@@ -183,7 +186,10 @@ static void add_want(xd_engine *x, xd_report_actor_args *to, const xd_report_ops
 
 static int start_report(xd_engine *x, xd_report_actor_args *args, const char *address, xd_error *err)
 {
-    xd_child child = { .spec = &xd_report_actor_spec, .address = address, .args = args, .restarts = REPORT_RESTARTS,
+    xd_child child = { .spec = &xd_report_actor_spec,
+                       .address = address,
+                       .args = args,
+                       .restarts = REPORT_RESTARTS,
                        .within_ns = RESTART_WINDOW_NS };
     xd_error why = { 0 };
     args->err = &why;
@@ -194,10 +200,12 @@ static int start_report(xd_engine *x, xd_report_actor_args *args, const char *ad
 
 static int start_reports(xd_engine *x, xd_error *err)
 {
-    x->report = x->files = (xd_report_actor_args){ .journal_path = x->journal_path, .say = report_says, .say_arg = x };
+    x->report = x->files =
+        (xd_report_actor_args){ .journal_path = x->journal_path, .say = report_says, .say_arg = x };
     if (x->out_fd >= 0)
         add_want(x, &x->report, &xd_report_term_ops, x->out_fd, NULL);
-    add_want(x, &x->files, &xd_report_junit_ops, -1, NULL); /* writes when pytest's configuration has --junitxml */
+    add_want(x, &x->files, &xd_report_junit_ops, -1,
+             NULL); /* writes when pytest's configuration has --junitxml */
     if (x->config->jsonl)
         add_want(x, &x->files, &xd_report_jsonl_ops, -1, x->config->jsonl);
     if (!x->config->no_history)
@@ -214,8 +222,12 @@ static int start_gateways(xd_engine *x, xd_error *err)
     for (size_t i = 0; i < x->plan.count; i++) {
         char address[XD_ADDRESS_LEN];
         x->gateways[i] = (xd_gateway_args){
-            .ops = &xd_gateway_popen, .number = (uint16_t)i, .session = xd_clock_wall_us(),
-            .target = { .spec = x->plan.gateways[i].spec.text, .agent = x->config->agent, .output_limit = x->config->output_limit },
+            .ops = &xd_gateway_popen,
+            .number = (uint16_t)i,
+            .session = xd_clock_wall_us(),
+            .target = { .spec = x->plan.gateways[i].spec.text,
+                        .agent = x->config->agent,
+                        .output_limit = x->config->output_limit },
         };
         xd_gateway_address((uint16_t)i, address, sizeof(address));
         xd_child child = { .spec = &xd_gateway_spec, .address = address, .args = &x->gateways[i] };
@@ -237,7 +249,8 @@ static void on_actor_end(void *arg, const char *address, int reason, bool restar
     char       line[200];
     if (reason == 0)
         return;
-    snprintf(line, sizeof(line), "%s ended with a fault: %s%s", address, xd_error_name(reason), restarted ? "; it was started anew" : "");
+    snprintf(line, sizeof(line), "%s ended with a fault: %s%s", address, xd_error_name(reason),
+             restarted ? "; it was started anew" : "");
     say_line(x, line);
     if (is_report(address))
         x->report_failed |= !restarted;
@@ -252,8 +265,14 @@ static int start_actors(xd_engine *x, xd_error *err)
     snprintf(x->result.run_dir, sizeof(x->result.run_dir), "%s", x->dir.path);
     XD_TRY(start_broker(x, err));
     XD_TRY(xd_supervisor_new(&x->supervisor, x->bus, on_actor_end, x));
-    xd_scheduler_args args = { .config = x->config, .plan = &x->plan, .run_id = x->dir.id, .run_dir = x->dir.path,
-                               .cwd = x->cwd, .event = on_event, .event_arg = x, .want_tests = x->callback != NULL,
+    xd_scheduler_args args = { .config = x->config,
+                               .plan = &x->plan,
+                               .run_id = x->dir.id,
+                               .run_dir = x->dir.path,
+                               .cwd = x->cwd,
+                               .event = on_event,
+                               .event_arg = x,
+                               .want_tests = x->callback != NULL,
                                .result = &x->result };
     /* Without its memory of who runs what it could not go on: its first fault is final. */
     xd_child scheduler = { .spec = &xd_scheduler_spec, .address = "sched", .args = &args };
@@ -310,7 +329,8 @@ static void wait_report(xd_engine *x, const char *address)
 {
     int      reason = 0;
     uint64_t leave_at = 0;
-    while (xd_supervisor_wait(x->supervisor, address, -1, xd_clock_ns() + 100 * XD_MS_NS, &reason) == -ETIMEDOUT) {
+    while (xd_supervisor_wait(x->supervisor, address, -1, xd_clock_ns() + 100 * XD_MS_NS, &reason) ==
+           -ETIMEDOUT) {
         pthread_mutex_lock(&x->lock);
         bool leave = x->leave;
         pthread_mutex_unlock(&x->lock);
@@ -350,7 +370,8 @@ int xd_engine_start(xd_engine *x, char *err)
     xd_error e = { 0 };
     sigset_t all, old;
     if (x->dir.path)
-        return fail(err, xd_error_set(&e, -EALREADY, "an engine makes one run: this one was started before"), &e);
+        return fail(err, xd_error_set(&e, -EALREADY, "an engine makes one run: this one was started before"),
+                    &e);
     x->cpu_start_us = xd_clock_cpu_us();
     int r = start_actors(x, &e);
     if (r == 0) {

@@ -28,7 +28,8 @@ int xd_history_path(const char *rootdir, char **ret, xd_error *err)
     const char *base = xd_path_base(rootdir);
     uint64_t    hash = XXH3_64bits(rootdir, strlen(rootdir));
     xd_autobuf  out = XD_BUF_INIT;
-    XD_TRY(xd_buf_printf(&out, "%s/%.60s-%08x/history.db", cache, *base ? base : "root", (unsigned)(hash & 0xffffffffu)));
+    XD_TRY(xd_buf_printf(&out, "%s/%.60s-%08x/history.db", cache, *base ? base : "root",
+                         (unsigned)(hash & 0xffffffffu)));
     *ret = xd_bytes_dup(xd_buf_view(&out));
     return *ret ? 0 : -ENOMEM;
 }
@@ -49,7 +50,7 @@ static int grow(xd_history *h, size_t wanted)
         cap *= 2;
     if (cap == h->cap)
         return 0;
-    xd_history  old = *h;
+    xd_history old = *h;
     h->slots = calloc(cap, sizeof *h->slots);
     if (!h->slots) {
         *h = old;
@@ -69,8 +70,8 @@ static int unusable(xd_history *h, sqlite3 *db, int code, xd_error *err)
         return -ENOMEM;
     h->damaged = code == SQLITE_CORRUPT || code == SQLITE_NOTADB || code == SQLITE_SCHEMA;
     const char *what = code == SQLITE_BUSY || code == SQLITE_LOCKED ? "is locked by another process"
-                       : h->damaged                                 ? "is damaged; it will be put aside and begun anew"
-                                                                    : (db ? sqlite3_errmsg(db) : sqlite3_errstr(code));
+                       : h->damaged ? "is damaged; it will be put aside and begun anew"
+                                    : (db ? sqlite3_errmsg(db) : sqlite3_errstr(code));
     xd_error_set(err, -EIO, "history %s %s: this run goes on without it", h->path, what);
     return XD_HISTORY_UNUSABLE;
 }
@@ -178,7 +179,9 @@ int xd_history_note(xd_history *h, xd_bytes nodeid, uint64_t duration_us, uint8_
     uint64_t          key = XXH3_64bits(nodeid.ptr, nodeid.len);
     xd_history_entry *e = slot_of(h, key);
     if (!e->runs) {
-        *e = (xd_history_entry){ .key = key, .duration_us = duration_us, .runs = 1, .outcome = outcome, .dirty = 1 };
+        *e = (xd_history_entry){
+            .key = key, .duration_us = duration_us, .runs = 1, .outcome = outcome, .dirty = 1
+        };
         h->count++;
         h->dirty++;
         return 0;
@@ -260,7 +263,8 @@ int xd_history_save(xd_history *h, xd_error *err)
             rows[n++] = &h->slots[i];
     qsort(rows, n, sizeof(xd_history_entry *), by_key);
     sqlite3 *db = NULL;
-    int      r = sqlite3_open_v2(h->path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
+    int      r =
+        sqlite3_open_v2(h->path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
     if (r == SQLITE_OK) {
         sqlite3_busy_timeout(db, SAVE_WAIT_MS);
         r = write_rows(db, rows, n);

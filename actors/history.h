@@ -16,14 +16,15 @@ typedef struct xd_history_entry {
 typedef struct xd_history xd_history;
 
 enum {
-    XD_HISTORY_UNUSABLE = 1, /* the file cannot be read (damaged, locked, no right): the object works and is empty; err says why */
+    XD_HISTORY_UNUSABLE =
+        1, /* the file cannot be read (damaged, locked, no right): the object works and is empty; err says why */
 };
 
 /* Path of the project's file, malloc'ed; nothing is created. */
 int xd_history_path(const char *rootdir, char **ret, xd_error *err) XD_MUST;
 /* Reads the whole file at once (100,000 entries in about 30 ms).  A file that is not there is an empty history.  0,
  * XD_HISTORY_UNUSABLE (*ret is valid all the same), -ENOMEM. */
-int xd_history_open(const char *path, xd_history **ret, xd_error *err) XD_MUST;
+int         xd_history_open(const char *path, xd_history **ret, xd_error *err) XD_MUST;
 xd_history *xd_history_free(xd_history *h); /* does not save */
 XD_DEFINE_AUTO(xd_history, xd_history_free)
 size_t xd_history_count(const xd_history *h);

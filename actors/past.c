@@ -42,7 +42,9 @@ static int translate(const char *const *options, xd_report_options *to, char tex
         else if (strncmp(o, "--durations=", 12) == 0)
             snprintf(texts[n], 64, "durations=%.40s", o + 12);
         else
-            return xd_error_set(err, -EINVAL, "a report does not know the option %.100s; it knows -v -q -r --tb= --durations=", o);
+            return xd_error_set(
+                err, -EINVAL,
+                "a report does not know the option %.100s; it knows -v -q -r --tb= --durations=", o);
         if (o[1] == 'r' || o[1] == '-') {
             overrides[n] = texts[n];
             n++;
@@ -53,7 +55,8 @@ static int translate(const char *const *options, xd_report_options *to, char tex
     return 0;
 }
 
-int xd_run_render(const char *dir, const char *kind, const char *const *options, unsigned flags, int fd, char *err)
+int xd_run_render(const char *dir, const char *kind, const char *const *options, unsigned flags, int fd,
+                  char *err)
 {
     xd_error          e = { 0 };
     xd_report_options o = XD_REPORT_OPTIONS_INIT;
@@ -130,12 +133,12 @@ static const char probe[] = "import sys; v='.'.join(map(str, sys.version_info[:3
 
 static int check_python(doctor *d, const xd_config *cfg)
 {
-    xd_error          err = { 0 };
-    xd_autofree char *python = NULL;
+    xd_error           err = { 0 };
+    xd_autofree char  *python = NULL;
     xd_autofree char **words = NULL;
-    xd_autobuf        out = XD_BUF_INIT;
-    const char       *how = "", *argv[16];
-    size_t            n = 0;
+    xd_autobuf         out = XD_BUF_INIT;
+    const char        *how = "", *argv[16];
+    size_t             n = 0;
     if (xd_interp_find(cfg->python, getenv("VIRTUAL_ENV"), NULL, &python, &how, &err) < 0)
         return say(d, false, "python: %s", err.text);
     if (xd_text_shell_split(python, &words) < 0)
@@ -147,12 +150,14 @@ static int check_python(doctor *d, const xd_config *cfg)
     argv[n + 2] = NULL;
     int r = run_command(argv, &out, &err);
     if (r != 0)
-        return say(d, false, "python: %s (%s) does not run: %s", python, how, r < 0 ? err.text : xd_buf_cstr(&out));
+        return say(d, false, "python: %s (%s) does not run: %s", python, how,
+                   r < 0 ? err.text : xd_buf_cstr(&out));
     const char *text = xd_buf_cstr(&out), *pytest = strchr(text, ' ');
-    char      *dot;
-    const long major = strtol(text, &dot, 10), minor = *dot == '.' ? strtol(dot + 1, NULL, 10) : 0;
-    const bool good = major > 3 || (major == 3 && minor >= 8);
-    XD_TRY(say(d, good, "python: %s (%s), version %.*s%s", python, how, (int)strcspn(text, " "), text, good ? "" : "; this xd needs 3.8 or newer"));
+    char       *dot;
+    const long  major = strtol(text, &dot, 10), minor = *dot == '.' ? strtol(dot + 1, NULL, 10) : 0;
+    const bool  good = major > 3 || (major == 3 && minor >= 8);
+    XD_TRY(say(d, good, "python: %s (%s), version %.*s%s", python, how, (int)strcspn(text, " "), text,
+               good ? "" : "; this xd needs 3.8 or newer"));
     if (!pytest || !pytest[1])
         return say(d, false, "pytest: not there; install it with: %s -m pip install pytest", python);
     return say(d, strtol(pytest + 1, NULL, 10) >= 7, "pytest: version %s%s", pytest + 1,
@@ -179,7 +184,8 @@ static int check_folder(doctor *d, const char *what, int (*find)(char **ret, xd_
     xd_autofree char *path = NULL;
     if (find(&path, &err) < 0 || xd_path_mkdirs(path, 0700, &err) < 0)
         return say(d, false, "%s: %s", what, err.text);
-    return say(d, access(path, W_OK) == 0, "%s: %s%s", what, path, access(path, W_OK) == 0 ? "" : " cannot be written");
+    return say(d, access(path, W_OK) == 0, "%s: %s%s", what, path,
+               access(path, W_OK) == 0 ? "" : " cannot be written");
 }
 
 static int check_kernel(doctor *d)
@@ -191,7 +197,8 @@ static int check_kernel(doctor *d)
     if (r == 0)
         xd_page_release(&page);
     r = xd_page_barrier();
-    XD_TRY(say(d, true, "membarrier: %s", r == 0 ? "there" : "not there; taking tests back waits a little instead"));
+    XD_TRY(say(d, true, "membarrier: %s",
+               r == 0 ? "there" : "not there; taking tests back waits a little instead"));
     r = xd_proc_pidfd(getpid());
     XD_TRY(say(d, r >= 0, "pidfd: %s", r >= 0 ? "there" : xd_error_name(r)));
     if (r >= 0)

@@ -36,9 +36,12 @@ static int add_text(xd_plan *p, const char *text, const uint32_t *workers, xd_er
     XD_TRY(xd_xspec_parse(&spec, text, err));
     int r = 0;
     if (spec.kind != XD_SPEC_POPEN)
-        r = xd_error_set(err, -EINVAL, "spec '%.200s': this version runs workers on this machine only (popen)", text);
+        r = xd_error_set(err, -EINVAL,
+                         "spec '%.200s': this version runs workers on this machine only (popen)", text);
     else if (spec.id)
-        r = xd_error_set(err, -EINVAL, "spec '%.200s': names of workers (id=) are not there yet; they are gw0, gw1, ...", text);
+        r = xd_error_set(err, -EINVAL,
+                         "spec '%.200s': names of workers (id=) are not there yet; they are gw0, gw1, ...",
+                         text);
     if (r == 0)
         r = add(p, &spec, workers ? *workers : spec.count);
     xd_xspec_release(&spec);

@@ -5,8 +5,9 @@
 #include "engine/xspec.h"
 
 typedef struct xd_plan_gateway {
-    xd_xspec spec;    /* of the first spec; owned */
-    uint32_t workers; /* 0 = decided when the number of processors and items is known (-n auto, or nothing said) */
+    xd_xspec spec; /* of the first spec; owned */
+    uint32_t
+        workers; /* 0 = decided when the number of processors and items is known (-n auto, or nothing said) */
 } xd_plan_gateway;
 
 typedef struct xd_plan {

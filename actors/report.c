@@ -23,7 +23,8 @@ struct xd_report_set {
 
 const xd_report_ops *xd_report_find(const char *name)
 {
-    static const xd_report_ops *const all[] = { &xd_report_term_ops, &xd_report_junit_ops, &xd_report_jsonl_ops, &xd_report_history_ops };
+    static const xd_report_ops *const all[] = { &xd_report_term_ops, &xd_report_junit_ops,
+                                                &xd_report_jsonl_ops, &xd_report_history_ops };
     for (size_t i = 0; i < XD_ARRAY_LEN(all); i++)
         if (!strcmp(all[i]->name, name))
             return all[i];
@@ -57,7 +58,8 @@ xd_report_set *xd_report_set_free(xd_report_set *s)
     return NULL;
 }
 
-int xd_report_set_add(xd_report_set *s, const xd_report_ops *ops, const xd_report_options *options, xd_error *err)
+int xd_report_set_add(xd_report_set *s, const xd_report_ops *ops, const xd_report_options *options,
+                      xd_error *err)
 {
     if (s->count == MEMBERS_MAX)
         return xd_error_set(err, -ENOSPC, "no more than %d reporters", MEMBERS_MAX);
@@ -80,7 +82,8 @@ static void judge(xd_report_set *s, member *m, int r, const xd_error *said)
     if (r >= 0)
         return;
     if (s->error.code == 0)
-        xd_error_set(&s->error, r, "%s: %s", m->ops->name, said && said->code ? said->text : xd_error_name(r));
+        xd_error_set(&s->error, r, "%s: %s", m->ops->name,
+                     said && said->code ? said->text : xd_error_name(r));
     m->ops->close(m->self);
     m->self = NULL;
 }
@@ -110,7 +113,8 @@ int xd_report_set_frame(xd_report_set *s, uint64_t offset, const xd_frame *frame
     return 0;
 }
 
-void xd_report_set_progress(xd_report_set *s, const xd_wire_PROGRESS *progress, uint16_t gateway, uint64_t now_ns)
+void xd_report_set_progress(xd_report_set *s, const xd_wire_PROGRESS *progress, uint16_t gateway,
+                            uint64_t now_ns)
 {
     for (size_t i = 0; i < s->count; i++) {
         member *m = &s->members[i];
@@ -164,7 +168,8 @@ void xd_report_set_finish(xd_report_set *s)
                 continue;
             xd_error err = { 0 };
             int      r = m->ops->finish(m->self, &err);
-            if (r == XD_REPORT_NOTE && xd_buf_printf(&s->notes, "%s%s", s->notes.len ? "\n" : "", err.text) < 0)
+            if (r == XD_REPORT_NOTE &&
+                xd_buf_printf(&s->notes, "%s%s", s->notes.len ? "\n" : "", err.text) < 0)
                 r = -ENOMEM;
             judge(s, m, r, &err);
         }

@@ -10,22 +10,24 @@
 #include "actors/runview.h"
 
 typedef struct xd_report_options {
-    int         fd;          /* where text goes (terminal; jsonl when path is NULL); borrowed; -1 = none */
-    const char *path;        /* file to write (junit, jsonl, history); NULL = reporter's own default, or none */
-    int         color;       /* -1 as CONFIG's option and the tty say, 0 no, 1 yes */
-    int         tty;         /* -1 ask the descriptor; 0 no live line; 1 with the live line */
-    uint32_t    width;       /* columns; 0 = ask the terminal, then $COLUMNS, then 80 */
-    int         verbose;     /* added to CONFIG's */
-    bool        no_live;     /* never draw the live last line, also on a tty */
-    uint64_t   *shown;       /* terminal: bytes of text written so far, kept by the caller for a reporter that takes this one's place; NULL ok */
-    bool        failed_only; /* terminal: no line per test, no output of workers: failures and the summary */
+    int         fd;      /* where text goes (terminal; jsonl when path is NULL); borrowed; -1 = none */
+    const char *path;    /* file to write (junit, jsonl, history); NULL = reporter's own default, or none */
+    int         color;   /* -1 as CONFIG's option and the tty say, 0 no, 1 yes */
+    int         tty;     /* -1 ask the descriptor; 0 no live line; 1 with the live line */
+    uint32_t    width;   /* columns; 0 = ask the terminal, then $COLUMNS, then 80 */
+    int         verbose; /* added to CONFIG's */
+    bool        no_live; /* never draw the live last line, also on a tty */
+    uint64_t  *
+        shown; /* terminal: bytes of text written so far, kept by the caller for a reporter that takes this one's place; NULL ok */
+    bool failed_only; /* terminal: no line per test, no output of workers: failures and the summary */
     /* What wins over CONFIG.options: "name=value", or as pytest's own: "-v" "-q" "-rA" "--tb=short" "--durations=5" "--color=no"
      * "--show-capture=no" "--no-header" "--no-summary".  NULL-terminated; may be NULL.  -v and -q add to CONFIG's verbosity. */
     const char *const *override;
     /* junit */
-    const char *hostname;    /* NULL = ask the host (not byte-identical elsewhere: junit takes the journal's when it has one) */
+    const char *
+        hostname; /* NULL = ask the host (not byte-identical elsewhere: junit takes the journal's when it has one) */
     /* history */
-    const char *project;     /* key of the project folder: rootdir; NULL = CONFIG.rootdir */
+    const char *project; /* key of the project folder: rootdir; NULL = CONFIG.rootdir */
     /* value of an environment variable; NULL = getenv.  For tests. */
     const char *(*env)(void *arg, const char *name);
     void *env_arg;
@@ -34,7 +36,8 @@ typedef struct xd_report_options {
 
 /* Outcomes > 0 of the calls below. */
 enum {
-    XD_REPORT_BUSY = 1, /* the output takes no more for now: try again when the descriptor is writable, or at the next tick */
+    XD_REPORT_BUSY =
+        1, /* the output takes no more for now: try again when the descriptor is writable, or at the next tick */
     XD_REPORT_NOTE = 2, /* finish: all well, but err holds a line for the user (history damaged) */
 };
 
@@ -44,15 +47,22 @@ typedef struct xd_report_ops {
     int (*open)(const xd_report_options *options, const xd_runview *view, void **ret_self, xd_error *err);
     int (*frame)(void *self, const xd_frame *frame, uint64_t offset); /* NULL ok */
     int (*ended)(void *self, uint32_t item);                          /* NULL ok */
-    int (*progress)(void *self, const xd_wire_PROGRESS *progress, uint16_t gateway, uint64_t now_ns); /* not journaled; NULL ok */
-    int (*tick)(void *self, uint64_t now_ns);  /* every 100 ms or so, and when fd() is writable: redraw, flush; NULL ok */
-    int (*flush)(void *self);                  /* writes what can be written; 0 = all is out, XD_REPORT_BUSY = not yet; NULL ok */
-    int (*fd)(void *self);                     /* descriptor to wait for while busy, -1; NULL = none */
-    int (*finish)(void *self, xd_error *err);  /* after the last frame (also of a journal without RUN_END): write the rest; NULL ok */
-    void (*close)(void *self);                 /* frees; also without finish; never blocks; NULL self ok */
+    int (*progress)(void *self, const xd_wire_PROGRESS *progress, uint16_t gateway,
+                    uint64_t now_ns); /* not journaled; NULL ok */
+    int (*tick)(void    *self,
+                uint64_t now_ns); /* every 100 ms or so, and when fd() is writable: redraw, flush; NULL ok */
+    int (*flush)(
+        void *self);       /* writes what can be written; 0 = all is out, XD_REPORT_BUSY = not yet; NULL ok */
+    int (*fd)(void *self); /* descriptor to wait for while busy, -1; NULL = none */
+    int (*finish)(
+        void *self,
+        xd_error
+            *err); /* after the last frame (also of a journal without RUN_END): write the rest; NULL ok */
+    void (*close)(void *self); /* frees; also without finish; never blocks; NULL self ok */
 } xd_report_ops;
 
-extern const xd_report_ops xd_report_term_ops, xd_report_junit_ops, xd_report_jsonl_ops, xd_report_history_ops;
+extern const xd_report_ops xd_report_term_ops, xd_report_junit_ops, xd_report_jsonl_ops,
+    xd_report_history_ops;
 /* By name ("terminal", "junit", "jsonl", "history"); NULL when there is none. */
 const xd_report_ops *xd_report_find(const char *name);
 
@@ -61,11 +71,13 @@ typedef struct xd_report_set xd_report_set;
 int            xd_report_set_new(xd_report_set **ret, xd_runview_source source) XD_MUST;
 xd_report_set *xd_report_set_free(xd_report_set *s);
 XD_DEFINE_AUTO(xd_report_set, xd_report_set_free)
-int               xd_report_set_add(xd_report_set *s, const xd_report_ops *ops, const xd_report_options *options, xd_error *err) XD_MUST;
+int xd_report_set_add(xd_report_set *s, const xd_report_ops *ops, const xd_report_options *options,
+                      xd_error *err) XD_MUST;
 const xd_runview *xd_report_set_view(const xd_report_set *s);
 /* One frame at this file offset.  A reporter that fails is closed and remembered (xd_report_set_error); the others go on. 0, -ENOMEM. */
 int  xd_report_set_frame(xd_report_set *s, uint64_t offset, const xd_frame *frame) XD_MUST;
-void xd_report_set_progress(xd_report_set *s, const xd_wire_PROGRESS *progress, uint16_t gateway, uint64_t now_ns);
+void xd_report_set_progress(xd_report_set *s, const xd_wire_PROGRESS *progress, uint16_t gateway,
+                            uint64_t now_ns);
 void xd_report_set_tick(xd_report_set *s, uint64_t now_ns);
 bool xd_report_set_ready(xd_report_set *s); /* tries to flush; false: give no frame now, wait for fd */
 int  xd_report_set_fd(xd_report_set *s);    /* the busy one's descriptor, or -1 */
@@ -78,4 +90,5 @@ int xd_report_set_error(const xd_report_set *s, xd_error *ret);
 /* Renders a whole journal with one reporter ("terminal", "junit", "jsonl").  Blocks until options->fd or options->path has taken it all.
  * A journal cut off in the middle is rendered as far as it goes.  *ret_exit (may be NULL): exit code the run ended with, 7 (results
  * incomplete) without RUN_END, and then err says so.  0, -errno, -EINVAL for an unknown name. */
-int xd_report_render(const char *journal_path, const char *name, const xd_report_options *options, int *ret_exit, xd_error *err) XD_MUST;
+int xd_report_render(const char *journal_path, const char *name, const xd_report_options *options,
+                     int *ret_exit, xd_error *err) XD_MUST;

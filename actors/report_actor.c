@@ -12,9 +12,9 @@ typedef struct report_actor {
     xd_actor          *actor; /* borrowed */
     xd_journal_reader *reader;
     xd_report_set     *set;
-    uint64_t           tail;     /* told by the broker */
-    bool               owed;     /* a TAIL is not answered yet: the broker sends no other before */
-    int                watched;  /* descriptor waited for, -1 */
+    uint64_t           tail;    /* told by the broker */
+    bool               owed;    /* a TAIL is not answered yet: the broker sends no other before */
+    int                watched; /* descriptor waited for, -1 */
     bool               finished;
     void (*say)(void *arg, xd_log_level level, const char *line);
     void *say_arg;
@@ -171,6 +171,12 @@ static void fini(void *state)
 }
 
 const xd_actor_spec xd_report_actor_spec = {
-    .name = "report", .size = sizeof(report_actor), .window = 64, .init = init, .tick = on_tick, .stop = on_stop, .fini = fini,
+    .name = "report",
+    .size = sizeof(report_actor),
+    .window = 64,
+    .init = init,
+    .tick = on_tick,
+    .stop = on_stop,
+    .fini = fini,
     .handlers = (const xd_handler[]){ { XD_MSG_TAIL, on_tail }, { XD_MSG_PROGRESS, on_progress }, { 0 } },
 };

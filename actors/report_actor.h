@@ -9,7 +9,8 @@
 #include "engine/actor.h"
 
 #define XD_REPORT_ADDRESS "report" /* what people watch: the terminal */
-#define XD_FILES_ADDRESS "files"   /* what is written to files, so that a terminal that stands still holds up none of them */
+#define XD_FILES_ADDRESS \
+    "files" /* what is written to files, so that a terminal that stands still holds up none of them */
 
 typedef struct xd_report_want {
     const xd_report_ops *ops;
@@ -17,13 +18,14 @@ typedef struct xd_report_want {
 } xd_report_want;
 
 typedef struct xd_report_actor_args {
-    const char           *journal_path; /* exists; all is borrowed for the start, and for each further start by a supervisor */
+    const char
+        *journal_path; /* exists; all is borrowed for the start, and for each further start by a supervisor */
     const xd_report_want *wants;
     size_t                count;
     /* A line for the user after the run (a report that could not be written: level XD_LOG_ERROR; a damaged history: XD_LOG_WARNING).
      * On the actor's thread.  NULL = to the log. */
     void (*say)(void *arg, xd_log_level level, const char *line);
-    void *say_arg;
+    void     *say_arg;
     xd_error *err; /* why init failed; NULL ok */
 } xd_report_actor_args;
 

@@ -19,7 +19,7 @@ static int load(xd_report_history *h)
     xd_autofree char *path = h->path ? strdup(h->path) : NULL;
     if (!path) {
         const xd_runview *v = h->view;
-        const char       *project = h->project ? h->project : v->rootdir.len ? (const char *)v->rootdir.ptr : NULL;
+        const char *project = h->project ? h->project : v->rootdir.len ? (const char *)v->rootdir.ptr : NULL;
         if (!project)
             project = v->cwd.len ? (const char *)v->cwd.ptr : "/";
         XD_TRY(xd_history_path(project, &path, &h->complaint));
@@ -36,7 +36,8 @@ static int history_ended(void *self, uint32_t item)
         return 0;
     if (!h->history)
         XD_TRY(load(h));
-    return xd_history_note(h->history, i->id, (uint64_t)i->setup_us + i->call_us + i->teardown_us, i->outcome);
+    return xd_history_note(h->history, i->id, (uint64_t)i->setup_us + i->call_us + i->teardown_us,
+                           i->outcome);
 }
 
 static int history_finish(void *self, xd_error *err)
@@ -63,7 +64,8 @@ static void history_close(void *self)
     free(h);
 }
 
-static int history_open(const xd_report_options *options, const xd_runview *view, void **ret_self, xd_error *err)
+static int history_open(const xd_report_options *options, const xd_runview *view, void **ret_self,
+                        xd_error *err)
 {
     xd_report_history *h = calloc(1, sizeof *h);
     if (!h)
@@ -80,5 +82,9 @@ static int history_open(const xd_report_options *options, const xd_runview *view
 }
 
 const xd_report_ops xd_report_history_ops = {
-    .name = "history", .open = history_open, .ended = history_ended, .finish = history_finish, .close = history_close,
+    .name = "history",
+    .open = history_open,
+    .ended = history_ended,
+    .finish = history_finish,
+    .close = history_close,
 };

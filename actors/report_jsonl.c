@@ -376,7 +376,8 @@ static int on_collect_report(xd_jsonl *j, xd_buf *to, const xd_frame *frame, uin
     const xd_runview *v = j->view;
     xd_wire_REPORT    r;
     uint32_t          n = v->collect_report_count;
-    if (!n || v->reports[v->collect_reports[n - 1]].offset != offset) /* a test's, or told before by another gateway */
+    if (!n || v->reports[v->collect_reports[n - 1]].offset !=
+                  offset) /* a test's, or told before by another gateway */
         return 0;
     XD_TRY(xd_wire_REPORT_decode(frame->body, frame->len, &r));
     XD_TRY(begin(to, "collect_report"));
@@ -476,7 +477,9 @@ static int jsonl_finish(void *self, xd_error *err)
     int       r = xd_term_out_drain(&j->out, 0);
     if (r == 0)
         r = j->out.fault;
-    return r < 0 ? xd_error_set(err, r, "cannot write %s: %s", j->path ? j->path : "the JSON lines", xd_error_name(r)) : 0;
+    return r < 0 ? xd_error_set(err, r, "cannot write %s: %s", j->path ? j->path : "the JSON lines",
+                                xd_error_name(r))
+                 : 0;
 }
 
 static void jsonl_close(void *self)
@@ -491,7 +494,8 @@ static void jsonl_close(void *self)
     free(j);
 }
 
-static int jsonl_open(const xd_report_options *options, const xd_runview *view, void **ret_self, xd_error *err)
+static int jsonl_open(const xd_report_options *options, const xd_runview *view, void **ret_self,
+                      xd_error *err)
 {
     xd_jsonl *j = calloc(1, sizeof *j);
     if (!j)
@@ -501,7 +505,8 @@ static int jsonl_open(const xd_report_options *options, const xd_runview *view, 
     if (options->path) {
         j->path = strdup(options->path);
         /* A fifo without a reader is an error, not a wait. */
-        j->fd = fd = open(options->path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0666);
+        j->fd = fd =
+            open(options->path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0666);
         if (fd < 0) {
             int r = xd_error_set(err, -errno, "cannot write %s: %s", options->path, xd_error_name(-errno));
             jsonl_close(j);
@@ -514,6 +519,13 @@ static int jsonl_open(const xd_report_options *options, const xd_runview *view, 
 }
 
 const xd_report_ops xd_report_jsonl_ops = {
-    .name = "jsonl", .open = jsonl_open, .frame = jsonl_frame, .ended = jsonl_ended,   .tick = jsonl_tick,
-    .flush = jsonl_flush, .fd = jsonl_fd, .finish = jsonl_finish, .close = jsonl_close,
+    .name = "jsonl",
+    .open = jsonl_open,
+    .frame = jsonl_frame,
+    .ended = jsonl_ended,
+    .tick = jsonl_tick,
+    .flush = jsonl_flush,
+    .fd = jsonl_fd,
+    .finish = jsonl_finish,
+    .close = jsonl_close,
 };

@@ -28,8 +28,9 @@ static const char *option(const xd_junit *j, const char *name, const char *fallb
 
 static void read_settings(xd_junit *j)
 {
-    const char *logging = option(j, "junit_logging", "no"), *passing = option(j, "junit_log_passing_tests", "True");
-    bool        all = !strcmp(logging, "all"), both = !strcmp(logging, "out-err") || all;
+    const char *logging = option(j, "junit_logging", "no"),
+               *passing = option(j, "junit_log_passing_tests", "True");
+    bool all = !strcmp(logging, "all"), both = !strcmp(logging, "out-err") || all;
     j->log = !strcmp(logging, "log") || all;
     j->out = !strcmp(logging, "system-out") || both;
     j->err = !strcmp(logging, "system-err") || both;
@@ -128,11 +129,11 @@ static int crashed(xd_junit *j, const xd_runview_item *i, uint32_t item)
 
 static int walk_item(xd_junit *j, uint32_t item)
 {
-    static const char        phases[] = "sct";
-    const xd_runview        *v = j->view;
-    const xd_runview_item   *i = &v->items[item];
-    uint32_t                 us[3] = { i->setup_us, i->call_us, i->teardown_us };
-    bool                     failed_call = false, setup_ok = true, teardown_failed = false;
+    static const char      phases[] = "sct";
+    const xd_runview      *v = j->view;
+    const xd_runview_item *i = &v->items[item];
+    uint32_t               us[3] = { i->setup_us, i->call_us, i->teardown_us };
+    bool                   failed_call = false, setup_ok = true, teardown_failed = false;
     if (!i->outcome || i->outcome == XD_OUT_NOT_RUN)
         return 0;
     j->item = item;
@@ -200,7 +201,8 @@ static int timestamp(const xd_junit *j, char *to, size_t size)
     time_t    seconds = (time_t)(j->view->wall_us / 1000000u);
     struct tm tm;
     char      day[32], zone[8];
-    if (!localtime_r(&seconds, &tm) || !strftime(day, sizeof day, "%Y-%m-%dT%H:%M:%S", &tm) || strftime(zone, sizeof zone, "%z", &tm) != 5)
+    if (!localtime_r(&seconds, &tm) || !strftime(day, sizeof day, "%Y-%m-%dT%H:%M:%S", &tm) ||
+        strftime(zone, sizeof zone, "%z", &tm) != 5)
         return -EINVAL;
     snprintf(to, size, "%s.%06u%.3s:%.2s", day, (unsigned)(j->view->wall_us % 1000000u), zone, zone + 3);
     return 0;
@@ -287,7 +289,8 @@ static int target(const xd_junit *j, char **ret)
     if (path[0] == '~' && path[1] == '/' && getenv("HOME"))
         *ret = xd_path_join(getenv("HOME"), path + 2);
     else
-        *ret = xd_path_join(j->view->invocation_dir.len ? (const char *)j->view->invocation_dir.ptr : ".", path);
+        *ret =
+            xd_path_join(j->view->invocation_dir.len ? (const char *)j->view->invocation_dir.ptr : ".", path);
     return *ret ? 0 : -ENOMEM;
 }
 
@@ -342,7 +345,8 @@ static void junit_close(void *self)
     free(j);
 }
 
-static int junit_open(const xd_report_options *options, const xd_runview *view, void **ret_self, xd_error *err)
+static int junit_open(const xd_report_options *options, const xd_runview *view, void **ret_self,
+                      xd_error *err)
 {
     xd_junit *j = calloc(1, sizeof *j);
     size_t    n = 0;
@@ -364,4 +368,6 @@ static int junit_open(const xd_report_options *options, const xd_runview *view, 
     return 0;
 }
 
-const xd_report_ops xd_report_junit_ops = { .name = "junit", .open = junit_open, .finish = junit_finish, .close = junit_close };
+const xd_report_ops xd_report_junit_ops = {
+    .name = "junit", .open = junit_open, .finish = junit_finish, .close = junit_close
+};

@@ -14,16 +14,16 @@ typedef struct xd_junit {
     int               fd;     /* where to write instead of a file, -1 = none */
     xmlTextWriterPtr  writer; /* NULL: only count */
     /* settings */
-    bool              log, out, err, log_passing, xunit1, only_call;
-    const char       *prefix;
+    bool        log, out, err, log_passing, xunit1, only_call;
+    const char *prefix;
     /* the test case that grows */
-    uint32_t          item;
-    bool              case_open;
-    uint64_t          duration_us;
-    xd_buf            nodes;      /* elements: see report_junit_nodes.c */
-    xd_buf            properties; /* pairs: u32 length, name, u32 length, value */
-    xd_buf            text, clean;
-    int64_t           passed, failures, errors, skipped, double_fails;
+    uint32_t item;
+    bool     case_open;
+    uint64_t duration_us;
+    xd_buf   nodes;      /* elements: see report_junit_nodes.c */
+    xd_buf   properties; /* pairs: u32 length, name, u32 length, value */
+    xd_buf   text, clean;
+    int64_t  passed, failures, errors, skipped, double_fails;
 } xd_junit;
 
 /* report_junit_nodes.c: elements of the open test case, collected until it is written */

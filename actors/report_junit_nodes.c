@@ -48,7 +48,8 @@ static bool is_space(uint8_t c)
 /* str() of pytest's representation has no blank around it; one that is a string (it is the message, too) stays as it is. */
 static xd_bytes stripped(xd_bytes text, xd_bytes message)
 {
-    if (message.len && text.len >= message.len && text.len <= message.len + 1 && !memcmp(text.ptr, message.ptr, message.len))
+    if (message.len && text.len >= message.len && text.len <= message.len + 1 &&
+        !memcmp(text.ptr, message.ptr, message.len))
         return message;
     while (text.len && is_space(text.ptr[text.len - 1]))
         text.len--;
@@ -95,7 +96,8 @@ int xd_junit_node_collect(xd_junit *j, const xd_runview_report *r, uint32_t repo
     xd_wire_REPORT full;
     XD_TRY(xd_runview_report_read(j->view, report, &full));
     if (r->outcome == 'f')
-        return add_node(j, "error", none, XD_BYTES_LIT("collection failure"), stripped(full.text, full.message));
+        return add_node(j, "error", none, XD_BYTES_LIT("collection failure"),
+                        stripped(full.text, full.message));
     xd_autobuf tuple = XD_BUF_INIT, said = XD_BUF_INIT; /* pytest prints the tuple as Python does */
     XD_TRY(xd_buf_add_byte(&tuple, '('));
     XD_TRY(xd_junit_repr(&tuple, full.path));
@@ -219,7 +221,7 @@ int xd_junit_keep_properties(xd_junit *j, const xd_wire_REPORT *r)
 /* classname and name, as pytest's mangle_test_address. */
 static int names(xd_junit *j, xd_bytes nodeid)
 {
-    xd_autobuf     class = XD_BUF_INIT, path = XD_BUF_INIT;
+    xd_autobuf class = XD_BUF_INIT, path = XD_BUF_INIT;
     const uint8_t *params = memchr(nodeid.ptr, '[', nodeid.len);
     size_t         end = params ? (size_t)(params - nodeid.ptr) : nodeid.len, from = 0;
     const uint8_t *sep = memmem(nodeid.ptr, end, "::", 2);
@@ -235,7 +237,8 @@ static int names(xd_junit *j, xd_bytes nodeid)
         size_t at = (size_t)(sep - nodeid.ptr);
         if (class.len || (!first && at > from))
             XD_TRY(xd_buf_add_byte(&class, '.'));
-        XD_TRY(first ? xd_buf_add_bytes(&class, xd_buf_view(&path)) : xd_buf_add(&class, nodeid.ptr + from, at - from));
+        XD_TRY(first ? xd_buf_add_bytes(&class, xd_buf_view(&path))
+                     : xd_buf_add(&class, nodeid.ptr + from, at - from));
         from = at + 2;
         name = (xd_bytes){ nodeid.ptr + from, nodeid.len - from };
         sep = memmem(nodeid.ptr + from, end - from, "::", 2);
@@ -301,7 +304,8 @@ static int write_case(xd_junit *j, xd_bytes nodeid, xd_bytes file, int32_t line)
 int xd_junit_write_case(xd_junit *j, const xd_runview_item *i)
 {
     const uint8_t *sep = memmem(i->id.ptr, i->id.len, "::", 2);
-    xd_bytes       file = i->file.len ? i->file : (xd_bytes){ i->id.ptr, sep ? (size_t)(sep - i->id.ptr) : i->id.len };
+    xd_bytes       file =
+        i->file.len ? i->file : (xd_bytes){ i->id.ptr, sep ? (size_t)(sep - i->id.ptr) : i->id.len };
     return write_case(j, i->id, file, i->line);
 }
 

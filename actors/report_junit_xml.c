@@ -25,7 +25,8 @@ int xd_junit_attribute(xd_junit *j, const char *name, xd_bytes value)
 {
     xd_buf_clear(&j->clean);
     XD_TRY(xd_junit_escape(&j->clean, value));
-    return xmlTextWriterWriteAttribute(j->writer, BAD_CAST name, BAD_CAST xd_buf_cstr(&j->clean)) < 0 ? -EIO : 0;
+    return xmlTextWriterWriteAttribute(j->writer, BAD_CAST name, BAD_CAST xd_buf_cstr(&j->clean)) < 0 ? -EIO
+                                                                                                      : 0;
 }
 
 int xd_junit_text(xd_junit *j, xd_bytes value)
@@ -61,7 +62,9 @@ int xd_junit_escape(xd_buf *to, xd_bytes in)
                 continue;
             }
             uint32_t half = n ? 0 : lone_surrogate(in.ptr + i, in.len - i);
-            cp = n ? cp : half ? half : 0xdc00u | c; /* a byte that is no text: as Python's surrogateescape shows it */
+            cp = n      ? cp
+                 : half ? half
+                        : 0xdc00u | c; /* a byte that is no text: as Python's surrogateescape shows it */
             n = n ? n : half ? 3 : 1;
         }
         XD_TRY(xd_buf_add(to, in.ptr + plain, i - plain));

@@ -18,11 +18,12 @@ static void wait_ready(xd_report_set *set)
     }
 }
 
-int xd_report_render(const char *journal_path, const char *name, const xd_report_options *options, int *ret_exit, xd_error *err)
+int xd_report_render(const char *journal_path, const char *name, const xd_report_options *options,
+                     int *ret_exit, xd_error *err)
 {
-    const xd_report_ops       *ops = xd_report_find(name);
+    const xd_report_ops *ops = xd_report_find(name);
     xd_auto(xd_journal_reader) *reader = NULL;
-    xd_auto(xd_report_set)     *set = NULL;
+    xd_auto(xd_report_set) *set = NULL;
     if (!ops)
         return xd_error_set(err, -EINVAL, "no report is called '%s': terminal, junit, jsonl", name);
     XD_TRY(xd_journal_reader_open(&reader, journal_path, err));
@@ -49,6 +50,8 @@ int xd_report_render(const char *journal_path, const char *name, const xd_report
     if (xd_report_set_error(set, &fault) < 0)
         return xd_error_set(err, fault.code, "%s", fault.text);
     if (!v->over)
-        (void)!xd_error_set(err, -ENODATA, "the journal ends before the run did: it still runs, or was cut off; this is what is there");
+        (void)!xd_error_set(
+            err, -ENODATA,
+            "the journal ends before the run did: it still runs, or was cut off; this is what is there");
     return 0;
 }

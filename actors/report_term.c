@@ -19,9 +19,11 @@ const char *xd_term_env(const xd_term *t, const char *name)
 /* pytest's own spelling of an option, as an entry "name=value"; NULL when it is not that option. */
 static const char *own_spelling(const char *entry, const char *name)
 {
-    static const char *const table[][2] = { { "-r", "reportchars" },           { "--tb=", "tbstyle" },
-                                            { "--durations=", "durations" },   { "--durations-min=", "durations_min" },
-                                            { "--color=", "color" },           { "--show-capture=", "showcapture" } };
+    static const char *const table[][2] = {
+        { "-r", "reportchars" },         { "--tb=", "tbstyle" },
+        { "--durations=", "durations" }, { "--durations-min=", "durations_min" },
+        { "--color=", "color" },         { "--show-capture=", "showcapture" }
+    };
     for (size_t i = 0; i < XD_ARRAY_LEN(table); i++)
         if (!strcmp(table[i][1], name) && !strncmp(entry, table[i][0], strlen(table[i][0])))
             return entry + strlen(table[i][0]);
@@ -130,7 +132,8 @@ static void read_settings(xd_term *t)
                   : !strcmp(style, "times")   ? XD_TERM_PROGRESS_TIMES
                   : !strcmp(style, "classic") ? XD_TERM_PROGRESS_NONE
                                               : XD_TERM_PROGRESS_PERCENT;
-    if ((capture && !strcmp(capture, "no") && strcmp(style, "progress-even-when-capture-no") != 0) || xd_term_flag(t, "setupshow"))
+    if ((capture && !strcmp(capture, "no") && strcmp(style, "progress-even-when-capture-no") != 0) ||
+        xd_term_flag(t, "setupshow"))
         t->progress = XD_TERM_PROGRESS_NONE;
     read_reportchars(t);
     t->out.markup = wants_markup(t);
@@ -197,12 +200,13 @@ unsigned xd_term_main_mark(const xd_term *t)
     bool              yellow = v->warning_count > 0, green = false;
     for (uint32_t i = 0; i < v->count_count; i++) {
         const char *name = (const char *)v->names[v->counts[i].name].ptr;
-        if (!strcmp(name, "failed") || !strcmp(name, "error") || !strcmp(name, "crashed") || !strcmp(name, "timeout") ||
-            !strcmp(name, "lost"))
+        if (!strcmp(name, "failed") || !strcmp(name, "error") || !strcmp(name, "crashed") ||
+            !strcmp(name, "timeout") || !strcmp(name, "lost"))
             return XD_MARK_RED;
         if (!strcmp(name, "passed"))
             green = true;
-        else if (strcmp(name, "skipped") != 0 && strcmp(name, "xfailed") != 0 && strncmp(name, "subtests ", 9) != 0)
+        else if (strcmp(name, "skipped") != 0 && strcmp(name, "xfailed") != 0 &&
+                 strncmp(name, "subtests ", 9) != 0)
             yellow = yellow || strcmp(name, "not-run") != 0;
     }
     if (yellow || (!green && v->ended >= v->count))
@@ -271,8 +275,8 @@ int xd_term_on_config(xd_term *t, const xd_frame *frame)
 static int collected_line(xd_term *t, uint32_t selected, uint32_t deselected)
 {
     xd_autobuf line = XD_BUF_INIT;
-    uint64_t   errors = xd_runview_counted(t->view, "error"), skipped = xd_runview_counted(t->view, "skipped");
-    uint64_t   all = (uint64_t)selected + deselected;
+    uint64_t errors = xd_runview_counted(t->view, "error"), skipped = xd_runview_counted(t->view, "skipped");
+    uint64_t all = (uint64_t)selected + deselected;
     XD_TRY(xd_buf_printf(&line, "collected %llu item%s", (unsigned long long)all, all == 1 ? "" : "s"));
     if (errors)
         XD_TRY(xd_buf_printf(&line, " / %llu error%s", (unsigned long long)errors, errors == 1 ? "" : "s"));
@@ -301,14 +305,16 @@ static int keep_lines(xd_term *t, const xd_wire_COLLECTED *in)
 
 int xd_term_on_collected(xd_term *t, const xd_frame *frame)
 {
-    xd_wire_COLLECTED in;
-    static const char *const ways[] = { "", "forked after the collection", "forked before the collection", "new processes" };
+    xd_wire_COLLECTED        in;
+    static const char *const ways[] = { "", "forked after the collection", "forked before the collection",
+                                        "new processes" };
     XD_TRY(xd_wire_COLLECTED_decode(frame->body, frame->len, &in));
     XD_TRY(keep_lines(t, &in));
     if (in.exit_status == -1 && t->verbose > 0 && in.way >= XD_WAY_COLLECTED && in.way <= XD_WAY_FRESH) {
         xd_autobuf why = XD_BUF_INIT;
         XD_TRY(xd_text_harmless(&why, in.why, false));
-        return xd_term_line_mark(t, 0, "xd: workers are %s%s%s", ways[in.way], why.len ? ": " : "", xd_buf_cstr(&why));
+        return xd_term_line_mark(t, 0, "xd: workers are %s%s%s", ways[in.way], why.len ? ": " : "",
+                                 xd_buf_cstr(&why));
     }
     if (in.exit_status == -1 || t->tests_began || t->verbose < 0 || !t->configured)
         return 0;
@@ -322,7 +328,8 @@ int xd_term_on_collection(xd_term *t)
     if (t->verbose < 0)
         return 0;
     if (v->workers_at_start)
-        XD_TRY(xd_term_line_mark(t, 0, "%u worker%s [%u item%s]", v->workers_at_start, v->workers_at_start == 1 ? "" : "s", v->collected,
+        XD_TRY(xd_term_line_mark(t, 0, "%u worker%s [%u item%s]", v->workers_at_start,
+                                 v->workers_at_start == 1 ? "" : "s", v->collected,
                                  v->collected == 1 ? "" : "s"));
     else
         XD_TRY(collected_line(t, v->collected, v->deselected));
@@ -384,7 +391,9 @@ static int term_finish(void *self, xd_error *err)
         r = xd_term_out_drain(&t->out, 0);
     if (r < 0)
         return xd_error_set(err, r, "terminal report: %s", xd_error_name(r));
-    return t->out.fault && t->out.fault != -EPIPE ? xd_error_set(err, t->out.fault, "cannot write the report: %s", xd_error_name(t->out.fault)) : 0;
+    return t->out.fault && t->out.fault != -EPIPE
+               ? xd_error_set(err, t->out.fault, "cannot write the report: %s", xd_error_name(t->out.fault))
+               : 0;
 }
 
 static void term_close(void *self)
@@ -443,6 +452,14 @@ static int term_open(const xd_report_options *options, const xd_runview *view, v
 }
 
 const xd_report_ops xd_report_term_ops = {
-    .name = "terminal", .open = term_open,   .frame = term_frame,   .ended = term_ended, .progress = term_progress, .tick = term_tick,
-    .flush = term_flush, .fd = term_fd, .finish = term_finish, .close = term_close,
+    .name = "terminal",
+    .open = term_open,
+    .frame = term_frame,
+    .ended = term_ended,
+    .progress = term_progress,
+    .tick = term_tick,
+    .flush = term_flush,
+    .fd = term_fd,
+    .finish = term_finish,
+    .close = term_close,
 };

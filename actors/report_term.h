@@ -19,7 +19,12 @@ typedef struct xd_term_line {
     xd_buf   rest;
 } xd_term_line;
 
-typedef enum xd_term_progress { XD_TERM_PROGRESS_NONE, XD_TERM_PROGRESS_PERCENT, XD_TERM_PROGRESS_COUNT, XD_TERM_PROGRESS_TIMES } xd_term_progress;
+typedef enum xd_term_progress {
+    XD_TERM_PROGRESS_NONE,
+    XD_TERM_PROGRESS_PERCENT,
+    XD_TERM_PROGRESS_COUNT,
+    XD_TERM_PROGRESS_TIMES
+} xd_term_progress;
 
 typedef struct xd_term {
     uint32_t          magic;
@@ -28,28 +33,29 @@ typedef struct xd_term {
     char            **override; /* owned copies, NULL-terminated */
     xd_term_out       out;
     /* settings: CONFIG's options under the overrides; read when CONFIG comes */
-    xd_buf            below_collected; /* what plugins say of the collection, shown below its counts */
-    bool              configured, header_shown, no_header, no_summary, disable_warnings, full_skips, xfail_tb, short_forced;
-    int               verbose, cases; /* cases: of the lines of tests alone */
-    xd_term_progress  progress;
-    char              reportchars[32];
-    char              tbstyle[16], showcapture[16];
+    xd_buf below_collected; /* what plugins say of the collection, shown below its counts */
+    bool   configured, header_shown, no_header, no_summary, disable_warnings, full_skips, xfail_tb,
+        short_forced;
+    int              verbose, cases; /* cases: of the lines of tests alone */
+    xd_term_progress progress;
+    char             reportchars[32];
+    char             tbstyle[16], showcapture[16];
     /* where we are */
-    bool              line_open;   /* the current line has letters or a -v entry without a newline */
-    bool              tests_began; /* blank line before the first test is out */
-    bool              summary_shown;
-    bool              env_failed;
-    uint64_t          started;     /* items that gave at least one letter */
-    xd_term_line     *lines;
-    uint32_t          line_count, lines_cap;
+    bool          line_open;   /* the current line has letters or a -v entry without a newline */
+    bool          tests_began; /* blank line before the first test is out */
+    bool          summary_shown;
+    bool          env_failed;
+    uint64_t      started; /* items that gave at least one letter */
+    xd_term_line *lines;
+    uint32_t      line_count, lines_cap;
     /* live line */
-    xd_term_running   running[XD_TERM_RUNNING * 4];
-    uint32_t          running_count;
-    uint64_t          now_ns, done_us;
-    bool              live;        /* wanted and possible */
-    bool              live_drawn;
-    size_t            live_column; /* column to go back to */
-    bool              live_below;  /* it stands one line below the open line */
+    xd_term_running running[XD_TERM_RUNNING * 4];
+    uint32_t        running_count;
+    uint64_t        now_ns, done_us;
+    bool            live; /* wanted and possible */
+    bool            live_drawn;
+    size_t          live_column; /* column to go back to */
+    bool            live_below;  /* it stands one line below the open line */
 } xd_term;
 
 /* report_term.c */
@@ -57,16 +63,17 @@ const char *xd_term_option(const xd_term *t, const char *name); /* NULL = not to
 bool        xd_term_flag(const xd_term *t, const char *name);
 const char *xd_term_env(const xd_term *t, const char *name);
 int         xd_term_newline(xd_term *t) XD_MUST; /* ends an open line */
-int         xd_term_line_mark(xd_term *t, unsigned mark, const char *fmt, ...) XD_MUST __attribute__((format(printf, 3, 4)));
+int         xd_term_line_mark(xd_term *t, unsigned mark, const char *fmt, ...) XD_MUST
+    __attribute__((format(printf, 3, 4)));
 /* Node id relative to the invocation directory, harmless. */
 int  xd_term_nodeid(const xd_term *t, xd_buf *to, xd_bytes nodeid) XD_MUST;
 bool xd_term_has(const xd_term *t, char c); /* -r char */
 /* Colour of the percentage and of the last line. */
 unsigned xd_term_main_mark(const xd_term *t);
 
-int      xd_term_on_config(xd_term *t, const xd_frame *frame) XD_MUST;
-int      xd_term_on_collected(xd_term *t, const xd_frame *frame) XD_MUST;
-int      xd_term_on_collection(xd_term *t) XD_MUST;
+int xd_term_on_config(xd_term *t, const xd_frame *frame) XD_MUST;
+int xd_term_on_collected(xd_term *t, const xd_frame *frame) XD_MUST;
+int xd_term_on_collection(xd_term *t) XD_MUST;
 
 /* report_term_run.c */
 int xd_term_on_frame(xd_term *t, const xd_frame *frame) XD_MUST;
@@ -74,10 +81,12 @@ int xd_term_on_ended(xd_term *t, uint32_t item) XD_MUST;
 int xd_term_on_end(xd_term *t) XD_MUST; /* the journal is over: the summary, once */
 /* "[gw0] linux -- Python 3.12.1 /usr/bin/python" and a newline; nothing for an unknown worker */
 int xd_term_worker_line(xd_term *t, uint16_t worker) XD_MUST;
-int xd_term_on_crash_text(const xd_term *t, uint32_t item, xd_buf *to) XD_MUST; /* what is said of a crashed, timed out or lost item, harmless */
+int xd_term_on_crash_text(const xd_term *t, uint32_t item, xd_buf *to)
+    XD_MUST; /* what is said of a crashed, timed out or lost item, harmless */
 
 /* report_term_live.c */
-int xd_term_live_progress(xd_term *t, const xd_wire_PROGRESS *progress, uint16_t gateway, uint64_t now_ns) XD_MUST;
+int xd_term_live_progress(xd_term *t, const xd_wire_PROGRESS *progress, uint16_t gateway,
+                          uint64_t now_ns) XD_MUST;
 int xd_term_live_erase(xd_term *t) XD_MUST;
 int xd_term_live_draw(xd_term *t) XD_MUST;
 
@@ -100,7 +109,8 @@ typedef struct xd_term_groups { /* equal texts get equal numbers, in order of fi
     uint32_t *index;
     uint32_t  cap, count;
 } xd_term_groups;
-int  xd_term_groups_find(xd_term_groups *g, xd_bytes text, uint32_t *ret) XD_MUST; /* 1 = new, 0 = known, -ENOMEM */
+int  xd_term_groups_find(xd_term_groups *g, xd_bytes text,
+                         uint32_t *ret) XD_MUST; /* 1 = new, 0 = known, -ENOMEM */
 void xd_term_groups_release(xd_term_groups *g);
 
 /* report_term_summary.c */
@@ -110,6 +120,7 @@ int xd_term_short(xd_term *t) XD_MUST;
 int xd_term_stats(xd_term *t) XD_MUST;
 
 /* Items in order of ending, reports of a category in pytest's order. */
-typedef int (*xd_term_each_fn)(xd_term *t, uint32_t item, uint32_t report, void *arg); /* report may be XD_RUNVIEW_NONE: crashed and the like */
+typedef int (*xd_term_each_fn)(xd_term *t, uint32_t item, uint32_t report,
+                               void *arg); /* report may be XD_RUNVIEW_NONE: crashed and the like */
 /* Calls fn for everything counted under `category` in order: collection reports first.  "failed" also gives the crashed, timed out and lost. */
 int xd_term_each(xd_term *t, const char *category, xd_term_each_fn fn, void *arg) XD_MUST;

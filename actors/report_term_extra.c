@@ -101,9 +101,9 @@ static int put_locations(xd_term *t, const warned *all, uint32_t first, uint32_t
         if (r < 0 || text.len == from)
             continue;
         places++;
-        uint32_t g = 0;
+        uint32_t       g = 0;
         const uint8_t *sep = memmem(text.data + from, text.len - from, "::", 2);
-        xd_bytes file = { text.data + from, sep ? (size_t)(sep - text.data) - from : text.len - from };
+        xd_bytes       file = { text.data + from, sep ? (size_t)(sep - text.data) - from : text.len - from };
         r = xd_term_groups_find(&files, file, &g);
         if (r > 0) {
             r = xd_buf_add_bytes(&names, file);
@@ -122,7 +122,8 @@ static int put_locations(xd_term *t, const warned *all, uint32_t first, uint32_t
         const char *name = xd_buf_cstr(&names);
         for (uint32_t g = 0; g < files.count && r >= 0; g++) {
             const char *nl = strchr(name, '\n');
-            r = xd_term_out_printf(&t->out, 0, "%.*s: %u warning%s\n", (int)(nl - name), name, counts[g], counts[g] > 1 ? "s" : "");
+            r = xd_term_out_printf(&t->out, 0, "%.*s: %u warning%s\n", (int)(nl - name), name, counts[g],
+                                   counts[g] > 1 ? "s" : "");
             name = nl + 1;
         }
     }
@@ -148,7 +149,8 @@ static int put_message(xd_term *t, xd_bytes text, bool indent)
     return xd_term_out_str(&t->out, "\n", 0);
 }
 
-static int put_warnings(xd_term *t, warned *all, uint32_t *first, uint32_t *last, uint32_t *counts, xd_term_groups *groups)
+static int put_warnings(xd_term *t, warned *all, uint32_t *first, uint32_t *last, uint32_t *counts,
+                        xd_term_groups *groups)
 {
     const xd_runview *v = t->view;
     xd_wire_WARNING   w;
@@ -173,7 +175,8 @@ static int put_warnings(xd_term *t, warned *all, uint32_t *first, uint32_t *last
         if (xd_term_out_full(&t->out))
             XD_TRY(xd_term_out_drain(&t->out, XD_TERM_OUT_LIMIT / 2));
     }
-    return xd_term_out_str(&t->out, "-- Docs: https://docs.pytest.org/en/stable/how-to/capture-warnings.html\n", 0);
+    return xd_term_out_str(&t->out,
+                           "-- Docs: https://docs.pytest.org/en/stable/how-to/capture-warnings.html\n", 0);
 }
 
 int xd_term_warnings(xd_term *t)
@@ -211,7 +214,7 @@ int xd_term_durations(xd_term *t)
 {
     static const char *const phases[] = { "setup", "call", "teardown" };
     const xd_runview        *v = t->view;
-    const char              *wanted = xd_term_option(t, "durations"), *min_text = xd_term_option(t, "durations_min");
+    const char *wanted = xd_term_option(t, "durations"), *min_text = xd_term_option(t, "durations_min");
     if (!wanted || !*wanted)
         return 0;
     long              limit = strtol(wanted, NULL, 10);
@@ -239,7 +242,8 @@ int xd_term_durations(xd_term *t)
     for (size_t i = 0; i < n; i++) {
         double seconds = (double)all[i].us / 1e6;
         if (seconds < min) {
-            return xd_term_line_mark(t, 0, "\n(%zu durations < %gs hidden.%s)", n - i, min, min_text ? "" : "  Use -vv to show these durations.");
+            return xd_term_line_mark(t, 0, "\n(%zu durations < %gs hidden.%s)", n - i, min,
+                                     min_text ? "" : "  Use -vv to show these durations.");
         }
         XD_TRY(xd_term_out_printf(&t->out, 0, "%.2fs %-8s ", seconds, phases[all[i].phase]));
         XD_TRY(xd_term_out_foreign(&t->out, v->items[all[i].item].id, 0, false));

@@ -15,10 +15,11 @@ int xd_term_live_progress(xd_term *t, const xd_wire_PROGRESS *progress, uint16_t
     xd_wire_list    list = progress->running;
     xd_wire_RUNNING one;
     while (kept < XD_ARRAY_LEN(t->running) && xd_wire_RUNNING_next(&list, &one) == 1)
-        t->running[kept++] = (xd_term_running){ .worker = one.worker,
-                                                .gateway = gateway,
-                                                .item = one.item,
-                                                .since_ns = now_ns - XD_MIN(now_ns, (uint64_t)one.age_ms * 1000000u) };
+        t->running[kept++] =
+            (xd_term_running){ .worker = one.worker,
+                               .gateway = gateway,
+                               .item = one.item,
+                               .since_ns = now_ns - XD_MIN(now_ns, (uint64_t)one.age_ms * 1000000u) };
     t->running_count = kept;
     return 0;
 }
@@ -40,7 +41,8 @@ static int add_age(xd_buf *to, uint64_t s)
         return xd_buf_printf(to, "%llus", (unsigned long long)s);
     if (s < 3600)
         return xd_buf_printf(to, "%llum%02llus", (unsigned long long)(s / 60), (unsigned long long)(s % 60));
-    return xd_buf_printf(to, "%lluh%02llum", (unsigned long long)(s / 3600), (unsigned long long)(s / 60 % 60));
+    return xd_buf_printf(to, "%lluh%02llum", (unsigned long long)(s / 3600),
+                         (unsigned long long)(s / 60 % 60));
 }
 
 static int add_running(const xd_term *t, xd_buf *to)
@@ -87,8 +89,9 @@ int xd_term_live_draw(xd_term *t)
         return 0;
     xd_autobuf line = XD_BUF_INIT, shape = XD_BUF_INIT;
     XD_TRY(xd_buf_printf(&line, "%u/%u", v->ended, v->count));
-    uint64_t bad = xd_runview_counted(v, "failed") + xd_runview_counted(v, "error") + xd_runview_counted(v, "crashed") +
-                   xd_runview_counted(v, "timeout") + xd_runview_counted(v, "lost");
+    uint64_t bad = xd_runview_counted(v, "failed") + xd_runview_counted(v, "error") +
+                   xd_runview_counted(v, "crashed") + xd_runview_counted(v, "timeout") +
+                   xd_runview_counted(v, "lost");
     if (bad)
         XD_TRY(xd_buf_printf(&line, ", %llu failed", (unsigned long long)bad));
     XD_TRY(add_left(t, &line));

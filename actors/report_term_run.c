@@ -17,9 +17,11 @@ typedef struct shown {
 static shown of_outcome(uint8_t outcome)
 {
     static const shown table[] = {
-        [1] = { ".", "PASSED", XD_MARK_GREEN },  [2] = { "F", "FAILED", XD_MARK_RED },    [3] = { "s", "SKIPPED", XD_MARK_YELLOW },
-        [4] = { "x", "XFAIL", XD_MARK_YELLOW },  [5] = { "X", "XPASS", XD_MARK_YELLOW },  [6] = { "E", "ERROR", XD_MARK_RED },
-        [7] = { "F", "CRASHED", XD_MARK_RED },   [8] = { "F", "TIMEOUT", XD_MARK_RED },   [9] = { "F", "LOST", XD_MARK_RED },
+        [1] = { ".", "PASSED", XD_MARK_GREEN },   [2] = { "F", "FAILED", XD_MARK_RED },
+        [3] = { "s", "SKIPPED", XD_MARK_YELLOW }, [4] = { "x", "XFAIL", XD_MARK_YELLOW },
+        [5] = { "X", "XPASS", XD_MARK_YELLOW },   [6] = { "E", "ERROR", XD_MARK_RED },
+        [7] = { "F", "CRASHED", XD_MARK_RED },    [8] = { "F", "TIMEOUT", XD_MARK_RED },
+        [9] = { "F", "LOST", XD_MARK_RED },
     };
     return outcome >= 1 && outcome < XD_ARRAY_LEN(table) ? table[outcome] : (shown){ "", "", 0 };
 }
@@ -37,7 +39,8 @@ static int progress_text(const xd_term *t, xd_buf *to, uint32_t item)
     const xd_runview *v = t->view;
     uint64_t          all = v->count;
     if (t->progress == XD_TERM_PROGRESS_PERCENT)
-        return all ? xd_buf_printf(to, " [%3llu%%]", (unsigned long long)(t->started * 100 / all)) : xd_buf_add_str(to, " [100%]");
+        return all ? xd_buf_printf(to, " [%3llu%%]", (unsigned long long)(t->started * 100 / all))
+                   : xd_buf_add_str(to, " [100%]");
     if (t->progress == XD_TERM_PROGRESS_COUNT) {
         char total[24];
         int  digits = snprintf(total, sizeof total, "%llu", (unsigned long long)all);
@@ -79,7 +82,8 @@ static int show_line(xd_term *t, uint32_t item, uint16_t worker, xd_bytes word, 
     XD_TRY(xd_term_out_printf(&t->out, 0, "[gw%u]", worker));
     XD_TRY(progress_text(t, &text, item));
     XD_TRY(xd_buf_add_byte(&text, ' '));
-    XD_TRY(xd_term_out_write(&t->out, xd_buf_view(&text), t->progress == XD_TERM_PROGRESS_NONE ? 0 : XD_MARK_CYAN));
+    XD_TRY(xd_term_out_write(&t->out, xd_buf_view(&text),
+                             t->progress == XD_TERM_PROGRESS_NONE ? 0 : XD_MARK_CYAN));
     XD_TRY(xd_term_out_foreign(&t->out, word, mark, false));
     xd_buf_clear(&text);
     XD_TRY(xd_buf_add_byte(&text, ' '));
@@ -164,8 +168,8 @@ static int on_output(xd_term *t, const xd_frame *frame)
     XD_TRY(line_of(t, in.worker, in.stream, &l));
     XD_TRY(xd_term_live_erase(t));
     if (in.dropped_bytes)
-        XD_TRY(xd_term_line_mark(t, XD_MARK_YELLOW, "xd: gw%u: %llu bytes of output left out here (limit)", in.worker,
-                                 (unsigned long long)in.dropped_bytes));
+        XD_TRY(xd_term_line_mark(t, XD_MARK_YELLOW, "xd: gw%u: %llu bytes of output left out here (limit)",
+                                 in.worker, (unsigned long long)in.dropped_bytes));
     xd_bytes data = in.data;
     while (data.len) {
         const uint8_t *nl = memchr(data.ptr, '\n', data.len);
@@ -222,7 +226,8 @@ static int on_down(xd_term *t, const xd_frame *frame)
         const char *max = xd_term_option(t, "maxworkerrestart");
         if (max && !strcmp(max, "0"))
             return xd_term_line_mark(t, 0, "worker gw%u crashed and worker restarting disabled", in.worker);
-        return xd_term_line_mark(t, 0, "maximum crashed workers reached%s%s", max ? ": " : "", max ? max : "");
+        return xd_term_line_mark(t, 0, "maximum crashed workers reached%s%s", max ? ": " : "",
+                                 max ? max : "");
     }
     return 0;
 }
@@ -297,7 +302,7 @@ int xd_term_on_end(xd_term *t)
     if (t->cases <= 0 && t->progress != XD_TERM_PROGRESS_NONE && t->started && !t->options.failed_only) {
         xd_autobuf text = XD_BUF_INIT;
         XD_TRY(progress_text(t, &text, XD_RUNVIEW_NONE));
-        size_t fill = t->out.width > t->out.column + 1 ? t->out.width - t->out.column - 1 : 0;
+        size_t     fill = t->out.width > t->out.column + 1 ? t->out.width - t->out.column - 1 : 0;
         xd_autobuf line = XD_BUF_INIT;
         if (fill > text.len)
             XD_TRY(xd_buf_fill(&line, ' ', fill - text.len));
@@ -322,7 +327,8 @@ int xd_term_worker_line(xd_term *t, uint16_t worker)
         return 0;
     const xd_runview_worker *w = &v->workers[worker];
     XD_TRY(xd_term_out_printf(&t->out, 0, "[gw%u] linux -- Python ", worker));
-    XD_TRY(xd_term_out_foreign(&t->out, w->python_version.len ? w->python_version : v->python_version, 0, false));
+    XD_TRY(xd_term_out_foreign(&t->out, w->python_version.len ? w->python_version : v->python_version, 0,
+                               false));
     XD_TRY(xd_term_out_str(&t->out, " ", 0));
     XD_TRY(xd_term_out_foreign(&t->out, w->python.len ? w->python : v->python, 0, false));
     return xd_term_out_str(&t->out, "\n", 0);
@@ -332,7 +338,9 @@ int xd_term_on_crash_text(const xd_term *t, uint32_t item, xd_buf *to)
 {
     const xd_runview      *v = t->view;
     const xd_runview_item *i = &v->items[item];
-    const char *what = i->outcome == 7 ? "crashed while running" : i->outcome == 8 ? "ran out of time in" : "was lost while running";
+    const char            *what = i->outcome == 7   ? "crashed while running"
+                                  : i->outcome == 8 ? "ran out of time in"
+                                                    : "was lost while running";
     XD_TRY(xd_buf_printf(to, "worker 'gw%u' %s '", i->worker, what));
     XD_TRY(xd_text_harmless(to, i->id, false));
     XD_TRY(xd_buf_add_str(to, "'"));
@@ -340,7 +348,8 @@ int xd_term_on_crash_text(const xd_term *t, uint32_t item, xd_buf *to)
         return 0;
     xd_frame            frame;
     xd_wire_WORKER_DOWN down;
-    if (v->source.read(v->source.arg, v->downs[i->down].offset, &frame) < 0 || xd_wire_WORKER_DOWN_decode(frame.body, frame.len, &down) < 0)
+    if (v->source.read(v->source.arg, v->downs[i->down].offset, &frame) < 0 ||
+        xd_wire_WORKER_DOWN_decode(frame.body, frame.len, &down) < 0)
         return 0;
     if (down.reason.len) {
         XD_TRY(xd_buf_add_str(to, ": "));

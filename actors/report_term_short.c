@@ -8,7 +8,7 @@
 
 typedef struct shorts {
     bool   title_out;
-    char   kind;     /* the -r character */
+    char   kind; /* the -r character */
     xd_buf scratch;
     /* skips folded by place and reason, in order of appearance */
     xd_term_groups groups;
@@ -33,8 +33,8 @@ static unsigned mark_of_kind(char kind)
 
 static const char *outcome_word(uint8_t outcome)
 {
-    static const char *const words[] = { "",       "PASSED", "FAILED",  "SKIPPED", "XFAIL",  "XPASS",
-                                         "ERROR",  "CRASHED", "TIMEOUT", "LOST" };
+    static const char *const words[] = { "",      "PASSED", "FAILED",  "SKIPPED", "XFAIL",
+                                         "XPASS", "ERROR",  "CRASHED", "TIMEOUT", "LOST" };
     return outcome < XD_ARRAY_LEN(words) ? words[outcome] : "";
 }
 
@@ -75,8 +75,10 @@ static int one_line(xd_term *t, uint32_t item, uint32_t report, void *arg)
     XD_TRY(begin(t, s));
     if (report != XD_RUNVIEW_NONE)
         XD_TRY(xd_runview_report_read(v, report, &r));
-    xd_bytes word = r.word.len ? r.word : xd_bytes_str(item != XD_RUNVIEW_NONE ? outcome_word(v->items[item].outcome) : "ERROR");
-    size_t   columns = xd_text_width(word) + 1;
+    xd_bytes word =
+        r.word.len ? r.word
+                   : xd_bytes_str(item != XD_RUNVIEW_NONE ? outcome_word(v->items[item].outcome) : "ERROR");
+    size_t columns = xd_text_width(word) + 1;
     XD_TRY(xd_term_out_foreign(&t->out, word, mark_of_kind(s->kind), false));
     XD_TRY(xd_term_out_str(&t->out, " ", 0));
     if (s->kind == 'x' && r.when.len && !xd_bytes_eq_str(r.when, "call")) {
@@ -117,7 +119,8 @@ static int fold_skip(xd_term *t, uint32_t item, uint32_t report, void *arg)
     if (report != XD_RUNVIEW_NONE)
         XD_TRY(xd_runview_report_read(v, report, &r));
     if (!s->skip_word[0])
-        snprintf(s->skip_word, sizeof s->skip_word, "%.*s", (int)XD_MIN(r.word.len, (size_t)30), (const char *)r.word.ptr);
+        snprintf(s->skip_word, sizeof s->skip_word, "%.*s", (int)XD_MIN(r.word.len, (size_t)30),
+                 (const char *)r.word.ptr);
     xd_buf_clear(&s->scratch);
     if (r.path.len) {
         xd_autobuf rel = XD_BUF_INIT;
@@ -135,8 +138,8 @@ static int fold_skip(xd_term *t, uint32_t item, uint32_t report, void *arg)
     XD_TRY(is_new);
     if (is_new) {
         if (g >= s->lines_cap) {
-            uint32_t  cap = s->lines_cap ? s->lines_cap * 2 : 64;
-            xd_buf   *lines = realloc(s->lines, cap * sizeof *lines);
+            uint32_t cap = s->lines_cap ? s->lines_cap * 2 : 64;
+            xd_buf  *lines = realloc(s->lines, cap * sizeof *lines);
             s->lines = lines ? lines : s->lines;
             uint32_t *counts = lines ? realloc(s->counts, cap * sizeof *counts) : NULL;
             if (!counts)
@@ -157,7 +160,8 @@ static int folded_skips(xd_term *t, shorts *s)
     XD_TRY(xd_term_each(t, "skipped", fold_skip, s));
     for (uint32_t g = 0; g < s->groups.count; g++) {
         XD_TRY(begin(t, s));
-        XD_TRY(xd_term_out_foreign(&t->out, xd_bytes_str(s->skip_word[0] ? s->skip_word : "SKIPPED"), XD_MARK_YELLOW, false));
+        XD_TRY(xd_term_out_foreign(&t->out, xd_bytes_str(s->skip_word[0] ? s->skip_word : "SKIPPED"),
+                                   XD_MARK_YELLOW, false));
         XD_TRY(xd_term_out_printf(&t->out, 0, " [%u] ", s->counts[g]));
         XD_TRY(xd_term_out_write(&t->out, xd_buf_view(&s->lines[g]), 0));
         XD_TRY(xd_term_out_str(&t->out, "\n", 0));
@@ -239,17 +243,20 @@ static int add_part(xd_term *t, stats *s, uint64_t count, const char *name, unsi
     else
         XD_TRY(xd_text_harmless(&part, xd_bytes_str(name), false));
     s->columns += xd_text_width(xd_buf_view(&part));
-    return xd_term_mark(&t->out, &s->text, xd_buf_cstr(&part), mark | (mark == s->main_mark ? XD_MARK_BOLD : 0u));
+    return xd_term_mark(&t->out, &s->text, xd_buf_cstr(&part),
+                        mark | (mark == s->main_mark ? XD_MARK_BOLD : 0u));
 }
 
 static const struct {
     const char *name;
     unsigned    mark;
 } known[] = {
-    { "failed", XD_MARK_RED },         { "crashed", XD_MARK_RED },         { "timeout", XD_MARK_RED },
-    { "lost", XD_MARK_RED },           { "passed", XD_MARK_GREEN },        { "skipped", XD_MARK_YELLOW },
-    { "deselected", XD_MARK_YELLOW },  { "xfailed", XD_MARK_YELLOW },      { "xpassed", XD_MARK_YELLOW },
-    { "warnings", XD_MARK_YELLOW },    { "error", XD_MARK_RED },           { "subtests passed", XD_MARK_GREEN },
+    { "failed", XD_MARK_RED },          { "crashed", XD_MARK_RED },
+    { "timeout", XD_MARK_RED },         { "lost", XD_MARK_RED },
+    { "passed", XD_MARK_GREEN },        { "skipped", XD_MARK_YELLOW },
+    { "deselected", XD_MARK_YELLOW },   { "xfailed", XD_MARK_YELLOW },
+    { "xpassed", XD_MARK_YELLOW },      { "warnings", XD_MARK_YELLOW },
+    { "error", XD_MARK_RED },           { "subtests passed", XD_MARK_GREEN },
     { "subtests failed", XD_MARK_RED }, { "subtests skipped", XD_MARK_YELLOW },
 };
 

@@ -113,7 +113,8 @@ static int sections(xd_term *t, const xd_wire_REPORT *r, const char *only)
     xd_wire_list list = r->sections;
     xd_wire_PAIR s;
     while (xd_wire_PAIR_next(&list, &s) == 1) {
-        if (strcmp(t->showcapture, "all") != 0 && !memmem(s.name.ptr, s.name.len, t->showcapture, strlen(t->showcapture)))
+        if (strcmp(t->showcapture, "all") != 0 &&
+            !memmem(s.name.ptr, s.name.len, t->showcapture, strlen(t->showcapture)))
             continue;
         if (!only || memmem(s.name.ptr, s.name.len, only, strlen(only)))
             XD_TRY(section(t, &s));
@@ -145,9 +146,11 @@ static int all_sections(xd_term *t, uint32_t item, uint32_t report)
 static int teardown_sections(xd_term *t, uint32_t item, uint32_t report)
 {
     const xd_runview *v = t->view;
-    for (uint32_t n = report == XD_RUNVIEW_NONE ? XD_RUNVIEW_NONE : v->reports[report].next; n != XD_RUNVIEW_NONE; n = v->reports[n].next) {
+    for (uint32_t n = report == XD_RUNVIEW_NONE ? XD_RUNVIEW_NONE : v->reports[report].next;
+         n != XD_RUNVIEW_NONE; n = v->reports[n].next) {
         xd_wire_REPORT r;
-        if (v->reports[n].category || v->reports[n].when != 't' || v->reports[n].attempt != v->items[item].attempt)
+        if (v->reports[n].category || v->reports[n].when != 't' ||
+            v->reports[n].attempt != v->items[item].attempt)
             continue;
         XD_TRY(xd_runview_report_read(v, n, &r));
         XD_TRY(sections(t, &r, "teardown"));
@@ -165,7 +168,8 @@ static int body(xd_term *t, uint32_t item, uint32_t report)
         if (r.text.len)
             XD_TRY(text_lines(t, r.text));
         if (r.flags & 8)
-            XD_TRY(xd_term_out_str(&t->out, "xd: the text above is shortened to the limit\n", XD_MARK_YELLOW));
+            XD_TRY(
+                xd_term_out_str(&t->out, "xd: the text above is shortened to the limit\n", XD_MARK_YELLOW));
         return all_sections(t, item, report);
     }
     xd_autobuf text = XD_BUF_INIT;
@@ -190,7 +194,7 @@ typedef struct block {
     bool        errors; /* "ERROR at setup of" */
     bool        passes; /* only those with output */
     unsigned    mark;
-    bool        line;   /* --tb=line */
+    bool        line; /* --tb=line */
 } block;
 
 static int headline(xd_term *t, uint32_t item, uint32_t report, const block *b, xd_buf *to)
@@ -333,10 +337,12 @@ int xd_term_summary(xd_term *t)
         XD_TRY(xd_term_out_sep(&t->out, '!', xd_buf_cstr(&title), stopping ? XD_MARK_RED : 0));
     }
     if (!v->over)
-        XD_TRY(xd_term_line_mark(t, XD_MARK_YELLOW, "xd: warning: the journal ends before the run did: %u of %u tests have an outcome",
-                                 v->ended, v->count));
+        XD_TRY(xd_term_line_mark(
+            t, XD_MARK_YELLOW,
+            "xd: warning: the journal ends before the run did: %u of %u tests have an outcome", v->ended,
+            v->count));
     else if (v->exit_status >= XD_EXIT_INFRASTRUCTURE && v->collected > v->ended - v->not_run)
-        XD_TRY(xd_term_line_mark(t, XD_MARK_YELLOW, "xd: warning: %u of %u tests were not run", v->collected - (v->ended - v->not_run),
-                                 v->collected));
+        XD_TRY(xd_term_line_mark(t, XD_MARK_YELLOW, "xd: warning: %u of %u tests were not run",
+                                 v->collected - (v->ended - v->not_run), v->collected));
     return xd_term_stats(t);
 }

@@ -98,14 +98,19 @@ int xd_term_duration(xd_buf *to, uint64_t us)
     XD_TRY(xd_buf_add_str(to, " ("));
     if (days)
         XD_TRY(xd_buf_printf(to, "%llu day%s, ", (unsigned long long)days, days == 1 ? "" : "s"));
-    return xd_buf_printf(to, "%u:%02u:%02u)", (unsigned)(s / 3600), (unsigned)(s / 60 % 60), (unsigned)(s % 60));
+    return xd_buf_printf(to, "%u:%02u:%02u)", (unsigned)(s / 3600), (unsigned)(s / 60 % 60),
+                         (unsigned)(s % 60));
 }
 
 int xd_term_node_duration(xd_buf *to, uint64_t us)
 {
     double seconds = (double)us / 1e6;
     if (us < 10000)
-        return us < 1000 ? xd_buf_printf(to, us < 10 ? " %.3fus" : us < 100 ? " %.2fus" : " %.1fus", (double)us)
+        return us < 1000 ? xd_buf_printf(to,
+                                         us < 10    ? " %.3fus"
+                                         : us < 100 ? " %.2fus"
+                                                    : " %.1fus",
+                                         (double)us)
                          : xd_buf_printf(to, " %.3fms", seconds * 1e3);
     if (us < 99995)
         return xd_buf_printf(to, " %.2fms", seconds * 1e3);

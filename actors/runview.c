@@ -52,7 +52,9 @@ static int intern(xd_runview *v, xd_bytes text, uint32_t *ret)
 
 int xd_runview_init(xd_runview *ret, xd_runview_source source)
 {
-    *ret = (xd_runview){ .source = source, .home = XD_RUNVIEW_NONE, .ids_gateway = XD_RUNVIEW_NONE, .exit_status = -1 };
+    *ret = (xd_runview){
+        .source = source, .home = XD_RUNVIEW_NONE, .ids_gateway = XD_RUNVIEW_NONE, .exit_status = -1
+    };
     uint32_t empty;
     return intern(ret, (xd_bytes){ (const uint8_t *)"", 0 }, &empty);
 }
@@ -101,7 +103,10 @@ static int items_to(xd_runview *v, uint32_t count)
         return 0;
     XD_TRY(room(&v->items, &v->items_cap, count, sizeof *v->items));
     for (uint32_t i = v->count; i < count; i++)
-        v->items[i] = (xd_runview_item){ .line = -1, .first_report = XD_RUNVIEW_NONE, .last_report = XD_RUNVIEW_NONE, .down = XD_RUNVIEW_NONE };
+        v->items[i] = (xd_runview_item){ .line = -1,
+                                         .first_report = XD_RUNVIEW_NONE,
+                                         .last_report = XD_RUNVIEW_NONE,
+                                         .down = XD_RUNVIEW_NONE };
     v->count = count;
     return 0;
 }
@@ -244,7 +249,8 @@ static bool known_collect_report(xd_runview *v, const xd_wire_REPORT *in, uint16
         return false;
     for (uint32_t i = 0; i < v->collect_report_count; i++) {
         xd_wire_REPORT old;
-        if (v->reports[v->collect_reports[i]].gateway != gateway && xd_runview_report_read(v, v->collect_reports[i], &old) == 0 &&
+        if (v->reports[v->collect_reports[i]].gateway != gateway &&
+            xd_runview_report_read(v, v->collect_reports[i], &old) == 0 &&
             xd_bytes_eq(old.nodeid, in->nodeid))
             return true;
     }
@@ -261,8 +267,14 @@ static int on_report(xd_runview *v, const xd_frame *frame, uint64_t offset)
     if (collect && known_collect_report(v, &in, frame->flags))
         return XD_RUNVIEW_IGNORED;
     XD_TRY(room(&v->reports, &v->reports_cap, v->report_count + 1, sizeof *v->reports));
-    xd_runview_report r = { .offset = offset,       .item = in.item,         .next = XD_RUNVIEW_NONE, .attempt = in.attempt,
-                            .worker = in.worker,    .gateway = frame->flags, .flags = (uint8_t)in.flags, .subtest = in.subtest.len > 0 };
+    xd_runview_report r = { .offset = offset,
+                            .item = in.item,
+                            .next = XD_RUNVIEW_NONE,
+                            .attempt = in.attempt,
+                            .worker = in.worker,
+                            .gateway = frame->flags,
+                            .flags = (uint8_t)in.flags,
+                            .subtest = in.subtest.len > 0 };
     r.when = collect ? 'C' : in.when.len ? in.when.ptr[0] : 0;
     r.outcome = in.outcome.len ? in.outcome.ptr[0] : 0;
     XD_TRY(intern(v, in.category, &r.category));
@@ -270,7 +282,8 @@ static int on_report(xd_runview *v, const xd_frame *frame, uint64_t offset)
     XD_TRY(intern(v, in.word, &r.word));
     uint32_t index = v->report_count;
     if (collect) {
-        XD_TRY(room(&v->collect_reports, &v->collect_reports_cap, v->collect_report_count + 1, sizeof *v->collect_reports));
+        XD_TRY(room(&v->collect_reports, &v->collect_reports_cap, v->collect_report_count + 1,
+                    sizeof *v->collect_reports));
         v->collect_reports[v->collect_report_count++] = index;
         r.counted = r.category != 0;
         if (r.counted)
@@ -319,7 +332,7 @@ static int take_result(xd_runview *v, const xd_wire_RESULT *in, uint16_t worker,
     if (in->outcome == 10)
         v->not_run++;
     if (!(in->flags & 1)) {
-        uint32_t    name;
+        uint32_t name;
         XD_TRY(intern(v, xd_bytes_str(xd_runview_outcome_name(in->outcome)), &name));
         return count_name(v, name);
     }
@@ -368,8 +381,13 @@ static int on_up(xd_runview *v, const xd_frame *frame)
     XD_TRY(xd_wire_WORKER_UP_decode(frame->body, frame->len, &in));
     XD_TRY(worker_of(v, in.worker, &w));
     XD_TRY(gateway_of(v, frame->flags, &g));
-    *w = (xd_runview_worker){ .python_version = g->python_version, .python = g->python, .spec = g->spec, .gateway = frame->flags,
-                              .replaces = in.replaces, .up = 1, .known = 1 };
+    *w = (xd_runview_worker){ .python_version = g->python_version,
+                              .python = g->python,
+                              .spec = g->spec,
+                              .gateway = frame->flags,
+                              .replaces = in.replaces,
+                              .up = 1,
+                              .known = 1 };
     return 0;
 }
 
@@ -389,8 +407,9 @@ static int on_down(xd_runview *v, const xd_frame *frame, uint64_t offset)
     w->up = 0;
     if (in.item != XD_RUNVIEW_NONE && in.item < v->count)
         v->items[in.item].down = v->down_count;
-    return add_ref(&v->downs, &v->down_count, &v->downs_cap,
-                   (xd_runview_ref){ .offset = offset, .item = in.item, .worker = in.worker, .gateway = frame->flags });
+    return add_ref(
+        &v->downs, &v->down_count, &v->downs_cap,
+        (xd_runview_ref){ .offset = offset, .item = in.item, .worker = in.worker, .gateway = frame->flags });
 }
 
 static int on_warning(xd_runview *v, const xd_frame *frame, uint64_t offset)
@@ -400,8 +419,9 @@ static int on_warning(xd_runview *v, const xd_frame *frame, uint64_t offset)
     /* What configuration and collection warn of, every environment says again. */
     if (!xd_bytes_eq_str(in.when, "runtest") && v->home != XD_RUNVIEW_NONE && v->home != frame->flags)
         return XD_RUNVIEW_IGNORED;
-    return add_ref(&v->warnings, &v->warning_count, &v->warnings_cap,
-                   (xd_runview_ref){ .offset = offset, .item = in.item, .worker = in.worker, .gateway = frame->flags });
+    return add_ref(
+        &v->warnings, &v->warning_count, &v->warnings_cap,
+        (xd_runview_ref){ .offset = offset, .item = in.item, .worker = in.worker, .gateway = frame->flags });
 }
 
 static int on_run_end(xd_runview *v, const xd_frame *frame)
@@ -417,7 +437,8 @@ static int on_run_end(xd_runview *v, const xd_frame *frame)
     return in.reason.len ? keep(v, in.reason, &v->reason) : 0;
 }
 
-static int dispatch(xd_runview *v, uint64_t offset, const xd_frame *frame, xd_runview_ended_fn ended, void *arg)
+static int dispatch(xd_runview *v, uint64_t offset, const xd_frame *frame, xd_runview_ended_fn ended,
+                    void *arg)
 {
     switch (frame->type) {
     case XD_MSG_RESULTS:
@@ -451,7 +472,8 @@ static int dispatch(xd_runview *v, uint64_t offset, const xd_frame *frame, xd_ru
     }
 }
 
-int xd_runview_frame(xd_runview *v, uint64_t offset, const xd_frame *frame, xd_runview_ended_fn ended, void *arg)
+int xd_runview_frame(xd_runview *v, uint64_t offset, const xd_frame *frame, xd_runview_ended_fn ended,
+                     void *arg)
 {
     int r = dispatch(v, offset, frame, ended, arg);
     v->frames++;

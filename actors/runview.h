@@ -12,45 +12,45 @@
 
 /* One REPORT record.  Reports of one item are linked in journal order (next). */
 typedef struct xd_runview_report {
-    uint64_t offset;   /* of the frame in the journal */
-    uint32_t item;     /* XD_RUNVIEW_NONE = collection report */
-    uint32_t next;     /* index of the next report of the same item, XD_RUNVIEW_NONE = last */
-    uint32_t category; /* index into xd_runview.names; 0 = the empty one: not counted */
+    uint64_t offset;       /* of the frame in the journal */
+    uint32_t item;         /* XD_RUNVIEW_NONE = collection report */
+    uint32_t next;         /* index of the next report of the same item, XD_RUNVIEW_NONE = last */
+    uint32_t category;     /* index into xd_runview.names; 0 = the empty one: not counted */
     uint32_t letter, word; /* indices into names */
     uint16_t attempt;
     uint16_t worker;
     uint16_t gateway;
-    uint8_t  when;     /* 's' 'c' 't' as the first letter of setup call teardown; 'C' = collect; 0 = else */
-    uint8_t  outcome;  /* 'p' 'f' 's' = pytest's report.outcome */
-    uint8_t  flags;    /* those of REPORT */
-    uint8_t  subtest;  /* 1 = of a subtest */
-    uint8_t  counted;  /* 1 = the item's RESULT says so, or a collection report that is not a duplicate */
+    uint8_t  when;    /* 's' 'c' 't' as the first letter of setup call teardown; 'C' = collect; 0 = else */
+    uint8_t  outcome; /* 'p' 'f' 's' = pytest's report.outcome */
+    uint8_t  flags;   /* those of REPORT */
+    uint8_t  subtest; /* 1 = of a subtest */
+    uint8_t  counted; /* 1 = the item's RESULT says so, or a collection report that is not a duplicate */
 } xd_runview_report;
 
 typedef struct xd_runview_item {
-    xd_bytes id;       /* node id, in the arena; empty = not told (damaged journal) */
-    xd_bytes file;     /* location file; empty = the part of id before "::" */
-    int32_t  line;     /* 0-based, -1 unknown */
+    xd_bytes id;                        /* node id, in the arena; empty = not told (damaged journal) */
+    xd_bytes file;                      /* location file; empty = the part of id before "::" */
+    int32_t  line;                      /* 0-based, -1 unknown */
     uint32_t first_report, last_report; /* XD_RUNVIEW_NONE = none */
     uint32_t setup_us, call_us, teardown_us;
     uint32_t ended;    /* this item was the n-th to end, from 1; 0 = has not ended */
     uint64_t start_us; /* wall clock */
     uint32_t down;     /* crashed: index into downs, XD_RUNVIEW_NONE */
     uint16_t worker, gateway, attempt;
-    uint16_t unused;   /* leases given back without a start: attempt - unused executions were begun */
-    uint8_t  outcome;  /* XD_OUT_*, 0 = none yet */
-    uint8_t  flags;    /* those of RESULT */
+    uint16_t unused;  /* leases given back without a start: attempt - unused executions were begun */
+    uint8_t  outcome; /* XD_OUT_*, 0 = none yet */
+    uint8_t  flags;   /* those of RESULT */
 } xd_runview_item;
 
 typedef struct xd_runview_count {
-    uint32_t name;     /* index into names: "passed", "failed", "my category" */
+    uint32_t name; /* index into names: "passed", "failed", "my category" */
     uint64_t count;
 } xd_runview_count;
 
 /* One WARNING, WORKER_DOWN or OUTPUT record: where it lies. */
 typedef struct xd_runview_ref {
     uint64_t offset;
-    uint32_t item;     /* or XD_RUNVIEW_NONE */
+    uint32_t item; /* or XD_RUNVIEW_NONE */
     uint16_t worker, gateway;
 } xd_runview_ref;
 
@@ -59,13 +59,13 @@ typedef struct xd_runview_worker {
     xd_bytes python;         /* interpreter path */
     xd_bytes spec;           /* xspec of its gateway */
     uint16_t gateway;
-    uint16_t replaces;       /* 0xffff = none */
-    uint8_t  up;             /* 1 = runs */
-    uint8_t  known;          /* 1 = had a WORKER_UP */
+    uint16_t replaces; /* 0xffff = none */
+    uint8_t  up;       /* 1 = runs */
+    uint8_t  known;    /* 1 = had a WORKER_UP */
 } xd_runview_worker;
 
 typedef struct xd_runview_pair {
-    xd_bytes name, value;    /* in the arena */
+    xd_bytes name, value; /* in the arena */
 } xd_runview_pair;
 
 /* Reads the frame at `offset` back.  *ret stays valid until the next call.  0, -errno. */
@@ -75,46 +75,47 @@ typedef struct xd_runview_source {
 } xd_runview_source;
 
 typedef struct xd_runview {
-    xd_arena           arena;
-    xd_runview_source  source;
+    xd_arena          arena;
+    xd_runview_source source;
 
-    xd_runview_item   *items;      /* count entries */
+    xd_runview_item   *items; /* count entries */
     uint32_t           count, items_cap;
-    uint32_t           ended;      /* items with an outcome (not-run ones included) */
-    uint32_t           not_run;    /* of these: not-run */
+    uint32_t           ended;   /* items with an outcome (not-run ones included) */
+    uint32_t           not_run; /* of these: not-run */
     xd_runview_report *reports;
     uint32_t           report_count, reports_cap;
-    xd_runview_count  *counts;     /* in order of first appearance */
+    xd_runview_count  *counts; /* in order of first appearance */
     uint32_t           count_count, counts_cap;
-    xd_bytes          *names;      /* interned small texts; [0] = "" */
+    xd_bytes          *names; /* interned small texts; [0] = "" */
     uint32_t           name_count, names_cap;
     xd_runview_ref    *warnings;
     uint32_t           warning_count, warnings_cap;
     xd_runview_ref    *downs;
     uint32_t           down_count, downs_cap;
-    xd_runview_worker *workers;    /* index = worker number */
+    xd_runview_worker *workers; /* index = worker number */
     uint32_t           worker_count, workers_cap;
     uint32_t          *collect_reports; /* indices into reports, in order */
     uint32_t           collect_report_count, collect_reports_cap;
 
     /* configuration: of the first CONFIG (the home gateway); XD_RUNVIEW_NONE = none yet */
-    uint32_t           home;
-    xd_bytes           python, python_version, pytest_version, rootdir, invocation_dir, cwd, run_id, xd_version, hostname;
-    xd_runview_pair   *options;    /* effective options; names may repeat (tx) */
-    uint32_t           option_count, options_cap;
-    xd_bytes          *header;
-    uint32_t           header_count, header_cap;
+    uint32_t home;
+    xd_bytes python, python_version, pytest_version, rootdir, invocation_dir, cwd, run_id, xd_version,
+        hostname;
+    xd_runview_pair *options; /* effective options; names may repeat (tx) */
+    uint32_t         option_count, options_cap;
+    xd_bytes        *header;
+    uint32_t         header_count, header_cap;
 
-    bool               collection_agreed; /* COLLECTION seen */
-    bool               over;              /* RUN_END seen */
-    uint32_t           collected, deselected, workers_at_start;
-    uint64_t           expected_us, wall_us, duration_us, end_wall_us;
-    int32_t            exit_status;
-    xd_bytes           reason;            /* of RUN_END, else of a collection that ended the session */
-    uint64_t           frames, damaged;   /* frames taken; frames that did not decode (skipped) */
-    struct xd_runview_gateway *gateways;  /* private */
-    uint32_t           gateway_count, gateways_cap;
-    uint32_t           ids_gateway;       /* private: whose COLLECT_IDS are taken */
+    bool                       collection_agreed; /* COLLECTION seen */
+    bool                       over;              /* RUN_END seen */
+    uint32_t                   collected, deselected, workers_at_start;
+    uint64_t                   expected_us, wall_us, duration_us, end_wall_us;
+    int32_t                    exit_status;
+    xd_bytes                   reason;          /* of RUN_END, else of a collection that ended the session */
+    uint64_t                   frames, damaged; /* frames taken; frames that did not decode (skipped) */
+    struct xd_runview_gateway *gateways;        /* private */
+    uint32_t                   gateway_count, gateways_cap;
+    uint32_t                   ids_gateway; /* private: whose COLLECT_IDS are taken */
 } xd_runview;
 
 /* `source` is kept by value; its arg must outlive the view. */
@@ -123,12 +124,14 @@ void xd_runview_release(xd_runview *v);
 
 /* What a frame did: kinds of events reporters care about. */
 enum {
-    XD_RUNVIEW_IGNORED = 1, /* outcome of xd_runview_frame: a frame that changes nothing (duplicate, damaged, other gateway's) */
+    XD_RUNVIEW_IGNORED =
+        1, /* outcome of xd_runview_frame: a frame that changes nothing (duplicate, damaged, other gateway's) */
 };
 /* Takes one frame which lies at file offset `offset`.  RESULTS: folds every result of it, one after the other; when `ended` is
  * given it is called after each item that got its outcome.  0, XD_RUNVIEW_IGNORED, -ENOMEM, or < 0 from `ended`. */
 typedef int (*xd_runview_ended_fn)(void *arg, uint32_t item);
-int xd_runview_frame(xd_runview *v, uint64_t offset, const xd_frame *frame, xd_runview_ended_fn ended, void *arg) XD_MUST;
+int xd_runview_frame(xd_runview *v, uint64_t offset, const xd_frame *frame, xd_runview_ended_fn ended,
+                     void *arg) XD_MUST;
 
 /* Count of a category ("passed"); 0 when there is none. */
 uint64_t xd_runview_counted(const xd_runview *v, const char *category);

@@ -35,7 +35,7 @@ int xd_scheduler_note(scheduler *self, uint8_t level, const char *fmt, ...)
     va_start(ap, fmt);
     vsnprintf(text, sizeof(text), fmt, ap);
     va_end(ap);
-    xd_autobuf  frame = XD_BUF_INIT;
+    xd_autobuf   frame = XD_BUF_INIT;
     xd_wire_NOTE note = { .level = level, .text = xd_bytes_str(text) };
     XD_TRY(xd_wire_NOTE_frame(&frame, 0, 0, &note));
     emit(self, XD_EVENT_NOTE, text, level, 0);
@@ -73,8 +73,9 @@ static int send_finish(scheduler *self, gateway *g)
         if (out == 0 || out == XD_OUT_NOT_RUN) {
             XD_TRY(xd_wire_INDEX_append(&not_run, &one));
             fin.not_run.count++;
-        } else if (out == XD_OUT_FAILED || out == XD_OUT_ERROR || out == XD_OUT_CRASHED || out == XD_OUT_TIMEOUT ||
-                   out == XD_OUT_LOST || (self->teardown_errors[i / 8] >> (i % 8) & 1)) {
+        } else if (out == XD_OUT_FAILED || out == XD_OUT_ERROR || out == XD_OUT_CRASHED ||
+                   out == XD_OUT_TIMEOUT || out == XD_OUT_LOST ||
+                   (self->teardown_errors[i / 8] >> (i % 8) & 1)) {
             XD_TRY(xd_wire_INDEX_append(&failed, &one));
             fin.failed.count++;
         }
@@ -99,8 +100,12 @@ static int end_run(scheduler *self)
     if (!self->reason[0] && self->options.maxfail && self->failures >= self->options.maxfail)
         snprintf(self->reason, sizeof(self->reason), "stopping after %u failures", self->failures);
     xd_wire_RUN_END end = {
-        .exit_status = code, .reason = xd_bytes_str(self->reason), .wall_us = xd_clock_wall_us(),
-        .duration_us = (xd_clock_ns() - self->started_ns) / 1000, .collected = items, .recorded = recorded,
+        .exit_status = code,
+        .reason = xd_bytes_str(self->reason),
+        .wall_us = xd_clock_wall_us(),
+        .duration_us = (xd_clock_ns() - self->started_ns) / 1000,
+        .collected = items,
+        .recorded = recorded,
         .not_run = items - recorded,
     };
     xd_result *res = self->args.result;
@@ -144,8 +149,12 @@ static int append_spans(xd_buf *out, const xd_sched_command *c)
 {
     for (size_t i = 0; i < c->n_spans; i++) {
         const xd_span *s = &c->spans[i];
-        xd_wire_RANGE  r = { .first = s->first, .count = s->count, .attempt = s->attempt, .flags = s->flags,
-                             .group = s->group, .expected_us = s->expected_us };
+        xd_wire_RANGE  r = { .first = s->first,
+                             .count = s->count,
+                             .attempt = s->attempt,
+                             .flags = s->flags,
+                             .group = s->group,
+                             .expected_us = s->expected_us };
         XD_TRY(xd_wire_RANGE_append(out, &r));
     }
     return 0;
@@ -184,11 +193,14 @@ static int send_simple(scheduler *self, gateway *g, const xd_sched_command *c)
 /* An item whose agent was lost in it gets its outcome here: nobody else can tell. */
 static int record_lost(scheduler *self, const xd_sched_command *c)
 {
-    xd_autobuf    results = XD_BUF_INIT, frame = XD_BUF_INIT;
-    xd_wire_RESULT one = { .item = c->spans[0].first, .attempt = c->spans[0].attempt, .outcome = XD_OUT_LOST,
+    xd_autobuf     results = XD_BUF_INIT, frame = XD_BUF_INIT;
+    xd_wire_RESULT one = { .item = c->spans[0].first,
+                           .attempt = c->spans[0].attempt,
+                           .outcome = XD_OUT_LOST,
                            .start_us = xd_clock_wall_us() };
     XD_TRY(xd_wire_RESULT_append(&results, &one));
-    xd_wire_RESULTS all = { .worker = 0xffff, .results = { .count = 1, .ptr = results.data, .len = results.len } };
+    xd_wire_RESULTS all = { .worker = 0xffff,
+                            .results = { .count = 1, .ptr = results.data, .len = results.len } };
     XD_TRY(xd_wire_RESULTS_frame(&frame, 0, 0, &all));
     self->failures++;
     return xd_scheduler_record(self, XD_MSG_RESULTS, &frame);
@@ -213,7 +225,8 @@ int xd_scheduler_drain(scheduler *self)
             XD_TRY(record_lost(self, &c));
             break;
         case XD_SCHED_STARVED:
-            xd_scheduler_end_with(self, XD_EXIT_INFRASTRUCTURE, "no worker is left to run the remaining tests");
+            xd_scheduler_end_with(self, XD_EXIT_INFRASTRUCTURE,
+                                  "no worker is left to run the remaining tests");
             XD_TRY(xd_scheduler_note(self, 4, "no worker is left to run the remaining tests"));
             XD_TRY(xd_sched_cancel(self->sched, 1));
             break;
@@ -231,10 +244,10 @@ static int sched_items(scheduler *self, xd_sched_mode mode, xd_sched_item *out)
 {
     const xd_collected_item *items = xd_collector_items(self->collector);
     for (uint32_t i = 0; i < xd_collector_count(self->collector); i++) {
-        xd_bytes unit = xd_sched_unit_key(items[i].id);
-        xd_bytes group = xd_sched_group_key(mode, items[i].id, items[i].group);
+        xd_bytes                unit = xd_sched_unit_key(items[i].id);
+        xd_bytes                group = xd_sched_group_key(mode, items[i].id, items[i].group);
         const xd_history_entry *known = self->history ? xd_history_find(self->history, items[i].id) : NULL;
-        uint64_t us = known ? XD_MAX(known->duration_us, 1) : 0;
+        uint64_t                us = known ? XD_MAX(known->duration_us, 1) : 0;
         out[i] = (xd_sched_item){ .unit = XXH3_64bits(unit.ptr, unit.len),
                                   .group = group.len ? XXH3_64bits(group.ptr, group.len) | 1 : 0,
                                   .expected_us = (uint32_t)XD_MIN(us, UINT32_MAX) };
@@ -244,11 +257,13 @@ static int sched_items(scheduler *self, xd_sched_mode mode, xd_sched_item *out)
 
 static int start_workers(scheduler *self, gateway *g)
 {
-    xd_autobuf            frame = XD_BUF_INIT;
-    const xd_config      *cfg = self->args.config;
-    int                   budget = cfg->max_worker_restart >= 0 ? cfg->max_worker_restart : self->options.max_worker_restart;
+    xd_autobuf       frame = XD_BUF_INIT;
+    const xd_config *cfg = self->args.config;
+    int budget = cfg->max_worker_restart >= 0 ? cfg->max_worker_restart : self->options.max_worker_restart;
     xd_wire_WORKERS_START start = {
-        .first = g->first_worker, .count = (uint16_t)g->workers, .total = (uint16_t)self->total_workers,
+        .first = g->first_worker,
+        .count = (uint16_t)g->workers,
+        .total = (uint16_t)self->total_workers,
         .maxfail = self->options.maxfail,
         .max_restarts = (uint16_t)(budget >= 0 ? budget : XD_MIN(4 * (int)g->workers, 65535)),
     };
@@ -265,8 +280,8 @@ static void number_workers(scheduler *self)
         gateway *g = &self->gateways[i];
         if (g->workers == 0) {
             const xd_config *cfg = self->args.config;
-            int wanted = cfg->workers != XD_WORKERS_UNSET ? cfg->workers : self->options.workers;
-            int limit = cfg->max_workers ? cfg->max_workers : self->options.max_workers;
+            int              wanted = cfg->workers != XD_WORKERS_UNSET ? cfg->workers : self->options.workers;
+            int              limit = cfg->max_workers ? cfg->max_workers : self->options.max_workers;
             g->workers = self->mode_no ? 1 : xd_plan_workers(wanted, g->cpus, (uint32_t)limit, items);
         }
         g->first_worker = (uint16_t)next;
@@ -279,8 +294,11 @@ static int publish_collection(scheduler *self)
 {
     xd_autobuf         frame = XD_BUF_INIT;
     xd_wire_COLLECTION all = {
-        .count = xd_collector_count(self->collector), .deselected = self->deselected, .workers = self->total_workers,
-        .digest_lo = self->digest_lo, .digest_hi = self->digest_hi,
+        .count = xd_collector_count(self->collector),
+        .deselected = self->deselected,
+        .workers = self->total_workers,
+        .digest_lo = self->digest_lo,
+        .digest_hi = self->digest_hi,
         .expected_us = xd_sched_stats_get(self->sched)->expected_us,
     };
     XD_TRY(xd_wire_COLLECTION_frame(&frame, 0, 0, &all));
@@ -300,13 +318,17 @@ static int collection_complete(scheduler *self)
     xd_sched_mode mode = XD_SCHED_LOAD;
     if (dist[0] && xd_sched_mode_parse(&mode, dist) < 0) {
         xd_scheduler_end_with(self, XD_EXIT_USAGE, "");
-        XD_TRY(xd_scheduler_note(self, 4, "--dist=%s from pytest's ini or PYTEST_ADDOPTS is not known here", dist));
+        XD_TRY(xd_scheduler_note(self, 4, "--dist=%s from pytest's ini or PYTEST_ADDOPTS is not known here",
+                                 dist));
         return xd_scheduler_finish(self);
     }
     self->mode_no = mode == XD_SCHED_NO && dist[0] && self->args.config->workers == XD_WORKERS_UNSET;
     number_workers(self);
-    xd_sched_options opts = { .mode = mode, .maxfail = self->options.maxfail, .max_attempts = 2,
-                              .agents_expected = (uint32_t)self->n_gateways, .workers_expected = self->total_workers,
+    xd_sched_options opts = { .mode = mode,
+                              .maxfail = self->options.maxfail,
+                              .max_attempts = 2,
+                              .agents_expected = (uint32_t)self->n_gateways,
+                              .workers_expected = self->total_workers,
                               .keep_scope_order = self->options.keep_scope_order };
     XD_TRY(xd_sched_new(&self->sched, &opts));
     XD_TRY(sched_items(self, mode, items));
@@ -338,7 +360,8 @@ static int different(scheduler *self, const char *text)
         return -ENOMEM;
     xd_scheduler_end_with(self, XD_EXIT_FAILED, "Different tests were collected");
     int r = 0;
-    for (char *save = NULL, *line = strtok_r(copy, "\n", &save); line && r == 0; line = strtok_r(NULL, "\n", &save))
+    for (char *save = NULL, *line = strtok_r(copy, "\n", &save); line && r == 0;
+         line = strtok_r(NULL, "\n", &save))
         r = xd_scheduler_note(self, 4, "%s", line);
     free(copy);
     return r < 0 ? r : stop_everything(self, 1);

@@ -15,9 +15,9 @@ typedef struct xd_scheduler_args {
     const char      *cwd;     /* borrowed */
     /* Called on the actor's thread; must return soon. */
     void (*event)(void *arg, const xd_event *ev);
-    void *event_arg;
-    bool  want_tests; /* XD_EVENT_TEST is wanted */
-    xd_result *result; /* filled before RUN_END is sent; read after the actor has ended */
+    void      *event_arg;
+    bool       want_tests; /* XD_EVENT_TEST is wanted */
+    xd_result *result;     /* filled before RUN_END is sent; read after the actor has ended */
 } xd_scheduler_args;
 
 extern const xd_actor_spec xd_scheduler_spec;

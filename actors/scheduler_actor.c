@@ -59,7 +59,8 @@ static int add_pairs(xd_buf *out, const xd_xspec *spec, uint32_t *count)
 {
     for (size_t i = 0; i < spec->n_env; i++) {
         const char  *eq = strchr(spec->env[i], '=');
-        xd_wire_PAIR p = { .name = { (const uint8_t *)spec->env[i], (size_t)(eq - spec->env[i]) }, .value = xd_bytes_str(eq + 1) };
+        xd_wire_PAIR p = { .name = { (const uint8_t *)spec->env[i], (size_t)(eq - spec->env[i]) },
+                           .value = xd_bytes_str(eq + 1) };
         XD_TRY(xd_wire_PAIR_append(out, &p));
         ++*count;
     }
@@ -100,9 +101,12 @@ static int start_environment(scheduler *self, gateway *g)
     xd_autobuf        env = XD_BUF_INIT, args = XD_BUF_INIT, python = XD_BUF_INIT, frame = XD_BUF_INIT;
     xd_autofree char *cache = NULL, *chdir = NULL;
     xd_error          err = { 0 };
-    xd_wire_ENV_START start = { .run_uid = xd_bytes_str(self->uid), .spec = xd_bytes_str(g->spec_text),
-                                .scratch_dir = xd_bytes_str(self->args.run_dir), .first_worker = 0,
-                                .workers_expected = (uint16_t)g->workers, .flags = env_flags(self, g) };
+    xd_wire_ENV_START start = { .run_uid = xd_bytes_str(self->uid),
+                                .spec = xd_bytes_str(g->spec_text),
+                                .scratch_dir = xd_bytes_str(self->args.run_dir),
+                                .first_worker = 0,
+                                .workers_expected = (uint16_t)g->workers,
+                                .flags = env_flags(self, g) };
     XD_TRY(add_pairs(&env, spec, &start.env.count));
     XD_TRY(add_texts(&args, &self->args.config->args, &start.args.count));
     XD_TRY(python_command(self, spec, &python));
@@ -181,13 +185,16 @@ static int take_tx(scheduler *self, const char *spec, int *workers)
     bool plain = x.kind == XD_SPEC_POPEN && !x.python && !x.chdir && !x.id && !x.nice && !x.n_env;
     *workers += (int)x.count;
     xd_xspec_release(&x);
-    snprintf(text, sizeof(text), "--tx=%.200s stands in pytest's ini or PYTEST_ADDOPTS, where only NUM*popen is read: give it to xdctl run", spec);
+    snprintf(text, sizeof(text),
+             "--tx=%.200s stands in pytest's ini or PYTEST_ADDOPTS, where only NUM*popen is read: give it to "
+             "xdctl run",
+             spec);
     return plain ? 0 : refuse_option(self, text);
 }
 
 static int on_config(scheduler *self, gateway *g, const xd_wire_CONFIG *in)
 {
-    int tx_workers = 0;
+    int          tx_workers = 0;
     xd_wire_list options = in->options;
     xd_wire_PAIR p;
     (void)g;
@@ -210,13 +217,15 @@ static int on_config(scheduler *self, gateway *g, const xd_wire_CONFIG *in)
         } else if (xd_bytes_eq_str(p.name, "maxworkerrestart")) {
             take_number(value, &self->options.max_worker_restart);
         } else if (xd_bytes_eq_str(p.name, "dist")) {
-            snprintf(self->options.dist, sizeof(self->options.dist), "%s", strcmp(value, "no") == 0 ? "" : value);
+            snprintf(self->options.dist, sizeof(self->options.dist), "%s",
+                     strcmp(value, "no") == 0 ? "" : value);
         } else if (xd_bytes_eq_str(p.name, "tx")) {
             XD_TRY(take_tx(self, value, &tx_workers));
         } else if (xd_bytes_eq_str(p.name, "px")) {
             return refuse_option(self, "option --px: proxies for gateways are not there yet");
         } else if (xd_bytes_eq_str(p.name, "looponfail") && value[0] == '1') {
-            return refuse_option(self, "option -f/--looponfail: xd does not watch files; run it again with --lf, or from a watcher of files");
+            return refuse_option(self, "option -f/--looponfail: xd does not watch files; run it again with "
+                                       "--lf, or from a watcher of files");
         } else if (xd_bytes_eq_str(p.name, "loadscopereorder")) {
             self->options.keep_scope_order = value[0] == '0' || value[0] == 'F';
         }
@@ -238,8 +247,8 @@ static int on_config(scheduler *self, gateway *g, const xd_wire_CONFIG *in)
 
 static bool is_failure(uint8_t outcome)
 {
-    return outcome == XD_OUT_FAILED || outcome == XD_OUT_ERROR || outcome == XD_OUT_CRASHED || outcome == XD_OUT_TIMEOUT ||
-           outcome == XD_OUT_LOST;
+    return outcome == XD_OUT_FAILED || outcome == XD_OUT_ERROR || outcome == XD_OUT_CRASHED ||
+           outcome == XD_OUT_TIMEOUT || outcome == XD_OUT_LOST;
 }
 
 static void count_result(xd_result *r, uint8_t outcome)
@@ -283,10 +292,13 @@ static int on_results(scheduler *self, gateway *g, const xd_wire_RESULTS *in)
             continue; /* a duplicate or an outlived attempt */
         self->failures += failures;
         if (teardown && one.outcome != XD_OUT_ERROR && one.item < xd_collector_count(self->collector))
-            self->teardown_errors[one.item / 8] = (uint8_t)(self->teardown_errors[one.item / 8] | 1u << (one.item % 8));
+            self->teardown_errors[one.item / 8] =
+                (uint8_t)(self->teardown_errors[one.item / 8] | 1u << (one.item % 8));
         count_result(self->args.result, one.outcome);
         if (self->args.want_tests && self->args.event && one.item < xd_collector_count(self->collector)) {
-            xd_event ev = { .type = XD_EVENT_TEST, .value = one.outcome, .count = one.item,
+            xd_event ev = { .type = XD_EVENT_TEST,
+                            .value = one.outcome,
+                            .count = one.item,
                             .text = (const char *)xd_collector_items(self->collector)[one.item].id.ptr };
             self->args.event(self->args.event_arg, &ev);
         }
@@ -305,7 +317,11 @@ static int on_returned(scheduler *self, gateway *g, const xd_wire_RETURNED *in)
     if (!spans)
         return -ENOMEM;
     while (xd_wire_RANGE_next(&list, &r) == 1)
-        spans[n++] = (xd_span){ .first = r.first, .count = r.count, .attempt = r.attempt, .flags = r.flags, .group = r.group,
+        spans[n++] = (xd_span){ .first = r.first,
+                                .count = r.count,
+                                .attempt = r.attempt,
+                                .flags = r.flags,
+                                .group = r.group,
                                 .expected_us = r.expected_us };
     XD_TRY(xd_sched_returned(self->sched, g->number, in->request, spans, n));
     return xd_scheduler_drain(self);
@@ -362,19 +378,19 @@ static int on_env_done(scheduler *self, gateway *g, const xd_wire_ENV_DONE *in)
 
 /* Decodes the frame in `in` as record NAME and calls fn(self, gateway, &record).  What a peer sends wrong ends that peer, not the run's truth: it is
  * noted, and the environment is closed. */
-#define ON_FRAME(NAME, call)                                                                                      \
-    static int handle_##NAME(void *state, const xd_msg *m)                                                        \
-    {                                                                                                             \
-        scheduler      *self = XD_CAST(state, scheduler, SCHEDULER_MAGIC);                                        \
-        gateway        *g = xd_scheduler_gateway(self, m->gateway);                                               \
-        xd_frame        f;                                                                                        \
-        xd_wire_##NAME in;                                                                                        \
-        int             r = g ? xd_msg_frame(m, &f) : -EPROTO;                                                    \
-        if (r == 0)                                                                                               \
-            r = xd_wire_##NAME##_decode(f.body, f.len, &in);                                                      \
-        if (r == 0)                                                                                               \
-            r = (call);                                                                                           \
-        return after(self, g, #NAME, r);                                                                          \
+#define ON_FRAME(NAME, call)                                              \
+    static int handle_##NAME(void *state, const xd_msg *m)                \
+    {                                                                     \
+        scheduler     *self = XD_CAST(state, scheduler, SCHEDULER_MAGIC); \
+        gateway       *g = xd_scheduler_gateway(self, m->gateway);        \
+        xd_frame       f;                                                 \
+        xd_wire_##NAME in;                                                \
+        int            r = g ? xd_msg_frame(m, &f) : -EPROTO;             \
+        if (r == 0)                                                       \
+            r = xd_wire_##NAME##_decode(f.body, f.len, &in);              \
+        if (r == 0)                                                       \
+            r = (call);                                                   \
+        return after(self, g, #NAME, r);                                  \
     }
 
 /* What every handler ends with: faults of a peer become the end of that peer, the end of the run that of the actor. */
@@ -382,7 +398,8 @@ static int after(scheduler *self, gateway *g, const char *what, int r)
 {
     if (r == -EPROTO && g) {
         xd_scheduler_end_with(self, XD_EXIT_INTERNAL, "");
-        r = xd_scheduler_note(self, 4, "%s: %s does not fit what was agreed; its agent is ended", g->spec_text, what);
+        r = xd_scheduler_note(self, 4, "%s: %s does not fit what was agreed; its agent is ended",
+                              g->spec_text, what);
         g->state = GW_DONE;
         if (r == 0 && self->running && !self->finishing) {
             r = xd_sched_agent_lost(self->sched, g->number, NULL, 0);
@@ -411,7 +428,7 @@ ON_FRAME(ENV_DONE, on_env_done(self, g, &in))
 /* Not recorded: straight on to the terminal. */
 static int handle_progress(void *state, const xd_msg *m)
 {
-    scheduler       *self = XD_CAST(state, scheduler, SCHEDULER_MAGIC);
+    scheduler *self = XD_CAST(state, scheduler, SCHEDULER_MAGIC);
     xd_auto(xd_msg) *copy = NULL;
     XD_TRY(xd_msg_new(&copy, XD_MSG_PROGRESS, m->body.ptr, m->body.len));
     copy->gateway = m->gateway;
@@ -448,7 +465,8 @@ static int handle_fault(void *state, const xd_msg *m)
     scheduler *self = XD_CAST(state, scheduler, SCHEDULER_MAGIC);
     (void)m;
     xd_scheduler_end_with(self, XD_EXIT_INCOMPLETE, "the journal cannot be written");
-    int r = xd_scheduler_note(self, 4, "the journal in %s cannot be written: results are incomplete", self->args.run_dir);
+    int r = xd_scheduler_note(self, 4, "the journal in %s cannot be written: results are incomplete",
+                              self->args.run_dir);
     if (r == 0 && self->running && !self->finishing) {
         r = xd_sched_cancel(self->sched, 2);
         if (r >= 0)
@@ -468,11 +486,15 @@ static int handle_gone(void *state, const xd_msg *m)
         if (strcmp(self->gateways[i].address, m->from) == 0)
             g = &self->gateways[i];
     if (!g)
-        return m->type == XD_MSG_UNKNOWN ? 0 : xd_scheduler_note(self, 3, "%.*s", (int)m->body.len, (const char *)m->body.ptr);
+        return m->type == XD_MSG_UNKNOWN
+                   ? 0
+                   : xd_scheduler_note(self, 3, "%.*s", (int)m->body.len, (const char *)m->body.ptr);
     if (g->state == GW_DONE)
         return 0;
     xd_autobuf           frame = XD_BUF_INIT;
-    xd_wire_GATEWAY_DOWN down = { .gateway = g->number, .reason = XD_BYTES_LIT("the part of the engine that speaks with its agent has ended") };
+    xd_wire_GATEWAY_DOWN down = { .gateway = g->number,
+                                  .reason = XD_BYTES_LIT(
+                                      "the part of the engine that speaks with its agent has ended") };
     XD_TRY(xd_wire_GATEWAY_DOWN_frame(&frame, 0, 0, &down));
     XD_TRY(xd_scheduler_record(self, XD_MSG_GATEWAY_DOWN, &frame));
     return after(self, g, "GONE", on_gateway_down(self, g, &down));
@@ -503,15 +525,20 @@ static int scheduler_init(void *state, xd_actor *actor, const void *args)
 {
     scheduler *self = state;
     xd_error   err = { 0 };
-    *self = (scheduler){ .magic = SCHEDULER_MAGIC, .actor = actor, .args = *(const xd_scheduler_args *)args, .owner = -1,
-                         .forced_exit = -1, .started_ns = xd_clock_ns() };
+    *self = (scheduler){ .magic = SCHEDULER_MAGIC,
+                         .actor = actor,
+                         .args = *(const xd_scheduler_args *)args,
+                         .owner = -1,
+                         .forced_exit = -1,
+                         .started_ns = xd_clock_ns() };
     self->options = (effective){ .workers = XD_WORKERS_AUTO, .max_worker_restart = -1 };
     const char *uid = self->args.config->run_uid ? self->args.config->run_uid : self->args.run_id;
     snprintf(self->uid, sizeof(self->uid), "%s", uid);
     XD_TRY(init_gateways(self));
     XD_TRY(xd_collector_new(&self->collector));
     const char *how;
-    if (xd_interp_find(self->args.config->python, getenv("VIRTUAL_ENV"), NULL, &self->python, &how, &err) < 0) {
+    if (xd_interp_find(self->args.config->python, getenv("VIRTUAL_ENV"), NULL, &self->python, &how, &err) <
+        0) {
         /* The agent says it again, with what it tried. */
         self->python = strdup("python3");
     }

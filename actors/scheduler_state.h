@@ -10,7 +10,7 @@
 #define SCHEDULER_MAGIC 0x5c4ed001u
 
 typedef enum gw_state {
-    GW_DIALING,   /* no session yet */
+    GW_DIALING, /* no session yet */
     GW_COLLECTING,
     GW_COLLECTED, /* told a digest that is not the agreed one (yet) */
     GW_AGREED,
@@ -23,11 +23,11 @@ typedef struct gateway {
     uint16_t number;
     gw_state state;
     char     address[XD_ADDRESS_LEN];
-    char    *spec_text;    /* owned */
-    uint32_t workers;      /* 0 = not decided */
+    char    *spec_text; /* owned */
+    uint32_t workers;   /* 0 = not decided */
     uint16_t first_worker;
     uint32_t cpus;
-    bool     up;           /* its session stood at some time */
+    bool     up; /* its session stood at some time */
 } gateway;
 
 /* Effective options as pytest's configuration says (command line, PYTEST_ADDOPTS, ini). */
@@ -49,29 +49,30 @@ typedef struct scheduler {
     xd_collector     *collector;
     xd_sched         *sched;
     xd_history       *history;
-    char             *python;     /* of specs that name none; owned */
-    int               owner;      /* gateway whose list is the collection, -1 */
+    char             *python; /* of specs that name none; owned */
+    int               owner;  /* gateway whose list is the collection, -1 */
     uint32_t          deselected, collect_errors, total_workers, failures;
     uint64_t          digest_lo, digest_hi, started_ns;
     uint8_t          *teardown_errors; /* bit per item: passed, then an error at teardown */
     bool              agreed, running, finishing, ended, mode_no;
-    uint32_t          pausing;    /* gateways that have not written PAUSE yet */
-    uint8_t           stopping;   /* CANCEL.how in force, 0 */
+    uint32_t          pausing;     /* gateways that have not written PAUSE yet */
+    uint8_t           stopping;    /* CANCEL.how in force, 0 */
     int               forced_exit; /* -1 = none */
     char              reason[XD_TEXT];
     char              uid[64];
 } scheduler;
 
 gateway *xd_scheduler_gateway(scheduler *self, uint16_t number);
-int      xd_scheduler_note(scheduler *self, uint8_t level, const char *fmt, ...) __attribute__((format(printf, 3, 4))) XD_MUST;
-void     xd_scheduler_end_with(scheduler *self, int code, const char *reason);
-int      xd_scheduler_finish(scheduler *self) XD_MUST;
-int      xd_scheduler_drain(scheduler *self) XD_MUST;
-int      xd_scheduler_join(scheduler *self, gateway *g) XD_MUST;
-int      xd_scheduler_on_collected(scheduler *self, gateway *g, const xd_wire_COLLECTED *in) XD_MUST;
-int      xd_scheduler_on_ids(scheduler *self, gateway *g, const xd_wire_COLLECT_IDS *in) XD_MUST;
-int      xd_scheduler_on_paused(scheduler *self) XD_MUST;
-int      xd_scheduler_on_stop(scheduler *self, int how) XD_MUST;
+int      xd_scheduler_note(scheduler *self, uint8_t level, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4))) XD_MUST;
+void xd_scheduler_end_with(scheduler *self, int code, const char *reason);
+int  xd_scheduler_finish(scheduler *self) XD_MUST;
+int  xd_scheduler_drain(scheduler *self) XD_MUST;
+int  xd_scheduler_join(scheduler *self, gateway *g) XD_MUST;
+int  xd_scheduler_on_collected(scheduler *self, gateway *g, const xd_wire_COLLECTED *in) XD_MUST;
+int  xd_scheduler_on_ids(scheduler *self, gateway *g, const xd_wire_COLLECT_IDS *in) XD_MUST;
+int  xd_scheduler_on_paused(scheduler *self) XD_MUST;
+int  xd_scheduler_on_stop(scheduler *self, int how) XD_MUST;
 /* The exit code as things stand: pytest's rules. */
 int xd_scheduler_exit_code(const scheduler *self);
 

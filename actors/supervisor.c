@@ -15,7 +15,7 @@ typedef struct child {
     char      address[XD_ADDRESS_LEN];
     xd_actor *actor; /* NULL = ended for good */
     int       reason;
-    bool      asked; /* to end */
+    bool      asked;                /* to end */
     uint64_t  faults[RESTARTS_MAX]; /* times of the newest, a ring */
     uint32_t  n_faults;
 } child;
@@ -110,7 +110,8 @@ static int timeout_ms(uint64_t deadline_ns)
     return deadline_ns <= now ? 0 : (int)XD_MIN((deadline_ns - now + XD_MS_NS - 1) / XD_MS_NS, 60000);
 }
 
-int xd_supervisor_wait(xd_supervisor *s, const char *address, int wake_fd, uint64_t deadline_ns, int *ret_reason)
+int xd_supervisor_wait(xd_supervisor *s, const char *address, int wake_fd, uint64_t deadline_ns,
+                       int *ret_reason)
 {
     for (;;) {
         child *wanted = find(s, address);
@@ -121,7 +122,9 @@ int xd_supervisor_wait(xd_supervisor *s, const char *address, int wake_fd, uint6
             return 0;
         }
         for (size_t i = 0; i < s->count; i++)
-            s->polls[i] = (struct pollfd){ .fd = s->children[i].actor ? xd_actor_exit_fd(s->children[i].actor) : -1, .events = POLLIN };
+            s->polls[i] =
+                (struct pollfd){ .fd = s->children[i].actor ? xd_actor_exit_fd(s->children[i].actor) : -1,
+                                 .events = POLLIN };
         s->polls[s->count] = (struct pollfd){ .fd = wake_fd, .events = POLLIN };
         int timeout = timeout_ms(deadline_ns);
         int n = poll(s->polls, s->count + 1, timeout);
@@ -146,7 +149,8 @@ void xd_supervisor_ask_stop(xd_supervisor *s, const char *address)
     }
 }
 
-uint32_t xd_supervisor_stop(xd_supervisor *s, uint64_t grace_ns, void (*stuck)(void *arg, const char *address), void *arg)
+uint32_t xd_supervisor_stop(xd_supervisor *s, uint64_t                           grace_ns,
+                            void (*stuck)(void *arg, const char *address), void *arg)
 {
     uint32_t left = 0;
     if (!s)

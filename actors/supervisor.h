@@ -9,8 +9,8 @@ typedef struct xd_supervisor xd_supervisor;
 
 typedef struct xd_child {
     const xd_actor_spec *spec;
-    const char          *address;   /* copied */
-    const void          *args;      /* given to init at each start; borrowed until the child has ended for good */
+    const char          *address; /* copied */
+    const void          *args; /* given to init at each start; borrowed until the child has ended for good */
     uint32_t             restarts;  /* at most so many within ...; 0 = its first fault is final */
     uint64_t             within_ns; /* ... this time, counted back from a fault */
 } xd_child;
@@ -23,9 +23,11 @@ int xd_supervisor_new(xd_supervisor **ret, xd_bus *bus, xd_supervisor_ended ende
 int xd_supervisor_start(xd_supervisor *s, const xd_child *child, xd_error *err) XD_MUST;
 /* Watches all until the child at `address` has ended for good (*ret_reason: 0 or -errno), `wake_fd` (-1 = none) is readable, or the deadline is there.
  * 0, 1 = woken, -ETIMEDOUT, -ENOENT = no such child; of one that ended before, the reason is remembered. */
-int xd_supervisor_wait(xd_supervisor *s, const char *address, int wake_fd, uint64_t deadline_ns, int *ret_reason) XD_MUST;
+int xd_supervisor_wait(xd_supervisor *s, const char *address, int wake_fd, uint64_t deadline_ns,
+                       int *ret_reason) XD_MUST;
 /* Tells a child to end; its end is then final.  Unknown or ended: nothing. */
 void xd_supervisor_ask_stop(xd_supervisor *s, const char *address);
 /* Ends all that still run in reverse order of their start: asks, waits up to grace_ns for each, and calls `stuck` (NULL ok) for each that does not end; such an
  * actor is left behind, as its thread may still use what it has.  Number of those.  Then frees s, if the number is 0. */
-uint32_t xd_supervisor_stop(xd_supervisor *s, uint64_t grace_ns, void (*stuck)(void *arg, const char *address), void *arg);
+uint32_t xd_supervisor_stop(xd_supervisor *s, uint64_t                           grace_ns,
+                            void (*stuck)(void *arg, const char *address), void *arg);

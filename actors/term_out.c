@@ -116,9 +116,13 @@ static void advance(xd_term_out *o, xd_bytes text)
 
 static int mark_open(xd_buf *to, unsigned mark)
 {
-    static const struct { unsigned bit; const char *esc; } table[] = {
-        { XD_MARK_RED, "\x1b[31m" },  { XD_MARK_GREEN, "\x1b[32m" }, { XD_MARK_YELLOW, "\x1b[33m" }, { XD_MARK_BLUE, "\x1b[34m" },
-        { XD_MARK_CYAN, "\x1b[36m" }, { XD_MARK_BOLD, "\x1b[1m" },   { XD_MARK_LIGHT, "\x1b[2m" },
+    static const struct {
+        unsigned    bit;
+        const char *esc;
+    } table[] = {
+        { XD_MARK_RED, "\x1b[31m" },  { XD_MARK_GREEN, "\x1b[32m" }, { XD_MARK_YELLOW, "\x1b[33m" },
+        { XD_MARK_BLUE, "\x1b[34m" }, { XD_MARK_CYAN, "\x1b[36m" },  { XD_MARK_BOLD, "\x1b[1m" },
+        { XD_MARK_LIGHT, "\x1b[2m" },
     };
     for (size_t i = 0; i < XD_ARRAY_LEN(table); i++)
         if (mark & table[i].bit)

@@ -5,22 +5,28 @@
 #include "engine/base/buf.h"
 
 enum { /* markup bits, in the order in which pytest's escapes are nested */
-    XD_MARK_RED = 1, XD_MARK_GREEN = 2, XD_MARK_YELLOW = 4, XD_MARK_BLUE = 8, XD_MARK_CYAN = 16, XD_MARK_BOLD = 32, XD_MARK_LIGHT = 64,
+       XD_MARK_RED = 1,
+       XD_MARK_GREEN = 2,
+       XD_MARK_YELLOW = 4,
+       XD_MARK_BLUE = 8,
+       XD_MARK_CYAN = 16,
+       XD_MARK_BOLD = 32,
+       XD_MARK_LIGHT = 64,
 };
 #define XD_TERM_OUT_LIMIT (256u * 1024u) /* bytes waiting from which on it calls itself full */
 
 typedef struct xd_term_out {
-    int      fd;      /* as given; -1 = nowhere */
-    int      own_fd;  /* opened anew, or -1 */
-    uint8_t  kind;    /* private */
-    bool     markup, tty, live;
-    uint32_t width;
-    size_t   column;  /* of the current line */
+    int       fd;     /* as given; -1 = nowhere */
+    int       own_fd; /* opened anew, or -1 */
+    uint8_t   kind;   /* private */
+    bool      markup, tty, live;
+    uint32_t  width;
+    size_t    column; /* of the current line */
     uint64_t  skip;   /* bytes of text still to be left out */
     uint64_t *shown;  /* counts the bytes of text that were not; NULL ok */
-    int      fault;   /* -errno of the descriptor: everything after it is dropped */
-    xd_buf   buf;     /* waits to be written */
-    xd_buf   scratch;
+    int       fault;  /* -errno of the descriptor: everything after it is dropped */
+    xd_buf    buf;    /* waits to be written */
+    xd_buf    scratch;
 } xd_term_out;
 
 void xd_term_out_init(xd_term_out *o, int fd, uint32_t width);
@@ -32,7 +38,7 @@ int xd_term_out_fd(const xd_term_out *o);
 /* Writes what goes without blocking.  0 = all is out (or the descriptor is dead), 1 = some is left, -ENOMEM. */
 int xd_term_out_flush(xd_term_out *o) XD_MUST;
 /* Waits for the descriptor until less than `left` bytes wait. */
-int xd_term_out_drain(xd_term_out *o, size_t left) XD_MUST;
+int                xd_term_out_drain(xd_term_out *o, size_t left) XD_MUST;
 static inline bool xd_term_out_full(const xd_term_out *o)
 {
     return o->buf.len > XD_TERM_OUT_LIMIT;
@@ -41,7 +47,8 @@ static inline bool xd_term_out_full(const xd_term_out *o)
 /* Text that is our own or was made harmless before. */
 int xd_term_out_write(xd_term_out *o, xd_bytes text, unsigned mark) XD_MUST;
 int xd_term_out_str(xd_term_out *o, const char *text, unsigned mark) XD_MUST;
-int xd_term_out_printf(xd_term_out *o, unsigned mark, const char *fmt, ...) XD_MUST __attribute__((format(printf, 3, 4)));
+int xd_term_out_printf(xd_term_out *o, unsigned mark, const char *fmt, ...) XD_MUST
+    __attribute__((format(printf, 3, 4)));
 /* Text of others: made harmless here; newlines kept when `lines`. */
 int xd_term_out_foreign(xd_term_out *o, xd_bytes text, unsigned mark, bool lines) XD_MUST;
 /* A line of `fill` across the width, with a title when it is not NULL (harmless already). */

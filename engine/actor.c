@@ -56,7 +56,8 @@ int xd_bus_socket(xd_bus *b, int kind, void **ret)
     int64_t largest = XD_BUS_MAX_BODY;
     if (!s)
         return -errno;
-    if (zmq_setsockopt(s, ZMQ_SNDHWM, &hwm, sizeof(hwm)) < 0 || zmq_setsockopt(s, ZMQ_RCVHWM, &hwm, sizeof(hwm)) < 0 ||
+    if (zmq_setsockopt(s, ZMQ_SNDHWM, &hwm, sizeof(hwm)) < 0 ||
+        zmq_setsockopt(s, ZMQ_RCVHWM, &hwm, sizeof(hwm)) < 0 ||
         zmq_setsockopt(s, ZMQ_LINGER, &linger, sizeof(linger)) < 0 ||
         zmq_setsockopt(s, ZMQ_MAXMSGSIZE, &largest, sizeof(largest)) < 0) {
         int r = -errno;
@@ -239,7 +240,7 @@ struct xd_actor {
     waiting             *out_first, *out_last;
     uint32_t             out_count;
     pthread_t            thread;
-    pthread_mutex_t      lock;  /* protects the three below */
+    pthread_mutex_t      lock; /* protects the three below */
     pthread_cond_t       changed;
     bool                 ready, ended;
     int                  reason;
@@ -333,7 +334,8 @@ int xd_actor_watch(xd_actor *a, int fd, uint32_t events, int (*fn)(void *state, 
 
 static int register_address(xd_actor *a)
 {
-    xd_envelope env = { .type = XD_MSG_REGISTER, .window_high = (uint16_t)XD_MIN(a->spec->window / 16 + 1, 0xffff) };
+    xd_envelope env = { .type = XD_MSG_REGISTER,
+                        .window_high = (uint16_t)XD_MIN(a->spec->window / 16 + 1, 0xffff) };
     snprintf(env.from, sizeof(env.from), "%s", a->address);
     zmq_msg_t body;
     zmq_msg_init(&body);
@@ -371,7 +373,9 @@ static int drain_inbox(xd_actor *a)
         zmq_msg_init(&m.part);
         int r = xd_bus_recv(a->socket, &env, &m.part);
         if (r == 0) {
-            m.pub = (xd_msg){ .type = env.type, .flags = env.flags, .gateway = env.gateway,
+            m.pub = (xd_msg){ .type = env.type,
+                              .flags = env.flags,
+                              .gateway = env.gateway,
                               .body = { zmq_msg_data(&m.part), zmq_msg_size(&m.part) } };
             memcpy(m.pub.to, env.to, sizeof(env.to));
             memcpy(m.pub.from, env.from, sizeof(env.from));
@@ -408,7 +412,8 @@ static int run_watches(xd_actor *a, const zmq_pollitem_t *items, size_t n)
                 w = &a->watches[k];
         if (!w)
             continue;
-        uint32_t events = (items[i].revents & ZMQ_POLLIN ? XD_POLL_IN : 0u) | (items[i].revents & ZMQ_POLLOUT ? XD_POLL_OUT : 0u) |
+        uint32_t events = (items[i].revents & ZMQ_POLLIN ? XD_POLL_IN : 0u) |
+                          (items[i].revents & ZMQ_POLLOUT ? XD_POLL_OUT : 0u) |
                           (items[i].revents & ZMQ_POLLERR ? XD_POLL_HUP : 0u);
         int r = w->fn(a->state, w->fd, events);
         if (r != 0)
@@ -420,12 +425,14 @@ static int run_watches(xd_actor *a, const zmq_pollitem_t *items, size_t n)
 static int turn(xd_actor *a)
 {
     zmq_pollitem_t items[2 + MAX_WATCHES] = { { .socket = a->socket, .events = ZMQ_POLLIN },
-                                              { .fd = a->stop_fd, .events = (short)(a->stopping ? 0 : ZMQ_POLLIN) } };
+                                              { .fd = a->stop_fd,
+                                                .events = (short)(a->stopping ? 0 : ZMQ_POLLIN) } };
     size_t         n = a->n_watches;
     for (size_t i = 0; i < n; i++)
-        items[2 + i] = (zmq_pollitem_t){ .fd = a->watches[i].fd,
-                                         .events = (short)((a->watches[i].events & XD_POLL_IN ? ZMQ_POLLIN : 0) |
-                                                           (a->watches[i].events & XD_POLL_OUT ? ZMQ_POLLOUT : 0)) };
+        items[2 + i] =
+            (zmq_pollitem_t){ .fd = a->watches[i].fd,
+                              .events = (short)((a->watches[i].events & XD_POLL_IN ? ZMQ_POLLIN : 0) |
+                                                (a->watches[i].events & XD_POLL_OUT ? ZMQ_POLLOUT : 0)) };
     if (zmq_poll(items, (int)(2 + n), poll_timeout(a)) < 0)
         return errno == EINTR ? 0 : -errno;
     XD_TRY(flush_outbox(a));
@@ -477,7 +484,8 @@ static void *actor_main(void *arg)
     while (r == 0)
         r = turn(a);
     if (r < 0)
-        xd_log_write(&a->bus->log, XD_LOG_WARNING, "%s ended: %s", a->address, xd_error_name(r)); /* the supervisor says what follows */
+        xd_log_write(&a->bus->log, XD_LOG_WARNING, "%s ended: %s", a->address,
+                     xd_error_name(r)); /* the supervisor says what follows */
     a->spec->fini(a->state);
     send_rest(a);
     zmq_close(a->socket);
@@ -487,7 +495,8 @@ static void *actor_main(void *arg)
     return NULL;
 }
 
-static int create(xd_actor **ret, xd_bus *bus, const xd_actor_spec *spec, const char *address, const void *args)
+static int create(xd_actor **ret, xd_bus *bus, const xd_actor_spec *spec, const char *address,
+                  const void *args)
 {
     xd_actor *a = calloc(1, sizeof(*a));
     if (!a)
@@ -527,8 +536,8 @@ xd_actor *xd_actor_free(xd_actor *a)
     return NULL;
 }
 
-int xd_actor_start(xd_actor **ret, xd_bus *bus, const xd_actor_spec *spec, const char *address, const void *args,
-                   xd_error *err)
+int xd_actor_start(xd_actor **ret, xd_bus *bus, const xd_actor_spec *spec, const char *address,
+                   const void *args, xd_error *err)
 {
     xd_actor *a = NULL;
     sigset_t  all, old;
@@ -568,7 +577,8 @@ void xd_actor_ask_stop(xd_actor *a)
 
 int xd_actor_join(xd_actor *a, uint64_t deadline_ns, int *ret_reason)
 {
-    struct timespec t = { .tv_sec = (time_t)(deadline_ns / XD_S_NS), .tv_nsec = (long)(deadline_ns % XD_S_NS) };
+    struct timespec t = { .tv_sec = (time_t)(deadline_ns / XD_S_NS),
+                          .tv_nsec = (long)(deadline_ns % XD_S_NS) };
     int             r = 0;
     pthread_mutex_lock(&a->lock);
     while (!a->ended && r == 0)

@@ -14,17 +14,21 @@
 enum {
     XD_MSG_REGISTER = 0x4001,  /* actor -> broker: my address; answered by the same type */
     XD_MSG_SUBSCRIBE = 0x4002, /* actor -> broker: send me TAIL */
-    XD_MSG_TAIL = 0x4003,      /* broker -> subscriber: u64 offset behind the last record; answer with the same type when read */
-    XD_MSG_STOP = 0x4004,      /* engine -> scheduler: u32 enum xd_stop */
-    XD_MSG_FAULT = 0x4005,     /* broker -> "sched": i32 -errno: the journal cannot be written */
-    XD_MSG_GONE = 0x4006,      /* broker -> "sched": the peer in `from` was dropped, it did not read its messages: text */
-    XD_MSG_PAUSED = 0x4008,    /* gateway -> "sched": PAUSE is on its way to the agent, nothing of ours holds it any more */
-    XD_MSG_UNKNOWN = 0x4007,   /* broker -> a sender: nobody has the address in `from`; told once per address */
+    XD_MSG_TAIL =
+        0x4003, /* broker -> subscriber: u64 offset behind the last record; answer with the same type when read */
+    XD_MSG_STOP = 0x4004,  /* engine -> scheduler: u32 enum xd_stop */
+    XD_MSG_FAULT = 0x4005, /* broker -> "sched": i32 -errno: the journal cannot be written */
+    XD_MSG_GONE =
+        0x4006, /* broker -> "sched": the peer in `from` was dropped, it did not read its messages: text */
+    XD_MSG_PAUSED =
+        0x4008, /* gateway -> "sched": PAUSE is on its way to the agent, nothing of ours holds it any more */
+    XD_MSG_UNKNOWN = 0x4007, /* broker -> a sender: nobody has the address in `from`; told once per address */
 };
 
 /* Flags of a message. */
 enum {
-    XD_FLAG_JOURNAL = 1, /* the body is one wire frame: the broker appends it to the journal before it routes it */
+    XD_FLAG_JOURNAL =
+        1, /* the body is one wire frame: the broker appends it to the journal before it routes it */
 };
 
 typedef struct xd_msg {
@@ -33,8 +37,8 @@ typedef struct xd_msg {
     uint16_t gateway;            /* number of the gateway it concerns (journal) */
     char     to[XD_ADDRESS_LEN]; /* empty = only for the broker (journal) */
     char     from[XD_ADDRESS_LEN];
-    xd_bytes body;               /* valid until the message is freed */
-    void    *owned;              /* private */
+    xd_bytes body;  /* valid until the message is freed */
+    void    *owned; /* private */
 } xd_msg;
 
 /* A message with a copy of `body`. */
@@ -47,8 +51,8 @@ XD_DEFINE_AUTO(xd_msg, xd_msg_free)
 int xd_msg_frame(const xd_msg *m, xd_frame *ret) XD_MUST;
 
 typedef struct xd_bus xd_bus; /* one broker and its actors: an own ZeroMQ context */
-int     xd_bus_new(xd_bus **ret, const xd_log *log) XD_MUST;
-xd_bus *xd_bus_free(xd_bus *b); /* all actors and the broker have ended before; NULL ok */
+int                   xd_bus_new(xd_bus **ret, const xd_log *log) XD_MUST;
+xd_bus               *xd_bus_free(xd_bus *b); /* all actors and the broker have ended before; NULL ok */
 XD_DEFINE_AUTO(xd_bus, xd_bus_free)
 
 typedef struct xd_actor xd_actor;
@@ -60,20 +64,22 @@ typedef struct xd_handler {
 } xd_handler;
 
 typedef struct xd_actor_spec {
-    const char *name;                                         /* of the thread, at most 15 characters */
-    size_t      size;                                         /* of the state, zeroed before init */
-    uint32_t    window;                                       /* messages the broker holds for it when it is slow; more is a fault */
+    const char *name;   /* of the thread, at most 15 characters */
+    size_t      size;   /* of the state, zeroed before init */
+    uint32_t    window; /* messages the broker holds for it when it is slow; more is a fault */
     int (*init)(void *state, xd_actor *actor, const void *args);
-    int (*tick)(void *state);                                 /* every xd_actor_set_tick; NULL ok */
-    int (*stop)(void *state);                                 /* asked to end: 0 = I will end by XD_ACTOR_STOP soon; XD_ACTOR_STOP = now. NULL = now */
-    void (*fini)(void *state);                                /* also after a failed init */
+    int (*tick)(void *state); /* every xd_actor_set_tick; NULL ok */
+    int (*stop)(
+        void
+            *state); /* asked to end: 0 = I will end by XD_ACTOR_STOP soon; XD_ACTOR_STOP = now. NULL = now */
+    void (*fini)(void *state); /* also after a failed init */
     const xd_handler *handlers;
-    int (*other)(void *state, const xd_msg *in);              /* types not in the table; NULL = dropped with a log line */
+    int (*other)(void *state, const xd_msg *in); /* types not in the table; NULL = dropped with a log line */
 } xd_actor_spec;
 
 /* Starts the thread and returns when the actor is registered and init has succeeded.  `args` is borrowed for the call. */
-int xd_actor_start(xd_actor **ret, xd_bus *bus, const xd_actor_spec *spec, const char *address, const void *args,
-                   xd_error *err) XD_MUST;
+int xd_actor_start(xd_actor **ret, xd_bus *bus, const xd_actor_spec *spec, const char *address,
+                   const void *args, xd_error *err) XD_MUST;
 /* Asks it to end; any thread. */
 void xd_actor_ask_stop(xd_actor *a);
 /* Waits for its end: 0 and *ret_reason (0 or -errno), or -ETIMEDOUT. Any thread but its own. */
@@ -93,8 +99,10 @@ int xd_actor_send(xd_actor *a, const char *to, xd_msg **m) XD_MUST;
 int xd_actor_try_send(xd_actor *a, const char *to, xd_msg **m) XD_MUST;
 int xd_actor_set_tick(xd_actor *a, uint32_t period_ms) XD_MUST; /* 0 = none */
 /* events: XD_POLL_IN | XD_POLL_OUT of engine/base/poller.h; 0 = stop watching.  At most 16 descriptors. */
-int xd_actor_watch(xd_actor *a, int fd, uint32_t events, int (*fn)(void *state, int fd, uint32_t events)) XD_MUST;
+int xd_actor_watch(xd_actor *a, int fd, uint32_t events,
+                   int (*fn)(void *state, int fd, uint32_t events)) XD_MUST;
 
 /* ---- from outside: a message without an actor (the engine's own) ------------------------------------- */
 /* Any thread; slow (a socket per call).  from: in whose name, "" = nobody's. */
-int xd_bus_post(xd_bus *bus, const char *from, const char *to, uint16_t type, const void *body, size_t len) XD_MUST;
+int xd_bus_post(xd_bus *bus, const char *from, const char *to, uint16_t type, const void *body,
+                size_t len) XD_MUST;

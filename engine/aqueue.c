@@ -8,7 +8,7 @@
 #include "engine/aqueue_state.h"
 
 #define DEFAULT_WINDOW_NS 20000000u
-#define EWMA_SHIFT 3 /* a new measurement counts 1/8 */
+#define EWMA_SHIFT 3         /* a new measurement counts 1/8 */
 #define FORETOLD_US 1000000u /* how the expectations did is looked at over about so much */
 
 int xd_aqueue_new(xd_aqueue **ret, const xd_aqueue_options *options)
@@ -254,7 +254,8 @@ static void compare(xd_aqueue *q, uint32_t foretold_us, uint64_t took_us)
         return;
     q->foretold_us += foretold_us;
     q->took_us += XD_MIN(XD_MAX(took_us, 1u), (uint64_t)UINT32_MAX);
-    while (q->foretold_us > 1 && q->took_us > 1 && (q->foretold_us > FORETOLD_US || q->took_us > FORETOLD_US)) {
+    while (q->foretold_us > 1 && q->took_us > 1 &&
+           (q->foretold_us > FORETOLD_US || q->took_us > FORETOLD_US)) {
         q->foretold_us /= 2;
         q->took_us /= 2;
     }

@@ -52,13 +52,14 @@ struct xd_aqueue {
     uint32_t          serial; /* of the TAKE_BACK being answered */
     bool              taking; /* one is being answered */
     uint32_t          expected;
-    uint64_t          foretold_us, took_us; /* of recent items that had an expectation: what was expected, what they took */
-    bool              ever_up;
-    uint64_t          now_ns;
-    xd_blame         *blames;
-    size_t            n_blames, at_blames, cap_blames;
-    xd_span          *out;
-    size_t            n_out, cap_out;
+    uint64_t          foretold_us,
+        took_us; /* of recent items that had an expectation: what was expected, what they took */
+    bool      ever_up;
+    uint64_t  now_ns;
+    xd_blame *blames;
+    size_t    n_blames, at_blames, cap_blames;
+    xd_span  *out;
+    size_t    n_out, cap_out;
 };
 
 static inline xd_told *xd_slot_at(const xd_slot *w, uint32_t position)

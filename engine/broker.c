@@ -24,7 +24,7 @@ typedef struct queued {
 
 typedef struct peer {
     char           address[XD_ADDRESS_LEN];
-    uint8_t        id[64];      /* routing id */
+    uint8_t        id[64]; /* routing id */
     size_t         id_len;
     queued        *first, *last; /* what its socket did not take yet */
     uint32_t       length, limit;
@@ -36,14 +36,15 @@ typedef struct peer {
 
 /* Frames of one gateway on their way to being durable. */
 typedef struct sender {
-    uint16_t       gateway;
-    char           address[XD_ADDRESS_LEN];
-    xd_session_rx  rx;
-    uint64_t       waiting_seq, waiting_end; /* newest frame and the journal offset behind it */
-    uint64_t       marked_seq, marked_end;   /* an older one: in a steady stream the newest is never durable yet; 0 = none */
+    uint16_t      gateway;
+    char          address[XD_ADDRESS_LEN];
+    xd_session_rx rx;
+    uint64_t      waiting_seq, waiting_end; /* newest frame and the journal offset behind it */
+    uint64_t      marked_seq,
+        marked_end; /* an older one: in a steady stream the newest is never durable yet; 0 = none */
     uint64_t       acked;
     char           to[XD_ADDRESS_LEN]; /* who its frames are for */
-    bool           again; /* a duplicate came: acknowledge once more */
+    bool           again;              /* a duplicate came: acknowledge once more */
     UT_hash_handle hh;
 } sender;
 
@@ -108,7 +109,8 @@ static void gone(xd_broker *b, peer *p, const char *why)
     if (strcmp(address, "sched") != 0)
         post(b, "sched", address, XD_MSG_GONE, text, strlen(text));
     else
-        (void)!write(b->broken_fd, &one, sizeof(one)); /* nobody is left who could end the run: the engine must */
+        (void)!write(b->broken_fd, &one,
+                     sizeof(one)); /* nobody is left who could end the run: the engine must */
 }
 
 /* The sender learns that nobody is there; once per address, not once per message. */
@@ -402,7 +404,8 @@ static int take_one(xd_broker *b, bool *appended)
         r = record(b, &env, &body);
         if (r != 0) {
             if (r < 0)
-                xd_log_write(&b->bus->log, XD_LOG_WARNING, "broker: dropped a frame from %s: %s", env.from, xd_error_name(r));
+                xd_log_write(&b->bus->log, XD_LOG_WARNING, "broker: dropped a frame from %s: %s", env.from,
+                             xd_error_name(r));
             zmq_msg_close(&body);
             return 0;
         }
@@ -425,7 +428,8 @@ static void *broker_main(void *arg)
     for (bool stopping = false; !stopping;) {
         zmq_pollitem_t items[3] = { { .socket = b->socket, .events = ZMQ_POLLIN },
                                     { .fd = b->stop_fd, .events = ZMQ_POLLIN },
-                                    { .fd = b->journal ? xd_journal_commit_fd(b->journal) : -1, .events = ZMQ_POLLIN } };
+                                    { .fd = b->journal ? xd_journal_commit_fd(b->journal) : -1,
+                                      .events = ZMQ_POLLIN } };
         if (zmq_poll(items, b->journal ? 3 : 2, b->backlog ? RETRY_MS : -1) < 0 && errno != EINTR)
             break;
         bool     appended = false;
@@ -484,7 +488,8 @@ int xd_broker_start(xd_broker **ret, xd_bus *bus, xd_journal **journal, xd_error
     b->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     b->broken_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     int r = b->stop_fd < 0 || b->broken_fd < 0 ? -errno : xd_bus_socket(bus, ZMQ_ROUTER, &b->socket);
-    if (r == 0 && (zmq_setsockopt(b->socket, ZMQ_ROUTER_MANDATORY, &on, sizeof(on)) < 0 || zmq_bind(b->socket, bus->endpoint) < 0))
+    if (r == 0 && (zmq_setsockopt(b->socket, ZMQ_ROUTER_MANDATORY, &on, sizeof(on)) < 0 ||
+                   zmq_bind(b->socket, bus->endpoint) < 0))
         r = -errno;
     if (r == 0) {
         b->journal = journal ? xd_take(journal) : NULL;

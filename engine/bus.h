@@ -32,9 +32,9 @@ void __tsan_release(void *addr);
 #endif
 
 struct xd_bus {
-    void   *ctx;
-    char    endpoint[64];
-    xd_log  log;
+    void  *ctx;
+    char   endpoint[64];
+    xd_log log;
 };
 
 /* Common options: no linger beyond what is asked, high-water marks, largest message. */

@@ -30,7 +30,17 @@ void xd_strings_release(xd_strings *s)
 }
 
 /* What an option's text is made into; one setter per kind. */
-typedef enum { KIND_FLAG, KIND_TEXT, KIND_LIST, KIND_WORKERS, KIND_DIST, KIND_NUMBER, KIND_SIZE, KIND_TIME, KIND_COUNT } kind;
+typedef enum {
+    KIND_FLAG,
+    KIND_TEXT,
+    KIND_LIST,
+    KIND_WORKERS,
+    KIND_DIST,
+    KIND_NUMBER,
+    KIND_SIZE,
+    KIND_TIME,
+    KIND_COUNT
+} kind;
 
 /* OPTION(long name, letter, argument, default, help, kind, member, still read by xd among pytest's arguments) */
 /* clang-format off */
@@ -93,8 +103,13 @@ int xd_config_new(xd_config **ret)
     if (!c)
         return -ENOMEM;
     *c = (xd_config){
-        .magic = CONFIG_MAGIC, .workers = XD_WORKERS_UNSET, .max_worker_restart = -1, .runs_keep = 100,
-        .runs_bytes = 1ull << 30, .runs_age_ns = 30ull * 86400 * 1000000000, .grace_ns = 10ull * 1000000000,
+        .magic = CONFIG_MAGIC,
+        .workers = XD_WORKERS_UNSET,
+        .max_worker_restart = -1,
+        .runs_keep = 100,
+        .runs_bytes = 1ull << 30,
+        .runs_age_ns = 30ull * 86400 * 1000000000,
+        .grace_ns = 10ull * 1000000000,
         .output_limit = 1u << 20,
     };
     *ret = c;
@@ -174,16 +189,19 @@ static int replace_text(char **at, const char *value)
     return 0;
 }
 
-static const char *const dist_modes[] = { "load", "worksteal", "loadfile", "loadscope", "loadgroup", "no", NULL };
+static const char *const dist_modes[] = { "load",      "worksteal", "loadfile", "loadscope",
+                                          "loadgroup", "no",        NULL };
 
 static int set_dist(const entry *e, void *at, const char *value, char *err)
 {
     if (strcmp(value, "each") == 0)
-        return complain(err, "dist", 0, value, "every test on every spec is not there yet; run once for each --tx instead");
+        return complain(err, "dist", 0, value,
+                        "every test on every spec is not there yet; run once for each --tx instead");
     for (size_t i = 0; dist_modes[i]; i++)
         if (strcmp(value, dist_modes[i]) == 0)
             return replace_text(at, value);
-    return complain(err, e->shown.name, 0, value, "it is one of load, worksteal, loadfile, loadscope, loadgroup, no");
+    return complain(err, e->shown.name, 0, value,
+                    "it is one of load, worksteal, loadfile, loadscope, loadgroup, no");
 }
 
 static int set_entry(xd_config *c, const entry *e, const char *value, char *err)
@@ -244,7 +262,8 @@ int xd_config_set(xd_config *c, const char *name, const char *value, char *err)
 const char *xd_config_get(const xd_config *c, const char *name)
 {
     for (size_t i = 0; i < ENTRY_COUNT; i++)
-        if (strcmp(entries[i].shown.name, name) == 0 && (entries[i].kind == KIND_TEXT || entries[i].kind == KIND_DIST))
+        if (strcmp(entries[i].shown.name, name) == 0 &&
+            (entries[i].kind == KIND_TEXT || entries[i].kind == KIND_DIST))
             return *(char *const *)((const char *)c + entries[i].offset);
     return NULL;
 }

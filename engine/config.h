@@ -7,8 +7,8 @@
 
 /* A growing list of malloc'ed strings, NULL-terminated. */
 typedef struct xd_strings {
-    char  **at;
-    size_t  count;
+    char **at;
+    size_t count;
 } xd_strings;
 int  xd_strings_add(xd_strings *s, const char *text) XD_MUST;
 void xd_strings_release(xd_strings *s);
@@ -29,13 +29,13 @@ struct xd_config {
     char      *jsonl;              /* --jsonl FILE */
     char      *stats;              /* --stats FILE */
     bool       as_module, no_fork, no_history;
-    uint64_t   runs_keep;          /* runs */
+    uint64_t   runs_keep; /* runs */
     uint64_t   runs_bytes;
     uint64_t   runs_age_ns;
-    uint64_t   grace_ns;           /* of running tests after a first interrupt */
-    uint64_t   output_limit;       /* bytes kept of one test's uncaptured output */
-    xd_strings args;               /* pytest's */
-    xd_strings command_line;       /* as typed, for the journal */
+    uint64_t   grace_ns;     /* of running tests after a first interrupt */
+    uint64_t   output_limit; /* bytes kept of one test's uncaptured output */
+    xd_strings args;         /* pytest's */
+    xd_strings command_line; /* as typed, for the journal */
 };
 
 int xd_config_copy(xd_config **ret, const xd_config *from) XD_MUST;

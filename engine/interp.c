@@ -31,7 +31,9 @@ static char *script_python(const char *script)
     } else {
         line[strcspn(line, " \t\r\n")] = '\0';
     }
-    return *line == '/' && strncmp(xd_path_base(line), "python", 6) == 0 && access(line, X_OK) == 0 ? strdup(line) : NULL;
+    return *line == '/' && strncmp(xd_path_base(line), "python", 6) == 0 && access(line, X_OK) == 0
+               ? strdup(line)
+               : NULL;
 }
 
 static char *beside(const char *program, const char *name)
@@ -44,8 +46,8 @@ static char *beside(const char *program, const char *name)
     return NULL;
 }
 
-int xd_interp_find(const char *wanted, const char *virtual_env, const char *path_list, char **ret, const char **ret_how,
-                   xd_error *err)
+int xd_interp_find(const char *wanted, const char *virtual_env, const char *path_list, char **ret,
+                   const char **ret_how, xd_error *err)
 {
     char *found = NULL;
     if (wanted && wanted[0]) {
@@ -76,9 +78,11 @@ int xd_interp_find(const char *wanted, const char *virtual_env, const char *path
         *ret_how = "python on PATH";
     if (!found)
         return xd_error_set(err, -ENOENT,
-                            "no Python interpreter (name one with --python or python=): tried $VIRTUAL_ENV (%s), the pytest program, "
+                            "no Python interpreter (name one with --python or python=): tried $VIRTUAL_ENV "
+                            "(%s), the pytest program, "
                             "python3 and python on PATH=%s",
-                            virtual_env && virtual_env[0] ? virtual_env : "not set", path_list ? path_list : "");
+                            virtual_env && virtual_env[0] ? virtual_env : "not set",
+                            path_list ? path_list : "");
     *ret = found;
     return 0;
 }

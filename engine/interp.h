@@ -6,5 +6,5 @@
  * lines name, or a python3 in the same folder when they name no Python: shims); python3, then python on PATH.  path_list NULL = $PATH.
  * *ret is malloc'ed: a path or a shell-split command line.
  * *ret_how says in a few words where it came from (static).  -ENOENT: nothing found, err says what was tried. */
-int xd_interp_find(const char *wanted, const char *virtual_env, const char *path_list, char **ret, const char **ret_how,
-                   xd_error *err) XD_MUST;
+int xd_interp_find(const char *wanted, const char *virtual_env, const char *path_list, char **ret,
+                   const char **ret_how, xd_error *err) XD_MUST;

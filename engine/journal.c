@@ -20,14 +20,15 @@
 static const char magic[8] = "XDJOURN1";
 
 struct xd_journal {
-    int       fd, wake_fd, commit_fd; /* wake_fd: writer -> committer; commit_fd: committer -> whoever acknowledges */
-    int       dir_fd;                 /* until the file's name is durable too; -1 */
-    uint64_t  end;                    /* written; the writer's own */
-    uint64_t  written;                /* the same, read by the committer; atomic */
-    uint64_t  durable;                /* atomic */
-    uint32_t  uncommitted;            /* records since the last wake of the committer */
-    int       fault;                  /* atomic */
-    bool      stop;                   /* atomic */
+    int fd, wake_fd,
+        commit_fd;         /* wake_fd: writer -> committer; commit_fd: committer -> whoever acknowledges */
+    int       dir_fd;      /* until the file's name is durable too; -1 */
+    uint64_t  end;         /* written; the writer's own */
+    uint64_t  written;     /* the same, read by the committer; atomic */
+    uint64_t  durable;     /* atomic */
+    uint32_t  uncommitted; /* records since the last wake of the committer */
+    int       fault;       /* atomic */
+    bool      stop;        /* atomic */
     pthread_t thread;
     bool      threaded;
 };
@@ -53,7 +54,8 @@ static uint32_t get_u32(const uint8_t *p)
 static void commit(xd_journal *j)
 {
     uint64_t upto = __atomic_load_n(&j->written, __ATOMIC_ACQUIRE);
-    if (upto == __atomic_load_n(&j->durable, __ATOMIC_RELAXED) || __atomic_load_n(&j->fault, __ATOMIC_ACQUIRE))
+    if (upto == __atomic_load_n(&j->durable, __ATOMIC_RELAXED) ||
+        __atomic_load_n(&j->fault, __ATOMIC_ACQUIRE))
         return;
     bool bad = fdatasync(j->fd) < 0;
     if (j->dir_fd >= 0) { /* a new file's data are of no use without its name */
@@ -62,7 +64,8 @@ static void commit(xd_journal *j)
         j->dir_fd = -1;
     }
     if (bad)
-        __atomic_store_n(&j->fault, -errno, __ATOMIC_RELEASE); /* what the kernel dropped is not brought back by trying again */
+        __atomic_store_n(&j->fault, -errno,
+                         __ATOMIC_RELEASE); /* what the kernel dropped is not brought back by trying again */
     else
         __atomic_store_n(&j->durable, upto, __ATOMIC_RELEASE);
     uint64_t one = 1;
@@ -74,8 +77,9 @@ static void *committer(void *arg)
     xd_journal *j = arg;
     while (!__atomic_load_n(&j->stop, __ATOMIC_ACQUIRE)) {
         struct pollfd p = { .fd = j->wake_fd, .events = POLLIN };
-        bool          idle = __atomic_load_n(&j->written, __ATOMIC_ACQUIRE) == __atomic_load_n(&j->durable, __ATOMIC_RELAXED);
-        uint64_t      n;
+        bool          idle =
+            __atomic_load_n(&j->written, __ATOMIC_ACQUIRE) == __atomic_load_n(&j->durable, __ATOMIC_RELAXED);
+        uint64_t n;
         if (poll(&p, 1, idle ? -1 : (int)XD_JOURNAL_COMMIT_MS) > 0)
             (void)!read(j->wake_fd, &n, sizeof(n));
         if (idle && !__atomic_load_n(&j->stop, __ATOMIC_ACQUIRE)) {
@@ -214,7 +218,7 @@ int xd_journal_append(xd_journal *j, const void *frame, size_t len, uint16_t gat
     put_u32(head + 4, (uint32_t)XXH3_64bits_digest(&state));
     struct iovec v[2] = { { head, sizeof(head) },
                           { (uint8_t *)(uintptr_t)frame + XD_FRAME_HEADER, len - XD_FRAME_HEADER } };
-    int r = write_record(j->fd, v, 2);
+    int          r = write_record(j->fd, v, 2);
     if (r < 0) {
         __atomic_store_n(&j->fault, r, __ATOMIC_RELEASE);
         return r;
@@ -255,10 +259,10 @@ int xd_journal_fault(const xd_journal *j)
 
 struct xd_journal_reader {
     int      fd;
-    uint64_t next;       /* offset of the next record */
-    xd_buf   window;     /* bytes of the file from window_at on */
+    uint64_t next;   /* offset of the next record */
+    xd_buf   window; /* bytes of the file from window_at on */
     uint64_t window_at;
-    xd_buf   single;     /* of xd_journal_reader_at */
+    xd_buf   single; /* of xd_journal_reader_at */
     char     run_id[33];
 };
 
@@ -274,7 +278,8 @@ int xd_journal_reader_open(xd_journal_reader **ret, const char *path, xd_error *
     if (pread(r->fd, h, sizeof(h), 0) != (ssize_t)sizeof(h) || memcmp(h, magic, sizeof(magic)) != 0)
         return xd_error_set(err, -EPROTO, "%s is not a journal of xd", path);
     if (get_u32(h + 8) != XD_WIRE_VERSION)
-        return xd_error_set(err, -EPROTO, "the journal %s is of version %u, this xd reads %u", path, get_u32(h + 8), XD_WIRE_VERSION);
+        return xd_error_set(err, -EPROTO, "the journal %s is of version %u, this xd reads %u", path,
+                            get_u32(h + 8), XD_WIRE_VERSION);
     memcpy(r->run_id, h + 16, 32);
     r->next = r->window_at = XD_JOURNAL_HEADER;
     *ret = xd_take(&r);
@@ -319,7 +324,8 @@ static int fill(xd_journal_reader *r, xd_buf *buf, uint64_t *buf_at, uint64_t of
     return 1;
 }
 
-static int read_record(xd_journal_reader *r, xd_buf *buf, uint64_t *buf_at, uint64_t offset, xd_frame *ret, uint32_t *ret_len)
+static int read_record(xd_journal_reader *r, xd_buf *buf, uint64_t *buf_at, uint64_t offset, xd_frame *ret,
+                       uint32_t *ret_len)
 {
     int got = fill(r, buf, buf_at, offset, XD_JOURNAL_RECORD + XD_FRAME_HEADER);
     if (got <= 0)
@@ -374,8 +380,8 @@ const char *xd_journal_reader_run_id(const xd_journal_reader *r)
 int xd_journal_verify(const char *path, bool repair, xd_journal_check *ret, xd_error *err)
 {
     xd_auto(xd_journal_reader) *r = NULL;
-    xd_frame                    f;
-    struct stat                 st;
+    xd_frame    f;
+    struct stat st;
     XD_TRY(xd_journal_reader_open(&r, path, err));
     *ret = (xd_journal_check){ 0 };
     int got;
@@ -388,6 +394,7 @@ int xd_journal_verify(const char *path, bool repair, xd_journal_check *ret, xd_e
     ret->good_bytes = r->next;
     ret->bad_bytes = (uint64_t)st.st_size - r->next;
     if (repair && ret->bad_bytes && truncate(path, (off_t)ret->good_bytes) < 0)
-        return xd_error_set(err, -errno, "cannot cut the torn end off the journal %s: %s", path, strerror(errno));
+        return xd_error_set(err, -errno, "cannot cut the torn end off the journal %s: %s", path,
+                            strerror(errno));
     return 0;
 }

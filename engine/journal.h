@@ -16,12 +16,14 @@
 typedef struct xd_journal xd_journal;
 
 /* Makes the file (must not exist), or opens it behind its last good record (`append`).  run_id: 32 hex digits. */
-int xd_journal_open(xd_journal **ret, const char *path, const char *run_id, bool append, xd_error *err) XD_MUST;
+int xd_journal_open(xd_journal **ret, const char *path, const char *run_id, bool append,
+                    xd_error *err) XD_MUST;
 /* Commits what is left, ends the thread, closes.  NULL ok. */
 xd_journal *xd_journal_close(xd_journal *j);
 XD_DEFINE_AUTO(xd_journal, xd_journal_close)
 /* Appends one whole frame (header and body).  *ret_end (may be NULL) = file offset behind it.  -errno of the write, or of an earlier fault.  One thread. */
-int xd_journal_append(xd_journal *j, const void *frame, size_t len, uint16_t gateway, uint64_t *ret_end) XD_MUST;
+int      xd_journal_append(xd_journal *j, const void *frame, size_t len, uint16_t gateway,
+                           uint64_t *ret_end) XD_MUST;
 uint64_t xd_journal_end(const xd_journal *j); /* offset behind the last record */
 /* Everything before this offset is durable.  Any thread. */
 uint64_t xd_journal_durable(const xd_journal *j);
@@ -40,8 +42,8 @@ XD_DEFINE_AUTO(xd_journal_reader, xd_journal_reader_close)
  * ends here.  *ret_offset (may be NULL) = file offset of the record. */
 int xd_journal_reader_next(xd_journal_reader *r, xd_frame *ret, uint64_t *ret_offset) XD_MUST;
 /* Reads the record at an offset that xd_journal_reader_next gave; the position of `next` stays. */
-int      xd_journal_reader_at(xd_journal_reader *r, uint64_t offset, xd_frame *ret) XD_MUST;
-uint64_t xd_journal_reader_offset(const xd_journal_reader *r); /* of the next record */
+int         xd_journal_reader_at(xd_journal_reader *r, uint64_t offset, xd_frame *ret) XD_MUST;
+uint64_t    xd_journal_reader_offset(const xd_journal_reader *r); /* of the next record */
 const char *xd_journal_reader_run_id(const xd_journal_reader *r);
 
 typedef struct xd_journal_check {

@@ -71,7 +71,8 @@ int xd_runs_create(xd_run_dir *ret, xd_error *err)
     }
     d.lock_fd = take_lock(d.path);
     if (d.lock_fd < 0) {
-        r = xd_error_set(err, d.lock_fd, "cannot lock the folder of the run, %s: %s", d.path, xd_error_name(d.lock_fd));
+        r = xd_error_set(err, d.lock_fd, "cannot lock the folder of the run, %s: %s", d.path,
+                         xd_error_name(d.lock_fd));
         free(d.path);
         return r;
     }
@@ -182,7 +183,8 @@ int xd_run_list(xd_run_fn fn, void *arg, char *err)
     int               n = r < 0 ? r : scan(folder, &names);
     if (n < 0) {
         if (err)
-            snprintf(err, XD_TEXT, "cannot read the folder of runs: %.900s", e.text[0] ? e.text : xd_error_name(n));
+            snprintf(err, XD_TEXT, "cannot read the folder of runs: %.900s",
+                     e.text[0] ? e.text : xd_error_name(n));
         return n;
     }
     r = 0;

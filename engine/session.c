@@ -12,9 +12,9 @@ typedef struct kept {
 struct xd_session_tx {
     uint32_t window_frames, window_bytes;
     uint64_t last;
-    xd_buf   store;   /* frames back to back; the first `gone` bytes are acknowledged */
+    xd_buf   store; /* frames back to back; the first `gone` bytes are acknowledged */
     size_t   gone;
-    kept    *ring;    /* power of two entries */
+    kept    *ring; /* power of two entries */
     uint32_t cap, head, count;
 };
 

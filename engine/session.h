@@ -24,8 +24,8 @@ uint32_t xd_session_tx_outstanding(const xd_session_tx *s);
 size_t   xd_session_tx_outstanding_bytes(const xd_session_tx *s);
 
 typedef struct xd_session_rx {
-    uint64_t last;       /* highest number taken in order */
-    uint64_t acked;      /* highest number told to the sender */
+    uint64_t last;  /* highest number taken in order */
+    uint64_t acked; /* highest number told to the sender */
     uint64_t duplicates, gaps;
 } xd_session_rx;
 #define XD_SESSION_RX_INIT ((xd_session_rx){ 0 })

@@ -2,7 +2,7 @@
 #pragma once
 #include <stdint.h>
 
-#define XD_SPAN_TOGETHER                                                                                     \
+#define XD_SPAN_TOGETHER \
     1u /* flags: must stay on one worker together with the other spans of the same group */
 
 typedef struct xd_span {

@@ -40,9 +40,12 @@ static int skip_banner(xd_stream_in *s)
 {
     const uint8_t *data = s->buf.data + s->at;
     size_t         len = s->buf.len - s->at;
-    const uint8_t *hit = len >= XD_WIRE_PREAMBLE_LEN ? memmem(data, len, XD_WIRE_PREAMBLE, XD_WIRE_PREAMBLE_LEN) : NULL;
+    const uint8_t *hit =
+        len >= XD_WIRE_PREAMBLE_LEN ? memmem(data, len, XD_WIRE_PREAMBLE, XD_WIRE_PREAMBLE_LEN) : NULL;
     /* Without a hit the last bytes may be the beginning of one. */
-    size_t drop = hit ? (size_t)(hit - data) : len >= XD_WIRE_PREAMBLE_LEN ? len - XD_WIRE_PREAMBLE_LEN + 1 : 0;
+    size_t drop = hit                           ? (size_t)(hit - data)
+                  : len >= XD_WIRE_PREAMBLE_LEN ? len - XD_WIRE_PREAMBLE_LEN + 1
+                                                : 0;
     s->at += drop;
     s->scanned += drop;
     if (s->scanned > XD_STREAM_BANNER_MAX)

@@ -4,10 +4,10 @@
 #include "engine/wire.h"
 
 typedef struct xd_stream_in {
-    xd_buf   buf;       /* bytes not yet given out lie at buf.data[at..] */
+    xd_buf   buf; /* bytes not yet given out lie at buf.data[at..] */
     size_t   at;
-    size_t   scanned;   /* banner bytes passed over */
-    bool     preamble;  /* seen, or not wanted */
+    size_t   scanned;  /* banner bytes passed over */
+    bool     preamble; /* seen, or not wanted */
     uint64_t frames, bytes;
 } xd_stream_in;
 #define XD_STREAM_BANNER_MAX (64u << 10)

@@ -56,21 +56,21 @@ static int put_bytes(xd_buf *out, xd_bytes v)
 
 /* ---- each record: read its fields ------------------------------------------------------------ */
 
-#define XD_REC(NAME, id, doc)                                                                                     \
-    static void read_##NAME(reader *r, xd_wire_##NAME *ret)                                                       \
-    {                                                                                                             \
-        (void)r;                                                                                                  \
+#define XD_REC(NAME, id, doc)                               \
+    static void read_##NAME(reader *r, xd_wire_##NAME *ret) \
+    {                                                       \
+        (void)r;                                            \
         ret->end_ = 0;
 #define XD_NUM(NAME, type, field, doc) ret->field = (xd_wire_##type)get(r, sizeof(xd_wire_##type));
 #define XD_STR(NAME, field, doc) ret->field = get_bytes(r);
 /* A list is walked once here, so that _next cannot meet bad bytes. */
-#define XD_LST(NAME, RECORD, field, doc)                                                                          \
-    ret->field.count = (uint32_t)get(r, 4);                                                                       \
-    ret->field.ptr = r->at;                                                                                       \
-    for (uint32_t i_##field = 0; i_##field < ret->field.count && !r->bad; i_##field++) {                          \
-        xd_wire_##RECORD one;                                                                                     \
-        read_##RECORD(r, &one);                                                                                   \
-    }                                                                                                             \
+#define XD_LST(NAME, RECORD, field, doc)                                                 \
+    ret->field.count = (uint32_t)get(r, 4);                                              \
+    ret->field.ptr = r->at;                                                              \
+    for (uint32_t i_##field = 0; i_##field < ret->field.count && !r->bad; i_##field++) { \
+        xd_wire_##RECORD one;                                                            \
+        read_##RECORD(r, &one);                                                          \
+    }                                                                                    \
     ret->field.len = (size_t)(r->at - ret->field.ptr);
 #define XD_END(NAME) }
 #include "engine/wire.def"
@@ -82,50 +82,50 @@ static int put_bytes(xd_buf *out, xd_bytes v)
 
 /* ---- each record: write its fields ----------------------------------------------------------- */
 
-#define XD_REC(NAME, id, doc)                                                                                     \
-    int xd_wire_##NAME##_encode(xd_buf *out, const xd_wire_##NAME *in)                                            \
-    {                                                                                                             \
-        (void)out;                                                                                                \
+#define XD_REC(NAME, id, doc)                                          \
+    int xd_wire_##NAME##_encode(xd_buf *out, const xd_wire_##NAME *in) \
+    {                                                                  \
+        (void)out;                                                     \
         (void)in;
 #define XD_NUM(NAME, type, field, doc) XD_TRY(put(out, (uint64_t)in->field, sizeof(xd_wire_##type)));
 #define XD_STR(NAME, field, doc) XD_TRY(put_bytes(out, in->field));
-#define XD_LST(NAME, RECORD, field, doc)                                                                          \
-    XD_TRY(put(out, in->field.count, 4));                                                                         \
+#define XD_LST(NAME, RECORD, field, doc)  \
+    XD_TRY(put(out, in->field.count, 4)); \
     XD_TRY(xd_buf_add(out, in->field.ptr, in->field.len));
-#define XD_END(NAME)                                                                                              \
-    return 0;                                                                                                     \
-    }                                                                                                             \
-    int xd_wire_##NAME##_append(xd_buf *out, const xd_wire_##NAME *in)                                            \
-    {                                                                                                             \
-        return xd_wire_##NAME##_encode(out, in);                                                                  \
-    }                                                                                                             \
-    int xd_wire_##NAME##_decode(const uint8_t *body, size_t len, xd_wire_##NAME *ret)                             \
-    {                                                                                                             \
-        reader r = { .at = body, .end = body + len };                                                             \
-        read_##NAME(&r, ret);                                                                                     \
-        return r.bad || r.at != r.end ? -EPROTO : 0;                                                              \
-    }                                                                                                             \
-    int xd_wire_##NAME##_next(xd_wire_list *it, xd_wire_##NAME *ret)                                              \
-    {                                                                                                             \
-        if (it->count == 0)                                                                                       \
-            return 0;                                                                                             \
-        reader r = { .at = it->ptr, .end = it->ptr + it->len };                                                   \
-        read_##NAME(&r, ret);                                                                                     \
-        it->count--;                                                                                              \
-        it->len -= (size_t)(r.at - it->ptr);                                                                      \
-        it->ptr = r.at;                                                                                           \
-        return 1;                                                                                                 \
-    }                                                                                                             \
-    int xd_wire_##NAME##_frame(xd_buf *out, uint16_t flags, uint64_t seq, const xd_wire_##NAME *in)               \
-    {                                                                                                             \
-        size_t mark;                                                                                              \
-        XD_TRY(xd_wire_frame_begin(out, XD_MSG_##NAME, flags, seq, &mark));                                       \
-        int r = xd_wire_##NAME##_encode(out, in);                                                                 \
-        if (r == 0)                                                                                               \
-            r = xd_wire_frame_end(out, mark);                                                                     \
-        if (r < 0)                                                                                                \
-            out->len = mark;                                                                                      \
-        return r;                                                                                                 \
+#define XD_END(NAME)                                                                                \
+    return 0;                                                                                       \
+    }                                                                                               \
+    int xd_wire_##NAME##_append(xd_buf *out, const xd_wire_##NAME *in)                              \
+    {                                                                                               \
+        return xd_wire_##NAME##_encode(out, in);                                                    \
+    }                                                                                               \
+    int xd_wire_##NAME##_decode(const uint8_t *body, size_t len, xd_wire_##NAME *ret)               \
+    {                                                                                               \
+        reader r = { .at = body, .end = body + len };                                               \
+        read_##NAME(&r, ret);                                                                       \
+        return r.bad || r.at != r.end ? -EPROTO : 0;                                                \
+    }                                                                                               \
+    int xd_wire_##NAME##_next(xd_wire_list *it, xd_wire_##NAME *ret)                                \
+    {                                                                                               \
+        if (it->count == 0)                                                                         \
+            return 0;                                                                               \
+        reader r = { .at = it->ptr, .end = it->ptr + it->len };                                     \
+        read_##NAME(&r, ret);                                                                       \
+        it->count--;                                                                                \
+        it->len -= (size_t)(r.at - it->ptr);                                                        \
+        it->ptr = r.at;                                                                             \
+        return 1;                                                                                   \
+    }                                                                                               \
+    int xd_wire_##NAME##_frame(xd_buf *out, uint16_t flags, uint64_t seq, const xd_wire_##NAME *in) \
+    {                                                                                               \
+        size_t mark;                                                                                \
+        XD_TRY(xd_wire_frame_begin(out, XD_MSG_##NAME, flags, seq, &mark));                         \
+        int r = xd_wire_##NAME##_encode(out, in);                                                   \
+        if (r == 0)                                                                                 \
+            r = xd_wire_frame_end(out, mark);                                                       \
+        if (r < 0)                                                                                  \
+            out->len = mark;                                                                        \
+        return r;                                                                                   \
     }
 #include "engine/wire.def"
 #undef XD_REC
@@ -143,35 +143,35 @@ static int dump_bytes(xd_buf *out, xd_bytes v)
     return xd_buf_add_byte(out, '"');
 }
 
-#define XD_REC(NAME, id, doc)                                                                                     \
-    static int dump_##NAME(xd_buf *out, const xd_wire_##NAME *in)                                                 \
-    {                                                                                                             \
-        (void)in;                                                                                                 \
+#define XD_REC(NAME, id, doc)                                     \
+    static int dump_##NAME(xd_buf *out, const xd_wire_##NAME *in) \
+    {                                                             \
+        (void)in;                                                 \
         XD_TRY(xd_buf_add_str(out, #NAME));
 #define XD_NUM(NAME, type, field, doc) XD_TRY(xd_buf_printf(out, " " #field "=%lld", (long long)in->field));
-#define XD_STR(NAME, field, doc)                                                                                  \
-    XD_TRY(xd_buf_add_str(out, " " #field "="));                                                                  \
+#define XD_STR(NAME, field, doc)                 \
+    XD_TRY(xd_buf_add_str(out, " " #field "=")); \
     XD_TRY(dump_bytes(out, in->field));
-#define XD_LST(NAME, RECORD, field, doc)                                                                          \
-    XD_TRY(xd_buf_add_str(out, " " #field "=["));                                                                 \
-    {                                                                                                             \
-        xd_wire_list     it = in->field;                                                                          \
-        xd_wire_##RECORD one;                                                                                     \
-        while (xd_wire_##RECORD##_next(&it, &one) == 1) {                                                         \
-            XD_TRY(xd_buf_add_str(out, "{"));                                                                     \
-            XD_TRY(dump_##RECORD(out, &one));                                                                     \
-            XD_TRY(xd_buf_add_str(out, it.count ? "}, " : "}"));                                                  \
-        }                                                                                                         \
-    }                                                                                                             \
+#define XD_LST(NAME, RECORD, field, doc)                         \
+    XD_TRY(xd_buf_add_str(out, " " #field "=["));                \
+    {                                                            \
+        xd_wire_list     it = in->field;                         \
+        xd_wire_##RECORD one;                                    \
+        while (xd_wire_##RECORD##_next(&it, &one) == 1) {        \
+            XD_TRY(xd_buf_add_str(out, "{"));                    \
+            XD_TRY(dump_##RECORD(out, &one));                    \
+            XD_TRY(xd_buf_add_str(out, it.count ? "}, " : "}")); \
+        }                                                        \
+    }                                                            \
     XD_TRY(xd_buf_add_str(out, "]"));
-#define XD_END(NAME)                                                                                              \
-    return 0;                                                                                                     \
-    }                                                                                                             \
-    static int dump_body_##NAME(const uint8_t *body, size_t len, xd_buf *out)                                     \
-    {                                                                                                             \
-        xd_wire_##NAME v;                                                                                         \
-        XD_TRY(xd_wire_##NAME##_decode(body, len, &v));                                                           \
-        return out ? dump_##NAME(out, &v) : 0;                                                                    \
+#define XD_END(NAME)                                                          \
+    return 0;                                                                 \
+    }                                                                         \
+    static int dump_body_##NAME(const uint8_t *body, size_t len, xd_buf *out) \
+    {                                                                         \
+        xd_wire_##NAME v;                                                     \
+        XD_TRY(xd_wire_##NAME##_decode(body, len, &v));                       \
+        return out ? dump_##NAME(out, &v) : 0;                                \
     }
 #include "engine/wire.def"
 #undef XD_REC

@@ -35,8 +35,14 @@ enum xd_outcome {
     XD_OUT_LOST = 9,
     XD_OUT_NOT_RUN = 10
 };
-enum { XD_ENV_AS_MODULE = 1, XD_ENV_NO_FORK = 2, XD_ENV_NO_COLLECTED = 4, XD_ENV_WANT_OUTPUT = 8, XD_ENV_KEEPS_CACHE = 16,
-       XD_ENV_OWN_WORKERS = 32 };
+enum {
+    XD_ENV_AS_MODULE = 1,
+    XD_ENV_NO_FORK = 2,
+    XD_ENV_NO_COLLECTED = 4,
+    XD_ENV_WANT_OUTPUT = 8,
+    XD_ENV_KEEPS_CACHE = 16,
+    XD_ENV_OWN_WORKERS = 32
+};
 enum { XD_RES_REPORTS = 1, XD_RES_TEARDOWN_ERROR = 2, XD_RES_LATE = 4 };
 enum { XD_REP_NOTRUN = 1, XD_REP_WASXFAIL = 2, XD_REP_STRICT = 4, XD_REP_CUT = 8 };
 enum { XD_WAY_COLLECTED = 1, XD_WAY_WARM = 2, XD_WAY_FRESH = 3 };
@@ -84,14 +90,14 @@ enum {
 #define XD_STR(NAME, field, doc) xd_bytes field;
 #define XD_LST(NAME, RECORD, field, doc) xd_wire_list field;
 /* The last member keeps records without fields legal and is never sent. */
-#define XD_END(NAME)                                                                                              \
-    uint8_t end_;                                                                                                 \
-    }                                                                                                             \
-    xd_wire_##NAME;                                                                                               \
-    int xd_wire_##NAME##_decode(const uint8_t *body, size_t len, xd_wire_##NAME *ret) XD_MUST;                    \
-    int xd_wire_##NAME##_encode(xd_buf *out, const xd_wire_##NAME *in) XD_MUST;                                   \
-    int xd_wire_##NAME##_append(xd_buf *out, const xd_wire_##NAME *in) XD_MUST;                                   \
-    int xd_wire_##NAME##_next(xd_wire_list *it, xd_wire_##NAME *ret);                                             \
+#define XD_END(NAME)                                                                           \
+    uint8_t end_;                                                                              \
+    }                                                                                          \
+    xd_wire_##NAME;                                                                            \
+    int xd_wire_##NAME##_decode(const uint8_t *body, size_t len, xd_wire_##NAME *ret) XD_MUST; \
+    int xd_wire_##NAME##_encode(xd_buf *out, const xd_wire_##NAME *in) XD_MUST;                \
+    int xd_wire_##NAME##_append(xd_buf *out, const xd_wire_##NAME *in) XD_MUST;                \
+    int xd_wire_##NAME##_next(xd_wire_list *it, xd_wire_##NAME *ret);                          \
     int xd_wire_##NAME##_frame(xd_buf *out, uint16_t flags, uint64_t seq, const xd_wire_##NAME *in) XD_MUST;
 #include "engine/wire.def"
 #undef XD_REC

@@ -88,26 +88,30 @@ XD_API const xd_option *xd_config_options(void);
 typedef struct xd_engine xd_engine;
 
 enum xd_stop {
-    XD_STOP_DRAIN = 1, /* running tests get the time of option grace (10 s), then are killed; reports are written; exit code 2 */
+    XD_STOP_DRAIN =
+        1, /* running tests get the time of option grace (10 s), then are killed; reports are written; exit code 2 */
     XD_STOP_NOW = 2,   /* kill workers at once; reports are written; exit code 2 */
     XD_STOP_PAUSE = 3, /* stop the processes of all workers (job control) */
     XD_STOP_RESUME = 4 /* let them go on */
 };
 
 enum xd_event_type {
-    XD_EVENT_STARTED = 1,  /* collection is over, tests start: text = run id, count = tests, value = workers.  Not told when collection fails */
-    XD_EVENT_TEST = 2,     /* a test has its outcome: text = node id, count = its index in the collection, value = 1 passed, 2 failed, 3 skipped,
+    XD_EVENT_STARTED =
+        1, /* collection is over, tests start: text = run id, count = tests, value = workers.  Not told when collection fails */
+    XD_EVENT_TEST =
+        2, /* a test has its outcome: text = node id, count = its index in the collection, value = 1 passed, 2 failed, 3 skipped,
                               4 xfailed, 5 xpassed, 6 error, 7 crashed, 8 timeout, 9 lost.  Only with a callback: nobody has to fetch them all */
-    XD_EVENT_NOTE = 3,     /* a line for the user: text, value = level: 1 detail, 2 note, 3 warning, 4 error */
+    XD_EVENT_NOTE = 3, /* a line for the user: text, value = level: 1 detail, 2 note, 3 warning, 4 error */
     XD_EVENT_FINISHED = 4, /* value = exit code, count = tests with an outcome; nothing follows */
     XD_EVENT_PAUSED = 5    /* XD_STOP_PAUSE is on its way to all agents: this process may be stopped now */
 };
 
 typedef struct xd_event {
-    int         type;  /* xd_event_type */
-    const char *text;  /* NULL when the type has none; valid until the next xd_engine_next_event, or during the callback */
-    int64_t     value;
-    uint64_t    count;
+    int type; /* xd_event_type */
+    const char *
+        text; /* NULL when the type has none; valid until the next xd_engine_next_event, or during the callback */
+    int64_t  value;
+    uint64_t count;
 } xd_event;
 
 /* Called on a thread of the engine, in order and never twice at a time, for each event; must return soon, as the run waits for it.  `ev` is valid
@@ -116,14 +120,14 @@ typedef void (*xd_event_fn)(void *arg, const xd_event *ev);
 
 typedef struct xd_result {
     int      exit_code;
-    uint32_t collected, recorded, not_run;      /* tests; recorded = they have an outcome, not_run = the others */
+    uint32_t collected, recorded, not_run; /* tests; recorded = they have an outcome, not_run = the others */
     uint32_t passed, failed, skipped, xfailed, xpassed, errors, crashed; /* tests by outcome */
-    uint64_t duration_us;                       /* from start to the end of the last worker */
-    uint64_t controller_cpu_us;                 /* this whole process, from start to end of the run */
-    uint64_t agents_cpu_us, workers_cpu_us;     /* of all agents; of all Python processes they started */
-    uint64_t stream_bytes;                      /* received from all agents */
-    char     run_id[33];                        /* 32 hexadecimal digits */
-    char     run_dir[XD_TEXT];                  /* folder of the journal; kept as the options runs-* say */
+    uint64_t duration_us;                   /* from start to the end of the last worker */
+    uint64_t controller_cpu_us;             /* this whole process, from start to end of the run */
+    uint64_t agents_cpu_us, workers_cpu_us; /* of all agents; of all Python processes they started */
+    uint64_t stream_bytes;                  /* received from all agents */
+    char     run_id[33];                    /* 32 hexadecimal digits */
+    char     run_dir[XD_TEXT];              /* folder of the journal; kept as the options runs-* say */
 } xd_result;
 
 /* An engine for one run; nothing is started.  cfg is copied.  The caller frees it.  -EINVAL: a bad spec or option, err names it. */
@@ -173,7 +177,8 @@ enum xd_render_flags {
  * exit code (>= 0).  A journal that ends before the run did (it still runs, or was cut off) is rendered as far as it goes and gives
  * XD_EXIT_INCOMPLETE; only then err is set beside a value >= 0.  -EINVAL: unknown kind or option; other -errno: it cannot be read, or fd cannot
  * be written. */
-XD_API int xd_run_render(const char *dir, const char *kind, const char *const *options, unsigned flags, int fd, char *err);
+XD_API int xd_run_render(const char *dir, const char *kind, const char *const *options, unsigned flags,
+                         int fd, char *err);
 
 /* Checks what a run with this config needs (agent, interpreter, pytest, folders, limits) and writes one line each to fd, "ok" or "FAIL" in front.
  * Starts agent and interpreter, at most 20 s each.  0 = all well, 1 = something would fail, -errno: fd cannot be written. */

@@ -96,22 +96,27 @@ static int set_key(parse *p, const char *key, const char *value)
     if (strcmp(key, "execmodel") == 0) {
         /* Tests always run in the main thread here, which is what these two models mean for them. */
         if (!value || (strcmp(value, "main_thread_only") != 0 && strcmp(value, "thread") != 0))
-            return bad(p->err, p->spec, "execmodel is thread or main_thread_only; eventlet and gevent are not known here");
+            return bad(p->err, p->spec,
+                       "execmodel is thread or main_thread_only; eventlet and gevent are not known here");
         return 0;
     }
     static const struct {
         const char *name;
         size_t      offset;
-    } texts[] = { { "python", offsetof(xd_xspec, python) }, { "chdir", offsetof(xd_xspec, chdir) },
-                  { "id", offsetof(xd_xspec, id) },         { "nice", offsetof(xd_xspec, nice) } };
+    } texts[] = { { "python", offsetof(xd_xspec, python) },
+                  { "chdir", offsetof(xd_xspec, chdir) },
+                  { "id", offsetof(xd_xspec, id) },
+                  { "nice", offsetof(xd_xspec, nice) } };
     for (size_t i = 0; i < XD_ARRAY_LEN(texts); i++) {
         if (strcmp(key, texts[i].name) != 0)
             continue;
         if (!value || !value[0])
-            return xd_error_set(p->err, -EINVAL, "bad spec '%.200s': the key '%s' needs a value", p->spec, key);
+            return xd_error_set(p->err, -EINVAL, "bad spec '%.200s': the key '%s' needs a value", p->spec,
+                                key);
         return set_once((char **)((char *)s + texts[i].offset), value, key, p->spec, p->err);
     }
-    return xd_error_set(p->err, -EINVAL, "bad spec '%.200s': unknown key '%.100s'; known are " KNOWN_KEYS, p->spec, key);
+    return xd_error_set(p->err, -EINVAL, "bad spec '%.200s': unknown key '%.100s'; known are " KNOWN_KEYS,
+                        p->spec, key);
 }
 
 /* NUM* in front: *ret_rest is what follows. */
@@ -193,8 +198,9 @@ static bool same(const char *a, const char *b)
 
 bool xd_xspec_same_env(const xd_xspec *a, const xd_xspec *b)
 {
-    if (a->kind != b->kind || !same(a->target, b->target) || !same(a->python, b->python) || !same(a->chdir, b->chdir) ||
-        !same(a->nice, b->nice) || a->dont_write_bytecode != b->dont_write_bytecode || a->n_env != b->n_env)
+    if (a->kind != b->kind || !same(a->target, b->target) || !same(a->python, b->python) ||
+        !same(a->chdir, b->chdir) || !same(a->nice, b->nice) ||
+        a->dont_write_bytecode != b->dont_write_bytecode || a->n_env != b->n_env)
         return false;
     for (size_t i = 0; i < a->n_env; i++)
         if (strcmp(a->env[i], b->env[i]) != 0)

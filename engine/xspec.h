@@ -16,7 +16,7 @@ typedef struct xd_xspec {
     char         *id;     /* NULL = gwN */
     char         *nice;
     bool          dont_write_bytecode;
-    char        **env;    /* NAME=value, n_env of them, in order */
+    char        **env; /* NAME=value, n_env of them, in order */
     size_t        n_env;
 } xd_xspec;
 

@@ -15,12 +15,12 @@
 
 #define GATEWAY_MAGIC 0x6a7e0a11u
 #define READ_BYTES (256u * 1024u)
-#define TURN_BYTES (1u << 20)   /* read in one turn, so that the inbox is looked at too */
-#define OUT_MAX (64u << 20)     /* unread by the agent: more than any correct run has */
-#define RETRY_MS 2u             /* while the broker's inbox is full */
-#define LINES_MAX 200u          /* of the agent's stderr that are shown */
+#define TURN_BYTES (1u << 20) /* read in one turn, so that the inbox is looked at too */
+#define OUT_MAX (64u << 20)   /* unread by the agent: more than any correct run has */
+#define RETRY_MS 2u           /* while the broker's inbox is full */
+#define LINES_MAX 200u        /* of the agent's stderr that are shown */
 #define LINE_BYTES 2000u
-#define LEASH_MS 8000u          /* an agent whose pipe is closed ends all it started within so long */
+#define LEASH_MS 8000u /* an agent whose pipe is closed ends all it started within so long */
 #define FIRST_TO_AGENT 16u
 #define FIRST_FROM_AGENT 32u
 #define LAST_FROM_AGENT 63u
@@ -47,7 +47,7 @@ typedef struct gateway {
     xd_msg               *stuck; /* the broker had no room for it; nothing more is read until it has */
     bool                  down_told;
     char                  reason[512]; /* why it is down */
-    xd_buf                line;  /* of the agent's stderr, not yet whole */
+    xd_buf                line;        /* of the agent's stderr, not yet whole */
     uint32_t              lines;
     uint64_t              refused_frames; /* that were none of the protocol */
 } gateway;
@@ -145,7 +145,8 @@ static int go_down(gateway *g, const char *why)
 static int bad_peer(gateway *g, const char *what)
 {
     g->refused_frames++;
-    xd_log_write(xd_actor_log(g->actor), XD_LOG_WARNING, "gateway %u (%s): dropped: %s", (unsigned)g->number, g->spec, what);
+    xd_log_write(xd_actor_log(g->actor), XD_LOG_WARNING, "gateway %u (%s): dropped: %s", (unsigned)g->number,
+                 g->spec, what);
     return go_down(g, what);
 }
 
@@ -200,7 +201,7 @@ static int on_command(void *state, const xd_msg *in)
     xd_bytes numbered;
     XD_TRY(xd_msg_frame(in, &f));
     if (f.type < FIRST_TO_AGENT || f.type >= FIRST_FROM_AGENT)
-        return 0; /* not for an agent */
+        return 0;       /* not for an agent */
     if (g->state != UP) /* GATEWAY_DOWN told, or will tell, that nothing arrives here */
         return f.type == XD_MSG_PAUSE ? tell_paused(g) : 0;
     if (xd_stream_out_pending(&g->tx) + in->body.len > OUT_MAX)
@@ -236,9 +237,11 @@ static int on_unknown(void *state, const xd_msg *in)
 
 static int refuse(gateway *g, const xd_wire_HELLO *h)
 {
-    char          why[256];
+    char           why[256];
     xd_wire_REFUSE m = { .version_min = XD_WIRE_VERSION, .version_max = XD_WIRE_VERSION };
-    snprintf(why, sizeof(why), "the agent speaks version %u to %u of the protocol, this program version %u; use an agent of the same build",
+    snprintf(why, sizeof(why),
+             "the agent speaks version %u to %u of the protocol, this program version %u; use an agent of "
+             "the same build",
              (unsigned)h->version_min, (unsigned)h->version_max, XD_WIRE_VERSION);
     m.reason = xd_bytes_str(why);
     xd_buf_clear(&g->frame);
@@ -254,8 +257,11 @@ static int on_hello(gateway *g, const xd_frame *f)
         return bad_peer(g, "the program at the other end did not begin with HELLO: it is no agent of xd");
     if (h.version_min > XD_WIRE_VERSION || h.version_max < XD_WIRE_VERSION)
         return refuse(g, &h);
-    xd_wire_WELCOME w = { .version = XD_WIRE_VERSION, .capabilities = h.capabilities & XD_CAP_ALL, .session = g->session,
-                          .window_frames = g->window_frames, .window_bytes = g->window_bytes };
+    xd_wire_WELCOME w = { .version = XD_WIRE_VERSION,
+                          .capabilities = h.capabilities & XD_CAP_ALL,
+                          .session = g->session,
+                          .window_frames = g->window_frames,
+                          .window_bytes = g->window_bytes };
     xd_buf_clear(&g->frame);
     XD_TRY(xd_wire_WELCOME_frame(&g->frame, 0, 0, &w));
     XD_TRY(send_loose(g, &g->frame));
@@ -263,7 +269,11 @@ static int on_hello(gateway *g, const xd_frame *f)
         return 0;
     g->state = UP;
     XD_TRY(xd_actor_set_tick(g->actor, 0));
-    xd_wire_GATEWAY_UP up = { .gateway = g->number, .spec = xd_bytes_str(g->spec), .host = h.host, .system = h.system, .cpus = h.cpus };
+    xd_wire_GATEWAY_UP up = { .gateway = g->number,
+                              .spec = xd_bytes_str(g->spec),
+                              .host = h.host,
+                              .system = h.system,
+                              .cpus = h.cpus };
     xd_buf_clear(&g->frame);
     XD_TRY(xd_wire_GATEWAY_UP_frame(&g->frame, 0, 0, &up));
     return pass_up(g, XD_MSG_GATEWAY_UP, XD_FLAG_JOURNAL, g->frame.data, g->frame.len);
@@ -285,8 +295,9 @@ static int on_refuse(gateway *g, const xd_frame *f)
     if (xd_wire_REFUSE_decode(f->body, f->len, &m) < 0)
         return bad_peer(g, "the agent refused the session");
     XD_TRY(xd_text_harmless(&text, m.reason, false));
-    snprintf(why, sizeof(why), "the agent refused the session: %.150s (it speaks version %u to %u, this program %u)", xd_buf_cstr(&text),
-             (unsigned)m.version_min, (unsigned)m.version_max, XD_WIRE_VERSION);
+    snprintf(why, sizeof(why),
+             "the agent refused the session: %.150s (it speaks version %u to %u, this program %u)",
+             xd_buf_cstr(&text), (unsigned)m.version_min, (unsigned)m.version_max, XD_WIRE_VERSION);
     return bad_peer(g, why);
 }
 
@@ -300,7 +311,8 @@ static int on_agent_frame(gateway *g, const xd_frame *f)
     if (f->type == XD_MSG_REFUSE)
         return on_refuse(g, f);
     if (f->type != XD_MSG_BYE && (f->type < FIRST_FROM_AGENT || f->type > LAST_FROM_AGENT)) {
-        snprintf(why, sizeof(why), "the agent sent a record of type %u, which is not its to send", (unsigned)f->type);
+        snprintf(why, sizeof(why), "the agent sent a record of type %u, which is not its to send",
+                 (unsigned)f->type);
         return bad_peer(g, why);
     }
     if (xd_wire_check(f->type, f->body, f->len) < 0) {
@@ -312,7 +324,8 @@ static int on_agent_frame(gateway *g, const xd_frame *f)
         return bad_peer(g, "records of the agent are missing");
     g->bye = g->bye || f->type == XD_MSG_BYE;
     /* The frame lies whole in the stream's buffer: its header is in front of its body. */
-    return pass_up(g, f->type, loose ? 0 : XD_FLAG_JOURNAL, f->body - XD_FRAME_HEADER, f->len + XD_FRAME_HEADER);
+    return pass_up(g, f->type, loose ? 0 : XD_FLAG_JOURNAL, f->body - XD_FRAME_HEADER,
+                   f->len + XD_FRAME_HEADER);
 }
 
 /* Frames that have been read and not given on yet. */
@@ -324,8 +337,10 @@ static int deliver(gateway *g)
         if (more == 0)
             return 0;
         if (more < 0)
-            return bad_peer(g, g->state == GREETING ? "the program at the other end does not speak xd's protocol: it is no agent of xd"
-                                                    : "the agent sent what is no frame of the protocol");
+            return bad_peer(
+                g, g->state == GREETING
+                       ? "the program at the other end does not speak xd's protocol: it is no agent of xd"
+                       : "the agent sent what is no frame of the protocol");
         XD_TRY(on_agent_frame(g, &f));
     }
     return 0;
@@ -341,7 +356,8 @@ static int read_pipe(gateway *g)
         if (n < 0 && n != -ECONNRESET)
             return go_down(g, xd_error_name(n));
         if (n <= 0)
-            return go_down(g, g->state == GREETING ? "the connection ended before the agent said HELLO" : "the connection to the agent ended");
+            return go_down(g, g->state == GREETING ? "the connection ended before the agent said HELLO"
+                                                   : "the connection to the agent ended");
         got += (size_t)n;
         XD_TRY(deliver(g));
         if ((size_t)n < READ_BYTES / 4)

@@ -18,16 +18,17 @@
 
 /* Where to dial; borrowed for the call. */
 typedef struct xd_gateway_target {
-    const char *spec;         /* as the user wrote it, for messages */
-    const char *agent;        /* path of the agent's program on this host; NULL = found by xd_gateway_find_agent */
-    uint64_t    output_limit; /* bytes kept of what one test writes past pytest's capture; 0 = the agent's default */
+    const char *spec;  /* as the user wrote it, for messages */
+    const char *agent; /* path of the agent's program on this host; NULL = found by xd_gateway_find_agent */
+    uint64_t
+        output_limit; /* bytes kept of what one test writes past pytest's capture; 0 = the agent's default */
 } xd_gateway_target;
 
 /* The pipe.  Everything in it belongs to the caller of dial. */
 typedef struct xd_gateway_pipe {
-    int     in, out; /* non-blocking; the same number when it is one socket */
-    int     errors;  /* text of the transport and of the agent for people (its stderr), non-blocking; -1 = none */
-    xd_proc proc;    /* process on this host that carries the pipe; pid 0 = none */
+    int in, out; /* non-blocking; the same number when it is one socket */
+    int errors;  /* text of the transport and of the agent for people (its stderr), non-blocking; -1 = none */
+    xd_proc proc; /* process on this host that carries the pipe; pid 0 = none */
 } xd_gateway_pipe;
 #define XD_GATEWAY_PIPE_INIT ((xd_gateway_pipe){ .in = -1, .out = -1, .errors = -1, .proc = { .pidfd = -1 } })
 

@@ -49,19 +49,23 @@ int xd_gateway_find_agent(const char *wanted, char **ret, xd_error *err)
         return try_agent("", given, &tried, ret) || try_agent(".", given, &tried, ret)
                    ? 0
                    : xd_error_set(err, -ENOENT, "the agent %s is no program that can be started", given);
-    if (xd_path_self(&self) == 0 && (dir = xd_path_dir(self)) != NULL
-        && (try_agent(dir, "xdagent", &tried, ret) || try_agent(dir, "../libexec/xd/xdagent", &tried, ret) || try_agent(dir, "../bin/xdagent", &tried, ret)))
+    if (xd_path_self(&self) == 0 && (dir = xd_path_dir(self)) != NULL &&
+        (try_agent(dir, "xdagent", &tried, ret) || try_agent(dir, "../libexec/xd/xdagent", &tried, ret) ||
+         try_agent(dir, "../bin/xdagent", &tried, ret)))
         return 0;
     /* A program that embeds the library lies anywhere; the library lies in PREFIX/lib or PREFIX/lib/ARCHITECTURE. */
-    if ((lib = own_folder()) != NULL
-        && (try_agent(lib, "../libexec/xd/xdagent", &tried, ret) || try_agent(lib, "../../libexec/xd/xdagent", &tried, ret)))
+    if ((lib = own_folder()) != NULL && (try_agent(lib, "../libexec/xd/xdagent", &tried, ret) ||
+                                         try_agent(lib, "../../libexec/xd/xdagent", &tried, ret)))
         return 0;
     if (try_agent(XD_AGENT_DIR, "xdagent", &tried, ret))
         return 0;
-    return xd_error_set(err, -ENOENT, "the program xdagent is not there: tried %s; name it with --agent or XD_AGENT", xd_buf_cstr(&tried));
+    return xd_error_set(err, -ENOENT,
+                        "the program xdagent is not there: tried %s; name it with --agent or XD_AGENT",
+                        xd_buf_cstr(&tried));
 }
 
-static int popen_dial(const xd_gateway_target *target, uint32_t timeout_ms, xd_gateway_pipe *ret, xd_error *err)
+static int popen_dial(const xd_gateway_target *target, uint32_t timeout_ms, xd_gateway_pipe *ret,
+                      xd_error *err)
 {
     xd_autofree char *agent = NULL;
     xd_autoclose int  ours = -1, theirs = -1, err_ours = -1, err_theirs = -1;
@@ -80,7 +84,8 @@ static int popen_dial(const xd_gateway_target *target, uint32_t timeout_ms, xd_g
     err_ours = pair[0];
     err_theirs = pair[1];
     snprintf(limit, sizeof(limit), "%llu", (unsigned long long)target->output_limit);
-    const char *const argv[] = { agent, "--fd", "3", target->output_limit ? "--output-limit" : NULL, limit, NULL };
+    const char *const argv[] = { agent, "--fd", "3", target->output_limit ? "--output-limit" : NULL,
+                                 limit, NULL };
     const xd_proc_fd  fds[] = { { theirs, CHILD_FD }, { err_theirs, 2 } };
     xd_proc_args      args = { .argv = argv, .fds = fds, .nfds = XD_ARRAY_LEN(fds), .new_group = true };
     xd_gateway_pipe   pipe = XD_GATEWAY_PIPE_INIT;
@@ -120,7 +125,8 @@ static void popen_hang_up(xd_gateway_pipe *pipe, uint32_t grace_ms, char *how, s
     if (pipe->out >= 0 && pipe->out != pipe->in)
         close(pipe->out);
     if (pipe->proc.pid > 0 && !wait_for(&pipe->proc, grace_ms, &status)) {
-        (void)kill(pipe->proc.pid, SIGKILL); /* not its group: what is left of the agent cleans up (tools/xdagent/guard.c) */
+        (void)kill(pipe->proc.pid,
+                   SIGKILL); /* not its group: what is left of the agent cleans up (tools/xdagent/guard.c) */
         (void)wait_for(&pipe->proc, 1000, &status);
     }
     if (pipe->errors >= 0)
@@ -130,7 +136,8 @@ static void popen_hang_up(xd_gateway_pipe *pipe, uint32_t grace_ms, char *how, s
     if (how_size == 0)
         return;
     if (status.signal)
-        snprintf(how, how_size, "the agent was killed by %s", xd_os_signal_name(status.signal, name, sizeof(name)));
+        snprintf(how, how_size, "the agent was killed by %s",
+                 xd_os_signal_name(status.signal, name, sizeof(name)));
     else if (status.exit_status > 0)
         snprintf(how, how_size, "the agent ended with status %d", status.exit_status);
     else

@@ -3,7 +3,8 @@
 #include <stddef.h>
 
 typedef struct xd_embedded {
-    const char          *name; /* below the folder they are unpacked into, at most one folder deep: "xd_pytest/main.py" */
+    const char
+        *name; /* below the folder they are unpacked into, at most one folder deep: "xd_pytest/main.py" */
     const unsigned char *data;
     size_t               len;
 } xd_embedded;

@@ -32,7 +32,8 @@ static int put_file(const char *dir, const char *name, xd_bytes data, xd_error *
         return xd_error_set(err, -ENOMEM, "out of memory");
     if (same_content(path, data))
         return 0;
-    return xd_path_write_file(path, data, 0600, err); /* renamed into place: other agents may start from this folder now */
+    return xd_path_write_file(path, data, 0600,
+                              err); /* renamed into place: other agents may start from this folder now */
 }
 
 /* A folder that somebody else could write to would let him run code as us. */
@@ -65,7 +66,8 @@ static int unpack_temp(xd_pytest *p, xd_error *err)
         return xd_error_set(err, -ENOMEM, "out of memory");
     if (!mkdtemp(p->dir)) {
         int r = -errno;
-        return xd_error_set(err, r, "cannot make a folder for the adapter at %s: %s", p->dir, xd_error_name(r));
+        return xd_error_set(err, r, "cannot make a folder for the adapter at %s: %s", p->dir,
+                            xd_error_name(r));
     }
     p->dir_temp = true;
     return put_files(p->dir, err);
@@ -136,7 +138,8 @@ static int make_env(xd_pytest *p, const xd_wire_ENV_START *start, xd_error *err)
     xd_wire_PAIR pair;
     while (xd_wire_PAIR_next(&it, &pair) > 0) {
         if (pair.name.len == 0 || memchr(pair.name.ptr, '=', pair.name.len))
-            return xd_error_set(err, -EINVAL, "env:%.*s= is no name of an environment entry", (int)pair.name.len, (const char *)pair.name.ptr);
+            return xd_error_set(err, -EINVAL, "env:%.*s= is no name of an environment entry",
+                                (int)pair.name.len, (const char *)pair.name.ptr);
         if (env_set(&p->env, &count, pair.name, pair.value) < 0)
             return xd_error_set(err, -ENOMEM, "out of memory");
     }
@@ -183,7 +186,8 @@ static int given_python(xd_pytest *p, const char *text, xd_error *err)
         if (r == 0 && access(program, X_OK) != 0)
             r = -errno;
         if (r < 0)
-            return xd_error_set(err, r, "python '%s' cannot be started: tried %s: %s", text, program ? program : words[0], xd_error_name(r));
+            return xd_error_set(err, r, "python '%s' cannot be started: tried %s: %s", text,
+                                program ? program : words[0], xd_error_name(r));
     } else {
         r = xd_path_find_program(words[0], path, &program);
         if (r < 0)
@@ -263,17 +267,21 @@ static int python_string(xd_buf *out, const char *path)
 }
 
 /* The adapter is imported, not run as a script: only what is imported is kept as bytecode. */
-static int spawn(const xd_pytest *p, const char *role, const int *numbers, size_t n_numbers, const xd_proc_fd *fds, size_t nfds, xd_proc *ret,
-                 xd_error *err)
+static int spawn(const xd_pytest *p, const char *role, const int *numbers, size_t n_numbers,
+                 const xd_proc_fd *fds, size_t nfds, xd_proc *ret, xd_error *err)
 {
-    xd_autobuf  code = XD_BUF_INIT;
-    char        text[8][16];
-    size_t      words = 0;
+    xd_autobuf   code = XD_BUF_INIT;
+    char         text[8][16];
+    size_t       words = 0;
     const char **argv;
     /* Our own folder keeps the byte code of our own file, also where the user wants none written for theirs: compiling costs 50 ms a start. */
-    XD_TRY(xd_buf_add_str(&code, "import sys; keep = sys.dont_write_bytecode; sys.dont_write_bytecode = False; sys.path.insert(0, "));
+    XD_TRY(xd_buf_add_str(
+        &code,
+        "import sys; keep = sys.dont_write_bytecode; sys.dont_write_bytecode = False; sys.path.insert(0, "));
     XD_TRY(python_string(&code, p->dir));
-    XD_TRY(xd_buf_add_str(&code, "); import " ADAPTER ".main; sys.dont_write_bytecode = keep; del keep; " ADAPTER ".main.main(sys.argv[1:])"));
+    XD_TRY(xd_buf_add_str(&code,
+                          "); import " ADAPTER ".main; sys.dont_write_bytecode = keep; del keep; " ADAPTER
+                          ".main.main(sys.argv[1:])"));
     while (p->python[words])
         words++;
     xd_autofree const char **owned = calloc(words + n_numbers + 4, sizeof(char *));
@@ -288,7 +296,12 @@ static int spawn(const xd_pytest *p, const char *role, const int *numbers, size_
         snprintf(text[i], sizeof(text[i]), "%d", numbers[i]);
         argv[words++] = text[i];
     }
-    xd_proc_args args = { .argv = argv, .envp = (const char *const *)p->env, .chdir = p->chdir, .fds = fds, .nfds = nfds, .new_group = true };
+    xd_proc_args args = { .argv = argv,
+                          .envp = (const char *const *)p->env,
+                          .chdir = p->chdir,
+                          .fds = fds,
+                          .nfds = nfds,
+                          .new_group = true };
     return xd_proc_spawn(&args, ret, err);
 }
 
@@ -330,10 +343,12 @@ int xd_pytest_spawn_host(const xd_pytest *p, int page_fd, xd_pytest_host *ret, x
     return 0;
 }
 
-int xd_pytest_spawn_fresh(const xd_pytest *p, int page_fd, int control, const xd_pytest_worker_fds *w, xd_proc *ret, xd_error *err)
+int xd_pytest_spawn_fresh(const xd_pytest *p, int page_fd, int control, const xd_pytest_worker_fds *w,
+                          xd_proc *ret, xd_error *err)
 {
     const int        numbers[] = { CHILD_A, CHILD_B, CHILD_C, CHILD_D };
-    const xd_proc_fd fds[] = { { w->out, 1 },           { w->err, 2 },           { control, CHILD_A },
-                               { w->commands, CHILD_B }, { w->results, CHILD_C }, { page_fd, CHILD_D } };
+    const xd_proc_fd fds[] = { { w->out, 1 },           { w->err, 2 },
+                               { control, CHILD_A },    { w->commands, CHILD_B },
+                               { w->results, CHILD_C }, { page_fd, CHILD_D } };
     return spawn(p, "fresh", numbers, XD_ARRAY_LEN(numbers), fds, XD_ARRAY_LEN(fds), ret, err);
 }

@@ -19,7 +19,8 @@ typedef struct xd_pytest {
 
 /* Prepares everything that can fail before a process exists.  *ret is set up even on failure: release it either way.
  * -errno; err says in one line what was tried. */
-int  xd_pytest_prepare(xd_pytest *ret, const xd_wire_ENV_START *start, const char *build_id, xd_error *err) XD_MUST;
+int  xd_pytest_prepare(xd_pytest *ret, const xd_wire_ENV_START *start, const char *build_id,
+                       xd_error *err) XD_MUST;
 void xd_pytest_release(xd_pytest *p); /* removes a temporary folder too */
 
 typedef struct xd_pytest_host {
@@ -38,4 +39,5 @@ typedef struct xd_pytest_worker_fds {
 } xd_pytest_worker_fds;
 
 /* Starts a worker as a new process (way "fresh"); `control` is its end of a socket on which ENV_START and FORK are sent to it. */
-int xd_pytest_spawn_fresh(const xd_pytest *p, int page_fd, int control, const xd_pytest_worker_fds *fds, xd_proc *ret, xd_error *err) XD_MUST;
+int xd_pytest_spawn_fresh(const xd_pytest *p, int page_fd, int control, const xd_pytest_worker_fds *fds,
+                          xd_proc *ret, xd_error *err) XD_MUST;

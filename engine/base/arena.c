@@ -9,7 +9,7 @@
 typedef struct xd_arena_chunk {
     struct xd_arena_chunk *next;
     size_t                 used, size;
-    _Alignas(16) uint8_t   data[];
+    _Alignas(16) uint8_t data[];
 } xd_arena_chunk;
 
 void *xd_arena_alloc(xd_arena *a, size_t size, size_t align)

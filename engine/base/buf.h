@@ -29,8 +29,8 @@ typedef struct xd_buf {
 } xd_buf;
 #define XD_BUF_INIT ((xd_buf){ 0 })
 
-void xd_buf_release(xd_buf *b);                       /* frees the memory; the buffer is empty and usable again */
-void xd_buf_clear(xd_buf *b);                         /* len = 0, memory kept */
+void xd_buf_release(xd_buf *b); /* frees the memory; the buffer is empty and usable again */
+void xd_buf_clear(xd_buf *b);   /* len = 0, memory kept */
 int  xd_buf_reserve(xd_buf *b, size_t extra) XD_MUST; /* room for `extra` more bytes; -ENOMEM */
 int  xd_buf_add(xd_buf *b, const void *data, size_t len) XD_MUST;
 int  xd_buf_add_str(xd_buf *b, const char *s) XD_MUST;
@@ -39,8 +39,8 @@ int  xd_buf_add_byte(xd_buf *b, uint8_t c) XD_MUST;
 int  xd_buf_fill(xd_buf *b, uint8_t c, size_t count) XD_MUST;
 int  xd_buf_printf(xd_buf *b, const char *fmt, ...) XD_MUST __attribute__((format(printf, 2, 3)));
 int  xd_buf_vprintf(xd_buf *b, const char *fmt, va_list ap) XD_MUST __attribute__((format(printf, 2, 0)));
-void xd_buf_consume(xd_buf *b, size_t count);         /* drops bytes at the front (memmove) */
-const char *xd_buf_cstr(xd_buf *b);                   /* NUL-terminated view, valid until the next change; "" without memory */
+void xd_buf_consume(xd_buf *b, size_t count); /* drops bytes at the front (memmove) */
+const char *xd_buf_cstr(xd_buf *b); /* NUL-terminated view, valid until the next change; "" without memory */
 xd_bytes    xd_buf_view(const xd_buf *b);
-void xd_buf_autorelease_fn(xd_buf *b);
+void        xd_buf_autorelease_fn(xd_buf *b);
 #define xd_autobuf __attribute__((cleanup(xd_buf_autorelease_fn))) xd_buf

@@ -2,8 +2,8 @@
 #pragma once
 #include <stdint.h>
 
-uint64_t xd_clock_ns(void);       /* CLOCK_MONOTONIC */
-uint64_t xd_clock_wall_us(void);  /* microseconds since 1970, UTC */
-uint64_t xd_clock_cpu_us(void);   /* CPU time of this process, all threads */
+uint64_t xd_clock_ns(void);      /* CLOCK_MONOTONIC */
+uint64_t xd_clock_wall_us(void); /* microseconds since 1970, UTC */
+uint64_t xd_clock_cpu_us(void);  /* CPU time of this process, all threads */
 #define XD_MS_NS 1000000ull
 #define XD_S_NS 1000000000ull

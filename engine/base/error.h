@@ -8,8 +8,8 @@
 #define XD_ERROR_TEXT 1024
 
 typedef struct xd_error {
-    int  code;                 /* -errno, or an exit code of xd.h where the text says so */
-    char text[XD_ERROR_TEXT];  /* one line, no newline, NUL terminated, cut if longer */
+    int  code;                /* -errno, or an exit code of xd.h where the text says so */
+    char text[XD_ERROR_TEXT]; /* one line, no newline, NUL terminated, cut if longer */
 } xd_error;
 
 #define XD_MUST __attribute__((warn_unused_result))
@@ -24,9 +24,9 @@ void xd_error_one_line(char *text);
 const char *xd_error_name(int code);
 
 /* Returns early with the value of expr when it is < 0. */
-#define XD_TRY(expr)                                                                                              \
-    do {                                                                                                          \
-        int xd_try_ = (expr);                                                                                     \
-        if (xd_try_ < 0)                                                                                          \
-            return xd_try_;                                                                                       \
+#define XD_TRY(expr)          \
+    do {                      \
+        int xd_try_ = (expr); \
+        if (xd_try_ < 0)      \
+            return xd_try_;   \
     } while (0)

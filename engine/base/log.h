@@ -13,4 +13,5 @@ typedef struct xd_log {
     xd_log_level min;
 } xd_log;
 
-void xd_log_write(const xd_log *log, xd_log_level level, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+void xd_log_write(const xd_log *log, xd_log_level level, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));

@@ -6,11 +6,11 @@
 
 /* `xd_auto(xd_buf) *b = NULL;` calls xd_buf_free(b) when b leaves scope.  The type needs XD_DEFINE_AUTO. */
 #define xd_auto(T) __attribute__((cleanup(T##_autofree))) T
-#define XD_DEFINE_AUTO(T, free_fn)                                                                                \
-    static inline void T##_autofree(T **p)                                                                        \
-    {                                                                                                             \
-        if (*p)                                                                                                   \
-            (void)free_fn(*p);                                                                                    \
+#define XD_DEFINE_AUTO(T, free_fn)         \
+    static inline void T##_autofree(T **p) \
+    {                                      \
+        if (*p)                            \
+            (void)free_fn(*p);             \
     }
 
 /* A malloc'ed block of any type: `xd_autofree char *s = NULL;` */
@@ -25,19 +25,19 @@ void xd_autoclose_fn(int *fd);
 #define xd_autoclose __attribute__((cleanup(xd_autoclose_fn)))
 
 /* Hand over: yields the pointer and leaves NULL behind. */
-#define xd_take(pp)                                                                                               \
-    __extension__({                                                                                               \
-        __typeof__(*(pp)) xd_taken_ = *(pp);                                                                      \
-        *(pp) = NULL;                                                                                             \
-        xd_taken_;                                                                                                \
+#define xd_take(pp)                          \
+    __extension__({                          \
+        __typeof__(*(pp)) xd_taken_ = *(pp); \
+        *(pp) = NULL;                        \
+        xd_taken_;                           \
     })
 
 /* Checked cast of a state pointer whose struct begins with `uint32_t magic`: for our own bugs only. */
-#define XD_CAST(p, T, MAGIC)                                                                                      \
-    __extension__({                                                                                               \
-        T *xd_cast_ = (T *)(p);                                                                                   \
-        assert(xd_cast_ && xd_cast_->magic == (MAGIC));                                                           \
-        xd_cast_;                                                                                                 \
+#define XD_CAST(p, T, MAGIC)                            \
+    __extension__({                                     \
+        T *xd_cast_ = (T *)(p);                         \
+        assert(xd_cast_ && xd_cast_->magic == (MAGIC)); \
+        xd_cast_;                                       \
     })
 
 #define XD_ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))

@@ -74,7 +74,7 @@ ssize_t xd_os_send_fds(int sock, const void *data, size_t len, const int *fds, s
         char           bytes[CMSG_SPACE(FDS_MAX * sizeof(int))];
         struct cmsghdr align;
     } control = { 0 };
-    struct iovec iov = { .iov_base = (void *)(uintptr_t)data, .iov_len = len };
+    struct iovec  iov = { .iov_base = (void *)(uintptr_t)data, .iov_len = len };
     struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
     if (nfds > FDS_MAX)
         return -EINVAL;
@@ -100,8 +100,10 @@ ssize_t xd_os_recv_fds(int sock, void *data, size_t len, int *fds, size_t *nfds)
         char           bytes[CMSG_SPACE(FDS_MAX * sizeof(int))];
         struct cmsghdr align;
     } control = { 0 };
-    struct iovec iov = { .iov_base = data, .iov_len = len };
-    struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof(control) };
+    struct iovec  iov = { .iov_base = data, .iov_len = len };
+    struct msghdr msg = {
+        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof(control)
+    };
     ssize_t n;
     do {
         n = recvmsg(sock, &msg, MSG_CMSG_CLOEXEC);
@@ -140,8 +142,8 @@ static pid_t parent_of(long pid)
         return -1;
     text[n] = '\0';
     const char *p = strrchr(text, ')');
-    char state;
-    int  parent;
+    char        state;
+    int         parent;
     return p && sscanf(p + 1, " %c %d", &state, &parent) == 2 ? (pid_t)parent : -1;
 }
 
@@ -177,7 +179,6 @@ pid_t xd_os_reap_any(void)
     } while (pid < 0 && errno == EINTR);
     return pid < 0 ? -errno : pid;
 }
-
 
 /* Path of this process in the cgroup hierarchy of `controller` ("" = v2), from /proc/self/cgroup. */
 static bool cgroup_path(const char *controller, char *ret, size_t size)
@@ -215,7 +216,7 @@ static bool cgroup_path(const char *controller, char *ret, size_t size)
 static FILE *cgroup_open(const char *controller, const char *file)
 {
     static const char *const mounts_v2[] = { "/sys/fs/cgroup", "/sys/fs/cgroup/unified" };
-    char own[2048], mount[128], path[4096];
+    char                     own[2048], mount[128], path[4096];
     if (!cgroup_path(controller, own, sizeof(own)))
         return NULL;
     size_t tries = *controller ? 1 : XD_ARRAY_LEN(mounts_v2);
@@ -253,8 +254,8 @@ uint32_t xd_os_cpus(void)
 {
     cpu_set_t set;
     int64_t   quota = 0, period = 0;
-    long      n = sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : sysconf(_SC_NPROCESSORS_ONLN);
-    FILE     *f = cgroup_open("", "cpu.max");
+    long  n = sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : sysconf(_SC_NPROCESSORS_ONLN);
+    FILE *f = cgroup_open("", "cpu.max");
     if (f) {
         long long q, p;
         if (fscanf(f, "%lld %lld", &q, &p) == 2) {
@@ -262,7 +263,8 @@ uint32_t xd_os_cpus(void)
             period = p;
         }
         fclose(f);
-    } else if (cgroup_number("cpu", "cpu.cfs_quota_us", &quota) && !cgroup_number("cpu", "cpu.cfs_period_us", &period)) {
+    } else if (cgroup_number("cpu", "cpu.cfs_quota_us", &quota) &&
+               !cgroup_number("cpu", "cpu.cfs_period_us", &period)) {
         quota = 0;
     }
     if (quota > 0 && period > 0 && (quota + period - 1) / period < n)
@@ -304,8 +306,8 @@ uint64_t xd_os_children_cpu_us(void)
     struct rusage ru;
     if (getrusage(RUSAGE_CHILDREN, &ru) != 0)
         return 0;
-    return (uint64_t)(ru.ru_utime.tv_sec + ru.ru_stime.tv_sec) * 1000000u
-           + (uint64_t)(ru.ru_utime.tv_usec + ru.ru_stime.tv_usec);
+    return (uint64_t)(ru.ru_utime.tv_sec + ru.ru_stime.tv_sec) * 1000000u +
+           (uint64_t)(ru.ru_utime.tv_usec + ru.ru_stime.tv_usec);
 }
 
 void xd_os_raise_nofile(uint64_t need)

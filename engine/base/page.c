@@ -26,7 +26,9 @@ int xd_page_create(xd_page *ret, uint32_t slots)
         close(fd);
         return r;
     }
-    *ret = (xd_page){ .fd = fd, .slots = slots, .head = at, .slot = (xd_page_slot *)((char *)at + sizeof(xd_page_header)) };
+    *ret = (xd_page){
+        .fd = fd, .slots = slots, .head = at, .slot = (xd_page_slot *)((char *)at + sizeof(xd_page_header))
+    };
     *ret->head = (xd_page_header){ .magic = XD_PAGE_MAGIC, .version = XD_PAGE_VERSION, .slots = slots };
     return 0;
 }

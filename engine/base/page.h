@@ -22,7 +22,8 @@ typedef struct xd_page_slot {
     uint32_t done;        /* worker: items ended */
     uint32_t incarnation; /* agent: counts processes that used this slot */
     uint32_t pid;         /* worker */
-    uint32_t runs;        /* agent: RUN frames the worker must have read before it claims anything (after a taking back) */
+    uint32_t
+        runs; /* agent: RUN frames the worker must have read before it claims anything (after a taking back) */
     uint32_t pad[6];
 } xd_page_slot;
 _Static_assert(sizeof(xd_page_slot) == 64, "layout is shared with Python");

@@ -5,11 +5,12 @@
 
 #include "engine/base/buf.h"
 
-char *xd_path_join(const char *dir, const char *name); /* malloc'ed; an absolute name wins; NULL without memory */
-const char *xd_path_base(const char *path);            /* view behind the last slash */
-char *xd_path_dir(const char *path);                   /* malloc'ed; "." without a slash */
-int   xd_path_absolute(const char *path, char **ret) XD_MUST; /* against the current directory, not resolved */
-int   xd_path_mkdirs(const char *path, mode_t mode, xd_error *err) XD_MUST; /* mkdir -p */
+char       *xd_path_join(const char *dir,
+                         const char *name); /* malloc'ed; an absolute name wins; NULL without memory */
+const char *xd_path_base(const char *path); /* view behind the last slash */
+char       *xd_path_dir(const char *path);  /* malloc'ed; "." without a slash */
+int xd_path_absolute(const char *path, char **ret) XD_MUST; /* against the current directory, not resolved */
+int xd_path_mkdirs(const char *path, mode_t mode, xd_error *err) XD_MUST; /* mkdir -p */
 /* $XDG_STATE_HOME/xd, $XDG_CACHE_HOME/xd, $XDG_RUNTIME_DIR/xd (falls back to /tmp/xd-<uid>, 0700, owner checked).  malloc'ed; not created
  * (the runtime folder is). */
 int xd_path_state(char **ret, xd_error *err) XD_MUST;

@@ -12,7 +12,8 @@ typedef struct watch {
     xd_poll_fn fn; /* NULL = not registered */
     void      *arg;
     uint32_t   events;
-    uint32_t   generation; /* so that an event of an earlier use of this number is not taken for the new one's */
+    uint32_t
+        generation; /* so that an event of an earlier use of this number is not taken for the new one's */
 } watch;
 
 struct xd_poller {
@@ -74,7 +75,8 @@ int xd_poller_set(xd_poller *p, int fd, uint32_t events, xd_poll_fn fn, void *ar
         return 0;
     if (!known)
         w->generation++;
-    struct epoll_event ev = { .events = (events & XD_POLL_IN ? EPOLLIN : 0u) | (events & XD_POLL_OUT ? EPOLLOUT : 0u),
+    struct epoll_event ev = { .events = (events & XD_POLL_IN ? EPOLLIN : 0u) |
+                                        (events & XD_POLL_OUT ? EPOLLOUT : 0u),
                               .data.u64 = (uint64_t)w->generation << 32 | (uint32_t)fd };
     /* A silent descriptor leaves epoll, else a hang-up would still be reported, for ever. */
     int op = events == 0 ? EPOLL_CTL_DEL : known && w->events ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
@@ -126,7 +128,8 @@ int xd_poller_wait(xd_poller *p, uint64_t deadline_ns)
         watch    w = p->watches[fd];
         if (!w.fn || w.generation != generation || !w.events)
             continue; /* removed by a callback before this one */
-        uint32_t got = (events[i].events & EPOLLIN ? XD_POLL_IN : 0u) | (events[i].events & EPOLLOUT ? XD_POLL_OUT : 0u) |
+        uint32_t got = (events[i].events & EPOLLIN ? XD_POLL_IN : 0u) |
+                       (events[i].events & EPOLLOUT ? XD_POLL_OUT : 0u) |
                        (events[i].events & (EPOLLHUP | EPOLLERR | EPOLLRDHUP) ? XD_POLL_HUP : 0u);
         w.fn(w.arg, fd, got);
         called++;

@@ -46,7 +46,8 @@ static int place(placement *p, const xd_proc_args *a, int above)
     return 0;
 }
 
-static int file_actions(posix_spawn_file_actions_t *fa, const xd_proc_args *a, const placement *p, int highest)
+static int file_actions(posix_spawn_file_actions_t *fa, const xd_proc_args *a, const placement *p,
+                        int highest)
 {
     bool taken[3] = { false, false, false };
     int  r = 0;
@@ -134,9 +135,11 @@ int xd_proc_spawn(const xd_proc_args *a, xd_proc *ret, xd_error *err)
     if (r == -ENOENT)
         return xd_error_set(err, r, "cannot start %s: not found on PATH", a->argv[0]);
     if (r < 0 || !program)
-        return xd_error_set(err, r < 0 ? r : -ENOMEM, "cannot start %s: %s", a->argv[0], xd_error_name(r < 0 ? r : -ENOMEM));
+        return xd_error_set(err, r < 0 ? r : -ENOMEM, "cannot start %s: %s", a->argv[0],
+                            xd_error_name(r < 0 ? r : -ENOMEM));
     if (a->chdir && !xd_path_is_dir(a->chdir))
-        return xd_error_set(err, -ENOTDIR, "cannot start %s: the folder %s is not there", a->argv[0], a->chdir);
+        return xd_error_set(err, -ENOTDIR, "cannot start %s: the folder %s is not there", a->argv[0],
+                            a->chdir);
     r = spawn_at(program, a, env, ret);
     if (r < 0)
         return xd_error_set(err, r, "cannot start %s: %s", program, xd_error_name(r));

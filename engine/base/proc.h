@@ -11,10 +11,10 @@ typedef struct xd_proc_fd {
 } xd_proc_fd;
 
 typedef struct xd_proc_args {
-    const char *const *argv;   /* argv[0] is looked up on PATH of `env` when it has no slash */
-    const char *const *envp;   /* whole environment "NAME=value"; NULL = that of this process */
-    const char        *chdir;  /* NULL = stay */
-    const xd_proc_fd  *fds;    /* 0, 1, 2 not named here become /dev/null; all others are closed */
+    const char *const *argv;  /* argv[0] is looked up on PATH of `env` when it has no slash */
+    const char *const *envp;  /* whole environment "NAME=value"; NULL = that of this process */
+    const char        *chdir; /* NULL = stay */
+    const xd_proc_fd  *fds;   /* 0, 1, 2 not named here become /dev/null; all others are closed */
     size_t             nfds;
     bool               new_group; /* own process group (pgid = pid) */
 } xd_proc_args;
@@ -35,6 +35,6 @@ typedef struct xd_proc_status {
 /* 1 = ended (ret filled, reaped), 0 = still runs; `block` waits.  -ECHILD = not a child of ours. */
 int xd_proc_wait(pid_t pid, bool block, xd_proc_status *ret) XD_MUST;
 /* kill(2) on the process group of pid (falls back to pid); 0 also when it is gone. */
-int xd_proc_kill_group(pid_t pid, int sig);
+int  xd_proc_kill_group(pid_t pid, int sig);
 void xd_proc_close(xd_proc *p); /* closes the pidfd; does not wait */
 int  xd_proc_pidfd(pid_t pid);  /* pidfd of any process, or -errno */

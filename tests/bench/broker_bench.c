@@ -8,7 +8,8 @@
 #include "engine/broker.h"
 
 #define PING 0x5001
-#define AHEAD 5000u /* messages under way: more would fill the queue of the receiver, who then counts as gone */
+#define AHEAD \
+    5000u /* messages under way: more would fill the queue of the receiver, who then counts as gone */
 
 typedef struct sink {
     sem_t    all;
@@ -16,10 +17,10 @@ typedef struct sink {
 } sink;
 
 typedef struct source {
-    uint32_t count, sent;
-    uint16_t flags;
-    size_t   len;
-    sink    *to;
+    uint32_t  count, sent;
+    uint16_t  flags;
+    size_t    len;
+    sink     *to;
     xd_actor *actor;
 } source;
 
@@ -65,9 +66,11 @@ static int source_tick(void *state)
     while (s->sent < s->count) {
         if (s->sent - __atomic_load_n(&s->to->got, __ATOMIC_RELAXED) >= AHEAD)
             return 0;
-        uint8_t          body[4096] = { 0 };
+        uint8_t body[4096] = { 0 };
         xd_auto(xd_msg) *m = NULL;
-        xd_frame         f = { .len = (uint32_t)(s->len - XD_FRAME_HEADER), .type = XD_MSG_RESULTS, .seq = s->sent + 1 };
+        xd_frame f = { .len = (uint32_t)(s->len - XD_FRAME_HEADER),
+                       .type = XD_MSG_RESULTS,
+                       .seq = s->sent + 1 };
         xd_wire_put_header(body, &f);
         XD_TRY(xd_msg_new(&m, PING, body, s->len));
         m->flags = s->flags;
@@ -80,10 +83,19 @@ static int source_tick(void *state)
     return xd_actor_set_tick(s->actor, 0);
 }
 
-static const xd_actor_spec sink_spec = { .name = "sink", .size = sizeof(sink *), .window = 65536, .init = sink_init, .fini = no_fini,
+static const xd_actor_spec sink_spec = { .name = "sink",
+                                         .size = sizeof(sink *),
+                                         .window = 65536,
+                                         .init = sink_init,
+                                         .fini = no_fini,
                                          .other = on_message };
-static const xd_actor_spec source_spec = { .name = "source", .size = sizeof(source *), .window = 65536, .init = source_init, .tick = source_tick,
-                                           .fini = no_fini, .other = ignore };
+static const xd_actor_spec source_spec = { .name = "source",
+                                           .size = sizeof(source *),
+                                           .window = 65536,
+                                           .init = source_init,
+                                           .tick = source_tick,
+                                           .fini = no_fini,
+                                           .other = ignore };
 
 static void fail(const char *what, int r)
 {
@@ -115,7 +127,8 @@ static void run(const char *name, const char *path, uint32_t count, size_t len)
     if (r < 0)
         fail(name, r);
     sem_wait(&to.all);
-    double ns = (double)(xd_clock_ns() - since) / count, cpu_ns = (double)(xd_clock_cpu_us() - cpu) * 1000 / count;
+    double ns = (double)(xd_clock_ns() - since) / count,
+           cpu_ns = (double)(xd_clock_cpu_us() - cpu) * 1000 / count;
     printf("%-34s %9.0f messages/s  %6.0f ns/message  %6.0f ns CPU/message\n", name, 1e9 / ns, ns, cpu_ns);
     xd_actor *all[] = { a, b };
     for (int i = 0; i < 2; i++) {
@@ -149,7 +162,8 @@ int main(void)
     while (xd_journal_reader_next(r, &f, NULL) == 1)
         n++;
     uint64_t took = xd_clock_ns() - since;
-    printf("%-34s %9.0f records/s   %6.0f ns/record\n", "reading the journal", n * 1e9 / (double)took, (double)took / n);
+    printf("%-34s %9.0f records/s   %6.0f ns/record\n", "reading the journal", n * 1e9 / (double)took,
+           (double)took / n);
     xd_journal_reader_close(r);
     unlink(path);
     return 0;

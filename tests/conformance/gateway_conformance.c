@@ -73,9 +73,12 @@ static void sched_fini(void *state)
     (void)state;
 }
 
-static const xd_actor_spec sched_spec = {
-    .name = "sched", .size = sizeof(sched), .window = 65536, .init = sched_init, .fini = sched_fini, .other = sched_other
-};
+static const xd_actor_spec sched_spec = { .name = "sched",
+                                          .size = sizeof(sched),
+                                          .window = 65536,
+                                          .init = sched_init,
+                                          .fini = sched_fini,
+                                          .other = sched_other };
 
 /* The n-th message of this type (from 0), or NULL after so many seconds. */
 static const kept *await(fixture *f, uint16_t type, size_t nth, int seconds)
@@ -122,11 +125,15 @@ static void setup(fixture *f, int which, const char *agent, uint32_t timeout_ms)
     ck_assert_int_eq(xd_journal_open(&journal, path, "0123456789abcdef0123456789abcdef", false, &err), 0);
     ck_assert_msg(xd_broker_start(&f->broker, f->bus, &journal, &err) == 0, "%s", err.text);
     ck_assert_msg(xd_actor_start(&f->sched, f->bus, &sched_spec, "sched", &self, &err) == 0, "%s", err.text);
-    xd_gateway_args args = { .ops = all_cases[which].ops, .number = 3, .target = { .spec = all_cases[which].spec, .agent = agent },
-                             .session = 77, .timeout_ms = timeout_ms };
+    xd_gateway_args args = { .ops = all_cases[which].ops,
+                             .number = 3,
+                             .target = { .spec = all_cases[which].spec, .agent = agent },
+                             .session = 77,
+                             .timeout_ms = timeout_ms };
     char            address[XD_ADDRESS_LEN];
     xd_gateway_address(3, address, sizeof(address));
-    ck_assert_msg(xd_actor_start(&f->gateway, f->bus, &xd_gateway_spec, address, &args, &err) == 0, "%s", err.text);
+    ck_assert_msg(xd_actor_start(&f->gateway, f->bus, &xd_gateway_spec, address, &args, &err) == 0, "%s",
+                  err.text);
 }
 
 static void end_actor(xd_actor **a)
@@ -190,9 +197,11 @@ static const char PEER[] =
     "    return kind, seq, exactly(n)\n"
     "def hello(low=1, high=1):\n"
     "    sock.sendall(b'\\x89xd\\r\\n\\x1a\\n\\x01')\n"
-    "    frame(1, struct.pack('<HHQ', low, high, 0) + text(b'peer') + text(b'host') + text(b'system') + struct.pack('<IIQ', os.getpid(), 2, 1))\n"
+    "    frame(1, struct.pack('<HHQ', low, high, 0) + text(b'peer') + text(b'host') + text(b'system') + "
+    "struct.pack('<IIQ', os.getpid(), 2, 1))\n"
     "    exactly(8)\n"
-    "def output(n, seq, data): frame(38, struct.pack('<HBI', 0, 1, n) + text(data) + struct.pack('<Q', 0), seq)\n"
+    "def output(n, seq, data): frame(38, struct.pack('<HBI', 0, 1, n) + text(data) + struct.pack('<Q', 0), "
+    "seq)\n"
     "def bye(seq): frame(5, struct.pack('<i', 0), seq)\n"
     "def wait_ack(last):\n"
     "    while True:\n"
@@ -225,13 +234,13 @@ static void real_agent(char *path, size_t size)
     snprintf(path, size, "%s", env ? env : XD_TEST_BIN_DIR "/xdagent");
 }
 
-#define WITH_PEER(f, program, timeout)                                                                            \
-    fixture f;                                                                                                    \
-    char    path[128];                                                                                            \
-    make_peer(program, path, sizeof(path));                                                                       \
+#define WITH_PEER(f, program, timeout)      \
+    fixture f;                              \
+    char    path[128];                      \
+    make_peer(program, path, sizeof(path)); \
     setup(&f, _i, path, timeout)
-#define END_PEER(f)                                                                                               \
-    teardown(&f);                                                                                                 \
+#define END_PEER(f) \
+    teardown(&f);   \
     remove_peer(path)
 
 /* ---- the suite --------------------------------------------------------------------------------------------------- */
@@ -300,7 +309,10 @@ END_TEST
 
 START_TEST(tells_of_an_end_in_the_middle)
 {
-    WITH_PEER(f, "hello()\nget()\noutput(0, 1, b'first')\nsock.sendall(struct.pack('<IHHQ', 1000, 38, 0, 2) + b'half')\nsys.exit(9)\n", 0);
+    WITH_PEER(f,
+              "hello()\nget()\noutput(0, 1, b'first')\nsock.sendall(struct.pack('<IHHQ', 1000, 38, 0, 2) + "
+              "b'half')\nsys.exit(9)\n",
+              0);
     expect_down(&f, false, "status 9", 10);
     ck_assert_ptr_nonnull(await(&f, XD_MSG_OUTPUT, 0, 1)); /* what was whole arrived */
     ck_assert_ptr_null(await(&f, XD_MSG_OUTPUT, 1, 0));
@@ -335,7 +347,8 @@ START_TEST(drops_bad_peers)
     drops_bad_frames(_i, "hello()\nget()\nframe(38, b'xx', 1)\nexactly(99)\n", "malformed OUTPUT");
     drops_bad_frames(_i, "hello()\nget()\nframe(18, b'\\0\\0\\0\\0', 1)\nexactly(99)\n", "not its to send");
     drops_bad_frames(_i, "hello()\nget()\noutput(0, 2, b'x')\nexactly(99)\n", "missing");
-    drops_bad_frames(_i, "hello()\nget()\nsock.sendall(b'\\xff' * 16)\nexactly(99)\n", "no frame of the protocol");
+    drops_bad_frames(_i, "hello()\nget()\nsock.sendall(b'\\xff' * 16)\nexactly(99)\n",
+                     "no frame of the protocol");
 }
 END_TEST
 
@@ -372,7 +385,9 @@ END_TEST
 
 START_TEST(loses_nothing_when_the_scheduler_is_slow)
 {
-    WITH_PEER(f, "hello()\nget()\nfor n in range(5000): output(n, n + 1, b'y' * 1000)\nbye(5001)\nwait_ack(5001)\n", 0);
+    WITH_PEER(
+        f, "hello()\nget()\nfor n in range(5000): output(n, n + 1, b'y' * 1000)\nbye(5001)\nwait_ack(5001)\n",
+        0);
     f.delay_us = 200;
     expect_down(&f, true, NULL, 60);
     uint32_t next = 0;
@@ -406,7 +421,9 @@ static void start_sleeper(fixture *f)
 {
     xd_autobuf        frame = XD_BUF_INIT;
     char              python[128];
-    xd_wire_ENV_START m = { .chdir = xd_bytes_str(f->dir), .cache_dir = xd_bytes_str(f->dir), .scratch_dir = xd_bytes_str(f->dir),
+    xd_wire_ENV_START m = { .chdir = xd_bytes_str(f->dir),
+                            .cache_dir = xd_bytes_str(f->dir),
+                            .scratch_dir = xd_bytes_str(f->dir),
                             .spec = XD_BYTES_LIT("test") };
     snprintf(python, sizeof(python), "sh -c 'echo $$ > pid.new; mv pid.new pid; sleep 300 & wait'");
     m.python = xd_bytes_str(python);

@@ -49,9 +49,9 @@ static int feeder_tick(void *state)
     if (s->at >= s->stop_at)
         return XD_ACTOR_STOP;
     XD_TRY(xd_wire_header(s->f.frames.data + s->at, &frame));
-    size_t           len = XD_FRAME_HEADER + frame.len;
+    size_t len = XD_FRAME_HEADER + frame.len;
     xd_auto(xd_msg) *m = NULL;
-    xd_autobuf       copy = XD_BUF_INIT;
+    xd_autobuf copy = XD_BUF_INIT;
     XD_TRY(xd_buf_add(&copy, s->f.frames.data + s->at, len));
     memset(copy.data + 8, 0, 8); /* no session here: sequence 0 */
     XD_TRY(xd_msg_new(&m, frame.type, copy.data, len));
@@ -70,9 +70,13 @@ static void feeder_fini(void *state)
     (void)state;
 }
 
-static const xd_actor_spec feeder_spec = {
-    .name = "feeder", .size = sizeof(feeder *), .window = 64, .init = feeder_init, .tick = feeder_tick, .fini = feeder_fini, .handlers = (const xd_handler[]){ { 0 } }
-};
+static const xd_actor_spec feeder_spec = { .name = "feeder",
+                                           .size = sizeof(feeder *),
+                                           .window = 64,
+                                           .init = feeder_init,
+                                           .tick = feeder_tick,
+                                           .fini = feeder_fini,
+                                           .handlers = (const xd_handler[]){ { 0 } } };
 
 static void render(const char *name, xd_buf *out)
 {
@@ -110,7 +114,8 @@ static void run(bool whole)
     xd_journal       *j = NULL;
     xd_actor         *feed = NULL, *report = NULL;
     int               reason = -1, fd = open(term, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    xd_report_options t = XD_REPORT_OPTIONS_INIT, x = XD_REPORT_OPTIONS_INIT, l = XD_REPORT_OPTIONS_INIT, h = XD_REPORT_OPTIONS_INIT;
+    xd_report_options t = XD_REPORT_OPTIONS_INIT, x = XD_REPORT_OPTIONS_INIT, l = XD_REPORT_OPTIONS_INIT,
+                      h = XD_REPORT_OPTIONS_INIT;
     xd_fixture_everything(&s.f, NULL);
     s.stop_at = whole ? s.f.frames.len : s.f.frames.len * 2 / 3;
     t.fd = fd;
@@ -118,12 +123,16 @@ static void run(bool whole)
     t.width = 80;
     x.path = xml;
     l.path = jsonl;
-    const xd_report_want wants[] = { { &xd_report_term_ops, t }, { &xd_report_junit_ops, x }, { &xd_report_jsonl_ops, l }, { &xd_report_history_ops, h } };
+    const xd_report_want wants[] = { { &xd_report_term_ops, t },
+                                     { &xd_report_junit_ops, x },
+                                     { &xd_report_jsonl_ops, l },
+                                     { &xd_report_history_ops, h } };
     xd_report_actor_args args = { .journal_path = journal, .wants = wants, .count = 4, .err = &err };
     ck_assert_int_eq(xd_journal_open(&j, journal, "00112233445566778899aabbccddeeff", false, &err), 0);
     ck_assert_int_eq(xd_bus_new(&bus, &log), 0);
     ck_assert_int_eq(xd_broker_start(&broker, bus, &j, &err), 0);
-    ck_assert_msg(xd_actor_start(&report, bus, &xd_report_actor_spec, XD_REPORT_ADDRESS, &args, &err) == 0, "%s", err.text);
+    ck_assert_msg(xd_actor_start(&report, bus, &xd_report_actor_spec, XD_REPORT_ADDRESS, &args, &err) == 0,
+                  "%s", err.text);
     ck_assert_int_eq(xd_actor_start(&feed, bus, &feeder_spec, "feeder", &sp, &err), 0);
     uint64_t deadline = xd_clock_ns() + 20 * XD_S_NS;
     ck_assert_int_eq(xd_actor_join(feed, deadline, &reason), 0);
@@ -161,16 +170,16 @@ static void on_end(void *arg, const char *address, int reason, bool restarted)
 /* A reporter that ends with a fault in the middle is started anew and goes on where it was: nothing twice, nothing missing. */
 START_TEST(a_restarted_reporter_goes_on)
 {
-    feeder               s = { 0 }, *sp = &s;
-    xd_error             err = { 0 };
-    xd_bus              *bus = NULL;
-    xd_broker           *broker = NULL;
-    xd_journal          *j = NULL;
-    xd_actor            *feed = NULL;
-    xd_supervisor       *super = NULL;
-    uint64_t             shown = 0;
-    int                  reason = -1, fd = open(term, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    xd_report_options    t = XD_REPORT_OPTIONS_INIT, l = XD_REPORT_OPTIONS_INIT;
+    feeder            s = { 0 }, *sp = &s;
+    xd_error          err = { 0 };
+    xd_bus           *bus = NULL;
+    xd_broker        *broker = NULL;
+    xd_journal       *j = NULL;
+    xd_actor         *feed = NULL;
+    xd_supervisor    *super = NULL;
+    uint64_t          shown = 0;
+    int               reason = -1, fd = open(term, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    xd_report_options t = XD_REPORT_OPTIONS_INIT, l = XD_REPORT_OPTIONS_INIT;
     xd_fixture_everything(&s.f, NULL);
     t.fd = fd;
     t.color = t.tty = 0;
@@ -179,7 +188,11 @@ START_TEST(a_restarted_reporter_goes_on)
     l.path = jsonl;
     const xd_report_want wants[] = { { &xd_report_term_ops, t }, { &xd_report_jsonl_ops, l } };
     xd_report_actor_args args = { .journal_path = journal, .wants = wants, .count = 2 };
-    xd_child             child = { .spec = &xd_report_actor_spec, .address = "report", .args = &args, .restarts = 3, .within_ns = 60 * XD_S_NS };
+    xd_child             child = { .spec = &xd_report_actor_spec,
+                                   .address = "report",
+                                   .args = &args,
+                                   .restarts = 3,
+                                   .within_ns = 60 * XD_S_NS };
     ck_assert_int_eq(xd_journal_open(&j, journal, "00112233445566778899aabbccddeeff", false, &err), 0);
     ck_assert_int_eq(xd_bus_new(&bus, NULL), 0);
     ck_assert_int_eq(xd_broker_start(&broker, bus, &j, &err), 0);
@@ -193,7 +206,8 @@ START_TEST(a_restarted_reporter_goes_on)
         if (part < 4)
             ck_assert_int_eq(xd_bus_post(bus, "", "report", XD_MSG_TAIL, "?", 1), 0); /* no TAIL: a fault */
         while (restarts < (int)XD_MIN(part, (size_t)3))
-            ck_assert_int_eq(xd_supervisor_wait(super, "report", -1, xd_clock_ns() + 10 * XD_MS_NS, &reason), -ETIMEDOUT);
+            ck_assert_int_eq(xd_supervisor_wait(super, "report", -1, xd_clock_ns() + 10 * XD_MS_NS, &reason),
+                             -ETIMEDOUT);
     }
     ck_assert_int_eq(xd_supervisor_wait(super, "report", -1, xd_clock_ns() + 20 * XD_S_NS, &reason), 0);
     ck_assert_int_eq(reason, 0);

@@ -9,13 +9,13 @@
 #include "engine/base/path.h"
 
 /* A fixture that cannot be made is a broken test machine. */
-#define MUST(expr)                                                                                                \
-    do {                                                                                                          \
-        int must_ = (expr);                                                                                       \
-        if (must_ < 0) {                                                                                          \
-            fprintf(stderr, "%s:%d: %s: %d\n", __FILE__, __LINE__, #expr, must_);                                 \
-            abort();                                                                                              \
-        }                                                                                                         \
+#define MUST(expr)                                                                \
+    do {                                                                          \
+        int must_ = (expr);                                                       \
+        if (must_ < 0) {                                                          \
+            fprintf(stderr, "%s:%d: %s: %d\n", __FILE__, __LINE__, #expr, must_); \
+            abort();                                                              \
+        }                                                                         \
     } while (0)
 
 static xd_bytes text(const char *s)
@@ -60,14 +60,19 @@ void xd_fixture_start(xd_fixture *f, const char *const *options)
 {
     xd_autobuf argv = XD_BUF_INIT, opts = XD_BUF_INIT, head = XD_BUF_INIT;
     MUST(xd_wire_TEXT_append(&argv, &(xd_wire_TEXT){ .text = text("tests") }));
-    MUST(xd_wire_RUN_START_frame(&f->frames, 0, 0,
-                                 &(xd_wire_RUN_START){ .run_id = text("00112233445566778899aabbccddeeff"),
-                                                       .version = text("0.1"),
-                                                       .wall_us = 1700000000123456u,
-                                                       .cwd = text("/work/p"),
-                                                       .argv = { .count = 1, .ptr = argv.data, .len = argv.len } }));
+    MUST(xd_wire_RUN_START_frame(
+        &f->frames, 0, 0,
+        &(xd_wire_RUN_START){ .run_id = text("00112233445566778899aabbccddeeff"),
+                              .version = text("0.1"),
+                              .wall_us = 1700000000123456u,
+                              .cwd = text("/work/p"),
+                              .argv = { .count = 1, .ptr = argv.data, .len = argv.len } }));
     MUST(xd_wire_GATEWAY_UP_frame(&f->frames, 0, 0,
-                                  &(xd_wire_GATEWAY_UP){ .gateway = f->gateway, .spec = text("popen"), .host = text("box"), .system = text("Linux 6.1 x86_64"), .cpus = 2 }));
+                                  &(xd_wire_GATEWAY_UP){ .gateway = f->gateway,
+                                                         .spec = text("popen"),
+                                                         .host = text("box"),
+                                                         .system = text("Linux 6.1 x86_64"),
+                                                         .cpus = 2 }));
     MUST(xd_wire_TEXT_append(&head, &(xd_wire_TEXT){ .text = text("rootdir: /work/p") }));
     MUST(xd_wire_CONFIG_frame(&f->frames, f->gateway, ++f->seq,
                               &(xd_wire_CONFIG){ .python = text("/usr/bin/python3"),
@@ -78,7 +83,9 @@ void xd_fixture_start(xd_fixture *f, const char *const *options)
                                                  .header = { .count = 1, .ptr = head.data, .len = head.len },
                                                  .options = pairs(&opts, options) }));
     for (uint16_t w = 0; w < 2; w++)
-        MUST(xd_wire_WORKER_UP_frame(&f->frames, f->gateway, ++f->seq, &(xd_wire_WORKER_UP){ .worker = w, .pid = 100u + w, .way = 1, .replaces = 0xffff }));
+        MUST(xd_wire_WORKER_UP_frame(
+            &f->frames, f->gateway, ++f->seq,
+            &(xd_wire_WORKER_UP){ .worker = w, .pid = 100u + w, .way = 1, .replaces = 0xffff }));
 }
 
 void xd_fixture_collect(xd_fixture *f, const xd_bytes *ids, uint32_t count)
@@ -87,14 +94,18 @@ void xd_fixture_collect(xd_fixture *f, const xd_bytes *ids, uint32_t count)
         xd_autobuf list = XD_BUF_INIT;
         uint32_t   n = 0;
         while (first + n < count && list.len < 60000) {
-            MUST(xd_wire_NODEID_append(&list, &(xd_wire_NODEID){ .id = ids[first + n], .line = (int32_t)(first + n) }));
+            MUST(xd_wire_NODEID_append(
+                &list, &(xd_wire_NODEID){ .id = ids[first + n], .line = (int32_t)(first + n) }));
             n++;
         }
-        MUST(xd_wire_COLLECT_IDS_frame(&f->frames, f->gateway, ++f->seq,
-                                       &(xd_wire_COLLECT_IDS){ .first = first, .ids = { .count = n, .ptr = list.data, .len = list.len } }));
+        MUST(xd_wire_COLLECT_IDS_frame(
+            &f->frames, f->gateway, ++f->seq,
+            &(xd_wire_COLLECT_IDS){ .first = first,
+                                    .ids = { .count = n, .ptr = list.data, .len = list.len } }));
         first += n;
     }
-    MUST(xd_wire_COLLECTED_frame(&f->frames, f->gateway, ++f->seq, &(xd_wire_COLLECTED){ .count = count, .exit_status = -1, .way = 1 }));
+    MUST(xd_wire_COLLECTED_frame(&f->frames, f->gateway, ++f->seq,
+                                 &(xd_wire_COLLECTED){ .count = count, .exit_status = -1, .way = 1 }));
     MUST(xd_wire_COLLECTION_frame(&f->frames, 0, 0, &(xd_wire_COLLECTION){ .count = count, .workers = 2 }));
 }
 
@@ -106,7 +117,8 @@ void xd_fixture_collect_n(xd_fixture *f, uint32_t count)
         abort();
     for (uint32_t i = 0; i < count; i++) {
         char *name = names + (size_t)i * 64;
-        int   len = snprintf(name, 64, "tests/unit/test_module_%03u.py::TestClass::test_case[%06u]", i / 100, i);
+        int   len =
+            snprintf(name, 64, "tests/unit/test_module_%03u.py::TestClass::test_case[%06u]", i / 100, i);
         ids[i] = (xd_bytes){ (const uint8_t *)name, (size_t)len };
     }
     xd_fixture_collect(f, ids, count);
@@ -116,8 +128,14 @@ void xd_fixture_collect_n(xd_fixture *f, uint32_t count)
 
 static xd_wire_RESULT result(uint32_t item, uint8_t outcome, uint8_t flags)
 {
-    return (xd_wire_RESULT){ .item = item,         .attempt = 1,      .outcome = outcome,   .flags = flags,
-                             .setup_us = 100,      .call_us = 2000 + item % 7, .teardown_us = 50, .position = item,
+    return (xd_wire_RESULT){ .item = item,
+                             .attempt = 1,
+                             .outcome = outcome,
+                             .flags = flags,
+                             .setup_us = 100,
+                             .call_us = 2000 + item % 7,
+                             .teardown_us = 50,
+                             .position = item,
                              .start_us = 1700000001000000u + item };
 }
 
@@ -126,7 +144,10 @@ void xd_fixture_result(xd_fixture *f, uint32_t item, uint8_t outcome, uint8_t fl
     xd_autobuf     list = XD_BUF_INIT;
     xd_wire_RESULT r = result(item, outcome, flags);
     MUST(xd_wire_RESULT_append(&list, &r));
-    MUST(xd_wire_RESULTS_frame(&f->frames, f->gateway, ++f->seq, &(xd_wire_RESULTS){ .worker = worker, .results = { .count = 1, .ptr = list.data, .len = list.len } }));
+    MUST(xd_wire_RESULTS_frame(
+        &f->frames, f->gateway, ++f->seq,
+        &(xd_wire_RESULTS){ .worker = worker,
+                            .results = { .count = 1, .ptr = list.data, .len = list.len } }));
 }
 
 void xd_fixture_results(xd_fixture *f, uint32_t first, uint32_t count)
@@ -136,7 +157,9 @@ void xd_fixture_results(xd_fixture *f, uint32_t first, uint32_t count)
         xd_wire_RESULT r = result(first + i, XD_OUT_PASSED, 0);
         MUST(xd_wire_RESULT_append(&list, &r));
     }
-    MUST(xd_wire_RESULTS_frame(&f->frames, f->gateway, ++f->seq, &(xd_wire_RESULTS){ .worker = 0, .results = { .count = count, .ptr = list.data, .len = list.len } }));
+    MUST(xd_wire_RESULTS_frame(
+        &f->frames, f->gateway, ++f->seq,
+        &(xd_wire_RESULTS){ .worker = 0, .results = { .count = count, .ptr = list.data, .len = list.len } }));
 }
 
 void xd_fixture_report(xd_fixture *f, const xd_wire_REPORT *r)
@@ -147,20 +170,34 @@ void xd_fixture_report(xd_fixture *f, const xd_wire_REPORT *r)
 void xd_fixture_warning(xd_fixture *f, const char *nodeid, const char *message)
 {
     MUST(xd_wire_WARNING_frame(&f->frames, f->gateway, ++f->seq,
-                               &(xd_wire_WARNING){ .item = XD_RUNVIEW_NONE, .when = text("runtest"), .category = text("UserWarning"), .nodeid = text(nodeid),
-                                                   .text = text(message), .file = text("/work/p/test_a.py"), .line = 3 }));
+                               &(xd_wire_WARNING){ .item = XD_RUNVIEW_NONE,
+                                                   .when = text("runtest"),
+                                                   .category = text("UserWarning"),
+                                                   .nodeid = text(nodeid),
+                                                   .text = text(message),
+                                                   .file = text("/work/p/test_a.py"),
+                                                   .line = 3 }));
 }
 
 void xd_fixture_output(xd_fixture *f, uint16_t worker, xd_bytes data)
 {
-    MUST(xd_wire_OUTPUT_frame(&f->frames, f->gateway, ++f->seq, &(xd_wire_OUTPUT){ .worker = worker, .stream = 1, .item = XD_RUNVIEW_NONE, .data = data }));
+    MUST(xd_wire_OUTPUT_frame(
+        &f->frames, f->gateway, ++f->seq,
+        &(xd_wire_OUTPUT){ .worker = worker, .stream = 1, .item = XD_RUNVIEW_NONE, .data = data }));
 }
 
 void xd_fixture_down(xd_fixture *f, uint16_t worker, uint32_t item, int signal, const char *last_output)
 {
-    MUST(xd_wire_WORKER_DOWN_frame(&f->frames, f->gateway, ++f->seq,
-                                   &(xd_wire_WORKER_DOWN){ .worker = worker, .exit_status = signal ? -1 : 3, .signal = signal, .item = item, .session_status = -1,
-                                                           .reason = text(signal == 11 ? "killed by SIGSEGV" : ""), .last_output = text(last_output), .will_restart = 1 }));
+    MUST(xd_wire_WORKER_DOWN_frame(
+        &f->frames, f->gateway, ++f->seq,
+        &(xd_wire_WORKER_DOWN){ .worker = worker,
+                                .exit_status = signal ? -1 : 3,
+                                .signal = signal,
+                                .item = item,
+                                .session_status = -1,
+                                .reason = text(signal == 11 ? "killed by SIGSEGV" : ""),
+                                .last_output = text(last_output),
+                                .will_restart = 1 }));
 }
 
 void xd_fixture_note(xd_fixture *f, uint8_t level, const char *message)
@@ -171,32 +208,48 @@ void xd_fixture_note(xd_fixture *f, uint8_t level, const char *message)
 void xd_fixture_end(xd_fixture *f, int32_t status, const char *reason)
 {
     MUST(xd_wire_RUN_END_frame(&f->frames, 0, 0,
-                               &(xd_wire_RUN_END){ .exit_status = status, .reason = text(reason), .wall_us = 1700000002123456u, .duration_us = 1234567 }));
+                               &(xd_wire_RUN_END){ .exit_status = status,
+                                                   .reason = text(reason),
+                                                   .wall_us = 1700000002123456u,
+                                                   .duration_us = 1234567 }));
 }
 
 /* ---- every outcome ---------------------------------------------------------------------------------------------------- */
 
-#define REPORT(i, w, cat, l, wo, out, txt, msg)                                                                   \
-    (xd_wire_REPORT)                                                                                              \
-    {                                                                                                             \
-        .item = (i), .attempt = 1, .when = text(w), .category = text(cat), .letter = text(l), .word = text(wo), .outcome = text(out),                    \
-        .text = text(txt), .message = text(msg), .path = text("/work/p/test_a.py"), .line = 6, .duration_us = 2000, .start_us = 1700000001000000u        \
+#define REPORT(i, w, cat, l, wo, out, txt, msg)                                                          \
+    (xd_wire_REPORT)                                                                                     \
+    {                                                                                                    \
+        .item = (i), .attempt = 1, .when = text(w), .category = text(cat), .letter = text(l),            \
+        .word = text(wo), .outcome = text(out), .text = text(txt), .message = text(msg),                 \
+        .path = text("/work/p/test_a.py"), .line = 6, .duration_us = 2000, .start_us = 1700000001000000u \
     }
 
 void xd_fixture_everything(xd_fixture *f, const char *const *options)
 {
-    static const char *const names[] = { "test_a.py::test_ok",        "test_a.py::test_fail",       "test_a.py::test_skip", "test_a.py::test_xfail",
-                                         "test_a.py::test_xpass",     "test_a.py::test_setup",      "test_a.py::TestC::test_teardown",
-                                         "test_a.py::test_both",      "sub/test_b.py::test_crash",  "sub/test_b.py::test_p[x/y::z]",
-                                         "sub/test_b.py::test_subs",  "sub/test_b.py::test_timeout", "sub/test_b.py::test_lost", "sub/test_b.py::test_never" };
+    static const char *const names[] = { "test_a.py::test_ok",
+                                         "test_a.py::test_fail",
+                                         "test_a.py::test_skip",
+                                         "test_a.py::test_xfail",
+                                         "test_a.py::test_xpass",
+                                         "test_a.py::test_setup",
+                                         "test_a.py::TestC::test_teardown",
+                                         "test_a.py::test_both",
+                                         "sub/test_b.py::test_crash",
+                                         "sub/test_b.py::test_p[x/y::z]",
+                                         "sub/test_b.py::test_subs",
+                                         "sub/test_b.py::test_timeout",
+                                         "sub/test_b.py::test_lost",
+                                         "sub/test_b.py::test_never" };
     xd_bytes                 ids[XD_ARRAY_LEN(names)];
     xd_autobuf               sections = XD_BUF_INIT, props = XD_BUF_INIT;
-    static const char *const out_err[] = { "Captured stdout call", "hello \x1b[31mred\nsecond\n", "Captured stderr call", "err\n", NULL };
+    static const char *const out_err[] = { "Captured stdout call", "hello \x1b[31mred\nsecond\n",
+                                           "Captured stderr call", "err\n", NULL };
     static const char *const props_of[] = { "key", "value <&>", NULL };
     for (size_t i = 0; i < XD_ARRAY_LEN(names); i++)
         ids[i] = text(names[i]);
     xd_fixture_start(f, options);
-    xd_wire_REPORT r = REPORT(XD_RUNVIEW_NONE, "collect", "error", "E", "ERROR", "failed", "ImportError: nope", "ImportError: nope");
+    xd_wire_REPORT r = REPORT(XD_RUNVIEW_NONE, "collect", "error", "E", "ERROR", "failed",
+                              "ImportError: nope", "ImportError: nope");
     r.nodeid = text("test_bad.py");
     r.worker = 0xffff;
     xd_fixture_report(f, &r);
@@ -207,7 +260,10 @@ void xd_fixture_everything(xd_fixture *f, const char *const *options)
     xd_fixture_collect(f, ids, XD_ARRAY_LEN(names));
     xd_fixture_note(f, 2, "workers are forked from the collected process");
     xd_fixture_result(f, 0, XD_OUT_PASSED, 0, 0);
-    r = REPORT(1, "call", "failed", "F", "FAILED", "failed", "\n    def test_fail():\n>       assert 1 == 2\nE       assert 1 == 2\n\ntest_a.py:7: AssertionError\n", "assert 1 == 2");
+    r = REPORT(1, "call", "failed", "F", "FAILED", "failed",
+               "\n    def test_fail():\n>       assert 1 == 2\nE       assert 1 == 2\n\ntest_a.py:7: "
+               "AssertionError\n",
+               "assert 1 == 2");
     r.sections = pairs(&sections, out_err);
     xd_fixture_report(f, &r);
     xd_fixture_result(f, 1, XD_OUT_FAILED, 1, 0);
@@ -247,7 +303,8 @@ void xd_fixture_everything(xd_fixture *f, const char *const *options)
     r = REPORT(10, "call", "failed", "u", "SUBFAILED[bad] (k='2')", "failed", "E   assert 0", "assert 0");
     r.subtest = text("[bad] (k='2')");
     xd_fixture_report(f, &r);
-    r = REPORT(10, "call", "failed", "F", "FAILED", "failed", "contains 1 failed subtest", "contains 1 failed subtest");
+    r = REPORT(10, "call", "failed", "F", "FAILED", "failed", "contains 1 failed subtest",
+               "contains 1 failed subtest");
     xd_fixture_report(f, &r);
     xd_fixture_result(f, 10, XD_OUT_FAILED, 1, 0);
     xd_fixture_result(f, 11, XD_OUT_TIMEOUT, 0, 0);
@@ -275,7 +332,8 @@ void xd_fixture_feed(xd_fixture *f, xd_report_set *set, size_t bytes)
     }
 }
 
-void xd_fixture_render(xd_fixture *f, const char *reporter, const char *const *override, size_t bytes, xd_buf *out)
+void xd_fixture_render(xd_fixture *f, const char *reporter, const char *const *override, size_t bytes,
+                       xd_buf *out)
 {
     char              path[] = "/tmp/xd-reporter-XXXXXX";
     int               fd = mkstemp(path);

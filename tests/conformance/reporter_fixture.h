@@ -33,4 +33,5 @@ void xd_fixture_everything(xd_fixture *f, const char *const *options);
 /* Feeds the first `bytes` of the journal (SIZE_MAX = all) to the set; stops at a torn frame. */
 void xd_fixture_feed(xd_fixture *f, xd_report_set *set, size_t bytes);
 /* Renders with one reporter into `out` (through a file). */
-void xd_fixture_render(xd_fixture *f, const char *reporter, const char *const *override, size_t bytes, xd_buf *out);
+void xd_fixture_render(xd_fixture *f, const char *reporter, const char *const *override, size_t bytes,
+                       xd_buf *out);

@@ -37,7 +37,8 @@ static void check_jsonl(const xd_buf *out)
         const uint8_t *nl = memchr(out->data + at, '\n', out->len - at);
         ck_assert_ptr_nonnull(nl);
         json_error_t err;
-        json_t      *line = json_loadb((const char *)out->data + at, (size_t)(nl - out->data) - at, JSON_ALLOW_NUL, &err);
+        json_t      *line =
+            json_loadb((const char *)out->data + at, (size_t)(nl - out->data) - at, JSON_ALLOW_NUL, &err);
         ck_assert_msg(line != NULL, "%s", err.text);
         ck_assert_int_eq(json_integer_value(json_object_get(line, "version")), 1);
         ck_assert(json_is_string(json_object_get(line, "event")));
@@ -64,7 +65,8 @@ static void check_junit(const xd_buf *out, const char *tests)
 static void check_terminal(const xd_buf *out)
 {
     for (size_t i = 0; i < out->len; i++)
-        ck_assert_msg(out->data[i] >= 0x20 || out->data[i] == '\n' || out->data[i] == '\t', "byte %02x at %zu", out->data[i], i);
+        ck_assert_msg(out->data[i] >= 0x20 || out->data[i] == '\n' || out->data[i] == '\t',
+                      "byte %02x at %zu", out->data[i], i);
     ck_assert(xd_text_is_utf8(xd_buf_view(out)));
 }
 
@@ -132,7 +134,8 @@ START_TEST(every_outcome)
         xd_fixture_render(&f, reporters[i], NULL, SIZE_MAX, &out);
         check_out(i, &out);
         if (i == 0) {
-            ck_assert(has(&out, "= 4 failed, 1 crashed, 1 timeout, 1 lost, 3 passed, 2 skipped, 1 xfailed, 1 xpassed, 3 warnings, 4 errors, "
+            ck_assert(has(&out, "= 4 failed, 1 crashed, 1 timeout, 1 lost, 3 passed, 2 skipped, 1 xfailed, 1 "
+                                "xpassed, 3 warnings, 4 errors, "
                                 "1 subtests passed in 1.23s ="));
             ck_assert(has(&out, "!!! stopping after 3 failures !!!"));
             ck_assert(has(&out, "\n[gw1] half a line\n[gw1] and a rest\n"));
@@ -151,14 +154,25 @@ END_TEST
 
 START_TEST(hostile_bytes)
 {
-    static const char bad[] = "\x1b]0;title\x07 \x9b" "31m \xff\xfe \xed\xb2\x80 \xe2\x80\xae \xc3( ]]> &<\"'> \x00 \r\n\t end";
+    static const char bad[] = "\x1b]0;title\x07 \x9b"
+                              "31m \xff\xfe \xed\xb2\x80 \xe2\x80\xae \xc3( ]]> &<\"'> \x00 \r\n\t end";
     xd_bytes          evil = { (const uint8_t *)bad, sizeof bad - 1 };
     EACH_REPORTER(i)
     {
         xd_fixture     f = { 0 };
         xd_autobuf     out = XD_BUF_INIT, id = XD_BUF_INIT, sections = XD_BUF_INIT;
-        xd_wire_REPORT r = { .item = 0, .attempt = 1, .line = 1, .when = XD_BYTES_LIT("call"), .category = XD_BYTES_LIT("failed"), .outcome = XD_BYTES_LIT("failed"),
-                             .letter = evil, .word = evil, .text = evil, .message = evil, .path = evil, .subtest = evil };
+        xd_wire_REPORT r = { .item = 0,
+                             .attempt = 1,
+                             .line = 1,
+                             .when = XD_BYTES_LIT("call"),
+                             .category = XD_BYTES_LIT("failed"),
+                             .outcome = XD_BYTES_LIT("failed"),
+                             .letter = evil,
+                             .word = evil,
+                             .text = evil,
+                             .message = evil,
+                             .path = evil,
+                             .subtest = evil };
         ck_assert_int_eq(xd_buf_add_str(&id, "test_a.py::test_"), 0);
         ck_assert_int_eq(xd_buf_add_bytes(&id, evil), 0);
         xd_bytes ids[3] = { xd_buf_view(&id), evil, XD_BYTES_LIT("test_a.py::test_crash") };
@@ -179,7 +193,9 @@ START_TEST(hostile_bytes)
         xd_fixture_warning(&f, bad, bad);
         xd_fixture_note(&f, 3, bad);
         xd_fixture_end(&f, 1, bad);
-        xd_fixture_render(&f, reporters[i], (const char *const[]){ "-rA", "-v", "durations=0", "junit_logging=all", NULL }, SIZE_MAX, &out);
+        xd_fixture_render(&f, reporters[i],
+                          (const char *const[]){ "-rA", "-v", "durations=0", "junit_logging=all", NULL },
+                          SIZE_MAX, &out);
         check_out(i, &out);
         xd_fixture_release(&f);
     }
@@ -377,7 +393,8 @@ START_TEST(live_line)
     ck_assert_int_eq(xd_report_set_new(&set, xd_fixture_source(&f)), 0);
     ck_assert_int_eq(xd_report_set_add(set, &xd_report_term_ops, &options, &err), 0);
     xd_fixture_feed(&f, set, SIZE_MAX);
-    ck_assert_int_eq(xd_wire_RUNNING_append(&running, &(xd_wire_RUNNING){ .worker = 1, .item = 7, .age_ms = 65000 }), 0);
+    ck_assert_int_eq(
+        xd_wire_RUNNING_append(&running, &(xd_wire_RUNNING){ .worker = 1, .item = 7, .age_ms = 65000 }), 0);
     xd_wire_PROGRESS progress = { .running = { .count = 1, .ptr = running.data, .len = running.len } };
     xd_report_set_progress(set, &progress, 0, 100000000000u);
     xd_report_set_tick(set, 100000000000u);
@@ -454,17 +471,25 @@ START_TEST(a_hundred_thousand)
     xd_fixture_feed(&f, set, SIZE_MAX);
     struct mallinfo2 m1 = mallinfo2();
     getrusage(RUSAGE_SELF, &after);
-    double fed = (double)(after.ru_utime.tv_sec - before.ru_utime.tv_sec + after.ru_stime.tv_sec - before.ru_stime.tv_sec) * 1e6 +
-                 (double)(after.ru_utime.tv_usec - before.ru_utime.tv_usec + after.ru_stime.tv_usec - before.ru_stime.tv_usec);
+    double fed = (double)(after.ru_utime.tv_sec - before.ru_utime.tv_sec + after.ru_stime.tv_sec -
+                          before.ru_stime.tv_sec) *
+                     1e6 +
+                 (double)(after.ru_utime.tv_usec - before.ru_utime.tv_usec + after.ru_stime.tv_usec -
+                          before.ru_stime.tv_usec);
     xd_report_set_finish(set);
     getrusage(RUSAGE_SELF, &after);
-    double us = (double)(after.ru_utime.tv_sec - before.ru_utime.tv_sec + after.ru_stime.tv_sec - before.ru_stime.tv_sec) * 1e6 +
-                (double)(after.ru_utime.tv_usec - before.ru_utime.tv_usec + after.ru_stime.tv_usec - before.ru_stime.tv_usec);
+    double us = (double)(after.ru_utime.tv_sec - before.ru_utime.tv_sec + after.ru_stime.tv_sec -
+                         before.ru_stime.tv_sec) *
+                    1e6 +
+                (double)(after.ru_utime.tv_usec - before.ru_utime.tv_usec + after.ru_stime.tv_usec -
+                         before.ru_stime.tv_usec);
     double held = (double)(m1.uordblks + m1.hblkhd - m0.uordblks - m0.hblkhd) / 1e6;
     ck_assert_int_eq(xd_report_set_error(set, &err), 0);
     xd_report_set_free(set);
-    printf("100,000 passing tests, four reporters: %.2f us CPU per test (%.2f while it runs), %.1f MB held\n", us / 1e5, fed / 1e5, held);
-    ck_assert_msg(us / 1e5 < 60, "%.2f us per test", us / 1e5); /* wide: sanitizers and busy machines; tests/bench holds the figure */
+    printf("100,000 passing tests, four reporters: %.2f us CPU per test (%.2f while it runs), %.1f MB held\n",
+           us / 1e5, fed / 1e5, held);
+    ck_assert_msg(us / 1e5 < 60, "%.2f us per test",
+                  us / 1e5); /* wide: sanitizers and busy machines; tests/bench holds the figure */
     ck_assert(held < 40);
     close(null);
     xd_fixture_release(&f);

@@ -31,9 +31,9 @@ static void right_checks(uint8_t *file, size_t len)
 static uint64_t read_through(const char *path, uint64_t size, uint64_t *ret_records)
 {
     xd_auto(xd_journal_reader) *r = NULL;
-    xd_error                    err;
-    xd_frame                    f, again;
-    uint64_t                    at, expected = XD_JOURNAL_HEADER;
+    xd_error err;
+    xd_frame f, again;
+    uint64_t at, expected = XD_JOURNAL_HEADER;
     *ret_records = 0;
     if (xd_journal_reader_open(&r, path, &err) < 0)
         return 0;
@@ -43,7 +43,8 @@ static uint64_t read_through(const char *path, uint64_t size, uint64_t *ret_reco
         expected = at + XD_JOURNAL_RECORD + XD_FRAME_HEADER + f.len;
         assert(expected <= size && xd_journal_reader_offset(r) == expected);
         int r2 = xd_journal_reader_at(r, at, &again);
-        assert(r2 == 0 && again.len == f.len && again.seq == f.seq && (f.len == 0 || memcmp(again.body, f.body, f.len) == 0));
+        assert(r2 == 0 && again.len == f.len && again.seq == f.seq &&
+               (f.len == 0 || memcmp(again.body, f.body, f.len) == 0));
         ++*ret_records;
     }
     assert(got == 0 || got == -EPROTO);

@@ -62,7 +62,8 @@ int main(int argc, char **argv)
     }
     for (struct dirent *e; (e = readdir(dir)) != NULL;) {
         char path[4096];
-        if (e->d_name[0] == '.' || snprintf(path, sizeof(path), "%s/%s", argv[1], e->d_name) >= (int)sizeof(path))
+        if (e->d_name[0] == '.' ||
+            snprintf(path, sizeof(path), "%s/%s", argv[1], e->d_name) >= (int)sizeof(path))
             continue;
         FILE *f = fopen(path, "re");
         if (!f)

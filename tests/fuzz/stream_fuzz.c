@@ -8,7 +8,8 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
-static int read_all(const uint8_t *data, size_t len, bool preamble, size_t piece, uint64_t *ret_frames, uint64_t *ret_hash)
+static int read_all(const uint8_t *data, size_t len, bool preamble, size_t piece, uint64_t *ret_frames,
+                    uint64_t *ret_hash)
 {
     xd_stream_in s;
     xd_frame     f;

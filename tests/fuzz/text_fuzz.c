@@ -13,7 +13,8 @@ static void harmless(xd_bytes in, bool lines)
     int        r = xd_text_harmless(&out, in, lines);
     assert(r == 0 && xd_text_is_utf8(xd_buf_view(&out)));
     for (size_t i = 0; i < out.len; i++)
-        assert((out.data[i] >= 32 && out.data[i] != 127) || (lines && (out.data[i] == '\n' || out.data[i] == '\t')));
+        assert((out.data[i] >= 32 && out.data[i] != 127) ||
+               (lines && (out.data[i] == '\n' || out.data[i] == '\t')));
     for (size_t i = 0; i + 1 < out.len; i++) /* C1 controls */
         assert(out.data[i] != 0xc2 || out.data[i + 1] >= 0xa0);
     (void)xd_text_width(xd_buf_view(&out));

@@ -14,7 +14,8 @@ static xd_engine *begin(const char *python, int argc, char **argv, int out_fd)
     char       err[XD_TEXT] = "";
     xd_config *cfg = NULL;
     xd_engine *run = NULL;
-    if (xd_config_new(&cfg) < 0 || xd_config_set(cfg, "python", python, err) < 0 || xd_config_set(cfg, "numprocesses", "2", err) < 0)
+    if (xd_config_new(&cfg) < 0 || xd_config_set(cfg, "python", python, err) < 0 ||
+        xd_config_set(cfg, "numprocesses", "2", err) < 0)
         goto fail;
     for (int i = 0; i < argc; i++)
         if (xd_config_add_arg(cfg, argv[i]) < 0)
@@ -44,13 +45,15 @@ static int follow(xd_engine *run, long stop_after)
         poll(&p, 1, -1);
         while (xd_engine_next_event(run, &ev) == 1) {
             if (ev.type == XD_EVENT_STARTED)
-                printf("started %llu tests, %lld workers\n", (unsigned long long)ev.count, (long long)ev.value);
+                printf("started %llu tests, %lld workers\n", (unsigned long long)ev.count,
+                       (long long)ev.value);
             else if (ev.type == XD_EVENT_NOTE && ++notes == stop_after)
                 xd_engine_stop(run, XD_STOP_NOW);
             else if (ev.type == XD_EVENT_FINISHED) {
                 if (xd_engine_wait(run, -1, &res) != 0)
                     return XD_EXIT_INTERNAL;
-                printf("finished %d: %u collected, %u passed, %u failed, %u not run\n", res.exit_code, res.collected, res.passed, res.failed, res.not_run);
+                printf("finished %d: %u collected, %u passed, %u failed, %u not run\n", res.exit_code,
+                       res.collected, res.passed, res.failed, res.not_run);
                 return res.exit_code;
             }
         }
@@ -82,8 +85,8 @@ static int by_callback(const char *python, int argc, char **argv, long stop_afte
     struct watch w = { .stop_after = stop_after };
     xd_result    res = { 0 };
     int          code = XD_EXIT_INTERNAL;
-    if (xd_config_new(&cfg) == 0 && xd_config_set(cfg, "python", python, err) == 0 && xd_config_parse(cfg, argc, argv, err) == 0 &&
-        xd_engine_new(&w.run, cfg, err) == 0) {
+    if (xd_config_new(&cfg) == 0 && xd_config_set(cfg, "python", python, err) == 0 &&
+        xd_config_parse(cfg, argc, argv, err) == 0 && xd_engine_new(&w.run, cfg, err) == 0) {
         xd_engine_output(w.run, -1, 2);
         xd_engine_callback(w.run, on_event, &w);
         if (xd_engine_start(w.run, err) == 0 && xd_engine_wait(w.run, -1, &res) == 0)

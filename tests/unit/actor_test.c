@@ -60,7 +60,7 @@ static const void *big_memory;
 
 static int send_big(probe *p, void *arg)
 {
-    xd_autobuf       big = XD_BUF_INIT;
+    xd_autobuf big = XD_BUF_INIT;
     xd_auto(xd_msg) *m = NULL;
     (void)arg;
     XD_TRY(xd_buf_fill(&big, 'x', 8u << 20));
@@ -134,7 +134,10 @@ static int look_at_thread(probe *p, void *arg)
     (void)arg;
     pthread_sigmask(SIG_BLOCK, NULL, &set);
     pthread_getname_np(pthread_self(), name, sizeof(name));
-    return sigismember(&set, SIGINT) && sigismember(&set, SIGCHLD) && sigismember(&set, SIGTERM) && strcmp(name, "probe") == 0 ? 0 : -1;
+    return sigismember(&set, SIGINT) && sigismember(&set, SIGCHLD) && sigismember(&set, SIGTERM) &&
+                   strcmp(name, "probe") == 0
+               ? 0
+               : -1;
 }
 
 START_TEST(its_thread_has_a_name_and_takes_no_signals)
@@ -320,7 +323,7 @@ END_TEST
 
 static int stop_later(void *state)
 {
-    probe           *p = *(probe **)state;
+    probe *p = *(probe **)state;
     xd_auto(xd_msg) *m = NULL;
     p->reply = XD_ACTOR_STOP;
     XD_TRY(xd_msg_new(&m, PONG, "bye", 3));

@@ -11,7 +11,7 @@
 
 /* Stands in front of libc's: slow, blocked or failing on demand. */
 static int sync_block, sync_errno, sync_us;
-int fdatasync(int fd)
+int        fdatasync(int fd)
 {
     (void)fd;
     usleep((unsigned)__atomic_load_n(&sync_us, __ATOMIC_RELAXED));
@@ -72,9 +72,9 @@ static int do_record(probe *p, void *arg)
 {
     frames *s = arg;
     for (uint64_t i = 0; i < s->count; i++) {
-        xd_autobuf          b = XD_BUF_INIT;
-        xd_auto(xd_msg)    *m = NULL;
-        xd_wire_WORKER_UP   up = { .worker = (uint16_t)i, .pid = 1, .way = 1 };
+        xd_autobuf b = XD_BUF_INIT;
+        xd_auto(xd_msg) *m = NULL;
+        xd_wire_WORKER_UP up = { .worker = (uint16_t)i, .pid = 1, .way = 1 };
         XD_TRY(xd_wire_WORKER_UP_frame(&b, 0, s->first ? s->first + i : 0, &up));
         XD_TRY(xd_msg_new_take(&m, XD_MSG_WORKER_UP, &b));
         m->flags = XD_FLAG_JOURNAL;
@@ -282,7 +282,9 @@ END_TEST
 
 START_TEST(what_is_no_frame_is_dropped)
 {
-    probe_send s = { .to = "sched", .type = PING, .flags = XD_FLAG_JOURNAL, .body = "not a frame at all..", .len = 20 };
+    probe_send s = {
+        .to = "sched", .type = PING, .flags = XD_FLAG_JOURNAL, .body = "not a frame at all..", .len = 20
+    };
     ck_assert_int_eq(probe_do(&gw, probe_do_send, &s), 0);
     s.len = 3;
     ck_assert_int_eq(probe_do(&gw, probe_do_send, &s), 0);
@@ -381,7 +383,6 @@ START_TEST(a_slow_reader_lags_and_blocks_nobody)
 END_TEST
 
 /* ---- bounds ----------------------------------------------------------------------------------------------------------- */
-
 
 START_TEST(the_queue_of_a_peer_is_bounded)
 {

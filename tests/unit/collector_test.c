@@ -90,7 +90,8 @@ START_TEST(lists_that_differ)
     ck_assert_int_eq(collected(2, 2, 7), XD_COLLECTOR_WAIT); /* one difference is enough */
     ck_assert_int_eq(PART(1, 0, "t.py::a", "t.py::c"), XD_COLLECTOR_DIFFERENT);
     const char *said = xd_buf_cstr(&text);
-    ck_assert_ptr_nonnull(strstr(said, "Different tests were collected between popen (2 tests) and popen//env:A=b (2 tests)"));
+    ck_assert_ptr_nonnull(
+        strstr(said, "Different tests were collected between popen (2 tests) and popen//env:A=b (2 tests)"));
     ck_assert_ptr_nonnull(strstr(said, "\n- t.py::b"));
     ck_assert_ptr_nonnull(strstr(said, "\n+ t.py::c"));
     ck_assert_ptr_null(strstr(said, "t.py::a"));

@@ -88,8 +88,9 @@ END_TEST
 
 START_TEST(xdists_names_are_read_among_pytests)
 {
-    ck_assert_int_eq(PARSE("-q", "-n", "2", "--dist=loadfile", "-k", "not slow", "--tx", "popen", "--tx", "2*popen", "-d",
-                           "--max-worker-restart=7", "--maxprocesses=9", "--testrunuid=abc"), 0);
+    ck_assert_int_eq(PARSE("-q", "-n", "2", "--dist=loadfile", "-k", "not slow", "--tx", "popen", "--tx",
+                           "2*popen", "-d", "--max-worker-restart=7", "--maxprocesses=9", "--testrunuid=abc"),
+                     0);
     ck_assert_int_eq(cfg->workers, 2);
     ck_assert_str_eq(cfg->dist, "loadfile");
     ck_assert_uint_eq(cfg->tx.count, 2);

@@ -114,13 +114,18 @@ END_TEST
 
 START_TEST(damaged_is_put_aside)
 {
-    xd_error    err = { 0 };
-    char        buf[64], aside[128];
-    xd_history *h = NULL;
+    xd_error          err = { 0 };
+    char              buf[64], aside[128];
+    xd_history       *h = NULL;
     xd_autofree char *folder = xd_path_dir(db);
     ck_assert_int_eq(xd_path_mkdirs(folder, 0700, &err), 0);
-    ck_assert_int_eq(xd_path_write_file(db, XD_BYTES_LIT("this is no database, and it is longer than a header of one would be, "
-                                                          "so that sqlite looks at it and says so: 0123456789012345678901234567890"), 0600, &err), 0);
+    ck_assert_int_eq(
+        xd_path_write_file(
+            db,
+            XD_BYTES_LIT("this is no database, and it is longer than a header of one would be, "
+                         "so that sqlite looks at it and says so: 0123456789012345678901234567890"),
+            0600, &err),
+        0);
     h = opened(XD_HISTORY_UNUSABLE);
     ck_assert_int_eq(xd_history_note(h, name(buf, sizeof buf, 7), 5000000, 1), 0);
     ck_assert_int_eq(xd_history_save(h, &err), 0);
@@ -181,7 +186,8 @@ START_TEST(a_hundred_thousand)
     h = opened(0);
     uint64_t t3 = xd_clock_ns();
     ck_assert_uint_eq(xd_history_count(h), 100000);
-    printf("history of 100,000: written in %.0f ms, read in %.0f ms\n", (double)(t1 - t0) / 1e6, (double)(t3 - t2) / 1e6);
+    printf("history of 100,000: written in %.0f ms, read in %.0f ms\n", (double)(t1 - t0) / 1e6,
+           (double)(t3 - t2) / 1e6);
     for (unsigned i = 0; i < 100000; i++)
         ck_assert_int_eq(xd_history_note(h, name(buf, sizeof buf, i), 1500 + i, 1), 0);
     ck_assert_uint_eq(xd_history_dirty(h), 0);

@@ -27,7 +27,8 @@ static char *put(const char *name, const char *text)
     char             *path = xd_path_join(dir, name);
     xd_autofree char *folder = xd_path_dir(path);
     ck_assert_int_eq(xd_path_mkdirs(folder, 0700, &err), 0);
-    ck_assert_int_eq(xd_path_write_file(path, (xd_bytes){ (const unsigned char *)text, strlen(text) }, 0700, &err), 0);
+    ck_assert_int_eq(
+        xd_path_write_file(path, (xd_bytes){ (const unsigned char *)text, strlen(text) }, 0700, &err), 0);
     return path;
 }
 
@@ -67,11 +68,17 @@ START_TEST(scripts)
     xd_autofree char *beside = put("python3", ""), *other = put("a b/python3.9", ""), *perl = put("perl", "");
     char              script[300];
     /* pip, where the path is too long for a #! line or has a space */
-    snprintf(script, sizeof(script), "#!/bin/sh\n'''exec' \"%s\" \"$0\" \"$@\"\n' '''\nimport pytest\n", other);
+    snprintf(script, sizeof(script), "#!/bin/sh\n'''exec' \"%s\" \"$0\" \"$@\"\n' '''\nimport pytest\n",
+             other);
     free(put("pytest", script));
     expect(NULL, NULL, other, "behind the pytest on PATH");
     /* shims, env, another program, an interpreter that is gone: the python3 beside it */
-    static const char *const shims[] = { "#!/bin/sh\nexec pyenv exec pytest\n", "#!/usr/bin/env python3\n", "#!/nowhere/python3\n", "#!", "", "\177ELF" };
+    static const char *const shims[] = { "#!/bin/sh\nexec pyenv exec pytest\n",
+                                         "#!/usr/bin/env python3\n",
+                                         "#!/nowhere/python3\n",
+                                         "#!",
+                                         "",
+                                         "\177ELF" };
     for (size_t i = 0; i < XD_ARRAY_LEN(shims); i++) {
         free(put("pytest", shims[i]));
         expect(NULL, NULL, beside, "behind the pytest on PATH");

@@ -20,7 +20,7 @@
 
 /* Stands in front of libc's: counts, and fails on demand. */
 static int syncs, sync_errno;
-int fdatasync(int fd)
+int        fdatasync(int fd)
 {
     (void)fd;
     __atomic_fetch_add(&syncs, 1, __ATOMIC_RELAXED);

@@ -20,8 +20,13 @@ END_TEST
 
 START_TEST(joined_as_they_were)
 {
-    static const char *const ids[] = { "tests/test_a.py::test_one", "tests/test_a.py::test_one[x]", "tests/test_a.py::test_two", "", "other.py::t",
-                                       "other.py::t", "o" };
+    static const char *const ids[] = { "tests/test_a.py::test_one",
+                                       "tests/test_a.py::test_one[x]",
+                                       "tests/test_a.py::test_two",
+                                       "",
+                                       "other.py::t",
+                                       "other.py::t",
+                                       "o" };
     xd_autobuf               scratch = XD_BUF_INIT, kept = XD_BUF_INIT;
     xd_bytes                 sent = { 0 }, previous = { 0 };
     for (size_t i = 0; i < sizeof(ids) / sizeof(ids[0]); i++) {

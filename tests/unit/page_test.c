@@ -32,8 +32,15 @@ START_TEST(layout)
     p.head->maxfail = 11;
     p.head->stop = 12;
     p.head->failures_elsewhere = 13;
-    p.slot[2] = (xd_page_slot){ .claimed = 1, .limit = 2, .failures = 3, .item_plus_1 = 4, .since_ns = 5, .done = 6,
-                                .incarnation = 7, .pid = 8, .runs = 9 };
+    p.slot[2] = (xd_page_slot){ .claimed = 1,
+                                .limit = 2,
+                                .failures = 3,
+                                .item_plus_1 = 4,
+                                .since_ns = 5,
+                                .done = 6,
+                                .incarnation = 7,
+                                .pid = 8,
+                                .runs = 9 };
     const uint32_t *w = mmap(NULL, 4 * 64, PROT_READ, MAP_SHARED, p.fd, 0);
     ck_assert_ptr_ne(w, MAP_FAILED);
     ck_assert_uint_eq(w[0], 0x58445047);

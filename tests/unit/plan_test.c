@@ -46,7 +46,10 @@ END_TEST
 
 START_TEST(numbers)
 {
-    static const struct { const char *given; uint32_t workers; } table[] = { { "4", 4 }, { "1", 1 }, { "0", 1 }, { "auto", 0 }, { "logical", 0 } };
+    static const struct {
+        const char *given;
+        uint32_t    workers;
+    } table[] = { { "4", 4 }, { "1", 1 }, { "0", 1 }, { "auto", 0 }, { "logical", 0 } };
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
         set("numprocesses", table[i].given);
         made();

@@ -12,9 +12,9 @@
 #include "engine/base/poller.h"
 
 typedef struct probe_got {
-    uint16_t type, flags, gateway;
-    char     from[XD_ADDRESS_LEN];
-    xd_buf   body;
+    uint16_t    type, flags, gateway;
+    char        from[XD_ADDRESS_LEN];
+    xd_buf      body;
     const void *where; /* of the body in the receiver */
 } probe_got;
 
@@ -27,10 +27,10 @@ struct probe {
     pthread_cond_t  changed;
     probe_got      *got;
     size_t          count, cap;
-    uint32_t        slow_us;   /* per message */
-    bool            answers;   /* TAIL is answered */
-    int             reply;     /* what the handler returns next */
-    int             calls[2];  /* test -> actor: probe_call pointers */
+    uint32_t        slow_us;  /* per message */
+    bool            answers;  /* TAIL is answered */
+    int             reply;    /* what the handler returns next */
+    int             calls[2]; /* test -> actor: probe_call pointers */
     int             init_result;
 };
 
@@ -99,7 +99,12 @@ static inline void probe_fini(void *state)
 }
 
 static const xd_actor_spec probe_spec = {
-    .name = "probe", .size = sizeof(probe *), .window = 256, .init = probe_init, .fini = probe_fini, .other = probe_take,
+    .name = "probe",
+    .size = sizeof(probe *),
+    .window = 256,
+    .init = probe_init,
+    .fini = probe_fini,
+    .other = probe_take,
 };
 
 static inline void probe_new(probe *p)
@@ -208,7 +213,8 @@ static inline int probe_do_send(probe *p, void *arg)
     uint32_t    count = s->count ? s->count : 1;
     for (s->sent = 0; s->sent < count; s->sent++) {
         xd_auto(xd_msg) *m = NULL;
-        XD_TRY(s->count ? xd_msg_new(&m, s->type, &s->sent, sizeof(s->sent)) : xd_msg_new(&m, s->type, s->body, s->len));
+        XD_TRY(s->count ? xd_msg_new(&m, s->type, &s->sent, sizeof(s->sent))
+                        : xd_msg_new(&m, s->type, s->body, s->len));
         m->flags = s->flags;
         m->gateway = s->gateway;
         int r = xd_actor_send(p->actor, s->to, &m);

@@ -39,8 +39,8 @@ static bool there(const char *id)
 /* A finished run of so many bytes; its id is kept in `id`. */
 static void make(char id[static XD_RUN_ID_LEN + 1], size_t bytes)
 {
-    xd_run_dir       d = XD_RUN_DIR_INIT;
-    xd_error         err = { 0 };
+    xd_run_dir        d = XD_RUN_DIR_INIT;
+    xd_error          err = { 0 };
     xd_autofree char *journal = NULL;
     ck_assert_msg(xd_runs_create(&d, &err) == 0, "%s", err.text);
     snprintf(id, XD_RUN_ID_LEN + 1, "%s", d.id);
@@ -123,12 +123,14 @@ START_TEST(what_is_too_old_goes)
     make(ids[0], 10);
     make(ids[1], 10);
     /* The age is that of the name. */
-    snprintf(old, sizeof(old), "%012llx%s", (unsigned long long)(xd_clock_wall_us() / 1000 - 31ull * 86400000), ids[0] + 12);
+    snprintf(old, sizeof(old), "%012llx%s",
+             (unsigned long long)(xd_clock_wall_us() / 1000 - 31ull * 86400000), ids[0] + 12);
     char from[600];
     snprintf(from, sizeof(from), "%s/%s", base, ids[0]);
     snprintf(path, sizeof(path), "%s/%s", base, old);
     ck_assert_int_eq(rename(from, path), 0);
-    struct timespec times[2] = { { .tv_sec = time(NULL) - 31 * 86400 }, { .tv_sec = time(NULL) - 31 * 86400 } };
+    struct timespec times[2] = { { .tv_sec = time(NULL) - 31 * 86400 },
+                                 { .tv_sec = time(NULL) - 31 * 86400 } };
     ck_assert_int_eq(utimensat(AT_FDCWD, path, times, 0), 0);
     ck_assert_int_eq(xd_runs_retain(100, UINT64_MAX, 30 * DAY_NS), 1);
     ck_assert(!there(old) && there(ids[1]));

@@ -22,12 +22,14 @@ START_TEST(counts_follow_the_rule)
     static const struct {
         const char *name;
         uint64_t    count;
-    } want[] = { { "failed", 4 },  { "error", 4 },   { "passed", 3 }, { "skipped", 2 }, { "xfailed", 1 },         { "xpassed", 1 },
-                 { "crashed", 1 }, { "timeout", 1 }, { "lost", 1 },   { "not-run", 1 }, { "subtests passed", 1 }, { "nothing", 0 } };
+    } want[] = { { "failed", 4 },  { "error", 4 },   { "passed", 3 },          { "skipped", 2 },
+                 { "xfailed", 1 }, { "xpassed", 1 }, { "crashed", 1 },         { "timeout", 1 },
+                 { "lost", 1 },    { "not-run", 1 }, { "subtests passed", 1 }, { "nothing", 0 } };
     xd_fixture_everything(&f, NULL);
     fold(&v, &f);
     for (size_t i = 0; i < XD_ARRAY_LEN(want); i++)
-        ck_assert_msg(xd_runview_counted(&v, want[i].name) == want[i].count, "%s: %u", want[i].name, (unsigned)xd_runview_counted(&v, want[i].name));
+        ck_assert_msg(xd_runview_counted(&v, want[i].name) == want[i].count, "%s: %u", want[i].name,
+                      (unsigned)xd_runview_counted(&v, want[i].name));
     ck_assert_uint_eq(v.count, 14);
     ck_assert_uint_eq(v.ended, 14);
     ck_assert_uint_eq(v.not_run, 1);
@@ -47,7 +49,11 @@ START_TEST(reports_of_another_attempt_do_not_count)
 {
     xd_fixture     f = { 0 };
     xd_runview     v;
-    xd_wire_REPORT r = { .item = 0, .attempt = 2, .when = XD_BYTES_LIT("call"), .category = XD_BYTES_LIT("failed"), .outcome = XD_BYTES_LIT("failed") };
+    xd_wire_REPORT r = { .item = 0,
+                         .attempt = 2,
+                         .when = XD_BYTES_LIT("call"),
+                         .category = XD_BYTES_LIT("failed"),
+                         .outcome = XD_BYTES_LIT("failed") };
     xd_fixture_start(&f, NULL);
     xd_fixture_collect_n(&f, 2);
     xd_fixture_report(&f, &r);
@@ -69,9 +75,12 @@ END_TEST
 /* Two environments: configuration, collection reports and warnings of the first alone. */
 START_TEST(one_home)
 {
-    xd_fixture     f = { 0 };
-    xd_runview     v;
-    xd_wire_REPORT r = { .item = XD_RUNVIEW_NONE, .nodeid = XD_BYTES_LIT("bad.py"), .category = XD_BYTES_LIT("error"), .outcome = XD_BYTES_LIT("failed") };
+    xd_fixture               f = { 0 };
+    xd_runview               v;
+    xd_wire_REPORT           r = { .item = XD_RUNVIEW_NONE,
+                                   .nodeid = XD_BYTES_LIT("bad.py"),
+                                   .category = XD_BYTES_LIT("error"),
+                                   .outcome = XD_BYTES_LIT("failed") };
     static const char *const options[] = { "verbose", "1", NULL }, *const other[] = { "verbose", "2", NULL };
     xd_fixture_start(&f, options);
     xd_fixture_report(&f, &r);
@@ -111,8 +120,9 @@ END_TEST
 
 static size_t held(const xd_runview *v)
 {
-    return v->arena.total + (size_t)v->items_cap * sizeof *v->items + (size_t)v->reports_cap * sizeof *v->reports +
-           (size_t)v->workers_cap * sizeof *v->workers + (size_t)v->warnings_cap * sizeof *v->warnings + (size_t)v->names_cap * sizeof *v->names;
+    return v->arena.total + (size_t)v->items_cap * sizeof *v->items +
+           (size_t)v->reports_cap * sizeof *v->reports + (size_t)v->workers_cap * sizeof *v->workers +
+           (size_t)v->warnings_cap * sizeof *v->warnings + (size_t)v->names_cap * sizeof *v->names;
 }
 
 START_TEST(a_hundred_thousand_fit)

@@ -63,7 +63,12 @@ static int member_stop(void *state)
 }
 
 static const xd_actor_spec member_spec = {
-    .name = "member", .size = sizeof(member *), .window = 64, .init = member_init, .stop = member_stop, .fini = member_fini,
+    .name = "member",
+    .size = sizeof(member *),
+    .window = 64,
+    .init = member_init,
+    .stop = member_stop,
+    .fini = member_fini,
     .handlers = (const xd_handler[]){ { FAIL, on_fail }, { 0 } },
 };
 
@@ -92,7 +97,9 @@ static void teardown(void)
 static void add(member *m, uint32_t restarts, uint64_t within_ns)
 {
     xd_error err = { 0 };
-    xd_child child = { .spec = &member_spec, .address = m->name, .args = m, .restarts = restarts, .within_ns = within_ns };
+    xd_child child = {
+        .spec = &member_spec, .address = m->name, .args = m, .restarts = restarts, .within_ns = within_ns
+    };
     ck_assert_msg(xd_supervisor_start(supervisor, &child, &err) == 0, "%s", err.text);
 }
 
@@ -133,7 +140,7 @@ END_TEST
 START_TEST(the_budget_ends)
 {
     static member a = { .name = "a" };
-    int    reason = 0;
+    int           reason = 0;
     add(&a, 2, 60 * XD_S_NS);
     for (int i = 1; i <= 3; i++) {
         strike("a", -i);
@@ -161,7 +168,7 @@ END_TEST
 START_TEST(no_budget_and_a_normal_end_are_final)
 {
     static member a = { .name = "a" }, b = { .name = "b" };
-    int    reason = -1;
+    int           reason = -1;
     add(&a, 0, 0);
     add(&b, 4, 60 * XD_S_NS);
     strike("a", -EPROTO);
@@ -188,9 +195,11 @@ END_TEST
 START_TEST(a_failed_first_start_leaves_nothing)
 {
     static member a = { .name = "a", .fail_from = 1 };
-    xd_error err = { 0 };
-    int      reason;
-    xd_child child = { .spec = &member_spec, .address = "a", .args = &a, .restarts = 4, .within_ns = XD_S_NS };
+    xd_error      err = { 0 };
+    int           reason;
+    xd_child      child = {
+             .spec = &member_spec, .address = "a", .args = &a, .restarts = 4, .within_ns = XD_S_NS
+    };
     ck_assert_int_eq(xd_supervisor_start(supervisor, &child, &err), -EIO);
     ck_assert_int_eq(xd_supervisor_wait(supervisor, "a", -1, 0, &reason), -ENOENT);
 }
@@ -199,7 +208,7 @@ END_TEST
 START_TEST(what_is_asked_to_end_is_not_started_anew)
 {
     static member a = { .name = "a" }, b = { .name = "b" };
-    int    reason = -1;
+    int           reason = -1;
     add(&a, 4, 60 * XD_S_NS);
     add(&b, 4, 60 * XD_S_NS);
     xd_supervisor_ask_stop(supervisor, "a");
@@ -213,10 +222,11 @@ END_TEST
 START_TEST(waiting_has_a_deadline_and_can_be_woken)
 {
     static member a = { .name = "a" };
-    int    reason, fds[2];
+    int           reason, fds[2];
     add(&a, 0, 0);
     ck_assert_int_eq(pipe(fds), 0);
-    ck_assert_int_eq(xd_supervisor_wait(supervisor, "a", fds[0], xd_clock_ns() + 10 * XD_MS_NS, &reason), -ETIMEDOUT);
+    ck_assert_int_eq(xd_supervisor_wait(supervisor, "a", fds[0], xd_clock_ns() + 10 * XD_MS_NS, &reason),
+                     -ETIMEDOUT);
     ck_assert_int_eq(write(fds[1], "x", 1), 1);
     ck_assert_int_eq(xd_supervisor_wait(supervisor, "a", fds[0], UINT64_MAX, &reason), 1);
     close(fds[0]);
@@ -227,8 +237,8 @@ END_TEST
 START_TEST(all_end_in_reverse_order)
 {
     static member m[12];
-    static char names[12][8];
-    char        wanted[256] = "";
+    static char   names[12][8];
+    char          wanted[256] = "";
     for (int i = 0; i < 12; i++) { /* more than the first table holds */
         snprintf(names[i], sizeof(names[i]), "m%d", i);
         m[i] = (member){ .name = names[i] };
@@ -252,7 +262,7 @@ static void on_stuck(void *arg, const char *address)
 START_TEST(one_that_does_not_end_is_told_and_left)
 {
     static member a = { .name = "a", .never_ends = true }, b = { .name = "b" };
-    int    reason;
+    int           reason;
     add(&a, 0, 0);
     add(&b, 0, 0);
     ck_assert_uint_eq(xd_supervisor_stop(supervisor, 50 * XD_MS_NS, on_stuck, NULL), 1);

@@ -16,12 +16,12 @@ static vector vectors[256];
 static size_t count;
 
 /* Decodes a body as the record of its type and encodes what came out. */
-#define XD_REC(NAME, id, doc)                                                                                     \
-    static int again_##NAME(const uint8_t *body, size_t len, xd_buf *out)                                         \
-    {                                                                                                             \
-        xd_wire_##NAME m;                                                                                         \
-        XD_TRY(xd_wire_##NAME##_decode(body, len, &m));                                                           \
-        return xd_wire_##NAME##_encode(out, &m);                                                                  \
+#define XD_REC(NAME, id, doc)                                             \
+    static int again_##NAME(const uint8_t *body, size_t len, xd_buf *out) \
+    {                                                                     \
+        xd_wire_##NAME m;                                                 \
+        XD_TRY(xd_wire_##NAME##_decode(body, len, &m));                   \
+        return xd_wire_##NAME##_encode(out, &m);                          \
     }
 #define XD_NUM(NAME, type, field, doc)
 #define XD_STR(NAME, field, doc)
@@ -102,7 +102,8 @@ START_TEST(decoded_and_encoded_they_are_the_same)
         ck_assert_str_eq(xd_wire_name(f.type), v->name);
         ck_assert_int_eq(xd_wire_check(f.type, f.body, f.len), 0);
         ck_assert_msg(again(v, f.body, f.len, &out) == 0, "%s %s", v->name, v->which);
-        ck_assert_msg(xd_bytes_eq(xd_buf_view(&out), (xd_bytes){ f.body, f.len }), "%s %s is another after decoding", v->name, v->which);
+        ck_assert_msg(xd_bytes_eq(xd_buf_view(&out), (xd_bytes){ f.body, f.len }),
+                      "%s %s is another after decoding", v->name, v->which);
         ck_assert_int_eq(xd_wire_dump(f.type, f.body, f.len, &line), 0);
         const char *text = xd_buf_cstr(&line);
         ck_assert_msg(strncmp(text, v->name, strlen(v->name)) == 0, "%s", text);

@@ -24,7 +24,8 @@ START_TEST(usual_ones)
     xd_xspec_release(&spec);
     parsed("3*popen//python=python3.9//chdir=a/b//env:MODE=b//env:EMPTY=//nice=5//dont_write_bytecode");
     ck_assert_uint_eq(spec.count, 3);
-    ck_assert_str_eq(spec.text, "popen//python=python3.9//chdir=a/b//env:MODE=b//env:EMPTY=//nice=5//dont_write_bytecode");
+    ck_assert_str_eq(
+        spec.text, "popen//python=python3.9//chdir=a/b//env:MODE=b//env:EMPTY=//nice=5//dont_write_bytecode");
     ck_assert_str_eq(spec.python, "python3.9");
     ck_assert_str_eq(spec.chdir, "a/b");
     ck_assert_uint_eq(spec.n_env, 3);
@@ -63,17 +64,31 @@ END_TEST
 
 START_TEST(mistyped_ones)
 {
-    static const struct { const char *text, *words; } table[] = {
-        { "", "empty" },           { "popen//colour=red", "colour" }, { "popon", "popon" },           { "0*popen", "number before *" },
-        { "1025*popen", "1024" },  { "x*popen", "x*popen" },          { "-1*popen", "-1*popen" },     { "3*", "" },            { "2*popen//id=x", "id=" },
-        { "popen//env:=b", "" },   { "popen//python=a//python=b", "python" }, { "popen//ssh=host", "" }, { "python=python3", "" },
+    static const struct {
+        const char *text, *words;
+    } table[] = {
+        { "", "empty" },
+        { "popen//colour=red", "colour" },
+        { "popon", "popon" },
+        { "0*popen", "number before *" },
+        { "1025*popen", "1024" },
+        { "x*popen", "x*popen" },
+        { "-1*popen", "-1*popen" },
+        { "3*", "" },
+        { "2*popen//id=x", "id=" },
+        { "popen//env:=b", "" },
+        { "popen//python=a//python=b", "python" },
+        { "popen//ssh=host", "" },
+        { "python=python3", "" },
         { "99999999999999999999*popen", "" },
     };
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
         xd_xspec untouched = { .count = 77 };
         err = (xd_error){ 0 };
-        ck_assert_msg(xd_xspec_parse(&untouched, table[i].text, &err) == -EINVAL, "'%s' is taken", table[i].text);
-        ck_assert_msg(err.text[0] && !strchr(err.text, '\n') && strstr(err.text, table[i].words), "'%s': %s", table[i].text, err.text);
+        ck_assert_msg(xd_xspec_parse(&untouched, table[i].text, &err) == -EINVAL, "'%s' is taken",
+                      table[i].text);
+        ck_assert_msg(err.text[0] && !strchr(err.text, '\n') && strstr(err.text, table[i].words), "'%s': %s",
+                      table[i].text, err.text);
         ck_assert_uint_eq(untouched.count, 77);
     }
 }
@@ -81,7 +96,10 @@ END_TEST
 
 START_TEST(same_environment)
 {
-    static const struct { const char *a, *b; bool same; } table[] = {
+    static const struct {
+        const char *a, *b;
+        bool        same;
+    } table[] = {
         { "popen", "3*popen", true },
         { "popen//env:A=1//env:B=2", "popen//env:A=1//env:B=2", true },
         { "popen//env:A=1", "popen//env:A=2", false },
@@ -95,7 +113,9 @@ START_TEST(same_environment)
         xd_xspec a, b;
         ck_assert_int_eq(xd_xspec_parse(&a, table[i].a, &err), 0);
         ck_assert_int_eq(xd_xspec_parse(&b, table[i].b, &err), 0);
-        ck_assert_msg(xd_xspec_same_env(&a, &b) == table[i].same && xd_xspec_same_env(&b, &a) == table[i].same, "%s and %s", table[i].a, table[i].b);
+        ck_assert_msg(xd_xspec_same_env(&a, &b) == table[i].same &&
+                          xd_xspec_same_env(&b, &a) == table[i].same,
+                      "%s and %s", table[i].a, table[i].b);
         xd_xspec_release(&a);
         xd_xspec_release(&b);
     }

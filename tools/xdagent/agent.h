@@ -53,29 +53,29 @@ typedef struct agent_worker agent_worker;
 /* ---- link.c -------------------------------------------------------------------------------------- */
 
 typedef struct agent_link {
-    int            in, out;  /* descriptors; the same one for a socket */
-    bool           welcome;  /* WELCOME came: the session stands */
-    bool           lost;     /* end of file or fault: nobody listens any more */
+    int            in, out; /* descriptors; the same one for a socket */
+    bool           welcome; /* WELCOME came: the session stands */
+    bool           lost;    /* end of file or fault: nobody listens any more */
     bool           pollout;
-    uint64_t       flush_ns; /* when the batches of results go out; UINT64_MAX = none waits */
+    uint64_t       flush_ns;   /* when the batches of results go out; UINT64_MAX = none waits */
     uint64_t       flushed_ns; /* when they last did */
     xd_stream_in   rx;
     xd_stream_out  tx;
     xd_session_tx *session;
     xd_session_rx  seen;
-    xd_buf         frame;    /* scratch */
+    xd_buf         frame; /* scratch */
 } agent_link;
 
 int  agent_link_open(agent *a, int in, int out) XD_MUST;
 void agent_link_close(agent *a);
 /* Sends one record, sequenced.  The body is that of `type`; it may be of any size up to the frame limit.  Never blocks. */
-int  agent_link_send(agent *a, uint16_t type, xd_bytes body) XD_MUST;
+int agent_link_send(agent *a, uint16_t type, xd_bytes body) XD_MUST;
 /* The same without sequence number: not recorded, not sent again (PROGRESS). */
-int  agent_link_send_loose(agent *a, uint16_t type, xd_bytes body) XD_MUST;
-bool agent_link_full(const agent *a);   /* no credit: read nothing that would have to be sent */
-bool agent_link_idle(const agent *a);   /* everything is written and acknowledged */
-uint64_t agent_link_bytes(const agent *a); /* sent to the controller so far */
-int  agent_link_flush(agent *a) XD_MUST; /* writes what the descriptor takes */
+int      agent_link_send_loose(agent *a, uint16_t type, xd_bytes body) XD_MUST;
+bool     agent_link_full(const agent *a);    /* no credit: read nothing that would have to be sent */
+bool     agent_link_idle(const agent *a);    /* everything is written and acknowledged */
+uint64_t agent_link_bytes(const agent *a);   /* sent to the controller so far */
+int      agent_link_flush(agent *a) XD_MUST; /* writes what the descriptor takes */
 
 /* ---- chan.c --------------------------------------------------------------------------------------- */
 
@@ -84,22 +84,23 @@ typedef void (*agent_end_fn)(void *arg, int error); /* 0 = end of file */
 
 /* Frames to and from one local process.  Descriptors of a frame are closed here once they are sent. */
 typedef struct agent_chan {
-    agent         *agent;
-    int            fd;      /* owned; -1 = closed */
-    bool           reading; /* wanted by the owner */
-    uint32_t       events;  /* what the poller was told */
-    xd_stream_in   rx;
-    xd_buf         out;
-    size_t         written; /* of out */
-    struct chan_fds *fds;   /* descriptors to go with bytes of `out`, in order */
-    size_t         nfds, fds_cap;
-    agent_frame_fn on_frame;
-    agent_end_fn   on_end;
+    agent           *agent;
+    int              fd;      /* owned; -1 = closed */
+    bool             reading; /* wanted by the owner */
+    uint32_t         events;  /* what the poller was told */
+    xd_stream_in     rx;
+    xd_buf           out;
+    size_t           written; /* of out */
+    struct chan_fds *fds;     /* descriptors to go with bytes of `out`, in order */
+    size_t           nfds, fds_cap;
+    agent_frame_fn   on_frame;
+    agent_end_fn     on_end;
     void (*on_readable)(void *arg); /* instead of reading at once, when set */
-    void          *arg;
+    void *arg;
 } agent_chan;
 
-int  agent_chan_open(agent_chan *c, agent *a, int fd, bool reading, agent_frame_fn on_frame, agent_end_fn on_end, void *arg) XD_MUST;
+int  agent_chan_open(agent_chan *c, agent *a, int fd, bool reading, agent_frame_fn on_frame,
+                     agent_end_fn on_end, void *arg) XD_MUST;
 void agent_chan_close(agent_chan *c);
 /* Queues a frame with up to 4 descriptors, which are ours to close from now on, also on failure. */
 int  agent_chan_send(agent_chan *c, uint16_t type, xd_bytes body, const int *fds, size_t nfds) XD_MUST;
@@ -114,23 +115,24 @@ ssize_t agent_chan_pump(agent_chan *c, size_t max) XD_MUST;
  * is over; what lies between is counted in dropped_bytes. */
 typedef struct agent_output {
     agent        *agent;
-    agent_worker *worker;   /* NULL: runner host or collector */
-    int           fd;       /* owned; -1 = closed */
-    uint8_t       stream;   /* 1 stdout, 2 stderr */
+    agent_worker *worker; /* NULL: runner host or collector */
+    int           fd;     /* owned; -1 = closed */
+    uint8_t       stream; /* 1 stdout, 2 stderr */
     bool          reading;
-    uint32_t      item;     /* whose bytes are counted now */
-    uint64_t      bytes;    /* of this item */
+    uint32_t      item;  /* whose bytes are counted now */
+    uint64_t      bytes; /* of this item */
     uint64_t      dropped;
     xd_buf        tail;
-    xd_buf       *last;     /* where the last AGENT_LAST_OUTPUT bytes are kept; borrowed */
+    xd_buf       *last; /* where the last AGENT_LAST_OUTPUT bytes are kept; borrowed */
 } agent_output;
 
-int  agent_output_open(agent_output *o, agent *a, agent_worker *w, int fd, uint8_t stream, xd_buf *last) XD_MUST;
+int  agent_output_open(agent_output *o, agent *a, agent_worker *w, int fd, uint8_t stream,
+                       xd_buf *last) XD_MUST;
 void agent_output_close(agent_output *o); /* reads what is left (bounded), sends the kept tail */
 void agent_output_read(agent_output *o, bool on);
 void agent_output_drain(agent_output *o); /* reads what is there now */
 /* The item is over: its kept tail goes out. */
-int  agent_output_item_over(agent_output *o, uint32_t item) XD_MUST;
+int agent_output_item_over(agent_output *o, uint32_t item) XD_MUST;
 
 /* ---- worker.c, down.c, queue.c ---------------------------------------------------------------------- */
 
@@ -139,7 +141,7 @@ typedef enum agent_worker_state {
     AGENT_WORKER_FORKING,  /* FORK is sent, FORKED awaited */
     AGENT_WORKER_STARTING, /* process exists, WORKER_READY awaited */
     AGENT_WORKER_UP,
-    AGENT_WORKER_GONE,     /* process has ended: its pipes are read to the end, its status is awaited */
+    AGENT_WORKER_GONE, /* process has ended: its pipes are read to the end, its status is awaited */
 } agent_worker_state;
 
 typedef enum agent_fate { AGENT_FATE_NONE, AGENT_FATE_RESTART, AGENT_FATE_END, AGENT_FATE_BUDGET } agent_fate;
@@ -149,24 +151,25 @@ struct agent_worker {
     uint32_t           slot;
     uint16_t           number;
     uint16_t           replaces;
-    uint8_t            way;      /* 1 collected 2 warm 3 fresh */
-    bool               become;   /* it was the collector */
+    uint8_t            way;    /* 1 collected 2 warm 3 fresh */
+    bool               become; /* it was the collector */
     agent_worker_state state;
-    bool               quit;     /* QUIT was sent */
-    bool               killed;   /* we killed it */
-    xd_proc            proc;     /* pid 0 = not known yet */
+    bool               quit;   /* QUIT was sent */
+    bool               killed; /* we killed it */
+    xd_proc            proc;   /* pid 0 = not known yet */
     agent_chan         cmd, results;
-    agent_chan         control;  /* way 3: ENV_START and FORK went here */
+    agent_chan         control; /* way 3: ENV_START and FORK went here */
     agent_output       out, err;
-    xd_buf             last;     /* last output */
-    int                files[3]; /* what pytest captures of it, and Python's faulthandler: stdout, stderr, fault; -1 = not there */
-    xd_buf             batch;    /* RESULT records not yet sent */
-    uint32_t           batched;
-    xd_buf             held;     /* RUN frames that wait for the limit to be opened */
-    bool               limit_asked;
-    uint32_t           told_end; /* position behind the last one told */
-    bool               ticking;  /* its result pipe is looked at every tick, not polled */
-    uint8_t            idle_ticks;
+    xd_buf             last; /* last output */
+    int                files
+        [3]; /* what pytest captures of it, and Python's faulthandler: stdout, stderr, fault; -1 = not there */
+    xd_buf   batch; /* RESULT records not yet sent */
+    uint32_t batched;
+    xd_buf   held; /* RUN frames that wait for the limit to be opened */
+    bool     limit_asked;
+    uint32_t told_end; /* position behind the last one told */
+    bool     ticking;  /* its result pipe is looked at every tick, not polled */
+    uint8_t  idle_ticks;
     /* what it said at its end */
     bool               done, stopped;
     int32_t            session_status;
@@ -174,22 +177,22 @@ struct agent_worker {
     xd_proc_status     status;
     bool               status_known;
     uint64_t           status_by_ns; /* waiting for REAPED until then */
-    const char        *deaf;     /* why it cannot be heard any more; static */
+    const char        *deaf;         /* why it cannot be heard any more; static */
     uint64_t           deaf_by_ns;
     bool               deaf_killed;
-    agent_worker_state was;      /* when it ended */
-    bool               restart;  /* the slot is to be filled again; `replaces` is set */
+    agent_worker_state was;     /* when it ended */
+    bool               restart; /* the slot is to be filled again; `replaces` is set */
     /* what the queue makes of its end */
-    agent_fate         fate;
-    bool               blamed;
-    uint32_t           blamed_item;
-    uint16_t           blamed_attempt;
+    agent_fate fate;
+    bool       blamed;
+    uint32_t   blamed_item;
+    uint16_t   blamed_attempt;
     /* its own collection, when it did not inherit one */
     struct agent_check *check;
 };
 
 int  agent_workers_start(agent *a, const xd_wire_WORKERS_START *m) XD_MUST;
-int  agent_workers_start_late(agent *a, uint64_t now_ns) XD_MUST;            /* at late_ns */
+int  agent_workers_start_late(agent *a, uint64_t now_ns) XD_MUST;      /* at late_ns */
 void agent_workers_foretold(agent *a, const xd_span *spans, size_t n); /* a lease: how much there is to do */
 int  agent_worker_start(agent *a, uint32_t slot, uint16_t number, uint16_t replaces) XD_MUST;
 int  agent_worker_born(agent_worker *w, pid_t pid) XD_MUST;
@@ -201,14 +204,14 @@ int  agent_workers_tick(agent *a, uint64_t now_ns) XD_MUST; /* looks at the pipe
 bool agent_worker_alive(const agent_worker *w);
 uint32_t agent_workers_alive(const agent *a);
 
-int  agent_worker_watch(agent_worker *w) XD_MUST;                  /* its process exists */
-int  agent_worker_open_results(agent_worker *w, int fd) XD_MUST;
+int      agent_worker_watch(agent_worker *w) XD_MUST; /* its process exists */
+int      agent_worker_open_results(agent_worker *w, int fd) XD_MUST;
 uint16_t agent_next_number(agent *a, uint16_t replaces);
-void agent_worker_files(agent_worker *w);                          /* opens and removes the files it writes its last words to */
-void agent_worker_ended(agent_worker *w);                          /* the process is gone */
-int  agent_worker_reaped(agent *a, const xd_wire_REAPED *m) XD_MUST;
-int  agent_down_timers(agent *a, uint64_t now_ns) XD_MUST;
-int  agent_worker_not_started(agent_worker *w, const char *reason) XD_MUST;
+void     agent_worker_files(agent_worker *w); /* opens and removes the files it writes its last words to */
+void     agent_worker_ended(agent_worker *w); /* the process is gone */
+int      agent_worker_reaped(agent *a, const xd_wire_REAPED *m) XD_MUST;
+int      agent_down_timers(agent *a, uint64_t now_ns) XD_MUST;
+int      agent_worker_not_started(agent_worker *w, const char *reason) XD_MUST;
 
 /* A worker that collects by itself must come to the same list. */
 int  agent_check_ids(agent_worker *w, xd_bytes body) XD_MUST;
@@ -216,9 +219,9 @@ int  agent_check_collected(agent_worker *w, xd_bytes body) XD_MUST;
 bool agent_check_passed(const agent_worker *w);
 void agent_check_free(struct agent_check *c);
 
-int  agent_queue_drain(agent *a) XD_MUST;
-int  agent_queue_returned(agent *a) XD_MUST; /* sends what was held back while `burying` */
-int  agent_queue_lease(agent *a, const xd_wire_LEASE *m) XD_MUST;
+int agent_queue_drain(agent *a) XD_MUST;
+int agent_queue_returned(agent *a) XD_MUST; /* sends what was held back while `burying` */
+int agent_queue_lease(agent *a, const xd_wire_LEASE *m) XD_MUST;
 
 /* ---- env.c -------------------------------------------------------------------------------------------- */
 
@@ -231,47 +234,48 @@ typedef struct agent_list {
     xd_buf      bytes; /* bodies of COLLECT_IDS, back to back */
     agent_part *chunk; /* the bodies */
     uint32_t    chunks, chunks_cap;
-    agent_part *id;    /* of each item */
+    agent_part *id; /* of each item */
     uint32_t    count, cap;
-    void       *hash;  /* XXH3_state_t */
+    void       *hash; /* XXH3_state_t */
     uint64_t    digest_lo, digest_hi;
-    bool        over;  /* COLLECTED came */
+    bool        over; /* COLLECTED came */
     bool        sending;
     uint32_t    next_chunk; /* to be sent */
 } agent_list;
 
 int  agent_list_init(agent_list *l) XD_MUST;
 int  agent_list_add(agent_list *l, xd_bytes body) XD_MUST; /* a COLLECT_IDS body */
-void agent_list_close(agent_list *l);                       /* the digest is made */
+void agent_list_close(agent_list *l);                      /* the digest is made */
 void agent_list_release(agent_list *l);
 
 typedef struct agent_env {
-    bool             started, ready, failed, broken; /* ready: HOST_READY came; failed: ENV_FAILED was sent */
-    xd_pytest        pytest;
-    xd_buf           start;      /* body of ENV_START */
-    char            *scratch;    /* scratch_dir */
-    bool             page_made;
-    xd_page          page;
-    xd_proc          host;       /* pid 0 = not started or gone */
-    xd_proc          collector;  /* pid 0 = the host itself or gone */
-    bool             host_is_collector;
-    bool             became;     /* the collector is a worker now */
-    agent_chan       control, collect;
-    agent_output     out, err;
-    xd_buf           last;       /* last output of host and collector */
-    agent_list       list;
-    uint8_t          way;
+    bool         started, ready, failed, broken; /* ready: HOST_READY came; failed: ENV_FAILED was sent */
+    xd_pytest    pytest;
+    xd_buf       start;   /* body of ENV_START */
+    char        *scratch; /* scratch_dir */
+    bool         page_made;
+    xd_page      page;
+    xd_proc      host;      /* pid 0 = not started or gone */
+    xd_proc      collector; /* pid 0 = the host itself or gone */
+    bool         host_is_collector;
+    bool         became; /* the collector is a worker now */
+    agent_chan   control, collect;
+    agent_output out, err;
+    xd_buf       last; /* last output of host and collector */
+    agent_list   list;
+    uint8_t      way;
     /* the collector's end, while its status is awaited */
-    bool             collector_gone, collector_known;
-    pid_t            collector_pid;
-    xd_proc_status   collector_status;
-    uint64_t         collector_by_ns;
+    bool           collector_gone, collector_known;
+    pid_t          collector_pid;
+    xd_proc_status collector_status;
+    uint64_t       collector_by_ns;
 } agent_env;
 
-int  agent_env_start(agent *a, xd_bytes body, const xd_wire_ENV_START *m) XD_MUST;
-int  agent_env_send_list(agent *a) XD_MUST;
-int  agent_env_more_list(agent *a) XD_MUST; /* as much of the list as there is credit for */
-int  agent_env_fail(agent *a, int exit_status, const char *fmt, ...) XD_MUST __attribute__((format(printf, 3, 4)));
+int agent_env_start(agent *a, xd_bytes body, const xd_wire_ENV_START *m) XD_MUST;
+int agent_env_send_list(agent *a) XD_MUST;
+int agent_env_more_list(agent *a) XD_MUST; /* as much of the list as there is credit for */
+int agent_env_fail(agent *a, int exit_status, const char *fmt, ...) XD_MUST
+    __attribute__((format(printf, 3, 4)));
 bool agent_env_nodeid(const agent *a, uint32_t item, xd_bytes *ret);
 void agent_env_host_ended(agent *a);
 void agent_env_collector_ended(agent *a);
@@ -282,10 +286,10 @@ int  agent_env_timers(agent *a, uint64_t now_ns) XD_MUST;
 
 typedef enum agent_phase {
     AGENT_RUNNING,
-    AGENT_ENDING_WORKERS,   /* QUIT is sent to all workers */
+    AGENT_ENDING_WORKERS, /* QUIT is sent to all workers */
     AGENT_ENDING_COLLECTOR,
     AGENT_ENDING_HOST,
-    AGENT_CLOSING,          /* BYE is sent, the last acknowledgement awaited */
+    AGENT_CLOSING, /* BYE is sent, the last acknowledgement awaited */
     AGENT_OVER,
 } agent_phase;
 
@@ -293,8 +297,10 @@ int  agent_cancel(agent *a, uint8_t how, uint32_t grace_ms) XD_MUST;
 int  agent_finish(agent *a, xd_bytes body) XD_MUST;
 void agent_pause(agent *a, bool on);
 int  agent_stop_timers(agent *a, uint64_t now_ns) XD_MUST; /* moves the phases on */
-void agent_dead_man(agent *a); /* the controller is gone: kills all, returns when nothing is left (a few seconds at most) */
-void agent_kill_leftover(void); /* kills and waits for all children, also those that come to us as orphans meanwhile */
+void agent_dead_man(
+    agent *a); /* the controller is gone: kills all, returns when nothing is left (a few seconds at most) */
+void agent_kill_leftover(
+    void); /* kills and waits for all children, also those that come to us as orphans meanwhile */
 
 /* ---- main.c ---------------------------------------------------------------------------------------------- */
 
@@ -303,29 +309,29 @@ struct agent {
     agent_link    link;
     agent_env     env;
     xd_aqueue    *queue;
-    agent_worker *worker;  /* by slot */
+    agent_worker *worker; /* by slot */
     uint32_t      slots;
     uint16_t      first, total, next_number;
-    uint32_t      step;    /* distance of the numbers a slot's replacements get; 0 = next free */
+    uint32_t      step; /* distance of the numbers a slot's replacements get; 0 = next free */
     bool          cancelled;
-    bool          muted;   /* backpressure */
+    bool          muted; /* backpressure */
     bool          queue_dirty;
-    bool          burying;  /* a worker's end is being told: what goes back to the controller is told behind it */
-    xd_buf        returned; /* bodies of RETURNED that wait for that, each behind its length (u32) */
-    agent_phase   phase;
-    uint64_t      output_limit;
-    int32_t       highest_status;
-    int64_t       oom_kills;
-    int           signals;  /* signalfd */
-    bool          no_wakeup_by_worker;
-    uint8_t      *scratch;  /* AGENT_SCRATCH bytes for reading */
+    bool   burying;  /* a worker's end is being told: what goes back to the controller is told behind it */
+    xd_buf returned; /* bodies of RETURNED that wait for that, each behind its length (u32) */
+    agent_phase phase;
+    uint64_t    output_limit;
+    int32_t     highest_status;
+    int64_t     oom_kills;
+    int         signals; /* signalfd */
+    bool        no_wakeup_by_worker;
+    uint8_t    *scratch; /* AGENT_SCRATCH bytes for reading */
     /* deadlines, monotonic ns, UINT64_MAX = none */
-    uint64_t      down_ns, tick_ns, progress_ns, queue_ns, kill_ns, term_ns, phase_ns;
-    uint64_t      late_ns;  /* when the workers that were not started at once are, if there is work for them */
-    bool          foretold; /* the first lease has been looked at */
-    uint32_t      to_start; /* slots from here on have had no worker yet */
-    bool          progress_shown;
-    int           fault;    /* -errno that ends the agent */
+    uint64_t down_ns, tick_ns, progress_ns, queue_ns, kill_ns, term_ns, phase_ns;
+    uint64_t late_ns;  /* when the workers that were not started at once are, if there is work for them */
+    bool     foretold; /* the first lease has been looked at */
+    uint32_t to_start; /* slots from here on have had no worker yet */
+    bool     progress_shown;
+    int      fault; /* -errno that ends the agent */
 };
 #define AGENT_SCRATCH 65536u
 

@@ -31,9 +31,12 @@ static int watch(agent_chan *c)
     return xd_poller_set(c->agent->poller, c->fd, want, on_event, c);
 }
 
-int agent_chan_open(agent_chan *c, agent *a, int fd, bool reading, agent_frame_fn on_frame, agent_end_fn on_end, void *arg)
+int agent_chan_open(agent_chan *c, agent *a, int fd, bool reading, agent_frame_fn on_frame,
+                    agent_end_fn on_end, void *arg)
 {
-    *c = (agent_chan){ .agent = a, .fd = fd, .reading = reading, .on_frame = on_frame, .on_end = on_end, .arg = arg };
+    *c = (agent_chan){
+        .agent = a, .fd = fd, .reading = reading, .on_frame = on_frame, .on_end = on_end, .arg = arg
+    };
     xd_stream_in_init(&c->rx, false);
     XD_TRY(xd_poller_set(a->poller, fd, 0, on_event, c));
     return watch(c);
@@ -71,7 +74,8 @@ static ssize_t write_some(agent_chan *c)
     if (c->nfds && c->fds[0].at == c->written) {
         /* Descriptors go with the first byte of their frame; the rest of it may follow in the same message. */
         size_t  end = c->nfds > 1 ? c->fds[1].at : stop;
-        ssize_t n = xd_os_send_fds(c->fd, c->out.data + c->written, end - c->written, c->fds[0].fd, c->fds[0].count);
+        ssize_t n =
+            xd_os_send_fds(c->fd, c->out.data + c->written, end - c->written, c->fds[0].fd, c->fds[0].count);
         if (n > 0) {
             close_fds(c->fds[0].fd, c->fds[0].count);
             memmove(c->fds, c->fds + 1, --c->nfds * sizeof(*c->fds));

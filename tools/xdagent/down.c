@@ -44,7 +44,7 @@ static int ask_status(agent_worker *w)
     agent_chan *parent = w->way == AGENT_COLLECTED && !w->become ? &e->collect : &e->control;
     if (ours == 0 || parent->fd < 0)
         return 0; /* adopted orphan that is not quite gone, or nobody to ask: looked at again by the timer */
-    xd_autobuf    body = XD_BUF_INIT;
+    xd_autobuf   body = XD_BUF_INIT;
     xd_wire_REAP m = { .pid = (uint32_t)w->proc.pid };
     XD_TRY(xd_wire_REAP_encode(&body, &m));
     return agent_chan_send(parent, XD_MSG_REAP, xd_buf_view(&body), NULL, 0);
@@ -200,8 +200,8 @@ static int tell_crash(agent_worker *w, xd_bytes how, xd_bytes words)
 
 static int tell_down(agent_worker *w, bool expected, uint32_t item, xd_bytes reason, xd_bytes words)
 {
-    xd_autobuf           body = XD_BUF_INIT;
-    uint8_t              again = w->fate == AGENT_FATE_RESTART ? 1 : w->fate == AGENT_FATE_BUDGET ? 2 : 0;
+    xd_autobuf          body = XD_BUF_INIT;
+    uint8_t             again = w->fate == AGENT_FATE_RESTART ? 1 : w->fate == AGENT_FATE_BUDGET ? 2 : 0;
     xd_wire_WORKER_DOWN m = { .worker = w->number,
                               .expected = expected,
                               .exit_status = w->status.exit_status,
@@ -238,7 +238,8 @@ static int bury(agent_worker *w, xd_aqueue_end end, bool expected, xd_bytes how)
     w->fate = AGENT_FATE_NONE;
     w->blamed = false;
     w->state = AGENT_WORKER_NONE;
-    int r = xd_aqueue_worker_down(a->queue, w->slot, end, xd_page_get(&slot->claimed), running, xd_clock_ns());
+    int r =
+        xd_aqueue_worker_down(a->queue, w->slot, end, xd_page_get(&slot->claimed), running, xd_clock_ns());
     XD_TRY(r);
     a->burying = true; /* the controller must know why a worker ended before it hears that nobody is left */
     r = agent_queue_drain(a);
@@ -253,7 +254,11 @@ static int bury(agent_worker *w, xd_aqueue_end end, bool expected, xd_bytes how)
         again = false;
         w->fate = AGENT_FATE_END;
     }
-    XD_TRY(tell_down(w, expected, w->blamed ? w->blamed_item : expected && running ? running - 1 : AGENT_NO_ITEM, how, xd_buf_view(&words)));
+    XD_TRY(tell_down(w, expected,
+                     w->blamed             ? w->blamed_item
+                     : expected && running ? running - 1
+                                           : AGENT_NO_ITEM,
+                     how, xd_buf_view(&words)));
     /* After WORKER_DOWN: reporters join the outcome with how the worker ended. */
     if (w->blamed)
         XD_TRY(tell_crash(w, how, xd_buf_view(&words)));
@@ -295,7 +300,8 @@ static int conclude(agent_worker *w)
     if (by_itself || told_to)
         return bury(w, XD_AQUEUE_ENDED, true, xd_buf_view(&how));
     a->highest_status = XD_MAX(a->highest_status, 1);
-    return bury(w, w->was == AGENT_WORKER_UP ? XD_AQUEUE_CRASHED : XD_AQUEUE_NOT_STARTED, false, xd_buf_view(&how));
+    return bury(w, w->was == AGENT_WORKER_UP ? XD_AQUEUE_CRASHED : XD_AQUEUE_NOT_STARTED, false,
+                xd_buf_view(&how));
 }
 
 static int refill(agent *a, agent_worker *w)

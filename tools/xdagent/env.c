@@ -11,7 +11,7 @@
 
 #define ERROR_TAIL 4096u
 
-static int on_host_frame(void *arg, const xd_frame *f);
+static int  on_host_frame(void *arg, const xd_frame *f);
 static void on_control_end(void *arg, int error);
 static void on_collect_end(void *arg, int error);
 
@@ -86,7 +86,8 @@ int agent_env_start(agent *a, xd_bytes body, const xd_wire_ENV_START *m)
     if (r == -ENOMEM && !*err.text)
         return r;
     if (r < 0)
-        return agent_env_fail(a, 6, "%.*s: %s", (int)m->spec.len, (const char *)m->spec.ptr, *err.text ? err.text : xd_error_name(r));
+        return agent_env_fail(a, 6, "%.*s: %s", (int)m->spec.len, (const char *)m->spec.ptr,
+                              *err.text ? err.text : xd_error_name(r));
     return 0;
 }
 
@@ -94,7 +95,7 @@ int agent_env_start(agent *a, xd_bytes body, const xd_wire_ENV_START *m)
 
 static int on_ready(agent *a, const xd_frame *f)
 {
-    agent_env           *e = &a->env;
+    agent_env         *e = &a->env;
     xd_wire_HOST_READY m;
     XD_TRY(xd_wire_HOST_READY_decode(f->body, f->len, &m));
     if (e->ready)
@@ -105,13 +106,15 @@ static int on_ready(agent *a, const xd_frame *f)
         return 0;
     }
     e->collector = (xd_proc){ .pid = (pid_t)m.collector_pid, .pidfd = xd_proc_pidfd((pid_t)m.collector_pid) };
-    return e->collector.pidfd < 0 ? 0 : xd_poller_set(a->poller, e->collector.pidfd, XD_POLL_IN, on_collector_pidfd, a);
+    return e->collector.pidfd < 0
+               ? 0
+               : xd_poller_set(a->poller, e->collector.pidfd, XD_POLL_IN, on_collector_pidfd, a);
 }
 
 static int on_collected(agent *a, const xd_frame *f)
 {
-    agent_env          *e = &a->env;
-    xd_autobuf          body = XD_BUF_INIT;
+    agent_env        *e = &a->env;
+    xd_autobuf        body = XD_BUF_INIT;
     xd_wire_COLLECTED m;
     XD_TRY(xd_wire_COLLECTED_decode(f->body, f->len, &m));
     if (e->list.over || (m.exit_status < 0 && m.count != e->list.count))
@@ -227,7 +230,8 @@ static int fail_with(agent *a, const char *who, const xd_proc_status *s, bool kn
     char       how[64];
     how_it_ended(s, known, how, sizeof(how));
     XD_TRY(error_tail(a, &tail));
-    return agent_env_fail(a, 6, "%s %s%s%s", who, how, tail.len ? "; its last output:" : "", xd_buf_cstr(&tail));
+    return agent_env_fail(a, 6, "%s %s%s%s", who, how, tail.len ? "; its last output:" : "",
+                          xd_buf_cstr(&tail));
 }
 
 /* What a process wrote into a channel before it ended is worth reading first. */
@@ -294,7 +298,7 @@ static int collector_ended(agent *a)
     a->down_ns = 0;
     if (e->control.fd < 0)
         return 0;
-    xd_autobuf    body = XD_BUF_INIT;
+    xd_autobuf   body = XD_BUF_INIT;
     xd_wire_REAP m = { .pid = (uint32_t)e->collector_pid };
     XD_TRY(xd_wire_REAP_encode(&body, &m));
     return agent_chan_send(&e->control, XD_MSG_REAP, xd_buf_view(&body), NULL, 0);
@@ -333,7 +337,9 @@ static void on_collect_end(void *arg, int error)
 {
     agent *a = arg;
     if (error)
-        agent_fault(a, agent_env_fail(a, 6, "the process that collects the tests sent what is no frame of the protocol"));
+        agent_fault(
+            a, agent_env_fail(a, 6,
+                              "the process that collects the tests sent what is no frame of the protocol"));
 }
 
 void agent_env_release(agent *a)

@@ -21,7 +21,8 @@ static int start(int in, int out, uint64_t output_limit, xd_proc *ret, xd_error 
     snprintf(fd, sizeof(fd), "%d", in);
     snprintf(limit, sizeof(limit), "%llu", (unsigned long long)output_limit);
     snprintf(guard, sizeof(guard), "%d", (int)getpid());
-    const char *const argv[] = { self, "--guarded-by", guard, "--output-limit", limit, one ? "--fd" : NULL, fd, NULL };
+    const char *const argv[] = { self,  "--guarded-by",      guard, "--output-limit",
+                                 limit, one ? "--fd" : NULL, fd,    NULL };
     const xd_proc_fd  fds[] = { { STDERR_FILENO, STDERR_FILENO }, { in, in }, { out, out } };
     xd_proc_args      args = { .argv = argv, .fds = fds, .nfds = one ? 2 : 3 };
     return xd_proc_spawn(&args, ret, err);
@@ -34,7 +35,8 @@ int agent_guard(int in, int out, uint64_t output_limit)
     xd_error       err = { 0 };
     int            signals = xd_os_signal_fd();
     if (signals < 0 || xd_os_adopt_orphans() < 0 || start(in, out, output_limit, &below, &err) < 0) {
-        fprintf(stderr, "xdagent: cannot start: %s\n", *err.text ? err.text : "signals or orphans cannot be had");
+        fprintf(stderr, "xdagent: cannot start: %s\n",
+                *err.text ? err.text : "signals or orphans cannot be had");
         return 6;
     }
     close(in); /* the pipe is the agent's alone: its end must be seen at the other side */

@@ -80,7 +80,8 @@ bool agent_link_full(const agent *a)
 
 bool agent_link_idle(const agent *a)
 {
-    return a->link.lost || (xd_stream_out_pending(&a->link.tx) == 0 && xd_session_tx_outstanding(a->link.session) == 0);
+    return a->link.lost ||
+           (xd_stream_out_pending(&a->link.tx) == 0 && xd_session_tx_outstanding(a->link.session) == 0);
 }
 
 uint64_t agent_link_bytes(const agent *a)
@@ -98,8 +99,10 @@ static int on_welcome(agent *a, const xd_frame *f)
         return -EPROTO;
     if (m.version != XD_WIRE_VERSION) {
         xd_autobuf     body = XD_BUF_INIT;
-        xd_wire_REFUSE no = { .version_min = XD_WIRE_VERSION, .version_max = XD_WIRE_VERSION,
-                              .reason = XD_BYTES_LIT("this agent does not speak that version of the protocol") };
+        xd_wire_REFUSE no = { .version_min = XD_WIRE_VERSION,
+                              .version_max = XD_WIRE_VERSION,
+                              .reason =
+                                  XD_BYTES_LIT("this agent does not speak that version of the protocol") };
         XD_TRY(xd_wire_REFUSE_encode(&body, &no));
         XD_TRY(send_plain(a, XD_MSG_REFUSE, xd_buf_view(&body)));
         int sent = xd_stream_write_fd(&a->link.tx, a->link.out);
@@ -116,8 +119,8 @@ static int on_refuse(agent *a, const xd_frame *f)
     XD_TRY(xd_wire_REFUSE_decode(f->body, f->len, &m));
     xd_autobuf text = XD_BUF_INIT;
     XD_TRY(xd_text_harmless(&text, m.reason, false));
-    fprintf(stderr, "xdagent: refused: %s (controller speaks version %u to %u, this agent %u)\n", xd_buf_cstr(&text), (unsigned)m.version_min,
-            (unsigned)m.version_max, XD_WIRE_VERSION);
+    fprintf(stderr, "xdagent: refused: %s (controller speaks version %u to %u, this agent %u)\n",
+            xd_buf_cstr(&text), (unsigned)m.version_min, (unsigned)m.version_max, XD_WIRE_VERSION);
     a->link.lost = true;
     return 0;
 }

@@ -41,7 +41,7 @@ int agent_list_add(agent_list *l, xd_bytes body)
 {
     xd_wire_COLLECT_IDS m;
     xd_wire_NODEID      n;
-    int                  more;
+    int                 more;
     if (body.len > LIST_BYTES_MAX || l->bytes.len > LIST_BYTES_MAX - body.len)
         return -EFBIG;
     uint32_t base = (uint32_t)l->bytes.len;
@@ -178,18 +178,20 @@ static int add_difference(agent_worker *w, struct agent_check *c, uint32_t index
     if (c->different++ >= DIFFERENCES_SHOWN)
         return 0;
     if (known)
-        XD_TRY(xd_buf_printf(&c->text, "\n  gw%u: %.*s", (unsigned)w->agent->first, (int)ours.len, (const char *)ours.ptr));
+        XD_TRY(xd_buf_printf(&c->text, "\n  gw%u: %.*s", (unsigned)w->agent->first, (int)ours.len,
+                             (const char *)ours.ptr));
     if (theirs.ptr)
-        XD_TRY(xd_buf_printf(&c->text, "\n  gw%u: %.*s", (unsigned)w->number, (int)theirs.len, (const char *)theirs.ptr));
+        XD_TRY(xd_buf_printf(&c->text, "\n  gw%u: %.*s", (unsigned)w->number, (int)theirs.len,
+                             (const char *)theirs.ptr));
     return 0;
 }
 
 int agent_check_ids(agent_worker *w, xd_bytes body)
 {
-    struct agent_check  *c = check_of(w);
+    struct agent_check *c = check_of(w);
     xd_wire_COLLECT_IDS m;
     xd_wire_NODEID      n;
-    int                  more;
+    int                 more;
     if (!c)
         return -ENOMEM;
     XD_TRY(xd_wire_COLLECT_IDS_decode(body.ptr, body.len, &m));
@@ -209,7 +211,7 @@ int agent_check_collected(agent_worker *w, xd_bytes body)
     agent              *a = w->agent;
     const agent_list   *l = &a->env.list;
     struct agent_check *c = check_of(w);
-    xd_wire_COLLECTED  m;
+    xd_wire_COLLECTED   m;
     if (!c)
         return -ENOMEM;
     XD_TRY(xd_wire_COLLECTED_decode(body.ptr, body.len, &m));
@@ -220,9 +222,13 @@ int agent_check_collected(agent_worker *w, xd_bytes body)
     for (uint32_t i = c->count; i < l->count && c->different < DIFFERENCES_SHOWN; i++)
         XD_TRY(add_difference(w, c, i, (xd_bytes){ 0 }));
     if (m.stop_reason.len)
-        XD_TRY(xd_buf_printf(&c->text, "\n  gw%u: %.*s", (unsigned)w->number, (int)m.stop_reason.len, (const char *)m.stop_reason.ptr));
-    return agent_env_fail(a, 1, "Different tests were collected between gw%u and gw%u (%u and %u items); the first that differ:%s",
-                          (unsigned)a->first, (unsigned)w->number, (unsigned)l->count, (unsigned)c->count, xd_buf_cstr(&c->text));
+        XD_TRY(xd_buf_printf(&c->text, "\n  gw%u: %.*s", (unsigned)w->number, (int)m.stop_reason.len,
+                             (const char *)m.stop_reason.ptr));
+    return agent_env_fail(
+        a, 1,
+        "Different tests were collected between gw%u and gw%u (%u and %u items); the first that differ:%s",
+        (unsigned)a->first, (unsigned)w->number, (unsigned)l->count, (unsigned)c->count,
+        xd_buf_cstr(&c->text));
 }
 
 bool agent_check_passed(const agent_worker *w)

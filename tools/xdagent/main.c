@@ -159,7 +159,8 @@ static int send_progress(agent *a, uint64_t now)
         const xd_page_slot *s = &a->env.page.slot[i];
         uint32_t            item = xd_page_get(&s->item_plus_1);
         uint64_t            since = __atomic_load_n(&s->since_ns, __ATOMIC_ACQUIRE);
-        if (a->worker[i].state == AGENT_WORKER_UP && item && since && since < now && now - since >= PROGRESS_MIN_NS)
+        if (a->worker[i].state == AGENT_WORKER_UP && item && since && since < now &&
+            now - since >= PROGRESS_MIN_NS)
             all[n++] = (running){ a->worker[i].number, item - 1, now - since };
     }
     if (n == 0 && !a->progress_shown)
@@ -168,8 +169,10 @@ static int send_progress(agent *a, uint64_t now)
     qsort(all, n, sizeof(*all), by_age);
     n = XD_MIN(n, PROGRESS_MOST);
     for (uint32_t i = 0; i < n; i++) {
-        uint64_t         ms = all[i].age_ns / XD_MS_NS;
-        xd_wire_RUNNING r = { .worker = all[i].worker, .item = all[i].item, .age_ms = (uint32_t)XD_MIN(ms, (uint64_t)UINT32_MAX) };
+        uint64_t        ms = all[i].age_ns / XD_MS_NS;
+        xd_wire_RUNNING r = { .worker = all[i].worker,
+                              .item = all[i].item,
+                              .age_ms = (uint32_t)XD_MIN(ms, (uint64_t)UINT32_MAX) };
         XD_TRY(xd_wire_RUNNING_encode(&list, &r));
     }
     xd_wire_PROGRESS m = { .running = agent_list_of(&list, n) };
@@ -181,7 +184,8 @@ static int send_progress(agent *a, uint64_t now)
 
 static uint64_t next_deadline(const agent *a)
 {
-    const uint64_t all[] = { a->link.flush_ns, a->tick_ns, a->progress_ns, a->queue_ns, a->down_ns, a->term_ns, a->kill_ns, a->late_ns };
+    const uint64_t all[] = { a->link.flush_ns, a->tick_ns, a->progress_ns, a->queue_ns,
+                             a->down_ns,       a->term_ns, a->kill_ns,     a->late_ns };
     uint64_t       first = UINT64_MAX;
     for (size_t i = 0; i < XD_ARRAY_LEN(all); i++)
         first = XD_MIN(first, all[i]);
@@ -232,7 +236,8 @@ static int run(agent *a, int in, int out, pid_t guard)
     XD_TRY(a->signals);
     XD_TRY(xd_os_die_with_parent(SIGTERM, guard));
     if (xd_os_adopt_orphans() < 0)
-        fputs("xdagent: no subreaper on this system: daemons that tests leave behind may outlive the run\n", stderr);
+        fputs("xdagent: no subreaper on this system: daemons that tests leave behind may outlive the run\n",
+              stderr);
     XD_TRY(xd_poller_new(&a->poller));
     XD_TRY(xd_poller_set(a->poller, a->signals, XD_POLL_IN, on_signal, a));
     XD_TRY(agent_link_open(a, in, out));
@@ -261,11 +266,13 @@ static void clean_up(agent *a)
 
 static int usage(FILE *to)
 {
-    fprintf(to, "usage: xdagent [--fd N] [--output-limit BYTES] [--version]\n"
-                "Started by a gateway of xd, not by hand: speaks xd's protocol on standard input and output.\n"
-                "  --fd N               speak on this descriptor (a socket) instead\n"
-                "  --output-limit SIZE  bytes kept of what one test writes past pytest's capture, per stream (default 1M)\n"
-                "  --version            print the build id and leave\n");
+    fprintf(to,
+            "usage: xdagent [--fd N] [--output-limit BYTES] [--version]\n"
+            "Started by a gateway of xd, not by hand: speaks xd's protocol on standard input and output.\n"
+            "  --fd N               speak on this descriptor (a socket) instead\n"
+            "  --output-limit SIZE  bytes kept of what one test writes past pytest's capture, per stream "
+            "(default 1M)\n"
+            "  --version            print the build id and leave\n");
     return to == stderr ? 4 : 0;
 }
 
@@ -286,10 +293,17 @@ int main(int argc, char **argv)
                                              { "version", no_argument, NULL, 'V' },
                                              { "help", no_argument, NULL, 'h' },
                                              { 0 } };
-    int   in = STDIN_FILENO, out = STDOUT_FILENO, c;
-    agent a = { .output_limit = AGENT_OUTPUT_LIMIT, .oom_kills = xd_os_oom_kills(), .tick_ns = UINT64_MAX, .progress_ns = UINT64_MAX,
-                .queue_ns = UINT64_MAX, .kill_ns = UINT64_MAX, .term_ns = UINT64_MAX, .down_ns = UINT64_MAX, .late_ns = UINT64_MAX };
-    uint64_t guard = 0;
+    int                        in = STDIN_FILENO, out = STDOUT_FILENO, c;
+    agent                      a = { .output_limit = AGENT_OUTPUT_LIMIT,
+                                     .oom_kills = xd_os_oom_kills(),
+                                     .tick_ns = UINT64_MAX,
+                                     .progress_ns = UINT64_MAX,
+                                     .queue_ns = UINT64_MAX,
+                                     .kill_ns = UINT64_MAX,
+                                     .term_ns = UINT64_MAX,
+                                     .down_ns = UINT64_MAX,
+                                     .late_ns = UINT64_MAX };
+    uint64_t                   guard = 0;
     while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
         if (c == 'V') {
             printf("xdagent %s\n", XD_BUILD_ID);

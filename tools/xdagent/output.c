@@ -18,7 +18,7 @@ static int remember(xd_buf *last, xd_bytes data)
 
 static int emit(agent_output *o, xd_bytes data, uint64_t dropped)
 {
-    xd_autobuf      body = XD_BUF_INIT;
+    xd_autobuf     body = XD_BUF_INIT;
     xd_wire_OUTPUT out = { .worker = o->worker ? o->worker->number : AGENT_NO_WORKER,
                            .stream = o->stream,
                            .item = o->item,
@@ -100,7 +100,13 @@ static void on_readable(void *arg, int fd, uint32_t events)
 
 int agent_output_open(agent_output *o, agent *a, agent_worker *w, int fd, uint8_t stream, xd_buf *last)
 {
-    *o = (agent_output){ .agent = a, .worker = w, .fd = fd, .stream = stream, .item = AGENT_NO_ITEM, .last = last, .reading = !a->muted };
+    *o = (agent_output){ .agent = a,
+                         .worker = w,
+                         .fd = fd,
+                         .stream = stream,
+                         .item = AGENT_NO_ITEM,
+                         .last = last,
+                         .reading = !a->muted };
     return xd_poller_set(a->poller, fd, o->reading ? XD_POLL_IN : 0, on_readable, o);
 }
 

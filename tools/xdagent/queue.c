@@ -23,7 +23,12 @@ int agent_queue_lease(agent *a, const xd_wire_LEASE *m)
     while ((more = xd_wire_RANGE_next(&it, &r)) > 0) {
         if (r.count == 0 || r.count > a->env.list.count || r.first > a->env.list.count - r.count)
             return -EPROTO; /* an item that was never collected */
-        spans[n++] = (xd_span){ .first = r.first, .count = r.count, .attempt = r.attempt, .flags = r.flags, .group = r.group, .expected_us = r.expected_us };
+        spans[n++] = (xd_span){ .first = r.first,
+                                .count = r.count,
+                                .attempt = r.attempt,
+                                .flags = r.flags,
+                                .group = r.group,
+                                .expected_us = r.expected_us };
     }
     XD_TRY(more);
     a->queue_dirty = true;
@@ -35,7 +40,12 @@ int agent_queue_lease(agent *a, const xd_wire_LEASE *m)
 static int encode_ranges(xd_buf *list, const xd_span *spans, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        xd_wire_RANGE r = { .first = spans[i].first, .count = spans[i].count, .attempt = spans[i].attempt, .flags = spans[i].flags, .group = spans[i].group, .expected_us = spans[i].expected_us };
+        xd_wire_RANGE r = { .first = spans[i].first,
+                            .count = spans[i].count,
+                            .attempt = spans[i].attempt,
+                            .flags = spans[i].flags,
+                            .group = spans[i].group,
+                            .expected_us = spans[i].expected_us };
         XD_TRY(xd_wire_RANGE_encode(list, &r));
     }
     return 0;
@@ -85,7 +95,9 @@ static int do_run(agent *a, const xd_aqueue_command *c)
     for (size_t i = 0; i < c->n_spans; i++)
         told += c->spans[i].count;
     XD_TRY(encode_ranges(&list, c->spans, c->n_spans));
-    xd_wire_RUN run = { .first = c->first, .last = c->last, .ranges = agent_list_of(&list, (uint32_t)c->n_spans) };
+    xd_wire_RUN run = { .first = c->first,
+                        .last = c->last,
+                        .ranges = agent_list_of(&list, (uint32_t)c->n_spans) };
     XD_TRY(xd_wire_RUN_encode(&body, &run));
     w->told_end = told;
     if (!agent_worker_alive(w) || w->cmd.fd < 0)

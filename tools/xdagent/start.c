@@ -7,12 +7,21 @@
 #include "engine/base/os_linux.h"
 #include "tools/xdagent/agent.h"
 
-#define LITTLE_US 30000u           /* of expected work per worker: less is not worth one more than there are processors */
+#define LITTLE_US \
+    30000u /* of expected work per worker: less is not worth one more than there are processors */
 #define LATE_NS (100 * XD_MS_NS)
 #define LEASE_WAIT_NS (10 * XD_MS_NS) /* for the first LEASE, which tells how much there is to do */
 #define RESULT_PIPE_BYTES (256 * 1024)
-#define NO_WORKER ((agent_worker){ .cmd.fd = -1, .results.fd = -1, .control.fd = -1, .out.fd = -1, .err.fd = -1, .proc.pidfd = -1, .files = { -1, -1, -1 }, \
-                                   .session_status = -1, .state = AGENT_WORKER_NONE })
+#define NO_WORKER                             \
+    ((agent_worker){ .cmd.fd = -1,            \
+                     .results.fd = -1,        \
+                     .control.fd = -1,        \
+                     .out.fd = -1,            \
+                     .err.fd = -1,            \
+                     .proc.pidfd = -1,        \
+                     .files = { -1, -1, -1 }, \
+                     .session_status = -1,    \
+                     .state = AGENT_WORKER_NONE })
 
 typedef struct pipes {
     int cmd[2], results[2], out[2], err[2];
@@ -71,7 +80,8 @@ static int adopt(agent_worker *w, pipes *p)
 static void reset_slot(agent *a, uint32_t slot)
 {
     xd_page_slot *s = &a->env.page.slot[slot];
-    xd_page_set(&a->env.page.head->failures_elsewhere, xd_page_get(&a->env.page.head->failures_elsewhere) + xd_page_get(&s->failures));
+    xd_page_set(&a->env.page.head->failures_elsewhere,
+                xd_page_get(&a->env.page.head->failures_elsewhere) + xd_page_get(&s->failures));
     xd_page_set(&s->failures, 0);
     xd_page_set(&s->claimed, 0);
     xd_page_set(&s->item_plus_1, 0);
@@ -83,9 +93,13 @@ static void reset_slot(agent *a, uint32_t slot)
 
 static int send_fork(agent_worker *w, agent_chan *to, pipes *p)
 {
-    agent        *a = w->agent;
-    xd_autobuf    body = XD_BUF_INIT;
-    xd_wire_FORK m = { .worker = w->number, .slot = (uint16_t)w->slot, .total = a->total, .become = w->become, .maxfail = a->env.page.head->maxfail };
+    agent       *a = w->agent;
+    xd_autobuf   body = XD_BUF_INIT;
+    xd_wire_FORK m = { .worker = w->number,
+                       .slot = (uint16_t)w->slot,
+                       .total = a->total,
+                       .become = w->become,
+                       .maxfail = a->env.page.head->maxfail };
     XD_TRY(xd_wire_FORK_encode(&body, &m));
     if (!p)
         return agent_chan_send(to, XD_MSG_FORK, xd_buf_view(&body), NULL, 0);
@@ -113,7 +127,7 @@ static int start_fresh(agent_worker *w, pipes *p)
     xd_error err = { 0 };
     XD_TRY(xd_os_socketpair(control, true));
     xd_pytest_worker_fds fds = { p->cmd[0], p->results[1], p->out[1], p->err[1] };
-    int                  r = xd_pytest_spawn_fresh(&a->env.pytest, a->env.page.fd, control[1], &fds, &w->proc, &err);
+    int r = xd_pytest_spawn_fresh(&a->env.pytest, a->env.page.fd, control[1], &fds, &w->proc, &err);
     close(control[1]);
     if (r < 0) {
         close(control[0]);
@@ -146,7 +160,8 @@ int agent_worker_start(agent *a, uint32_t slot, uint16_t number, uint16_t replac
             parent = e->way == AGENT_WARM ? &e->control : NULL;
     }
     if (!parent || parent->fd < 0) {
-        parent = NULL; /* the process it would be forked from is gone (or there is none): a new process can still be made */
+        parent =
+            NULL; /* the process it would be forked from is gone (or there is none): a new process can still be made */
         w->way = AGENT_FRESH;
     }
     int r = pipes_open(&p);
@@ -209,7 +224,9 @@ int agent_workers_start(agent *a, const xd_wire_WORKERS_START *m)
     xd_os_raise_nofile(64 + 8u * m->count);
     xd_page_set(&e->page.head->slots, m->count);
     xd_page_set(&e->page.head->maxfail, m->maxfail);
-    xd_aqueue_options o = { .slots = m->count, .max_restarts = m->max_restarts, .workers_expected = m->count };
+    xd_aqueue_options o = { .slots = m->count,
+                            .max_restarts = m->max_restarts,
+                            .workers_expected = m->count };
     XD_TRY(xd_aqueue_new(&a->queue, &o));
     for (uint32_t i = 0; i < m->count; i++)
         a->worker[i] = NO_WORKER;

@@ -8,7 +8,7 @@
 #include "engine/base/os_linux.h"
 #include "tools/xdagent/agent.h"
 
-#define GRACE_NS (5 * XD_S_NS)       /* from QUIT to TERM, from TERM to KILL */
+#define GRACE_NS (5 * XD_S_NS) /* from QUIT to TERM, from TERM to KILL */
 #define HOST_GRACE_NS (2 * XD_S_NS)
 #define CLOSE_NS (5 * XD_S_NS)       /* for the last acknowledgement */
 #define CANCEL_KILL_NS (1 * XD_S_NS) /* from TERM to KILL after the grace of CANCEL */
@@ -97,7 +97,7 @@ static int quit_workers(agent *a)
 
 static int say_done(agent *a)
 {
-    xd_autobuf        body = XD_BUF_INIT;
+    xd_autobuf       body = XD_BUF_INIT;
     xd_wire_ENV_DONE m = { .exit_status = a->highest_status,
                            .agent_cpu_us = xd_clock_cpu_us(),
                            .workers_cpu_us = xd_os_children_cpu_us(),
@@ -124,11 +124,15 @@ static int begin_phase(agent *a, agent_phase phase)
     case AGENT_ENDING_COLLECTOR:
         a->term_ns = now + GRACE_NS;
         a->kill_ns = a->term_ns + GRACE_NS;
-        return a->env.collect.fd >= 0 ? agent_chan_send(&a->env.collect, XD_MSG_QUIT, (xd_bytes){ 0 }, NULL, 0) : 0;
+        return a->env.collect.fd >= 0
+                   ? agent_chan_send(&a->env.collect, XD_MSG_QUIT, (xd_bytes){ 0 }, NULL, 0)
+                   : 0;
     case AGENT_ENDING_HOST:
         a->term_ns = now + HOST_GRACE_NS;
         a->kill_ns = a->term_ns + HOST_GRACE_NS;
-        return a->env.control.fd >= 0 ? agent_chan_send(&a->env.control, XD_MSG_QUIT, (xd_bytes){ 0 }, NULL, 0) : 0;
+        return a->env.control.fd >= 0
+                   ? agent_chan_send(&a->env.control, XD_MSG_QUIT, (xd_bytes){ 0 }, NULL, 0)
+                   : 0;
     case AGENT_CLOSING:
         agent_output_close(&a->env.out);
         agent_output_close(&a->env.err);
@@ -169,9 +173,11 @@ static void escalate(agent *a, int sig)
         if (e->collector.pid > 0)
             xd_proc_kill_group(e->collector.pid, sig);
         else if (sig == SIGKILL)
-            agent_chan_close(&e->collect); /* only a keeper of the cache is left: the sweep of leftovers gets it */
+            agent_chan_close(
+                &e->collect); /* only a keeper of the cache is left: the sweep of leftovers gets it */
     }
-    if (a->phase >= AGENT_ENDING_COLLECTOR && e->host.pid > 0 && (a->phase == AGENT_ENDING_HOST || sig == SIGKILL))
+    if (a->phase >= AGENT_ENDING_COLLECTOR && e->host.pid > 0 &&
+        (a->phase == AGENT_ENDING_HOST || sig == SIGKILL))
         xd_proc_kill_group(e->host.pid, sig);
 }
 

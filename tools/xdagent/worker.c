@@ -21,7 +21,8 @@
 
 bool agent_worker_alive(const agent_worker *w)
 {
-    return w->state == AGENT_WORKER_FORKING || w->state == AGENT_WORKER_STARTING || w->state == AGENT_WORKER_UP;
+    return w->state == AGENT_WORKER_FORKING || w->state == AGENT_WORKER_STARTING ||
+           w->state == AGENT_WORKER_UP;
 }
 
 uint32_t agent_workers_alive(const agent *a)
@@ -38,7 +39,7 @@ int agent_worker_flush(agent_worker *w)
 {
     if (w->batched == 0)
         return 0;
-    xd_autobuf       body = XD_BUF_INIT;
+    xd_autobuf      body = XD_BUF_INIT;
     xd_wire_RESULTS m = { .worker = w->number, .results = agent_list_of(&w->batch, w->batched) };
     XD_TRY(xd_wire_RESULTS_encode(&body, &m));
     xd_buf_clear(&w->batch);
@@ -57,7 +58,7 @@ int agent_workers_flush(agent *a)
 
 static int on_result(agent_worker *w, const xd_frame *f)
 {
-    agent          *a = w->agent;
+    agent         *a = w->agent;
     xd_wire_RESULT r;
     XD_TRY(xd_wire_RESULT_decode(f->body, f->len, &r));
     uint64_t now = xd_clock_ns();
@@ -92,21 +93,25 @@ static int on_report(agent_worker *w, const xd_frame *f)
     xd_wire_REPORT r;
     XD_TRY(xd_wire_REPORT_decode(f->body, f->len, &r));
     /* A worker that collects by itself repeats what the collector said about the collection. */
-    return (w->state == AGENT_WORKER_STARTING || w->state == AGENT_WORKER_FORKING) && !w->become ? 0 : pass_on(w, f, 6);
+    return (w->state == AGENT_WORKER_STARTING || w->state == AGENT_WORKER_FORKING) && !w->become
+               ? 0
+               : pass_on(w, f, 6);
 }
 
 static int on_warning(agent_worker *w, const xd_frame *f)
 {
     xd_wire_WARNING r;
     XD_TRY(xd_wire_WARNING_decode(f->body, f->len, &r));
-    return (w->state == AGENT_WORKER_STARTING || w->state == AGENT_WORKER_FORKING) && !w->become ? 0 : pass_on(w, f, 4);
+    return (w->state == AGENT_WORKER_STARTING || w->state == AGENT_WORKER_FORKING) && !w->become
+               ? 0
+               : pass_on(w, f, 4);
 }
 
 static int on_ready(agent_worker *w, const xd_frame *f)
 {
-    agent                *a = w->agent;
+    agent               *a = w->agent;
     xd_wire_WORKER_READY r;
-    xd_autobuf            body = XD_BUF_INIT;
+    xd_autobuf           body = XD_BUF_INIT;
     XD_TRY(xd_wire_WORKER_READY_decode(f->body, f->len, &r));
     if (w->state == AGENT_WORKER_FORKING)
         XD_TRY(agent_worker_born(w, (pid_t)r.pid));
@@ -118,7 +123,9 @@ static int on_ready(agent_worker *w, const xd_frame *f)
         return 0; /* the environment has failed; said before */
     w->state = AGENT_WORKER_UP;
     agent_worker_files(w);
-    xd_wire_WORKER_UP up = { .worker = w->number, .pid = (uint32_t)w->proc.pid, .way = w->way, .replaces = w->replaces };
+    xd_wire_WORKER_UP up = {
+        .worker = w->number, .pid = (uint32_t)w->proc.pid, .way = w->way, .replaces = w->replaces
+    };
     XD_TRY(xd_wire_WORKER_UP_encode(&body, &up));
     XD_TRY(agent_link_send(a, XD_MSG_WORKER_UP, xd_buf_view(&body)));
     a->queue_dirty = true;
@@ -203,7 +210,7 @@ static void after_read(agent_worker *w, ssize_t n)
 static void on_results_readable(void *arg)
 {
     agent_worker *w = arg;
-    ssize_t n = agent_chan_pump(&w->results, PUMP_BYTES);
+    ssize_t       n = agent_chan_pump(&w->results, PUMP_BYTES);
     if (n < 0 && n != -EPIPE)
         agent_fault(w->agent, (int)n);
     after_read(w, n);

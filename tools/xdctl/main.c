@@ -38,18 +38,22 @@ int xdctl_colors(int fd)
 
 static void usage(FILE *out)
 {
-    fputs("usage: xdctl COMMAND [ARGUMENT ...]\n\nRuns pytest suites on all processors and shows the results as one session.\n\n", out);
+    fputs("usage: xdctl COMMAND [ARGUMENT ...]\n\nRuns pytest suites on all processors and shows the results "
+          "as one session.\n\n",
+          out);
     for (size_t i = 0; i < COMMAND_COUNT; i++)
         fprintf(out, "  %-8s %s\n", commands[i].name, commands[i].help);
     fputs("\n`xdctl COMMAND --help` lists the options of a command; `xdctl --version` tells the version.\n"
-          "The manual: xdctl(1), xdctl-run(1), xd(7).\n", out);
+          "The manual: xdctl(1), xdctl-run(1), xd(7).\n",
+          out);
 }
 
 /* A program may be started with 0, 1 or 2 closed.  What is opened next would take that number, and reports would be written into it. */
 static int hold_standard_descriptors(void)
 {
     for (int fd = 0; fd <= 2; fd++)
-        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF && open("/dev/null", fd == 0 ? O_RDONLY : O_WRONLY) != fd) /* the lowest free number */
+        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF &&
+            open("/dev/null", fd == 0 ? O_RDONLY : O_WRONLY) != fd) /* the lowest free number */
             return -1;
     return 0;
 }

@@ -17,7 +17,8 @@ static int is_help(const char *word)
 
 /* Reads the options of one subcommand with popt: *ret_words are up to `most` other arguments, NULL-terminated, valid as long as *ret_ctx.
  * 0, or the exit code + 1 when all is said: wrong usage, or --help. */
-static int read_options(poptContext *ret_ctx, int argc, char **argv, const struct poptOption *table, const char *usage, int most, const char **ret_words)
+static int read_options(poptContext *ret_ctx, int argc, char **argv, const struct poptOption *table,
+                        const char *usage, int most, const char **ret_words)
 {
     const char *command = argv[0];
     poptContext ctx = *ret_ctx = poptGetContext("xdctl", argc, (const char **)argv, table, 0);
@@ -29,16 +30,17 @@ static int read_options(poptContext *ret_ctx, int argc, char **argv, const struc
             char left[64], letter[4] = "";
             if (o->shortName)
                 snprintf(letter, sizeof(letter), "-%c", o->shortName);
-            snprintf(left, sizeof(left), "%s%s%s%s%s%s", letter, o->shortName && o->longName ? ", " : "", o->longName ? "--" : "",
-                     o->longName ? o->longName : "", o->argDescrip ? " " : "", o->argDescrip ? o->argDescrip : "");
+            snprintf(left, sizeof(left), "%s%s%s%s%s%s", letter, o->shortName && o->longName ? ", " : "",
+                     o->longName ? "--" : "", o->longName ? o->longName : "", o->argDescrip ? " " : "",
+                     o->argDescrip ? o->argDescrip : "");
             printf("  %-20s %s\n", left, o->descrip);
         }
         return 1;
     }
     int rc = poptGetNextOpt(ctx), n = 0;
     if (rc < -1) {
-        xdctl_fail(XD_EXIT_USAGE, "%s: %s: %s; `xdctl %s --help` lists the options", command, poptBadOption(ctx, POPT_BADOPTION_NOALIAS), poptStrerror(rc),
-                   command);
+        xdctl_fail(XD_EXIT_USAGE, "%s: %s: %s; `xdctl %s --help` lists the options", command,
+                   poptBadOption(ctx, POPT_BADOPTION_NOALIAS), poptStrerror(rc), command);
         return XD_EXIT_USAGE + 1;
     }
     for (const char *word; (word = poptGetArg(ctx)); ret_words[n++] = word)
@@ -51,7 +53,8 @@ static int read_options(poptContext *ret_ctx, int argc, char **argv, const struc
 }
 
 /* 0 = made, *ret_exit is the exit code that the run had; else the exit code of this program, and why was said. */
-static int render(const char *which, const char *kind, const char *const *options, unsigned flags, const char *path, int *ret_exit)
+static int render(const char *which, const char *kind, const char *const *options, unsigned flags,
+                  const char *path, int *ret_exit)
 {
     char  err[XD_TEXT] = "";
     char *dir = NULL;
@@ -79,10 +82,10 @@ static int render(const char *which, const char *kind, const char *const *option
 
 int xdctl_show(int argc, char **argv)
 {
-    int                failed = 0;
-    char              *tb = NULL, *r_chars = NULL;
-    int                verbose = 0;
-    struct poptOption  table[] = {
+    int               failed = 0;
+    char             *tb = NULL, *r_chars = NULL;
+    int               verbose = 0;
+    struct poptOption table[] = {
         { "failed", 0, POPT_ARG_NONE, &failed, 0, "only failures and the summary", NULL },
         { "verbose", 'v', POPT_ARG_NONE, &verbose, 0, "a line for each test", NULL },
         { "tb", 0, POPT_ARG_STRING, &tb, 0, "tracebacks: auto, line or no", "STYLE" },
@@ -97,7 +100,10 @@ int xdctl_show(int argc, char **argv)
                                            "RUN-ID may be the beginning of one; `xdctl runs` lists them.\n",
                                    1, words);
     if (!bad && tb && strcmp(tb, "auto") != 0 && strcmp(tb, "line") != 0 && strcmp(tb, "no") != 0)
-        bad = xdctl_fail(XD_EXIT_USAGE, "show: --tb is auto, line or no, not '%s': other styles are made while a test runs", tb) + 1;
+        bad = xdctl_fail(XD_EXIT_USAGE,
+                         "show: --tb is auto, line or no, not '%s': other styles are made while a test runs",
+                         tb) +
+              1;
     if (bad) {
         free(tb);
         free(r_chars);
@@ -129,18 +135,18 @@ int xdctl_show(int argc, char **argv)
 
 int xdctl_report(int argc, char **argv)
 {
-    char              *path = NULL;
-    struct poptOption  table[] = {
-        { "output", 'o', POPT_ARG_STRING, &path, 0, "write to FILE instead of standard output", "FILE" },
-        POPT_TABLEEND
-    };
-    poptContext ctx;
-    const char *words[3];
-    int         bad = read_options(&ctx, argc, argv, table,
-                                   "[OPTION ...] junit|jsonl|terminal [latest|RUN-ID]\n\n"
-                                           "Makes a report of a past run; the exit code is 0 when it could be made, 7 when the run was cut off.\n"
-                                           "RUN-ID may be the beginning of one; `xdctl runs` lists them.\n",
-                                   2, words);
+    char             *path = NULL;
+    struct poptOption table[] = { { "output", 'o', POPT_ARG_STRING, &path, 0,
+                                    "write to FILE instead of standard output", "FILE" },
+                                  POPT_TABLEEND };
+    poptContext       ctx;
+    const char       *words[3];
+    int               bad = read_options(&ctx, argc, argv, table,
+                                         "[OPTION ...] junit|jsonl|terminal [latest|RUN-ID]\n\n"
+                                                       "Makes a report of a past run; the exit code is 0 when it could be made, 7 when "
+                                                       "the run was cut off.\n"
+                                                       "RUN-ID may be the beginning of one; `xdctl runs` lists them.\n",
+                                         2, words);
     if (bad) {
         free(path);
         poptFreeContext(ctx);
@@ -171,7 +177,8 @@ int xdctl_runs(int argc, char **argv)
 {
     if (argc > 1) {
         int help = is_help(argv[1]);
-        fputs("usage: xdctl runs\n\nLists past runs, newest first: id, start, folder.\n", help ? stdout : stderr);
+        fputs("usage: xdctl runs\n\nLists past runs, newest first: id, start, folder.\n",
+              help ? stdout : stderr);
         return help ? 0 : XD_EXIT_USAGE;
     }
     char err[XD_TEXT] = "";
@@ -185,8 +192,10 @@ int xdctl_doctor(int argc, char **argv)
     xd_config *cfg = NULL;
     if (argc > 1 && is_help(argv[1])) {
         puts("usage: xdctl doctor [OPTION ...]\n\n"
-             "Says what is installed, limits, which python and pytest are found, and what would fail; one line each, ok or FAIL.\n"
-             "Takes the options of `xdctl run`; of them --python and --agent matter.  Exit code: 0 all is well, 6 a run would fail.");
+             "Says what is installed, limits, which python and pytest are found, and what would fail; one "
+             "line each, ok or FAIL.\n"
+             "Takes the options of `xdctl run`; of them --python and --agent matter.  Exit code: 0 all is "
+             "well, 6 a run would fail.");
         return 0;
     }
     if (xd_config_new(&cfg) < 0)

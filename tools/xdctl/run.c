@@ -13,11 +13,14 @@
 
 static void print_options(void)
 {
-    puts("usage: xdctl run [OPTION ...] [PYTEST-ARGUMENT ...]\n\n"
-         "Runs the pytest suite of this directory on all processors, with pytest's own arguments and plugins.\n"
-         "xd's options come first; the first argument xd does not know begins pytest's arguments, in which only -n, -d,\n"
-         "--dist, --tx, --maxprocesses, --max-worker-restart, --testrunuid and --jsonl are still read by xd.\n"
-         "`--` ends xd's options for good.  Sizes end in K, M or G, times in s, m, h or d.\n");
+    puts(
+        "usage: xdctl run [OPTION ...] [PYTEST-ARGUMENT ...]\n\n"
+        "Runs the pytest suite of this directory on all processors, with pytest's own arguments and "
+        "plugins.\n"
+        "xd's options come first; the first argument xd does not know begins pytest's arguments, in which "
+        "only -n, -d,\n"
+        "--dist, --tx, --maxprocesses, --max-worker-restart, --testrunuid and --jsonl are still read by xd.\n"
+        "`--` ends xd's options for good.  Sizes end in K, M or G, times in s, m, h or d.\n");
     for (const xd_option *o = xd_config_options(); o->name; o++) {
         char left[64];
         int  n = 0;
@@ -30,7 +33,8 @@ static void print_options(void)
         printf("  %-36s %s", left, o->help);
         printf(o->fallback && o->fallback[0] ? " [%s]\n" : "\n", o->fallback);
     }
-    puts("\nExit code: pytest's own (0 passed, 1 failed, 2 interrupted, 3 internal error, 4 usage, 5 no tests), and\n"
+    puts("\nExit code: pytest's own (0 passed, 1 failed, 2 interrupted, 3 internal error, 4 usage, 5 no "
+         "tests), and\n"
          "6 no worker could be had, 7 results are incomplete.");
 }
 
@@ -57,8 +61,9 @@ static uint64_t now_ns(void)
 
 /* What wait_for_end remembers of signals. */
 typedef struct seen {
-    int      interrupts;
-    uint64_t stop_at_ns; /* Ctrl-Z: when this process stops although PAUSED did not come; 0 = it was not asked to */
+    int interrupts;
+    uint64_t
+        stop_at_ns; /* Ctrl-Z: when this process stops although PAUSED did not come; 0 = it was not asked to */
 } seen;
 
 /* Ctrl-Z: first the workers stop, then we do; on SIGCONT both go on. */
@@ -84,12 +89,14 @@ static void on_signals(int fd, xd_engine *e, seen *s)
             s->interrupts++;
             if (s->interrupts == 1 && info.ssi_signo != SIGQUIT) {
                 if (isatty(2))
-                    fputs("\nxdctl: stopping: running tests get some time; Ctrl-C again kills them\n", stderr);
+                    fputs("\nxdctl: stopping: running tests get some time; Ctrl-C again kills them\n",
+                          stderr);
                 (void)xd_engine_stop(e, XD_STOP_DRAIN);
             } else if (s->interrupts <= 2) {
                 (void)xd_engine_stop(e, XD_STOP_NOW);
             } else {
-                _exit(XD_EXIT_INTERRUPTED); /* the journal is valid at any moment; agents end when we are gone */
+                _exit(
+                    XD_EXIT_INTERRUPTED); /* the journal is valid at any moment; agents end when we are gone */
             }
         }
     }
@@ -101,8 +108,10 @@ static int write_stats(const char *path, const xd_result *r)
     if (!f)
         return xdctl_fail(-errno, "cannot write %s: %s", path, strerror(errno));
     fprintf(f,
-            "{\"exit_code\": %d, \"items\": %u, \"recorded\": %u, \"passed\": %u, \"failed\": %u, \"duration_us\": %llu, "
-            "\"controller_cpu_us\": %llu, \"agent_cpu_us\": %llu, \"workers_cpu_us\": %llu, \"stream_bytes\": %llu, "
+            "{\"exit_code\": %d, \"items\": %u, \"recorded\": %u, \"passed\": %u, \"failed\": %u, "
+            "\"duration_us\": %llu, "
+            "\"controller_cpu_us\": %llu, \"agent_cpu_us\": %llu, \"workers_cpu_us\": %llu, "
+            "\"stream_bytes\": %llu, "
             "\"run_id\": \"%s\"}\n",
             r->exit_code, r->collected, r->recorded, r->passed, r->failed, (unsigned long long)r->duration_us,
             (unsigned long long)r->controller_cpu_us, (unsigned long long)r->agents_cpu_us,
@@ -115,7 +124,8 @@ static int wait_for_end(xd_engine *e, int signals, xd_result *res)
 {
     seen s = { 0 };
     for (;;) {
-        struct pollfd fds[2] = { { .fd = signals, .events = POLLIN }, { .fd = xd_engine_fd(e), .events = POLLIN } };
+        struct pollfd fds[2] = { { .fd = signals, .events = POLLIN },
+                                 { .fd = xd_engine_fd(e), .events = POLLIN } };
         if (poll(fds, 2, s.stop_at_ns ? 100 : 1000) < 0 && errno != EINTR)
             return -errno;
         if (fds[0].revents)

@@ -4,8 +4,8 @@
 
 typedef struct xdctl_command {
     const char *name;
-    const char *help;                    /* one line */
-    int (*run)(int argc, char **argv);   /* argv[0] = name of the command; returns the exit code */
+    const char *help;                  /* one line */
+    int (*run)(int argc, char **argv); /* argv[0] = name of the command; returns the exit code */
 } xdctl_command;
 
 int xdctl_run(int argc, char **argv);
