@@ -2,7 +2,7 @@
  *
  * An actor is described by a const xd_actor_spec; the runtime owns the loop: it polls the inbox and the descriptors the actor watches, calls
  * handlers, ticks, and ends when a handler returns XD_ACTOR_STOP (normal) or < 0 (fault), or when it is told to stop.  Its thread blocks all signals.
- * Nothing of libzmq shows here: only actor.c and broker.c know it. */
+ * Nothing of libzmq shows here: only bus.c, actor.c and broker.c know it. */
 #pragma once
 #include "engine/base/buf.h"
 #include "engine/base/log.h"

@@ -1,4 +1,4 @@
-/* engine/bus.h - private to actor.c and broker.c, the two files that know libzmq: envelope and socket rules.
+/* engine/bus.h - private to bus.c, actor.c and broker.c, the files that know libzmq: envelope and socket rules.
  * A message on the bus is two parts: the envelope below and the body. */
 #pragma once
 #include <zmq.h>
@@ -43,3 +43,13 @@ int xd_bus_socket(xd_bus *b, int kind, void **ret) XD_MUST;
 int xd_bus_recv(void *socket, xd_envelope *env, zmq_msg_t *body) XD_MUST;
 /* Sends both; takes the body on success. */
 int xd_bus_send(void *socket, const xd_envelope *env, zmq_msg_t *body) XD_MUST;
+
+/* owned: the memory of the body (malloc), or a received zmq_msg_t (received = true). */
+typedef struct xd_bus_message {
+    xd_msg    pub;
+    bool      received;
+    zmq_msg_t part;
+} xd_bus_message;
+
+/* Sends *pub and takes it on success; -EAGAIN when the pipe is full, and it stays whole. */
+int xd_bus_send_message(void *socket, const char *to, const char *from, xd_msg **pub) XD_MUST;
