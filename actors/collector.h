@@ -1,6 +1,7 @@
 /* actors/collector.h - agrees on the collection of a run: one list of node ids that all environments share.
- * The first environment that has collected sends its list; every other one only its digest, and its list when the digest differs - then
- * the run ends with the first differing names.  Part of the scheduler actor; pure: frames in, verdicts out. */
+ * The first environment that has collected sends its list; every other one only its digest, and its list when
+ * the digest differs - then the run ends with the first differing names. Part of the scheduler actor; pure:
+ * frames in, verdicts out. */
 #pragma once
 #include "engine/base/arena.h"
 #include "engine/sched.h"
@@ -26,7 +27,8 @@ int           xd_collector_new(xd_collector **ret) XD_MUST;
 xd_collector *xd_collector_free(xd_collector *c);
 XD_DEFINE_AUTO(xd_collector, xd_collector_free)
 
-/* COLLECTED of a gateway that wants to go on.  SEND_LIST, AGREED (digest is the known one), COMPLETE (no items), or -errno. */
+/* COLLECTED of a gateway that wants to go on. SEND_LIST, AGREED (digest is the known one), COMPLETE (no
+ * items), or -errno. */
 int xd_collector_collected(xd_collector *c, uint16_t gateway, const xd_wire_COLLECTED *in) XD_MUST;
 /* A part of a list.  WAIT, COMPLETE, DIFFERENT, -EPROTO (parts out of order or beyond the count), -ENOMEM.
  * `names`: worker names for the text of DIFFERENT, e.g. "gw0" and "gw3". */

@@ -1,11 +1,11 @@
-/* actors/engine.c - wires one run together and keeps watch over it: the public face of libxd (engine/xd.h).  It stands above all rooms, because it starts
- * actors of all of them.
+/* actors/engine.c - wires one run together and keeps watch over it: the public face of libxd (engine/xd.h).
+ * It stands above all rooms, because it starts actors of all of them.
  *
  *   start:   folder of the run, journal, broker, scheduler, gateways, reporters; then the watching thread
- *   watch:   the scheduler ends after RUN_END; the reporters end when they have read RUN_END; then gateways, broker, journal are closed in
- *            reverse order, each with a deadline, and XD_EVENT_FINISHED is told
- * An actor that ends with a fault: reporters are started anew, they read the journal again; a gateway's agent is lost to the scheduler; without its scheduler
- * the run is over.
+ *   watch:   the scheduler ends after RUN_END; the reporters end when they have read RUN_END; then gateways,
+ *            broker, journal are closed in reverse order, each with a deadline, and XD_EVENT_FINISHED is told
+ * An actor that ends with a fault: reporters are started anew, they read the journal again; a gateway's agent
+ * is lost to the scheduler; without its scheduler the run is over.
  * The functions may be called from one thread, xd_engine_stop from any. */
 #include <pthread.h>
 #include <signal.h>
@@ -62,7 +62,7 @@ struct xd_engine {
     xd_result            result;
 };
 
-/* ---- before the run ------------------------------------------------------------------------------------- */
+/* ---- before the run ------------------------------------------------------------------------------------ */
 
 static int fail(char *err, int code, const xd_error *e)
 {
@@ -129,7 +129,7 @@ static void on_event(void *arg, const xd_event *ev)
         (void)!xd_events_add(&x->events, ev);
 }
 
-/* ---- start ------------------------------------------------------------------------------------------------- */
+/* ---- start --------------------------------------------------------------------------------------------- */
 
 static int first_record(xd_engine *x, xd_journal *journal)
 {
@@ -282,7 +282,7 @@ static int start_actors(xd_engine *x, xd_error *err)
     return start_reports(x, err);
 }
 
-/* ---- the end -------------------------------------------------------------------------------------------------- */
+/* ---- the end ------------------------------------------------------------------------------------------- */
 
 static void say_stuck(void *arg, const char *address)
 {
@@ -389,7 +389,7 @@ int xd_engine_start(xd_engine *x, char *err)
     return 0;
 }
 
-/* ---- during the run ----------------------------------------------------------------------------------------- */
+/* ---- during the run ------------------------------------------------------------------------------------ */
 
 int xd_engine_fd(const xd_engine *x)
 {

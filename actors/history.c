@@ -207,7 +207,8 @@ static int by_key(const void *a, const void *b)
 
 static int write_rows(sqlite3 *db, xd_history_entry **rows, size_t count)
 {
-    /* A guess about durations is not worth waiting for the disk: a file that a power cut damages is put aside. */
+    /* A guess about durations is not worth waiting for the disk: a file that a power cut damages is put
+     * aside. */
     int r = sqlite3_exec(db, "PRAGMA synchronous=OFF; BEGIN IMMEDIATE", NULL, NULL, NULL);
     if (r != SQLITE_OK)
         return r;

@@ -1,6 +1,7 @@
 /* actors/history.h - how long items took and how they ended in earlier runs; one SQLite file per project:
  * $XDG_CACHE_HOME/xd/<folder name>-<hash of rootdir>/history.db.  Key: XXH3-64 of the node id.
- * A cache: a damaged or locked file never fails a run; the call says so (XD_HISTORY_UNUSABLE and one line), and the run goes on without.
+ * A cache: a damaged or locked file never fails a run; the call says so (XD_HISTORY_UNUSABLE and one line),
+ * and the run goes on without.
  * One thread per object; any number of processes per file. */
 #pragma once
 #include "engine/base/buf.h"
@@ -22,18 +23,21 @@ enum {
 
 /* Path of the project's file, malloc'ed; nothing is created. */
 int xd_history_path(const char *rootdir, char **ret, xd_error *err) XD_MUST;
-/* Reads the whole file at once (100,000 entries in about 30 ms).  A file that is not there is an empty history.  0,
- * XD_HISTORY_UNUSABLE (*ret is valid all the same), -ENOMEM. */
+/* Reads the whole file at once (100,000 entries in about 30 ms). A file that is not there is an empty
+ * history. 0, XD_HISTORY_UNUSABLE (*ret is valid all the same), -ENOMEM. */
 int         xd_history_open(const char *path, xd_history **ret, xd_error *err) XD_MUST;
 xd_history *xd_history_free(xd_history *h); /* does not save */
 XD_DEFINE_AUTO(xd_history, xd_history_free)
 size_t xd_history_count(const xd_history *h);
 /* NULL when the item is not known. Valid until the next xd_history_note. */
 const xd_history_entry *xd_history_find(const xd_history *h, xd_bytes nodeid);
-/* Takes one execution.  A duration within 25 % or 5 ms of the known one, with the same outcome, changes nothing (and is not written). */
+/* Takes one execution. A duration within 25 % or 5 ms of the known one, with the same outcome, changes
+ * nothing (and is not written). */
 int xd_history_note(xd_history *h, xd_bytes nodeid, uint64_t duration_us, uint8_t outcome) XD_MUST;
 /* Number of entries a save would write. */
 size_t xd_history_dirty(const xd_history *h);
-/* Writes the changed entries in one transaction; makes folder and file; a damaged file is put aside as history.db.damaged.
- * 0, XD_HISTORY_UNUSABLE (locked for over 2 s, no right, disk full; err says which; the entries stay dirty), -ENOMEM. */
+/* Writes the changed entries in one transaction; makes folder and file; a damaged file is put aside as
+ * history.db.damaged.
+ * 0, XD_HISTORY_UNUSABLE (locked for over 2 s, no right, disk full; err says which; the entries stay dirty),
+ * -ENOMEM. */
 int xd_history_save(xd_history *h, xd_error *err) XD_MUST;

@@ -76,7 +76,7 @@ int xd_run_render(const char *dir, const char *kind, const char *const *options,
     return r < 0 ? r : code;
 }
 
-/* ---- doctor --------------------------------------------------------------------------------------------- */
+/* ---- doctor -------------------------------------------------------------------------------------------- */
 
 typedef struct doctor {
     xd_buf out;

@@ -21,5 +21,6 @@ typedef struct xd_plan {
 int  xd_plan_make(xd_plan *ret, const xd_config *cfg, xd_error *err) XD_MUST;
 void xd_plan_release(xd_plan *p);
 
-/* How many workers `wanted` (count or XD_WORKERS_*) means on a host with `cpus` for `items` tests; `limit` 0 = none. At least 1. */
+/* How many workers `wanted` (count or XD_WORKERS_*) means on a host with `cpus` for `items` tests; `limit` 0
+ * = none. At least 1. */
 uint32_t xd_plan_workers(int wanted, uint32_t cpus, uint32_t limit, uint32_t items);

@@ -1,11 +1,12 @@
 /* actors/report.h - reporters: objects that turn the journal into something people or machines read.
- * A reporter is fed through a set: one journal, one runview, any number of reporters.  The same objects serve the live actor
- * (actors/report_actor.h: reads the journal behind the TAIL messages) and `xdctl show` / `xdctl report` (xd_report_render): the bytes
- * they write depend on the journal and the options alone.
+ * A reporter is fed through a set: one journal, one runview, any number of reporters. The same objects serve
+ * the live actor (actors/report_actor.h: reads the journal behind the TAIL messages) and `xdctl show` /
+ * `xdctl report` (xd_report_render): the bytes they write depend on the journal and the options alone.
  *   frame   called after the runview took the frame; RESULTS and REPORTs are better taken through `ended`
  *   ended   called once per item, when it has its outcome, in order of ending
- * One thread per set.  No reporter ever blocks on its output: what cannot be written waits in a bounded buffer, and once that is full
- * the set says so (xd_report_set_ready) and its driver stops reading the journal.  The run does not wait for it. */
+ * One thread per set. No reporter ever blocks on its output: what cannot be written waits in a bounded
+ * buffer, and once that is full the set says so (xd_report_set_ready) and its driver stops reading the
+ * journal. The run does not wait for it. */
 #pragma once
 #include "actors/runview.h"
 
@@ -20,8 +21,9 @@ typedef struct xd_report_options {
     uint64_t  *
         shown; /* terminal: bytes of text written so far, kept by the caller for a reporter that takes this one's place; NULL ok */
     bool failed_only; /* terminal: no line per test, no output of workers: failures and the summary */
-    /* What wins over CONFIG.options: "name=value", or as pytest's own: "-v" "-q" "-rA" "--tb=short" "--durations=5" "--color=no"
-     * "--show-capture=no" "--no-header" "--no-summary".  NULL-terminated; may be NULL.  -v and -q add to CONFIG's verbosity. */
+    /* What wins over CONFIG.options: "name=value", or as pytest's own: "-v" "-q" "-rA" "--tb=short"
+     * "--durations=5" "--color=no" "--show-capture=no" "--no-header" "--no-summary". NULL-terminated; may be
+     * NULL. -v and -q add to CONFIG's verbosity. */
     const char *const *override;
     /* junit */
     const char *
@@ -43,7 +45,8 @@ enum {
 
 typedef struct xd_report_ops {
     const char *name; /* "terminal" "junit" "jsonl" "history" */
-    /* Everything in `options` is copied except fd and env_arg.  A fault of the output (folder missing) is reported here. */
+    /* Everything in `options` is copied except fd and env_arg. A fault of the output (folder missing) is
+     * reported here. */
     int (*open)(const xd_report_options *options, const xd_runview *view, void **ret_self, xd_error *err);
     int (*frame)(void *self, const xd_frame *frame, uint64_t offset); /* NULL ok */
     int (*ended)(void *self, uint32_t item);                          /* NULL ok */
@@ -74,7 +77,8 @@ XD_DEFINE_AUTO(xd_report_set, xd_report_set_free)
 int xd_report_set_add(xd_report_set *s, const xd_report_ops *ops, const xd_report_options *options,
                       xd_error *err) XD_MUST;
 const xd_runview *xd_report_set_view(const xd_report_set *s);
-/* One frame at this file offset.  A reporter that fails is closed and remembered (xd_report_set_error); the others go on. 0, -ENOMEM. */
+/* One frame at this file offset. A reporter that fails is closed and remembered (xd_report_set_error); the
+ * others go on. 0, -ENOMEM. */
 int  xd_report_set_frame(xd_report_set *s, uint64_t offset, const xd_frame *frame) XD_MUST;
 void xd_report_set_progress(xd_report_set *s, const xd_wire_PROGRESS *progress, uint16_t gateway,
                             uint64_t now_ns);
@@ -82,13 +86,16 @@ void xd_report_set_tick(xd_report_set *s, uint64_t now_ns);
 bool xd_report_set_ready(xd_report_set *s); /* tries to flush; false: give no frame now, wait for fd */
 int  xd_report_set_fd(xd_report_set *s);    /* the busy one's descriptor, or -1 */
 void xd_report_set_finish(xd_report_set *s);
-/* Lines for the user that finish left (XD_REPORT_NOTE), one per line; "" when there are none.  Valid until the set is freed. */
+/* Lines for the user that finish left (XD_REPORT_NOTE), one per line; "" when there are none. Valid until the
+ * set is freed. */
 const char *xd_report_set_notes(xd_report_set *s);
 /* First fault of any reporter since the start: code and "junit: ..."; 0 when there was none. */
 int xd_report_set_error(const xd_report_set *s, xd_error *ret);
 
-/* Renders a whole journal with one reporter ("terminal", "junit", "jsonl").  Blocks until options->fd or options->path has taken it all.
- * A journal cut off in the middle is rendered as far as it goes.  *ret_exit (may be NULL): exit code the run ended with, 7 (results
+/* Renders a whole journal with one reporter ("terminal", "junit", "jsonl"). Blocks until options->fd or
+ * options->path has taken it all.
+ * A journal cut off in the middle is rendered as far as it goes. *ret_exit (may be NULL): exit code the run
+ * ended with, 7 (results
  * incomplete) without RUN_END, and then err says so.  0, -errno, -EINVAL for an unknown name. */
 int xd_report_render(const char *journal_path, const char *name, const xd_report_options *options,
                      int *ret_exit, xd_error *err) XD_MUST;

@@ -1,9 +1,11 @@
-/* actors/report_actor.h - the live reporters of a run: one actor, one view of the journal, any number of reporters.
+/* actors/report_actor.h - the live reporters of a run: one actor, one view of the journal, any number of
+ * reporters.
  *   in   TAIL      u64: the journal is whole up to here (conflated by the broker)
  *   in   PROGRESS  frame: what runs now (not journaled; for the live line)
  *   out  SUBSCRIBE to the broker at the start; TAIL back when the journal is read up to there
- * Reads the journal file itself.  When a reporter's output is full it stops reading until that is writable again: nobody waits for it but
- * the end of the run.  Ends by itself when RUN_END is read and all reports are written; told to stop, it reads what is there and ends. */
+ * Reads the journal file itself. When a reporter's output is full it stops reading until that is writable
+ * again: nobody waits for it but the end of the run. Ends by itself when RUN_END is read and all reports are
+ * written; told to stop, it reads what is there and ends. */
 #pragma once
 #include "actors/report.h"
 #include "engine/actor.h"
@@ -22,7 +24,8 @@ typedef struct xd_report_actor_args {
         *journal_path; /* exists; all is borrowed for the start, and for each further start by a supervisor */
     const xd_report_want *wants;
     size_t                count;
-    /* A line for the user after the run (a report that could not be written: level XD_LOG_ERROR; a damaged history: XD_LOG_WARNING).
+    /* A line for the user after the run (a report that could not be written: level XD_LOG_ERROR; a damaged
+     * history: XD_LOG_WARNING).
      * On the actor's thread.  NULL = to the log. */
     void (*say)(void *arg, xd_log_level level, const char *line);
     void     *say_arg;

@@ -1,4 +1,5 @@
-/* actors/report_history.c - the reporter that keeps how long each test took and how it ended, for the next run's order. */
+/* actors/report_history.c - the reporter that keeps how long each test took and how it ended, for the next
+ * run's order. */
 #include <string.h>
 
 #include "actors/history.h"

@@ -1,4 +1,5 @@
-/* actors/report_jsonl.c - JSON lines: one object per event, as it happens.  The schema is xd-jsonl(5), tools/xdctl/man/xd-jsonl.5.scd.
+/* actors/report_jsonl.c - JSON lines: one object per event, as it happens. The schema is xd-jsonl(5),
+ * tools/xdctl/man/xd-jsonl.5.scd.
  * Written by hand: a passing test costs about a microsecond. */
 #include <fcntl.h>
 #include <stdio.h>
@@ -21,7 +22,7 @@ typedef struct xd_jsonl {
     bool              ended;
 } xd_jsonl;
 
-/* ---- values ----------------------------------------------------------------------------------------------------------- */
+/* ---- values -------------------------------------------------------------------------------------------- */
 
 /* A string, quoted; bytes that are not UTF-8 become U+FFFD. */
 static int put_text(xd_buf *to, xd_bytes in)
@@ -169,7 +170,7 @@ static int end(xd_buf *to)
     return xd_buf_add(to, "}\n", 2);
 }
 
-/* ---- events ----------------------------------------------------------------------------------------------------------- */
+/* ---- events -------------------------------------------------------------------------------------------- */
 
 static int put_report(xd_buf *to, const xd_wire_REPORT *r)
 {
@@ -448,7 +449,7 @@ static int jsonl_frame(void *self, const xd_frame *frame, uint64_t offset)
     }
 }
 
-/* ---- life ------------------------------------------------------------------------------------------------------------- */
+/* ---- life ---------------------------------------------------------------------------------------------- */
 
 static int jsonl_flush(void *self)
 {

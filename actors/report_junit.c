@@ -1,5 +1,7 @@
-/* actors/report_junit.c - JUnit XML as pytest's own --junitxml writes it (_pytest/junitxml.py of pytest 9), in collection order.
- * Nothing is held while the run goes on; at the end the tests are walked twice: once to count, once to write (libxml2).
+/* actors/report_junit.c - JUnit XML as pytest's own --junitxml writes it (_pytest/junitxml.py of pytest 9),
+ * in collection order.
+ * Nothing is held while the run goes on; at the end the tests are walked twice: once to count, once to write
+ * (libxml2).
  * A file is written beside its name and renamed. */
 #include <fcntl.h>
 #include <libxml/xmlwriter.h>
@@ -14,7 +16,7 @@
 #include "engine/base/path.h"
 #include "engine/base/text.h"
 
-/* ---- settings --------------------------------------------------------------------------------------------------------- */
+/* ---- settings ------------------------------------------------------------------------------------------ */
 
 static const char *option(const xd_junit *j, const char *name, const char *fallback)
 {
@@ -40,7 +42,7 @@ static void read_settings(xd_junit *j)
     j->prefix = option(j, "junitprefix", "");
 }
 
-/* ---- one item's reports, as pytest's LogXML takes them ------------------------------------------------------------------ */
+/* ---- one item's reports, as pytest's LogXML takes them ------------------------------------------------- */
 
 /* Closes the current test case. */
 static int close_case(xd_junit *j, const xd_runview_item *i)
@@ -194,7 +196,7 @@ static int walk(xd_junit *j)
     return 0;
 }
 
-/* ---- the document ----------------------------------------------------------------------------------------------------- */
+/* ---- the document -------------------------------------------------------------------------------------- */
 
 static int timestamp(const xd_junit *j, char *to, size_t size)
 {
@@ -277,7 +279,7 @@ static int write_document(xd_junit *j, int fd)
     return r;
 }
 
-/* ---- life ------------------------------------------------------------------------------------------------------------- */
+/* ---- life ---------------------------------------------------------------------------------------------- */
 
 /* The file: as told, else CONFIG's xmlpath against the directory pytest was called in; NULL = none. */
 static int target(const xd_junit *j, char **ret)

@@ -1,5 +1,6 @@
-/* actors/report_junit_nodes.c - elements of one test case.  They are collected as records (tag, type, message, text: each a u32 length and
- * data; length XD_RUNVIEW_NONE = there is none) because the attributes of the case, written first, are known last. */
+/* actors/report_junit_nodes.c - elements of one test case. They are collected as records (tag, type, message,
+ * text: each a u32 length and data; length XD_RUNVIEW_NONE = there is none) because the attributes of the
+ * case, written first, are known last. */
 #include <stdio.h>
 #include <string.h>
 
@@ -45,7 +46,8 @@ static bool is_space(uint8_t c)
     return c == ' ' || (c >= '\t' && c <= '\r');
 }
 
-/* str() of pytest's representation has no blank around it; one that is a string (it is the message, too) stays as it is. */
+/* str() of pytest's representation has no blank around it; one that is a string (it is the message, too)
+ * stays as it is. */
 static xd_bytes stripped(xd_bytes text, xd_bytes message)
 {
     if (message.len && text.len >= message.len && text.len <= message.len + 1 &&
@@ -143,7 +145,7 @@ int xd_junit_node_crashed(xd_junit *j, uint32_t item)
     return add_node(j, "error", none, xd_buf_view(&message), xd_buf_view(&text));
 }
 
-/* ---- captured output -------------------------------------------------------------------------------------------------- */
+/* ---- captured output ----------------------------------------------------------------------------------- */
 
 static int centred(xd_buf *to, const char *title)
 {
@@ -216,7 +218,7 @@ int xd_junit_keep_properties(xd_junit *j, const xd_wire_REPORT *r)
     return 0;
 }
 
-/* ---- the case --------------------------------------------------------------------------------------------------------- */
+/* ---- the case ------------------------------------------------------------------------------------------ */
 
 /* classname and name, as pytest's mangle_test_address. */
 static int names(xd_junit *j, xd_bytes nodeid)

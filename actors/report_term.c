@@ -1,5 +1,7 @@
-/* actors/report_term.c - the terminal report: header, letters or lines as tests end, output of workers, workers that die.
- * The summary is in report_term_summary.c and report_term_short.c, the live last line in report_term_live.c. */
+/* actors/report_term.c - the terminal report: header, letters or lines as tests end, output of workers,
+ * workers that die.
+ * The summary is in report_term_summary.c and report_term_short.c, the live last line in
+ * report_term_live.c. */
 #include "actors/report_term.h"
 
 #include <stdio.h>
@@ -155,7 +157,7 @@ static uint32_t width_of(const xd_term *t)
     return n < 40 ? 80 : (uint32_t)n;
 }
 
-/* ---- lines ------------------------------------------------------------------------------------------------------------ */
+/* ---- lines --------------------------------------------------------------------------------------------- */
 
 int xd_term_newline(xd_term *t)
 {
@@ -214,7 +216,7 @@ unsigned xd_term_main_mark(const xd_term *t)
     return XD_MARK_GREEN;
 }
 
-/* ---- header ----------------------------------------------------------------------------------------------------------- */
+/* ---- header -------------------------------------------------------------------------------------------- */
 
 static int platform_line(xd_term *t)
 {
@@ -338,7 +340,7 @@ int xd_term_on_collection(xd_term *t)
     return xd_term_out_str(&t->out, "\n", 0);
 }
 
-/* ---- life ------------------------------------------------------------------------------------------------------------- */
+/* ---- life ---------------------------------------------------------------------------------------------- */
 
 static int term_frame(void *self, const xd_frame *frame, uint64_t offset)
 {

@@ -1,5 +1,7 @@
-/* actors/report_term_live.c - the live last line on a terminal: done/total, failures, longest running tests, time left.
- * It stands below the line of letters; it is erased before anything else is written and drawn again at the next tick. */
+/* actors/report_term_live.c - the live last line on a terminal: done/total, failures, longest running tests,
+ * time left.
+ * It stands below the line of letters; it is erased before anything else is written and drawn again at the
+ * next tick. */
 #include "actors/report_term.h"
 
 #include <string.h>

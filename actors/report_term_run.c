@@ -1,4 +1,5 @@
-/* actors/report_term_run.c - the terminal report while the run goes on: tests as they end, output of workers, workers that die. */
+/* actors/report_term_run.c - the terminal report while the run goes on: tests as they end, output of workers,
+ * workers that die. */
 #include "actors/report_term.h"
 
 #include <stdio.h>
@@ -127,7 +128,7 @@ int xd_term_on_ended(xd_term *t, uint32_t item)
     return 0;
 }
 
-/* ---- output of workers ------------------------------------------------------------------------------------------------ */
+/* ---- output of workers --------------------------------------------------------------------------------- */
 
 static int output_line(xd_term *t, uint16_t worker, xd_bytes line)
 {
@@ -202,7 +203,7 @@ static int flush_lines(xd_term *t, bool all, uint16_t worker)
     return 0;
 }
 
-/* ---- workers, notes --------------------------------------------------------------------------------------------------- */
+/* ---- workers, notes ------------------------------------------------------------------------------------ */
 
 static int on_down(xd_term *t, const xd_frame *frame)
 {
@@ -293,7 +294,8 @@ int xd_term_on_end(xd_term *t)
         return 0;
     t->summary_shown = true;
     XD_TRY(xd_term_live_erase(t));
-    /* Without a configuration pytest itself has said all there is: --collect-only, --help, a conftest that cannot be read. */
+    /* Without a configuration pytest itself has said all there is: --collect-only, --help, a conftest that
+     * cannot be read. */
     if (!t->configured && !v->ended)
         return 0;
     if (!t->options.failed_only)
@@ -318,7 +320,7 @@ int xd_term_on_end(xd_term *t)
     return xd_term_summary(t);
 }
 
-/* ---- what is said of workers ------------------------------------------------------------------------------------------ */
+/* ---- what is said of workers --------------------------------------------------------------------------- */
 
 int xd_term_worker_line(xd_term *t, uint16_t worker)
 {

@@ -1,5 +1,7 @@
-/* actors/report_term_summary.c - ERRORS, FAILURES, warnings, PASSES, durations: everything between the letters and the short summary.
- * Texts are read back from the journal one at a time; the output is drained in between, so that memory stays small. */
+/* actors/report_term_summary.c - ERRORS, FAILURES, warnings, PASSES, durations: everything between the
+ * letters and the short summary.
+ * Texts are read back from the journal one at a time; the output is drained in between, so that memory stays
+ * small. */
 #include "actors/report_term.h"
 
 #include <stdio.h>
@@ -46,7 +48,7 @@ int xd_term_each(xd_term *t, const char *category, xd_term_each_fn fn, void *arg
     return 0;
 }
 
-/* ---- one failure ------------------------------------------------------------------------------------------------------ */
+/* ---- one failure --------------------------------------------------------------------------------------- */
 
 /* "path/file.py:12: " at the start of a line of a traceback: length of the path, else 0. */
 static size_t location(xd_bytes line)
@@ -122,7 +124,8 @@ static int sections(xd_term *t, const xd_wire_REPORT *r, const char *only)
     return 0;
 }
 
-/* Sections of the item's earlier reports come first (they travelled with them), as in pytest's report, which has them all. */
+/* Sections of the item's earlier reports come first (they travelled with them), as in pytest's report, which
+ * has them all. */
 static int all_sections(xd_term *t, uint32_t item, uint32_t report)
 {
     const xd_runview *v = t->view;

@@ -9,7 +9,7 @@ struct xd_runview_gateway {
     bool     known;
 };
 
-/* ---- arrays ----------------------------------------------------------------------------------------------------------- */
+/* ---- arrays -------------------------------------------------------------------------------------------- */
 
 /* Room for `need` entries; new ones are zeroed.  Grows by half, so that a large view wastes little. */
 static int room(void *array, uint32_t *cap, uint32_t need, size_t size)
@@ -111,7 +111,7 @@ static int items_to(xd_runview *v, uint32_t count)
     return 0;
 }
 
-/* ---- before the tests ------------------------------------------------------------------------------------------------- */
+/* ---- before the tests ---------------------------------------------------------------------------------- */
 
 static int on_run_start(xd_runview *v, const xd_frame *frame)
 {
@@ -176,7 +176,8 @@ static int on_config(xd_runview *v, const xd_frame *frame)
     return keep_options(v, &in);
 }
 
-/* The list that counts is that of the first gateway which sent one; others' (their digest differed) are for the collector. */
+/* The list that counts is that of the first gateway which sent one; others' (their digest differed) are for
+ * the collector. */
 static int on_ids(xd_runview *v, const xd_frame *frame)
 {
     xd_wire_COLLECT_IDS in;
@@ -237,7 +238,7 @@ static int on_collection(xd_runview *v, const xd_frame *frame)
     return 0;
 }
 
-/* ---- tests ------------------------------------------------------------------------------------------------------------ */
+/* ---- tests --------------------------------------------------------------------------------------------- */
 
 /* Each environment that collects reports the same failures: those of the first one count. */
 static bool known_collect_report(xd_runview *v, const xd_wire_REPORT *in, uint16_t gateway)
@@ -363,7 +364,7 @@ static int on_results(xd_runview *v, const xd_frame *frame, xd_runview_ended_fn 
     return 0;
 }
 
-/* ---- workers, warnings, end ------------------------------------------------------------------------------------------- */
+/* ---- workers, warnings, end ---------------------------------------------------------------------------- */
 
 static int worker_of(xd_runview *v, uint16_t worker, xd_runview_worker **ret)
 {
@@ -483,7 +484,7 @@ int xd_runview_frame(xd_runview *v, uint64_t offset, const xd_frame *frame, xd_r
     return XD_RUNVIEW_IGNORED;
 }
 
-/* ---- questions -------------------------------------------------------------------------------------------------------- */
+/* ---- questions ----------------------------------------------------------------------------------------- */
 
 uint64_t xd_runview_counted(const xd_runview *v, const char *category)
 {

@@ -1,8 +1,10 @@
 /* actors/runview.h - what a run looks like so far: the fold of its journal into arrays.
  *   in   every frame of the journal, in order, once (xd_runview_frame)
- *   out  items (node id, outcome, times, worker, where their REPORT records lie), counts, workers, warnings, configuration
- * Text that is big (failure texts, captured output, worker's last output) stays in the journal: the view keeps file offsets and
- * reads a record back through xd_runview_source when a reporter wants it.  About 200 bytes per passing item including its node id.
+ *   out  items (node id, outcome, times, worker, where their REPORT records lie), counts, workers, warnings,
+ *        configuration
+ * Text that is big (failure texts, captured output, worker's last output) stays in the journal: the view
+ * keeps file offsets and reads a record back through xd_runview_source when a reporter wants it. About 200
+ * bytes per passing item including its node id.
  * One thread.  No clock, no I/O of its own. */
 #pragma once
 #include "engine/base/arena.h"
@@ -127,8 +129,9 @@ enum {
     XD_RUNVIEW_IGNORED =
         1, /* outcome of xd_runview_frame: a frame that changes nothing (duplicate, damaged, other gateway's) */
 };
-/* Takes one frame which lies at file offset `offset`.  RESULTS: folds every result of it, one after the other; when `ended` is
- * given it is called after each item that got its outcome.  0, XD_RUNVIEW_IGNORED, -ENOMEM, or < 0 from `ended`. */
+/* Takes one frame which lies at file offset `offset`. RESULTS: folds every result of it, one after the other;
+ * when `ended` is given it is called after each item that got its outcome. 0, XD_RUNVIEW_IGNORED, -ENOMEM, or
+ * < 0 from `ended`. */
 typedef int (*xd_runview_ended_fn)(void *arg, uint32_t item);
 int xd_runview_frame(xd_runview *v, uint64_t offset, const xd_frame *frame, xd_runview_ended_fn ended,
                      void *arg) XD_MUST;

@@ -1,5 +1,6 @@
-/* actors/scheduler.c - see scheduler.h.  Life of a run: dial -> collect -> agree -> run -> finish -> end.  The decisions about items are those of
- * engine/sched.h, about the collection those of collector.h; this file moves frames between them, the gateways and the journal. */
+/* actors/scheduler.c - see scheduler.h. Life of a run: dial -> collect -> agree -> run -> finish -> end. The
+ * decisions about items are those of engine/sched.h, about the collection those of collector.h; this file
+ * moves frames between them, the gateways and the journal. */
 #include "actors/scheduler.h"
 
 #include <stdio.h>
@@ -272,7 +273,8 @@ static int start_workers(scheduler *self, gateway *g)
     return xd_scheduler_send(self, g, XD_MSG_WORKERS_START, &frame);
 }
 
-/* Numbers the workers: gateways in order of the plan; sizes that were left open follow processors and items. */
+/* Numbers the workers: gateways in order of the plan; sizes that were left open follow processors and
+ * items. */
 static void number_workers(scheduler *self)
 {
     uint32_t next = 0, items = xd_collector_count(self->collector);

@@ -53,7 +53,7 @@ int xd_scheduler_exit_code(const scheduler *self)
     return items ? XD_EXIT_OK : XD_EXIT_NO_TESTS;
 }
 
-/* ---- a gateway comes ------------------------------------------------------------------------------------ */
+/* ---- a gateway comes ----------------------------------------------------------------------------------- */
 
 static int add_pairs(xd_buf *out, const xd_xspec *spec, uint32_t *count)
 {
@@ -155,7 +155,7 @@ static int on_gateway_down(scheduler *self, gateway *g, const xd_wire_GATEWAY_DO
     return wanted || self->forced_exit >= 0 ? xd_scheduler_finish(self) : 0;
 }
 
-/* ---- configuration ---------------------------------------------------------------------------------------- */
+/* ---- configuration ------------------------------------------------------------------------------------- */
 
 static void take_number(const char *text, int *at)
 {
@@ -172,7 +172,8 @@ static int refuse_option(scheduler *self, const char *text)
     return xd_scheduler_finish(self);
 }
 
-/* --tx of pytest's ini or PYTEST_ADDOPTS: read when its environment stands already, so its number counts and nothing else can. */
+/* --tx of pytest's ini or PYTEST_ADDOPTS: read when its environment stands already, so its number counts and
+ * nothing else can. */
 static int take_tx(scheduler *self, const char *spec, int *workers)
 {
     xd_xspec x;
@@ -243,7 +244,7 @@ static int on_config(scheduler *self, gateway *g, const xd_wire_CONFIG *in)
     return 0;
 }
 
-/* ---- results ------------------------------------------------------------------------------------------------ */
+/* ---- results ------------------------------------------------------------------------------------------- */
 
 static bool is_failure(uint8_t outcome)
 {
@@ -327,7 +328,8 @@ static int on_returned(scheduler *self, gateway *g, const xd_wire_RETURNED *in)
     return xd_scheduler_drain(self);
 }
 
-/* A worker that ended its session by itself: pytest.exit, an interrupt or an internal error inside a test, or a plugin's own exit code. */
+/* A worker that ended its session by itself: pytest.exit, an interrupt or an internal error inside a test, or
+ * a plugin's own exit code. */
 static int on_worker_down(scheduler *self, const xd_wire_WORKER_DOWN *in)
 {
     int status = in->session_status;
@@ -374,10 +376,10 @@ static int on_env_done(scheduler *self, gateway *g, const xd_wire_ENV_DONE *in)
     return self->finishing ? xd_scheduler_finish(self) : 0;
 }
 
-/* ---- handlers ------------------------------------------------------------------------------------------------- */
+/* ---- handlers ------------------------------------------------------------------------------------------ */
 
-/* Decodes the frame in `in` as record NAME and calls fn(self, gateway, &record).  What a peer sends wrong ends that peer, not the run's truth: it is
- * noted, and the environment is closed. */
+/* Decodes the frame in `in` as record NAME and calls fn(self, gateway, &record). What a peer sends wrong ends
+ * that peer, not the run's truth: it is noted, and the environment is closed. */
 #define ON_FRAME(NAME, call)                                              \
     static int handle_##NAME(void *state, const xd_msg *m)                \
     {                                                                     \
@@ -393,7 +395,8 @@ static int on_env_done(scheduler *self, gateway *g, const xd_wire_ENV_DONE *in)
         return after(self, g, #NAME, r);                                  \
     }
 
-/* What every handler ends with: faults of a peer become the end of that peer, the end of the run that of the actor. */
+/* What every handler ends with: faults of a peer become the end of that peer, the end of the run that of the
+ * actor. */
 static int after(scheduler *self, gateway *g, const char *what, int r)
 {
     if (r == -EPROTO && g) {
@@ -500,7 +503,7 @@ static int handle_gone(void *state, const xd_msg *m)
     return after(self, g, "GONE", on_gateway_down(self, g, &down));
 }
 
-/* ---- life ------------------------------------------------------------------------------------------------------- */
+/* ---- life ---------------------------------------------------------------------------------------------- */
 
 static int init_gateways(scheduler *self)
 {

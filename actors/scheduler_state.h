@@ -1,4 +1,5 @@
-/* actors/scheduler_state.h - private to scheduler.c (phases) and scheduler_actor.c (actor, frames in and out). */
+/* actors/scheduler_state.h - private to scheduler.c (phases) and scheduler_actor.c (actor, frames in and
+ * out). */
 #pragma once
 #include <stdarg.h>
 

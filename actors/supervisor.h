@@ -1,7 +1,9 @@
-/* actors/supervisor.h - keeps watch over the actors of one run: starts them in order, starts those that end with a fault anew within a budget, stops all in
- * reverse order, each with a deadline.  The idea is that of an OTP supervisor with the strategy one_for_one; there is no tree, because all stand beside
- * each other on one broker.
- * No thread of its own: faults are seen while the owner is in xd_supervisor_wait.  One thread, except xd_supervisor_ask_stop. */
+/* actors/supervisor.h - keeps watch over the actors of one run: starts them in order, starts those that end
+ * with a fault anew within a budget, stops all in reverse order, each with a deadline. The idea is that of an
+ * OTP supervisor with the strategy one_for_one; there is no tree, because all stand beside each other on one
+ * broker.
+ * No thread of its own: faults are seen while the owner is in xd_supervisor_wait. One thread, except
+ * xd_supervisor_ask_stop. */
 #pragma once
 #include "engine/actor.h"
 
@@ -15,19 +17,22 @@ typedef struct xd_child {
     uint64_t             within_ns; /* ... this time, counted back from a fault */
 } xd_child;
 
-/* Told of each end that nobody asked for.  reason: 0 = it was done, or -errno.  restarted: another one runs in its place.  In the owner's thread. */
+/* Told of each end that nobody asked for. reason: 0 = it was done, or -errno. restarted: another one runs in
+ * its place. In the owner's thread. */
 typedef void (*xd_supervisor_ended)(void *arg, const char *address, int reason, bool restarted);
 
 int xd_supervisor_new(xd_supervisor **ret, xd_bus *bus, xd_supervisor_ended ended, void *arg) XD_MUST;
 /* Starts one more child.  Errors as xd_actor_start: nothing was started. */
 int xd_supervisor_start(xd_supervisor *s, const xd_child *child, xd_error *err) XD_MUST;
-/* Watches all until the child at `address` has ended for good (*ret_reason: 0 or -errno), `wake_fd` (-1 = none) is readable, or the deadline is there.
+/* Watches all until the child at `address` has ended for good (*ret_reason: 0 or -errno), `wake_fd` (-1 =
+ * none) is readable, or the deadline is there.
  * 0, 1 = woken, -ETIMEDOUT, -ENOENT = no such child; of one that ended before, the reason is remembered. */
 int xd_supervisor_wait(xd_supervisor *s, const char *address, int wake_fd, uint64_t deadline_ns,
                        int *ret_reason) XD_MUST;
 /* Tells a child to end; its end is then final.  Unknown or ended: nothing. */
 void xd_supervisor_ask_stop(xd_supervisor *s, const char *address);
-/* Ends all that still run in reverse order of their start: asks, waits up to grace_ns for each, and calls `stuck` (NULL ok) for each that does not end; such an
- * actor is left behind, as its thread may still use what it has.  Number of those.  Then frees s, if the number is 0. */
+/* Ends all that still run in reverse order of their start: asks, waits up to grace_ns for each, and calls
+ * `stuck` (NULL ok) for each that does not end; such an actor is left behind, as its thread may still use
+ * what it has. Number of those. Then frees s, if the number is 0. */
 uint32_t xd_supervisor_stop(xd_supervisor *s, uint64_t                           grace_ns,
                             void (*stuck)(void *arg, const char *address), void *arg);

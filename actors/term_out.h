@@ -1,6 +1,8 @@
-/* actors/term_out.h - text on its way to a descriptor: markup, column of the current line, separators, a bounded buffer.
- * Never blocks and never changes the descriptor's own flags (a terminal is shared with the shell): pipes and terminals are opened
- * anew without blocking; what cannot be opened anew is asked with poll first.  One thread. */
+/* actors/term_out.h - text on its way to a descriptor: markup, column of the current line, separators, a
+ * bounded buffer.
+ * Never blocks and never changes the descriptor's own flags (a terminal is shared with the shell): pipes and
+ * terminals are opened anew without blocking; what cannot be opened anew is asked with poll first. One
+ * thread. */
 #pragma once
 #include "engine/base/buf.h"
 
@@ -30,12 +32,14 @@ typedef struct xd_term_out {
 } xd_term_out;
 
 void xd_term_out_init(xd_term_out *o, int fd, uint32_t width);
-/* Text goes on where another one of the same journal stopped: *shown bytes are left out, and what follows is added to it.  Markup does not count. */
+/* Text goes on where another one of the same journal stopped: *shown bytes are left out, and what follows is
+ * added to it. Markup does not count. */
 void xd_term_out_resume(xd_term_out *o, uint64_t *shown);
 void xd_term_out_release(xd_term_out *o);
 /* Descriptor to wait for. */
 int xd_term_out_fd(const xd_term_out *o);
-/* Writes what goes without blocking.  0 = all is out (or the descriptor is dead), 1 = some is left, -ENOMEM. */
+/* Writes what goes without blocking. 0 = all is out (or the descriptor is dead), 1 = some is left,
+ * -ENOMEM. */
 int xd_term_out_flush(xd_term_out *o) XD_MUST;
 /* Waits for the descriptor until less than `left` bytes wait. */
 int                xd_term_out_drain(xd_term_out *o, size_t left) XD_MUST;

@@ -1,7 +1,9 @@
-/* engine/actor.h - actors: one thread, one state, one inbox, messages only.  All messages pass the broker (engine/broker.h).
+/* engine/actor.h - actors: one thread, one state, one inbox, messages only. All messages pass the broker
+ * (engine/broker.h).
  *
- * An actor is described by a const xd_actor_spec; the runtime owns the loop: it polls the inbox and the descriptors the actor watches, calls
- * handlers, ticks, and ends when a handler returns XD_ACTOR_STOP (normal) or < 0 (fault), or when it is told to stop.  Its thread blocks all signals.
+ * An actor is described by a const xd_actor_spec; the runtime owns the loop: it polls the inbox and the
+ * descriptors the actor watches, calls handlers, ticks, and ends when a handler returns XD_ACTOR_STOP
+ * (normal) or < 0 (fault), or when it is told to stop. Its thread blocks all signals.
  * Nothing of libzmq shows here: only bus.c, actor.c and broker.c know it. */
 #pragma once
 #include "engine/base/buf.h"
@@ -77,7 +79,8 @@ typedef struct xd_actor_spec {
     int (*other)(void *state, const xd_msg *in); /* types not in the table; NULL = dropped with a log line */
 } xd_actor_spec;
 
-/* Starts the thread and returns when the actor is registered and init has succeeded.  `args` is borrowed for the call. */
+/* Starts the thread and returns when the actor is registered and init has succeeded. `args` is borrowed for
+ * the call. */
 int xd_actor_start(xd_actor **ret, xd_bus *bus, const xd_actor_spec *spec, const char *address,
                    const void *args, xd_error *err) XD_MUST;
 /* Asks it to end; any thread. */
@@ -86,16 +89,18 @@ void xd_actor_ask_stop(xd_actor *a);
 int xd_actor_join(xd_actor *a, uint64_t deadline_ns, int *ret_reason) XD_MUST;
 /* Becomes readable when it has ended. */
 int xd_actor_exit_fd(const xd_actor *a);
-/* After a successful join.  An actor that does not end is leaked on purpose: its thread may still use it.  Returns NULL. */
+/* After a successful join. An actor that does not end is leaked on purpose: its thread may still use it.
+ * Returns NULL. */
 xd_actor *xd_actor_free(xd_actor *a);
 
 /* ---- inside the actor's thread ------------------------------------------------------------------- */
 const char   *xd_actor_address(const xd_actor *a);
 const xd_log *xd_actor_log(const xd_actor *a);
-/* Takes *m on success only.  What finds the inbox of the broker full waits in a queue of the actor's own and keeps its order; -ENOBUFS when that
- * holds 65,536 messages, -ENOMEM. */
+/* Takes *m on success only. What finds the inbox of the broker full waits in a queue of the actor's own and
+ * keeps its order; -ENOBUFS when that holds 65,536 messages, -ENOMEM. */
 int xd_actor_send(xd_actor *a, const char *to, xd_msg **m) XD_MUST;
-/* The same without the queue: -EAGAIN, and the caller keeps the message.  For whom can stop reading his own input instead. */
+/* The same without the queue: -EAGAIN, and the caller keeps the message. For whom can stop reading his own
+ * input instead. */
 int xd_actor_try_send(xd_actor *a, const char *to, xd_msg **m) XD_MUST;
 int xd_actor_set_tick(xd_actor *a, uint32_t period_ms) XD_MUST; /* 0 = none */
 /* events: XD_POLL_IN | XD_POLL_OUT of engine/base/poller.h; 0 = stop watching.  At most 16 descriptors. */

@@ -288,8 +288,8 @@ static bool advance(sender *s, uint64_t durable)
     return s->acked > before;
 }
 
-/* True while too much waits for the reader of this gateway's frames.  Acknowledgements then wait too: that stops the agent when its window is
- * used up, long before the reader's queue is full. */
+/* True while too much waits for the reader of this gateway's frames. Acknowledgements then wait too: that
+ * stops the agent when its window is used up, long before the reader's queue is full. */
 static bool reader_lags(xd_broker *b, const sender *s)
 {
     peer *p;

@@ -164,8 +164,8 @@ int xd_bus_send_message(void *socket, const char *to, const char *from, xd_msg *
     xd_envelope     env;
     zmq_msg_t       part;
     fill_envelope(&env, &m->pub, to, from);
-    /* The envelope first: it is what a full pipe refuses.  A part made before that could not be taken apart again without freeing the memory that stays
-     * with the message. */
+    /* The envelope first: it is what a full pipe refuses. A part made before that could not be taken apart
+     * again without freeing the memory that stays with the message. */
     if (zmq_send(socket, &env, sizeof(env), ZMQ_DONTWAIT | ZMQ_SNDMORE) < 0)
         return -errno;
     zmq_msg_init(&part);

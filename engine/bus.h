@@ -1,4 +1,5 @@
-/* engine/bus.h - private to bus.c, actor.c and broker.c, the files that know libzmq: envelope and socket rules.
+/* engine/bus.h - private to bus.c, actor.c and broker.c, the files that know libzmq: envelope and socket
+ * rules.
  * A message on the bus is two parts: the envelope below and the body. */
 #pragma once
 #include <zmq.h>
@@ -13,7 +14,8 @@ typedef struct xd_envelope {
     char     to[XD_ADDRESS_LEN], from[XD_ADDRESS_LEN];
 } xd_envelope;
 
-/* A body changes threads inside libzmq, whose own synchronisation ThreadSanitizer cannot see in a library that is not built for it: tell it. */
+/* A body changes threads inside libzmq, whose own synchronisation ThreadSanitizer cannot see in a library
+ * that is not built for it: tell it. */
 #if defined(__SANITIZE_THREAD__)
 #define XD_BUS_TSAN 1
 #elif defined(__has_feature)
@@ -39,7 +41,8 @@ struct xd_bus {
 
 /* Common options: no linger beyond what is asked, high-water marks, largest message. */
 int xd_bus_socket(xd_bus *b, int kind, void **ret) XD_MUST;
-/* Receives envelope and body (after the routing id was taken by the caller): 0, -EAGAIN, -EPROTO (parts missing; all of them dropped). */
+/* Receives envelope and body (after the routing id was taken by the caller): 0, -EAGAIN, -EPROTO (parts
+ * missing; all of them dropped). */
 int xd_bus_recv(void *socket, xd_envelope *env, zmq_msg_t *body) XD_MUST;
 /* Sends both; takes the body on success. */
 int xd_bus_send(void *socket, const xd_envelope *env, zmq_msg_t *body) XD_MUST;

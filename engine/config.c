@@ -42,7 +42,8 @@ typedef enum {
     KIND_COUNT
 } kind;
 
-/* OPTION(long name, letter, argument, default, help, kind, member, still read by xd among pytest's arguments) */
+/* OPTION(long name, letter, argument, default, help, kind, member, still read by xd among pytest's
+ * arguments) */
 /* clang-format off */
 #define OPTIONS \
     OPTION("numprocesses", 'n', "N|auto|logical", "auto", "Number of workers on this machine; auto takes the processors this process may use.", KIND_WORKERS, workers, true) \

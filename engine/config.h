@@ -1,4 +1,5 @@
-/* engine/config.h - the options of a run, as the engine reads them.  Public face: xd_config_* in engine/xd.h. */
+/* engine/config.h - the options of a run, as the engine reads them. Public face: xd_config_* in
+ * engine/xd.h. */
 #pragma once
 #include <stdbool.h>
 

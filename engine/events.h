@@ -1,5 +1,5 @@
-/* engine/events.h - events of a run on their way to the program that embeds the engine: a locked queue and a descriptor that is readable while it is
- * not empty. */
+/* engine/events.h - events of a run on their way to the program that embeds the engine: a locked queue and a
+ * descriptor that is readable while it is not empty. */
 #pragma once
 #include <pthread.h>
 

@@ -8,7 +8,8 @@
 
 #include "engine/base/path.h"
 
-/* The Python in the first lines of a script: "#!/path/python", or pip's form for long paths, "#!/bin/sh" and then '''exec' "/path/python"...
+/* The Python in the first lines of a script: "#!/path/python", or pip's form for long paths, "#!/bin/sh" and
+ * then '''exec' "/path/python"...
  * malloc'ed, or NULL. */
 static char *script_python(const char *script)
 {

@@ -1,10 +1,13 @@
-/* engine/interp.h - which Python interpreter an environment uses when its spec names none.  Used by the engine and, for remote ones, by the agent. */
+/* engine/interp.h - which Python interpreter an environment uses when its spec names none. Used by the engine
+ * and, for remote ones, by the agent. */
 #pragma once
 #include "engine/base/buf.h"
 
-/* `wanted` (may be NULL or empty) wins as it is.  Else: bin/python of $VIRTUAL_ENV; the interpreter behind the `pytest` found on PATH (the one its first
- * lines name, or a python3 in the same folder when they name no Python: shims); python3, then python on PATH.  path_list NULL = $PATH.
+/* `wanted` (may be NULL or empty) wins as it is. Else: bin/python of $VIRTUAL_ENV; the interpreter behind the
+ * `pytest` found on PATH (the one its first lines name, or a python3 in the same folder when they name no
+ * Python: shims); python3, then python on PATH. path_list NULL = $PATH.
  * *ret is malloc'ed: a path or a shell-split command line.
- * *ret_how says in a few words where it came from (static).  -ENOENT: nothing found, err says what was tried. */
+ * *ret_how says in a few words where it came from (static). -ENOENT: nothing found, err says what was
+ * tried. */
 int xd_interp_find(const char *wanted, const char *virtual_env, const char *path_list, char **ret,
                    const char **ret_how, xd_error *err) XD_MUST;

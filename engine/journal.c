@@ -298,7 +298,8 @@ xd_journal_reader *xd_journal_reader_close(xd_journal_reader *r)
     return NULL;
 }
 
-/* At least `want` bytes from `offset` on in `buf`, which begins at *buf_at: 1 = they are there, 0 = the file ends before. */
+/* At least `want` bytes from `offset` on in `buf`, which begins at *buf_at: 1 = they are there, 0 = the file
+ * ends before. */
 static int fill(xd_journal_reader *r, xd_buf *buf, uint64_t *buf_at, uint64_t offset, size_t want)
 {
     if (offset < *buf_at || offset > *buf_at + buf->len) {

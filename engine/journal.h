@@ -1,10 +1,12 @@
 /* engine/journal.h - the append-only, checksummed event log of a run.
  *
- * File: header of 64 bytes ("XDJOURN1", version, run id), then records: u32 length of the frame, u32 check, the frame (wire.def: 16-byte header
- * and body; in a journal `flags` is the number of the gateway it came from).  check = low half of XXH3-64 over the frame, seeded with the
- * record's file offset, so that a record copied elsewhere is not taken for good.
- * Appending writes at once (readers of the same host see it, a killed controller loses nothing); a thread of the journal makes it durable by group commit:
- * fdatasync every XD_JOURNAL_COMMIT_MS or XD_JOURNAL_COMMIT_RECORDS.  After a failed write or fdatasync nothing more is taken. */
+ * File: header of 64 bytes ("XDJOURN1", version, run id), then records: u32 length of the frame, u32 check,
+ * the frame (wire.def: 16-byte header and body; in a journal `flags` is the number of the gateway it came
+ * from). check = low half of XXH3-64 over the frame, seeded with the record's file offset, so that a record
+ * copied elsewhere is not taken for good.
+ * Appending writes at once (readers of the same host see it, a killed controller loses nothing); a thread of
+ * the journal makes it durable by group commit: fdatasync every XD_JOURNAL_COMMIT_MS or
+ * XD_JOURNAL_COMMIT_RECORDS. After a failed write or fdatasync nothing more is taken. */
 #pragma once
 #include "engine/wire.h"
 
@@ -15,13 +17,15 @@
 
 typedef struct xd_journal xd_journal;
 
-/* Makes the file (must not exist), or opens it behind its last good record (`append`).  run_id: 32 hex digits. */
+/* Makes the file (must not exist), or opens it behind its last good record (`append`). run_id: 32 hex
+ * digits. */
 int xd_journal_open(xd_journal **ret, const char *path, const char *run_id, bool append,
                     xd_error *err) XD_MUST;
 /* Commits what is left, ends the thread, closes.  NULL ok. */
 xd_journal *xd_journal_close(xd_journal *j);
 XD_DEFINE_AUTO(xd_journal, xd_journal_close)
-/* Appends one whole frame (header and body).  *ret_end (may be NULL) = file offset behind it.  -errno of the write, or of an earlier fault.  One thread. */
+/* Appends one whole frame (header and body). *ret_end (may be NULL) = file offset behind it. -errno of the
+ * write, or of an earlier fault. One thread. */
 int      xd_journal_append(xd_journal *j, const void *frame, size_t len, uint16_t gateway,
                            uint64_t *ret_end) XD_MUST;
 uint64_t xd_journal_end(const xd_journal *j); /* offset behind the last record */
@@ -38,8 +42,9 @@ typedef struct xd_journal_reader xd_journal_reader;
 int                xd_journal_reader_open(xd_journal_reader **ret, const char *path, xd_error *err) XD_MUST;
 xd_journal_reader *xd_journal_reader_close(xd_journal_reader *r);
 XD_DEFINE_AUTO(xd_journal_reader, xd_journal_reader_close)
-/* 1 = next record (body valid until the next call), 0 = no whole record beyond here (yet: a live reader asks again), -EPROTO = a bad record: damage, reading
- * ends here.  *ret_offset (may be NULL) = file offset of the record. */
+/* 1 = next record (body valid until the next call), 0 = no whole record beyond here (yet: a live reader asks
+ * again), -EPROTO = a bad record: damage, reading ends here. *ret_offset (may be NULL) = file offset of the
+ * record. */
 int xd_journal_reader_next(xd_journal_reader *r, xd_frame *ret, uint64_t *ret_offset) XD_MUST;
 /* Reads the record at an offset that xd_journal_reader_next gave; the position of `next` stays. */
 int         xd_journal_reader_at(xd_journal_reader *r, uint64_t offset, xd_frame *ret) XD_MUST;

@@ -1,5 +1,6 @@
 /* engine/runs.h - folders of runs: $XDG_STATE_HOME/xd/runs/<id>, newest last by name.
- * A run id is 128 bits in hex; its first 48 bits are the start in milliseconds since 1970, so that names sort by time. */
+ * A run id is 128 bits in hex; its first 48 bits are the start in milliseconds since 1970, so that names sort
+ * by time. */
 #pragma once
 #include "engine/base/buf.h"
 #include "engine/xd.h"
@@ -17,5 +18,6 @@ typedef struct xd_run_dir {
 int  xd_runs_create(xd_run_dir *ret, xd_error *err) XD_MUST;
 void xd_run_dir_release(xd_run_dir *d);
 
-/* Removes runs beyond `keep` runs, `bytes` in all or older than age_ns; never one that is locked.  Returns how many went, or -errno. */
+/* Removes runs beyond `keep` runs, `bytes` in all or older than age_ns; never one that is locked. Returns how
+ * many went, or -errno. */
 int xd_runs_retain(uint64_t keep, uint64_t bytes, uint64_t age_ns) XD_MUST;

@@ -1,6 +1,8 @@
-/* engine/session.h - delivery between agent and controller above any transport: sequence numbers, duplicates, gaps, credit, resend.
- * Pure: no clock, no I/O.  The sender keeps each frame until it is acknowledged (= recorded); the receiver takes each sequence number once, in
- * order.  A connection that comes back resends what was not acknowledged.  (Semantics: reference on reliability, "transport rules".) */
+/* engine/session.h - delivery between agent and controller above any transport: sequence numbers, duplicates,
+ * gaps, credit, resend.
+ * Pure: no clock, no I/O. The sender keeps each frame until it is acknowledged (= recorded); the receiver
+ * takes each sequence number once, in order. A connection that comes back resends what was not acknowledged.
+ * (Semantics: reference on reliability, "transport rules".) */
 #pragma once
 #include "engine/wire.h"
 
@@ -11,9 +13,10 @@ xd_session_tx *xd_session_tx_free(xd_session_tx *s);
 XD_DEFINE_AUTO(xd_session_tx, xd_session_tx_free)
 /* New credit (WELCOME). */
 void xd_session_tx_window(xd_session_tx *s, uint32_t frames, uint32_t bytes);
-/* May another frame of so many bytes be sent now?  One frame is always allowed when nothing is outstanding. */
+/* May another frame of so many bytes be sent now? One frame is always allowed when nothing is outstanding. */
 bool xd_session_tx_credit(const xd_session_tx *s, size_t bytes);
-/* Takes a whole frame (header + body), gives it the next sequence number, keeps a copy, and returns a view of it to be written (valid until the next call). */
+/* Takes a whole frame (header + body), gives it the next sequence number, keeps a copy, and returns a view of
+ * it to be written (valid until the next call). */
 int xd_session_tx_push(xd_session_tx *s, const void *frame, size_t len, xd_bytes *ret) XD_MUST;
 /* Cumulative acknowledgement.  0, 1 = old news, -EPROTO = beyond what was sent. */
 int xd_session_tx_acked(xd_session_tx *s, uint64_t seq) XD_MUST;
@@ -30,5 +33,6 @@ typedef struct xd_session_rx {
 } xd_session_rx;
 #define XD_SESSION_RX_INIT ((xd_session_rx){ 0 })
 enum { XD_SESSION_TAKE = 0, XD_SESSION_DUPLICATE = 1, XD_SESSION_GAP = 2 };
-/* Verdict on an incoming number: TAKE (and it counts as taken), DUPLICATE (ack again, drop), GAP (the stream is broken: close it). */
+/* Verdict on an incoming number: TAKE (and it counts as taken), DUPLICATE (ack again, drop), GAP (the stream
+ * is broken: close it). */
 int xd_session_rx_seen(xd_session_rx *s, uint64_t seq) XD_MUST;

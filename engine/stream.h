@@ -1,5 +1,5 @@
-/* engine/stream.h - frames on a byte stream (socket pair, pipe, ssh channel): bytes in, frames out, and an output queue.  Pure but for the two
- * helpers at the end. */
+/* engine/stream.h - frames on a byte stream (socket pair, pipe, ssh channel): bytes in, frames out, and an
+ * output queue. Pure but for the two helpers at the end. */
 #pragma once
 #include "engine/wire.h"
 
@@ -18,7 +18,8 @@ void xd_stream_in_release(xd_stream_in *s);
 /* Room to read into; at least `want` bytes.  Frames given out before become invalid.  -ENOMEM. */
 int  xd_stream_in_space(xd_stream_in *s, size_t want, uint8_t **ret, size_t *ret_len) XD_MUST;
 void xd_stream_in_filled(xd_stream_in *s, size_t len);
-/* 1 = next frame (body valid until xd_stream_in_space), 0 = more bytes are needed, -EPROTO = not our protocol, frame over the limit. */
+/* 1 = next frame (body valid until xd_stream_in_space), 0 = more bytes are needed, -EPROTO = not our
+ * protocol, frame over the limit. */
 int xd_stream_in_next(xd_stream_in *s, xd_frame *ret) XD_MUST;
 
 typedef struct xd_stream_out {
@@ -33,7 +34,9 @@ static inline size_t xd_stream_out_pending(const xd_stream_out *s)
 void xd_stream_out_release(xd_stream_out *s);
 int  xd_stream_out_add(xd_stream_out *s, const void *data, size_t len) XD_MUST;
 
-/* Reads what is there (at most `limit` bytes).  > 0 bytes read, 0 = end of stream, -EAGAIN = nothing now, -errno. */
+/* Reads what is there (at most `limit` bytes). > 0 bytes read, 0 = end of stream, -EAGAIN = nothing now,
+ * -errno. */
 int xd_stream_read_fd(xd_stream_in *s, int fd, size_t limit) XD_MUST;
-/* Writes what the descriptor takes.  0 = all written, 1 = some is left (wait for POLLOUT), -errno (-EPIPE without a signal on sockets). */
+/* Writes what the descriptor takes. 0 = all written, 1 = some is left (wait for POLLOUT), -errno (-EPIPE
+ * without a signal on sockets). */
 int xd_stream_write_fd(xd_stream_out *s, int fd) XD_MUST;

@@ -1,4 +1,5 @@
-/* engine/wire.c - see wire.h.  All code below comes from wire.def by X-macros; nothing here knows a record by name. */
+/* engine/wire.c - see wire.h. All code below comes from wire.def by X-macros; nothing here knows a record by
+ * name. */
 #include "engine/wire.h"
 
 #include <string.h>

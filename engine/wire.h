@@ -1,11 +1,12 @@
 /* engine/wire.h - the protocol of engine/wire.def in C: structs, encoder, zero-copy decoder, dumper.
  *
  * For every record NAME of wire.def there are
- *     xd_wire_NAME                                       struct; bytes are views, lists are xd_wire_list views
- *     int xd_wire_NAME_decode(body, len, &ret)           0; -EPROTO: too short, too long, a length or count that does not fit.
+ *     xd_wire_NAME struct; bytes are views, lists are xd_wire_list views
+ *     int xd_wire_NAME_decode(body, len, &ret) 0; -EPROTO: too short, too long, a length or count that does
+ *     not fit.
  *                                                        Views point into `body`.  Lists are checked whole.
  *     int xd_wire_NAME_encode(buf, &in)                  appends the body; -ENOMEM
- *     int xd_wire_NAME_append(buf, &in)                  the same, by the name that reads well for list elements
+ *     int xd_wire_NAME_append(buf, &in) the same, by the name that reads well for list elements
  *     int xd_wire_NAME_next(&list, &ret)                 1 = got the next element, 0 = no more
  *     int xd_wire_NAME_frame(buf, flags, seq, &in)       appends header and body (records with an id)
  * No state, any thread. */
@@ -106,10 +107,12 @@ enum {
 #undef XD_LST
 #undef XD_END
 
-/* Frame by hand: begin appends a header and remembers where it is; end writes the length.  -EMSGSIZE beyond XD_FRAME_MAX. */
+/* Frame by hand: begin appends a header and remembers where it is; end writes the length. -EMSGSIZE beyond
+ * XD_FRAME_MAX. */
 int xd_wire_frame_begin(xd_buf *out, uint16_t type, uint16_t flags, uint64_t seq, size_t *ret_mark) XD_MUST;
 int xd_wire_frame_end(xd_buf *out, size_t mark) XD_MUST;
-/* Reads a header at p (XD_FRAME_HEADER bytes); body is set to what follows it.  -EPROTO beyond XD_FRAME_MAX. */
+/* Reads a header at p (XD_FRAME_HEADER bytes); body is set to what follows it. -EPROTO beyond
+ * XD_FRAME_MAX. */
 int  xd_wire_header(const uint8_t *p, xd_frame *ret) XD_MUST;
 void xd_wire_put_header(uint8_t *p, const xd_frame *f);
 

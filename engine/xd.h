@@ -9,12 +9,13 @@
  *         xd_engine_wait(run, -1, &res);
  *     xd_engine_free(run);  xd_config_free(cfg);
  *
- * Rules for all functions: an `int` is 0, a documented value > 0, or -errno, of which -ENOMEM is always possible.  `err` (XD_TEXT
- * bytes, may be NULL) gets one line for a human when the call fails, and is left alone when it does not.  A `ret` is set on success only.
+ * Rules for all functions: an `int` is 0, a documented value > 0, or -errno, of which -ENOMEM is always
+ * possible. `err` (XD_TEXT bytes, may be NULL) gets one line for a human when the call fails, and is left
+ * alone when it does not. A `ret` is set on success only.
  * What is given as `const` is looked at during the call and copied where it is kept.
- * The library installs no signal handler, changes no environment, directory or umask, and prints only to the descriptors it is
- * given; its threads block all signals.  Several engines may run in one process.  One config and one engine are used by one thread at a
- * time, except xd_engine_stop, which any thread may call. */
+ * The library installs no signal handler, changes no environment, directory or umask, and prints only to the
+ * descriptors it is given; its threads block all signals. Several engines may run in one process. One config
+ * and one engine are used by one thread at a time, except xd_engine_stop, which any thread may call. */
 #ifndef XD_H
 #define XD_H
 
@@ -48,7 +49,7 @@ enum xd_exit {
 /* "0.1.0"; static storage.  Any thread. */
 XD_API const char *xd_version(void);
 
-/* ---- configuration ------------------------------------------------------------------------------------------- */
+/* ---- configuration ------------------------------------------------------------------------------------- */
 
 typedef struct xd_config xd_config;
 
@@ -56,21 +57,25 @@ typedef struct xd_config xd_config;
 XD_API int  xd_config_new(xd_config **ret);
 XD_API void xd_config_free(xd_config *cfg); /* NULL ok */
 
-/* Sets one option by its long name without dashes (xd_config_options lists them; one that has only a letter, by that letter).  The list option
- * tx appends.  A flag takes "1" or "0".  Sizes and times are texts such as "64M" and "10s".  -EINVAL: unknown name or bad value, err says
- * which and what is allowed; the value it had stays. */
+/* Sets one option by its long name without dashes (xd_config_options lists them; one that has only a letter,
+ * by that letter). The list option tx appends. A flag takes "1" or "0". Sizes and times are texts such as
+ * "64M" and "10s". -EINVAL: unknown name or bad value, err says which and what is allowed; the value it had
+ * stays. */
 XD_API int xd_config_set(xd_config *cfg, const char *name, const char *value, char *err);
 
-/* Value of a text option (agent, dist, jsonl, python, stats, testrunuid), NULL when it was not set or is no text.  The config's own; valid until
- * the next change. */
+/* Value of a text option (agent, dist, jsonl, python, stats, testrunuid), NULL when it was not set or is no
+ * text. The config's own; valid until the next change. */
 XD_API const char *xd_config_get(const xd_config *cfg, const char *name);
 
-/* Appends one argument for the test framework (pytest), untouched.  It is never looked at for options of xd. */
+/* Appends one argument for the test framework (pytest), untouched. It is never looked at for options of
+ * xd. */
 XD_API int xd_config_add_arg(xd_config *cfg, const char *arg);
 
-/* Reads a command line as `xdctl run` does: xd's own options first; the first argument xd does not know begins pytest's
- * arguments, in which only xdist's option names and --jsonl are still read by xd; `--` ends xd's options for good.
- * argv[0] is the first argument, not the name of the program.  -EINVAL as xd_config_set; what was read before the bad one stays set. */
+/* Reads a command line as `xdctl run` does: xd's own options first; the first argument xd does not know
+ * begins pytest's arguments, in which only xdist's option names and --jsonl are still read by xd; `--` ends
+ * xd's options for good.
+ * argv[0] is the first argument, not the name of the program. -EINVAL as xd_config_set; what was read before
+ * the bad one stays set. */
 XD_API int xd_config_parse(xd_config *cfg, int argc, char *const *argv, char *err);
 
 typedef struct xd_option {
@@ -83,7 +88,7 @@ typedef struct xd_option {
 /* Table of all options, ended by name = NULL; static storage. */
 XD_API const xd_option *xd_config_options(void);
 
-/* ---- a run ------------------------------------------------------------------------------------------------------- */
+/* ---- a run --------------------------------------------------------------------------------------------- */
 
 typedef struct xd_engine xd_engine;
 
@@ -114,8 +119,9 @@ typedef struct xd_event {
     uint64_t count;
 } xd_event;
 
-/* Called on a thread of the engine, in order and never twice at a time, for each event; must return soon, as the run waits for it.  `ev` is valid
- * during the call.  Of this engine's functions it may call xd_engine_stop alone. */
+/* Called on a thread of the engine, in order and never twice at a time, for each event; must return soon, as
+ * the run waits for it. `ev` is valid during the call. Of this engine's functions it may call xd_engine_stop
+ * alone. */
 typedef void (*xd_event_fn)(void *arg, const xd_event *ev);
 
 typedef struct xd_result {
@@ -130,58 +136,66 @@ typedef struct xd_result {
     char     run_dir[XD_TEXT];              /* folder of the journal; kept as the options runs-* say */
 } xd_result;
 
-/* An engine for one run; nothing is started.  cfg is copied.  The caller frees it.  -EINVAL: a bad spec or option, err names it. */
+/* An engine for one run; nothing is started. cfg is copied. The caller frees it. -EINVAL: a bad spec or
+ * option, err names it. */
 XD_API int xd_engine_new(xd_engine **ret, const xd_config *cfg, char *err);
-/* Where the terminal report goes and where complaints go, one line each: descriptors, borrowed until free; -1 = nowhere.  Default 1 and 2.  Before
- * start. */
+/* Where the terminal report goes and where complaints go, one line each: descriptors, borrowed until free; -1
+ * = nowhere. Default 1 and 2. Before start. */
 XD_API void xd_engine_output(xd_engine *e, int out_fd, int err_fd);
-/* Events by callback, with `arg` handed back to it (borrowed until free).  Before start.  With a callback, xd_engine_fd and xd_engine_next_event
- * yield nothing. */
+/* Events by callback, with `arg` handed back to it (borrowed until free). Before start. With a callback,
+ * xd_engine_fd and xd_engine_next_event yield nothing. */
 XD_API void xd_engine_callback(xd_engine *e, xd_event_fn fn, void *arg);
-/* Starts the run in the current directory and returns; once per engine.  -EINVAL: a file that the options name cannot be written; -EALREADY: it
- * was called before; other -errno: the engine cannot work here.  Nothing runs then, err says why; what is left is xd_engine_free. */
+/* Starts the run in the current directory and returns; once per engine. -EINVAL: a file that the options name
+ * cannot be written; -EALREADY: it was called before; other -errno: the engine cannot work here. Nothing runs
+ * then, err says why; what is left is xd_engine_free. */
 XD_API int xd_engine_start(xd_engine *e, char *err);
-/* Descriptor that is readable while events wait (also XD_EVENT_FINISHED), for poll; owned by the engine, valid until free.  Do not read it. */
+/* Descriptor that is readable while events wait (also XD_EVENT_FINISHED), for poll; owned by the engine,
+ * valid until free. Do not read it. */
 XD_API int xd_engine_fd(const xd_engine *e);
 /* Takes the oldest event.  1 = got one, 0 = none waits now.  Never blocks. */
 XD_API int xd_engine_next_event(xd_engine *e, xd_event *ret);
-/* Asks the run to stop, pause or go on, and returns at once; the end comes as XD_EVENT_FINISHED.  Any thread; not for signal handlers.  Before start
- * has returned and after the end of the run: 0, and nothing happens. */
+/* Asks the run to stop, pause or go on, and returns at once; the end comes as XD_EVENT_FINISHED. Any thread;
+ * not for signal handlers. Before start has returned and after the end of the run: 0, and nothing happens. */
 XD_API int xd_engine_stop(xd_engine *e, enum xd_stop how);
-/* Waits for the end, at most timeout_ms (-1 = for ever, 0 = only looks).  0 = over, *ret filled, also when called again; 1 = still runs;
+/* Waits for the end, at most timeout_ms (-1 = for ever, 0 = only looks). 0 = over, *ret filled, also when
+ * called again; 1 = still runs;
  * -EINVAL: it was not started. */
 XD_API int xd_engine_wait(xd_engine *e, int timeout_ms, xd_result *ret);
 /* NULL ok.  A run that is still going is stopped with XD_STOP_NOW and waited for first. */
 XD_API void xd_engine_free(xd_engine *e);
 
-/* ---- runs of the past ------------------------------------------------------------------------------------------------- */
+/* ---- runs of the past ---------------------------------------------------------------------------------- */
 
 /* These need no engine and may be called from any thread. */
 
-/* Finds the folder of a run: "latest", an id or a unique beginning of one.  The caller frees *ret_dir with free().  -ENOENT: there is none;
+/* Finds the folder of a run: "latest", an id or a unique beginning of one. The caller frees *ret_dir with
+ * free(). -ENOENT: there is none;
  * -EEXIST: several begin so; other -errno: the folder of runs cannot be read. */
 XD_API int xd_run_find(const char *which, char **ret_dir, char *err);
 
 /* id, dir: valid during the call.  started_us: microseconds since 1970, whole milliseconds. */
 typedef int (*xd_run_fn)(void *arg, const char *id, const char *dir, uint64_t started_us);
-/* Calls back for each run, newest first, in the caller's thread, until fn returns non-zero, which is passed on.  Else 0, or -errno: the
- * folder of runs cannot be read. */
+/* Calls back for each run, newest first, in the caller's thread, until fn returns non-zero, which is passed
+ * on. Else 0, or -errno: the folder of runs cannot be read. */
 XD_API int xd_run_list(xd_run_fn fn, void *arg, char *err);
 
 enum xd_render_flags {
     XD_RENDER_FAILED = 1, /* terminal: failures and the summary only */
     XD_RENDER_COLOR = 2   /* terminal: with colours */
 };
-/* Makes a report again from the journal in `dir`: kind "terminal", "junit" or "jsonl", written to fd; blocks until fd has taken it all.  options:
- * pytest's report options for the terminal ("-v", "-q", "-rA", "--tb=line", "--durations=5"), NULL-terminated, may be NULL.  Returns the run's
- * exit code (>= 0).  A journal that ends before the run did (it still runs, or was cut off) is rendered as far as it goes and gives
- * XD_EXIT_INCOMPLETE; only then err is set beside a value >= 0.  -EINVAL: unknown kind or option; other -errno: it cannot be read, or fd cannot
- * be written. */
+/* Makes a report again from the journal in `dir`: kind "terminal", "junit" or "jsonl", written to fd; blocks
+ * until fd has taken it all. options: pytest's report options for the terminal ("-v", "-q", "-rA",
+ * "--tb=line", "--durations=5"), NULL-terminated, may be NULL. Returns the run's exit code (>= 0). A journal
+ * that ends before the run did (it still runs, or was cut off) is rendered as far as it goes and gives
+ * XD_EXIT_INCOMPLETE; only then err is set beside a value >= 0. -EINVAL: unknown kind or option; other
+ * -errno: it cannot be read, or fd cannot be written. */
 XD_API int xd_run_render(const char *dir, const char *kind, const char *const *options, unsigned flags,
                          int fd, char *err);
 
-/* Checks what a run with this config needs (agent, interpreter, pytest, folders, limits) and writes one line each to fd, "ok" or "FAIL" in front.
- * Starts agent and interpreter, at most 20 s each.  0 = all well, 1 = something would fail, -errno: fd cannot be written. */
+/* Checks what a run with this config needs (agent, interpreter, pytest, folders, limits) and writes one line
+ * each to fd, "ok" or "FAIL" in front.
+ * Starts agent and interpreter, at most 20 s each. 0 = all well, 1 = something would fail, -errno: fd cannot
+ * be written. */
 XD_API int xd_doctor(const xd_config *cfg, int fd, char *err);
 
 #ifdef __cplusplus

@@ -1,4 +1,5 @@
-/* engine/xspec.h - specs of places to run workers, as execnet writes them: `NUM*key=value//key//env:NAME=value`.
+/* engine/xspec.h - specs of places to run workers, as execnet writes them:
+ * `NUM*key=value//key//env:NAME=value`.
  * Keys: popen ssh socket python chdir env:NAME id nice dont_write_bytecode execmodel (read, without
  * effect: the main thread runs the tests).  Pure. */
 #pragma once

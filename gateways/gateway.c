@@ -54,9 +54,10 @@ typedef struct gateway {
 
 static int on_stream(void *state, int fd, uint32_t events);
 
-/* ---- to the broker -------------------------------------------------------------------------------------- */
+/* ---- to the broker ------------------------------------------------------------------------------------- */
 
-/* Sends a frame on; one that finds no room is kept and stops the reading.  Call only while nothing is stuck. */
+/* Sends a frame on; one that finds no room is kept and stops the reading. Call only while nothing is
+ * stuck. */
 static int pass_up(gateway *g, uint16_t type, uint16_t flags, const void *frame, size_t len)
 {
     xd_auto(xd_msg) *m = NULL;
@@ -107,7 +108,7 @@ static int tell_down(gateway *g)
     return g->stuck ? 0 : xd_actor_set_tick(g->actor, 0);
 }
 
-/* ---- the end of the pipe ----------------------------------------------------------------------------------- */
+/* ---- the end of the pipe ------------------------------------------------------------------------------- */
 
 static int read_errors(gateway *g);
 
@@ -150,7 +151,7 @@ static int bad_peer(gateway *g, const char *what)
     return go_down(g, what);
 }
 
-/* ---- to the agent -------------------------------------------------------------------------------------------- */
+/* ---- to the agent -------------------------------------------------------------------------------------- */
 
 static int watch_pipe(gateway *g)
 {
@@ -233,7 +234,7 @@ static int on_unknown(void *state, const xd_msg *in)
     return 0;
 }
 
-/* ---- from the agent --------------------------------------------------------------------------------------------- */
+/* ---- from the agent ------------------------------------------------------------------------------------ */
 
 static int refuse(gateway *g, const xd_wire_HELLO *h)
 {
@@ -380,7 +381,7 @@ static int on_stream(void *state, int fd, uint32_t events)
     return 0;
 }
 
-/* ---- the agent's stderr ----------------------------------------------------------------------------------------------- */
+/* ---- the agent's stderr -------------------------------------------------------------------------------- */
 
 static int show_line(gateway *g, xd_bytes line)
 {
@@ -421,7 +422,7 @@ static int read_errors(gateway *g)
     return 0;
 }
 
-/* ---- the dial loop ------------------------------------------------------------------------------------------------------- */
+/* ---- the dial loop ------------------------------------------------------------------------------------- */
 
 static int dial(gateway *g)
 {

@@ -1,13 +1,16 @@
-/* gateways/gateway.h - a gateway is "a way to get a byte pipe to an agent", and the actor that owns that pipe.
+/* gateways/gateway.h - a gateway is "a way to get a byte pipe to an agent", and the actor that owns that
+ * pipe.
  *
  * A transport (popen, ssh, ...) is an xd_gateway_ops; everything else is written once, in gateway.c.
  *
  *   in   every record of wire.def numbered 16 .. 31   from "sched": goes to the agent as a frame
- *        ACK                                          from "broker": records up to here are in the journal; goes to the agent
- *   out  GATEWAY_UP, the agent's sequenced records, GATEWAY_DOWN   to "broker" for the journal, which passes them on to "sched"
+ *        ACK from "broker": records up to here are in the journal; goes to the agent
+ *   out  GATEWAY_UP, the agent's sequenced records, GATEWAY_DOWN to "broker" for the journal, which passes
+ *        them on to "sched"
  *        PROGRESS                                     to "sched", not recorded
  *        PAUSED                                       to "sched", when PAUSE has been written
- *   Own thread.  TERM: the pipe is hung up; the agent ends all it started within a few seconds, and is killed when it does not. */
+ *   Own thread. TERM: the pipe is hung up; the agent ends all it started within a few seconds, and is killed
+ *   when it does not. */
 #pragma once
 #include <stdint.h>
 
@@ -34,12 +37,14 @@ typedef struct xd_gateway_pipe {
 
 typedef struct xd_gateway_ops {
     const char *name; /* the spec's scheme: "popen" */
-    /* Makes the pipe and starts an agent at its far end; does not speak with it.  May block up to timeout_ms: it is called on the gateway's own
-     * thread.  No lock is held.  *ret is touched only on success and then belongs to the caller.  -errno; err says what was tried. */
+    /* Makes the pipe and starts an agent at its far end; does not speak with it. May block up to timeout_ms:
+     * it is called on the gateway's own thread. No lock is held. *ret is touched only on success and then
+     * belongs to the caller. -errno; err says what was tried. */
     int (*dial)(const xd_gateway_target *target, uint32_t timeout_ms, xd_gateway_pipe *ret, xd_error *err);
-    /* Ends what dial started and closes the descriptors: closes the pipe first (the agent's leash), waits up to grace_ms for the agent to end
-     * by itself, then kills what is on this host.  May block as long as grace_ms says (0 = not at all).  Called once per pipe, also after end of
-     * file.  *how gets a few words on how the process ended, when that is known. */
+    /* Ends what dial started and closes the descriptors: closes the pipe first (the agent's leash), waits up
+     * to grace_ms for the agent to end by itself, then kills what is on this host. May block as long as
+     * grace_ms says (0 = not at all). Called once per pipe, also after end of file. *how gets a few words on
+     * how the process ended, when that is known. */
     void (*hang_up)(xd_gateway_pipe *pipe, uint32_t grace_ms, char *how, size_t how_size);
 } xd_gateway_ops;
 
@@ -48,12 +53,12 @@ extern const xd_gateway_ops xd_gateway_popen;
 /* The ops of a scheme; NULL = there is no such gateway. */
 const xd_gateway_ops *xd_gateway_find(const char *scheme);
 
-/* Path of the agent's program: `wanted` if given, $XD_AGENT, beside this program, ../libexec/xd beside it, the prefix in which
- * libxd.so lies, the installed place.
+/* Path of the agent's program: `wanted` if given, $XD_AGENT, beside this program, ../libexec/xd beside it,
+ * the prefix in which libxd.so lies, the installed place.
  * *ret is malloc'ed.  -ENOENT: err lists what was tried. */
 int xd_gateway_find_agent(const char *wanted, char **ret, xd_error *err) XD_MUST;
 
-/* ---- the actor -------------------------------------------------------------------------------------------- */
+/* ---- the actor ----------------------------------------------------------------------------------------- */
 
 typedef struct xd_gateway_args {
     const xd_gateway_ops *ops;           /* static */
@@ -66,8 +71,9 @@ typedef struct xd_gateway_args {
     uint32_t              timeout_ms;    /* for dial and HELLO together; 0 = 20 s */
 } xd_gateway_args;
 
-/* Start with xd_actor_start(..., xd_gateway_address(number), &args).  It dials after its start, so gateways dial side by side; a dial that fails
- * is told as GATEWAY_DOWN.  After GATEWAY_DOWN it stays until it is asked to stop, and does nothing. */
+/* Start with xd_actor_start(..., xd_gateway_address(number), &args). It dials after its start, so gateways
+ * dial side by side; a dial that fails is told as GATEWAY_DOWN. After GATEWAY_DOWN it stays until it is asked
+ * to stop, and does nothing. */
 extern const xd_actor_spec xd_gateway_spec;
 /* "gateway.N"; size XD_ADDRESS_LEN. */
 void xd_gateway_address(uint16_t number, char *ret, size_t size);

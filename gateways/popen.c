@@ -53,7 +53,8 @@ int xd_gateway_find_agent(const char *wanted, char **ret, xd_error *err)
         (try_agent(dir, "xdagent", &tried, ret) || try_agent(dir, "../libexec/xd/xdagent", &tried, ret) ||
          try_agent(dir, "../bin/xdagent", &tried, ret)))
         return 0;
-    /* A program that embeds the library lies anywhere; the library lies in PREFIX/lib or PREFIX/lib/ARCHITECTURE. */
+    /* A program that embeds the library lies anywhere; the library lies in PREFIX/lib or
+     * PREFIX/lib/ARCHITECTURE. */
     if ((lib = own_folder()) != NULL && (try_agent(lib, "../libexec/xd/xdagent", &tried, ret) ||
                                          try_agent(lib, "../../libexec/xd/xdagent", &tried, ret)))
         return 0;

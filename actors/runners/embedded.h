@@ -1,4 +1,5 @@
-/* actors/runners/embedded.h - the Python files of the adapter, put into the program by the build (tools/embed.py). */
+/* actors/runners/embedded.h - the Python files of the adapter, put into the program by the build
+ * (tools/embed.py). */
 #pragma once
 #include <stddef.h>
 

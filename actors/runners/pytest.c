@@ -169,7 +169,8 @@ static int default_python(xd_pytest *p, xd_error *err)
     return set_python(p, found);
 }
 
-/* A word with a slash counts from where the agent runs, not from chdir=: it is made absolute here.  Returns the vector with argv[0] resolved. */
+/* A word with a slash counts from where the agent runs, not from chdir=: it is made absolute here. Returns
+ * the vector with argv[0] resolved. */
 static int given_python(xd_pytest *p, const char *text, xd_error *err)
 {
     xd_autofree char **words = NULL;
@@ -251,7 +252,8 @@ void xd_pytest_release(xd_pytest *p)
     *p = (xd_pytest){ 0 };
 }
 
-/* A path as the text of a Python string: bytes that are not plain ASCII as surrogate escapes, which is what a path's bytes are in Python. */
+/* A path as the text of a Python string: bytes that are not plain ASCII as surrogate escapes, which is what a
+ * path's bytes are in Python. */
 static int python_string(xd_buf *out, const char *path)
 {
     XD_TRY(xd_buf_add_byte(out, '\''));
@@ -274,7 +276,8 @@ static int spawn(const xd_pytest *p, const char *role, const int *numbers, size_
     char         text[8][16];
     size_t       words = 0;
     const char **argv;
-    /* Our own folder keeps the byte code of our own file, also where the user wants none written for theirs: compiling costs 50 ms a start. */
+    /* Our own folder keeps the byte code of our own file, also where the user wants none written for theirs:
+     * compiling costs 50 ms a start. */
     XD_TRY(xd_buf_add_str(
         &code,
         "import sys; keep = sys.dont_write_bytecode; sys.dont_write_bytecode = False; sys.path.insert(0, "));

@@ -1,8 +1,10 @@
-/* actors/runners/pytest.h - the pytest runner driver: how the Python processes of one environment are started.  Linked into the agent only.
+/* actors/runners/pytest.h - the pytest runner driver: how the Python processes of one environment are
+ * started. Linked into the agent only.
  *
- * The adapter (a Python package, embedded in the program) is unpacked into a folder named after the build, so that Python's own bytecode cache
- * makes the next start fast; the interpreter is found; the runner host is spawned with its three descriptors.  What is said on these descriptors
- * is the agent's business (tools/xdagent/).  One thread; blocking only in file access and posix_spawn. */
+ * The adapter (a Python package, embedded in the program) is unpacked into a folder named after the build, so
+ * that Python's own bytecode cache makes the next start fast; the interpreter is found; the runner host is
+ * spawned with its three descriptors. What is said on these descriptors is the agent's business
+ * (tools/xdagent/). One thread; blocking only in file access and posix_spawn. */
 #pragma once
 #include "engine/base/buf.h"
 #include "engine/base/proc.h"
@@ -17,7 +19,8 @@ typedef struct xd_pytest {
     char **env;      /* whole environment, NULL terminated, each entry malloc'ed */
 } xd_pytest;
 
-/* Prepares everything that can fail before a process exists.  *ret is set up even on failure: release it either way.
+/* Prepares everything that can fail before a process exists. *ret is set up even on failure: release it
+ * either way.
  * -errno; err says in one line what was tried. */
 int  xd_pytest_prepare(xd_pytest *ret, const xd_wire_ENV_START *start, const char *build_id,
                        xd_error *err) XD_MUST;
@@ -30,7 +33,8 @@ typedef struct xd_pytest_host {
     int     out, err;  /* its stdout and stderr, non-blocking */
 } xd_pytest_host;
 
-/* Starts the runner host (it forks the collector by itself).  page_fd: the progress page.  The caller owns what is in *ret. */
+/* Starts the runner host (it forks the collector by itself). page_fd: the progress page. The caller owns what
+ * is in *ret. */
 int xd_pytest_spawn_host(const xd_pytest *p, int page_fd, xd_pytest_host *ret, xd_error *err) XD_MUST;
 
 /* The descriptors a worker gets; those of its side. */
@@ -38,6 +42,7 @@ typedef struct xd_pytest_worker_fds {
     int commands, results, out, err;
 } xd_pytest_worker_fds;
 
-/* Starts a worker as a new process (way "fresh"); `control` is its end of a socket on which ENV_START and FORK are sent to it. */
+/* Starts a worker as a new process (way "fresh"); `control` is its end of a socket on which ENV_START and
+ * FORK are sent to it. */
 int xd_pytest_spawn_fresh(const xd_pytest *p, int page_fd, int control, const xd_pytest_worker_fds *fds,
                           xd_proc *ret, xd_error *err) XD_MUST;

@@ -1,4 +1,5 @@
-/* engine/base/banned.h - functions that must not be used.  Included last by .c files (CMake adds -include for our own sources). */
+/* engine/base/banned.h - functions that must not be used. Included last by .c files (CMake adds -include for
+ * our own sources). */
 #pragma once
 #include <stdio.h>
 #include <stdlib.h>

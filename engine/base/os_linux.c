@@ -128,7 +128,8 @@ ssize_t xd_os_recv_fds(int sock, void *data, size_t len, int *fds, size_t *nfds)
     return n;
 }
 
-/* Parent of pid from /proc/PID/stat; the command's name may hold anything, so what counts begins behind the last ')'. */
+/* Parent of pid from /proc/PID/stat; the command's name may hold anything, so what counts begins behind the
+ * last ')'. */
 static pid_t parent_of(long pid)
 {
     char path[64], text[512];
@@ -212,7 +213,8 @@ static bool cgroup_path(const char *controller, char *ret, size_t size)
     return found;
 }
 
-/* Opens a file of our cgroup: below our own path, or at the mount's top (inside a container the path is often the outer one). */
+/* Opens a file of our cgroup: below our own path, or at the mount's top (inside a container the path is often
+ * the outer one). */
 static FILE *cgroup_open(const char *controller, const char *file)
 {
     static const char *const mounts_v2[] = { "/sys/fs/cgroup", "/sys/fs/cgroup/unified" };

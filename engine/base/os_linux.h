@@ -1,5 +1,6 @@
-/* engine/base/os_linux.h - what the agent asks of the operating system beyond proc.h, poller.h and page.h: descriptors sent over a socket,
- * orphans adopted and found, limits of the machine as seen from inside a container.  One implementation per system; this one is Linux.
+/* engine/base/os_linux.h - what the agent asks of the operating system beyond proc.h, poller.h and page.h:
+ * descriptors sent over a socket, orphans adopted and found, limits of the machine as seen from inside a
+ * container. One implementation per system; this one is Linux.
  * Every function may be called from any thread; none keeps state. */
 #pragma once
 #include <stdbool.h>
@@ -9,21 +10,26 @@
 
 #include "engine/base/error.h"
 
-/* Orphans below this process become its children (PR_SET_CHILD_SUBREAPER), so that none gets away.  -errno where it cannot be. */
+/* Orphans below this process become its children (PR_SET_CHILD_SUBREAPER), so that none gets away. -errno
+ * where it cannot be. */
 int xd_os_adopt_orphans(void) XD_MUST;
 
 /* Stream socket pair (AF_UNIX), close-on-exec; ret[0] non-blocking when `nonblock`. */
 int xd_os_socketpair(int ret[2], bool nonblock) XD_MUST;
-/* Pipe, close-on-exec; the agent's end (`ours`: 0 the reading, 1 the writing one) is non-blocking.  capacity_bytes: wished size, 0 = as it is. */
+/* Pipe, close-on-exec; the agent's end (`ours`: 0 the reading, 1 the writing one) is non-blocking.
+ * capacity_bytes: wished size, 0 = as it is. */
 int xd_os_pipe(int ret[2], int ours, int capacity_bytes) XD_MUST;
 int xd_os_nonblock(int fd, bool on) XD_MUST;
 
-/* Sends bytes with up to 8 descriptors in one message.  Returns the number of bytes taken (>= 1: the descriptors are on their way), -EAGAIN, -errno. */
+/* Sends bytes with up to 8 descriptors in one message. Returns the number of bytes taken (>= 1: the
+ * descriptors are on their way), -EAGAIN, -errno. */
 ssize_t xd_os_send_fds(int sock, const void *data, size_t len, const int *fds, size_t nfds) XD_MUST;
-/* Receives bytes and at most *nfds descriptors (close-on-exec, the caller's); *nfds is set to how many came.  0 = end of file. */
+/* Receives bytes and at most *nfds descriptors (close-on-exec, the caller's); *nfds is set to how many came.
+ * 0 = end of file. */
 ssize_t xd_os_recv_fds(int sock, void *data, size_t len, int *fds, size_t *nfds) XD_MUST;
 
-/* Processes whose parent is `parent` now, also ended ones that nobody waited for.  Fills at most max; returns how many there are, -errno. */
+/* Processes whose parent is `parent` now, also ended ones that nobody waited for. Fills at most max; returns
+ * how many there are, -errno. */
 int xd_os_children(pid_t parent, pid_t *ret, size_t max) XD_MUST;
 /* Waits for any child that has ended, without blocking: its pid, 0 = none has, -ECHILD = no children. */
 pid_t xd_os_reap_any(void);
@@ -36,15 +42,16 @@ uint64_t xd_os_memory_bytes(void);
 int64_t xd_os_oom_kills(void);
 /* CPU time of all processes that were waited for below this one, microseconds. */
 uint64_t xd_os_children_cpu_us(void);
-/* Raises the soft limit of open files, as far as the hard one allows, when it is below `need`.  Children started later inherit it. */
+/* Raises the soft limit of open files, as far as the hard one allows, when it is below `need`. Children
+ * started later inherit it. */
 void xd_os_raise_nofile(uint64_t need);
 /* Host name and "system release machine" (uname). */
 void xd_os_names(char *host, size_t host_size, char *system, size_t system_size);
 /* Name of a signal ("SIGSEGV"); "signal N" is written to buf for one without a name. */
 const char *xd_os_signal_name(int sig, char *buf, size_t size);
 
-/* Blocks SIGTERM, SIGINT and SIGHUP in this thread and returns a descriptor that is readable when one has come; ignores SIGPIPE.  For main()
- * of a program, never for the library. */
+/* Blocks SIGTERM, SIGINT and SIGHUP in this thread and returns a descriptor that is readable when one has
+ * come; ignores SIGPIPE. For main() of a program, never for the library. */
 int xd_os_signal_fd(void) XD_MUST;
 
 /* This process gets `sig` when the thread that started it ends; at once when that is no longer `parent`. */

@@ -1,4 +1,5 @@
-/* engine/base/page.h - the progress page: shared memory between agent and workers (layout: ARCHITECTURE.md "The progress page"). */
+/* engine/base/page.h - the progress page: shared memory between agent and workers (layout: ARCHITECTURE.md
+ * "The progress page"). */
 #pragma once
 #include <stdint.h>
 
@@ -46,5 +47,6 @@ static inline void xd_page_set(uint32_t *p, uint32_t v)
 {
     __atomic_store_n(p, v, __ATOMIC_RELEASE);
 }
-/* Full barrier on all processors, also those that run plain stores of Python (membarrier GLOBAL).  0, or -errno where there is none. */
+/* Full barrier on all processors, also those that run plain stores of Python (membarrier GLOBAL). 0, or
+ * -errno where there is none. */
 int xd_page_barrier(void) XD_MUST;

@@ -11,8 +11,8 @@ const char *xd_path_base(const char *path); /* view behind the last slash */
 char       *xd_path_dir(const char *path);  /* malloc'ed; "." without a slash */
 int xd_path_absolute(const char *path, char **ret) XD_MUST; /* against the current directory, not resolved */
 int xd_path_mkdirs(const char *path, mode_t mode, xd_error *err) XD_MUST; /* mkdir -p */
-/* $XDG_STATE_HOME/xd, $XDG_CACHE_HOME/xd, $XDG_RUNTIME_DIR/xd (falls back to /tmp/xd-<uid>, 0700, owner checked).  malloc'ed; not created
- * (the runtime folder is). */
+/* $XDG_STATE_HOME/xd, $XDG_CACHE_HOME/xd, $XDG_RUNTIME_DIR/xd (falls back to /tmp/xd-<uid>, 0700, owner
+ * checked). malloc'ed; not created (the runtime folder is). */
 int xd_path_state(char **ret, xd_error *err) XD_MUST;
 int xd_path_cache(char **ret, xd_error *err) XD_MUST;
 int xd_path_runtime(char **ret, xd_error *err) XD_MUST;

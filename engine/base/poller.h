@@ -17,5 +17,6 @@ xd_poller *xd_poller_free(xd_poller *p);
 /* events = 0 keeps it registered but silent (level triggered).  The same fd may be set again to change it. */
 int xd_poller_set(xd_poller *p, int fd, uint32_t events, xd_poll_fn fn, void *arg) XD_MUST;
 int xd_poller_remove(xd_poller *p, int fd); /* before close(fd); safe inside callbacks */
-/* Waits until something is ready or deadline_ns (monotonic; UINT64_MAX = none) and calls back.  >= 0: number of callbacks; -errno. EINTR is retried. */
+/* Waits until something is ready or deadline_ns (monotonic; UINT64_MAX = none) and calls back. >= 0: number
+ * of callbacks; -errno. EINTR is retried. */
 int xd_poller_wait(xd_poller *p, uint64_t deadline_ns) XD_MUST;

@@ -24,8 +24,8 @@ static const char *lookup(const char *const *env, const char *name)
     return NULL;
 }
 
-/* The descriptors of the child must survive being put in place one after the other: sources that lie below the highest target are
- * first copied above it. */
+/* The descriptors of the child must survive being put in place one after the other: sources that lie below
+ * the highest target are first copied above it. */
 typedef struct placement {
     int source[64];
     int copies[64];

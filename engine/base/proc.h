@@ -1,4 +1,5 @@
-/* engine/base/proc.h - processes.  The only way to start one: posix_spawn, own process group, close-on-exec for the rest. */
+/* engine/base/proc.h - processes. The only way to start one: posix_spawn, own process group, close-on-exec
+ * for the rest. */
 #pragma once
 #include <stdbool.h>
 #include <sys/types.h>
@@ -24,8 +25,8 @@ typedef struct xd_proc {
     int   pidfd; /* owned; readable when the process has ended; -1 where there is none */
 } xd_proc;
 
-/* Starts it.  Signals are unblocked and set to default in the child.  A program that cannot be executed is reported here
- * (-ENOENT, -EACCES, ...; err names program and cause), not by an exit code.  Any thread. */
+/* Starts it. Signals are unblocked and set to default in the child. A program that cannot be executed is
+ * reported here (-ENOENT, -EACCES, ...; err names program and cause), not by an exit code.  Any thread. */
 int xd_proc_spawn(const xd_proc_args *args, xd_proc *ret, xd_error *err) XD_MUST;
 
 typedef struct xd_proc_status {

@@ -53,7 +53,8 @@ bool xd_text_is_utf8(xd_bytes in)
     return true;
 }
 
-/* What changes how a terminal shows the rest: C0, DEL, C1, bidi controls, line and paragraph separators, BOM. */
+/* What changes how a terminal shows the rest: C0, DEL, C1, bidi controls, line and paragraph separators,
+ * BOM. */
 static bool is_control(uint32_t cp)
 {
     return cp < 0x20 || (cp >= 0x7f && cp <= 0x9f) || cp == 0x061c || (cp >= 0x200e && cp <= 0x200f) ||

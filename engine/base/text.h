@@ -2,11 +2,12 @@
 #pragma once
 #include "engine/base/buf.h"
 
-/* Length of the valid UTF-8 sequence at p (1..4), 0 = not valid (also surrogates, overlong, > U+10FFFF). *ret_cp gets the code point. */
+/* Length of the valid UTF-8 sequence at p (1..4), 0 = not valid (also surrogates, overlong, > U+10FFFF).
+ * *ret_cp gets the code point. */
 size_t xd_text_utf8(const uint8_t *p, size_t len, uint32_t *ret_cp);
 bool   xd_text_is_utf8(xd_bytes in);
-/* Appends `in` with what could drive a terminal made visible: C0 except \n and \t, DEL, C1, bidi controls and bytes that are not UTF-8 become
- * \xNN or \uNNNN.  keep_newline = false also escapes \n and \t. */
+/* Appends `in` with what could drive a terminal made visible: C0 except \n and \t, DEL, C1, bidi controls and
+ * bytes that are not UTF-8 become \xNN or \uNNNN.  keep_newline = false also escapes \n and \t. */
 int xd_text_harmless(xd_buf *out, xd_bytes in, bool keep_newline) XD_MUST;
 /* Appends `in` as valid UTF-8: bad bytes become U+FFFD. */
 int xd_text_to_utf8(xd_buf *out, xd_bytes in) XD_MUST;
@@ -20,7 +21,8 @@ int xd_text_u64(const char *s, uint64_t min, uint64_t max, uint64_t *ret) XD_MUS
 int xd_text_duration(const char *s, uint64_t *ret_ns) XD_MUST;
 /* "10k", "64M", "1GB" (1024s) -> bytes. */
 int xd_text_size(const char *s, uint64_t *ret_bytes) XD_MUST;
-/* Splits as a POSIX shell does words and quotes (no expansion).  ret is a malloc'ed NULL-terminated vector, one block: free(ret). -EINVAL = open quote. */
+/* Splits as a POSIX shell does words and quotes (no expansion). ret is a malloc'ed NULL-terminated vector,
+ * one block: free(ret). -EINVAL = open quote. */
 int xd_text_shell_split(const char *s, char ***ret) XD_MUST;
 /* Appends s quoted for a POSIX shell, only when it needs it. */
 int xd_text_shell_quote(xd_buf *out, const char *s) XD_MUST;

@@ -1,4 +1,5 @@
-/* Cost of a message through the broker, of a journaled one, and of reading the journal: prints one line each.  Not a test: no limits. */
+/* Cost of a message through the broker, of a journaled one, and of reading the journal: prints one line each.
+ * Not a test: no limits. */
 #include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>

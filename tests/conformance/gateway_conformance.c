@@ -109,7 +109,7 @@ static const uint8_t *body_of(const kept *k, size_t *len)
     return k->frame.data + XD_FRAME_HEADER;
 }
 
-/* ---- start and end ---------------------------------------------------------------------------------------- */
+/* ---- start and end ------------------------------------------------------------------------------------- */
 
 static void setup(fixture *f, int which, const char *agent, uint32_t timeout_ms)
 {
@@ -176,7 +176,7 @@ static void expect_down(fixture *f, bool expected, const char *text, int seconds
     ck_assert_msg(!text || strstr(reason, text) != NULL, "reason is: %s", reason);
 }
 
-/* ---- dumb peers: agents of a few lines of Python ------------------------------------------------------------ */
+/* ---- dumb peers: agents of a few lines of Python ------------------------------------------------------- */
 
 static const char PEER[] =
     "#!/usr/bin/env python3\n"
@@ -243,7 +243,7 @@ static void real_agent(char *path, size_t size)
     teardown(&f);   \
     remove_peer(path)
 
-/* ---- the suite --------------------------------------------------------------------------------------------------- */
+/* ---- the suite ----------------------------------------------------------------------------------------- */
 
 START_TEST(dials_the_agent)
 {

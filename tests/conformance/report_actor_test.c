@@ -1,5 +1,6 @@
 /* needs: engine actors */
-/* The live reporters with the real broker, journal and actor runtime: what they write while a run goes on is what a replay writes. */
+/* The live reporters with the real broker, journal and actor runtime: what they write while a run goes on is
+ * what a replay writes. */
 #include <check.h>
 #include <stdio.h>
 
@@ -167,7 +168,8 @@ static void on_end(void *arg, const char *address, int reason, bool restarted)
     restarts += reason == -EPROTO && restarted;
 }
 
-/* A reporter that ends with a fault in the middle is started anew and goes on where it was: nothing twice, nothing missing. */
+/* A reporter that ends with a fault in the middle is started anew and goes on where it was: nothing twice,
+ * nothing missing. */
 START_TEST(a_restarted_reporter_goes_on)
 {
     feeder            s = { 0 }, *sp = &s;

@@ -214,7 +214,7 @@ void xd_fixture_end(xd_fixture *f, int32_t status, const char *reason)
                                                    .duration_us = 1234567 }));
 }
 
-/* ---- every outcome ---------------------------------------------------------------------------------------------------- */
+/* ---- every outcome ------------------------------------------------------------------------------------- */
 
 #define REPORT(i, w, cat, l, wo, out, txt, msg)                                                          \
     (xd_wire_REPORT)                                                                                     \
@@ -316,7 +316,7 @@ void xd_fixture_everything(xd_fixture *f, const char *const *options)
     xd_fixture_end(f, 1, "stopping after 3 failures");
 }
 
-/* ---- replay ----------------------------------------------------------------------------------------------------------- */
+/* ---- replay -------------------------------------------------------------------------------------------- */
 
 void xd_fixture_feed(xd_fixture *f, xd_report_set *set, size_t bytes)
 {

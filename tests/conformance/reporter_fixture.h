@@ -1,4 +1,5 @@
-/* tests/conformance/reporter_fixture.h - a journal in memory for tests of reporters: frames are appended, read back by offset, replayed. */
+/* tests/conformance/reporter_fixture.h - a journal in memory for tests of reporters: frames are appended,
+ * read back by offset, replayed. */
 #pragma once
 #include "actors/report.h"
 

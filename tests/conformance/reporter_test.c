@@ -28,7 +28,7 @@ static void teardown(void)
     (void)xd_path_remove_tree(dir);
 }
 
-/* ---- is it well-formed? ----------------------------------------------------------------------------------------------- */
+/* ---- is it well-formed? -------------------------------------------------------------------------------- */
 
 static void check_jsonl(const xd_buf *out)
 {
@@ -89,7 +89,7 @@ static bool has(const xd_buf *out, const char *text)
 
 #define EACH_REPORTER(i) for (size_t i = 0; i < XD_ARRAY_LEN(reporters); i++)
 
-/* ---- tests ------------------------------------------------------------------------------------------------------------ */
+/* ---- tests --------------------------------------------------------------------------------------------- */
 
 START_TEST(nothing_at_all)
 {
@@ -274,7 +274,8 @@ static void many(xd_fixture *f, uint32_t count)
     xd_fixture_end(f, 0, "");
 }
 
-/* The pipe is read only when the reporter says it is busy: a call that blocks would never come back.  In the end every byte is there. */
+/* The pipe is read only when the reporter says it is busy: a call that blocks would never come back. In the
+ * end every byte is there. */
 START_TEST(slow_reader)
 {
     for (size_t i = 0; i < 3; i += 2) { /* junit writes once, at the end */
@@ -496,7 +497,8 @@ START_TEST(a_hundred_thousand)
 }
 END_TEST
 
-/* reporter_test FRAMES terminal|junit|jsonl [option=value ...]: renders a file of frames (tests/scenario/test_reporters.py). */
+/* reporter_test FRAMES terminal|junit|jsonl [option=value ...]: renders a file of frames
+ * (tests/scenario/test_reporters.py). */
 static int render_file(char **argv)
 {
     xd_fixture f = { 0 };

@@ -1,4 +1,5 @@
-/* Any words as a command line: refused in one line, or every word is an option of xd or one of pytest's.  Input: words, each ended by a newline. */
+/* Any words as a command line: refused in one line, or every word is an option of xd or one of pytest's.
+ * Input: words, each ended by a newline. */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>

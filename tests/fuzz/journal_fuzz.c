@@ -1,6 +1,7 @@
-/* Any bytes as a journal: the reader yields a prefix of good records and ends; repairing leaves exactly that prefix.
- * First byte of the input: 0 = the rest is the file; 1 = the rest follows a good header; 2 = also, and what lies there as records gets right checks,
- * so that the bytes reach what is behind them. */
+/* Any bytes as a journal: the reader yields a prefix of good records and ends; repairing leaves exactly that
+ * prefix.
+ * First byte of the input: 0 = the rest is the file; 1 = the rest follows a good header; 2 = also, and what
+ * lies there as records gets right checks, so that the bytes reach what is behind them. */
 #include <assert.h>
 #include <stdio.h>
 #include <string.h>

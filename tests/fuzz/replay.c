@@ -1,5 +1,6 @@
-/* Runs a fuzz target over its checked-in corpus without libFuzzer: each input as it is, cut at every byte, and with bytes changed by a fixed
- * sequence of numbers, so that each test run says the same.     replay FOLDER */
+/* Runs a fuzz target over its checked-in corpus without libFuzzer: each input as it is, cut at every byte,
+ * and with bytes changed by a fixed sequence of numbers, so that each test run says the same. replay
+ * FOLDER */
 #include <dirent.h>
 #include <stdint.h>
 #include <stdio.h>

@@ -1,5 +1,5 @@
-/* Any bytes on a stream: the frames that come out do not depend on the pieces the bytes come in.  First byte: 1 = a preamble is wanted; second: size of
- * the pieces. */
+/* Any bytes on a stream: the frames that come out do not depend on the pieces the bytes come in. First byte:
+ * 1 = a preamble is wanted; second: size of the pieces. */
 #include <assert.h>
 #include <string.h>
 #include <xxhash.h>

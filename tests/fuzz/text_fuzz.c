@@ -1,4 +1,5 @@
-/* Any bytes as text: what was made harmless has no control bytes and is UTF-8; numbers, times, sizes and command lines are refused or read. */
+/* Any bytes as text: what was made harmless has no control bytes and is UTF-8; numbers, times, sizes and
+ * command lines are refused or read. */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>

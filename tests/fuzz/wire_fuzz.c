@@ -1,4 +1,5 @@
-/* Any bytes as the body of any record: it is refused, or it can be shown, and its fields lie inside of it.  Input: type (u16, little endian), body. */
+/* Any bytes as the body of any record: it is refused, or it can be shown, and its fields lie inside of it.
+ * Input: type (u16, little endian), body. */
 #include <assert.h>
 
 #include "engine/wire.h"

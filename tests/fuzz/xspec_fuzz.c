@@ -1,4 +1,5 @@
-/* Any text as a spec: refused in one line, or its parts are strings, and its text is taken again as the same. */
+/* Any text as a spec: refused in one line, or its parts are strings, and its text is taken again as the
+ * same. */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,7 @@
-/* A program that embeds xd, with nothing but the installed header: runs a suite, tells of each test, ends with the run's exit code.
- *     embed PYTHON FOLDER [ARGUMENT OF PYTEST ...]         `STOP_AFTER=n` in the environment: asks the run to stop after n tests
- *     embed --twice PYTHON FOLDER                          two runs side by side in one process
+/* A program that embeds xd, with nothing but the installed header: runs a suite, tells of each test, ends
+ * with the run's exit code.
+ *     embed PYTHON FOLDER [ARGUMENT OF PYTEST ...] `STOP_AFTER=n` in the environment: asks the run to stop
+ *     after n tests embed --twice PYTHON FOLDER                          two runs side by side in one process
  */
 #include <poll.h>
 #include <stdio.h>

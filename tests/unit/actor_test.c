@@ -152,7 +152,7 @@ START_TEST(its_thread_has_a_name_and_takes_no_signals)
 }
 END_TEST
 
-/* ---- ticks and descriptors ------------------------------------------------------------------------------ */
+/* ---- ticks and descriptors ----------------------------------------------------------------------------- */
 
 typedef struct ticker {
     probe *p;
@@ -293,7 +293,7 @@ START_TEST(a_flood_of_messages_starves_neither_descriptors_nor_ticks)
 }
 END_TEST
 
-/* ---- ends ------------------------------------------------------------------------------------------------ */
+/* ---- ends ---------------------------------------------------------------------------------------------- */
 
 static bool fd_readable(int fd, int ms)
 {

@@ -1,5 +1,6 @@
 /* needs: engine */
-/* Broker: routes, records, acknowledges what is durable and nothing else; a slow or dead peer harms nobody. */
+/* Broker: routes, records, acknowledges what is durable and nothing else; a slow or dead peer harms
+ * nobody. */
 #include <fcntl.h>
 #include <sched.h>
 
@@ -60,7 +61,7 @@ static void teardown(void)
     rmdir(folder);
 }
 
-/* ---- frames ------------------------------------------------------------------------------------------------ */
+/* ---- frames -------------------------------------------------------------------------------------------- */
 
 typedef struct frames {
     const char *to;
@@ -132,7 +133,7 @@ static uint32_t records_in_journal(void)
     return (uint32_t)c.records;
 }
 
-/* ---- routing ------------------------------------------------------------------------------------------------- */
+/* ---- routing ------------------------------------------------------------------------------------------- */
 
 static int sleep_gate; /* atomic: 1 = stay asleep */
 
@@ -212,7 +213,7 @@ START_TEST(the_inbox_is_emptied_before_it_stops)
 }
 END_TEST
 
-/* ---- the journal ----------------------------------------------------------------------------------------------- */
+/* ---- the journal --------------------------------------------------------------------------------------- */
 
 START_TEST(frames_are_recorded_then_passed_on_then_acknowledged)
 {
@@ -294,7 +295,8 @@ START_TEST(what_is_no_frame_is_dropped)
 }
 END_TEST
 
-/* Frames come without a pause on a slow disk: there is always one that is not durable yet, and still acknowledgements must come. */
+/* Frames come without a pause on a slow disk: there is always one that is not durable yet, and still
+ * acknowledgements must come. */
 START_TEST(a_steady_stream_is_acknowledged_while_it_flows)
 {
     frames s = { .to = "sched", .first = 1, .count = 4000, .pause_us = 100 };
@@ -330,7 +332,7 @@ START_TEST(after_a_fault_messages_flow_and_nothing_is_acknowledged)
 }
 END_TEST
 
-/* ---- tail ---------------------------------------------------------------------------------------------------------- */
+/* ---- tail ---------------------------------------------------------------------------------------------- */
 
 static uint64_t tail_of(probe *p, size_t i)
 {
@@ -382,7 +384,7 @@ START_TEST(a_slow_reader_lags_and_blocks_nobody)
 }
 END_TEST
 
-/* ---- bounds ----------------------------------------------------------------------------------------------------------- */
+/* ---- bounds -------------------------------------------------------------------------------------------- */
 
 START_TEST(the_queue_of_a_peer_is_bounded)
 {

@@ -1,5 +1,6 @@
 /* needs: nothing */
-/* Journal: what was appended is read back; a torn or damaged end costs exactly the records it touches; faults of the disk stop it for good. */
+/* Journal: what was appended is read back; a torn or damaged end costs exactly the records it touches; faults
+ * of the disk stop it for good. */
 #include <check.h>
 #include <dirent.h>
 #include <fcntl.h>

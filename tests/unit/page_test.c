@@ -62,7 +62,8 @@ typedef struct race {
     uint32_t claimed_by_worker, round_done;
 } race;
 
-/* The worker's side as Python does it: claim with a plain store, then look at the limit.  Only the compiler is held back. */
+/* The worker's side as Python does it: claim with a plain store, then look at the limit. Only the compiler is
+ * held back. */
 static void *worker(void *arg)
 {
     race *r = arg;
@@ -88,7 +89,8 @@ static void *worker(void *arg)
     return NULL;
 }
 
-/* What the agent takes back is never started by the worker: it starts at most what `claimed` said after the barrier. */
+/* What the agent takes back is never started by the worker: it starts at most what `claimed` said after the
+ * barrier. */
 START_TEST(taking_back)
 {
     race      r = { .claimed_by_worker = 0 };

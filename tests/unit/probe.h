@@ -1,4 +1,5 @@
-/* tests/unit/probe.h - an actor under a test's remote control: it keeps what it gets, and runs functions of the test on its own thread. */
+/* tests/unit/probe.h - an actor under a test's remote control: it keeps what it gets, and runs functions of
+ * the test on its own thread. */
 #pragma once
 #include <check.h>
 #include <poll.h>

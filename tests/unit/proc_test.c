@@ -54,7 +54,8 @@ START_TEST(runs)
 }
 END_TEST
 
-/* Standard streams not named are /dev/null, other descriptors of this process stay here, also one without close-on-exec. */
+/* Standard streams not named are /dev/null, other descriptors of this process stay here, also one without
+ * close-on-exec. */
 START_TEST(only_named_descriptors)
 {
     xd_autobuf        out = XD_BUF_INIT;
@@ -123,7 +124,8 @@ START_TEST(cannot_start)
 }
 END_TEST
 
-/* What this program blocked or ignored is not so in the child; the group dies with one signal; the pidfd tells. */
+/* What this program blocked or ignored is not so in the child; the group dies with one signal; the pidfd
+ * tells. */
 START_TEST(signals_and_groups)
 {
     sigset_t          block;

@@ -1,4 +1,5 @@
-/* wire_test.c - the C codec against the golden vectors of tests/wire/vectors.txt, and against bodies that are cut or changed. */
+/* wire_test.c - the C codec against the golden vectors of tests/wire/vectors.txt, and against bodies that are
+ * cut or changed. */
 #include <check.h>
 #include <stdio.h>
 #include <stdlib.h>

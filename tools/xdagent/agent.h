@@ -4,13 +4,14 @@
  *   chan.c      local sockets and pipes to Python processes: frames out (with descriptors), frames in
  *   env.c       one environment: runner host, collector, collection and its digest
  *   worker.c    start of workers, what they say
- *   queue.c     commands of the agent queue (engine/aqueue.h): RUN, limits on the progress page, blame, restarts
+ *   queue.c commands of the agent queue (engine/aqueue.h): RUN, limits on the progress page, blame, restarts
  *   down.c      how a worker ended, and what is said about it
  *   output.c    stdout and stderr of Python processes as OUTPUT
  *   guard.c     the process above this one, which cleans up when this one is killed
  *   stop.c      CANCEL, FINISH, the dead-man, and that nothing stays behind
  *
- * Backpressure: while the credit of the session is used up (xd_link_full), nothing is read from workers, so they block in write(2). */
+ * Backpressure: while the credit of the session is used up (xd_link_full), nothing is read from workers, so
+ * they block in write(2). */
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>
@@ -68,7 +69,8 @@ typedef struct agent_link {
 
 int  agent_link_open(agent *a, int in, int out) XD_MUST;
 void agent_link_close(agent *a);
-/* Sends one record, sequenced.  The body is that of `type`; it may be of any size up to the frame limit.  Never blocks. */
+/* Sends one record, sequenced. The body is that of `type`; it may be of any size up to the frame limit. Never
+ * blocks. */
 int agent_link_send(agent *a, uint16_t type, xd_bytes body) XD_MUST;
 /* The same without sequence number: not recorded, not sent again (PROGRESS). */
 int      agent_link_send_loose(agent *a, uint16_t type, xd_bytes body) XD_MUST;
@@ -105,14 +107,15 @@ void agent_chan_close(agent_chan *c);
 /* Queues a frame with up to 4 descriptors, which are ours to close from now on, also on failure. */
 int  agent_chan_send(agent_chan *c, uint16_t type, xd_bytes body, const int *fds, size_t nfds) XD_MUST;
 void agent_chan_read(agent_chan *c, bool on);
-/* Reads what is there now and gives it to on_frame.  Bytes read (0 = nothing there), -EPIPE at the end of the stream, -errno.
+/* Reads what is there now and gives it to on_frame. Bytes read (0 = nothing there), -EPIPE at the end of the
+ * stream, -errno.
  * `max` bounds the bytes of one call. */
 ssize_t agent_chan_pump(agent_chan *c, size_t max) XD_MUST;
 
 /* ---- output.c ------------------------------------------------------------------------------------- */
 
-/* One stdout or stderr.  Of each item the first half of the limit is sent as it comes, of the rest the last half is kept and sent when the item
- * is over; what lies between is counted in dropped_bytes. */
+/* One stdout or stderr. Of each item the first half of the limit is sent as it comes, of the rest the last
+ * half is kept and sent when the item is over; what lies between is counted in dropped_bytes. */
 typedef struct agent_output {
     agent        *agent;
     agent_worker *worker; /* NULL: runner host or collector */
@@ -302,7 +305,7 @@ void agent_dead_man(
 void agent_kill_leftover(
     void); /* kills and waits for all children, also those that come to us as orphans meanwhile */
 
-/* ---- main.c ---------------------------------------------------------------------------------------------- */
+/* ---- main.c -------------------------------------------------------------------------------------------- */
 
 struct agent {
     xd_poller    *poller;

@@ -72,7 +72,8 @@ static ssize_t write_some(agent_chan *c)
 {
     size_t stop = c->out.len;
     if (c->nfds && c->fds[0].at == c->written) {
-        /* Descriptors go with the first byte of their frame; the rest of it may follow in the same message. */
+        /* Descriptors go with the first byte of their frame; the rest of it may follow in the same
+         * message. */
         size_t  end = c->nfds > 1 ? c->fds[1].at : stop;
         ssize_t n =
             xd_os_send_fds(c->fd, c->out.data + c->written, end - c->written, c->fds[0].fd, c->fds[0].count);

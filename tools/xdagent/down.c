@@ -95,7 +95,8 @@ static int say_how(agent_worker *w, xd_buf *out)
     return xd_buf_add_str(out, "ended, how is not known");
 }
 
-/* Opens what the worker named in the scratch folder, a file or a link to one, and removes it, so that nothing is left whoever is killed.  -1: nothing. */
+/* Opens what the worker named in the scratch folder, a file or a link to one, and removes it, so that nothing
+ * is left whoever is killed. -1: nothing. */
 static int take_file(const agent_worker *w, const char *kind)
 {
     const char *scratch = w->agent->env.scratch;
@@ -133,7 +134,8 @@ static int add_end(xd_buf *out, int fd, size_t most)
     return text[got - 1] == '\n' ? 0 : xd_buf_add_byte(out, '\n');
 }
 
-/* The worker's last output, what pytest had captured of the phase it died in, and what Python's faulthandler wrote. */
+/* The worker's last output, what pytest had captured of the phase it died in, and what Python's faulthandler
+ * wrote. */
 static int last_words(agent_worker *w, xd_buf *out)
 {
     size_t n = XD_MIN(w->last.len, (size_t)AGENT_LAST_OUTPUT);

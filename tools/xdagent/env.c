@@ -196,7 +196,7 @@ static int on_host_frame(void *arg, const xd_frame *f)
     }
 }
 
-/* ---- their ends ------------------------------------------------------------------------------------------ */
+/* ---- their ends ---------------------------------------------------------------------------------------- */
 
 /* What a dead process wrote last, for the text of ENV_FAILED. */
 static int error_tail(agent *a, xd_buf *out)

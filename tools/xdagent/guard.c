@@ -1,5 +1,6 @@
-/* The guard: a second process of this program above the agent, that does nothing but wait.  Whoever is killed first, the other cleans up: the agent
- * hears of the guard's end by a signal (and ends like one whose controller is gone); the guard adopts what a killed agent leaves and kills it. */
+/* The guard: a second process of this program above the agent, that does nothing but wait. Whoever is killed
+ * first, the other cleans up: the agent hears of the guard's end by a signal (and ends like one whose
+ * controller is gone); the guard adopts what a killed agent leaves and kills it. */
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>

@@ -1,5 +1,5 @@
-/* The stream to the controller.  Records are numbered and kept until they are acknowledged (engine/session.h); what the descriptor does not take
- * now waits in memory, bounded by the credit of the session. */
+/* The stream to the controller. Records are numbered and kept until they are acknowledged (engine/session.h);
+ * what the descriptor does not take now waits in memory, bounded by the credit of the session. */
 #include <stdio.h>
 #include <unistd.h>
 
@@ -200,7 +200,7 @@ static void on_stream(void *arg, int fd, uint32_t events)
         a->link.lost = true;
 }
 
-/* ---- open, close -------------------------------------------------------------------------------------------- */
+/* ---- open, close --------------------------------------------------------------------------------------- */
 
 int agent_link_open(agent *a, int in, int out)
 {

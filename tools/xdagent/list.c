@@ -1,4 +1,5 @@
-/* The collection: node ids as the collector sent them, their digest, and whether other processes came to the same. */
+/* The collection: node ids as the collector sent them, their digest, and whether other processes came to the
+ * same. */
 #define XXH_STATIC_LINKING_ONLY
 #include <string.h>
 #include <xxhash.h>

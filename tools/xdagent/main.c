@@ -1,5 +1,6 @@
 /* xdagent - the far end of a gateway: starts, feeds and watches the Python processes of one environment.
- * Speaks engine/wire.def on standard input and output, or on one descriptor (--fd N).  Ends when the controller says so, or is gone. */
+ * Speaks engine/wire.def on standard input and output, or on one descriptor (--fd N). Ends when the
+ * controller says so, or is gone. */
 #include <fcntl.h>
 #include <getopt.h>
 #include <signal.h>
@@ -110,7 +111,7 @@ void agent_frame(agent *a, const xd_frame *f)
     agent_fault(a, r);
 }
 
-/* ---- backpressure ---------------------------------------------------------------------------------------- */
+/* ---- backpressure -------------------------------------------------------------------------------------- */
 
 void agent_mute(agent *a, bool on)
 {
@@ -134,7 +135,7 @@ void agent_mute(agent *a, bool on)
     agent_output_read(&a->env.err, !on);
 }
 
-/* ---- what runs now ------------------------------------------------------------------------------------------ */
+/* ---- what runs now ------------------------------------------------------------------------------------- */
 
 typedef struct running {
     uint16_t worker;
@@ -180,7 +181,7 @@ static int send_progress(agent *a, uint64_t now)
     return agent_link_send_loose(a, XD_MSG_PROGRESS, xd_buf_view(&body));
 }
 
-/* ---- the loop --------------------------------------------------------------------------------------------------- */
+/* ---- the loop ------------------------------------------------------------------------------------------ */
 
 static uint64_t next_deadline(const agent *a)
 {

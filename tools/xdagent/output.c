@@ -123,7 +123,8 @@ int agent_output_item_over(agent_output *o, uint32_t item)
     return o->agent && o->item == item && o->tail.len ? flush_tail(o) : 0;
 }
 
-/* A process that the user started may keep the pipe open for ever: only what is there now is taken, and of that at most what a pipe holds. */
+/* A process that the user started may keep the pipe open for ever: only what is there now is taken, and of
+ * that at most what a pipe holds. */
 void agent_output_drain(agent_output *o)
 {
     for (int turn = 0; o->agent && o->fd >= 0 && turn < 32; turn++) {

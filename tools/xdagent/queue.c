@@ -51,8 +51,8 @@ static int encode_ranges(xd_buf *list, const xd_span *spans, size_t n)
     return 0;
 }
 
-/* Makes what was stored into the page visible to all before anything is read from it.  Where the kernel has no barrier for others, time does it:
- * a store leaves a processor's buffer within microseconds. */
+/* Makes what was stored into the page visible to all before anything is read from it. Where the kernel has no
+ * barrier for others, time does it: a store leaves a processor's buffer within microseconds. */
 static void page_barrier(void)
 {
     if (xd_page_barrier() < 0)
@@ -174,7 +174,8 @@ int agent_queue_drain(agent *a)
         while ((more = xd_aqueue_next(a->queue, &c)) > 0) {
             bool of_slot = c.kind == XD_AQUEUE_RUN || c.kind == XD_AQUEUE_LIMIT;
             if (of_slot && (a->worker[c.slot].limit_asked || a->worker[c.slot].held.len)) {
-                /* settle() calls into the queue and would end the life of c.spans: the command is carried out on a copy */
+                /* settle() calls into the queue and would end the life of c.spans: the command is carried out
+                 * on a copy */
                 xd_autofree xd_span *copy = malloc(c.n_spans ? c.n_spans * sizeof(xd_span) : 1);
                 if (!copy)
                     return -ENOMEM;

@@ -235,8 +235,9 @@ int agent_workers_start(agent *a, const xd_wire_WORKERS_START *m)
     return start_up_to(a, XD_MAX(xd_os_cpus(), 1u));
 }
 
-/* Called at late_ns.  A worker costs some 10 ms of processor time: where the history foretells next to nothing to do, more of them than there are
- * processors only make a run longer.  So they wait a little, and start as soon as it turns out that it foretold wrong. */
+/* Called at late_ns. A worker costs some 10 ms of processor time: where the history foretells next to nothing
+ * to do, more of them than there are processors only make a run longer. So they wait a little, and start as
+ * soon as it turns out that it foretold wrong. */
 int agent_workers_start_late(agent *a, uint64_t now_ns)
 {
     a->late_ns = UINT64_MAX;
@@ -263,7 +264,8 @@ void agent_workers_foretold(agent *a, const xd_span *spans, size_t n)
         a->late_ns = known && sum_us < (uint64_t)a->slots * LITTLE_US ? xd_clock_ns() + LATE_NS : 0;
 }
 
-/* Number of a replacement: the next free one; where other agents give numbers too, one that only this slot's gateway can give. */
+/* Number of a replacement: the next free one; where other agents give numbers too, one that only this slot's
+ * gateway can give. */
 uint16_t agent_next_number(agent *a, uint16_t replaces)
 {
     if (a->slots == a->total)

@@ -198,14 +198,15 @@ int agent_stop_timers(agent *a, uint64_t now_ns)
     return 0;
 }
 
-/* ---- nothing stays behind -------------------------------------------------------------------------------- */
+/* ---- nothing stays behind ------------------------------------------------------------------------------ */
 
 static void nap_ms(long ms)
 {
     nanosleep(&(struct timespec){ .tv_nsec = ms * (long)XD_MS_NS }, NULL);
 }
 
-/* Orphans are our children (subreaper): whoever is found there is killed, until nobody comes any more.  Their children come to us in turn. */
+/* Orphans are our children (subreaper): whoever is found there is killed, until nobody comes any more. Their
+ * children come to us in turn. */
 void agent_kill_leftover(void)
 {
     uint64_t give_up = xd_clock_ns() + 3 * XD_S_NS;

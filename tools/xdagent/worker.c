@@ -13,7 +13,8 @@
 #define IDLE_TICKS 8
 #define BATCH_BYTES (60u * 1024u)
 #define BATCH_NS (5 * XD_MS_NS)
-/* While results come all the time, fewer and larger batches: each costs the controller the same, however much it carries. */
+/* While results come all the time, fewer and larger batches: each costs the controller the same, however much
+ * it carries. */
 #define BUSY_BATCH_NS (20 * XD_MS_NS)
 #define BUSY_NS (100 * XD_MS_NS)
 #define DEAF_NS (500 * XD_MS_NS)
@@ -171,8 +172,8 @@ static int on_worker_frame(void *arg, const xd_frame *f)
     }
 }
 
-/* The worker closed its result pipe, or wrote what is no frame: nothing it does can be recorded any more.  Mostly it has just ended; if it has not
- * within a moment, it is ended (agent_down_timers). */
+/* The worker closed its result pipe, or wrote what is no frame: nothing it does can be recorded any more.
+ * Mostly it has just ended; if it has not within a moment, it is ended (agent_down_timers). */
 static void on_worker_end(void *arg, int error)
 {
     agent_worker *w = arg;

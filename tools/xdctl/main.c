@@ -48,7 +48,8 @@ static void usage(FILE *out)
           out);
 }
 
-/* A program may be started with 0, 1 or 2 closed.  What is opened next would take that number, and reports would be written into it. */
+/* A program may be started with 0, 1 or 2 closed. What is opened next would take that number, and reports
+ * would be written into it. */
 static int hold_standard_descriptors(void)
 {
     for (int fd = 0; fd <= 2; fd++)

@@ -15,7 +15,8 @@ static int is_help(const char *word)
     return strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0;
 }
 
-/* Reads the options of one subcommand with popt: *ret_words are up to `most` other arguments, NULL-terminated, valid as long as *ret_ctx.
+/* Reads the options of one subcommand with popt: *ret_words are up to `most` other arguments,
+ * NULL-terminated, valid as long as *ret_ctx.
  * 0, or the exit code + 1 when all is said: wrong usage, or --help. */
 static int read_options(poptContext *ret_ctx, int argc, char **argv, const struct poptOption *table,
                         const char *usage, int most, const char **ret_words)
@@ -52,7 +53,8 @@ static int read_options(poptContext *ret_ctx, int argc, char **argv, const struc
     return 0;
 }
 
-/* 0 = made, *ret_exit is the exit code that the run had; else the exit code of this program, and why was said. */
+/* 0 = made, *ret_exit is the exit code that the run had; else the exit code of this program, and why was
+ * said. */
 static int render(const char *which, const char *kind, const char *const *options, unsigned flags,
                   const char *path, int *ret_exit)
 {
