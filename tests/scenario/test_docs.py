@@ -161,7 +161,31 @@ def test_lines_of_a_run_have_the_fields_of_the_manual(project):
     assert seen >= {"run_start", "config", "worker_up", "worker_down", "collect_report", "collected", "test", "warning", "run_end", "A crash"}
 
 
-# ---- what the manual says of specs and of reports
+# ---- what the manual says of specs, of ways and of reports
+
+
+def test_ways_are_called_in_the_manual_as_in_a_run(project):
+    """Each way is quoted from xd(7); a run that takes it says just that."""
+    quoted = re.findall(r'"((?:forked|new) [a-z ]+)"', section(page("xd.7"), "HOW WORKERS START"))
+    assert len(quoted) == 3
+    project.write(test_a="def test_a(): pass\n")
+    thread = "import threading, time\nthreading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n"
+    for said, conftest, options in zip(quoted, ("", thread, ""), ((), (), ("--no-fork",))):
+        project.write(conftest=conftest)
+        result = project.run(*options, "-n2", "-v")
+        assert result.rc == 0, result
+        assert "xd: workers are %s: " % said in result.out, (said, result)
+
+
+def test_only_a_number_of_popen_is_read_from_an_ini(project):
+    project.write(test_a="def test_a(): pass\n")
+    ini = project.root / "pytest.ini"
+    ini.write_text("[pytest]\naddopts = --tx 2*popen\n")
+    result = project.run()
+    assert result.rc == 0 and "2 workers [" in result.out, result
+    ini.write_text("[pytest]\naddopts = --tx popen//env:A=b\n")
+    result = project.run()
+    assert result.rc == 4 and "only NUM*popen is read" in result.out + result.err, result
 
 
 def test_dont_write_bytecode_is_heeded(project):
