@@ -42,6 +42,12 @@ FINISH = '''
     def pytest_sessionfinish(session, exitstatus):
         with open(__file__ + ".finishes", "a") as f: f.write("x")
     '''
+GARBAGE = '''
+    class Cycle: pass
+    cycle = Cycle()
+    cycle.itself, cycle.file = cycle, open(__file__)
+    del cycle
+    '''
 SOCKET = '''
     import socket
     listener = socket.socket()
@@ -55,12 +61,13 @@ SOCKET = '''
     (THREAD, [], "warm", "thread"),
     (DATABASE, [], "warm", "descriptor"),
     (SOCKET, [], "warm", "descriptor"),
+    (GARBAGE, [], "collected", "nothing in the collected process"),
     (WORKER_ID, [], "warm", "worker id was read"),
     (WORKER_INPUT, [], "warm", "worker id was read"),
     (START, [], "warm", "pytest_sessionstart"),
     (FINISH, [], "warm", "pytest_sessionfinish"),
     ("", ["--no-fork"], "fresh", "switched off"),
-], ids=["plain", "thread", "database", "socket", "worker_id", "workerinput", "sessionstart", "sessionfinish", "no_fork"])
+], ids=["plain", "thread", "database", "socket", "garbage", "worker_id", "workerinput", "sessionstart", "sessionfinish", "no_fork"])
 def test_ways(project, conftest, options, way, why):
     seen = project.path / "seen"
     project.write(conftest=conftest, test_a=TESTS)

@@ -16,6 +16,15 @@ from xd_pytest.reads import plain_environ
 from xd_pytest.text import encode
 
 
+def collect_frozen():
+    """A full collection; what is frozen already takes part."""
+    if hasattr(gc, "freeze"):
+        gc.unfreeze()
+    gc.collect()
+    if hasattr(gc, "freeze"):
+        gc.freeze()
+
+
 class Collector(object):
     def __init__(self, adapter, start_fds, can_fork):
         self.adapter = adapter
@@ -36,7 +45,7 @@ class Collector(object):
             return WAY_WARM, "forking the collected process is switched off"
         against = self.why_not()
         if against and "descriptor" in against:
-            gc.collect()  # it may be held by garbage alone
+            collect_frozen()  # it may be held by garbage alone
             against = self.why_not()
         if against:
             return WAY_WARM, against
