@@ -268,7 +268,9 @@ static int python_string(xd_buf *out, const char *path)
     return xd_buf_add_byte(out, '\'');
 }
 
-/* The adapter is imported, not run as a script: only what is imported is kept as bytecode. */
+/* The adapter is imported, not run as a script: only what is imported is kept as bytecode. Its folder takes
+ * the place of '' in front of sys.path, which stands for the current folder with -c (but not with python -P):
+ * modules of the user's there must not come before those of Python. startup.py puts in what pytest has. */
 static int spawn(const xd_pytest *p, const char *role, const int *numbers, size_t n_numbers,
                  const xd_proc_fd *fds, size_t nfds, xd_proc *ret, xd_error *err)
 {
@@ -280,11 +282,11 @@ static int spawn(const xd_pytest *p, const char *role, const int *numbers, size_
      * compiling costs 50 ms a start. */
     XD_TRY(xd_buf_add_str(
         &code,
-        "import sys; keep = sys.dont_write_bytecode; sys.dont_write_bytecode = False; sys.path.insert(0, "));
+        "import sys; keep = sys.dont_write_bytecode; sys.dont_write_bytecode = False; "
+        "first = sys.path[:1] == ['']; sys.path[:first] = ["));
     XD_TRY(python_string(&code, p->dir));
-    XD_TRY(xd_buf_add_str(&code,
-                          "); import " ADAPTER ".main; sys.dont_write_bytecode = keep; del keep; " ADAPTER
-                          ".main.main(sys.argv[1:])"));
+    XD_TRY(xd_buf_add_str(&code, "]; import " ADAPTER ".main; sys.dont_write_bytecode = keep; del keep; " ADAPTER
+                                 ".main.main(sys.argv[1:], first)"));
     while (p->python[words])
         words++;
     xd_autofree const char **owned = calloc(words + n_numbers + 4, sizeof(char *));

@@ -25,7 +25,7 @@ NONE = 0xFFFFFFFF
 MAGIC = 0x58445047
 SLOTS = 16
 CLAIMED, LIMIT, FAILURES, ITEM, DONE, PID, RUNS = 0, 1, 2, 3, 6, 8, 9
-START = "import sys; sys.path.insert(0, %r); import xd_pytest.main; xd_pytest.main.main(sys.argv[1:])"
+START = "import sys; sys.path[:1] = [%r]; import xd_pytest.main; xd_pytest.main.main(sys.argv[1:], True)"
 COLLECTED, WARM, FRESH = 1, 2, 3
 AS_MODULE, NO_FORK, NO_COLLECTED, OUTPUT, CACHE, TYPED = 1, 2, 4, 8, 16, 32
 OUTCOMES = {1: "passed", 2: "failed", 3: "skipped", 4: "xfailed", 5: "xpassed", 6: "error", 10: "not-run"}

@@ -1,4 +1,5 @@
 """How workers are started: the right way is taken and said, and the results are the same in each; xdist's fixtures, options and modes."""
+import json
 import os
 import subprocess
 import sys
@@ -227,6 +228,41 @@ def test_two_interpreters(project):
     project.write(test_a="import pytest\n@pytest.mark.parametrize('n', range(30))\ndef test_a(n):\n    import time; time.sleep(0.02)\n")
     xd = project.run("--tx", "popen//python=" + sys.executable, "--tx", "popen//python=" + others[0])
     assert xd.rc == 0 and xd.summary == {"passed": 30} and {t["worker"] for t in xd.tests} == {"gw0", "gw1"}, xd
+
+
+# ---- the process that the suite finds itself in
+
+PROCESS = '''
+    import json, os, sys
+    def test_a(request):
+        with open(os.environ["SEEN"], "w") as f:
+            json.dump([sys.path, sys.argv[0], os.getcwd(), str(request.config.rootpath), os.environ.get("PYTHONPATH")], f)
+    '''
+
+
+@pytest.mark.parametrize("options", [[], ["--no-fork"], ["--as-module"], ["--as-module", "--no-fork"]], ids=" ".join)
+@pytest.mark.parametrize("env", [{}, {"PYTHONPATH": "lib:"}, {"PYTHONSAFEPATH": "1"}], ids=repr)
+def test_paths_are_those_of_plain_pytest(project, options, env):
+    """sys.path, sys.argv[0], folders: as the pytest program, or python -m pytest, has them."""
+    project.write(**{"tests/test_a.py": PROCESS, "pytest.ini": "[pytest]\npythonpath = src\n"})
+    seen = str(project.path / "seen")
+    pytest_itself = [os.path.join(os.path.dirname(sys.executable), "pytest")]
+    if "--as-module" in options:
+        pytest_itself = [sys.executable, "-m", "pytest"]
+    subprocess.run(pytest_itself + ["tests", "-p", "no:xdist"], cwd=str(project.root), env=project.environment(SEEN=seen, **env), check=True)
+    with open(seen) as f:
+        plain = json.load(f)
+    assert project.run(*options, "-n1", "tests", env=dict(env, SEEN=seen)).rc == 0
+    with open(seen) as f:
+        assert json.load(f) == plain
+
+
+@pytest.mark.parametrize("options", [[], ["--no-fork"]], ids=" ".join)
+def test_modules_of_the_project_stand_in_nobodys_way(project, options):
+    """The folder where a run starts is not on sys.path of the pytest program: files there that are named like modules of Python are not imported."""
+    names = ["socket", "logging", "random", "select", "array", "struct", "pygments", "pluggy", "_pytest"]
+    project.write(**dict({"tests/test_a.py": "def test_a(): pass\n"}, **{name: "raise RuntimeError(__file__)\n" for name in names}))
+    assert project.run(*options, "-n2", "tests").rc == 0
 
 
 # ---- what the terminal shows

@@ -1,7 +1,7 @@
 """actors/runners/xd_pytest - the far end in Python: runner host, collector and workers of one environment.
 
 Started by the agent as
-    python -c "import sys; sys.path.insert(0, DIR); import xd_pytest.main; xd_pytest.main.main(sys.argv[1:])" host H C PAGE
+    python -c "import sys; sys.path[:1] = [DIR]; import xd_pytest.main; xd_pytest.main.main(sys.argv[1:], True)" host H C PAGE
     ... fresh [CONTROL] COMMANDS RESULTS PAGE
 with the numbers of inherited descriptors.  Standard library only; the real pytest runs in-process with two plugins of ours.
 

@@ -62,12 +62,12 @@ def work(start, page_fd, record, fds, way):
     leave(status)
 
 
-def host(h_fd, c_fd, page_fd):
+def host(first, h_fd, c_fd, page_fd):
     os.set_inheritable(page_fd, False)
     os.set_inheritable(c_fd, False)
     control = Control(h_fd)
     start = control.wait(wire.ENV_START)
-    failure = begin(start)
+    failure = begin(start, first)
     if failure is not None:
         control.send(wire.pack_ENV_FAILED(exit_status=failure[0], text=encode(failure[1])))
         return failure[0]
@@ -122,7 +122,7 @@ def host_fork(start, control, page_fd, record, interrupt):
     control.send(wire.pack_FORKED(worker=record.worker, pid=max(pid, 0), error=error))
 
 
-def fresh(control_fd, cmd_fd, res_fd, page_fd):
+def fresh(first, control_fd, cmd_fd, res_fd, page_fd):
     """A worker in a process of its own.  ENV_START and FORK come on the control socket, or without one on the command pipe."""
     for fd in (cmd_fd, res_fd, page_fd):
         os.set_inheritable(fd, False)
@@ -130,7 +130,7 @@ def fresh(control_fd, cmd_fd, res_fd, page_fd):
     source = commands if control_fd is None else Control(control_fd)
     start = wait_for(source, wire.ENV_START)
     record = wait_for(source, wire.FORK)
-    failure = begin(start)
+    failure = begin(start, first)
     if failure is not None:  # the host could; what a worker writes last is told with its end
         sys.stderr.write(failure[1] + "\n")
         return failure[0]
@@ -139,13 +139,14 @@ def fresh(control_fd, cmd_fd, res_fd, page_fd):
     work(start, page_fd, record, [cmd_fd, res_fd], WAY_FRESH)
 
 
-def main(argv):
+def main(argv, first):
+    """first: sys.path[0] was the current folder, where that of the program belongs (see pytest.c)."""
     numbers = [int(n) for n in argv[1:]]
     try:
         if argv[0] == "host":
-            status = host(*numbers)
+            status = host(first, *numbers)
         else:
-            status = fresh(*([None] + numbers if len(numbers) == 3 else numbers))
+            status = fresh(first, *([None] + numbers if len(numbers) == 3 else numbers))
     except Gone:
         status = 0
     except KeyboardInterrupt:

@@ -2,6 +2,7 @@
 from __future__ import absolute_import, division, print_function
 
 import os
+import shutil
 import sys
 
 from xd_pytest.constants import ENV_AS_MODULE, EXIT_INFRASTRUCTURE
@@ -9,14 +10,15 @@ from xd_pytest.constants import ENV_AS_MODULE, EXIT_INFRASTRUCTURE
 FOLDER = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # where this package is
 
 
-def begin(start):
-    """Environment, folder, pytest; None or (exit status, text)."""
+def begin(start, first):
+    """Environment, folder, pytest; None or (exit status, text).  first: sys.path has the folder of the program, or of -m, in front."""
+    as_module = start.flags & ENV_AS_MODULE
     stdio_as_worker()
     set_environment(start)
-    leave_sys_path()
+    set_sys_path(first, as_module)
     failure = import_pytest()
     if failure is None:
-        look_like_pytest([os.fsdecode(t.text) for t in start.args], start.flags & ENV_AS_MODULE)
+        sys.argv[:] = [program_of_module() if as_module else pytest_program()] + [os.fsdecode(t.text) for t in start.args]
     return failure
 
 
@@ -45,31 +47,23 @@ def at_folder(chdir):
     return os.getcwd().endswith(os.sep + os.path.normpath(chdir)) and os.environ.get("PWD") != os.getcwd()
 
 
-def leave_sys_path():
-    """The folder of this package is none of the user's business."""
-    sys.path[:] = [p for p in sys.path if not p or os.path.abspath(p) != FOLDER]
-
-
-def look_like_pytest(args, as_module):
-    """sys.path[0] and sys.argv as the pytest program, or python -m pytest, has them."""
-    leave_sys_path()
-    if as_module:
-        import pytest
-        program = os.path.join(os.path.dirname(os.path.abspath(pytest.__file__)), "__main__.py")
-        first = os.getcwd()
-    else:
+def set_sys_path(first, as_module):
+    """As pytest has it before it is imported; the folder of this package is none of the user's business."""
+    sys.path[:] = [p for p in sys.path if os.path.abspath(p) != FOLDER]
+    if first:
         program = pytest_program()
-        first = os.path.dirname(os.path.realpath(program) if os.path.islink(program) else program)
-    if sys.path and sys.path[0] == "":
-        sys.path[0] = first
-    sys.argv[:] = [program] + list(args)
+        sys.path.insert(0, os.getcwd() if as_module else os.path.dirname(os.path.realpath(program) if os.path.islink(program) else program))
+
+
+def program_of_module():
+    import pytest
+    return os.path.join(os.path.dirname(os.path.abspath(pytest.__file__)), "__main__.py")
 
 
 def pytest_program():
     beside = os.path.join(os.path.dirname(sys.executable or sys.prefix), "pytest")
     if os.path.exists(beside):
         return beside
-    import shutil
     return shutil.which("pytest") or beside
 
 
