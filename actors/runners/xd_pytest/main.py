@@ -1,7 +1,6 @@
 """Processes: the runner host, and what is forked from it or started apart."""
 from __future__ import absolute_import, division, print_function
 
-import gc
 import os
 import signal
 import socket
@@ -76,8 +75,6 @@ def host(first, h_fd, c_fd, page_fd):
     if not can_fork_here(start):
         control.send(wire.pack_HOST_READY(collector_pid=0, **ready))
         collect(start, Control(c_fd), page_fd, can_fork=False)
-    if hasattr(gc, "freeze"):
-        gc.freeze()  # what is imported here stays, in all processes
     interrupt = signal.getsignal(signal.SIGINT)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the agent says when to stop
     pid = quiet_fork()
