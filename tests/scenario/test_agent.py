@@ -27,7 +27,7 @@ def agent_program():
     return os.environ.get("XD_AGENT") or os.path.join(ROOT, "build", "bin", "xdagent")
 
 
-def test_python():
+def suites_python():
     for path in (os.environ.get("XD_TEST_PYTHON"), os.path.join(ROOT, "build", "venv", "bin", "python"), "/tmp/v/p312/bin/python", sys.executable):
         if path and os.path.exists(path):
             if subprocess.call([path, "-c", "import pytest"], stderr=subprocess.DEVNULL) == 0:
@@ -123,7 +123,7 @@ class Agent(object):
 
     def start(self, folder, args=(), python=None, flags=16, env=(), **more):
         self.send(wire.pack_ENV_START(
-            python=(test_python() if python is None else python).encode(), chdir=folder.encode(), env=list(env), args=[(a.encode(),) for a in args],
+            python=(suites_python() if python is None else python).encode(), chdir=folder.encode(), env=list(env), args=[(a.encode(),) for a in args],
             run_uid=b"0123456789abcdef0123456789abcdef", spec=b"popen", cache_dir=os.path.join(folder, ".xdcache").encode(),
             scratch_dir=more.get("scratch", folder).encode(), workers_expected=more.get("expected", 0), first_worker=0, flags=flags))
 

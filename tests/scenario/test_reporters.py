@@ -85,7 +85,7 @@ SUITE = {
 }
 
 
-def test_python():
+def suites_python():
     for path in (os.environ.get("XD_TEST_PYTHON"), os.path.join(ROOT, "build", "venv", "bin", "python"), "/tmp/v/p312/bin/python", sys.executable):
         if path and os.path.exists(path) and subprocess.call([path, "-c", "import pytest"], stderr=subprocess.DEVNULL) == 0:
             return path
@@ -128,7 +128,7 @@ def sections(text):
 class Reports(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.python = test_python()
+        cls.python = suites_python()
         cls.dir = tempfile.TemporaryDirectory()
         for name, text in SUITE.items():
             path = os.path.join(cls.dir.name, "suite", name)
