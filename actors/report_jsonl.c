@@ -1,7 +1,7 @@
 /* actors/report_jsonl.c - JSON lines: one object per event, as it happens. The schema is xd-jsonl(5),
- * tools/xdctl/man/xd-jsonl.5.scd.
- * Written by hand: a passing test costs about a microsecond. */
+ * tools/xdctl/man/xd-jsonl.5.scd. */
 #include <fcntl.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -11,7 +11,8 @@
 #include "engine/base/text.h"
 
 #define JSONL_MAGIC 0x7501a001u
-#define HEAD "{\"version\":1,\"event\":"
+#define SCHEMA_VERSION 1
+#define DIGITS 16 /* of a number: enough for a moment since 1970 in microseconds */
 
 typedef struct xd_jsonl {
     uint32_t          magic;
@@ -24,299 +25,272 @@ typedef struct xd_jsonl {
 
 /* ---- values -------------------------------------------------------------------------------------------- */
 
-/* A string, quoted; bytes that are not UTF-8 become U+FFFD. */
-static int put_text(xd_buf *to, xd_bytes in)
+/* One object, which becomes one line. The setters do nothing once one of them has failed (for lack of memory:
+ * texts are made valid UTF-8 before). */
+typedef struct line {
+    json_t *object;
+    bool    failed;
+} line;
+
+static line begin(const char *event)
 {
-    XD_TRY(xd_buf_reserve(to, in.len + 2));
-    to->data[to->len++] = '"';
-    size_t plain = 0;
-    for (size_t i = 0; i < in.len;) {
-        uint8_t c = in.ptr[i];
-        if (c >= 0x20 && c < 0x7f && c != '"' && c != '\\') {
-            i++;
-            continue;
-        }
-        XD_TRY(xd_buf_add(to, in.ptr + plain, i - plain));
-        uint32_t cp;
-        size_t   n = c >= 0x80 ? xd_text_utf8(in.ptr + i, in.len - i, &cp) : 0;
-        if (n)
-            XD_TRY(xd_buf_add(to, in.ptr + i, n));
-        else if (c >= 0x80)
-            XD_TRY(xd_buf_add_str(to, "\xef\xbf\xbd"));
-        else if (c == '"' || c == '\\')
-            XD_TRY(xd_buf_printf(to, "\\%c", c));
-        else if (c == '\n')
-            XD_TRY(xd_buf_add_str(to, "\\n"));
-        else
-            XD_TRY(xd_buf_printf(to, "\\u%04x", c));
-        i += n ? n : 1;
-        plain = i;
+    json_t *o = json_object();
+    line    l = { .object = o, .failed = !o };
+    if (!l.failed)
+        l.failed = json_object_set_new_nocheck(o, "version", json_integer(SCHEMA_VERSION)) < 0 ||
+                   json_object_set_new_nocheck(o, "event", json_string_nocheck(event)) < 0;
+    return l;
+}
+
+/* Takes the value, also on failure; NULL = it could not be made. */
+static void put(line *l, const char *key, json_t *value)
+{
+    if (l->failed)
+        json_decref(value);
+    else
+        l->failed = json_object_set_new_nocheck(l->object, key, value) < 0;
+}
+
+/* Bytes that are not UTF-8 become U+FFFD. */
+static json_t *text(xd_bytes in)
+{
+    xd_autobuf valid = XD_BUF_INIT;
+    if (!xd_text_is_utf8(in)) {
+        if (xd_text_to_utf8(&valid, in) < 0)
+            return NULL;
+        in = xd_buf_view(&valid);
     }
-    XD_TRY(xd_buf_add(to, in.ptr + plain, in.len - plain));
-    return xd_buf_add_byte(to, '"');
+    return json_stringn_nocheck((const char *)(in.len ? in.ptr : (const uint8_t *)""), in.len);
 }
 
-static int put_number(xd_buf *to, uint64_t n)
+static void put_text(line *l, const char *key, xd_bytes value)
 {
-    char   digits[24];
-    size_t at = sizeof digits;
-    do
-        digits[--at] = (char)('0' + n % 10);
-    while (n /= 10);
-    return xd_buf_add(to, digits + at, sizeof digits - at);
+    put(l, key, text(value));
 }
 
-/* Seconds with six decimals. */
-static int put_seconds(xd_buf *to, uint64_t us)
+static void put_number(line *l, const char *key, int64_t value)
 {
-    char     tail[7] = { '.' };
-    uint64_t rest = us % 1000000;
-    for (int i = 6; i > 0; i--, rest /= 10)
-        tail[i] = (char)('0' + rest % 10);
-    XD_TRY(put_number(to, us / 1000000));
-    return xd_buf_add(to, tail, sizeof tail);
+    put(l, key, json_integer(value));
 }
 
-static int key(xd_buf *to, const char *name)
+static void put_seconds(line *l, const char *key, uint64_t us)
 {
-    XD_TRY(xd_buf_add(to, ",\"", 2));
-    XD_TRY(xd_buf_add(to, name, strlen(name)));
-    return xd_buf_add(to, "\":", 2);
+    put(l, key, json_real((double)us / 1e6));
 }
 
-static int key_text(xd_buf *to, const char *name, xd_bytes value)
+static void put_worker(line *l, const char *key, uint16_t worker)
 {
-    XD_TRY(key(to, name));
-    return put_text(to, value);
-}
-
-static int key_number(xd_buf *to, const char *name, uint64_t value)
-{
-    XD_TRY(key(to, name));
-    return put_number(to, value);
-}
-
-static int key_signed(xd_buf *to, const char *name, int64_t value)
-{
-    XD_TRY(key(to, name));
-    if (value < 0)
-        XD_TRY(xd_buf_add_byte(to, '-'));
-    return put_number(to, value < 0 ? (uint64_t)-value : (uint64_t)value);
-}
-
-static int key_seconds(xd_buf *to, const char *name, uint64_t us)
-{
-    XD_TRY(key(to, name));
-    return put_seconds(to, us);
-}
-
-static int key_worker(xd_buf *to, const char *name, uint16_t worker)
-{
-    XD_TRY(key(to, name));
-    if (worker == 0xffff)
-        return xd_buf_add_str(to, "null");
-    XD_TRY(xd_buf_add(to, "\"gw", 3));
-    XD_TRY(put_number(to, worker));
-    return xd_buf_add_byte(to, '"');
+    put(l, key, worker == 0xffff ? json_null() : json_sprintf("gw%u", (unsigned)worker));
 }
 
 /* The node id; when it is not UTF-8, its bytes as hexadecimal digits as well. */
-static int key_nodeid(xd_buf *to, xd_bytes id)
+static void put_nodeid(line *l, xd_bytes id)
 {
-    XD_TRY(key_text(to, "nodeid", id));
-    bool ascii = true;
-    for (size_t i = 0; i < id.len && ascii; i++)
-        ascii = id.ptr[i] < 0x80;
-    if (ascii || xd_text_is_utf8(id))
-        return 0;
-    XD_TRY(key(to, "nodeid_hex"));
-    XD_TRY(xd_buf_add_byte(to, '"'));
-    for (size_t i = 0; i < id.len; i++)
-        XD_TRY(xd_buf_printf(to, "%02x", id.ptr[i]));
-    return xd_buf_add_byte(to, '"');
+    static const char digits[] = "0123456789abcdef";
+    put_text(l, "nodeid", id);
+    if (xd_text_is_utf8(id))
+        return;
+    xd_autobuf hex = XD_BUF_INIT;
+    l->failed |= xd_buf_reserve(&hex, 2 * id.len) < 0;
+    for (size_t i = 0; i < id.len && !l->failed; i++) {
+        hex.data[hex.len++] = (uint8_t)digits[id.ptr[i] >> 4];
+        hex.data[hex.len++] = (uint8_t)digits[id.ptr[i] & 15];
+    }
+    put_text(l, "nodeid_hex", xd_buf_view(&hex));
 }
 
-static int key_pairs(xd_buf *to, const char *name, xd_wire_list list)
+/* [[name, text], ...]; nothing when there are none. */
+static void put_pairs(line *l, const char *key, xd_wire_list list)
 {
     xd_wire_PAIR one;
-    bool         first = true;
+    json_t      *all = list.count ? json_array() : NULL;
     if (!list.count)
-        return 0;
-    XD_TRY(key(to, name));
-    XD_TRY(xd_buf_add_byte(to, '['));
-    while (xd_wire_PAIR_next(&list, &one) == 1) {
-        if (!first)
-            XD_TRY(xd_buf_add_byte(to, ','));
-        first = false;
-        XD_TRY(xd_buf_add_byte(to, '['));
-        XD_TRY(put_text(to, one.name));
-        XD_TRY(xd_buf_add_byte(to, ','));
-        XD_TRY(put_text(to, one.value));
-        XD_TRY(xd_buf_add_byte(to, ']'));
+        return;
+    while (all && xd_wire_PAIR_next(&list, &one) == 1) {
+        json_t *pair = json_pack("[o, o]", text(one.name), text(one.value));
+        if (json_array_append_new(all, pair) < 0) {
+            json_decref(all);
+            all = NULL;
+        }
     }
-    return xd_buf_add_byte(to, ']');
+    put(l, key, all);
 }
 
-static int begin(xd_buf *to, const char *event)
+static int append(const char *data, size_t len, void *to)
 {
-    XD_TRY(xd_buf_add(to, HEAD, sizeof HEAD - 1));
-    XD_TRY(xd_buf_add_byte(to, '"'));
-    XD_TRY(xd_buf_add(to, event, strlen(event)));
-    return xd_buf_add_byte(to, '"');
+    return xd_buf_add(to, data, len);
 }
 
-static int end(xd_buf *to)
+/* Writes the line and ends the object's life. Half a line never stays. */
+static int end(line *l, xd_buf *to)
 {
-    return xd_buf_add(to, "}\n", 2);
+    size_t before = to->len;
+    int    r = l->failed ? -ENOMEM : 0;
+    if (r == 0 && json_dump_callback(l->object, append, to, JSON_COMPACT | JSON_REAL_PRECISION(DIGITS)) < 0)
+        r = -ENOMEM;
+    if (r == 0)
+        r = xd_buf_add_byte(to, '\n');
+    if (r < 0)
+        to->len = before;
+    json_decref(l->object);
+    return r;
 }
 
 /* ---- events -------------------------------------------------------------------------------------------- */
 
-static int put_report(xd_buf *to, const xd_wire_REPORT *r)
+/* A report as an object; NULL = no memory. */
+static json_t *report_object(const xd_wire_REPORT *r)
 {
-    XD_TRY(xd_buf_add_str(to, "{\"when\":"));
-    XD_TRY(put_text(to, r->when));
-    XD_TRY(key_text(to, "outcome", r->outcome));
-    XD_TRY(key_text(to, "category", r->category));
+    line l = { .object = json_object() };
+    l.failed = !l.object;
+    put_text(&l, "when", r->when);
+    put_text(&l, "outcome", r->outcome);
+    put_text(&l, "category", r->category);
     if (r->subtest.len)
-        XD_TRY(key_text(to, "subtest", r->subtest));
-    XD_TRY(key_seconds(to, "duration", r->duration_us));
+        put_text(&l, "subtest", r->subtest);
+    put_seconds(&l, "duration", r->duration_us);
     if (r->message.len)
-        XD_TRY(key_text(to, "message", r->message));
+        put_text(&l, "message", r->message);
     if (r->text.len)
-        XD_TRY(key_text(to, "text", r->text));
+        put_text(&l, "text", r->text);
     if (r->flags & 8)
-        XD_TRY(xd_buf_add_str(to, ",\"text_shortened\":true"));
+        put(&l, "text_shortened", json_true());
     if (r->path.len) {
-        XD_TRY(key_text(to, "path", r->path));
+        put_text(&l, "path", r->path);
         if (r->line >= 0)
-            XD_TRY(key_signed(to, "line", (int64_t)r->line + 1));
+            put_number(&l, "line", (int64_t)r->line + 1);
     }
     if (r->flags & 2)
-        XD_TRY(xd_buf_add_str(to, ",\"wasxfail\":true"));
-    XD_TRY(key_pairs(to, "sections", r->sections));
-    XD_TRY(key_pairs(to, "properties", r->properties));
-    return xd_buf_add_byte(to, '}');
+        put(&l, "wasxfail", json_true());
+    put_pairs(&l, "sections", r->sections);
+    put_pairs(&l, "properties", r->properties);
+    if (l.failed) {
+        json_decref(l.object);
+        l.object = NULL;
+    }
+    return l.object;
 }
 
-static int put_reports(xd_jsonl *j, xd_buf *to, const xd_runview_item *i)
+static int put_reports(const xd_runview *v, line *l, const xd_runview_item *i)
 {
-    const xd_runview *v = j->view;
-    bool              first = true;
     if (i->first_report == XD_RUNVIEW_NONE)
         return 0;
-    XD_TRY(key(to, "reports"));
-    XD_TRY(xd_buf_add_byte(to, '['));
-    for (uint32_t n = i->first_report; n != XD_RUNVIEW_NONE; n = v->reports[n].next) {
+    json_t *all = json_array();
+    for (uint32_t n = i->first_report; all && n != XD_RUNVIEW_NONE; n = v->reports[n].next) {
         xd_wire_REPORT r;
         if (v->reports[n].attempt != i->attempt)
             continue;
-        XD_TRY(xd_runview_report_read(v, n, &r));
-        if (!first)
-            XD_TRY(xd_buf_add_byte(to, ','));
-        first = false;
-        XD_TRY(put_report(to, &r));
+        int fault = xd_runview_report_read(v, n, &r);
+        if (fault == 0 && json_array_append_new(all, report_object(&r)) < 0)
+            fault = -ENOMEM;
+        if (fault < 0) {
+            json_decref(all);
+            return fault;
+        }
     }
-    return xd_buf_add_byte(to, ']');
+    put(l, "reports", all);
+    return 0;
 }
 
-static int put_crash(xd_jsonl *j, xd_buf *to, const xd_runview_item *i)
+static int put_crash(const xd_runview *v, line *l, const xd_runview_item *i)
 {
-    const xd_runview   *v = j->view;
     xd_frame            frame;
     xd_wire_WORKER_DOWN d;
+    line                crash = { .object = NULL };
     if (i->down == XD_RUNVIEW_NONE || i->outcome < 7 || i->outcome > 9)
         return 0;
     XD_TRY(v->source.read(v->source.arg, v->downs[i->down].offset, &frame));
     XD_TRY(xd_wire_WORKER_DOWN_decode(frame.body, frame.len, &d));
-    XD_TRY(xd_buf_add_str(to, ",\"crash\":{\"reason\":"));
-    XD_TRY(put_text(to, d.reason));
-    XD_TRY(key_signed(to, "signal", d.signal));
-    XD_TRY(key_signed(to, "exit_status", d.exit_status));
-    XD_TRY(key_text(to, "last_output", d.last_output));
-    return xd_buf_add_byte(to, '}');
+    crash.object = json_object();
+    crash.failed = !crash.object;
+    put_text(&crash, "reason", d.reason);
+    put_number(&crash, "signal", d.signal);
+    put_number(&crash, "exit_status", d.exit_status);
+    put_text(&crash, "last_output", d.last_output);
+    l->failed |= crash.failed;
+    put(l, "crash", crash.object);
+    return 0;
 }
 
 static int jsonl_ended(void *self, uint32_t item)
 {
     xd_jsonl              *j = XD_CAST(self, xd_jsonl, JSONL_MAGIC);
     const xd_runview_item *i = &j->view->items[item];
-    xd_buf                *to = &j->out.buf;
-    XD_TRY(begin(to, "test"));
-    XD_TRY(key_nodeid(to, i->id));
-    XD_TRY(key_text(to, "outcome", xd_bytes_str(xd_runview_outcome_name(i->outcome))));
-    if (i->outcome == 10) /* not run: no worker, no time */
-        return end(to);
-    XD_TRY(key_worker(to, "worker", i->worker));
-    XD_TRY(key_number(to, "attempt", i->attempt - (unsigned)i->unused));
-    XD_TRY(key_seconds(to, "start", i->start_us));
-    XD_TRY(key_seconds(to, "setup", i->setup_us));
-    XD_TRY(key_seconds(to, "call", i->call_us));
-    XD_TRY(key_seconds(to, "teardown", i->teardown_us));
-    XD_TRY(put_reports(j, to, i));
-    XD_TRY(put_crash(j, to, i));
-    return end(to);
+    line                   l = begin("test");
+    int                    r = 0;
+    put_nodeid(&l, i->id);
+    put_text(&l, "outcome", xd_bytes_str(xd_runview_outcome_name(i->outcome)));
+    if (i->outcome != 10) { /* not run: no worker, no time */
+        put_worker(&l, "worker", i->worker);
+        put_number(&l, "attempt", i->attempt - (unsigned)i->unused);
+        put_seconds(&l, "start", i->start_us);
+        put_seconds(&l, "setup", i->setup_us);
+        put_seconds(&l, "call", i->call_us);
+        put_seconds(&l, "teardown", i->teardown_us);
+        r = put_reports(j->view, &l, i);
+        if (r == 0)
+            r = put_crash(j->view, &l, i);
+    }
+    l.failed |= r < 0;
+    int written = end(&l, &j->out.buf);
+    return r < 0 ? r : written;
 }
 
 static int on_config(xd_buf *to, const xd_frame *frame)
 {
     xd_wire_CONFIG in;
     XD_TRY(xd_wire_CONFIG_decode(frame->body, frame->len, &in));
-    XD_TRY(begin(to, "config"));
-    XD_TRY(key_number(to, "gateway", frame->flags));
-    XD_TRY(key_text(to, "python", in.python));
-    XD_TRY(key_text(to, "python_version", in.python_version));
-    XD_TRY(key_text(to, "pytest_version", in.pytest_version));
-    XD_TRY(key_text(to, "rootdir", in.rootdir));
-    return end(to);
+    line l = begin("config");
+    put_number(&l, "gateway", frame->flags);
+    put_text(&l, "python", in.python);
+    put_text(&l, "python_version", in.python_version);
+    put_text(&l, "pytest_version", in.pytest_version);
+    put_text(&l, "rootdir", in.rootdir);
+    return end(&l, to);
 }
 
 static int on_run_start(xd_buf *to, const xd_frame *frame)
 {
     xd_wire_RUN_START in;
+    xd_wire_TEXT      arg;
     XD_TRY(xd_wire_RUN_START_decode(frame->body, frame->len, &in));
-    XD_TRY(begin(to, "run_start"));
-    XD_TRY(key_text(to, "run_id", in.run_id));
-    XD_TRY(key_text(to, "xd_version", in.version));
-    XD_TRY(key_seconds(to, "start", in.wall_us));
-    XD_TRY(key_text(to, "cwd", in.cwd));
-    XD_TRY(key(to, "argv"));
-    XD_TRY(xd_buf_add_byte(to, '['));
+    line l = begin("run_start");
+    put_text(&l, "run_id", in.run_id);
+    put_text(&l, "xd_version", in.version);
+    put_seconds(&l, "start", in.wall_us);
+    put_text(&l, "cwd", in.cwd);
+    json_t      *argv = json_array();
     xd_wire_list list = in.argv;
-    xd_wire_TEXT arg;
-    for (bool first = true; xd_wire_TEXT_next(&list, &arg) == 1; first = false) {
-        if (!first)
-            XD_TRY(xd_buf_add_byte(to, ','));
-        XD_TRY(put_text(to, arg.text));
-    }
-    XD_TRY(xd_buf_add_byte(to, ']'));
-    return end(to);
+    while (xd_wire_TEXT_next(&list, &arg) == 1)
+        l.failed |= json_array_append_new(argv, text(arg.text)) < 0;
+    put(&l, "argv", argv);
+    return end(&l, to);
 }
 
 static int on_collection(xd_buf *to, const xd_frame *frame)
 {
     xd_wire_COLLECTION in;
     XD_TRY(xd_wire_COLLECTION_decode(frame->body, frame->len, &in));
-    XD_TRY(begin(to, "collected"));
-    XD_TRY(key_number(to, "count", in.count));
-    XD_TRY(key_number(to, "deselected", in.deselected));
-    XD_TRY(key_number(to, "workers", in.workers));
-    return end(to);
+    line l = begin("collected");
+    put_number(&l, "count", in.count);
+    put_number(&l, "deselected", in.deselected);
+    put_number(&l, "workers", in.workers);
+    return end(&l, to);
 }
 
 static int on_warning(xd_buf *to, const xd_frame *frame)
 {
     xd_wire_WARNING in;
     XD_TRY(xd_wire_WARNING_decode(frame->body, frame->len, &in));
-    XD_TRY(begin(to, "warning"));
-    XD_TRY(key_text(to, "category", in.category));
-    XD_TRY(key_text(to, "when", in.when));
-    XD_TRY(key_nodeid(to, in.nodeid));
-    XD_TRY(key_worker(to, "worker", in.worker));
-    XD_TRY(key_text(to, "text", in.text));
-    XD_TRY(key_text(to, "file", in.file));
-    XD_TRY(key_number(to, "line", in.line));
-    return end(to);
+    line l = begin("warning");
+    put_text(&l, "category", in.category);
+    put_text(&l, "when", in.when);
+    put_nodeid(&l, in.nodeid);
+    put_worker(&l, "worker", in.worker);
+    put_text(&l, "text", in.text);
+    put_text(&l, "file", in.file);
+    put_number(&l, "line", in.line);
+    return end(&l, to);
 }
 
 static int on_up(xd_buf *to, const xd_frame *frame)
@@ -324,29 +298,28 @@ static int on_up(xd_buf *to, const xd_frame *frame)
     static const char *const ways[] = { "unknown", "collected", "warm", "fresh" };
     xd_wire_WORKER_UP        in;
     XD_TRY(xd_wire_WORKER_UP_decode(frame->body, frame->len, &in));
-    XD_TRY(begin(to, "worker_up"));
-    XD_TRY(key_worker(to, "worker", in.worker));
-    XD_TRY(key_number(to, "gateway", frame->flags));
-    XD_TRY(key_number(to, "pid", in.pid));
-    XD_TRY(key_text(to, "way", xd_bytes_str(in.way < XD_ARRAY_LEN(ways) ? ways[in.way] : ways[0])));
-    XD_TRY(key_worker(to, "replaces", in.replaces));
-    return end(to);
+    line l = begin("worker_up");
+    put_worker(&l, "worker", in.worker);
+    put_number(&l, "gateway", frame->flags);
+    put_number(&l, "pid", in.pid);
+    put_text(&l, "way", xd_bytes_str(in.way < XD_ARRAY_LEN(ways) ? ways[in.way] : ways[0]));
+    put_worker(&l, "replaces", in.replaces);
+    return end(&l, to);
 }
 
-static int on_down(xd_jsonl *j, xd_buf *to, const xd_frame *frame)
+static int on_down(const xd_runview *v, xd_buf *to, const xd_frame *frame)
 {
     xd_wire_WORKER_DOWN in;
     XD_TRY(xd_wire_WORKER_DOWN_decode(frame->body, frame->len, &in));
-    XD_TRY(begin(to, "worker_down"));
-    XD_TRY(key_worker(to, "worker", in.worker));
-    XD_TRY(key(to, "expected"));
-    XD_TRY(xd_buf_add_str(to, in.expected ? "true" : "false"));
-    XD_TRY(key_text(to, "reason", in.reason));
-    XD_TRY(key_signed(to, "signal", in.signal));
-    XD_TRY(key_signed(to, "exit_status", in.exit_status));
-    if (in.item < j->view->count)
-        XD_TRY(key_nodeid(to, j->view->items[in.item].id));
-    return end(to);
+    line l = begin("worker_down");
+    put_worker(&l, "worker", in.worker);
+    put(&l, "expected", json_boolean(in.expected));
+    put_text(&l, "reason", in.reason);
+    put_number(&l, "signal", in.signal);
+    put_number(&l, "exit_status", in.exit_status);
+    if (in.item < v->count)
+        put_nodeid(&l, v->items[in.item].id);
+    return end(&l, to);
 }
 
 static int on_note(xd_buf *to, const xd_frame *frame)
@@ -354,69 +327,64 @@ static int on_note(xd_buf *to, const xd_frame *frame)
     static const char *const levels[] = { "detail", "detail", "note", "warning", "error" };
     xd_wire_NOTE             in;
     XD_TRY(xd_wire_NOTE_decode(frame->body, frame->len, &in));
-    XD_TRY(begin(to, "note"));
-    XD_TRY(key_text(to, "level", xd_bytes_str(levels[in.level < 5 ? in.level : 4])));
-    XD_TRY(key_text(to, "text", in.text));
-    return end(to);
+    line l = begin("note");
+    put_text(&l, "level", xd_bytes_str(levels[in.level < 5 ? in.level : 4]));
+    put_text(&l, "text", in.text);
+    return end(&l, to);
 }
 
 static int on_env_failed(xd_buf *to, const xd_frame *frame)
 {
     xd_wire_ENV_FAILED in;
     XD_TRY(xd_wire_ENV_FAILED_decode(frame->body, frame->len, &in));
-    XD_TRY(begin(to, "env_failed"));
-    XD_TRY(key_number(to, "gateway", frame->flags));
-    XD_TRY(key_signed(to, "exit_status", in.exit_status));
-    XD_TRY(key_text(to, "text", in.text));
-    return end(to);
+    line l = begin("env_failed");
+    put_number(&l, "gateway", frame->flags);
+    put_number(&l, "exit_status", in.exit_status);
+    put_text(&l, "text", in.text);
+    return end(&l, to);
 }
 
 /* A failed or skipped collection. */
-static int on_collect_report(xd_jsonl *j, xd_buf *to, const xd_frame *frame, uint64_t offset)
+static int on_collect_report(const xd_runview *v, xd_buf *to, const xd_frame *frame, uint64_t offset)
 {
-    const xd_runview *v = j->view;
-    xd_wire_REPORT    r;
-    uint32_t          n = v->collect_report_count;
+    xd_wire_REPORT r;
+    uint32_t       n = v->collect_report_count;
     if (!n || v->reports[v->collect_reports[n - 1]].offset !=
                   offset) /* a test's, or told before by another gateway */
         return 0;
     XD_TRY(xd_wire_REPORT_decode(frame->body, frame->len, &r));
-    XD_TRY(begin(to, "collect_report"));
-    XD_TRY(key_nodeid(to, r.nodeid));
-    XD_TRY(key(to, "report"));
-    XD_TRY(put_report(to, &r));
-    return end(to);
+    line l = begin("collect_report");
+    put_nodeid(&l, r.nodeid);
+    put(&l, "report", report_object(&r));
+    return end(&l, to);
 }
 
 static int on_run_end(xd_jsonl *j, xd_buf *to)
 {
     const xd_runview *v = j->view;
     uint32_t          recorded = v->ended - v->not_run;
-    bool              first = true;
     if (j->ended)
         return 0;
     j->ended = true;
-    XD_TRY(begin(to, "run_end"));
-    XD_TRY(key_signed(to, "exit_status", v->exit_status));
-    XD_TRY(key_text(to, "reason", v->reason));
-    XD_TRY(key_seconds(to, "end", v->end_wall_us));
-    XD_TRY(key_seconds(to, "duration", v->duration_us));
-    XD_TRY(key_number(to, "collected", v->collected));
-    XD_TRY(key_number(to, "recorded", recorded));
-    XD_TRY(key_number(to, "not_run", v->collected > recorded ? v->collected - recorded : 0));
-    XD_TRY(key_number(to, "warnings", v->warning_count));
-    XD_TRY(key(to, "counts"));
-    XD_TRY(xd_buf_add_byte(to, '{'));
+    line l = begin("run_end");
+    put_number(&l, "exit_status", v->exit_status);
+    put_text(&l, "reason", v->reason);
+    put_seconds(&l, "end", v->end_wall_us);
+    put_seconds(&l, "duration", v->duration_us);
+    put_number(&l, "collected", v->collected);
+    put_number(&l, "recorded", recorded);
+    put_number(&l, "not_run", v->collected > recorded ? v->collected - recorded : 0);
+    put_number(&l, "warnings", v->warning_count);
+    line counts = { .object = json_object() };
+    counts.failed = !counts.object;
     for (uint32_t i = 0; i < v->count_count; i++) {
-        if (!first)
-            XD_TRY(xd_buf_add_byte(to, ','));
-        first = false;
-        XD_TRY(put_text(to, v->names[v->counts[i].name]));
-        XD_TRY(xd_buf_add_byte(to, ':'));
-        XD_TRY(put_number(to, v->counts[i].count));
+        xd_autobuf name = XD_BUF_INIT;
+        counts.failed |= xd_text_to_utf8(&name, v->names[v->counts[i].name]) < 0;
+        put_number(&counts, xd_buf_cstr(&name), (int64_t)v->counts[i].count);
     }
-    XD_TRY(xd_buf_add_byte(to, '}'));
-    return end(to);
+    l.failed |= counts.failed;
+    put(&l, "counts", counts.object);
+    return end(&l, to);
 }
 
 static int jsonl_frame(void *self, const xd_frame *frame, uint64_t offset)
@@ -431,13 +399,13 @@ static int jsonl_frame(void *self, const xd_frame *frame, uint64_t offset)
     case XD_MSG_COLLECTION:
         return on_collection(to, frame);
     case XD_MSG_REPORT:
-        return on_collect_report(j, to, frame, offset);
+        return on_collect_report(j->view, to, frame, offset);
     case XD_MSG_WARNING:
         return on_warning(to, frame);
     case XD_MSG_WORKER_UP:
         return on_up(to, frame);
     case XD_MSG_WORKER_DOWN:
-        return on_down(j, to, frame);
+        return on_down(j->view, to, frame);
     case XD_MSG_NOTE:
         return on_note(to, frame);
     case XD_MSG_ENV_FAILED:

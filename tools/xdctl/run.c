@@ -1,7 +1,9 @@
 /* tools/xdctl/run.c - `xdctl run`: one run of a suite; signals become requests to the engine. */
 #include <errno.h>
+#include <jansson.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -104,19 +106,36 @@ static void on_signals(int fd, xd_engine *e, seen *s)
 
 static int write_stats(const char *path, const xd_result *r)
 {
-    FILE *f = fopen(path, "we");
-    if (!f)
-        return xdctl_fail(-errno, "cannot write %s: %s", path, strerror(errno));
-    fprintf(f,
-            "{\"exit_code\": %d, \"items\": %u, \"recorded\": %u, \"passed\": %u, \"failed\": %u, "
-            "\"duration_us\": %llu, "
-            "\"controller_cpu_us\": %llu, \"agent_cpu_us\": %llu, \"workers_cpu_us\": %llu, "
-            "\"stream_bytes\": %llu, "
-            "\"run_id\": \"%s\"}\n",
-            r->exit_code, r->collected, r->recorded, r->passed, r->failed, (unsigned long long)r->duration_us,
-            (unsigned long long)r->controller_cpu_us, (unsigned long long)r->agents_cpu_us,
-            (unsigned long long)r->workers_cpu_us, (unsigned long long)r->stream_bytes, r->run_id);
-    return fclose(f) == 0 ? 0 : xdctl_fail(-errno, "cannot write %s: %s", path, strerror(errno));
+    const struct {
+        const char *name;
+        uint64_t    value;
+    } counters[] = {
+        { "items", r->collected },
+        { "recorded", r->recorded },
+        { "not_run", r->not_run },
+        { "passed", r->passed },
+        { "failed", r->failed },
+        { "skipped", r->skipped },
+        { "xfailed", r->xfailed },
+        { "xpassed", r->xpassed },
+        { "errors", r->errors },
+        { "crashed", r->crashed },
+        { "duration_us", r->duration_us },
+        { "controller_cpu_us", r->controller_cpu_us },
+        { "agent_cpu_us", r->agents_cpu_us },
+        { "workers_cpu_us", r->workers_cpu_us },
+        { "stream_bytes", r->stream_bytes },
+    };
+    json_t *all = json_pack("{s:s, s:i}", "run_id", r->run_id, "exit_code", r->exit_code);
+    bool    made = all != NULL;
+    for (size_t i = 0; i < sizeof(counters) / sizeof(*counters) && made; i++)
+        made = json_object_set_new(all, counters[i].name, json_integer((json_int_t)counters[i].value)) == 0;
+    FILE *f = made ? fopen(path, "we") : NULL;
+    int   code = !made ? -ENOMEM : f && json_dumpf(all, f, 0) == 0 && fputc('\n', f) != EOF ? 0 : -errno;
+    if (f && fclose(f) != 0 && code == 0)
+        code = -errno;
+    json_decref(all);
+    return code == 0 ? 0 : xdctl_fail(code, "cannot write %s: %s", path, strerror(-code));
 }
 
 /* Serves signals until the run is over. */
