@@ -289,10 +289,9 @@ int  agent_env_timers(agent *a, uint64_t now_ns) XD_MUST;
 
 typedef enum agent_phase {
     AGENT_RUNNING,
-    AGENT_ENDING_WORKERS, /* QUIT is sent to all workers */
-    AGENT_ENDING_COLLECTOR,
-    AGENT_ENDING_HOST,
-    AGENT_CLOSING, /* BYE is sent, the last acknowledgement awaited */
+    AGENT_ENDING_SESSIONS,  /* QUIT is sent to all workers */
+    AGENT_ENDING_PROCESSES, /* ... and to collector and host; all of them leave side by side */
+    AGENT_CLOSING,          /* BYE is sent, the last acknowledgement awaited */
     AGENT_OVER,
 } agent_phase;
 
@@ -329,7 +328,7 @@ struct agent {
     bool        no_wakeup_by_worker;
     uint8_t    *scratch; /* AGENT_SCRATCH bytes for reading */
     /* deadlines, monotonic ns, UINT64_MAX = none */
-    uint64_t down_ns, tick_ns, progress_ns, queue_ns, kill_ns, term_ns, phase_ns;
+    uint64_t down_ns, tick_ns, progress_ns, queue_ns, kill_ns, term_ns;
     uint64_t late_ns;  /* when the workers that were not started at once are, if there is work for them */
     bool     foretold; /* the first lease has been looked at */
     uint32_t to_start; /* slots from here on have had no worker yet */

@@ -254,6 +254,7 @@ static int host_ended(agent *a)
         xd_poller_remove(a->poller, e->host.pidfd);
     XD_TRY(drain(&e->control));
     XD_TRY(drain(&e->collect));
+    a->down_ns = 0; /* as for the collector */
     agent_chan_close(&e->control);
     if (e->host_is_collector)
         agent_chan_close(&e->collect);
@@ -291,11 +292,11 @@ static int collector_ended(agent *a)
         xd_poller_remove(a->poller, e->collector.pidfd);
     xd_proc_close(&e->collector);
     e->collector = (xd_proc){ .pidfd = -1 };
+    a->down_ns = 0; /* its children are ours now: the status of one that has ended can be had here */
     if (e->became)
         return 0; /* the worker's own pidfd tells */
     XD_TRY(drain(&e->collect));
     e->collector_by_ns = xd_clock_ns() + 2 * XD_S_NS;
-    a->down_ns = 0;
     if (e->control.fd < 0)
         return 0;
     xd_autobuf   body = XD_BUF_INIT;

@@ -9,7 +9,6 @@
 #include "tools/xdagent/agent.h"
 
 #define GRACE_NS (5 * XD_S_NS) /* from QUIT to TERM, from TERM to KILL */
-#define HOST_GRACE_NS (2 * XD_S_NS)
 #define CLOSE_NS (5 * XD_S_NS)       /* for the last acknowledgement */
 #define CANCEL_KILL_NS (1 * XD_S_NS) /* from TERM to KILL after the grace of CANCEL */
 #define LEFTOVER_MAX 256
@@ -78,7 +77,12 @@ int agent_finish(agent *a, xd_bytes body)
         return 0;
     if (a->env.collect.fd >= 0)
         XD_TRY(agent_chan_send(&a->env.collect, XD_MSG_FINISH, body, NULL, 0));
-    return begin_phase(a, AGENT_ENDING_WORKERS);
+    return begin_phase(a, AGENT_ENDING_SESSIONS);
+}
+
+static int quit(agent_chan *to)
+{
+    return to->fd >= 0 ? agent_chan_send(to, XD_MSG_QUIT, (xd_bytes){ 0 }, NULL, 0) : 0;
 }
 
 static int quit_workers(agent *a)
@@ -89,8 +93,7 @@ static int quit_workers(agent *a)
         if (!agent_worker_alive(w))
             continue;
         w->quit = true;
-        if (w->cmd.fd >= 0)
-            XD_TRY(agent_chan_send(&w->cmd, XD_MSG_QUIT, (xd_bytes){ 0 }, NULL, 0));
+        XD_TRY(quit(&w->cmd));
     }
     return 0;
 }
@@ -115,24 +118,16 @@ static int begin_phase(agent *a, agent_phase phase)
     uint64_t now = xd_clock_ns();
     a->phase = phase;
     a->term_ns = a->kill_ns = UINT64_MAX;
-    a->phase_ns = now; /* look at once: there may be nothing to wait for */
     switch (phase) {
-    case AGENT_ENDING_WORKERS:
+    case AGENT_ENDING_SESSIONS:
         a->term_ns = now + GRACE_NS;
         a->kill_ns = a->term_ns + GRACE_NS;
         return quit_workers(a);
-    case AGENT_ENDING_COLLECTOR:
+    case AGENT_ENDING_PROCESSES:
         a->term_ns = now + GRACE_NS;
         a->kill_ns = a->term_ns + GRACE_NS;
-        return a->env.collect.fd >= 0
-                   ? agent_chan_send(&a->env.collect, XD_MSG_QUIT, (xd_bytes){ 0 }, NULL, 0)
-                   : 0;
-    case AGENT_ENDING_HOST:
-        a->term_ns = now + HOST_GRACE_NS;
-        a->kill_ns = a->term_ns + HOST_GRACE_NS;
-        return a->env.control.fd >= 0
-                   ? agent_chan_send(&a->env.control, XD_MSG_QUIT, (xd_bytes){ 0 }, NULL, 0)
-                   : 0;
+        XD_TRY(quit(&a->env.collect));
+        return quit(&a->env.control);
     case AGENT_CLOSING:
         agent_output_close(&a->env.out);
         agent_output_close(&a->env.err);
@@ -146,16 +141,24 @@ static int begin_phase(agent *a, agent_phase phase)
     return 0;
 }
 
+/* No worker is inside of its session any more. What their processes still do the collector need not wait for;
+ * when it or the host ends before them, they become children of this agent (subreaper). */
+static bool sessions_over(const agent *a)
+{
+    for (uint32_t i = 0; i < a->slots; i++)
+        if (agent_worker_alive(&a->worker[i]) && !a->worker[i].done)
+            return false;
+    return true;
+}
+
 static bool phase_over(const agent *a)
 {
     const agent_env *e = &a->env;
     switch (a->phase) {
-    case AGENT_ENDING_WORKERS:
-        return agent_workers_alive(a) == 0;
-    case AGENT_ENDING_COLLECTOR:
-        return e->collect.fd < 0; /* end of file: the last process that had the collector's job is gone */
-    case AGENT_ENDING_HOST:
-        return e->host.pid <= 0;
+    case AGENT_ENDING_SESSIONS:
+        return sessions_over(a);
+    case AGENT_ENDING_PROCESSES: /* end of file: the last process that had the collector's job is gone */
+        return agent_workers_alive(a) == 0 && e->collect.fd < 0 && e->host.pid <= 0;
     case AGENT_CLOSING:
         return agent_link_idle(a);
     case AGENT_RUNNING:
@@ -169,15 +172,13 @@ static void escalate(agent *a, int sig)
 {
     agent_env *e = &a->env;
     kill_workers(a, sig);
-    if (a->phase == AGENT_ENDING_COLLECTOR) {
-        if (e->collector.pid > 0)
-            xd_proc_kill_group(e->collector.pid, sig);
-        else if (sig == SIGKILL)
-            agent_chan_close(
-                &e->collect); /* only a keeper of the cache is left: the sweep of leftovers gets it */
-    }
-    if (a->phase >= AGENT_ENDING_COLLECTOR && e->host.pid > 0 &&
-        (a->phase == AGENT_ENDING_HOST || sig == SIGKILL))
+    if (a->phase < AGENT_ENDING_PROCESSES)
+        return;
+    if (e->collector.pid > 0)
+        xd_proc_kill_group(e->collector.pid, sig);
+    else if (sig == SIGKILL)
+        agent_chan_close(&e->collect); /* only a keeper of the cache is left: the sweep of leftovers gets it */
+    if (e->host.pid > 0)
         xd_proc_kill_group(e->host.pid, sig);
 }
 
