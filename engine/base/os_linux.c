@@ -357,6 +357,15 @@ int xd_os_signal_fd(void)
     return fd < 0 ? -errno : fd;
 }
 
+int xd_os_signal_take(int fd)
+{
+    struct signalfd_siginfo si;
+    ssize_t                 n = read(fd, &si, sizeof(si));
+    if (n < 0)
+        return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+    return n == (ssize_t)sizeof(si) ? (int)si.ssi_signo : 0;
+}
+
 int xd_os_die_with_parent(int sig, pid_t parent)
 {
     if (prctl(PR_SET_PDEATHSIG, sig, 0, 0, 0) != 0)

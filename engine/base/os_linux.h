@@ -53,6 +53,8 @@ const char *xd_os_signal_name(int sig, char *buf, size_t size);
 /* Blocks SIGTERM, SIGINT and SIGHUP in this thread and returns a descriptor that is readable when one has
  * come; ignores SIGPIPE. For main() of a program, never for the library. */
 int xd_os_signal_fd(void) XD_MUST;
+/* Takes one signal from it without blocking: its number, 0 = none waits. */
+int xd_os_signal_take(int fd) XD_MUST;
 
 /* This process gets `sig` when the thread that started it ends; at once when that is no longer `parent`. */
 int xd_os_die_with_parent(int sig, pid_t parent) XD_MUST;

@@ -4,7 +4,6 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include "engine/base/os_linux.h"
@@ -46,8 +45,7 @@ int agent_guard(int in, int out, uint64_t output_limit)
     for (;;) {
         struct pollfd p[] = { { .fd = signals, .events = POLLIN }, { .fd = below.pidfd, .events = POLLIN } };
         (void)poll(p, 2, below.pidfd >= 0 ? -1 : 50);
-        struct signalfd_siginfo si;
-        if (p[0].revents && read(signals, &si, sizeof(si)) > 0)
+        if (p[0].revents && xd_os_signal_take(signals) > 0)
             (void)kill(below.pid, SIGTERM);
         if (xd_proc_wait(below.pid, false, &status) != 0)
             break;
