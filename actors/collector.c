@@ -3,8 +3,8 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <uthash.h>
 
+#include "engine/base/hash.h"
 #include "engine/nodeid.h"
 
 #define NOBODY 0xffffu
@@ -104,6 +104,8 @@ static int count_names(name_count **table, name_count *pool, size_t *used, const
             n = &pool[(*used)++];
             n->id = l->items[i].id;
             HASH_ADD_KEYPTR(hh, *table, n->id.ptr, n->id.len, n);
+            if (!n->hh.tbl)
+                return -ENOMEM;
         }
         n->balance += step;
     }

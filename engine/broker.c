@@ -8,8 +8,8 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
-#include <uthash.h>
 
+#include "engine/base/hash.h"
 #include "engine/bus.h"
 #include "engine/session.h"
 
@@ -226,6 +226,10 @@ static sender *find_sender(xd_broker *b, const xd_envelope *env)
         s->gateway = env->gateway;
         memcpy(s->address, env->from, sizeof(s->address));
         HASH_ADD(hh, b->senders, gateway, sizeof(s->gateway), s);
+        if (!s->hh.tbl) {
+            free(s);
+            s = NULL;
+        }
     }
     return s;
 }
@@ -360,6 +364,10 @@ static void register_peer(xd_broker *b, const uint8_t *id, size_t id_len, const 
     p->id_len = id_len;
     p->limit = env->window_high * 16u;
     HASH_ADD_STR(b->peers, address, p);
+    if (!p->hh.tbl) {
+        free(p);
+        return;
+    }
     post(b, p->address, "", XD_MSG_REGISTER, "", 0);
 }
 

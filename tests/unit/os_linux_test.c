@@ -31,7 +31,8 @@ START_TEST(pairs_and_pipes)
     close(p[1]);
     for (int ours = 0; ours < 2; ours++) {
         ck_assert_int_eq(xd_os_pipe(p, ours, 65536), 0);
-        ck_assert(close_on_exec(p[0]) && close_on_exec(p[1]) && nonblocking(p[ours]) && !nonblocking(p[!ours]));
+        ck_assert(close_on_exec(p[0]) && close_on_exec(p[1]) && nonblocking(p[ours]) &&
+                  !nonblocking(p[!ours]));
         close(p[0]);
         close(p[1]);
     }
