@@ -164,6 +164,7 @@ static json_t *report_object(const xd_wire_REPORT *r)
         put(&l, "wasxfail", json_true());
     put_pairs(&l, "sections", r->sections);
     put_pairs(&l, "properties", r->properties);
+    put_pairs(&l, "attributes", r->attributes);
     if (l.failed) {
         json_decref(l.object);
         l.object = NULL;
@@ -293,6 +294,17 @@ static int on_warning(xd_buf *to, const xd_frame *frame)
     return end(&l, to);
 }
 
+static int on_property(xd_buf *to, const xd_frame *frame)
+{
+    xd_wire_SUITE_PROPERTY in;
+    XD_TRY(xd_wire_SUITE_PROPERTY_decode(frame->body, frame->len, &in));
+    line l = begin("suite_property");
+    put_worker(&l, "worker", in.worker);
+    put_text(&l, "name", in.name);
+    put_text(&l, "value", in.value);
+    return end(&l, to);
+}
+
 static int on_up(xd_buf *to, const xd_frame *frame)
 {
     static const char *const ways[] = { "unknown", "collected", "warm", "fresh" };
@@ -402,6 +414,8 @@ static int jsonl_frame(void *self, const xd_frame *frame, uint64_t offset)
         return on_collect_report(j->view, to, frame, offset);
     case XD_MSG_WARNING:
         return on_warning(to, frame);
+    case XD_MSG_SUITE_PROPERTY:
+        return on_property(to, frame);
     case XD_MSG_WORKER_UP:
         return on_up(to, frame);
     case XD_MSG_WORKER_DOWN:

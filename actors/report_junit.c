@@ -140,6 +140,8 @@ static int walk_item(xd_junit *j, uint32_t item)
         return 0;
     j->item = item;
     j->duration_us = 0;
+    if (j->writer)
+        XD_TRY(xd_junit_keep_attributes(j, i));
     if (i->outcome >= XD_OUT_CRASHED) {
         j->duration_us = j->only_call ? 0 : (uint64_t)us[0] + us[1] + us[2];
         return crashed(j, i, item);
@@ -240,6 +242,7 @@ static int document(xd_junit *j)
     XD_TRY(xd_junit_attribute(j, "time", xd_bytes_str(duration)));
     XD_TRY(xd_junit_attribute(j, "timestamp", xd_bytes_str(when)));
     XD_TRY(xd_junit_attribute(j, "hostname", hostname));
+    XD_TRY(xd_junit_write_suite_properties(j));
     XD_TRY(walk(j));
     XD_TRY(xd_junit_end(j));
     return xd_junit_end(j);
@@ -342,6 +345,7 @@ static void junit_close(void *self)
     free(j->hostname);
     xd_buf_release(&j->nodes);
     xd_buf_release(&j->properties);
+    xd_buf_release(&j->attributes);
     xd_buf_release(&j->text);
     xd_buf_release(&j->clean);
     free(j);

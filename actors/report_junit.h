@@ -22,6 +22,7 @@ typedef struct xd_junit {
     uint64_t duration_us;
     xd_buf   nodes;      /* elements: see report_junit_nodes.c */
     xd_buf   properties; /* pairs: u32 length, name, u32 length, value */
+    xd_buf   attributes; /* the same; attributes of the test case that the test gave */
     xd_buf   text, clean;
     int64_t  passed, failures, errors, skipped, double_fails;
 } xd_junit;
@@ -34,6 +35,10 @@ int xd_junit_node_crashed(xd_junit *j, uint32_t item) XD_MUST;
 /* Captured output of j->item up to this report (XD_RUNVIEW_NONE = all). */
 int xd_junit_node_output(xd_junit *j, uint32_t upto) XD_MUST;
 int xd_junit_keep_properties(xd_junit *j, const xd_wire_REPORT *r) XD_MUST;
+/* What an item says of its test case is told with its last report, and its first test case gets it. */
+int xd_junit_keep_attributes(xd_junit *j, const xd_runview_item *i) XD_MUST;
+/* The properties of the whole run, each once. */
+int xd_junit_write_suite_properties(xd_junit *j) XD_MUST;
 int xd_junit_write_case(xd_junit *j, const xd_runview_item *i) XD_MUST;
 int xd_junit_write_collect_case(xd_junit *j, uint32_t report) XD_MUST;
 

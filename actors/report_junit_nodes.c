@@ -2,9 +2,11 @@
  * text: each a u32 length and data; length XD_RUNVIEW_NONE = there is none) because the attributes of the
  * case, written first, are known last. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "actors/report_junit.h"
+#include "engine/base/hash.h"
 
 #define PYTEST_COLUMNS 80
 
@@ -207,18 +209,173 @@ int xd_junit_node_output(xd_junit *j, uint32_t upto)
     return j->text.len ? put_output(j, "system-out") : 0;
 }
 
+/* ---- properties and attributes ------------------------------------------------------------------------- */
+
+static int put_pair(xd_buf *to, xd_bytes name, xd_bytes value)
+{
+    XD_TRY(put_part(to, name));
+    return put_part(to, value);
+}
+
 int xd_junit_keep_properties(xd_junit *j, const xd_wire_REPORT *r)
 {
     xd_wire_list list = r->properties;
     xd_wire_PAIR one;
-    while (xd_wire_PAIR_next(&list, &one) == 1) {
-        XD_TRY(put_part(&j->properties, one.name));
-        XD_TRY(put_part(&j->properties, one.value));
+    while (xd_wire_PAIR_next(&list, &one) == 1)
+        XD_TRY(put_pair(&j->properties, one.name, one.value));
+    return 0;
+}
+
+/* An attribute whose name XML does not allow becomes a property: pytest's file could not be read then. */
+int xd_junit_keep_attributes(xd_junit *j, const xd_runview_item *i)
+{
+    const xd_runview *v = j->view;
+    for (uint32_t n = i->first_report; n != XD_RUNVIEW_NONE; n = v->reports[n].next) {
+        xd_wire_REPORT r;
+        xd_wire_PAIR   one;
+        if (v->reports[n].attempt != i->attempt)
+            continue;
+        XD_TRY(xd_runview_report_read(v, n, &r));
+        xd_wire_list list = r.attributes;
+        while (xd_wire_PAIR_next(&list, &one) == 1) {
+            xd_autofree char *name = xd_bytes_dup(one.name);
+            if (!name)
+                return -ENOMEM;
+            bool legal = xmlValidateName(BAD_CAST name, 0) == 0 && strlen(name) == one.name.len;
+            XD_TRY(put_pair(legal ? &j->attributes : &j->properties, one.name, one.value));
+        }
     }
     return 0;
 }
 
+static int write_property(xd_junit *j, xd_bytes name, xd_bytes value)
+{
+    XD_TRY(xd_junit_start(j, "property"));
+    XD_TRY(xd_junit_attribute(j, "name", name));
+    XD_TRY(xd_junit_attribute(j, "value", value));
+    return xd_junit_end(j);
+}
+
+static int write_properties(xd_junit *j)
+{
+    xd_bytes at = xd_buf_view(&j->properties);
+    if (!at.len)
+        return 0;
+    XD_TRY(xd_junit_start(j, "properties"));
+    while (at.len) {
+        xd_bytes name = take_part(&at), value = take_part(&at);
+        XD_TRY(write_property(j, name, value));
+    }
+    xd_buf_clear(&j->properties);
+    return xd_junit_end(j);
+}
+
+/* Who told a property of the run first. */
+typedef struct teller {
+    uint16_t       worker;
+    UT_hash_handle hh;
+    uint8_t        pair[]; /* name and value, as put_pair writes them */
+} teller;
+
+/* The same pair again comes from the same session fixture on another worker, and is not written again. 1 = it is
+ * to be written. */
+static int tell_once(teller **all, const xd_wire_SUITE_PROPERTY *p)
+{
+    xd_autobuf pair = XD_BUF_INIT;
+    teller    *t;
+    XD_TRY(put_pair(&pair, p->name, p->value));
+    HASH_FIND(hh, *all, pair.data, pair.len, t);
+    if (t)
+        return t->worker == p->worker;
+    t = malloc(sizeof(*t) + pair.len);
+    if (!t)
+        return -ENOMEM;
+    t->worker = p->worker;
+    memcpy(t->pair, pair.data, pair.len);
+    HASH_ADD_KEYPTR(hh, *all, t->pair, pair.len, t);
+    if (t->hh.tbl)
+        return 1;
+    free(t);
+    return -ENOMEM;
+}
+
+static int write_suite_properties(xd_junit *j, teller **all)
+{
+    const xd_runview *v = j->view;
+    for (uint32_t i = 0; i < v->property_count; i++) {
+        xd_frame               frame;
+        xd_wire_SUITE_PROPERTY p;
+        XD_TRY(v->source.read(v->source.arg, v->properties[i].offset, &frame));
+        XD_TRY(xd_wire_SUITE_PROPERTY_decode(frame.body, frame.len, &p));
+        int once = tell_once(all, &p);
+        XD_TRY(once);
+        if (once)
+            XD_TRY(write_property(j, p.name, p.value));
+    }
+    return 0;
+}
+
+int xd_junit_write_suite_properties(xd_junit *j)
+{
+    teller *all = NULL, *t, *next;
+    if (!j->view->property_count)
+        return 0;
+    XD_TRY(xd_junit_start(j, "properties"));
+    int r = write_suite_properties(j, &all);
+    HASH_ITER(hh, all, t, next)
+    {
+        HASH_DEL(all, t);
+        free(t);
+    }
+    return r < 0 ? r : xd_junit_end(j);
+}
+
 /* ---- the case ------------------------------------------------------------------------------------------ */
+
+/* The test's own value of an attribute, if it gave one: the last. */
+static bool given(const xd_junit *j, const char *name, xd_bytes *ret)
+{
+    xd_bytes at = xd_buf_view(&j->attributes);
+    bool     found = false;
+    while (at.len) {
+        xd_bytes key = take_part(&at), value = take_part(&at);
+        if (xd_bytes_eq_str(key, name)) {
+            *ret = value;
+            found = true;
+        }
+    }
+    return found;
+}
+
+/* An attribute that every test case has. */
+static int usual(xd_junit *j, const char *name, xd_bytes value)
+{
+    (void)given(j, name, &value);
+    return xd_junit_attribute(j, name, value);
+}
+
+/* The test's other attributes; the family xunit2 has no place for them. */
+static int write_others(xd_junit *j)
+{
+    xd_bytes at = xd_buf_view(&j->attributes), rest, value, later;
+    while (at.len && j->xunit1) {
+        xd_bytes key = take_part(&at);
+        value = take_part(&at);
+        xd_autofree char *name = xd_bytes_dup(key);
+        if (!name)
+            return -ENOMEM;
+        bool again = false;
+        for (rest = at; rest.len;) {
+            later = take_part(&rest);
+            (void)take_part(&rest);
+            again |= xd_bytes_eq(later, key);
+        }
+        if (!again && strcmp(name, "classname") != 0 && strcmp(name, "name") != 0 && strcmp(name, "file") != 0 &&
+            strcmp(name, "line") != 0 && strcmp(name, "time") != 0)
+            XD_TRY(xd_junit_attribute(j, name, value));
+    }
+    return 0;
+}
 
 /* classname and name, as pytest's mangle_test_address. */
 static int names(xd_junit *j, xd_bytes nodeid)
@@ -245,8 +402,8 @@ static int names(xd_junit *j, xd_bytes nodeid)
         name = (xd_bytes){ nodeid.ptr + from, nodeid.len - from };
         sep = memmem(nodeid.ptr + from, end - from, "::", 2);
     }
-    XD_TRY(xd_junit_attribute(j, "classname", xd_buf_view(&class)));
-    return xd_junit_attribute(j, "name", name);
+    XD_TRY(usual(j, "classname", xd_buf_view(&class)));
+    return usual(j, "name", name);
 }
 
 static int write_nodes(xd_junit *j)
@@ -268,34 +425,20 @@ static int write_nodes(xd_junit *j)
     return 0;
 }
 
-static int write_properties(xd_junit *j)
-{
-    xd_bytes at = xd_buf_view(&j->properties);
-    if (!at.len)
-        return 0;
-    XD_TRY(xd_junit_start(j, "properties"));
-    while (at.len) {
-        xd_bytes name = take_part(&at), value = take_part(&at);
-        XD_TRY(xd_junit_start(j, "property"));
-        XD_TRY(xd_junit_attribute(j, "name", name));
-        XD_TRY(xd_junit_attribute(j, "value", value));
-        XD_TRY(xd_junit_end(j));
-    }
-    xd_buf_clear(&j->properties);
-    return xd_junit_end(j);
-}
-
 static int write_case(xd_junit *j, xd_bytes nodeid, xd_bytes file, int32_t line)
 {
     char number[32];
     XD_TRY(xd_junit_start(j, "testcase"));
     XD_TRY(names(j, nodeid));
     if (j->xunit1) {
-        XD_TRY(xd_junit_attribute(j, "file", file));
+        XD_TRY(usual(j, "file", file));
         snprintf(number, sizeof number, "%d", line);
-        if (line >= 0)
-            XD_TRY(xd_junit_attribute(j, "line", xd_bytes_str(number)));
+        xd_bytes at = xd_bytes_str(number);
+        if (given(j, "line", &at) || line >= 0)
+            XD_TRY(xd_junit_attribute(j, "line", at));
     }
+    XD_TRY(write_others(j));
+    xd_buf_clear(&j->attributes);
     snprintf(number, sizeof number, "%.3f", (double)j->duration_us / 1e6);
     XD_TRY(xd_junit_attribute(j, "time", xd_bytes_str(number)));
     XD_TRY(write_properties(j));

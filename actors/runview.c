@@ -67,6 +67,7 @@ void xd_runview_release(xd_runview *v)
     free(v->counts);
     free(v->names);
     free(v->warnings);
+    free(v->properties);
     free(v->downs);
     free(v->workers);
     free(v->collect_reports);
@@ -425,6 +426,17 @@ static int on_warning(xd_runview *v, const xd_frame *frame, uint64_t offset)
         (xd_runview_ref){ .offset = offset, .item = in.item, .worker = in.worker, .gateway = frame->flags });
 }
 
+static int on_property(xd_runview *v, const xd_frame *frame, uint64_t offset)
+{
+    xd_wire_SUITE_PROPERTY in;
+    XD_TRY(xd_wire_SUITE_PROPERTY_decode(frame->body, frame->len, &in));
+    return add_ref(&v->properties, &v->property_count, &v->properties_cap,
+                   (xd_runview_ref){ .offset = offset,
+                                     .item = XD_RUNVIEW_NONE,
+                                     .worker = in.worker,
+                                     .gateway = frame->flags });
+}
+
 static int on_run_end(xd_runview *v, const xd_frame *frame)
 {
     xd_wire_RUN_END in;
@@ -466,6 +478,8 @@ static int dispatch(xd_runview *v, uint64_t offset, const xd_frame *frame, xd_ru
         return on_down(v, frame, offset);
     case XD_MSG_WARNING:
         return on_warning(v, frame, offset);
+    case XD_MSG_SUITE_PROPERTY:
+        return on_property(v, frame, offset);
     case XD_MSG_RUN_END:
         return on_run_end(v, frame);
     default:

@@ -49,7 +49,7 @@ typedef struct xd_runview_count {
     uint64_t count;
 } xd_runview_count;
 
-/* One WARNING, WORKER_DOWN or OUTPUT record: where it lies. */
+/* One WARNING, SUITE_PROPERTY or WORKER_DOWN record: where it lies. */
 typedef struct xd_runview_ref {
     uint64_t offset;
     uint32_t item; /* or XD_RUNVIEW_NONE */
@@ -92,6 +92,8 @@ typedef struct xd_runview {
     uint32_t           name_count, names_cap;
     xd_runview_ref    *warnings;
     uint32_t           warning_count, warnings_cap;
+    xd_runview_ref    *properties; /* SUITE_PROPERTY records */
+    uint32_t           property_count, properties_cap;
     xd_runview_ref    *downs;
     uint32_t           down_count, downs_cap;
     xd_runview_worker *workers; /* index = worker number */

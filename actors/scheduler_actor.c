@@ -582,6 +582,7 @@ const xd_actor_spec xd_scheduler_spec = {
             { XD_MSG_PROGRESS, handle_progress },
             { XD_MSG_REPORT, handle_nothing },
             { XD_MSG_WARNING, handle_nothing },
+            { XD_MSG_SUITE_PROPERTY, handle_nothing },
             { XD_MSG_OUTPUT, handle_nothing },
             { XD_MSG_WORKER_UP, handle_nothing },
             { XD_MSG_STOP, handle_stop },

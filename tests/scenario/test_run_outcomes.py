@@ -43,6 +43,20 @@ RICH = dict(
         def test_names(text): pass
         def test_properties(record_property, record_testsuite_property):
             record_property("colour", "green")
+            record_testsuite_property("material", 7)
+        def test_more_properties(record_testsuite_property, record_property):
+            record_testsuite_property("material", 7)
+            record_testsuite_property("<size>", "large \\x00")
+            record_property("shape", "round")
+            assert 0
+        def test_attributes(record_xml_attribute):
+            record_xml_attribute("assertions", "REQ-1 & \\x1b")
+            record_xml_attribute("classname", "another.Class")
+            record_xml_attribute("time", "ignored")
+        def test_attributes_twice(record_xml_attribute, broken_teardown):
+            record_xml_attribute("assertions", 1)
+            record_xml_attribute("assertions", 2)
+            assert 0
         class TestClass:
             def setup_method(self): self.n = 1
             def test_in(self): assert self.n == 1

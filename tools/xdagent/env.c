@@ -153,7 +153,7 @@ static int on_forked(agent *a, const xd_frame *f)
     return agent_worker_forked(a, &m);
 }
 
-/* REPORT, WARNING, CONFIG of the collector go up as they are, once they are known to be well formed. */
+/* REPORT, WARNING, SUITE_PROPERTY, CONFIG of the collector go up as they are, once they are known to be well formed. */
 static int on_passed_on(agent *a, const xd_frame *f)
 {
     int r;
@@ -163,6 +163,9 @@ static int on_passed_on(agent *a, const xd_frame *f)
     } else if (f->type == XD_MSG_WARNING) {
         xd_wire_WARNING m;
         r = xd_wire_WARNING_decode(f->body, f->len, &m);
+    } else if (f->type == XD_MSG_SUITE_PROPERTY) {
+        xd_wire_SUITE_PROPERTY m;
+        r = xd_wire_SUITE_PROPERTY_decode(f->body, f->len, &m);
     } else {
         xd_wire_CONFIG m;
         r = xd_wire_CONFIG_decode(f->body, f->len, &m);
@@ -190,6 +193,7 @@ static int on_host_frame(void *arg, const xd_frame *f)
     case XD_MSG_CONFIG:
     case XD_MSG_REPORT:
     case XD_MSG_WARNING:
+    case XD_MSG_SUITE_PROPERTY:
         return on_passed_on(a, f);
     default:
         return -EPROTO;

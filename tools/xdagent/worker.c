@@ -78,7 +78,7 @@ static int on_result(agent_worker *w, const xd_frame *f)
     return w->batch.len >= BATCH_BYTES ? agent_worker_flush(w) : 0;
 }
 
-/* REPORT and WARNING leave the worker without its number; it is put in at `at`. */
+/* REPORT, WARNING and SUITE_PROPERTY leave the worker without its number; it is put in at `at`. */
 static int pass_on(agent_worker *w, const xd_frame *f, size_t at)
 {
     xd_autobuf body = XD_BUF_INIT;
@@ -89,23 +89,31 @@ static int pass_on(agent_worker *w, const xd_frame *f, size_t at)
     return agent_link_send(w->agent, f->type, xd_buf_view(&body));
 }
 
+/* A worker that collects by itself repeats what the collector said about the collection. */
+static bool repeats(const agent_worker *w)
+{
+    return (w->state == AGENT_WORKER_STARTING || w->state == AGENT_WORKER_FORKING) && !w->become;
+}
+
 static int on_report(agent_worker *w, const xd_frame *f)
 {
     xd_wire_REPORT r;
     XD_TRY(xd_wire_REPORT_decode(f->body, f->len, &r));
-    /* A worker that collects by itself repeats what the collector said about the collection. */
-    return (w->state == AGENT_WORKER_STARTING || w->state == AGENT_WORKER_FORKING) && !w->become
-               ? 0
-               : pass_on(w, f, 6);
+    return repeats(w) ? 0 : pass_on(w, f, 6);
 }
 
 static int on_warning(agent_worker *w, const xd_frame *f)
 {
     xd_wire_WARNING r;
     XD_TRY(xd_wire_WARNING_decode(f->body, f->len, &r));
-    return (w->state == AGENT_WORKER_STARTING || w->state == AGENT_WORKER_FORKING) && !w->become
-               ? 0
-               : pass_on(w, f, 4);
+    return repeats(w) ? 0 : pass_on(w, f, 4);
+}
+
+static int on_property(agent_worker *w, const xd_frame *f)
+{
+    xd_wire_SUITE_PROPERTY r;
+    XD_TRY(xd_wire_SUITE_PROPERTY_decode(f->body, f->len, &r));
+    return repeats(w) ? 0 : pass_on(w, f, 0);
 }
 
 static int on_ready(agent_worker *w, const xd_frame *f)
@@ -157,6 +165,8 @@ static int on_worker_frame(void *arg, const xd_frame *f)
         return on_report(w, f);
     case XD_MSG_WARNING:
         return on_warning(w, f);
+    case XD_MSG_SUITE_PROPERTY:
+        return on_property(w, f);
     case XD_MSG_WORKER_READY:
         return on_ready(w, f);
     case XD_MSG_WORKER_DONE:

@@ -6,9 +6,9 @@ Started by the agent as
 with the numbers of inherited descriptors.  Standard library only; the real pytest runs in-process with two plugins of ours.
 
     host H         in  ENV_START, FORK (4 descriptors), REAP, QUIT     out HOST_READY, FORKED, REAPED, ENV_FAILED
-    collector C    in  FORK (4 descriptors), REAP, FINISH, QUIT        out CONFIG, COLLECT_IDS, REPORT, WARNING, COLLECTED, ENV_FAILED,
-                                                                           FORKED, REAPED
-    worker         in  RUN, QUIT                                       out WORKER_READY, RESULT (REPORT, WARNING before it), WORKER_DONE
+    collector C    in  FORK (4 descriptors), REAP, FINISH, QUIT        out CONFIG, COLLECT_IDS, REPORT, WARNING, SUITE_PROPERTY, COLLECTED,
+                                                                           ENV_FAILED, FORKED, REAPED
+    worker         in  RUN, QUIT                                       out WORKER_READY, RESULT (REPORT, WARNING, SUITE_PROPERTY before it), WORKER_DONE
 
 C is forked from H before anything of the user's is imported and stops inside pytest_runtestloop.  Workers are forked from C ("collected") or
 from H ("warm", C becomes the first of them), or are new processes ("fresh").  ARCHITECTURE.md tells the rest: the progress page, how an item is
@@ -27,4 +27,5 @@ Only what is named here is in sys.modules; nothing imports a module of ours by a
     text         text as bytes of bounded length              settings     the configuration as a frame
     plugins      whose plugin is it?                          xdistlike    options, hooks and fixtures of xdist
     forksafety   what stands against forking a process        terminal     the terminal reporter that stays quiet
-    reads        who reads the worker id too early            cache, basetemp   what is kept between runs, temporary folders"""
+    reads        who reads the worker id too early            cache, basetemp   what is kept between runs, temporary folders
+    junitxml     what tests tell JUnit XML beyond reports"""

@@ -27,6 +27,8 @@ class ItemReports(object):
         self.plain_type = None
         self.pending = []               # frames that go with the next RESULT
         self.index = NONE32             # of the item that runs
+        self.attributes = {}            # of its test case in JUnit XML
+        self.added_properties = []      # of that, besides user_properties
         self.reset()
 
     def reset(self):
@@ -38,6 +40,8 @@ class ItemReports(object):
         self.outcome = PASSED
         self.result_flags = 0
         self.waited_s = 0.0      # for word of the next item, inside the teardown
+        if self.attributes or self.added_properties:
+            self.attributes, self.added_properties = {}, []
 
     def pytest_runtest_logreport(self, report):
         """The usual report (a passed phase, nothing to say) must cost next to nothing."""
@@ -114,7 +118,8 @@ class ItemReports(object):
     def flush(self, index, attempt, position, item, ended):
         """RESULT of the item, its REPORTs and WARNINGs before it, in one write."""
         seen = self.seen
-        speaks = self.plain and seen and ended and (seen[-1].user_properties or (self.want_output and seen[-1].sections))
+        speaks = self.plain and seen and ended and (seen[-1].user_properties or self.attributes or self.added_properties or
+                                                    (self.want_output and seen[-1].sections))
         if self.plain and self.called and not speaks:
             outcome, flags = PASSED, 0
         elif self.plain and not self.called:
@@ -141,10 +146,11 @@ class ItemReports(object):
         for n, (report, status) in enumerate(zip(self.seen, self.statuses)):
             subtest = type(report) is not self.plain_type
             sections = report.sections[sent:]
-            properties = report.user_properties if n == last else ()
-            if not (status[0] or status[1] or sections or properties):
+            properties = list(report.user_properties) + self.added_properties if n == last else ()
+            attributes = self.attributes.items() if n == last else ()
+            if not (status[0] or status[1] or sections or properties or attributes):
                 continue
             if not subtest:
                 sent = len(report.sections)
             other = "" if report.nodeid == nodeid else report.nodeid
-            self.pending.append(report_frame(report, status, index, attempt, other, sections, properties))
+            self.pending.append(report_frame(report, status, index, attempt, other, sections, properties, attributes))

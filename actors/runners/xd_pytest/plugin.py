@@ -12,6 +12,7 @@ from xd_pytest.channel import write_all
 from xd_pytest.collection import collection_frames
 from xd_pytest.collector import Collector
 from xd_pytest.constants import ENV_AS_MODULE, ENV_OUTPUT, ENV_TYPED, EXIT_INTERNAL, EXIT_USAGE, NONE32, WAY_COLLECTED
+from xd_pytest.junitxml import hear
 from xd_pytest.outcome import ItemReports
 from xd_pytest.plugins import foreign_plugins, plugin_name
 from xd_pytest.process import flush_stdio, name_captures
@@ -74,6 +75,13 @@ class Adapter(object):
 
     def send(self, data):
         write_all(self.output, data)
+
+    def tell(self, frame):
+        """Of a worker it goes with the running item's RESULT, or with WORKER_DONE."""
+        if self.is_worker:
+            self.reports.pending.append(frame)
+        else:
+            self.send(frame)
 
     def fail_environment(self, status, text):
         if not self.failed_env:
@@ -238,6 +246,8 @@ class Adapter(object):
 
     def pytest_configure(self, config):
         config.addinivalue_line("markers", "xdist_group(name): tests of one group run on the same worker under --dist loadgroup.")
+        if not self.telling:
+            hear(self, config)
         fixtures = make_fixtures()
         if not config.pluginmanager.has_plugin("xd_fixtures"):
             config.pluginmanager.register(fixtures, "xd_fixtures")
@@ -276,11 +286,7 @@ class Adapter(object):
     def pytest_warning_recorded(self, warning_message, when, nodeid):
         if self.telling or (self.is_worker and not self.collected_sent):
             return  # while collecting, only the collector tells
-        frame = warning_frame(warning_message, when, nodeid, self.reports.index)
-        if self.is_worker:
-            self.reports.pending.append(frame)
-        else:
-            self.send(frame)
+        self.tell(warning_frame(warning_message, when, nodeid, self.reports.index))
 
     # ---- hooks: the loop and the end
 

@@ -70,7 +70,7 @@ def short_of(report):
     return message, as_text(path), line
 
 
-def report_frame(report, status, item, attempt, nodeid, sections, properties, text=None):
+def report_frame(report, status, item, attempt, nodeid, sections, properties, attributes=(), text=None):
     category, letter, word = status
     if isinstance(word, (tuple, list)):
         word = word[0]
@@ -85,8 +85,8 @@ def report_frame(report, status, item, attempt, nodeid, sections, properties, te
         flags |= 4
     body, cut = bounded(text_of(report) if text is None else text)
     budget = REPORT_LIMIT
-    parts, pairs = [], []
-    for given, into in ((sections, parts), (properties, pairs)):
+    parts, pairs, others = [], [], []
+    for given, into in ((sections, parts), (properties, pairs), (attributes, others)):
         for pair in given:
             try:
                 name, value = pair
@@ -104,7 +104,7 @@ def report_frame(report, status, item, attempt, nodeid, sections, properties, te
         letter=encode(letter or ""), word=encode(word or ""), outcome=encode(report.outcome), text=body, message=bounded(message)[0],
         path=encode(path), line=line, subtest=encode(description_of_subtest(report)),
         duration_us=microseconds(getattr(report, "duration", 0) or 0), start_us=microseconds(getattr(report, "start", 0) or 0),
-        sections=parts, properties=pairs, flags=flags | (8 if cut else 0))
+        sections=parts, properties=pairs, attributes=others, flags=flags | (8 if cut else 0))
 
 
 def warning_frame(message, when, nodeid, item):

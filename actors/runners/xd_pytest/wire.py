@@ -757,7 +757,7 @@ REPORT = 35
 
 class REPORT_(_Record):
     __slots__ = ()
-    _fields = ("item", "attempt", "worker", "nodeid", "when", "category", "letter", "word", "outcome", "text", "message", "path", "line", "subtest", "duration_us", "start_us", "sections", "properties", "flags", )
+    _fields = ("item", "attempt", "worker", "nodeid", "when", "category", "letter", "word", "outcome", "text", "message", "path", "line", "subtest", "duration_us", "start_us", "sections", "properties", "attributes", "flags", )
     item = property(_at(0))
     attempt = property(_at(1))
     worker = property(_at(2))
@@ -776,17 +776,18 @@ class REPORT_(_Record):
     start_us = property(_at(15))
     sections = property(_at(16))
     properties = property(_at(17))
-    flags = property(_at(18))
+    attributes = property(_at(18))
+    flags = property(_at(19))
 
 
 _REPORT_0 = struct.Struct("<IHH")
 _REPORT_10 = struct.Struct("<i")
 _REPORT_12 = struct.Struct("<QQ")
-_REPORT_15 = struct.Struct("<I")
+_REPORT_16 = struct.Struct("<I")
 
 
-def _write_REPORT(item, attempt, worker, nodeid, when, category, letter, word, outcome, text, message, path, line, subtest, duration_us, start_us, sections, properties, flags):
-    return _REPORT_0.pack(item, attempt, worker) + _bytes(nodeid) + _bytes(when) + _bytes(category) + _bytes(letter) + _bytes(word) + _bytes(outcome) + _bytes(text) + _bytes(message) + _bytes(path) + _REPORT_10.pack(line) + _bytes(subtest) + _REPORT_12.pack(duration_us, start_us) + _list(sections, _write_PAIR) + _list(properties, _write_PAIR) + _REPORT_15.pack(flags)
+def _write_REPORT(item, attempt, worker, nodeid, when, category, letter, word, outcome, text, message, path, line, subtest, duration_us, start_us, sections, properties, attributes, flags):
+    return _REPORT_0.pack(item, attempt, worker) + _bytes(nodeid) + _bytes(when) + _bytes(category) + _bytes(letter) + _bytes(word) + _bytes(outcome) + _bytes(text) + _bytes(message) + _bytes(path) + _REPORT_10.pack(line) + _bytes(subtest) + _REPORT_12.pack(duration_us, start_us) + _list(sections, _write_PAIR) + _list(properties, _write_PAIR) + _list(attributes, _write_PAIR) + _REPORT_16.pack(flags)
 
 
 def _read_REPORT(body, at):
@@ -805,12 +806,13 @@ def _read_REPORT(body, at):
     (duration_us, start_us,), at = _get(body, at, _REPORT_12)
     sections, at = _get_list(body, at, _read_PAIR)
     properties, at = _get_list(body, at, _read_PAIR)
-    (flags,), at = _get(body, at, _REPORT_15)
-    return REPORT_((item, attempt, worker, nodeid, when, category, letter, word, outcome, text, message, path, line, subtest, duration_us, start_us, sections, properties, flags, )), at
+    attributes, at = _get_list(body, at, _read_PAIR)
+    (flags,), at = _get(body, at, _REPORT_16)
+    return REPORT_((item, attempt, worker, nodeid, when, category, letter, word, outcome, text, message, path, line, subtest, duration_us, start_us, sections, properties, attributes, flags, )), at
 
 
-def pack_REPORT(item, attempt, worker, nodeid, when, category, letter, word, outcome, text, message, path, line, subtest, duration_us, start_us, sections, properties, flags):
-    return _frame(35, _write_REPORT(item, attempt, worker, nodeid, when, category, letter, word, outcome, text, message, path, line, subtest, duration_us, start_us, sections, properties, flags))
+def pack_REPORT(item, attempt, worker, nodeid, when, category, letter, word, outcome, text, message, path, line, subtest, duration_us, start_us, sections, properties, attributes, flags):
+    return _frame(35, _write_REPORT(item, attempt, worker, nodeid, when, category, letter, word, outcome, text, message, path, line, subtest, duration_us, start_us, sections, properties, attributes, flags))
 
 
 WARNING = 36
@@ -850,6 +852,35 @@ def _read_WARNING(body, at):
 
 def pack_WARNING(item, worker, when, category, nodeid, text, file, line):
     return _frame(36, _write_WARNING(item, worker, when, category, nodeid, text, file, line))
+
+
+SUITE_PROPERTY = 45
+
+
+class SUITE_PROPERTY_(_Record):
+    __slots__ = ()
+    _fields = ("worker", "name", "value", )
+    worker = property(_at(0))
+    name = property(_at(1))
+    value = property(_at(2))
+
+
+_SUITE_PROPERTY_0 = struct.Struct("<H")
+
+
+def _write_SUITE_PROPERTY(worker, name, value):
+    return _SUITE_PROPERTY_0.pack(worker) + _bytes(name) + _bytes(value)
+
+
+def _read_SUITE_PROPERTY(body, at):
+    (worker,), at = _get(body, at, _SUITE_PROPERTY_0)
+    name, at = _get_bytes(body, at)
+    value, at = _get_bytes(body, at)
+    return SUITE_PROPERTY_((worker, name, value, )), at
+
+
+def pack_SUITE_PROPERTY(worker, name, value):
+    return _frame(45, _write_SUITE_PROPERTY(worker, name, value))
 
 
 RESULT = 64
@@ -1623,6 +1654,7 @@ _READERS = {
     34: _read_COLLECTED,
     35: _read_REPORT,
     36: _read_WARNING,
+    45: _read_SUITE_PROPERTY,
     64: _read_RESULT,
     37: _read_RESULTS,
     38: _read_OUTPUT,
@@ -1670,6 +1702,7 @@ NAMES = {
     34: "COLLECTED",
     35: "REPORT",
     36: "WARNING",
+    45: "SUITE_PROPERTY",
     64: "RESULT",
     37: "RESULTS",
     38: "OUTPUT",
