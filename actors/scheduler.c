@@ -337,7 +337,7 @@ static int collection_complete(scheduler *self)
     XD_TRY(xd_sched_collection(self->sched, items, count));
     self->history = xd_history_free(self->history);
     XD_TRY(publish_collection(self));
-    if (count == 0 || self->stopping)
+    if (count == 0 || self->stopping || self->finishing)
         return xd_scheduler_finish(self);
     self->running = true;
     for (size_t i = 0; i < self->n_gateways; i++)
@@ -378,6 +378,8 @@ static int ask_list(scheduler *self, gateway *g)
 
 int xd_scheduler_on_collected(scheduler *self, gateway *g, const xd_wire_COLLECTED *in)
 {
+    if (self->finishing)
+        return 0; /* it was on its way when the run ended: an option was refused, another environment failed */
     self->collect_errors += in->errors;
     if (in->exit_status >= 0) {
         char *reason = xd_bytes_dup(in->stop_reason);

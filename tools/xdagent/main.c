@@ -29,7 +29,7 @@ static int on_workers_start(agent *a, const xd_frame *f)
 {
     xd_wire_WORKERS_START m;
     XD_TRY(xd_wire_WORKERS_START_decode(f->body, f->len, &m));
-    return a->env.failed ? 0 : agent_workers_start(a, &m);
+    return agent_workers_start(a, &m);
 }
 
 static int on_lease(agent *a, const xd_frame *f)
@@ -73,8 +73,17 @@ static int on_env_start(agent *a, const xd_frame *f)
     return agent_env_start(a, agent_body(f), &m);
 }
 
+/* Is it about items? Such frames may have been on their way when the environment failed or was to end. */
+static bool about_items(uint16_t type)
+{
+    return type == XD_MSG_WORKERS_START || type == XD_MSG_LEASE || type == XD_MSG_NO_MORE ||
+           type == XD_MSG_TAKE_BACK;
+}
+
 static int controller_frame(agent *a, const xd_frame *f)
 {
+    if (about_items(f->type) && (a->env.failed || a->phase != AGENT_RUNNING))
+        return 0;
     switch (f->type) {
     case XD_MSG_ENV_START:
         return on_env_start(a, f);
@@ -83,9 +92,9 @@ static int controller_frame(agent *a, const xd_frame *f)
     case XD_MSG_WORKERS_START:
         return on_workers_start(a, f);
     case XD_MSG_LEASE:
-        return a->env.failed ? 0 : on_lease(a, f);
+        return on_lease(a, f);
     case XD_MSG_NO_MORE:
-        return a->env.failed ? 0 : on_no_more(a);
+        return on_no_more(a);
     case XD_MSG_TAKE_BACK:
         return on_take_back(a, f);
     case XD_MSG_CANCEL:
