@@ -141,36 +141,36 @@ static int blame(xd_aqueue *q, uint32_t slot, const xd_told *t)
     return 0;
 }
 
-/* The dead worker's items: the running one is blamed, all others go back to the head of the queue in order.
- */
-static int take_over(xd_aqueue *q, uint32_t slot, xd_aqueue_end end, uint32_t claimed,
-                     uint32_t running_plus_1)
+/* The dead worker's items: the running one is blamed, and what had ended without a result; all others go back to
+ * the head of the queue in order. */
+static int take_over(xd_aqueue *q, uint32_t slot, xd_aqueue_end end, const xd_aqueue_last *last)
 {
     xd_slot *w = &q->slot[slot];
-    uint32_t bad = UINT32_MAX;
-    claimed = XD_MIN(claimed, w->end);
-    /* Results it had not written yet may be lost: the running item need not be the first without result. */
-    for (uint32_t p = w->done; end == XD_AQUEUE_CRASHED && running_plus_1 && p < claimed; p++)
-        if (xd_slot_at(w, p)->item == running_plus_1 - 1)
-            bad = p;
+    uint32_t over = w->done, claimed = XD_MIN(last->claimed, w->end); /* over: behind what was executed */
+    if (end == XD_AQUEUE_CRASHED)
+        over = XD_MAX(over, XD_MIN(last->finished, claimed));
+    for (uint32_t p = over; end == XD_AQUEUE_CRASHED && last->item_plus_1 && p < claimed; p++)
+        if (xd_slot_at(w, p)->item == last->item_plus_1 - 1)
+            over = p + 1;
     while (w->home.len) {
         xd_span s = xd_spanq_take_back(&w->home, UINT32_MAX);
         XD_TRY(xd_spanq_push_front(&q->queue, &s));
     }
-    if (bad != UINT32_MAX) {
-        XD_TRY(xd_slot_untell(w, bad + 1, &q->queue));
-        XD_TRY(blame(q, slot, xd_slot_at(w, bad)));
-        forget(w, xd_slot_at(w, bad));
-        w->end = bad;
-    }
+    uint32_t from = over;
 #if XD_PLANTED_BUG == 3
-    w->done = XD_MAX(w->done, XD_MIN(claimed, w->end));
+    from = XD_MAX(over, claimed); /* forgets what was claimed and did not begin */
 #endif
-    return xd_slot_untell(w, w->done, &q->queue);
+    XD_TRY(xd_slot_untell(w, from, &q->queue));
+    for (uint32_t p = w->done; p < over; p++) {
+        XD_TRY(blame(q, slot, xd_slot_at(w, p)));
+        forget(w, xd_slot_at(w, p));
+    }
+    w->end = XD_MIN(w->end, w->done);
+    return 0;
 }
 
-int xd_aqueue_worker_down(xd_aqueue *q, uint32_t slot, xd_aqueue_end end, uint32_t claimed,
-                          uint32_t running_item_plus_1, uint64_t now_ns)
+int xd_aqueue_worker_down(xd_aqueue *q, uint32_t slot, xd_aqueue_end end, const xd_aqueue_last *last,
+                          uint64_t now_ns)
 {
     xd_slot *w = slot_get(q, slot);
     if (!w)
@@ -182,7 +182,7 @@ int xd_aqueue_worker_down(xd_aqueue *q, uint32_t slot, xd_aqueue_end end, uint32
         q->st.starting--;
     } else if (w->state == XD_SLOT_UP) {
         q->st.workers--;
-        XD_TRY(take_over(q, slot, end, claimed, running_item_plus_1));
+        XD_TRY(take_over(q, slot, end, last));
     }
     if (q->expected)
         q->expected--; /* one that was expected at the start and will not come, or came and went */

@@ -90,10 +90,16 @@ XD_DEFINE_AUTO(xd_aqueue, xd_aqueue_free)
 /* A worker is ready in this slot: fresh process, its positions begin at 0, page: claimed 0, limit UINT32_MAX,
  * runs 0. */
 int xd_aqueue_worker_up(xd_aqueue *q, uint32_t slot, uint64_t now_ns) XD_MUST;
-/* The process of this slot is gone.  claimed: page.claimed; running_item_plus_1: page.item_plus_1 (0 = idle).
- */
-int xd_aqueue_worker_down(xd_aqueue *q, uint32_t slot, xd_aqueue_end end, uint32_t claimed,
-                          uint32_t running_item_plus_1, uint64_t now_ns) XD_MUST;
+/* What the progress page says of a process that is gone. */
+typedef struct xd_aqueue_last {
+    uint32_t claimed;     /* page.claimed */
+    uint32_t item_plus_1; /* page.item_plus_1: the running item, 0 = none */
+    uint32_t finished;    /* page.done */
+} xd_aqueue_last;
+/* The process of this slot is gone. Crashed: the running item is blamed, and those that were finished and whose
+ * results never came (a test took the pipe away from the worker): they are not run again. */
+int xd_aqueue_worker_down(xd_aqueue *q, uint32_t slot, xd_aqueue_end end, const xd_aqueue_last *last,
+                          uint64_t now_ns) XD_MUST;
 /* LEASE; spans borrowed for the call.  Takes an earlier NO_MORE back. */
 int xd_aqueue_lease(xd_aqueue *q, const xd_span *spans, size_t count, uint64_t now_ns) XD_MUST;
 int xd_aqueue_no_more(xd_aqueue *q, uint64_t now_ns) XD_MUST;

@@ -91,7 +91,8 @@ static void down(sim_world *w, uint32_t a, uint32_t slot, xd_aqueue_end end)
 {
     sim_agent  *g = &w->agent[a];
     sim_worker *k = &g->worker[slot];
-    if (xd_aqueue_worker_down(g->queue, slot, end, k->dead_claimed, k->dead_item, w->now) != 0)
+    xd_aqueue_last last = { k->dead_claimed, k->dead_item, k->dead_finished };
+    if (xd_aqueue_worker_down(g->queue, slot, end, &last, w->now) != 0)
         sim_fault(w, "end of worker refused");
     if (end == XD_AQUEUE_NOT_STARTED)
         w->broken = true;

@@ -131,6 +131,7 @@ static void make_items(sim_world *w)
         if (sim_chance(w, slow))
             it->dur_us += 50000 + sim_rand(w, 3000000);
         it->crash = sim_chance(w, crash);
+        it->robs = !it->crash && crash && sim_chance(w, 1);
         it->outcome = sim_chance(w, fail) ? 2 : 1;
         module += sim_chance(w, 10);
         w->plan[i].unit = module;

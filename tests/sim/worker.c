@@ -138,14 +138,25 @@ static void begin(sim_world *w, uint32_t a, uint32_t slot)
     sim_at(w, w->now + it->dur_us * 1000ull, event(EV_ITEM_END, a, slot, g));
 }
 
+/* An item to run, and its successor or that none comes. */
+static bool knows_enough(const sim_worker *g)
+{
+    return g->pos < g->told_end && (g->pos + 1 < g->told_end || g->last);
+}
+
 /* Looks what there is to do: reads the pipe, claims, begins. */
 static void think(sim_world *w, uint32_t a, uint32_t slot)
 {
     sim_worker *g = get(w, a, slot);
     if (g->state != W_IDLE && g->state != W_HOLD)
         return;
+    if (g->robbed &&
+        (g->inbox_len || g->refused || !knows_enough(g))) { /* it reads the end of its command pipe */
+        sim_worker_kill(w, a, slot);
+        return;
+    }
     read_frames(w, g);
-    bool ready = g->pos < g->told_end && (g->pos + 1 < g->told_end || g->last);
+    bool ready = knows_enough(g);
     bool eager =
         w->eager && g->state == W_IDLE && g->pos < g->told_end; /* claims, then waits for the successor */
     if ((!ready && !eager) || g->refused)
@@ -166,9 +177,12 @@ static void finish(sim_world *w, uint32_t a, uint32_t slot, bool holds)
     ev.d = g->pos;
     ev.e = g->item[g->pos];
     ev.f = w->item[ev.e].outcome;
-    uint64_t at = w->now + lag(w);
-    g->pipe_out_ns = at > g->pipe_out_ns ? at : g->pipe_out_ns;
-    sim_at(w, g->pipe_out_ns, ev);
+    g->robbed |= w->item[ev.e].robs;
+    if (!g->robbed) {
+        uint64_t at = w->now + lag(w);
+        g->pipe_out_ns = at > g->pipe_out_ns ? at : g->pipe_out_ns;
+        sim_at(w, g->pipe_out_ns, ev);
+    }
     g->item_plus_1 = 0;
     g->pos++;
     g->state = holds ? W_HOLD : W_IDLE;
@@ -211,7 +225,7 @@ static void check(sim_world *w, uint32_t a, uint32_t slot)
         think(w, a, slot);
     } else {
         g->state = W_IDLE;
-        if (g->inbox_len)
+        if (g->inbox_len || g->robbed)
             think(w, a, slot);
     }
 }
@@ -224,6 +238,7 @@ void sim_worker_kill(sim_world *w, uint32_t a, uint32_t slot)
     g->alive = false;
     g->dead_claimed = g->claimed;
     g->dead_item = g->item_plus_1;
+    g->dead_finished = g->pos;
     w->disturbed = true;
     uint64_t at = w->now + lag(w);
     sim_at(w, at > g->pipe_out_ns ? at : g->pipe_out_ns + 1, event(EV_DOWN, a, slot, g));

@@ -241,7 +241,7 @@ START_TEST(test_crash)
         ck_assert_int_eq(c.kind, XD_AQUEUE_RUN);
     result(q, 0, 0, 0, MS, MS);
     /* Ran item 1 and had claimed item 2 at its teardown. */
-    ck_assert_int_eq(xd_aqueue_worker_down(q, 0, XD_AQUEUE_CRASHED, 3, 1 + 1, MS), 0);
+    ck_assert_int_eq(xd_aqueue_worker_down(q, 0, XD_AQUEUE_CRASHED, &(xd_aqueue_last){ 3, 1 + 1, 0 }, MS), 0);
     c = want(q, XD_AQUEUE_BLAME);
     ck_assert_uint_eq(c.item, 1);
     ck_assert_uint_eq(c.attempt, 1);
@@ -255,7 +255,7 @@ START_TEST(test_crash)
     while (xd_aqueue_next(q, &c) > 0)
         ck_assert_int_eq(c.kind, XD_AQUEUE_RUN);
     /* Dies between two items: nobody is blamed, the budget is used up, all goes back. */
-    ck_assert_int_eq(xd_aqueue_worker_down(q, 0, XD_AQUEUE_CRASHED, 1, 0, 3 * MS), 0);
+    ck_assert_int_eq(xd_aqueue_worker_down(q, 0, XD_AQUEUE_CRASHED, &(xd_aqueue_last){ 1, 0, 0 }, 3 * MS), 0);
     c = want(q, XD_AQUEUE_GIVE_UP);
     ck_assert(c.budget);
     c = want(q, XD_AQUEUE_RETURNED);
@@ -263,6 +263,29 @@ START_TEST(test_crash)
     ck_assert_uint_eq(c.spans[0].first, 2);
     ck_assert_uint_eq(c.spans[0].count, 3);
     nothing(q);
+}
+END_TEST
+
+/* The worker ended items whose results never came (a test closed its pipe): they are blamed and do
+ * not run again. */
+START_TEST(test_lost_results)
+{
+    xd_auto(xd_aqueue) *q = make(1, 1);
+    xd_aqueue_command c;
+    up(q, 1);
+    lease(q, 0, 6, 0);
+    ck_assert_int_eq(xd_aqueue_no_more(q, 0), 0);
+    while (xd_aqueue_next(q, &c) > 0)
+        ck_assert_int_eq(c.kind, XD_AQUEUE_RUN);
+    result(q, 0, 0, 0, MS, MS);
+    ck_assert_int_eq(xd_aqueue_worker_down(q, 0, XD_AQUEUE_CRASHED, &(xd_aqueue_last){ 3, 0, 3 }, MS), 0);
+    for (uint32_t i = 1; i <= 2; i++) {
+        c = want(q, XD_AQUEUE_BLAME);
+        ck_assert_uint_eq(c.item, i);
+    }
+    want(q, XD_AQUEUE_RESTART);
+    ck_assert_int_eq(xd_aqueue_worker_up(q, 0, 2 * MS), 0);
+    ck_assert_uint_eq(want(q, XD_AQUEUE_RUN).spans[0].first, 3);
 }
 END_TEST
 
@@ -322,7 +345,8 @@ START_TEST(test_cancel)
             back += c.spans[i].count;
     }
     ck_assert_uint_eq(back, 9);
-    ck_assert_int_eq(xd_aqueue_worker_down(q, 0, XD_AQUEUE_CRASHED, 1, 1, 60 * MS), 0); /* killed */
+    ck_assert_int_eq(xd_aqueue_worker_down(q, 0, XD_AQUEUE_CRASHED, &(xd_aqueue_last){ 1, 1, 0 }, 60 * MS),
+                     0); /* killed */
     want(q, XD_AQUEUE_BLAME);
     ck_assert(!want(q, XD_AQUEUE_GIVE_UP).budget);
     want(q, XD_AQUEUE_DRAINED);
@@ -462,6 +486,7 @@ int main(void)
     tcase_add_test(t, test_steal_too_late);
     tcase_add_test(t, test_groups_whole);
     tcase_add_test(t, test_crash);
+    tcase_add_test(t, test_lost_results);
     tcase_add_test(t, test_take_back);
     tcase_add_test(t, test_cancel);
     tcase_add_test(t, test_makespan);

@@ -281,7 +281,9 @@ static int agent_queue(void)
         if (next[w] >= end[w]) {
             XD_TRY(xd_aqueue_tick(q, now));
         } else if (turn == SLOTS) {
-            XD_TRY(xd_aqueue_worker_down(q, w, XD_AQUEUE_CRASHED, next[w] + 1, told[w][next[w]] + 1, now));
+            XD_TRY(xd_aqueue_worker_down(q, w, XD_AQUEUE_CRASHED,
+                                         &(xd_aqueue_last){ next[w] + 1, told[w][next[w]] + 1, next[w] },
+                                         now));
         } else {
             XD_TRY(xd_aqueue_result(q, w, next[w], told[w][next[w]], 900000, now));
             next[w]++;

@@ -147,6 +147,11 @@ typedef enum agent_worker_state {
     AGENT_WORKER_GONE, /* process has ended: its pipes are read to the end, its status is awaited */
 } agent_worker_state;
 
+typedef struct agent_blame {
+    uint32_t item;
+    uint16_t attempt;
+} agent_blame;
+
 typedef enum agent_fate { AGENT_FATE_NONE, AGENT_FATE_RESTART, AGENT_FATE_END, AGENT_FATE_BUDGET } agent_fate;
 
 struct agent_worker {
@@ -187,9 +192,7 @@ struct agent_worker {
     bool               restart; /* the slot is to be filled again; `replaces` is set */
     /* what the queue makes of its end */
     agent_fate fate;
-    bool       blamed;
-    uint32_t   blamed_item;
-    uint16_t   blamed_attempt;
+    xd_buf     blamed; /* agent_blame, one behind the other */
     /* its own collection, when it did not inherit one */
     struct agent_check *check;
 };

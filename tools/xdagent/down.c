@@ -153,7 +153,7 @@ static int last_words(agent_worker *w, xd_buf *out)
 /* ---- the records ------------------------------------------------------------------------------------ */
 
 /* The item it crashed in gets its outcome here: nobody else can give it one. */
-static int tell_crash(agent_worker *w, xd_bytes how, xd_bytes words)
+static int tell_crash(agent_worker *w, const agent_blame *blame, xd_bytes how, xd_bytes words)
 {
     agent     *a = w->agent;
     xd_bytes   id = { 0 };
@@ -161,7 +161,7 @@ static int tell_crash(agent_worker *w, xd_bytes how, xd_bytes words)
     uint64_t   now_us = xd_clock_wall_us();
     uint64_t   since = a->env.page.slot[w->slot].since_ns, now = xd_clock_ns();
     uint64_t   lasted_us = since && since < now ? (now - since) / 1000u : 0;
-    (void)agent_env_nodeid(a, w->blamed_item, &id);
+    (void)agent_env_nodeid(a, blame->item, &id);
     XD_TRY(xd_buf_printf(&message, "worker 'gw%u' crashed while running '", (unsigned)w->number));
     XD_TRY(xd_buf_add_bytes(&message, id));
     XD_TRY(xd_buf_add_str(&message, "': "));
@@ -171,8 +171,8 @@ static int tell_crash(agent_worker *w, xd_bytes how, xd_bytes words)
         XD_TRY(xd_buf_add_str(&text, "\nlast output of the worker:\n"));
         XD_TRY(xd_buf_add_bytes(&text, words));
     }
-    xd_wire_REPORT r = { .item = w->blamed_item,
-                         .attempt = w->blamed_attempt,
+    xd_wire_REPORT r = { .item = blame->item,
+                         .attempt = blame->attempt,
                          .worker = w->number,
                          .when = XD_BYTES_LIT("call"),
                          .category = XD_BYTES_LIT("crashed"),
@@ -186,8 +186,8 @@ static int tell_crash(agent_worker *w, xd_bytes how, xd_bytes words)
                          .start_us = now_us - lasted_us };
     XD_TRY(xd_wire_REPORT_encode(&body, &r));
     XD_TRY(agent_link_send(a, XD_MSG_REPORT, xd_buf_view(&body)));
-    xd_wire_RESULT res = { .item = w->blamed_item,
-                           .attempt = w->blamed_attempt,
+    xd_wire_RESULT res = { .item = blame->item,
+                           .attempt = blame->attempt,
                            .outcome = XD_OUT_CRASHED,
                            .flags = 1,
                            .call_us = (uint32_t)XD_MIN(lasted_us, (uint64_t)UINT32_MAX),
@@ -223,13 +223,35 @@ static int tell_down(agent_worker *w, bool expected, uint32_t item, xd_bytes rea
 
 /* ---- the end ------------------------------------------------------------------------------------------ */
 
+/* WORKER_DOWN, then the crashes it is blamed on: reporters join an outcome with how the worker ended. `item`: what
+ * it ran, AGENT_NO_ITEM = nothing. */
+static int tell_end(agent_worker *w, bool expected, uint32_t item, xd_bytes how)
+{
+    const agent_blame *blames = (const agent_blame *)(const void *)w->blamed.data;
+    size_t             n = w->blamed.len / sizeof(*blames);
+    xd_page_slot      *slot = &w->agent->env.page.slot[w->slot];
+    xd_autobuf         words = XD_BUF_INIT, lost = XD_BUF_INIT;
+    if (!expected)
+        XD_TRY(last_words(w, &words));
+    XD_TRY(xd_buf_add_bytes(&lost, how));
+    XD_TRY(xd_buf_add_str(&lost,
+                          "; its result was lost: a test closed or replaced descriptors it did not open"));
+    XD_TRY(tell_down(w, expected,
+                     n || expected ? (item == AGENT_NO_ITEM && n ? blames[0].item : item) : AGENT_NO_ITEM,
+                     how, xd_buf_view(&words)));
+    xd_page_set(&slot->failures, xd_page_get(&slot->failures) + (uint32_t)n);
+    for (size_t i = 0; i < n; i++)
+        XD_TRY(tell_crash(w, &blames[i], blames[i].item == item ? how : xd_buf_view(&lost),
+                          xd_buf_view(&words)));
+    return 0;
+}
+
 static int bury(agent_worker *w, xd_aqueue_end end, bool expected, xd_bytes how)
 {
-    agent        *a = w->agent;
-    xd_page_slot *slot = &a->env.page.slot[w->slot];
-    xd_autobuf    words = XD_BUF_INIT;
-    uint32_t      running = xd_page_get(&slot->item_plus_1);
-    bool          again;
+    agent         *a = w->agent;
+    xd_page_slot  *slot = &a->env.page.slot[w->slot];
+    xd_aqueue_last last = { xd_page_get(&slot->claimed), xd_page_get(&slot->item_plus_1),
+                            xd_page_get(&slot->done) };
     XD_TRY(agent_worker_flush(w));
     agent_output_close(&w->out);
     agent_output_close(&w->err);
@@ -238,32 +260,20 @@ static int bury(agent_worker *w, xd_aqueue_end end, bool expected, xd_bytes how)
     agent_chan_close(&w->control);
     w->held.len = 0;
     w->fate = AGENT_FATE_NONE;
-    w->blamed = false;
+    xd_buf_clear(&w->blamed);
     w->state = AGENT_WORKER_NONE;
-    int r =
-        xd_aqueue_worker_down(a->queue, w->slot, end, xd_page_get(&slot->claimed), running, xd_clock_ns());
+    int r = xd_aqueue_worker_down(a->queue, w->slot, end, &last, xd_clock_ns());
     XD_TRY(r);
     a->burying = true; /* the controller must know why a worker ended before it hears that nobody is left */
     r = agent_queue_drain(a);
     a->burying = false;
     XD_TRY(r);
-    if (!expected)
-        XD_TRY(last_words(w, &words));
-    if (w->blamed)
-        xd_page_set(&slot->failures, xd_page_get(&slot->failures) + 1);
-    again = w->fate == AGENT_FATE_RESTART;
+    bool again = w->fate == AGENT_FATE_RESTART;
     if (again && (a->phase != AGENT_RUNNING || a->env.failed)) {
         again = false;
         w->fate = AGENT_FATE_END;
     }
-    XD_TRY(tell_down(w, expected,
-                     w->blamed             ? w->blamed_item
-                     : expected && running ? running - 1
-                                           : AGENT_NO_ITEM,
-                     how, xd_buf_view(&words)));
-    /* After WORKER_DOWN: reporters join the outcome with how the worker ended. */
-    if (w->blamed)
-        XD_TRY(tell_crash(w, how, xd_buf_view(&words)));
+    XD_TRY(tell_end(w, expected, last.item_plus_1 ? last.item_plus_1 - 1 : AGENT_NO_ITEM, how));
     XD_TRY(agent_queue_returned(a));
     uint16_t number = w->number;
     if (w->proc.pid > 0)

@@ -147,10 +147,7 @@ static int do_command(agent *a, const xd_aqueue_command *c)
     case XD_AQUEUE_RETURNED:
         return do_returned(a, c);
     case XD_AQUEUE_BLAME:
-        w->blamed = true;
-        w->blamed_item = c->item;
-        w->blamed_attempt = c->attempt;
-        return 0;
+        return xd_buf_add(&w->blamed, &(agent_blame){ c->item, c->attempt }, sizeof(agent_blame));
     case XD_AQUEUE_RESTART:
         w->fate = AGENT_FATE_RESTART;
         return 0;

@@ -252,6 +252,7 @@ void agent_worker_release(agent_worker *w)
     xd_buf_release(&w->last);
     xd_buf_release(&w->batch);
     xd_buf_release(&w->held);
+    xd_buf_release(&w->blamed);
     agent_check_free(w->check);
     free(w->reason);
     w->check = NULL;
