@@ -4,11 +4,12 @@ from __future__ import absolute_import, division, print_function
 import errno
 import os
 import socket
+import select
 import struct
-import time
 
 from xd_pytest import wire
 from xd_pytest.constants import EXIT_INTERNAL
+from xd_pytest.real import Real
 
 
 class Gone(Exception):
@@ -17,13 +18,13 @@ class Gone(Exception):
 
 def write_all(fd, data):
     try:
-        n = os.write(fd, data)
+        n = Real.write(fd, data)
         while n < len(data):
             data = memoryview(data)[n:]
-            n = os.write(fd, data)
+            n = Real.write(fd, data)
     except OSError as e:
         if e.errno in (errno.EPIPE, errno.ECONNRESET, errno.EBADF):
-            os._exit(EXIT_INTERNAL)  # nobody is there to hear a result: go on with nothing
+            Real.exit(EXIT_INTERNAL)  # nobody is there to hear a result: go on with nothing
         raise
 
 
@@ -92,19 +93,18 @@ class Commands(object):
 
     def next(self, timeout_s=None):
         """(type, record), or None after timeout_s.  A closed pipe is QUIT."""
-        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        deadline = None if timeout_s is None else Real.monotonic() + timeout_s
         while not self.ready:
-            if deadline is not None and not self.readable(deadline - time.monotonic()):
+            if deadline is not None and not self.readable(deadline - Real.monotonic()):
                 return None
-            data = os.read(self.fd, 65536)
+            data = Real.read(self.fd, 65536)
             if not data:
                 return wire.QUIT, None
             self.ready.extend(take_frames(self.reader, data))
         return self.ready.pop(0)
 
     def readable(self, seconds):
-        import select
-        poll = select.poll()
+        poll = Real.poll()
         poll.register(self.fd, select.POLLIN)
         return bool(poll.poll(max(0, int(seconds * 1000))))
 

@@ -4,7 +4,6 @@ from __future__ import absolute_import, division, print_function
 import gc
 import os
 import sys
-import time
 
 from xd_pytest import wire
 from xd_pytest.basetemp import BaseTemp
@@ -16,6 +15,7 @@ from xd_pytest.junitxml import hear
 from xd_pytest.outcome import ItemReports
 from xd_pytest.plugins import foreign_plugins, plugin_name
 from xd_pytest.process import flush_stdio, name_captures
+from xd_pytest.real import Real
 from xd_pytest.reads import Reads, SeedWatch, WorkerInput, record_environ
 from xd_pytest.reports import report_frame, warning_frame
 from xd_pytest.runloop import RunLoop
@@ -57,7 +57,7 @@ class Adapter(object):
         self.failed_env = False    # ENV_FAILED was sent
         self.deselected = 0
         self.collect_errors = 0
-        self.collect_started = time.time()
+        self.collect_started = Real.time()
         self.reason = ""
         self.stopped = False
         self.gc_threshold = None
@@ -99,7 +99,7 @@ class Adapter(object):
         count = len(self.session.items) if self.session is not None and status < 0 else 0
         self.send(wire.pack_COLLECTED(
             count=count, deselected=self.deselected, errors=self.collect_errors, digest_lo=0, digest_hi=0, exit_status=status,
-            stop_reason=bounded(reason)[0], way=self.way, why=encode(why), duration_us=microseconds(time.time() - self.collect_started),
+            stop_reason=bounded(reason)[0], way=self.way, why=encode(why), duration_us=microseconds(Real.time() - self.collect_started),
             lines=collection_lines(self.config, self.session.items) if status < 0 and not self.is_worker else []))
 
     # ---- before and around the session
@@ -184,13 +184,12 @@ class Adapter(object):
         if self.telling:
             for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_XDIST_TESTRUNUID"):
                 os.environ.pop(name, None)
-            yield
-            return
+            return (yield)
         self.check_home(config)
         self.take_options(config)
         config.workerinput = self.input
         config.workeroutput = {}
-        yield
+        return (yield)
 
     def take_options(self, config):
         """What was asked for is reported; then the options say: this process distributes nothing."""
@@ -257,19 +256,20 @@ class Adapter(object):
         if not self.telling:
             self.check_home(session.config)  # again: pytest_configure may have brought more plugins
         outcome = yield
-        if self.telling or outcome.excinfo is not None:
-            return
+        if self.telling or getattr(outcome, "excinfo", None) is not None:
+            return outcome
         if self.is_worker:
             name_captures(session.config, self.worker.capture_link)
             self.worker.fault_file(session.config)
         else:
             self.send(config_frame(session.config, self.asked))
+        return outcome
 
     # ---- hooks: collection
 
     def around_collection(self, session):
-        self.collect_started = time.time()
-        yield
+        self.collect_started = Real.time()
+        return (yield)
 
     def pytest_deselected(self, items):
         self.deselected += len(items)
@@ -331,13 +331,16 @@ class Adapter(object):
             output["shouldstop"] = session.shouldstop
         if not self.telling and not self.is_worker:
             self.collector.end_early(session)
-        yield
+        return (yield)
 
 
 def mark_hooks():
     """Wrappers and places among the hooks of others: pytest must be imported to say so."""
     import pytest
-    wrapper = pytest.hookimpl(hookwrapper=True, tryfirst=True)
+    try:
+        wrapper = pytest.hookimpl(wrapper=True, tryfirst=True)
+    except TypeError:  # pluggy before 1.2: `yield` gives a result that may hold an exception, what is returned is not looked at
+        wrapper = pytest.hookimpl(hookwrapper=True, tryfirst=True)
     Adapter.pytest_cmdline_main = wrapper(Adapter.around_cmdline_main)
     Adapter.pytest_sessionfinish = wrapper(Adapter.around_sessionfinish)
     Adapter.pytest_runtestloop = pytest.hookimpl(tryfirst=True)(Adapter.pytest_runtestloop)

@@ -1,14 +1,12 @@
 """Runs the items that RUN tells."""
 from __future__ import absolute_import, division, print_function
 
-import os
-import time
-
 from xd_pytest import wire
 from xd_pytest.collection import give_location
-from xd_pytest.constants import NONE32
+from xd_pytest.constants import EXIT_INTERNAL, NONE32
 from xd_pytest.page import DONE, ITEM, LIMIT, PAGE_ELSEWHERE, PAGE_MAXFAIL, PAGE_STOP, PID, RUNS, SINCE
 from xd_pytest.plugins import foreign_plugins
+from xd_pytest.real import Real
 from xd_pytest.settings import wants_output
 
 TEARDOWN_WAIT_S = 1.0  # how long a teardown waits to hear which item comes next
@@ -42,7 +40,8 @@ class RunLoop(object):
         self.running = False
         self.torn_for = None
         self.original_teardown = None
-        self.words[self.base + PID] = os.getpid()
+        self.pid = Real.getpid()
+        self.words[self.base + PID] = self.pid
         reports.config = session.config
         reports.plain_type = TestReport
         reports.plain_status = not foreign_plugins(session.config, "pytest_report_teststatus")
@@ -59,6 +58,7 @@ class RunLoop(object):
                 self.original_teardown = None
 
     def teardown_exact(self, nextitem=None):
+        __tracebackhide__ = True  # a failing teardown shows the suite's frames alone
         session = self.session
         if self.running and nextitem is self.guess and not (session.shouldfail or session.shouldstop):
             nextitem = self.resolve()
@@ -76,9 +76,9 @@ class RunLoop(object):
 
     def hear(self, timeout_s=None):
         """Reads one command; False: none came in time."""
-        start = time.monotonic()
+        start = Real.monotonic()
         got = self.commands.next(timeout_s)
-        self.reports.waited_s += time.monotonic() - start
+        self.reports.waited_s += Real.monotonic() - start
         if got is None:
             return False
         kind, record = got
@@ -116,7 +116,7 @@ class RunLoop(object):
 
     def take(self, position, wait_s=None):
         """(item, attempt) of a position, claimed.  None: none comes (wait_s None: the session is to end), or wait_s passed."""
-        deadline = None if wait_s is None else time.monotonic() + wait_s
+        deadline = None if wait_s is None else Real.monotonic() + wait_s
         while True:
             if position in self.told:
                 if self.claim(position):
@@ -125,7 +125,7 @@ class RunLoop(object):
                 return None
             if self.quit or (wait_s is not None and self.halted()):
                 return None
-            left = 3600.0 if deadline is None else deadline - time.monotonic()
+            left = 3600.0 if deadline is None else deadline - Real.monotonic()
             if left <= 0:
                 return None
             self.hear(min(left, 0.1) if wait_s is not None else None)
@@ -139,7 +139,7 @@ class RunLoop(object):
 
     def run(self):
         if self.ramp_delay:
-            time.sleep(self.ramp_delay)
+            Real.sleep(self.ramp_delay)
         current = self.take(0)
         while current is not None:
             if self.position + 1 >= self.end:
@@ -169,7 +169,7 @@ class RunLoop(object):
         self.next = UNRESOLVED
         if self.original_teardown is None:
             guess = self.resolve()
-        self.longs[(base + SINCE) >> 1] = time.monotonic_ns()
+        self.longs[(base + SINCE) >> 1] = Real.monotonic_ns()
         words[base + ITEM] = index + 1
         self.running = True
         ended = False
@@ -177,6 +177,8 @@ class RunLoop(object):
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=guess)
             ended = True
         finally:
+            if Real.getpid() != self.pid:
+                self.end_copy(item)
             self.running = False
             reports.flush(index, attempt, self.position, item, ended)
             words[base + ITEM] = 0
@@ -184,3 +186,11 @@ class RunLoop(object):
             reports.index = NONE32
             if not ended:
                 words[base] = self.position + 1
+
+    def end_copy(self, item):
+        """A test has forked, and the child came back here as a second worker: it would speak into the pipes of the first."""
+        try:
+            Real.write(2, ("xd: %s forked and its child (process %d) did not end: it is ended here\n" % (item.nodeid, Real.getpid())).encode("utf-8", "replace"))
+        except OSError:
+            pass
+        Real.exit(EXIT_INTERNAL)
