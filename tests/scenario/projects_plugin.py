@@ -7,20 +7,18 @@ import os
 import pytest
 
 
-def pytest_sessionstart(session):
-    """After the projects' own pytest_configure; no example may depend on a seed, the clock or an earlier run."""
-    try:
-        from hypothesis import settings
-    except ImportError:
-        return
-    settings.register_profile("scenario", parent=settings.default, derandomize=True, deadline=None, database=None)
-    settings.load_profile("scenario")
-
-
+@pytest.hookimpl(trylast=True)  # after the projects' own
 def pytest_configure(config):
     path = os.environ.get("XD_PLAIN_OUTCOMES")
     if path:
         config.pluginmanager.register(Outcomes(config, path))
+    try:
+        from hypothesis import settings
+    except ImportError:
+        return
+    # no example may depend on a seed, the clock or an earlier run
+    settings.register_profile("scenario", parent=settings.default, derandomize=True, deadline=None, database=None)
+    settings.load_profile("scenario")
 
 
 def words_of(report):

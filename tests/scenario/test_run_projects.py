@@ -135,6 +135,9 @@ class Projects(unittest.TestCase):
         self.assertEqual([], sorted((plain_told - mine_told).items()), "reports that only plain pytest has")
         self.assertEqual([], sorted((mine_told - plain_told).items()), "reports that only xd has")
         self.assertEqual(last_line(plain_text), last_line(text))
+        with open(self.file(name, ".jsonl"), encoding="utf-8") as f:
+            ways = {event["way"] for event in map(json.loads, f) if event["event"] == "worker_up"}
+        self.assertEqual({"collected"}, ways, "these suites, and hypothesis, are safe to fork after the collection")
 
     def test_attrs(self):
         self.check("attrs-26.1.0")

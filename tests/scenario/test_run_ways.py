@@ -35,6 +35,10 @@ WORKER_INPUT = '''
     def pytest_configure(config):
         config.own_number = config.workerinput["workerid"] if hasattr(config, "workerinput") else "none"
     '''
+COPIES = '''
+    import wsgiref.handlers
+    assert "PYTEST_XDIST_WORKER" in wsgiref.handlers.BaseHandler.os_environ
+    '''
 START = '''
     def pytest_sessionstart(session):
         with open(__file__ + ".starts", "a") as f: f.write("x")
@@ -63,12 +67,13 @@ SOCKET = '''
     (DATABASE, [], "warm", "descriptor"),
     (SOCKET, [], "warm", "descriptor"),
     (GARBAGE, [], "collected", "nothing in the collected process"),
-    (WORKER_ID, [], "warm", "worker id was read"),
+    (WORKER_ID, [], "warm", "worker id was read before or while collecting, from os.environ by conftest"),
     (WORKER_INPUT, [], "warm", "worker id was read"),
+    (COPIES, [], "collected", "nothing in the collected process"),
     (START, [], "warm", "pytest_sessionstart"),
     (FINISH, [], "warm", "pytest_sessionfinish"),
     ("", ["--no-fork"], "fresh", "switched off"),
-], ids=["plain", "thread", "database", "socket", "garbage", "worker_id", "workerinput", "sessionstart", "sessionfinish", "no_fork"])
+], ids=["plain", "thread", "database", "socket", "garbage", "worker_id", "workerinput", "wsgiref", "sessionstart", "sessionfinish", "no_fork"])
 def test_ways(project, conftest, options, way, why):
     seen = project.path / "seen"
     project.write(conftest=conftest, test_a=TESTS)

@@ -8,6 +8,12 @@ from xd_pytest.plugins import foreign_plugins, is_pytests, module_of, plugin_nam
 from xd_pytest.text import as_text
 
 
+# Session hooks of plugins that are known: what they did once, in the process that collected, is right in all workers forked from it.
+HARMLESS_HOOKS = frozenset((
+    ("_hypothesis_pytestplugin", "pytest_sessionstart"),  # counts a global down: the initialization is over
+))
+
+
 def open_fds():
     """{number: what /proc says it is}, or None where there is no /proc."""
     try:
@@ -101,7 +107,8 @@ def why_not_collected(config, start_fds, reads, count_known):
         return "the number of workers was read before it was known"
     for hook in ("pytest_sessionstart", "pytest_sessionfinish", "pytest_unconfigure"):
         for plugin in foreign_plugins(config, hook):
-            return "%s implements %s" % (plugin_name(config, plugin), hook)
+            if (module_of(plugin), hook) not in HARMLESS_HOOKS:
+                return "%s implements %s" % (plugin_name(config, plugin), hook)
     function = foreign_cleanup(config)
     if function is not None:
         return "%s registered a cleanup of the configuration" % module_of(function)

@@ -2,9 +2,23 @@
 from __future__ import absolute_import, division, print_function
 
 import os
+import sys
 
 ID_KEYS = ("PYTEST_XDIST_WORKER", b"PYTEST_XDIST_WORKER")
 COUNT_KEYS = ("PYTEST_XDIST_WORKER_COUNT", b"PYTEST_XDIST_WORKER_COUNT")
+
+
+# Modules that copy the whole environment and are known to make nothing of the worker id.
+HARMLESS_READERS = frozenset(("wsgiref.handlers",))
+BETWEEN = frozenset(("os", "_collections_abc", "collections.abc", "_weakrefset", __name__))
+
+
+def reader():
+    """The module that reads os.environ just now."""
+    frame = sys._getframe(1)
+    while frame is not None and frame.f_globals.get("__name__") in BETWEEN:
+        frame = frame.f_back
+    return None if frame is None else frame.f_globals.get("__name__")
 
 
 class Reads(object):
@@ -69,7 +83,9 @@ class RecordingEnviron(type(os.environ)):
 
     def __getitem__(self, key):
         if key in ID_KEYS or key in COUNT_KEYS:
-            RecordingEnviron.reads.note(key, "os.environ")
+            who = reader()
+            if who not in HARMLESS_READERS:
+                RecordingEnviron.reads.note(key, "os.environ by %s" % who if who else "os.environ")
         return super(RecordingEnviron, self).__getitem__(key)
 
 
