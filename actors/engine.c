@@ -29,6 +29,7 @@
 
 #define CLOSE_NS (15 * XD_S_NS)       /* for a gateway: its agent kills what does not end within 10 s */
 #define REPORT_STOP_NS (10 * XD_S_NS) /* for reporters once the user wants to leave */
+#define AGENT_STOP_NS (15 * XD_S_NS)  /* for agents then: they kill what does not end at once */
 #define REPORT_RESTARTS 4
 #define RESTART_WINDOW_NS (60 * XD_S_NS)
 
@@ -314,31 +315,45 @@ static void close_all(xd_engine *x)
         x->result.exit_code = XD_EXIT_INCOMPLETE;
 }
 
-/* The scheduler ends with the run.  False: it has failed. */
+/* Waits for the end of an actor: 0 = it has ended, 1 = the broker says that nothing goes on, -ETIMEDOUT = the user
+ * wants to leave, and has waited for it since. */
+static int wait_actor(xd_engine *x, const char *address, int broken_fd, uint64_t patience_ns, int *reason)
+{
+    uint64_t leave_at = 0;
+    for (;;) {
+        int r = xd_supervisor_wait(x->supervisor, address, broken_fd, xd_clock_ns() + 100 * XD_MS_NS, reason);
+        if (r != -ETIMEDOUT)
+            return r;
+        pthread_mutex_lock(&x->lock);
+        bool leave = x->leave;
+        pthread_mutex_unlock(&x->lock);
+        if (leave && !leave_at)
+            leave_at = xd_clock_ns() + patience_ns;
+        if (leave_at && xd_clock_ns() > leave_at)
+            return r;
+        if (broken_fd < 0 && xd_broker_fault(x->broker) < 0)
+            xd_supervisor_ask_stop(x->supervisor,
+                                   address); /* a reporter: the end of the run is not in the journal */
+    }
+}
+
+/* The scheduler ends with the run.  False: it has failed, or an agent does not let it end. */
 static bool wait_scheduler(xd_engine *x)
 {
     int reason = 0;
-    int r = xd_supervisor_wait(x->supervisor, "sched", xd_broker_broken_fd(x->broker), UINT64_MAX, &reason);
+    int r = wait_actor(x, "sched", xd_broker_broken_fd(x->broker), AGENT_STOP_NS, &reason);
     if (r == 1)
         say_line(x, "the scheduler does not read its messages any more: the run is given up");
+    if (r == -ETIMEDOUT)
+        say_line(x, "an agent does not answer: it is left to itself");
     return r == 0 && reason == 0;
 }
 
 /* The reporters may take as long as their outputs do, unless the user wants to leave. */
 static void wait_report(xd_engine *x, const char *address)
 {
-    int      reason = 0;
-    uint64_t leave_at = 0;
-    while (xd_supervisor_wait(x->supervisor, address, -1, xd_clock_ns() + 100 * XD_MS_NS, &reason) ==
-           -ETIMEDOUT) {
-        pthread_mutex_lock(&x->lock);
-        bool leave = x->leave;
-        pthread_mutex_unlock(&x->lock);
-        if (leave && !leave_at)
-            leave_at = xd_clock_ns() + REPORT_STOP_NS;
-        if (leave_at && xd_clock_ns() > leave_at)
-            return;
-    }
+    int reason = 0;
+    (void)wait_actor(x, address, -1, REPORT_STOP_NS, &reason);
 }
 
 static void *watcher(void *arg)
@@ -351,7 +366,9 @@ static void *watcher(void *arg)
         wait_report(x, XD_FILES_ADDRESS);
         wait_report(x, XD_REPORT_ADDRESS);
     } else {
-        x->result.exit_code = XD_EXIT_INTERNAL;
+        pthread_mutex_lock(&x->lock);
+        x->result.exit_code = x->leave ? XD_EXIT_INTERRUPTED : XD_EXIT_INTERNAL;
+        pthread_mutex_unlock(&x->lock);
     }
     close_all(x);
     if (x->report_failed && x->result.exit_code == 0)

@@ -212,9 +212,11 @@ static void report_fault(xd_broker *b, int fault)
 {
     if (b->fault)
         return;
-    b->fault = fault;
+    __atomic_store_n(&b->fault, fault, __ATOMIC_RELEASE);
     int32_t code = fault;
-    xd_log_write(&b->bus->log, XD_LOG_ERROR, "journal: %s", xd_error_name(fault));
+    xd_log_write(&b->bus->log, XD_LOG_ERROR,
+                 "the journal cannot be written: %s; the run ends, its results are incomplete",
+                 xd_error_name(fault));
     post(b, "sched", "", XD_MSG_FAULT, &code, sizeof(code));
 }
 
@@ -517,6 +519,11 @@ int xd_broker_start(xd_broker **ret, xd_bus *bus, xd_journal **journal, xd_error
 int xd_broker_broken_fd(const xd_broker *b)
 {
     return b->broken_fd;
+}
+
+int xd_broker_fault(const xd_broker *b)
+{
+    return __atomic_load_n(&b->fault, __ATOMIC_ACQUIRE);
 }
 
 xd_broker *xd_broker_stop(xd_broker *b, xd_broker_stats *ret_stats, int *ret_fault)

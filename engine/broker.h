@@ -26,6 +26,8 @@ int xd_broker_start(xd_broker **ret, xd_bus *bus, xd_journal **journal, xd_error
 /* Becomes readable when "sched" was dropped because it did not read its messages: the run cannot be ended by
  * it any more. Owned by the broker. */
 int xd_broker_broken_fd(const xd_broker *b);
+/* 0, or -errno: the journal cannot be written, and what followed is not in it. Any thread. */
+int xd_broker_fault(const xd_broker *b);
 /* Ends the thread after what is in its inbox, commits and closes the journal. *ret_stats and *ret_fault (0 or
  * -errno of the journal) may be NULL. */
 xd_broker *xd_broker_stop(xd_broker *b, xd_broker_stats *ret_stats, int *ret_fault);

@@ -14,8 +14,10 @@
  * alone when it does not. A `ret` is set on success only.
  * What is given as `const` is looked at during the call and copied where it is kept.
  * The library installs no signal handler, changes no environment, directory or umask, and prints only to the
- * descriptors it is given; its threads block all signals. Several engines may run in one process. One config
- * and one engine are used by one thread at a time, except xd_engine_stop, which any thread may call. */
+ * descriptors it is given; its threads block all signals. A program that gives it pipes, or may meet a limit
+ * of file sizes (ulimit -f), ignores SIGPIPE and SIGXFSZ, as any program that writes does. Several engines may
+ * run in one process. One config and one engine are used by one thread at a time, except xd_engine_stop, which
+ * any thread may call. */
 #ifndef XD_H
 #define XD_H
 

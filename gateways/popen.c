@@ -125,7 +125,12 @@ static void popen_hang_up(xd_gateway_pipe *pipe, uint32_t grace_ms, char *how, s
         close(pipe->in);
     if (pipe->out >= 0 && pipe->out != pipe->in)
         close(pipe->out);
-    if (pipe->proc.pid > 0 && !wait_for(&pipe->proc, grace_ms, &status)) {
+    bool ended = pipe->proc.pid <= 0 || wait_for(&pipe->proc, grace_ms / 2, &status);
+    if (!ended) {
+        (void)kill(-pipe->proc.pid, SIGCONT); /* a stopped agent does not see that its pipe is closed */
+        ended = wait_for(&pipe->proc, grace_ms - grace_ms / 2, &status);
+    }
+    if (!ended) {
         (void)kill(pipe->proc.pid,
                    SIGKILL); /* not its group: what is left of the agent cleans up (tools/xdagent/guard.c) */
         (void)wait_for(&pipe->proc, 1000, &status);

@@ -2,6 +2,7 @@
 import json
 import os
 import re
+import resource
 import signal
 import time
 
@@ -271,3 +272,34 @@ def test_processes_left_by_tests_end(project):
     assert len(pids) == 2
     assert not living({pid: stat for pid in pids for stat in [tree(pid).get(pid)] if stat})
     assert exit_code(project.started[-1]) == 0
+
+
+def test_journal_that_cannot_be_written(project):
+    """Where a disk is full, or a limit is reached (here: of file sizes): it is said, the run ends soon, and nothing is called complete."""
+    project.write(test_a="""
+        import pytest
+        @pytest.mark.parametrize("n", range(400))
+        def test_a(n): assert n < 0, "x" * 2000
+        """)
+    limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (256 * 1024, 256 * 1024))
+    started = time.monotonic()
+    result = project.run("--no-history", "-n2", "-p", "no:cacheprovider", preexec_fn=limit, env=dict(PYTHONDONTWRITEBYTECODE="1"))
+    assert result.rc == 7 and time.monotonic() - started < 30, result
+    assert "the journal cannot be written: " in result.err and "results are incomplete" in result.err, result
+    assert len(result.err.splitlines()) <= 3, result
+
+
+def test_stopped_agent_does_not_hold_up_who_wants_to_leave(project):
+    project.write(test_s=SLEEPERS % (200, 0.2))
+    process, jsonl = start(project, "-n2")
+    processes = tree(process.pid)
+    agents = [pid for pid in processes if b"xdagent" in open("/proc/%d/cmdline" % pid, "rb").read()]
+    assert len(agents) == 2
+    for pid in agents:
+        os.kill(pid, signal.SIGSTOP)
+    for _ in range(2):
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.2)
+    result = project.finish(process, jsonl)
+    assert result.rc == 2 and "an agent does not answer" in result.err, result
+    all_gone(processes)
