@@ -320,7 +320,7 @@ static int passes(xd_term *t, const char *category, const char *title, char need
 int xd_term_summary(xd_term *t)
 {
     const xd_runview *v = t->view;
-    bool              wanted = v->exit_status != 3 && (v->collection_agreed || v->ended || v->report_count);
+    bool              wanted = v->collection_agreed || v->ended || v->report_count, stopping = false;
     if (wanted && !t->no_summary) {
         XD_TRY(failures(t));
         XD_TRY(xd_term_warnings(t));
@@ -336,7 +336,7 @@ int xd_term_summary(xd_term *t)
     if (v->reason.len) {
         xd_autobuf title = XD_BUF_INIT;
         XD_TRY(xd_text_harmless(&title, v->reason, false));
-        bool stopping = v->reason.len > 9 && !memcmp(v->reason.ptr, "stopping ", 9);
+        stopping = v->reason.len > 9 && !memcmp(v->reason.ptr, "stopping ", 9);
         XD_TRY(xd_term_out_sep(&t->out, '!', xd_buf_cstr(&title), stopping ? XD_MARK_RED : 0));
     }
     if (!v->over)
@@ -344,7 +344,7 @@ int xd_term_summary(xd_term *t)
             t, XD_MARK_YELLOW,
             "xd: warning: the journal ends before the run did: %u of %u tests have an outcome", v->ended,
             v->count));
-    else if (v->exit_status >= XD_EXIT_INFRASTRUCTURE && v->collected > v->ended - v->not_run)
+    else if (!stopping && v->collected > v->ended - v->not_run) /* of -x pytest does not say it either */
         XD_TRY(xd_term_line_mark(t, XD_MARK_YELLOW, "xd: warning: %u of %u tests were not run",
                                  v->collected - (v->ended - v->not_run), v->collected));
     return xd_term_stats(t);

@@ -182,15 +182,18 @@ class PlainResult(Result):
 
 
 def junit_cases(path):
-    """(class, name, what happened, properties) of each test case, sorted: without times; and the properties of the suite."""
-    root = ElementTree.parse(str(path)).getroot()
-    cases = [("suite", sorted({(p.get("name"), p.get("value")) for p in root.findall("testsuite/properties/property")}), [])]
-    for case in root.iter("testcase"):
+    """(class, name, what happened, properties) of each test case, sorted: without times."""
+    cases = []
+    for case in ElementTree.parse(str(path)).getroot().iter("testcase"):
         children = [(c.tag, c.get("message"), c.get("type")) for c in case if c.tag not in ("properties", "system-out", "system-err")]
         properties = [(p.get("name"), p.get("value")) for p in case.iter("property")]
         attributes = {k: v for k, v in case.attrib.items() if k != "time"}
         cases.append((sorted(attributes.items()), children, properties))
     return sorted(cases, key=repr)
+
+
+def junit_suite_properties(path):
+    return {(p.get("name"), p.get("value")) for p in ElementTree.parse(str(path)).getroot().findall("testsuite/properties/property")}
 
 
 @pytest.fixture

@@ -303,3 +303,25 @@ def test_stopped_agent_does_not_hold_up_who_wants_to_leave(project):
     result = project.finish(process, jsonl)
     assert result.rc == 2 and "an agent does not answer" in result.err, result
     all_gone(processes)
+
+
+def test_internal_error_of_a_worker(project):
+    """What a hook raises outside of a test ends the run as with pytest: all of it is shown, and what else failed."""
+    project.write(conftest="""
+        def pytest_runtest_logfinish(nodeid):
+            if "3" in nodeid: raise RuntimeError("from hook")
+        """, test_a="""
+        import pytest
+        @pytest.mark.parametrize("n", range(12))
+        def test_a(n): assert n != 1, "its own"
+        """)
+    result = project.run("-n1")
+    assert result.rc == project.plain().rc == 3, result
+    assert "INTERNALERROR> RuntimeError: from hook" in result.out and "! internal error: RuntimeError: from hook !" in result.out
+    assert "AssertionError: its own" in result.out and "8 of 12 tests were not run" in result.out, result
+
+
+def test_hook_that_fails_behind_the_collection(project):
+    project.write(conftest="def pytest_report_collectionfinish(config): raise RuntimeError('from hook')\n", test_a="def test_a(): pass\n")
+    result = project.run("-n2")
+    assert result.rc == project.plain().rc == 3 and result.out.count("RuntimeError: from hook") <= 3, result

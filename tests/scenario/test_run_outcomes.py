@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from conftest import XDCTL, counts_of, junit_cases
+from conftest import XDCTL, counts_of, junit_cases, junit_suite_properties
 
 RICH = dict(
     test_plain='''
@@ -133,6 +133,7 @@ def test_junit_is_that_of_pytest(project, family):
     project.plain("--junitxml=plain.xml")
     xd = project.run("-n2", "--junitxml=xd.xml")
     assert junit_cases(project.root / "xd.xml") == junit_cases(project.root / "plain.xml")
+    assert junit_suite_properties(project.root / "xd.xml") == junit_suite_properties(project.root / "plain.xml") != set()
     again = project.xdctl("report", "junit", "latest")
     (project.root / "again.xml").write_text(again.out, encoding="utf-8")
     assert junit_cases(project.root / "again.xml") == junit_cases(project.root / "xd.xml")

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from conftest import ROOT, Project, end, junit_cases
+from conftest import ROOT, Project, end, junit_cases, junit_suite_properties
 from test_run_outcomes import RICH, SUBTESTS, short_summary
 
 # The oldest and the newest pytest that xd is for, and what lies between: one for each interpreter; "" is the newest.
@@ -72,6 +72,7 @@ def test_same_as_plain(project, options, conftest, way):
     assert (xd.rc, xd.summary) == (plain.rc, plain.summary) and xd.rc == 1, xd
     assert names(xd) == names(plain)
     assert junit_cases(project.root / "xd.xml") == junit_cases(project.root / "plain.xml")
+    assert junit_suite_properties(project.root / "xd.xml") == junit_suite_properties(project.root / "plain.xml") != set()
 
 
 def test_faults(project):

@@ -95,12 +95,13 @@ class Adapter(object):
     def send_collected(self, status, reason="", why=""):
         if self.collected_sent or self.failed_env:
             return
-        self.collected_sent = True
         count = len(self.session.items) if self.session is not None and status < 0 else 0
-        self.send(wire.pack_COLLECTED(
+        frame = wire.pack_COLLECTED(
             count=count, deselected=self.deselected, errors=self.collect_errors, digest_lo=0, digest_hi=0, exit_status=status,
             stop_reason=bounded(reason)[0], way=self.way, why=encode(why), duration_us=microseconds(Real.time() - self.collect_started),
-            lines=collection_lines(self.config, self.session.items) if status < 0 and not self.is_worker else []))
+            lines=collection_lines(self.config, self.session.items) if status < 0 and not self.is_worker else [])
+        self.collected_sent = True  # not before: the hook behind the lines may fail, and that ends the collection
+        self.send(frame)
 
     # ---- before and around the session
 
@@ -313,15 +314,17 @@ class Adapter(object):
         self.stopped = True
         self.reason = as_text(excinfo.exconly())
 
-    def pytest_internalerror(self, excrepr):
+    def pytest_internalerror(self, excrepr, excinfo):
+        """pytest writes the whole of it to stderr, which is shown; the run ends with its last line."""
         self.stopped = True
-        self.reason = as_text(excrepr)
+        self.reason = "internal error: " + as_text(excinfo.exconly()).strip().split("\n")[-1]
         missing = self.reads.missing
-        if missing is not None and not self.is_worker and "KeyError" in self.reason and repr(missing) in self.reason:
+        whole = as_text(excrepr)
+        if missing is not None and not self.is_worker and "KeyError" in whole and repr(missing) in whole:
             self.fail_environment(EXIT_USAGE, "a plugin needs %r in config.workerinput, which a controlling pytest process would give it "
-                                              "(pytest_configure_node); xd does not have one yet\n%s" % (missing, self.reason))
+                                              "(pytest_configure_node); xd does not have one yet\n%s" % (missing, whole))
             return True
-        return self.is_worker or None  # of a worker it travels in WORKER_DONE; else pytest writes it to stderr
+        return None
 
     def around_sessionfinish(self, session, exitstatus):
         output = getattr(session.config, "workeroutput", None)
