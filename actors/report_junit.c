@@ -2,7 +2,7 @@
  * in collection order.
  * Nothing is held while the run goes on; at the end the tests are walked twice: once to count, once to write
  * (libxml2).
- * A file is written beside its name and renamed. */
+ * A file is exchanged as a whole (engine/base/outfile.h). */
 #include <fcntl.h>
 #include <libxml/xmlwriter.h>
 #include <stdio.h>
@@ -13,6 +13,7 @@
 
 #include "actors/report.h"
 #include "actors/report_junit.h"
+#include "engine/base/outfile.h"
 #include "engine/base/path.h"
 #include "engine/base/text.h"
 
@@ -291,33 +292,24 @@ static int target(const xd_junit *j, char **ret)
     *ret = NULL;
     if (!path || !*path)
         return 0;
-    if (path[0] == '~' && path[1] == '/' && getenv("HOME"))
-        *ret = xd_path_join(getenv("HOME"), path + 2);
-    else
-        *ret =
-            xd_path_join(j->view->invocation_dir.len ? (const char *)j->view->invocation_dir.ptr : ".", path);
+    *ret = xd_path_join(j->view->invocation_dir.len ? (const char *)j->view->invocation_dir.ptr : ".", path);
     return *ret ? 0 : -ENOMEM;
 }
 
 static int write_file(xd_junit *j, const char *path, xd_error *err)
 {
     xd_autofree char *dir = xd_path_dir(path);
-    xd_autobuf        temp = XD_BUF_INIT;
-    if (!dir || xd_buf_printf(&temp, "%s.xd-%d.tmp", path, (int)getpid()) < 0)
+    xd_outfile        file = XD_OUTFILE_INIT;
+    if (!dir)
         return -ENOMEM;
     XD_TRY(xd_path_mkdirs(dir, 0777, err));
-    const char *name = xd_buf_cstr(&temp);
-    int         fd = open(name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0666);
-    int         r = fd < 0 ? -errno : write_document(j, fd);
-    if (fd >= 0 && close(fd) < 0 && r == 0)
-        r = -errno;
-    if (r == 0 && rename(name, path) < 0)
-        r = -errno;
+    XD_TRY(xd_outfile_open(&file, path, err));
+    int r = write_document(j, file.fd);
     if (r < 0) {
-        unlink(name);
+        xd_outfile_abandon(&file);
         return xd_error_set(err, r, "cannot write %s: %s", path, xd_error_name(r));
     }
-    return 0;
+    return xd_outfile_commit(&file, path, err);
 }
 
 static int junit_finish(void *self, xd_error *err)

@@ -1,5 +1,6 @@
 """Outcomes, counts, exit codes and reports of a run are those of plain pytest on the same suite."""
 import json
+import os
 import re
 import subprocess
 import sys
@@ -138,6 +139,22 @@ def test_junit_is_that_of_pytest(project, family):
     (project.root / "again.xml").write_text(again.out, encoding="utf-8")
     assert junit_cases(project.root / "again.xml") == junit_cases(project.root / "xd.xml")
     assert xd.rc == 1 and again.rc in (0, 1)
+
+
+def test_where_junit_goes(project):
+    """As pytest: variables and ~ are expanded; a link is followed; the mode of a file that was there stays."""
+    project.write(test_a="def test_a(): pass\n")
+    home = project.path / "home"
+    home.mkdir()
+    (home / "link.xml").symlink_to("real.xml")
+    (home / "real.xml").write_text("old")
+    (home / "real.xml").chmod(0o604)
+    for path in ("$WHERE/a.xml", "~/b.xml", "~/link.xml"):
+        assert project.run("-n1", "--junitxml=" + path, env=dict(HOME=str(home), WHERE=str(home))).rc == 0
+    assert [len(junit_cases(home / name)) for name in ("a.xml", "b.xml", "real.xml")] == [1, 1, 1]
+    assert (home / "link.xml").is_symlink() and (home / "real.xml").stat().st_mode & 0o777 == 0o604
+    assert sorted(n for n in os.listdir(str(home)) if n[0] != ".") == ["a.xml", "b.xml", "link.xml", "real.xml"]
+    assert not {"~", "$WHERE"}.intersection(os.listdir(str(project.root)))
 
 
 def test_jsonl(project):

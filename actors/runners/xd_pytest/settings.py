@@ -26,6 +26,8 @@ def config_frame(config, asked):
     pairs = []
     for name in OPTIONS + ("auto_num_workers",):
         value = asked.get(name)
+        if name == "xmlpath" and value:
+            value = os.path.expanduser(os.path.expandvars(value))  # as LogXML does
         if isinstance(value, (list, tuple)):
             pairs.extend((encode(name), encode(v)) for v in value)
         elif value is not None:
