@@ -75,8 +75,7 @@ static int send_finish(scheduler *self, gateway *g)
             XD_TRY(xd_wire_INDEX_append(&not_run, &one));
             fin.not_run.count++;
         } else if (out == XD_OUT_FAILED || out == XD_OUT_ERROR || out == XD_OUT_CRASHED ||
-                   out == XD_OUT_TIMEOUT || out == XD_OUT_LOST ||
-                   (self->teardown_errors[i / 8] >> (i % 8) & 1)) {
+                   out == XD_OUT_TIMEOUT || out == XD_OUT_LOST || self->failed_reports[i]) {
             XD_TRY(xd_wire_INDEX_append(&failed, &one));
             fin.failed.count++;
         }
@@ -312,9 +311,9 @@ static int collection_complete(scheduler *self)
 {
     self->agreed = true;
     uint32_t count = xd_collector_count(self->collector);
-    self->teardown_errors = calloc(count / 8 + 1, 1);
+    self->failed_reports = calloc(count ? count : 1, 1);
     xd_autofree xd_sched_item *items = calloc(count ? count : 1, sizeof(*items));
-    if (!items || !self->teardown_errors)
+    if (!items || !self->failed_reports)
         return -ENOMEM;
     const char   *dist = self->args.config->dist ? self->args.config->dist : self->options.dist;
     xd_sched_mode mode = XD_SCHED_LOAD;

@@ -285,18 +285,16 @@ static int on_results(scheduler *self, gateway *g, const xd_wire_RESULTS *in)
     if (!self->running)
         return -EPROTO;
     while (xd_wire_RESULT_next(&list, &one) == 1) {
-        bool     teardown = one.flags & XD_RES_TEARDOWN_ERROR;
-        uint32_t failures = (is_failure(one.outcome) ? 1u : 0u) + (teardown ? 1u : 0u);
+        bool     known = one.item < xd_collector_count(self->collector);
+        uint32_t failures = known && (one.flags & XD_RES_REPORTS) ? self->failed_reports[one.item]
+                                                                  : is_failure(one.outcome);
         int      r = xd_sched_result(self->sched, g->number, one.item, one.attempt, one.outcome, failures);
         XD_TRY(r);
         if (r > 0)
             continue; /* a duplicate or an outlived attempt */
         self->failures += failures;
-        if (teardown && one.outcome != XD_OUT_ERROR && one.item < xd_collector_count(self->collector))
-            self->teardown_errors[one.item / 8] =
-                (uint8_t)(self->teardown_errors[one.item / 8] | 1u << (one.item % 8));
         count_result(self->args.result, one.outcome);
-        if (self->args.want_tests && self->args.event && one.item < xd_collector_count(self->collector)) {
+        if (self->args.want_tests && self->args.event && known) {
             xd_event ev = { .type = XD_EVENT_TEST,
                             .value = one.outcome,
                             .count = one.item,
@@ -305,6 +303,17 @@ static int on_results(scheduler *self, gateway *g, const xd_wire_RESULTS *in)
         }
     }
     return xd_scheduler_drain(self);
+}
+
+/* The reports of an item come before its result. */
+static int on_report(scheduler *self, const xd_wire_REPORT *in)
+{
+    if (!self->failed_reports || in->item >= xd_collector_count(self->collector) ||
+        !xd_bytes_eq_str(in->outcome, "failed") || (in->flags & XD_REP_WASXFAIL))
+        return 0;
+    if (self->failed_reports[in->item] < UINT8_MAX)
+        self->failed_reports[in->item]++;
+    return 0;
 }
 
 static int on_returned(scheduler *self, gateway *g, const xd_wire_RETURNED *in)
@@ -423,6 +432,7 @@ ON_FRAME(CONFIG, on_config(self, g, &in))
 ON_FRAME(COLLECTED, xd_scheduler_on_collected(self, g, &in))
 ON_FRAME(COLLECT_IDS, xd_scheduler_on_ids(self, g, &in))
 ON_FRAME(RESULTS, on_results(self, g, &in))
+ON_FRAME(REPORT, on_report(self, &in))
 ON_FRAME(RETURNED, on_returned(self, g, &in))
 ON_FRAME(WORKER_DOWN, on_worker_down(self, &in))
 ON_FRAME(ENV_FAILED, on_env_failed(self, g, &in))
@@ -555,7 +565,7 @@ static void scheduler_fini(void *state)
         free(self->gateways[i].spec_text);
     free(self->gateways);
     free(self->python);
-    free(self->teardown_errors);
+    free(self->failed_reports);
     xd_collector_free(self->collector);
     xd_sched_free(self->sched);
     xd_history_free(self->history);
@@ -580,7 +590,7 @@ const xd_actor_spec xd_scheduler_spec = {
             { XD_MSG_ENV_FAILED, handle_ENV_FAILED },
             { XD_MSG_ENV_DONE, handle_ENV_DONE },
             { XD_MSG_PROGRESS, handle_progress },
-            { XD_MSG_REPORT, handle_nothing },
+            { XD_MSG_REPORT, handle_REPORT },
             { XD_MSG_WARNING, handle_nothing },
             { XD_MSG_SUITE_PROPERTY, handle_nothing },
             { XD_MSG_OUTPUT, handle_nothing },

@@ -54,7 +54,7 @@ typedef struct scheduler {
     int               owner;  /* gateway whose list is the collection, -1 */
     uint32_t          deselected, collect_errors, total_workers, failures;
     uint64_t          digest_lo, digest_hi, started_ns;
-    uint8_t          *teardown_errors; /* bit per item: passed, then an error at teardown */
+    uint8_t          *failed_reports; /* of each item, as pytest counts them for --maxfail; 255 = or more */
     bool              agreed, running, finishing, ended, mode_no;
     uint32_t          pausing;     /* gateways that have not written PAUSE yet */
     uint8_t           stopping;    /* CANCEL.how in force, 0 */

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import textwrap
 
 import pytest
 
@@ -155,6 +156,24 @@ def test_where_junit_goes(project):
     assert (home / "link.xml").is_symlink() and (home / "real.xml").stat().st_mode & 0o777 == 0o604
     assert sorted(n for n in os.listdir(str(home)) if n[0] != ".") == ["a.xml", "b.xml", "link.xml", "real.xml"]
     assert not {"~", "$WHERE"}.intersection(os.listdir(str(project.root)))
+
+
+STOPPING = {
+    "teardown": "def test_a(broken): pass\ndef test_b(broken): pass\ndef test_c(broken): pass\n",
+    "both": "def test_a(broken): assert 0\ndef test_b(broken): assert 0\ndef test_c(): pass\n",
+    "xfailed": "@pytest.mark.xfail\ndef test_a(): assert 0\ndef test_b(): assert 0\ndef test_c(): assert 0\ndef test_d(): pass\n",
+    "subtests": textwrap.dedent(SUBTESTS) + "    def test_more(self):\n        for n in range(3):\n            with self.subTest(n=n): assert 0\n",
+}
+
+
+@pytest.mark.parametrize("most", [1, 2, 3])
+@pytest.mark.parametrize("name", sorted(STOPPING))
+def test_maxfail_counts_as_pytest(project, name, most):
+    source = "import pytest\n@pytest.fixture\ndef broken():\n    yield\n    assert 0\n" + STOPPING[name]
+    project.write(test_a=source)
+    plain, xd = project.plain("--maxfail=%d" % most), project.run("-n1", "--maxfail=%d" % most)
+    stopping = lambda result: re.findall(r"stopping after \d+ failures", result.out)
+    assert (xd.rc, xd.summary, stopping(xd)) == (plain.rc, plain.summary, stopping(plain)), xd
 
 
 def test_jsonl(project):

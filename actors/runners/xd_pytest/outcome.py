@@ -103,8 +103,9 @@ class ItemReports(object):
         """The one outcome of the item; how it is counted is told by its REPORTs."""
         if outcome == "failed":
             if when == "teardown":
-                self.result_flags |= 2
-                if self.outcome != FAILED:
+                if self.outcome in (FAILED, ERROR):
+                    self.result_flags |= 2
+                else:
                     self.outcome = ERROR
             elif self.outcome not in (FAILED, ERROR):
                 self.outcome = ERROR if when == "setup" else FAILED
