@@ -121,8 +121,16 @@ static bool of_phase(const xd_runview_report *r, char phase)
     return r->when == (uint8_t)phase;
 }
 
+/* What failed before the worker ended stands in the same test case. */
 static int crashed(xd_junit *j, const xd_runview_item *i, uint32_t item)
 {
+    bool failed_call = false;
+    for (uint32_t n = i->first_report; n != XD_RUNVIEW_NONE; n = j->view->reports[n].next) {
+        const xd_runview_report *r = &j->view->reports[n];
+        if (r->attempt == i->attempt && !xd_bytes_eq_str(j->view->names[r->category], "crashed"))
+            XD_TRY(on_one(j, i, n, &failed_call));
+    }
+    j->double_fails += failed_call;
     j->case_open = true;
     j->errors++;
     if (j->writer)

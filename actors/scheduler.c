@@ -377,7 +377,7 @@ static int ask_list(scheduler *self, gateway *g)
 
 int xd_scheduler_on_collected(scheduler *self, gateway *g, const xd_wire_COLLECTED *in)
 {
-    if (self->finishing)
+    if (self->finishing && (self->forced_exit >= 0 || self->stopping))
         return 0; /* it was on its way when the run ended: an option was refused, another environment failed */
     self->collect_errors += in->errors;
     if (in->exit_status >= 0) {
@@ -387,9 +387,11 @@ int xd_scheduler_on_collected(scheduler *self, gateway *g, const xd_wire_COLLECT
         self->deselected = in->deselected;
         return xd_scheduler_finish(self);
     }
-    g->state = GW_COLLECTED;
     int verdict = xd_collector_collected(self->collector, g->number, in);
     XD_TRY(verdict);
+    if (self->finishing) /* the others have run all there is: whether this one agrees must not hang on its speed */
+        return verdict == XD_COLLECTOR_SEND_LIST ? ask_list(self, g) : 0;
+    g->state = GW_COLLECTED;
     if (verdict == XD_COLLECTOR_SEND_LIST && !self->agreed && self->owner < 0) {
         self->owner = g->number;
         self->deselected = in->deselected;

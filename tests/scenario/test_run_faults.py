@@ -325,3 +325,25 @@ def test_hook_that_fails_behind_the_collection(project):
     project.write(conftest="def pytest_report_collectionfinish(config): raise RuntimeError('from hook')\n", test_a="def test_a(): pass\n")
     result = project.run("-n2")
     assert result.rc == project.plain().rc == 3 and result.out.count("RuntimeError: from hook") <= 3, result
+
+
+def test_what_failed_before_a_crash_is_not_lost(project):
+    project.write(test_a="""
+        import os, pytest
+        @pytest.fixture
+        def dies():
+            yield
+            os._exit(3)
+        def test_a(dies, record_property):
+            record_property("p", "q")
+            print("heard")
+            assert 0, "its own failure"
+        def test_b(): pass
+        """)
+    result = project.run("-n1", "--junitxml=j.xml")
+    assert result.rc == 1 and result.summary == {"failed": 1, "crashed": 1, "passed": 1}, result
+    assert "AssertionError: its own failure" in result.out and "heard" in result.out and "exited with status 3" in result.out
+    test = result.tests[0]
+    assert test["outcome"] == "crashed" and [r["category"] for r in test["reports"]] == ["failed", "crashed"]
+    junit = (project.root / "j.xml").read_text()
+    assert 'tests="2"' in junit and "its own failure" in junit and "exited with status 3" in junit

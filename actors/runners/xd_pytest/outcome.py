@@ -27,15 +27,20 @@ class ItemReports(object):
         self.plain_type = None
         self.pending = []               # frames that go with the next RESULT
         self.index = NONE32             # of the item that runs
+        self.attempt = 0
+        self.item = None
         self.attributes = {}            # of its test case in JUnit XML
         self.added_properties = []      # of that, besides user_properties
-        self.reset()
+        self.begin(NONE32, 0, None)
 
-    def reset(self):
+    def begin(self, index, attempt, item):
+        self.index, self.attempt, self.item = index, attempt, item
         self.setup_s = self.call_s = self.teardown_s = self.start_s = 0.0
         self.plain = True        # nothing but passed phases without anything to say
         self.seen = []           # reports, in order
         self.statuses = []       # of each, once the item is not plain
+        self.told = 0            # of these: frames are written
+        self.sections = 0        # of the item, told
         self.called = False
         self.outcome = PASSED
         self.result_flags = 0
@@ -70,7 +75,8 @@ class ItemReports(object):
             self.waited_s = 0.0
 
     def other_report(self, report):
-        """Anything else: its status is asked for now, as pytest's terminal does (asking may change the report); the text is made at the end."""
+        """Anything else: its status is asked for now, as pytest's terminal does (asking may change the report); the text is made
+        at the end, of a failure at once."""
         if self.words is None:
             return  # a plugin calls the hook where no item runs
         if report.outcome == "failed" and not hasattr(report, "wasxfail"):
@@ -98,6 +104,10 @@ class ItemReports(object):
             return
         self.statuses.append(status)
         self.judge(report, when, outcome, subtest)
+        if outcome == "failed" and when != "teardown":
+            self.report_frames(last=False)  # at once: the worker may not outlive the teardown
+            write_all(self.results, b"".join(self.pending))
+            self.pending = []
 
     def judge(self, report, when, outcome, subtest):
         """The one outcome of the item; how it is counted is told by its REPORTs."""
@@ -116,7 +126,7 @@ class ItemReports(object):
         elif outcome == "passed" and hasattr(report, "wasxfail"):
             self.outcome = XPASSED
 
-    def flush(self, index, attempt, position, item, ended):
+    def flush(self, position, ended):
         """RESULT of the item, its REPORTs and WARNINGs before it, in one write."""
         seen = self.seen
         speaks = self.plain and seen and ended and (seen[-1].user_properties or self.attributes or self.added_properties or
@@ -132,9 +142,9 @@ class ItemReports(object):
             if not ended and not any(status[0] for status in self.statuses):
                 outcome, flags = NOT_RUN, 0
             else:
-                self.report_frames(index, attempt, item)
+                self.report_frames(last=True)
         frame = RESULT_FRAME.pack(
-            RESULT_BODY_BYTES, wire.RESULT, 0, 0, index, attempt, outcome, flags, microseconds(self.setup_s, NONE32),
+            RESULT_BODY_BYTES, wire.RESULT, 0, 0, self.index, self.attempt, outcome, flags, microseconds(self.setup_s, NONE32),
             microseconds(self.call_s, NONE32), microseconds(self.teardown_s, NONE32), position, microseconds(self.start_s))
         if self.pending:
             self.pending.append(frame)
@@ -142,16 +152,19 @@ class ItemReports(object):
             self.pending = []
         write_all(self.results, frame)
 
-    def report_frames(self, index, attempt, item):
-        nodeid, sent, last = item.nodeid, 0, len(self.seen) - 1
-        for n, (report, status) in enumerate(zip(self.seen, self.statuses)):
+    def report_frames(self, last):
+        """Of what has been seen and not told yet.  last: nothing follows, so the last one has the properties."""
+        nodeid, last = self.item.nodeid, len(self.seen) - 1 if last else -1
+        for n in range(self.told, len(self.seen)):
+            report, status = self.seen[n], self.statuses[n]
             subtest = type(report) is not self.plain_type
-            sections = report.sections[sent:]
+            sections = report.sections[self.sections:]
             properties = list(report.user_properties) + self.added_properties if n == last else ()
             attributes = self.attributes.items() if n == last else ()
             if not (status[0] or status[1] or sections or properties or attributes):
                 continue
             if not subtest:
-                sent = len(report.sections)
+                self.sections = len(report.sections)
             other = "" if report.nodeid == nodeid else report.nodeid
-            self.pending.append(report_frame(report, status, index, attempt, other, sections, properties, attributes))
+            self.pending.append(report_frame(report, status, self.index, self.attempt, other, sections, properties, attributes))
+        self.told = len(self.seen)

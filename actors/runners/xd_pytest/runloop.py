@@ -164,8 +164,7 @@ class RunLoop(object):
             self.original_teardown(item)  # the teardown before was for another successor than the one that came
             self.torn_for = item
         give_location(item)
-        reports.index = index
-        reports.reset()
+        reports.begin(index, attempt, item)
         self.next = UNRESOLVED
         if self.original_teardown is None:
             guess = self.resolve()
@@ -180,7 +179,7 @@ class RunLoop(object):
             if Real.getpid() != self.pid:
                 self.end_copy(item)
             self.running = False
-            reports.flush(index, attempt, self.position, item, ended)
+            reports.flush(self.position, ended)
             words[base + ITEM] = 0
             words[base + DONE] += 1
             reports.index = NONE32
