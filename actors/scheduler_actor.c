@@ -44,7 +44,7 @@ int xd_scheduler_exit_code(const scheduler *self)
     if (self->forced_exit >= 0)
         return self->forced_exit;
     uint32_t items = self->agreed ? xd_collector_count(self->collector) : 0;
-    if (self->failures || self->collect_errors)
+    if (self->failures || self->collect_errors || self->bad_end)
         return XD_EXIT_FAILED;
     if (!self->agreed)
         return XD_EXIT_INFRASTRUCTURE;
@@ -95,21 +95,32 @@ static int python_command(const scheduler *self, const xd_xspec *spec, xd_buf *o
     return xd_text_shell_quote(out, self->python);
 }
 
+/* Where its processes leave files for each other: names are made once per environment. */
+static int scratch_folder(const scheduler *self, const gateway *g, char **ret)
+{
+    char     name[32];
+    xd_error err = { 0 };
+    snprintf(name, sizeof(name), "env-%u", (unsigned)g->number);
+    *ret = self->n_gateways == 1 ? strdup(self->args.run_dir) : xd_path_join(self->args.run_dir, name);
+    return *ret ? xd_path_mkdirs(*ret, 0700, &err) : -ENOMEM;
+}
+
 static int start_environment(scheduler *self, gateway *g)
 {
     const xd_xspec   *spec = &self->args.plan->gateways[g->number].spec;
     xd_autobuf        env = XD_BUF_INIT, args = XD_BUF_INIT, python = XD_BUF_INIT, frame = XD_BUF_INIT;
-    xd_autofree char *cache = NULL, *chdir = NULL;
+    xd_autofree char *cache = NULL, *chdir = NULL, *scratch = NULL;
     xd_error          err = { 0 };
     xd_wire_ENV_START start = { .run_uid = xd_bytes_str(self->uid),
                                 .spec = xd_bytes_str(g->spec_text),
-                                .scratch_dir = xd_bytes_str(self->args.run_dir),
                                 .first_worker = 0,
                                 .workers_expected = (uint16_t)g->workers,
                                 .flags = env_flags(self, g) };
     XD_TRY(add_pairs(&env, spec, &start.env.count));
     XD_TRY(add_texts(&args, &self->args.config->args, &start.args.count));
     XD_TRY(python_command(self, spec, &python));
+    XD_TRY(scratch_folder(self, g, &scratch));
+    start.scratch_dir = xd_bytes_str(scratch);
     chdir = spec->chdir ? xd_path_join(self->args.cwd, spec->chdir) : strdup(self->args.cwd);
     if (!chdir)
         return -ENOMEM;
@@ -286,9 +297,9 @@ static int on_results(scheduler *self, gateway *g, const xd_wire_RESULTS *in)
         return -EPROTO;
     while (xd_wire_RESULT_next(&list, &one) == 1) {
         bool     known = one.item < xd_collector_count(self->collector);
-        uint32_t failures = known && (one.flags & XD_RES_REPORTS) ? self->failed_reports[one.item]
-                                                                  : is_failure(one.outcome);
-        int      r = xd_sched_result(self->sched, g->number, one.item, one.attempt, one.outcome, failures);
+        uint32_t failures =
+            known && (one.flags & XD_RES_REPORTS) ? self->failed_reports[one.item] : is_failure(one.outcome);
+        int r = xd_sched_result(self->sched, g->number, one.item, one.attempt, one.outcome, failures);
         XD_TRY(r);
         if (r > 0)
             continue; /* a duplicate or an outlived attempt */
@@ -337,11 +348,20 @@ static int on_returned(scheduler *self, gateway *g, const xd_wire_RETURNED *in)
     return xd_scheduler_drain(self);
 }
 
+static int on_worker_up(scheduler *self, const xd_wire_WORKER_UP *in)
+{
+    self->up[in->worker / 8] |= (uint8_t)(1u << (in->worker % 8));
+    return 0;
+}
+
 /* A worker that ended its session by itself: pytest.exit, an interrupt or an internal error inside a test, or
  * a plugin's own exit code. */
 static int on_worker_down(scheduler *self, const xd_wire_WORKER_DOWN *in)
 {
-    int status = in->session_status;
+    int  status = in->session_status;
+    bool was_up = self->up[in->worker / 8] >> (in->worker % 8) & 1;
+    self->up[in->worker / 8] &= (uint8_t) ~(1u << (in->worker % 8));
+    self->bad_end |= was_up && !in->expected && in->item == UINT32_MAX;
     if (!in->expected || status <= 0 || status == XD_EXIT_FAILED || status == XD_EXIT_NO_TESTS)
         return 0;
     if (self->forced_exit >= 0)
@@ -434,6 +454,7 @@ ON_FRAME(COLLECT_IDS, xd_scheduler_on_ids(self, g, &in))
 ON_FRAME(RESULTS, on_results(self, g, &in))
 ON_FRAME(REPORT, on_report(self, &in))
 ON_FRAME(RETURNED, on_returned(self, g, &in))
+ON_FRAME(WORKER_UP, on_worker_up(self, &in))
 ON_FRAME(WORKER_DOWN, on_worker_down(self, &in))
 ON_FRAME(ENV_FAILED, on_env_failed(self, g, &in))
 ON_FRAME(ENV_DONE, on_env_done(self, g, &in))
@@ -594,7 +615,7 @@ const xd_actor_spec xd_scheduler_spec = {
             { XD_MSG_WARNING, handle_nothing },
             { XD_MSG_SUITE_PROPERTY, handle_nothing },
             { XD_MSG_OUTPUT, handle_nothing },
-            { XD_MSG_WORKER_UP, handle_nothing },
+            { XD_MSG_WORKER_UP, handle_WORKER_UP },
             { XD_MSG_STOP, handle_stop },
             { XD_MSG_PAUSED, handle_paused },
             { XD_MSG_FAULT, handle_fault },

@@ -55,6 +55,8 @@ typedef struct scheduler {
     uint32_t          deselected, collect_errors, total_workers, failures;
     uint64_t          digest_lo, digest_hi, started_ns;
     uint8_t          *failed_reports; /* of each item, as pytest counts them for --maxfail; 255 = or more */
+    uint8_t           up[65536 / 8];  /* bit per worker: it was ready, and has not ended */
+    bool              bad_end;        /* a worker crashed outside of any test */
     bool              agreed, running, finishing, ended, mode_no;
     uint32_t          pausing;     /* gateways that have not written PAUSE yet */
     uint8_t           stopping;    /* CANCEL.how in force, 0 */

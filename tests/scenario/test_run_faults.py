@@ -347,3 +347,30 @@ def test_what_failed_before_a_crash_is_not_lost(project):
     assert test["outcome"] == "crashed" and [r["category"] for r in test["reports"]] == ["failed", "crashed"]
     junit = (project.root / "j.xml").read_text()
     assert 'tests="2"' in junit and "its own failure" in junit and "exited with status 3" in junit
+
+
+def test_crash_while_collecting_names_the_file(project):
+    project.write(**{"tests/test_a.py": "def test_a(): pass\n", "tests/test_b.py": "import os, sys\nprint('said while importing')\nsys.stdout.flush()\nos._exit(0)\n"})
+    for options in ([], ["-s"], ["-p", "no:faulthandler"]):
+        result = project.run("-n2", *options)
+        assert result.rc == 6 and "ended with status 0 while it collected tests/test_b.py" in result.out and "said while importing" in result.out, result
+
+
+@pytest.mark.parametrize("hook, plain", [("pytest_sessionfinish(session)", -6), ("pytest_unconfigure(config)", -6)])
+def test_crash_behind_the_last_test(project, hook, plain):
+    project.write(conftest="import os\ndef %s: os.abort()\n" % hook, test_a="def test_a(): pass\ndef test_b(): pass\n")
+    result = project.run("-n2")
+    assert result.rc == 1 and "killed by SIGABRT" in result.out and result.summary == {"passed": 2}, result
+    assert project.plain().rc == plain
+
+
+def test_threads_that_are_no_daemons_are_waited_for(project):
+    project.write(test_a="""
+        import threading, time
+        def late():
+            time.sleep(0.7)
+            open("written", "a").write("x")
+        def test_a(): threading.Thread(target=late).start()
+        """)
+    assert project.run("-n2").rc == 0
+    assert (project.root / "written").read_text() == "x"

@@ -37,6 +37,7 @@
 #define AGENT_SLOTS_MAX 1024u
 #define AGENT_OUTPUT_LIMIT (1u << 20) /* bytes of uncaptured output kept per item and stream */
 #define AGENT_LAST_OUTPUT 4096u
+#define AGENT_CAPTURED_BYTES 2048u /* of what pytest captured of a process that died, of each stream */
 
 /* Body of a frame, and a list made of encoded records, as views. */
 static inline xd_bytes agent_body(const xd_frame *f)
@@ -213,11 +214,16 @@ uint32_t agent_workers_alive(const agent *a);
 int      agent_worker_watch(agent_worker *w) XD_MUST; /* its process exists */
 int      agent_worker_open_results(agent_worker *w, int fd) XD_MUST;
 uint16_t agent_next_number(agent *a, uint16_t replaces);
-void     agent_worker_files(agent_worker *w); /* opens and removes the files it writes its last words to */
-void     agent_worker_ended(agent_worker *w); /* the process is gone */
-int      agent_worker_reaped(agent *a, const xd_wire_REAPED *m) XD_MUST;
-int      agent_down_timers(agent *a, uint64_t now_ns) XD_MUST;
-int      agent_worker_not_started(agent_worker *w, const char *reason) XD_MUST;
+/* Opens what a process named in the scratch folder, a file or a link to one, and removes it, so that nothing is
+ * left whoever is killed. -1: nothing. */
+int agent_take_file(const agent *a, const char *name);
+/* Adds the last bytes of a file; fd -1 = nothing. */
+int  agent_add_end(xd_buf *out, int fd, size_t most) XD_MUST;
+void agent_worker_files(agent_worker *w); /* opens and removes the files it writes its last words to */
+void agent_worker_ended(agent_worker *w); /* the process is gone */
+int  agent_worker_reaped(agent *a, const xd_wire_REAPED *m) XD_MUST;
+int  agent_down_timers(agent *a, uint64_t now_ns) XD_MUST;
+int  agent_worker_not_started(agent_worker *w, const char *reason) XD_MUST;
 
 /* A worker that collects by itself must come to the same list. */
 int  agent_check_ids(agent_worker *w, xd_bytes body) XD_MUST;
@@ -267,7 +273,8 @@ typedef struct agent_env {
     bool         became; /* the collector is a worker now */
     agent_chan   control, collect;
     agent_output out, err;
-    xd_buf       last; /* last output of host and collector */
+    xd_buf       last;        /* last output of host and collector */
+    int          captured[2]; /* what pytest captures of the collector: stdout, stderr; -1 = not there */
     agent_list   list;
     uint8_t      way;
     /* the collector's end, while its status is awaited */

@@ -12,7 +12,6 @@
 
 #define STATUS_WAIT_NS (2 * XD_S_NS) /* for REAPED; then the status stays unknown */
 #define FAULT_BYTES 16384u
-#define CAPTURED_BYTES 2048u /* of each stream */
 
 static void on_pidfd(void *arg, int fd, uint32_t events)
 {
@@ -95,14 +94,12 @@ static int say_how(agent_worker *w, xd_buf *out)
     return xd_buf_add_str(out, "ended, how is not known");
 }
 
-/* Opens what the worker named in the scratch folder, a file or a link to one, and removes it, so that nothing
- * is left whoever is killed. -1: nothing. */
-static int take_file(const agent_worker *w, const char *kind)
+int agent_take_file(const agent *a, const char *name)
 {
-    const char *scratch = w->agent->env.scratch;
+    const char *scratch = a->env.scratch;
     xd_autobuf  path = XD_BUF_INIT;
     char        target[PATH_MAX];
-    if (!scratch || !*scratch || xd_buf_printf(&path, "%s/gw%u.%s", scratch, (unsigned)w->number, kind) < 0)
+    if (!scratch || !*scratch || xd_buf_printf(&path, "%s/%s", scratch, name) < 0)
         return -1;
     int     fd = open(xd_buf_cstr(&path), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     ssize_t n = readlink(xd_buf_cstr(&path), target, sizeof(target) - 1);
@@ -117,13 +114,15 @@ static int take_file(const agent_worker *w, const char *kind)
 void agent_worker_files(agent_worker *w)
 {
     static const char *const kinds[] = { "out", "err", "fault" };
-    for (size_t i = 0; i < XD_ARRAY_LEN(kinds); i++)
+    for (size_t i = 0; i < XD_ARRAY_LEN(kinds); i++) {
+        char name[32];
+        snprintf(name, sizeof(name), "gw%u.%s", (unsigned)w->number, kinds[i]);
         if (w->files[i] < 0)
-            w->files[i] = take_file(w, kinds[i]);
+            w->files[i] = agent_take_file(w->agent, name);
+    }
 }
 
-/* The last bytes of a file. */
-static int add_end(xd_buf *out, int fd, size_t most)
+int agent_add_end(xd_buf *out, int fd, size_t most)
 {
     uint8_t text[FAULT_BYTES];
     off_t   size = fd >= 0 ? lseek(fd, 0, SEEK_END) : 0;
@@ -145,9 +144,9 @@ static int last_words(agent_worker *w, xd_buf *out)
             XD_TRY(xd_buf_add_byte(out, '\n'));
     }
     agent_worker_files(w); /* it may have died before it was heard */
-    XD_TRY(add_end(out, w->files[0], CAPTURED_BYTES));
-    XD_TRY(add_end(out, w->files[1], CAPTURED_BYTES));
-    return add_end(out, w->files[2], FAULT_BYTES);
+    XD_TRY(agent_add_end(out, w->files[0], AGENT_CAPTURED_BYTES));
+    XD_TRY(agent_add_end(out, w->files[1], AGENT_CAPTURED_BYTES));
+    return agent_add_end(out, w->files[2], FAULT_BYTES);
 }
 
 /* ---- the records ------------------------------------------------------------------------------------ */

@@ -153,6 +153,15 @@ static int on_forked(agent *a, const xd_frame *f)
     return agent_worker_forked(a, &m);
 }
 
+/* What pytest captures of the collector: held, so that nothing of it is left behind whoever is killed. */
+static void take_captures(agent_env *e, const agent *a)
+{
+    static const char *const names[] = { "collector.out", "collector.err" };
+    for (size_t i = 0; i < XD_ARRAY_LEN(names); i++)
+        if (e->captured[i] < 0)
+            e->captured[i] = agent_take_file(a, names[i]);
+}
+
 /* REPORT, WARNING, SUITE_PROPERTY, CONFIG of the collector go up as they are, once they are known to be well formed. */
 static int on_passed_on(agent *a, const xd_frame *f)
 {
@@ -171,6 +180,8 @@ static int on_passed_on(agent *a, const xd_frame *f)
         r = xd_wire_CONFIG_decode(f->body, f->len, &m);
     }
     XD_TRY(r);
+    if (f->type == XD_MSG_CONFIG)
+        take_captures(&a->env, a);
     return agent_link_send(a, f->type, agent_body(f));
 }
 
@@ -211,7 +222,6 @@ static int error_tail(agent *a, xd_buf *out)
     size_t n = XD_MIN(e->last.len, (size_t)ERROR_TAIL);
     if (n == 0)
         return 0;
-    XD_TRY(xd_buf_add_byte(out, '\n'));
     XD_TRY(xd_buf_add(out, e->last.data + (e->last.len - n), n));
     while (out->len && (out->data[out->len - 1] == '\n' || out->data[out->len - 1] == ' '))
         out->len--;
@@ -228,14 +238,34 @@ static int how_it_ended(const xd_proc_status *s, bool known, char *text, size_t 
     return snprintf(text, size, "ended");
 }
 
+/* " while it collected tests/test_a.py", when that is known. */
+static int say_collecting(agent *a, xd_buf *out)
+{
+    xd_autoclose int fd = agent_take_file(a, "collecting");
+    char             name[4096];
+    uint32_t         len = 0;
+    if (fd < 0 || read(fd, &len, sizeof(len)) != (ssize_t)sizeof(len) || len > sizeof(name) ||
+        read(fd, name, len) != (ssize_t)len)
+        return 0;
+    XD_TRY(xd_buf_add_str(out, " while it collected "));
+    return xd_text_harmless(out, (xd_bytes){ (const uint8_t *)name, len }, false);
+}
+
 static int fail_with(agent *a, const char *who, const xd_proc_status *s, bool known)
 {
-    xd_autobuf tail = XD_BUF_INIT;
+    xd_autobuf where = XD_BUF_INIT, tail = XD_BUF_INIT;
     char       how[64];
     how_it_ended(s, known, how, sizeof(how));
+    XD_TRY(say_collecting(a, &where));
     XD_TRY(error_tail(a, &tail));
-    return agent_env_fail(a, 6, "%s %s%s%s", who, how, tail.len ? "; its last output:" : "",
-                          xd_buf_cstr(&tail));
+    take_captures(&a->env, a); /* it may have died before CONFIG */
+    XD_TRY(tail.len ? xd_buf_add_byte(&tail, '\n') : 0);
+    for (size_t i = 0; i < XD_ARRAY_LEN(a->env.captured); i++)
+        XD_TRY(agent_add_end(&tail, a->env.captured[i], AGENT_CAPTURED_BYTES));
+    while (tail.len && tail.data[tail.len - 1] == '\n')
+        tail.len--;
+    return agent_env_fail(a, 6, "%s %s%s%s%s", who, how, xd_buf_cstr(&where),
+                          tail.len ? "; its last output:\n" : "", xd_buf_cstr(&tail));
 }
 
 /* What a process wrote into a channel before it ended is worth reading first. */
@@ -350,6 +380,10 @@ static void on_collect_end(void *arg, int error)
 void agent_env_release(agent *a)
 {
     agent_env *e = &a->env;
+    take_captures(e, a);
+    for (size_t i = 0; i < XD_ARRAY_LEN(e->captured); i++)
+        if (e->captured[i] >= 0)
+            close(e->captured[i]);
     agent_output_close(&e->out);
     agent_output_close(&e->err);
     agent_chan_close(&e->control);

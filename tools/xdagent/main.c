@@ -333,6 +333,7 @@ int main(int argc, char **argv)
     if (!guard)
         return agent_guard(in, out, a.output_limit);
     a.scratch = malloc(AGENT_SCRATCH);
+    a.env.captured[0] = a.env.captured[1] = -1;
     a.env.control.fd = a.env.collect.fd = a.env.host.pidfd = a.env.collector.pidfd = -1;
     int r = a.scratch ? run(&a, in, out, (pid_t)guard) : -ENOMEM;
     if (r < 0 && r != -EINTR)

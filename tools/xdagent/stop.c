@@ -8,7 +8,7 @@
 #include "engine/base/os_linux.h"
 #include "tools/xdagent/agent.h"
 
-#define GRACE_NS (5 * XD_S_NS) /* from QUIT to TERM, from TERM to KILL */
+#define GRACE_NS (5 * XD_S_NS)       /* from QUIT to TERM, from TERM to KILL */
 #define CLOSE_NS (5 * XD_S_NS)       /* for the last acknowledgement */
 #define CANCEL_KILL_NS (1 * XD_S_NS) /* from TERM to KILL after the grace of CANCEL */
 #define LEFTOVER_MAX 256
@@ -177,7 +177,8 @@ static void escalate(agent *a, int sig)
     if (e->collector.pid > 0)
         xd_proc_kill_group(e->collector.pid, sig);
     else if (sig == SIGKILL)
-        agent_chan_close(&e->collect); /* only a keeper of the cache is left: the sweep of leftovers gets it */
+        agent_chan_close(
+            &e->collect); /* only a keeper of the cache is left: the sweep of leftovers gets it */
     if (e->host.pid > 0)
         xd_proc_kill_group(e->host.pid, sig);
 }

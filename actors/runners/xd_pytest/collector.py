@@ -4,6 +4,7 @@ from __future__ import absolute_import, division, print_function
 import gc
 import os
 import signal
+import struct
 import sys
 
 from xd_pytest import wire
@@ -33,7 +34,30 @@ class Collector(object):
         self.control = None         # socket to the agent
         self.own_control = None     # of a collector that became a worker and had nobody to leave it to
         self.served = False         # it has been in serve()
+        self.collecting = None      # descriptor of a file that names what is collected, for the agent if this process dies in it
         self.finish = None          # (failed, not run) of FINISH
+
+    def capture_link(self, target):
+        return self.adapter.scratch("collector.out" if target == 1 else "collector.err")
+
+    def collects(self, node):
+        import pytest
+        path = self.adapter.scratch("collecting")
+        if not isinstance(node, pytest.File) or not path:
+            return
+        try:
+            if self.collecting is None:
+                self.collecting = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            name = encode(node.nodeid)[:4000]
+            os.pwrite(self.collecting, struct.pack("<I", len(name)) + name, 0)
+        except OSError:
+            pass
+
+    def has_collected(self):
+        if self.collecting is not None:
+            os.close(self.collecting)
+            os.unlink(self.adapter.scratch("collecting"))
+            self.collecting = None
 
     def why_not(self):
         return why_not_collected(self.adapter.config, self.start_fds, self.adapter.reads, self.adapter.start.workers_expected != 0)
@@ -56,6 +80,7 @@ class Collector(object):
         adapter = self.adapter
         if adapter.seed_watch is not None:
             adapter.seed_watch.stop()
+        self.has_collected()
         adapter.way, why = self.choose_way()
         plain_environ()
         adapter.input.reads = None

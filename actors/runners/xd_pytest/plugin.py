@@ -263,6 +263,7 @@ class Adapter(object):
             name_captures(session.config, self.worker.capture_link)
             self.worker.fault_file(session.config)
         else:
+            name_captures(session.config, self.collector.capture_link)
             self.send(config_frame(session.config, self.asked))
         return outcome
 
@@ -271,6 +272,10 @@ class Adapter(object):
     def around_collection(self, session):
         self.collect_started = Real.time()
         return (yield)
+
+    def pytest_collectstart(self, collector):
+        if not self.is_worker and not self.telling:
+            self.collector.collects(collector)
 
     def pytest_deselected(self, items):
         self.deselected += len(items)

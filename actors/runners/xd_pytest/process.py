@@ -47,6 +47,12 @@ def reap(control, pid):
 
 def leave(status):
     """The end of a process that ran a session: what the interpreter would still do for the user's code, without its slow teardown."""
+    threading = sys.modules.get("threading")
+    try:
+        if threading is not None and threading.active_count() > 1:
+            threading._shutdown()  # waits for threads that are no daemons
+    except BaseException:
+        pass
     try:
         atexit._run_exitfuncs()
     except BaseException:
