@@ -112,3 +112,21 @@ def test_descriptors_are_taken_away(project, what, told, way):
     assert xd.rc == 1, xd
     assert xd.outcomes["test_a.py::test_a[2]"] == "crashed" and set(xd.outcomes.values()) == {"passed", "crashed"}, xd
     assert len(xd.tests) == 6 and told in xd.out, xd
+
+
+@pytest.mark.parametrize("data", ["b'\\xff' * 64", "b'\\x01\\0\\0\\0' * 512"], ids=["header", "all"])
+def test_the_shared_memory_is_written_over(project, data):
+    project.write(test_a='''
+        import os, time
+        import pytest
+        @pytest.mark.parametrize("n", range(40))
+        def test_a(n):
+            time.sleep(0.05)
+            if n == 3:
+                for fd in os.listdir("/proc/self/fd"):
+                    try:
+                        if "xd-page" in os.readlink("/proc/self/fd/" + fd): os.pwrite(int(fd), %s, 0)
+                    except OSError: pass
+        ''' % data)
+    xd = project.run("-n2")
+    assert xd.rc == 3 and "a test wrote over the memory" in xd.out, xd

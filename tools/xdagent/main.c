@@ -190,6 +190,25 @@ static int send_progress(agent *a, uint64_t now)
     return agent_link_send_loose(a, XD_MSG_PROGRESS, xd_buf_view(&body));
 }
 
+/* The page is shared with processes that run what the user wrote; one that writes over it would stop all workers
+ * for ever. */
+static int check_page(agent *a)
+{
+    const xd_page_header *h = a->env.page.head;
+    if (!a->env.page_made || a->env.failed)
+        return 0;
+    bool whole = h->magic == XD_PAGE_MAGIC && h->version == XD_PAGE_VERSION &&
+                 (!a->queue || (h->slots == a->slots && h->maxfail == a->maxfail)) &&
+                 xd_page_get(&h->stop) == (a->cancelled ? 1u : 0u);
+    for (uint32_t i = 0; i < a->slots && whole; i++) /* with room for a claim that is just being withdrawn */
+        whole = xd_page_get(&a->env.page.slot[i].claimed) <= a->env.list.count + 1024u;
+    return whole ? 0
+                 : agent_env_fail(
+                       a, 3,
+                       "a test wrote over the memory that workers and xd share: it wrote to a descriptor "
+                       "that it did not open");
+}
+
 /* ---- the loop ------------------------------------------------------------------------------------------ */
 
 static uint64_t next_deadline(const agent *a)
@@ -222,6 +241,7 @@ static int timers(agent *a)
         XD_TRY(agent_workers_start_late(a, now));
     if (now >= a->progress_ns) {
         a->progress_ns = agent_workers_alive(a) ? now + AGENT_PROGRESS_NS : UINT64_MAX;
+        XD_TRY(check_page(a));
         XD_TRY(send_progress(a, now));
     }
     if (a->queue_dirty)

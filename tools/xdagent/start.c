@@ -224,6 +224,7 @@ int agent_workers_start(agent *a, const xd_wire_WORKERS_START *m)
     xd_os_raise_nofile(64 + 8u * m->count);
     xd_page_set(&e->page.head->slots, m->count);
     xd_page_set(&e->page.head->maxfail, m->maxfail);
+    a->maxfail = m->maxfail;
     xd_aqueue_options o = { .slots = m->count,
                             .max_restarts = m->max_restarts,
                             .workers_expected = m->count };
