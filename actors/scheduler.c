@@ -283,6 +283,8 @@ static void number_workers(scheduler *self)
             const xd_config *cfg = self->args.config;
             int              wanted = cfg->workers != XD_WORKERS_UNSET ? cfg->workers : self->options.workers;
             int              limit = cfg->max_workers ? cfg->max_workers : self->options.max_workers;
+            if (wanted < 0 && self->options.auto_workers)
+                wanted = self->options.auto_workers;
             g->workers = self->mode_no ? 1 : xd_plan_workers(wanted, g->cpus, (uint32_t)limit, items);
         }
         g->first_worker = (uint16_t)next;

@@ -168,19 +168,26 @@ static int on_gateway_down(scheduler *self, gateway *g, const xd_wire_GATEWAY_DO
 
 /* ---- configuration ------------------------------------------------------------------------------------- */
 
-static void take_number(const char *text, int *at)
-{
-    uint64_t n;
-    if (xd_text_u64(text, 0, INT_MAX, &n) == 0)
-        *at = (int)n;
-}
-
-/* What xdist can and this version cannot: said, not ignored. */
+/* What xdist can and this version cannot, and what nobody can: said, not ignored. */
 static int refuse_option(scheduler *self, const char *text)
 {
     xd_scheduler_end_with(self, XD_EXIT_USAGE, "");
     XD_TRY(xd_scheduler_note(self, 4, "%s", text));
     return xd_scheduler_finish(self);
+}
+
+/* A number that stands in pytest's ini or PYTEST_ADDOPTS: those of xd's own command line were looked at before. */
+static int take_number(scheduler *self, const char *option, const char *text, int *at)
+{
+    uint64_t n;
+    char     why[XD_TEXT];
+    if (xd_text_u64(text, 0, INT_MAX, &n) == 0) {
+        *at = (int)n;
+        return 0;
+    }
+    snprintf(why, sizeof(why), "%s=%.100s in pytest's ini, its conftest or the environment: it is no whole number", option,
+             text);
+    return refuse_option(self, why);
 }
 
 /* --tx of pytest's ini or PYTEST_ADDOPTS: read when its environment stands already, so its number counts and
@@ -219,15 +226,21 @@ static int on_config(scheduler *self, gateway *g, const xd_wire_CONFIG *in)
         if (!value)
             return -ENOMEM;
         if (xd_bytes_eq_str(p.name, "maxfail")) {
-            take_number(value, &maxfail);
+            if (value[0] == '-') /* pytest: any number of failures is more */
+                maxfail = 1;
+            else
+                XD_TRY(take_number(self, "--maxfail", value, &maxfail));
             self->options.maxfail = (uint32_t)maxfail;
         } else if (xd_bytes_eq_str(p.name, "numprocesses") && value[0]) {
             self->options.workers = strcmp(value, "logical") == 0 ? XD_WORKERS_LOGICAL : XD_WORKERS_AUTO;
-            take_number(value, &self->options.workers);
+            if (strcmp(value, "logical") != 0 && strcmp(value, "auto") != 0)
+                XD_TRY(take_number(self, "-n", value, &self->options.workers));
+        } else if (xd_bytes_eq_str(p.name, "auto_num_workers")) {
+            XD_TRY(take_number(self, "PYTEST_XDIST_AUTO_NUM_WORKERS", value, &self->options.auto_workers));
         } else if (xd_bytes_eq_str(p.name, "maxprocesses")) {
-            take_number(value, &self->options.max_workers);
+            XD_TRY(take_number(self, "--maxprocesses", value, &self->options.max_workers));
         } else if (xd_bytes_eq_str(p.name, "maxworkerrestart")) {
-            take_number(value, &self->options.max_worker_restart);
+            XD_TRY(take_number(self, "--max-worker-restart", value, &self->options.max_worker_restart));
         } else if (xd_bytes_eq_str(p.name, "dist")) {
             snprintf(self->options.dist, sizeof(self->options.dist), "%s",
                      strcmp(value, "no") == 0 ? "" : value);

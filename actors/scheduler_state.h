@@ -34,6 +34,7 @@ typedef struct gateway {
 /* Effective options as pytest's configuration says (command line, PYTEST_ADDOPTS, ini). */
 typedef struct effective {
     int      workers, max_workers, max_worker_restart;
+    int      auto_workers; /* what a hook or the environment says that `auto` is; 0 = nothing */
     uint32_t maxfail;
     bool     keep_scope_order;
     char     dist[16];

@@ -171,6 +171,31 @@ def test_number_of_workers(project, ini, env, options, count):
     assert xd.summary == {"passed": 9} and workers(xd) == count, xd
 
 
+@pytest.mark.parametrize("env, conftest, options, count", [
+    ({"PYTEST_XDIST_AUTO_NUM_WORKERS": "5"}, "", [], 5),
+    ({"PYTEST_XDIST_AUTO_NUM_WORKERS": "5"}, "", ["-n", "auto"], 5),
+    ({"PYTEST_XDIST_AUTO_NUM_WORKERS": "5"}, "", ["-n", "logical", "--maxprocesses=4"], 4),
+    ({"PYTEST_XDIST_AUTO_NUM_WORKERS": "5"}, "", ["-n3"], 3),
+    ({"PYTEST_XDIST_AUTO_NUM_WORKERS": "5"}, "def pytest_xdist_auto_num_workers(config): return 4", [], 4),
+    ({"PYTEST_ADDOPTS": "-n auto"}, "def pytest_xdist_auto_num_workers(config): return 4", [], 4),
+], ids=repr)
+def test_what_auto_is(project, env, conftest, options, count):
+    project.write(conftest=conftest, test_a="import pytest\n@pytest.mark.parametrize('n', range(9))\ndef test_a(n): pass\n")
+    xd = project.run(*options, env=env)
+    assert xd.summary == {"passed": 9} and workers(xd) == count, xd
+
+
+def test_bad_numbers_of_ini_and_environment(project):
+    project.write(test_a="def test_a(): pass\n")
+    for option in ("-n -3", "--maxprocesses=-2", "--max-worker-restart=abc"):
+        (project.root / "pytest.ini").write_text("[pytest]\naddopts = %s\n" % option)
+        xd = project.run()
+        assert xd.rc == 4 and ("whole number" in xd.out or "argument" in xd.out), xd
+    (project.root / "pytest.ini").write_text("[pytest]\n")
+    xd = project.run(env=dict(PYTEST_XDIST_AUTO_NUM_WORKERS="many"))
+    assert xd.rc == 0 and "PYTEST_XDIST_AUTO_NUM_WORKERS is not a number: 'many'" in xd.out, xd
+
+
 def test_without_xdist(project):
     """xdist is not there: its options work all the same."""
     hide = project.path / "hide"

@@ -227,9 +227,14 @@ class Adapter(object):
         if foreign_plugins(config, "pytest_xdist_auto_num_workers"):
             number = config.hook.pytest_xdist_auto_num_workers(config=config)
         if number is None:
+            told = os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS")
+            if not told:
+                return
             try:
-                number = int(os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS", ""))
+                number = int(told)
             except ValueError:
+                from pytest import PytestWarning
+                config.issue_config_time_warning(PytestWarning("PYTEST_XDIST_AUTO_NUM_WORKERS is not a number: %r; it is ignored" % told), 2)
                 return
         self.asked["auto_num_workers"] = number
         if self.asked.get("numprocesses") in ("auto", "logical"):
