@@ -374,7 +374,7 @@ static int on_worker_down(scheduler *self, const xd_wire_WORKER_DOWN *in)
     int  status = in->session_status;
     bool was_up = self->up[in->worker / 8] >> (in->worker % 8) & 1;
     self->up[in->worker / 8] &= (uint8_t) ~(1u << (in->worker % 8));
-    self->bad_end |= was_up && !in->expected && in->item == UINT32_MAX;
+    self->bad_end |= was_up && (in->expected ? status == XD_EXIT_FAILED : in->item == UINT32_MAX);
     if (!in->expected || status <= 0 || status == XD_EXIT_FAILED || status == XD_EXIT_NO_TESTS)
         return 0;
     if (self->forced_exit >= 0)

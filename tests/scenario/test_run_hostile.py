@@ -1,6 +1,8 @@
 """Tests that meddle with what the adapter stands on: the clock, system calls, descriptors, processes.  The suite goes on, nothing hangs."""
 import pytest
 
+from faults import Terminal
+
 PATCHES = '''
     import os, select, socket, time
     import pytest
@@ -130,3 +132,23 @@ def test_the_shared_memory_is_written_over(project, data):
         ''' % data)
     xd = project.run("-n2")
     assert xd.rc == 3 and "a test wrote over the memory" in xd.out, xd
+
+
+@pytest.mark.parametrize("way", [[], ["--no-fork"]], ids=["forked", "fresh"])
+def test_the_terminal_is_set_up_by_a_test(project, way):
+    """Workers are no foreground processes: what would stop a background process must not."""
+    project.write(test_a='''
+        import os, subprocess, termios
+        def test_attributes():
+            fd = os.open("/dev/tty", os.O_RDWR)
+            termios.tcsetattr(fd, termios.TCSANOW, termios.tcgetattr(fd))
+            os.write(fd, b"")
+        def test_stty(): subprocess.run("stty sane </dev/tty", shell=True, check=True)
+        def test_read():
+            fd = os.open("/dev/tty", os.O_RDWR)
+            try:
+                os.read(fd, 1)
+            except OSError: pass
+        ''')
+    terminal = Terminal(project, "run", *(way + ["--python", project.python, "-n2"]))
+    assert terminal.end() == 0 and b"3 passed" in terminal.output, terminal.output

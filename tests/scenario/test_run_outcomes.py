@@ -2,6 +2,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -174,6 +175,23 @@ def test_maxfail_counts_as_pytest(project, name, most):
     plain, xd = project.plain("--maxfail=%d" % most), project.run("-n1", "--maxfail=%d" % most)
     stopping = lambda result: re.findall(r"stopping after \d+ failures", result.out)
     assert (xd.rc, xd.summary, stopping(xd)) == (plain.rc, plain.summary, stopping(plain)), xd
+
+
+@pytest.mark.parametrize("skip", [[], ["--sw-skip"]], ids=["sw", "sw-skip"])
+def test_stepwise_goes_on_where_it_stopped(project, skip):
+    source = "import os\ndef test_a(): pass\ndef test_b(): assert os.environ.get('B')\ndef test_c(): pass\ndef test_d(): assert os.environ.get('D')\ndef test_e(): pass\n"
+    def runs(run):
+        (project.root / ".pytest_cache").exists() and shutil.rmtree(str(project.root / ".pytest_cache"))
+        return [sorted(run(dict(env, PYTEST_ADDOPTS="-p cacheprovider")).items()) for env in ({}, {}, {"B": "1"}, {"B": "1", "D": "1"}, {})]
+    project.write(test_a=source)
+    def plain(env):
+        done = subprocess.run([sys.executable, "-m", "pytest", "-p", "no:xdist", "--sw"] + skip, cwd=str(project.root), env=project.environment(**env),
+                              stdout=subprocess.PIPE, universal_newlines=True)
+        return dict(counts_of(done.stdout.splitlines()[-1]), rc=done.returncode)
+    def mine(env):
+        xd = project.run("-n1", "--sw", *skip, env=env)
+        return dict(xd.summary, rc=xd.rc)
+    assert runs(mine) == runs(plain)
 
 
 def test_jsonl(project):

@@ -266,7 +266,9 @@ PROCESS = '''
     import json, os, sys
     def test_a(request):
         with open(os.environ["SEEN"], "w") as f:
-            json.dump([sys.path, sys.argv[0], os.getcwd(), str(request.config.rootpath), os.environ.get("PYTHONPATH")], f)
+            main = sys.modules["__main__"]
+            json.dump([sys.path, sys.argv[0], os.getcwd(), str(request.config.rootpath), os.environ.get("PYTHONPATH"),
+                       main.__file__, main.__spec__ and main.__spec__.name, main.__package__ or None], f)
     '''
 
 
@@ -293,6 +295,49 @@ def test_modules_of_the_project_stand_in_nobodys_way(project, options):
     names = ["socket", "logging", "random", "select", "array", "struct", "pygments", "pluggy", "_pytest"]
     project.write(**dict({"tests/test_a.py": "def test_a(): pass\n"}, **{name: "raise RuntimeError(__file__)\n" for name in names}))
     assert project.run(*options, "-n2", "tests").rc == 0
+
+
+@pytest.mark.parametrize("options", [[], ["--as-module"], ["--no-fork"]], ids=" ".join)
+def test_processes_that_tests_start(project, options):
+    project.write(test_a='''
+        import multiprocessing, concurrent.futures
+        import pytest
+        def double(n): return 2 * n
+        @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+        def test_pool(method):
+            with concurrent.futures.ProcessPoolExecutor(2, mp_context=multiprocessing.get_context(method)) as pool:
+                assert list(pool.map(double, range(5))) == [0, 2, 4, 6, 8]
+        ''')
+    xd = project.run(*options, "-n2")
+    assert xd.rc == 0 and xd.summary == {"passed": 3}, xd
+
+
+@pytest.mark.parametrize("options", [[], ["--no-fork"]], ids=" ".join)
+def test_what_a_suite_sees_of_the_heap(project, options):
+    """What was there before the tests is frozen; who looks at the heap, or collects garbage, finds it as with plain pytest."""
+    project.write(test_a='''
+        import gc, weakref
+        class Thing: pass
+        HOLDER = [Thing()]
+        CYCLES = []
+        for n in range(2):
+            thing = Thing()
+            thing.itself = thing
+            CYCLES.append(thing)
+        del thing
+        def test_collect():
+            gone = weakref.ref(CYCLES[0])
+            del CYCLES[0]
+            gc.collect()
+            assert gone() is None
+        def test_referrers(): assert HOLDER in gc.get_referrers(HOLDER[0])
+        def test_objects(): assert any(o is HOLDER for o in gc.get_objects())
+        def test_itself(): assert type(gc.collect) is type(len)
+        ''')
+    for name in ("test_collect", "test_referrers", "test_objects"):
+        assert project.run(*options, "-n1", "-k", name).summary == {"passed": 1, "deselected": 3}
+    xd = project.run(*options, "-n1")
+    assert xd.rc == 0, xd
 
 
 # ---- what the terminal shows

@@ -28,4 +28,5 @@ Only what is named here is in sys.modules; nothing imports a module of ours by a
     plugins      whose plugin is it?                          xdistlike    options, hooks and fixtures of xdist
     forksafety   what stands against forking a process        terminal     the terminal reporter that stays quiet
     reads        who reads the worker id too early            cache, basetemp   what is kept between runs, temporary folders
-    junitxml     what tests tell JUnit XML beyond reports     real         what tests may patch"""
+    junitxml     what tests tell JUnit XML beyond reports     real         what tests may patch
+    frozen       the heap of the collection, never walked again"""

@@ -21,6 +21,36 @@ def save_cache(config, session, failed, not_run):
             current[nodeid] = True
         if cache.get("cache/lastfailed", {}) != current:
             cache.set("cache/lastfailed", current)
+    save_stepwise(config, session, set(failed), set(not_run))
     known = getattr(manager.get_plugin("nfplugin"), "cached_nodeids", None)
     if known is not None:
         cache.set("cache/nodeids", sorted(str(n) for n in known))
+
+
+class Told(object):
+    """As much of a report as --stepwise looks at."""
+
+    def __init__(self, item, failed):
+        self.nodeid, self.id, self.when = item.nodeid, getattr(item, "id", item.nodeid), "call"
+        self.failed, self.passed = failed, not failed
+
+
+def save_stepwise(config, session, failed, not_run):
+    """--stepwise goes on from the first test that failed, in the order of the collection: its own plugin hears what all workers found."""
+    plugin = config.pluginmanager.get_plugin("stepwiseplugin")
+    if plugin is None or session is None or not hasattr(plugin, "pytest_runtest_logreport"):
+        return
+    stopped, plugin.session = session.shouldstop, session
+    session.shouldstop = False
+    try:
+        for index, item in enumerate(session.items):
+            if index not in not_run and not session.shouldstop:
+                plugin.pytest_runtest_logreport(Told(item, index in failed))
+    finally:
+        session.shouldstop = stopped
+    given = config.workerinput
+    del config.workerinput  # with it the plugin thinks that a controlling process writes
+    try:
+        plugin.pytest_sessionfinish()
+    finally:
+        config.workerinput = given

@@ -1,7 +1,6 @@
 """Serves the agent when all is collected: forks workers, keeps what only the collector knows."""
 from __future__ import absolute_import, division, print_function
 
-import gc
 import os
 import signal
 import struct
@@ -12,18 +11,10 @@ from xd_pytest.cache import save_cache
 from xd_pytest.channel import Gone
 from xd_pytest.constants import ENV_CACHE, ENV_NO_COLLECTED, ENV_NO_FORK, WAY_COLLECTED, WAY_FRESH, WAY_WARM
 from xd_pytest.forksafety import why_not_collected
+from xd_pytest.frozen import collect_frozen
 from xd_pytest.process import own_group, quiet_fork, reap
 from xd_pytest.reads import plain_environ
 from xd_pytest.text import encode
-
-
-def collect_frozen():
-    """A full collection; what is frozen already takes part."""
-    if hasattr(gc, "freeze"):
-        gc.unfreeze()
-    gc.collect()
-    if hasattr(gc, "freeze"):
-        gc.freeze()
 
 
 class Collector(object):

@@ -4,13 +4,15 @@ from __future__ import absolute_import, division, print_function
 import gc
 import os
 import sys
+import zlib
 
 from xd_pytest import wire
 from xd_pytest.basetemp import BaseTemp
 from xd_pytest.channel import write_all
 from xd_pytest.collection import collection_frames
 from xd_pytest.collector import Collector
-from xd_pytest.constants import ENV_AS_MODULE, ENV_OUTPUT, ENV_TYPED, EXIT_INTERNAL, EXIT_USAGE, NONE32, WAY_COLLECTED
+from xd_pytest.constants import ENV_AS_MODULE, ENV_OUTPUT, ENV_TYPED, EXIT_FAILED, EXIT_USAGE, NONE32, WAY_COLLECTED
+from xd_pytest.frozen import freeze
 from xd_pytest.junitxml import hear
 from xd_pytest.outcome import ItemReports
 from xd_pytest.plugins import foreign_plugins, plugin_name
@@ -111,10 +113,7 @@ class Adapter(object):
         worker = self.worker.name()
         self.input = WorkerInput(workerid=worker, workercount=self.worker.total, testrunuid=uid, mainargv=list(sys.argv))
         self.input["rampdelay"] = 0.0
-        try:
-            self.input["randomly_seed"] = int(uid[:8], 16)  # what pytest-randomly's controller would hand to its workers
-        except ValueError:
-            self.input["randomly_seed"] = sum(bytearray(encode(uid)))
+        self.input["randomly_seed"] = zlib.crc32(encode(uid)) & 0xffffffff  # what pytest-randomly's controller would hand to its workers
         if self.telling:
             return
         os.environ["PYTEST_XDIST_WORKER"] = worker
@@ -135,8 +134,7 @@ class Adapter(object):
     def plain_gc(self):
         """Collected: what there is now is never walked again.  Without gc.collect(), 0.1 s of 10,000 items: of garbage there are at most
         GC_WHILE_COLLECTING objects.  Freezing comes before the usual threshold, which would bring a full collection at once."""
-        if hasattr(gc, "freeze"):
-            gc.freeze()
+        freeze()
         if self.gc_threshold and gc.get_threshold()[0] == GC_WHILE_COLLECTING:
             gc.set_threshold(*self.gc_threshold)
         self.gc_threshold = None
@@ -160,7 +158,7 @@ class Adapter(object):
             traceback.print_exc()
             self.reason = self.reason or "%s: %s" % (type(e).__name__, as_text(e))
             self.stopped = True
-            status = EXIT_INTERNAL
+            status = EXIT_FAILED  # as of any Python program that ends so
         flush_stdio()
         return int(status)
 

@@ -4,9 +4,11 @@ from __future__ import absolute_import, division, print_function
 import gc
 import os
 import shutil
+import signal
 import sys
 
 from xd_pytest.constants import ENV_AS_MODULE, EXIT_INFRASTRUCTURE
+from xd_pytest.frozen import freeze
 
 FOLDER = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # where this package is
 
@@ -15,11 +17,14 @@ def begin(start, first):
     """Environment, folder, pytest; None or (exit status, text).  first: sys.path has the folder of the program, or of -m, in front."""
     as_module = start.flags & ENV_AS_MODULE
     stdio_as_worker()
+    ignore_job_control()
     set_environment(start)
     set_sys_path(first, as_module)
     failure = import_pytest()
     if failure is None:
-        sys.argv[:] = [program_of_module() if as_module else pytest_program()] + [os.fsdecode(t.text) for t in start.args]
+        program = program_of_module() if as_module else pytest_program()
+        sys.argv[:] = [program] + [os.fsdecode(t.text) for t in start.args]
+        be_main(program, as_module)
     return failure
 
 
@@ -31,6 +36,13 @@ def stdio_as_worker():
         sys.stdout.reconfigure(line_buffering=True)  # a pipe, but somebody looks on
     except (AttributeError, ValueError):
         pass
+
+
+def ignore_job_control():
+    """Workers are process groups of their own, so never that of the terminal: a test that sets it up, or `stty`, would be stopped for ever."""
+    for name in ("SIGTTOU", "SIGTTIN"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
 
 
 def set_environment(start):
@@ -61,6 +73,28 @@ def program_of_module():
     return os.path.join(os.path.dirname(os.path.abspath(pytest.__file__)), "__main__.py")
 
 
+def be_main(program, as_module):
+    """__main__ tells what multiprocessing and others start in their children: this process's own program."""
+    main = sys.modules["__main__"]
+    if as_module:
+        import importlib.util
+        main.__spec__ = importlib.util.find_spec("pytest.__main__")
+        main.__package__ = "pytest"
+        main.__file__ = program
+    elif is_python(program):
+        main.__file__ = program
+
+
+def is_python(program):
+    """Not where `pytest` is a program of another kind, such as a shell script that chooses a Python."""
+    try:
+        with open(program, "rb") as f:
+            head = f.read(4096)
+    except (OSError, IOError):
+        return False
+    return head.startswith(b"#!") and b"import" in head and b"pytest" in head
+
+
 def pytest_program():
     beside = os.path.join(os.path.dirname(sys.executable or sys.prefix), "pytest")
     if os.path.exists(beside):
@@ -79,8 +113,7 @@ def import_pytest():
     try:
         return import_all()
     finally:
-        if hasattr(gc, "freeze"):
-            gc.freeze()  # before enable(), which would walk it all once more
+        freeze()  # before enable(), which would walk it all once more
         if enabled:
             gc.enable()
 
