@@ -332,7 +332,8 @@ static int collection_complete(scheduler *self)
                               .max_attempts = 2,
                               .agents_expected = (uint32_t)self->n_gateways,
                               .workers_expected = self->total_workers,
-                              .keep_scope_order = self->options.keep_scope_order };
+                              .keep_scope_order = self->options.keep_scope_order,
+                              .in_order = self->options.in_order };
     XD_TRY(xd_sched_new(&self->sched, &opts));
     XD_TRY(sched_items(self, mode, items));
     XD_TRY(xd_sched_collection(self->sched, items, count));
@@ -396,6 +397,7 @@ int xd_scheduler_on_collected(scheduler *self, gateway *g, const xd_wire_COLLECT
     g->state = GW_COLLECTED;
     if (verdict == XD_COLLECTOR_SEND_LIST && !self->agreed && self->owner < 0) {
         self->owner = g->number;
+        self->options.in_order = in->in_order != 0;
         self->deselected = in->deselected;
         self->digest_lo = in->digest_lo;
         self->digest_hi = in->digest_hi;

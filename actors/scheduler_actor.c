@@ -185,7 +185,8 @@ static int take_number(scheduler *self, const char *option, const char *text, in
         *at = (int)n;
         return 0;
     }
-    snprintf(why, sizeof(why), "%s=%.100s in pytest's ini, its conftest or the environment: it is no whole number", option,
+    snprintf(why, sizeof(why),
+             "%s=%.100s in pytest's ini, its conftest or the environment: it is no whole number", option,
              text);
     return refuse_option(self, why);
 }
@@ -375,9 +376,11 @@ static int on_worker_down(scheduler *self, const xd_wire_WORKER_DOWN *in)
     bool was_up = self->up[in->worker / 8] >> (in->worker % 8) & 1;
     self->up[in->worker / 8] &= (uint8_t) ~(1u << (in->worker % 8));
     self->bad_end |= was_up && (in->expected ? status == XD_EXIT_FAILED : in->item == UINT32_MAX);
-    if (!in->expected || status <= 0 || status == XD_EXIT_FAILED || status == XD_EXIT_NO_TESTS)
-        return 0;
-    if (self->forced_exit >= 0)
+    static const char maxfail[] = "stopping after "; /* pytest's own count in a worker; ours ends the run */
+    bool              counted =
+        in->reason.len >= sizeof(maxfail) - 1 && memcmp(in->reason.ptr, maxfail, sizeof(maxfail) - 1) == 0;
+    bool usual = status == XD_EXIT_OK || status == XD_EXIT_FAILED || status == XD_EXIT_NO_TESTS;
+    if (!in->expected || status < 0 || (usual && (!in->stopped || counted)) || self->forced_exit >= 0)
         return 0;
     char *reason = xd_bytes_dup(in->reason);
     xd_scheduler_end_with(self, status, reason ? reason : "");

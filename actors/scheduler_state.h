@@ -36,7 +36,7 @@ typedef struct effective {
     int      workers, max_workers, max_worker_restart;
     int      auto_workers; /* what a hook or the environment says that `auto` is; 0 = nothing */
     uint32_t maxfail;
-    bool     keep_scope_order;
+    bool     keep_scope_order, in_order;
     char     dist[16];
 } effective;
 

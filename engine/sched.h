@@ -35,6 +35,7 @@ typedef struct xd_sched_options {
     uint32_t agents_expected;  /* agents that will come; with 1 all items are leased at once; 0 = 1 */
     uint32_t workers_expected; /* workers of the run; 0 = those that are up at the first lease */
     bool     keep_scope_order; /* --no-loadscope-reorder: groups in order of collection */
+    bool     in_order;         /* items in order of collection, also where a history knows better */
 } xd_sched_options;
 
 typedef struct xd_sched_item {

@@ -194,6 +194,49 @@ def test_stepwise_goes_on_where_it_stopped(project, skip):
     assert runs(mine) == runs(plain)
 
 
+@pytest.mark.parametrize("code, words", [
+    ("request.session.shouldfail = 'fail me'", "fail me"),
+    ("request.session.shouldstop = 'stop me'", "stop me"),
+    ("pytest.exit('enough', returncode=0)", "enough"),
+    ("pytest.exit('enough', returncode=9)", "enough"),
+    ("pytest.exit('enough')", "enough"),
+    ("raise KeyboardInterrupt", "KeyboardInterrupt"),
+], ids=["shouldfail", "shouldstop", "exit0", "exit9", "exit", "interrupt"])
+def test_a_test_that_ends_the_session(project, code, words):
+    project.write(test_a="import pytest, time\ndef test_a(): pass\ndef test_b(request): %s\n@pytest.mark.parametrize('n', range(30))\ndef test_c(n): time.sleep(0.05)\n" % code)
+    plain, xd = project.plain(), project.run("-n2")
+    assert xd.rc == plain.rc, (xd, plain)
+    assert re.search("!!! .*" + words, xd.out) and re.search("!!! .*" + words, plain.out), xd
+    assert xd.events[-1]["not_run"] > 10, "the others were ended, too"
+
+
+ORDER = """
+    import os, time, pytest
+    @pytest.mark.parametrize("n", range(6))
+    def test_n(n):
+        time.sleep(0.02 * n)
+        with open(os.environ["SEEN"], "a") as f: f.write(str(n))
+        assert n != 2 or "FIXED" in os.environ
+    """
+
+
+@pytest.mark.parametrize("options, conftest, first, second", [
+    ([], "", "012345", "543201"),
+    (["--ff"], "", "012345", "201345"),
+    ([], "def pytest_collection_modifyitems(items): items.reverse()", "543210", "543210"),
+    ([], "def pytest_collection_modifyitems(items): items.sort(key=lambda i: i.name[-2] in '14')", "023514", "023514"),
+    ([], "def pytest_collection_modifyitems(items): del items[3]", "01245", "54201"),
+], ids=["plain", "ff", "reversed", "sorted", "deselected"])
+def test_order_that_is_asked_for(project, options, conftest, first, second):
+    """The longest go first from the second run on, but not where an option or a plugin sorts the items."""
+    project.write(test_a=ORDER, conftest=conftest)
+    seen = project.path / "seen"
+    for expected in (first, second):
+        seen.write_text("")
+        project.run("-n1", *options, env=dict(SEEN=str(seen)))
+        assert seen.read_text() == expected
+
+
 def test_jsonl(project):
     """Every line is an object with the version; one outcome per collected item; the report made again is the same file."""
     project.write(**RICH)

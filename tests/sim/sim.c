@@ -182,7 +182,8 @@ static void make_world(sim_world *w, uint64_t seed)
                            .maxfail = w->maxfail,
                            .max_attempts = sim_rand(w, 3),
                            .agents_expected = w->n_agents,
-                           .keep_scope_order = sim_chance(w, 50) };
+                           .keep_scope_order = sim_chance(w, 50),
+                           .in_order = sim_chance(w, 20) };
     if (o.mode < XD_SCHED_LOADSCOPE)
         for (uint32_t i = 0; i < w->n_items; i++)
             w->plan[i].group = 0;

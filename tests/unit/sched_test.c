@@ -169,6 +169,31 @@ START_TEST(test_groups)
 }
 END_TEST
 
+/* The longest would go first, but the order of the collection is wanted. */
+START_TEST(test_in_order)
+{
+    xd_sched_item items[40];
+    for (uint32_t i = 0; i < 40; i++)
+        items[i] = (xd_sched_item){ .unit = i / 4, .expected_us = 1000 * (i + 1) };
+    for (int grouped = 0; grouped < 2; grouped++) {
+        for (uint32_t i = 0; i < 40; i++)
+            items[i].group = grouped ? 1 + i / 4 : 0;
+        xd_auto(xd_sched) *s =
+            make((xd_sched_options){ .mode = grouped ? XD_SCHED_LOADFILE : XD_SCHED_LOAD, .in_order = true },
+                 items, 40);
+        ck_assert_int_eq(xd_sched_agent_up(s, 0, 2), 0);
+        xd_sched_command c = want(s, XD_SCHED_LEASE);
+        uint32_t         next = 0;
+        for (size_t i = 0; i < c.n_spans; i++) {
+            ck_assert_uint_eq(c.spans[i].first, next);
+            ck_assert_uint_gt(c.spans[i].expected_us, 0); /* what is known is still told */
+            next += c.spans[i].count;
+        }
+        ck_assert_uint_eq(next, 40);
+    }
+}
+END_TEST
+
 START_TEST(test_keep_scope_order)
 {
     xd_sched_item items[4] = { { 1, 5, 0 }, { 1, 6, 0 }, { 1, 6, 0 }, { 1, 6, 0 } };
@@ -362,6 +387,7 @@ int main(void)
     tcase_add_test(t, test_longest_first);
     tcase_add_test(t, test_units_by_length);
     tcase_add_test(t, test_groups);
+    tcase_add_test(t, test_in_order);
     tcase_add_test(t, test_keep_scope_order);
     tcase_add_test(t, test_two_agents_share);
     tcase_add_test(t, test_take_back);

@@ -209,6 +209,7 @@ static int tell_down(agent_worker *w, bool expected, uint32_t item, xd_bytes rea
                               .signal = w->status.signal,
                               .item = item,
                               .session_status = w->session_status,
+                              .stopped = w->done && w->stopped,
                               .reason = reason,
                               .last_output = expected ? (xd_bytes){ 0 } : words,
                               .will_restart = again };

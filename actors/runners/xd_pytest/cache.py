@@ -35,6 +35,13 @@ class Told(object):
         self.failed, self.passed = failed, not failed
 
 
+def set_last_failed(plugin, item):
+    if hasattr(plugin, "cached_info"):
+        plugin.cached_info.last_failed = getattr(item, "id", item.nodeid)
+    else:
+        plugin.lastfailed = item.nodeid
+
+
 def save_stepwise(config, session, failed, not_run):
     """--stepwise goes on from the first test that failed, in the order of the collection: its own plugin hears what all workers found."""
     plugin = config.pluginmanager.get_plugin("stepwiseplugin")
@@ -44,8 +51,12 @@ def save_stepwise(config, session, failed, not_run):
     session.shouldstop = False
     try:
         for index, item in enumerate(session.items):
-            if index not in not_run and not session.shouldstop:
-                plugin.pytest_runtest_logreport(Told(item, index in failed))
+            if index in not_run:  # another worker stopped the run before it
+                set_last_failed(plugin, item)
+                break
+            plugin.pytest_runtest_logreport(Told(item, index in failed))
+            if session.shouldstop:
+                break
     finally:
         session.shouldstop = stopped
     given = config.workerinput

@@ -33,6 +33,7 @@ GC_WHILE_COLLECTING = 200000  # gc threshold: most of what collection allocates 
 TELLING_ARGS = frozenset(("--collect-only", "--collectonly", "--co", "-h", "--help", "-V", "--version", "--fixtures", "--funcargs",
                           "--fixtures-per-test", "--markers", "--cache-show"))
 TELLING_OPTIONS = ("collectonly", "help", "version", "showfixtures", "show_fixtures_per_test", "markers", "cacheshow")
+SORTING_OPTIONS = ("failedfirst", "newfirst", "stepwise")
 TYPED_OPTIONS = ("numprocesses", "dist", "tx", "maxprocesses")
 
 
@@ -59,6 +60,7 @@ class Adapter(object):
         self.failed_env = False    # ENV_FAILED was sent
         self.deselected = 0
         self.collect_errors = 0
+        self.in_order = False      # somebody sorted the items
         self.collect_started = Real.time()
         self.reason = ""
         self.stopped = False
@@ -100,7 +102,7 @@ class Adapter(object):
         count = len(self.session.items) if self.session is not None and status < 0 else 0
         frame = wire.pack_COLLECTED(
             count=count, deselected=self.deselected, errors=self.collect_errors, digest_lo=0, digest_hi=0, exit_status=status,
-            stop_reason=bounded(reason)[0], way=self.way, why=encode(why), duration_us=microseconds(Real.time() - self.collect_started),
+            in_order=1 if self.in_order else 0, stop_reason=bounded(reason)[0], way=self.way, why=encode(why), duration_us=microseconds(Real.time() - self.collect_started),
             lines=collection_lines(self.config, self.session.items) if status < 0 and not self.is_worker else [])
         self.collected_sent = True  # not before: the hook behind the lines may fail, and that ends the collection
         self.send(frame)
@@ -283,6 +285,18 @@ class Adapter(object):
     def pytest_deselected(self, items):
         self.deselected += len(items)
 
+    def around_modifyitems(self, session, config, items):
+        """Whoever sorts the items wants them in that order; pytest's own sorting by fixtures is not told from it where others take part."""
+        option = config.option
+        self.in_order = any(getattr(option, name, False) for name in SORTING_OPTIONS)
+        if self.in_order or not foreign_plugins(config, "pytest_collection_modifyitems"):
+            return (yield)
+        places = dict((id(item), n) for n, item in enumerate(items))
+        outcome = yield
+        found = [places.get(id(item), -1) for item in items]
+        self.in_order = any(a > b for a, b in zip(found, found[1:]))
+        return outcome
+
     def pytest_collectreport(self, report):
         if report.outcome == "passed" or self.telling:
             return
@@ -358,4 +372,5 @@ def mark_hooks():
     Adapter.pytest_configure = pytest.hookimpl(trylast=True)(Adapter.pytest_configure)
     Adapter.pytest_sessionstart = wrapper(Adapter.around_sessionstart)
     Adapter.pytest_collection = wrapper(Adapter.around_collection)
+    Adapter.pytest_collection_modifyitems = wrapper(Adapter.around_modifyitems)
     ItemReports.pytest_runtest_logreport = pytest.hookimpl(trylast=True)(ItemReports.pytest_runtest_logreport)

@@ -715,7 +715,7 @@ COLLECTED = 34
 
 class COLLECTED_(_Record):
     __slots__ = ()
-    _fields = ("count", "deselected", "errors", "digest_lo", "digest_hi", "exit_status", "stop_reason", "way", "why", "duration_us", "lines", )
+    _fields = ("count", "deselected", "errors", "digest_lo", "digest_hi", "exit_status", "stop_reason", "way", "why", "duration_us", "in_order", "lines", )
     count = property(_at(0))
     deselected = property(_at(1))
     errors = property(_at(2))
@@ -726,16 +726,17 @@ class COLLECTED_(_Record):
     way = property(_at(7))
     why = property(_at(8))
     duration_us = property(_at(9))
-    lines = property(_at(10))
+    in_order = property(_at(10))
+    lines = property(_at(11))
 
 
 _COLLECTED_0 = struct.Struct("<IIIQQi")
 _COLLECTED_2 = struct.Struct("<B")
-_COLLECTED_4 = struct.Struct("<Q")
+_COLLECTED_4 = struct.Struct("<QB")
 
 
-def _write_COLLECTED(count, deselected, errors, digest_lo, digest_hi, exit_status, stop_reason, way, why, duration_us, lines):
-    return _COLLECTED_0.pack(count, deselected, errors, digest_lo, digest_hi, exit_status) + _bytes(stop_reason) + _COLLECTED_2.pack(way) + _bytes(why) + _COLLECTED_4.pack(duration_us) + _list(lines, _write_TEXT)
+def _write_COLLECTED(count, deselected, errors, digest_lo, digest_hi, exit_status, stop_reason, way, why, duration_us, in_order, lines):
+    return _COLLECTED_0.pack(count, deselected, errors, digest_lo, digest_hi, exit_status) + _bytes(stop_reason) + _COLLECTED_2.pack(way) + _bytes(why) + _COLLECTED_4.pack(duration_us, in_order) + _list(lines, _write_TEXT)
 
 
 def _read_COLLECTED(body, at):
@@ -743,13 +744,13 @@ def _read_COLLECTED(body, at):
     stop_reason, at = _get_bytes(body, at)
     (way,), at = _get(body, at, _COLLECTED_2)
     why, at = _get_bytes(body, at)
-    (duration_us,), at = _get(body, at, _COLLECTED_4)
+    (duration_us, in_order,), at = _get(body, at, _COLLECTED_4)
     lines, at = _get_list(body, at, _read_TEXT)
-    return COLLECTED_((count, deselected, errors, digest_lo, digest_hi, exit_status, stop_reason, way, why, duration_us, lines, )), at
+    return COLLECTED_((count, deselected, errors, digest_lo, digest_hi, exit_status, stop_reason, way, why, duration_us, in_order, lines, )), at
 
 
-def pack_COLLECTED(count, deselected, errors, digest_lo, digest_hi, exit_status, stop_reason, way, why, duration_us, lines):
-    return _frame(34, _write_COLLECTED(count, deselected, errors, digest_lo, digest_hi, exit_status, stop_reason, way, why, duration_us, lines))
+def pack_COLLECTED(count, deselected, errors, digest_lo, digest_hi, exit_status, stop_reason, way, why, duration_us, in_order, lines):
+    return _frame(34, _write_COLLECTED(count, deselected, errors, digest_lo, digest_hi, exit_status, stop_reason, way, why, duration_us, in_order, lines))
 
 
 REPORT = 35
@@ -1014,36 +1015,37 @@ WORKER_DOWN = 40
 
 class WORKER_DOWN_(_Record):
     __slots__ = ()
-    _fields = ("worker", "expected", "exit_status", "signal", "item", "session_status", "reason", "last_output", "will_restart", )
+    _fields = ("worker", "expected", "exit_status", "signal", "item", "session_status", "stopped", "reason", "last_output", "will_restart", )
     worker = property(_at(0))
     expected = property(_at(1))
     exit_status = property(_at(2))
     signal = property(_at(3))
     item = property(_at(4))
     session_status = property(_at(5))
-    reason = property(_at(6))
-    last_output = property(_at(7))
-    will_restart = property(_at(8))
+    stopped = property(_at(6))
+    reason = property(_at(7))
+    last_output = property(_at(8))
+    will_restart = property(_at(9))
 
 
-_WORKER_DOWN_0 = struct.Struct("<HBiiIi")
+_WORKER_DOWN_0 = struct.Struct("<HBiiIiB")
 _WORKER_DOWN_3 = struct.Struct("<B")
 
 
-def _write_WORKER_DOWN(worker, expected, exit_status, signal, item, session_status, reason, last_output, will_restart):
-    return _WORKER_DOWN_0.pack(worker, expected, exit_status, signal, item, session_status) + _bytes(reason) + _bytes(last_output) + _WORKER_DOWN_3.pack(will_restart)
+def _write_WORKER_DOWN(worker, expected, exit_status, signal, item, session_status, stopped, reason, last_output, will_restart):
+    return _WORKER_DOWN_0.pack(worker, expected, exit_status, signal, item, session_status, stopped) + _bytes(reason) + _bytes(last_output) + _WORKER_DOWN_3.pack(will_restart)
 
 
 def _read_WORKER_DOWN(body, at):
-    (worker, expected, exit_status, signal, item, session_status,), at = _get(body, at, _WORKER_DOWN_0)
+    (worker, expected, exit_status, signal, item, session_status, stopped,), at = _get(body, at, _WORKER_DOWN_0)
     reason, at = _get_bytes(body, at)
     last_output, at = _get_bytes(body, at)
     (will_restart,), at = _get(body, at, _WORKER_DOWN_3)
-    return WORKER_DOWN_((worker, expected, exit_status, signal, item, session_status, reason, last_output, will_restart, )), at
+    return WORKER_DOWN_((worker, expected, exit_status, signal, item, session_status, stopped, reason, last_output, will_restart, )), at
 
 
-def pack_WORKER_DOWN(worker, expected, exit_status, signal, item, session_status, reason, last_output, will_restart):
-    return _frame(40, _write_WORKER_DOWN(worker, expected, exit_status, signal, item, session_status, reason, last_output, will_restart))
+def pack_WORKER_DOWN(worker, expected, exit_status, signal, item, session_status, stopped, reason, last_output, will_restart):
+    return _frame(40, _write_WORKER_DOWN(worker, expected, exit_status, signal, item, session_status, stopped, reason, last_output, will_restart))
 
 
 RETURNED = 41
