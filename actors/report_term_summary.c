@@ -333,6 +333,10 @@ int xd_term_summary(xd_term *t)
         if (!t->no_summary)
             XD_TRY(xd_term_short(t));
     }
+    const char *most = xd_term_option(t, "max_warnings");
+    if (v->exit_status == XD_EXIT_MAX_WARNINGS && most && v->warning_count > strtoul(most, NULL, 10))
+        XD_TRY(xd_term_line_mark(t, XD_MARK_RED, "Tests pass, but maximum allowed warnings exceeded: %u > %s",
+                                 v->warning_count, most));
     if (v->reason.len) {
         xd_autobuf title = XD_BUF_INIT;
         XD_TRY(xd_text_harmless(&title, v->reason, false));

@@ -50,6 +50,8 @@ int xd_scheduler_exit_code(const scheduler *self)
         return XD_EXIT_INFRASTRUCTURE;
     if (self->sched && xd_sched_stats_get(self->sched)->recorded < items)
         return XD_EXIT_INCOMPLETE;
+    if (items && self->options.max_warnings >= 0 && self->warnings > (uint32_t)self->options.max_warnings)
+        return XD_EXIT_MAX_WARNINGS;
     return items ? XD_EXIT_OK : XD_EXIT_NO_TESTS;
 }
 
@@ -217,10 +219,10 @@ static int on_config(scheduler *self, gateway *g, const xd_wire_CONFIG *in)
     int          tx_workers = 0;
     xd_wire_list options = in->options;
     xd_wire_PAIR p;
-    (void)g;
     if (self->configured)
         return 0;
     self->configured = true;
+    self->home = g->number;
     while (xd_wire_PAIR_next(&options, &p) == 1) {
         xd_autofree char *value = xd_bytes_dup(p.value);
         int               maxfail = 0;
@@ -232,6 +234,8 @@ static int on_config(scheduler *self, gateway *g, const xd_wire_CONFIG *in)
             else
                 XD_TRY(take_number(self, "--maxfail", value, &maxfail));
             self->options.maxfail = (uint32_t)maxfail;
+        } else if (xd_bytes_eq_str(p.name, "max_warnings")) {
+            XD_TRY(take_number(self, "--max-warnings", value, &self->options.max_warnings));
         } else if (xd_bytes_eq_str(p.name, "numprocesses") && value[0]) {
             self->options.workers = strcmp(value, "logical") == 0 ? XD_WORKERS_LOGICAL : XD_WORKERS_AUTO;
             if (strcmp(value, "logical") != 0 && strcmp(value, "auto") != 0)
@@ -338,6 +342,13 @@ static int on_report(scheduler *self, const xd_wire_REPORT *in)
         return 0;
     if (self->failed_reports[in->item] < UINT8_MAX)
         self->failed_reports[in->item]++;
+    return 0;
+}
+
+/* As reporters count them: what configuration and collection warn of, every environment says again. */
+static int on_warning(scheduler *self, const gateway *g, const xd_wire_WARNING *in)
+{
+    self->warnings += xd_bytes_eq_str(in->when, "runtest") || g->number == self->home;
     return 0;
 }
 
@@ -468,6 +479,7 @@ ON_FRAME(CONFIG, on_config(self, g, &in))
 ON_FRAME(COLLECTED, xd_scheduler_on_collected(self, g, &in))
 ON_FRAME(COLLECT_IDS, xd_scheduler_on_ids(self, g, &in))
 ON_FRAME(RESULTS, on_results(self, g, &in))
+ON_FRAME(WARNING, on_warning(self, g, &in))
 ON_FRAME(REPORT, on_report(self, &in))
 ON_FRAME(RETURNED, on_returned(self, g, &in))
 ON_FRAME(WORKER_UP, on_worker_up(self, &in))
@@ -581,7 +593,7 @@ static int scheduler_init(void *state, xd_actor *actor, const void *args)
                          .owner = -1,
                          .forced_exit = -1,
                          .started_ns = xd_clock_ns() };
-    self->options = (effective){ .workers = XD_WORKERS_AUTO, .max_worker_restart = -1 };
+    self->options = (effective){ .workers = XD_WORKERS_AUTO, .max_worker_restart = -1, .max_warnings = -1 };
     const char *uid = self->args.config->run_uid ? self->args.config->run_uid : self->args.run_id;
     snprintf(self->uid, sizeof(self->uid), "%s", uid);
     XD_TRY(init_gateways(self));
@@ -628,7 +640,7 @@ const xd_actor_spec xd_scheduler_spec = {
             { XD_MSG_ENV_DONE, handle_ENV_DONE },
             { XD_MSG_PROGRESS, handle_progress },
             { XD_MSG_REPORT, handle_REPORT },
-            { XD_MSG_WARNING, handle_nothing },
+            { XD_MSG_WARNING, handle_WARNING },
             { XD_MSG_SUITE_PROPERTY, handle_nothing },
             { XD_MSG_OUTPUT, handle_nothing },
             { XD_MSG_WORKER_UP, handle_WORKER_UP },

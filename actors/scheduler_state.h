@@ -36,6 +36,7 @@ typedef struct effective {
     int      workers, max_workers, max_worker_restart;
     int      auto_workers; /* what a hook or the environment says that `auto` is; 0 = nothing */
     uint32_t maxfail;
+    int      max_warnings; /* -1 = any number */
     bool     keep_scope_order, in_order;
     char     dist[16];
 } effective;
@@ -53,6 +54,8 @@ typedef struct scheduler {
     xd_history       *history;
     char             *python; /* of specs that name none; owned */
     int               owner;  /* gateway whose list is the collection, -1 */
+    uint16_t          home;   /* gateway whose CONFIG counts: the first */
+    uint32_t          warnings;
     uint32_t          deselected, collect_errors, total_workers, failures;
     uint64_t          digest_lo, digest_hi, started_ns;
     uint8_t          *failed_reports; /* of each item, as pytest counts them for --maxfail; 255 = or more */

@@ -237,6 +237,24 @@ def test_order_that_is_asked_for(project, options, conftest, first, second):
         assert seen.read_text() == expected
 
 
+@pytest.mark.parametrize("most", [0, 2, 3, 4])
+def test_max_warnings(project, most):
+    if tuple(map(int, pytest.__version__.split(".")[:2])) < (9, 1):
+        pytest.skip("this pytest has no --max-warnings")
+    project.write(test_a="import warnings, pytest\n@pytest.mark.parametrize('n', range(3))\ndef test_a(n): warnings.warn('w%d' % n)\n")
+    plain, xd = project.plain("--max-warnings=%d" % most), project.run("-n2", "--max-warnings=%d" % most)
+    said = lambda result: [line for line in result.out.splitlines() if "maximum allowed warnings" in line]
+    assert (xd.rc, xd.summary, said(xd)) == (plain.rc, plain.summary, said(plain)), xd
+
+
+@pytest.mark.parametrize("code", ["def pytest_sessionfinish(session): session.exitstatus = 1", "def pytest_sessionfinish(session): session.exitstatus = 9",
+                                  "def pytest_runtest_protocol(item): return True if 'b' in item.name else None"])
+def test_exit_codes_that_plugins_make(project, code):
+    project.write(conftest=code, test_a="def test_a(): pass\ndef test_b(): pass\n")
+    plain, xd = project.plain(), project.run("-n2")
+    assert (xd.rc, xd.summary) == (plain.rc, plain.summary), xd
+
+
 def test_jsonl(project):
     """Every line is an object with the version; one outcome per collected item; the report made again is the same file."""
     project.write(**RICH)

@@ -217,6 +217,18 @@ metadata.distributions = lambda **k: (d for d in everything(**k) if d.metadata["
     assert xd.rc == 0 and workers(xd) == 2, xd
 
 
+@pytest.mark.parametrize("ini, env", [
+    ("required_plugins = pytest-xdist>=3 pytest-xdist", {}),
+    ("addopts = -p xdist -p xdist.looponfail -n2", {}),
+    ("addopts = -p xdist -n2", {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}),
+    ("", {"PYTEST_PLUGINS": "xdist"}),
+], ids=["required", "asked for", "no autoload", "environment"])
+def test_xdist_is_asked_for(project, ini, env):
+    project.write(**{"pytest.ini": "[pytest]\n" + ini + "\n", "test_a.py": "def test_a(worker_id): assert worker_id[:2] == 'gw'\ndef test_b(): pass\n"})
+    xd = project.run("-n2", env=env)
+    assert xd.rc == 0 and xd.summary == {"passed": 2}, xd
+
+
 def test_plugins_options_are_left_to_them(project):
     project.write(conftest='''
         def pytest_addoption(parser):

@@ -134,7 +134,7 @@ class ItemReports(object):
         if self.plain and self.called and not speaks:
             outcome, flags = PASSED, 0
         elif self.plain and not self.called:
-            outcome, flags = (NOT_RUN, 0) if not ended or not seen else (PASSED, 1)  # 1: as --setup-only, where pytest counts nothing
+            outcome, flags = (PASSED, 1) if ended else (NOT_RUN, 0)  # 1: as --setup-only, or run by a plugin: pytest counts nothing
         else:
             if self.plain:
                 self.statuses = [("passed", ".", "PASSED") if r.when == "call" else ("", "", "") for r in seen]

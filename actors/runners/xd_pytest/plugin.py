@@ -25,7 +25,7 @@ from xd_pytest.settings import OPTIONS, collection_lines, config_frame
 from xd_pytest.terminal import silence
 from xd_pytest.text import as_text, bounded, encode, microseconds
 from xd_pytest.worker import Worker
-from xd_pytest.xdistlike import add_xdist_options, make_fixtures, make_hookspecs, ramp_seconds
+from xd_pytest.xdistlike import add_xdist_options, make_fixtures, make_hookspecs, ramp_seconds, switch_off_xdist
 
 GC_WHILE_COLLECTING = 200000  # gc threshold: most of what collection allocates stays anyway
 
@@ -167,8 +167,7 @@ class Adapter(object):
     # ---- hooks: configuration
 
     def pytest_addoption(self, parser, pluginmanager):
-        for name in ("xdist", "xdist.plugin", "xdist.looponfail"):
-            pluginmanager.set_blocked(name)
+        switch_off_xdist(pluginmanager)
         add_xdist_options(parser)
 
     def pytest_addhooks(self, pluginmanager):

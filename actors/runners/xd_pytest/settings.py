@@ -32,6 +32,9 @@ def config_frame(config, asked):
             pairs.extend((encode(name), encode(v)) for v in value)
         elif value is not None:
             pairs.append((encode(name), encode(int(value) if isinstance(value, bool) else value)))
+    most = max_warnings(config)
+    if most is not None:
+        pairs.append((b"max_warnings", encode(most)))
     for name in INIS:
         try:
             value = config.getini(name)
@@ -42,6 +45,14 @@ def config_frame(config, asked):
                             pytest_version=encode(pytest.__version__), rootdir=os.fsencode(str(config.rootpath)),
                             invocation_dir=os.fsencode(str(config.invocation_params.dir)), header=[(encode(t),) for t in header(config)],
                             options=pairs, notes=[(encode(t),) for t in notes(config)])
+
+
+def max_warnings(config):
+    """--max-warnings, or the ini value of this name; None where there is none, and in pytest before 9.1."""
+    given = getattr(config.option, "max_warnings", None)
+    if given is None and "max_warnings" in getattr(config._parser, "_inidict", ()):
+        given = config.getini("max_warnings")
+    return None if given is None else int(given)
 
 
 def header(config):

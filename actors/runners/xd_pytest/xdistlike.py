@@ -1,7 +1,44 @@
 """What pytest-xdist has and plugins and suites count on: options, hooks, fixtures, marks."""
 from __future__ import absolute_import, division, print_function
 
+import sys
+
 from xd_pytest.text import as_text, encode
+
+
+XDIST = ("xdist", "xdist.plugin", "xdist.looponfail")
+
+
+def switch_off_xdist(manager):
+    """An installed xdist takes no part, also where `-p xdist` asks for it; and where ini says required_plugins = pytest-xdist it is there."""
+    for name in XDIST:
+        manager.set_blocked(name)
+    consider, distributions = manager.consider_pluginarg, manager.list_plugin_distinfo
+
+    def consider_pluginarg(arg):
+        if arg.strip() not in XDIST:
+            consider(arg)
+
+    def list_plugin_distinfo():
+        found = distributions()
+        if sys._getframe(1).f_code.co_name == "_validate_plugins":
+            found = list(found) + installed_xdist(manager)
+        return found
+
+    manager.consider_pluginarg = consider_pluginarg
+    manager.list_plugin_distinfo = list_plugin_distinfo
+
+
+def installed_xdist(manager):
+    try:
+        from importlib.metadata import distribution
+        dist = distribution("pytest-xdist")
+    except Exception:
+        return []
+
+    class Facts(object):
+        project_name, version = "pytest-xdist", dist.version
+    return [(manager, Facts)]
 
 
 def number_of_processes(text):
