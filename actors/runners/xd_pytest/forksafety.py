@@ -14,6 +14,11 @@ HARMLESS_HOOKS = frozenset((
 ))
 
 
+HARMLESS_CLEANUPS = frozenset((
+    "pytest_mock.plugin",  # undoes what it did to the assert methods of mocks, in each process for itself
+))
+
+
 def open_fds():
     """{number: what /proc says it is}, or None where there is no /proc."""
     try:
@@ -75,7 +80,7 @@ def foreign_cleanup(config):
         function = getattr(function, "func", function)  # functools.partial
         if getattr(getattr(function, "__func__", function), "__module__", None) == "contextlib":
             continue  # pytest's own warning filters
-        if not is_pytests(function):
+        if not is_pytests(function) and module_of(function) not in HARMLESS_CLEANUPS:
             return function
     return None
 
