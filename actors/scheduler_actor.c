@@ -94,7 +94,7 @@ static int python_command(const scheduler *self, const xd_xspec *spec, xd_buf *o
         XD_TRY(xd_buf_printf(out, "nice -n %s ", spec->nice));
     if (spec->python)
         return xd_buf_add_str(out, spec->python); /* may be a command line itself */
-    return xd_text_shell_quote(out, self->python);
+    return xd_buf_add_str(out, self->python);
 }
 
 /* Where its processes leave files for each other: names are made once per environment. */

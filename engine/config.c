@@ -54,7 +54,7 @@ typedef enum {
     OPTION("max-worker-restart", 0, "N", "4 per worker", "Crashed workers that are replaced in each environment; those that are left go on.", KIND_COUNT, max_worker_restart, true) \
     OPTION("testrunuid", 0, "TEXT", "the run's id", "Shared id of the run that tests see (fixture testrun_uid).", KIND_TEXT, run_uid, true) \
     OPTION("jsonl", 0, "FILE", "", "Write one JSON object per event to FILE while the run goes; xd-jsonl(5) tells the fields.", KIND_TEXT, jsonl, true) \
-    OPTION("python", 0, "PY", "found", "Interpreter for specs that name none; else that of $VIRTUAL_ENV, of the pytest on PATH, python3.", KIND_TEXT, python, false) \
+    OPTION("python", 0, "PY", "found", "Interpreter (or a command line that ends in one) for specs that name none; else that of $VIRTUAL_ENV, of the pytest on PATH, python3.", KIND_TEXT, python, false) \
     OPTION("as-module", 0, NULL, "", "Set up sys.path and sys.argv as `python -m pytest` does, not as `pytest` does.", KIND_FLAG, as_module, false) \
     OPTION("no-fork", 0, NULL, "", "Start each worker as a new process; slower, for programs that cannot stand a fork.", KIND_FLAG, no_fork, false) \
     OPTION("no-history", 0, NULL, "", "Neither read nor write the history of durations.", KIND_FLAG, no_history, false) \
@@ -216,6 +216,8 @@ static int set_entry(xd_config *c, const entry *e, const char *value, char *err)
         *(bool *)at = value[0] == '1';
         return 0;
     case KIND_TEXT:
+        if (!*value)
+            return complain(err, e->shown.name, 0, value, "it must not be empty");
         return replace_text(at, value);
     case KIND_LIST:
         return xd_strings_add(at, value);

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "engine/base/path.h"
+#include "engine/base/text.h"
 
 /* The Python in the first lines of a script: "#!/path/python", or pip's form for long paths, "#!/bin/sh" and
  * then '''exec' "/path/python"...
@@ -52,7 +53,10 @@ int xd_interp_find(const char *wanted, const char *virtual_env, const char *path
 {
     char *found = NULL;
     if (wanted && wanted[0]) {
+        xd_autofree char *program = NULL;
         *ret_how = "as told";
+        if (access(wanted, F_OK) != 0 && xd_path_find_program(wanted, path_list, &program) < 0)
+            return (*ret = strdup(wanted)) ? 0 : -ENOMEM; /* a command line, or it is not there: whoever starts it says so */
         found = strdup(wanted);
         if (!found)
             return -ENOMEM;
@@ -84,6 +88,10 @@ int xd_interp_find(const char *wanted, const char *virtual_env, const char *path
                             "python3 and python on PATH=%s",
                             virtual_env && virtual_env[0] ? virtual_env : "not set",
                             path_list ? path_list : "");
-    *ret = found;
-    return 0;
+    xd_autobuf quoted = XD_BUF_INIT;
+    int        r = xd_text_shell_quote(&quoted, found);
+    free(found);
+    if (r == 0 && !(*ret = strdup(xd_buf_cstr(&quoted))))
+        r = -ENOMEM;
+    return r;
 }

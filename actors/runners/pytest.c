@@ -148,27 +148,6 @@ static int make_env(xd_pytest *p, const xd_wire_ENV_START *start, xd_error *err)
 
 /* ---- the interpreter ------------------------------------------------------------------------------- */
 
-static int set_python(xd_pytest *p, const char *program)
-{
-    size_t len = strlen(program) + 1;
-    p->python = malloc(2 * sizeof(char *) + len);
-    if (!p->python)
-        return -ENOMEM;
-    char *text = (char *)(p->python + 2);
-    memcpy(text, program, len);
-    p->python[0] = text;
-    p->python[1] = NULL;
-    return 0;
-}
-
-static int default_python(xd_pytest *p, xd_error *err)
-{
-    xd_autofree char *found = NULL;
-    const char       *how;
-    XD_TRY(xd_interp_find(NULL, env_get(p->env, "VIRTUAL_ENV"), env_get(p->env, "PATH"), &found, &how, err));
-    return set_python(p, found);
-}
-
 /* A word with a slash counts from where the agent runs, not from chdir=: it is made absolute here. Returns
  * the vector with argv[0] resolved. */
 static int given_python(xd_pytest *p, const char *text, xd_error *err)
@@ -178,7 +157,7 @@ static int given_python(xd_pytest *p, const char *text, xd_error *err)
     const char        *path = env_get(p->env, "PATH");
     int                r = xd_text_shell_split(text, &words);
     if (r < 0 || !words[0])
-        return xd_error_set(err, -EINVAL, "python '%s' cannot be read as a command line: %s", text,
+        return xd_error_set(err, -EINVAL, "python %s cannot be read as a command line: %s", text,
                             r < 0 ? "a quote is left open" : "it has no word");
     if (strchr(words[0], '/')) {
         r = xd_path_absolute(words[0], &program);
@@ -187,12 +166,12 @@ static int given_python(xd_pytest *p, const char *text, xd_error *err)
         if (r == 0 && access(program, X_OK) != 0)
             r = -errno;
         if (r < 0)
-            return xd_error_set(err, r, "python '%s' cannot be started: tried %s: %s", text,
+            return xd_error_set(err, r, "python %s cannot be started: tried %s: %s", text,
                                 program ? program : words[0], xd_error_name(r));
     } else {
         r = xd_path_find_program(words[0], path, &program);
         if (r < 0)
-            return xd_error_set(err, r, "python '%s' does not exist: tried PATH=%s", text, path ? path : "");
+            return xd_error_set(err, r, "python %s does not exist: tried PATH=%s", text, path ? path : "");
     }
     size_t count = 0, bytes = strlen(program) + 1;
     for (; words[count]; count++)
@@ -209,6 +188,14 @@ static int given_python(xd_pytest *p, const char *text, xd_error *err)
     }
     p->python[count] = NULL;
     return 0;
+}
+
+static int default_python(xd_pytest *p, xd_error *err)
+{
+    xd_autofree char *found = NULL;
+    const char       *how;
+    XD_TRY(xd_interp_find(NULL, env_get(p->env, "VIRTUAL_ENV"), env_get(p->env, "PATH"), &found, &how, err));
+    return given_python(p, found, err);
 }
 
 /* ---- prepare, spawn ---------------------------------------------------------------------------------- */

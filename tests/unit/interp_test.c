@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include "engine/base/path.h"
+#include "engine/base/text.h"
 #include "engine/interp.h"
 
 static char     dir[64];
@@ -34,10 +35,12 @@ static char *put(const char *name, const char *text)
 
 static void expect(const char *wanted, const char *virtual_env, const char *want, const char *want_how)
 {
-    xd_autofree char *found = NULL;
-    const char       *how = "";
+    xd_autofree char  *found = NULL;
+    xd_autofree char **words = NULL;
+    const char        *how = "";
     ck_assert_int_eq(xd_interp_find(wanted, virtual_env, dir, &found, &how, &err), 0);
-    ck_assert_str_eq(found, want);
+    ck_assert_int_eq(xd_text_shell_split(found, &words), 0);
+    ck_assert_str_eq(words[0], want);
     ck_assert_str_eq(how, want_how);
 }
 
@@ -59,7 +62,11 @@ START_TEST(order)
     expect(NULL, NULL, other, "behind the pytest on PATH");
     xd_autofree char *venv_python = put("venv/bin/python", ""), *venv = xd_path_join(dir, "venv");
     expect("", venv, venv_python, "of $VIRTUAL_ENV");
-    expect("nice python3", venv, "nice python3", "as told");
+    expect("nice python3", venv, "nice", "as told"); /* a command line */
+    xd_autofree char *blank = put("a b", "");
+    expect(blank, venv, blank, "as told"); /* a program whose path has a blank */
+    expect("a b", venv, "a b", "as told"); /* found on PATH */
+    expect("nowhere", venv, "nowhere", "as told");
 }
 END_TEST
 
