@@ -196,9 +196,6 @@ static int check_kernel(doctor *d)
     XD_TRY(say(d, r == 0, "shared memory (memfd): %s", r == 0 ? "there" : xd_error_name(r)));
     if (r == 0)
         xd_page_release(&page);
-    r = xd_page_barrier();
-    XD_TRY(say(d, true, "membarrier: %s",
-               r == 0 ? "there" : "not there; taking tests back waits a little instead"));
     r = xd_proc_pidfd(getpid());
     XD_TRY(say(d, r >= 0, "pidfd: %s", r >= 0 ? "there" : xd_error_name(r)));
     if (r >= 0)

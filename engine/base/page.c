@@ -1,10 +1,10 @@
 /* engine/base/page.c - see page.h. */
 #include "engine/base/page.h"
 
-#include <linux/membarrier.h>
+#include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 static size_t page_size(uint32_t slots)
@@ -42,7 +42,13 @@ void xd_page_release(xd_page *p)
     *p = (xd_page){ .fd = -1 };
 }
 
-int xd_page_barrier(void)
+/* A store waits in its processor's buffer for the time of a cache miss or two, under a microsecond; an interrupt
+ * or a change of threads empties the buffer at once. */
+void xd_page_barrier(void)
 {
-    return syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) < 0 ? -errno : 0;
+    struct timespec left = { .tv_nsec = 100000 };
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    while (nanosleep(&left, &left) < 0 && errno == EINTR)
+        ;
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
 }

@@ -47,6 +47,6 @@ static inline void xd_page_set(uint32_t *p, uint32_t v)
 {
     __atomic_store_n(p, v, __ATOMIC_RELEASE);
 }
-/* Full barrier on all processors, also those that run plain stores of Python (membarrier GLOBAL). 0, or
- * -errno where there is none. */
-int xd_page_barrier(void) XD_MUST;
+/* After it, what this thread stored before is visible to all processors, and it sees what they stored before,
+ * also with the plain stores of Python. Sleeps 0.1 ms (RATIONALE.md "An asymmetric fence"). */
+void xd_page_barrier(void);

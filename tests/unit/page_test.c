@@ -55,7 +55,7 @@ START_TEST(layout)
 }
 END_TEST
 
-enum { ROUNDS = 300 };
+enum { ROUNDS = 2000 };
 
 typedef struct race {
     xd_page  page;
@@ -96,10 +96,6 @@ START_TEST(taking_back)
     race      r = { .claimed_by_worker = 0 };
     pthread_t t;
     ck_assert_int_eq(xd_page_create(&r.page, 1), 0);
-    if (xd_page_barrier() == -ENOSYS) {
-        xd_page_release(&r.page);
-        return;
-    }
     r.page.slot[0].limit = UINT32_MAX;
     ck_assert_int_eq(pthread_create(&t, NULL, worker, &r), 0);
     for (uint32_t round = 1; round <= ROUNDS; round++) {
@@ -107,7 +103,7 @@ START_TEST(taking_back)
         while (xd_page_get(&r.page.slot[0].claimed) == 0)
             ;
         xd_page_set(&r.page.slot[0].limit, limit);
-        ck_assert_int_eq(xd_page_barrier(), 0);
+        xd_page_barrier();
         uint32_t kept = xd_page_get(&r.page.slot[0].claimed);
         while (__atomic_load_n(&r.round_done, __ATOMIC_ACQUIRE) < round)
             ;

@@ -1,5 +1,4 @@
 #include <stdlib.h>
-#include <time.h>
 
 #include "engine/base/clock.h"
 #include "tools/xdagent/agent.h"
@@ -51,14 +50,6 @@ static int encode_ranges(xd_buf *list, const xd_span *spans, size_t n)
     return 0;
 }
 
-/* Makes what was stored into the page visible to all before anything is read from it. Where the kernel has no
- * barrier for others, time does it: a store leaves a processor's buffer within microseconds. */
-static void page_barrier(void)
-{
-    if (xd_page_barrier() < 0)
-        nanosleep(&(struct timespec){ .tv_nsec = 2 * (long)XD_MS_NS }, NULL);
-}
-
 /* One barrier answers all limits asked since the last one and opens all pages whose RUN is held back. */
 static int settle(agent *a)
 {
@@ -67,7 +58,7 @@ static int settle(agent *a)
         any = any || a->worker[i].limit_asked || a->worker[i].held.len;
     if (!any)
         return 0;
-    page_barrier();
+    xd_page_barrier();
     uint64_t now = xd_clock_ns();
     for (uint32_t i = 0; i < a->slots; i++) {
         agent_worker *w = &a->worker[i];
