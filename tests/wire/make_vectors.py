@@ -47,7 +47,7 @@ RETURNED 41 request:u32 ranges:RANGE
 ENV_FAILED 42 exit_status:i32 text:bytes
 PROGRESS 43 running:RUNNING
 ENV_DONE 44 exit_status:i32 agent_cpu_us:u64 workers_cpu_us:u64 stream_bytes:u64
-HOST_READY 65 python_version:bytes pytest_version:bytes collector_pid:u32
+HOST_READY 65 collector_pid:u32
 FORK 66 worker:u16 slot:u16 total:u16 become:u8 maxfail:u32
 FORKED 67 worker:u16 pid:u32 error:bytes
 REAP 68 pid:u32

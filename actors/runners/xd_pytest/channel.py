@@ -61,6 +61,14 @@ class Control(object):
             self.ready.extend(take_frames(self.reader, data))
         return self.ready.pop(0)
 
+    def idle(self, seconds):
+        """Waits so long for a frame; True: none came."""
+        if self.ready:
+            return False
+        poll = Real.poll()
+        poll.register(self.sock.fileno(), select.POLLIN)
+        return not poll.poll(int(seconds * 1000))
+
     def wait(self, kind):
         while True:
             got, record = self.next()

@@ -16,8 +16,11 @@ from xd_pytest.forksafety import open_fds
 from xd_pytest.page import Page
 from xd_pytest.plugin import Adapter, mark_hooks
 from xd_pytest.process import flush_stdio, leave, own_group, quiet_fork, reap
-from xd_pytest.startup import begin, python_version
+from xd_pytest.startup import begin, import_pytest
 from xd_pytest.text import as_text, encode
+
+
+IMPORT_AFTER_S = 0.5  # a collection that takes longer leaves the host time to import pytest beside it, for workers that may be forked from it
 
 
 def can_fork_here(start):
@@ -36,6 +39,10 @@ def start_adapter(start, page_fd, can_fork):
 
 
 def collect(start, control, page_fd, can_fork):
+    failure = import_pytest(start)
+    if failure is not None:
+        control.send(wire.pack_ENV_FAILED(exit_status=failure[0], text=encode(failure[1])))
+        leave(failure[0])
     adapter = start_adapter(start, page_fd, can_fork)
     adapter.collector.control = control
     adapter.output = control.fd
@@ -62,18 +69,14 @@ def work(start, page_fd, record, fds, way):
 
 
 def host(first, h_fd, c_fd, page_fd):
+    """Forks the collector before pytest is imported, which is then done by the one alone that needs it; of the host's own, warm workers are forked."""
     os.set_inheritable(page_fd, False)
     os.set_inheritable(c_fd, False)
     control = Control(h_fd)
     start = control.wait(wire.ENV_START)
-    failure = begin(start, first)
-    if failure is not None:
-        control.send(wire.pack_ENV_FAILED(exit_status=failure[0], text=encode(failure[1])))
-        return failure[0]
-    import pytest
-    ready = dict(python_version=encode(python_version()), pytest_version=encode(pytest.__version__))
+    begin(start, first)
     if not can_fork_here(start):
-        control.send(wire.pack_HOST_READY(collector_pid=0, **ready))
+        control.send(wire.pack_HOST_READY(collector_pid=0))
         collect(start, Control(c_fd), page_fd, can_fork=False)
     interrupt = signal.getsignal(signal.SIGINT)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the agent says when to stop
@@ -83,7 +86,9 @@ def host(first, h_fd, c_fd, page_fd):
         control.close()
         collect(start, Control(c_fd), page_fd, can_fork=True)
     os.close(c_fd)
-    control.send(wire.pack_HOST_READY(collector_pid=pid, **ready))
+    control.send(wire.pack_HOST_READY(collector_pid=pid))
+    if control.idle(IMPORT_AFTER_S):
+        import_pytest(start)
     while True:
         kind, record = control.next()
         if kind == wire.FORK:
@@ -99,11 +104,13 @@ def host_fork(start, control, page_fd, record, interrupt):
     if fds is None:
         control.send(wire.pack_FORKED(worker=record.worker, pid=0, error=b"no descriptors came with FORK"))
         return
-    pid, error = 0, b""
-    try:
-        pid = quiet_fork()
-    except OSError as e:
-        pid, error = -1, encode(e)
+    failure = import_pytest(start)
+    pid, error = -1, encode(failure[1] if failure else "")
+    if failure is None:
+        try:
+            pid = quiet_fork()
+        except OSError as e:
+            error = encode(e)
     if pid == 0:
         signal.signal(signal.SIGINT, interrupt)
         control.close()
@@ -127,7 +134,8 @@ def fresh(first, control_fd, cmd_fd, res_fd, page_fd):
     source = commands if control_fd is None else Control(control_fd)
     start = wait_for(source, wire.ENV_START)
     record = wait_for(source, wire.FORK)
-    failure = begin(start, first)
+    begin(start, first)
+    failure = import_pytest(start)
     if failure is not None:  # the host could; what a worker writes last is told with its end
         sys.stderr.write(failure[1] + "\n")
         return failure[0]

@@ -12,20 +12,15 @@ from xd_pytest.frozen import freeze
 
 FOLDER = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # where this package is
 
+imported = []  # pytest, by us: sitecustomize may do so before
+
 
 def begin(start, first):
-    """Environment, folder, pytest; None or (exit status, text).  first: sys.path has the folder of the program, or of -m, in front."""
-    as_module = start.flags & ENV_AS_MODULE
+    """Environment and folder.  first: sys.path has the folder of the program, or of -m, in front."""
     stdio_as_worker()
     ignore_job_control()
     set_environment(start)
-    set_sys_path(first, as_module)
-    failure = import_pytest()
-    if failure is None:
-        program = program_of_module() if as_module else pytest_program()
-        sys.argv[:] = [program] + [os.fsdecode(t.text) for t in start.args]
-        be_main(program, as_module)
-    return failure
+    set_sys_path(first, start.flags & ENV_AS_MODULE)
 
 
 def stdio_as_worker():
@@ -106,8 +101,22 @@ def python_version():
     return "%d.%d.%d" % sys.version_info[:3]
 
 
-def import_pytest():
-    """None, or (exit status, text).  The collector rests meanwhile, as imports leave no garbage worth its time, and never walks what they made."""
+def import_pytest(start):
+    """None, or (exit status, text).  Then sys.argv and __main__ are pytest's, too."""
+    if imported:
+        return None
+    failure = import_resting()
+    if failure is None:
+        imported.append(True)
+        as_module = start.flags & ENV_AS_MODULE
+        program = program_of_module() if as_module else pytest_program()
+        sys.argv[:] = [program] + [os.fsdecode(t.text) for t in start.args]
+        be_main(program, as_module)
+    return failure
+
+
+def import_resting():
+    """The garbage collector rests meanwhile, as imports leave no garbage worth its time, and never walks what they made."""
     enabled = gc.isenabled()
     gc.disable()
     try:

@@ -1162,28 +1162,27 @@ HOST_READY = 65
 
 class HOST_READY_(_Record):
     __slots__ = ()
-    _fields = ("python_version", "pytest_version", "collector_pid", )
-    python_version = property(_at(0))
-    pytest_version = property(_at(1))
-    collector_pid = property(_at(2))
+    _fields = ("collector_pid", )
+    collector_pid = property(_at(0))
 
 
-_HOST_READY_2 = struct.Struct("<I")
+_HOST_READY_0 = struct.Struct("<I")
 
 
-def _write_HOST_READY(python_version, pytest_version, collector_pid):
-    return _bytes(python_version) + _bytes(pytest_version) + _HOST_READY_2.pack(collector_pid)
+def _write_HOST_READY(collector_pid):
+    return _HOST_READY_0.pack(collector_pid)
 
 
 def _read_HOST_READY(body, at):
-    python_version, at = _get_bytes(body, at)
-    pytest_version, at = _get_bytes(body, at)
-    (collector_pid,), at = _get(body, at, _HOST_READY_2)
-    return HOST_READY_((python_version, pytest_version, collector_pid, )), at
+    (collector_pid,), at = _get(body, at, _HOST_READY_0)
+    return HOST_READY_((collector_pid, )), at
 
 
-def pack_HOST_READY(python_version, pytest_version, collector_pid):
-    return _frame(65, _write_HOST_READY(python_version, pytest_version, collector_pid))
+_frame_HOST_READY = struct.Struct("<IHHQI")
+
+
+def pack_HOST_READY(collector_pid):
+    return _frame_HOST_READY.pack(_frame_HOST_READY.size - 16, 65, 0, 0, collector_pid)
 
 
 FORK = 66
