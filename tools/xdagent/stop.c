@@ -75,9 +75,10 @@ int agent_finish(agent *a, xd_bytes body)
     XD_TRY(xd_wire_FINISH_decode(body.ptr, body.len, &m));
     if (a->phase != AGENT_RUNNING)
         return 0;
+    XD_TRY(begin_phase(a, AGENT_ENDING_SESSIONS)); /* the workers first: the collector has to wait for them */
     if (a->env.collect.fd >= 0)
         XD_TRY(agent_chan_send(&a->env.collect, XD_MSG_FINISH, body, NULL, 0));
-    return begin_phase(a, AGENT_ENDING_SESSIONS);
+    return 0;
 }
 
 static int quit(agent_chan *to)

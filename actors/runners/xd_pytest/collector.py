@@ -136,7 +136,7 @@ class Collector(object):
         self.adapter.worker.reborn(record, fds, forked=False)
 
     def finish_late(self):
-        """The collector that became a worker where no keeper could be forked: FINISH was sent before the worker's QUIT."""
+        """The collector that became a worker where no keeper could be forked: FINISH is sent together with the worker's QUIT."""
         self.own_control.sock.settimeout(0.2)
         try:
             while self.finish is None:
