@@ -6,7 +6,7 @@ import struct
 
 from xd_pytest import wire
 from xd_pytest.text import encode_id
-from xd_pytest.xdistlike import group_of
+from xd_pytest.xdistlike import Groups
 
 IDS_LIMIT = 60 * 1024     # bytes of one COLLECT_IDS frame
 NOTHING_SHARED = b"\0\0"  # the agent shortens what travels on
@@ -19,6 +19,7 @@ FunctionType = type(encode_id)
 def collection_frames(items):
     """COLLECT_IDS, made without the generic codec: there may be a hundred thousand (tests compare the two)."""
     part, size, first = [], 0, 0
+    groups = Groups()
     for index, item in enumerate(items):
         nodeid = item.nodeid
         try:
@@ -30,7 +31,7 @@ def collection_frames(items):
         if line is None:
             file, line, _domain = item.location
         file = b"" if not file or (nodeid.startswith(file) and nodeid[len(file):len(file) + 2] in ("::", "")) else encode_id(file)
-        group = group_of(item)
+        group = groups.of(item)
         entry = b"".join((NOTHING_SHARED, LENGTH.pack(len(data)), data, LINE_LENGTH.pack(-1 if line is None else line, len(file)), file,
                           LENGTH.pack(len(group)), group))
         if size + len(entry) > IDS_LIMIT and part:

@@ -144,10 +144,20 @@ def make_fixtures():
     return module
 
 
-def group_of(item):
-    """Names of the xdist_group marks, sorted and joined with _; bytes."""
-    names = None
-    for mark in item.iter_markers("xdist_group"):
-        names = names or set()
-        names.add(as_text(mark.args[0] if mark.args else mark.kwargs.get("name", "default")))
-    return encode("_".join(sorted(names))) if names else b""
+class Groups(object):
+    """Names of the xdist_group marks of items, sorted and joined with _; bytes.  Of items with one parent, the marks above are looked at once."""
+
+    def __init__(self):
+        self.parent, self.above = None, frozenset()
+
+    def of(self, item):
+        if item.parent is not self.parent or self.parent is None:
+            self.parent, self.above = item.parent, names_of(item.parent)
+        marks = getattr(item, "own_markers", None)
+        names = self.above if marks == [] else names_of(item)
+        return encode("_".join(sorted(names))) if names else b""
+
+
+def names_of(node):
+    return frozenset() if node is None else frozenset(
+        as_text(mark.args[0] if mark.args else mark.kwargs.get("name", "default")) for mark in node.iter_markers("xdist_group"))
