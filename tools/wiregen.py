@@ -1,16 +1,25 @@
-"""Makes what follows from engine/wire.def: actors/runners/xd_pytest/wire.py (Python codec) and engine/PROTOCOL.md (chapter of the manual).
+"""Makes what follows from engine/wire.def: actors/runners/xd_pytest/wire.py (Python codec of what a runner hears and says) and
+engine/PROTOCOL.md (chapter of the manual).
 
     wiregen.py            writes both
     wiregen.py --check    exit 1 when one of them is not what it would write
+    codec()               a module with all records, for tests
 """
 import os
 import re
 import sys
+import types
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 NUMBERS = {"u8": "B", "u16": "H", "u32": "I", "u64": "Q", "i32": "i"}
 LINE = re.compile(r'^XD_(REC|NUM|STR|LST|END)\((.*)\)\s*$')
 STRING = re.compile(r'"((?:[^"\\]|\\.)*)"\s*$')
+
+# What the adapter needs: the rest of the protocol would take a millisecond of each start to import.
+RUNNER_HEARS = ("ENV_START", "FORK", "RUN", "REAP", "FINISH", "QUIT")
+RUNNER_SAYS = ("HOST_READY", "CONFIG", "COLLECTED", "ENV_FAILED", "FORKED", "REAPED", "WORKER_READY", "WORKER_DONE", "REPORT", "WARNING",
+               "SUITE_PROPERTY")
+RUNNER_WRITES_ITSELF = ("COLLECT_IDS", "RESULT")  # only the number
 
 
 class Record(object):
@@ -48,7 +57,7 @@ def parse(path):
     return records
 
 
-HEAD = '''"""Codec of xd's protocol for Python 2.7 and 3.6+.  Made by tools/wiregen.py from engine/wire.def: do not edit.
+HEAD = '''"""Codec of xd's protocol for Python.  Made by tools/wiregen.py from engine/wire.def: do not edit.
 
 pack_NAME(field, ...)    a whole frame (header and body, sequence 0) of record NAME; bytes fields take bytes or text, lists take tuples
 unpack(kind, body)       named tuple of that record; lists hold named tuples.  ValueError: not a well-formed body
@@ -174,56 +183,81 @@ def runs(record):
     return out
 
 
-def python_record(record):
-    name = record.name
+def python_class(record):
     names = [f[1] for f in record.fields]
-    lines = ["\n\nclass %s_(_Record):" % name, "    __slots__ = ()",
+    lines = ["\n\nclass %s_(_Record):" % record.name, "    __slots__ = ()",
              "    _fields = (%s)" % "".join('"%s", ' % n for n in names)]
-    lines += ["    %s = property(_at(%d))" % (n, i) for i, n in enumerate(names)]
-    lines.append("\n")
-    structs, writes, reads, values = [], [], [], []
+    return lines + ["    %s = property(_at(%d))" % (n, i) for i, n in enumerate(names)] + ["\n"]
+
+
+def python_pack(record):
+    name, names = record.name, [f[1] for f in record.fields]
+    if record.fixed():  # the hot ones: header and body in one call
+        return ["\n_frame_%s = struct.Struct(\"<IHHQ%s\")" % (name, record.format()),
+                "\n\ndef pack_%s(%s):" % (name, ", ".join(names)),
+                "    return _frame_%s.pack(%s)\n" % (name, ", ".join(["_frame_%s.size - 16" % name, str(record.number), "0", "0"] + names))]
+    return ["\ndef pack_%s(%s):" % (name, ", ".join(names)),
+            "    return _frame(%d, _write_%s(%s))\n" % (record.number, name, ", ".join(names))]
+
+
+def python_record(record, reads, writes):
+    name, names = record.name, [f[1] for f in record.fields]
+    structs, written, read, values = [], [], [], []
     for i, (kind, fields) in enumerate(runs(record)):
         if kind == "fixed":
             struct_name = "_%s_%d" % (name, i)
             structs.append('%s = struct.Struct("<%s")' % (struct_name, "".join(NUMBERS[f[0]] for f in fields)))
-            writes.append("%s.pack(%s)" % (struct_name, ", ".join(f[1] for f in fields)))
-            reads.append("    (%s,), at = _get(body, at, %s)" % (", ".join(f[1] for f in fields), struct_name))
+            written.append("%s.pack(%s)" % (struct_name, ", ".join(f[1] for f in fields)))
+            read.append("    (%s,), at = _get(body, at, %s)" % (", ".join(f[1] for f in fields), struct_name))
         elif kind == "bytes":
-            writes.append("_bytes(%s)" % fields[0][1])
-            reads.append("    %s, at = _get_bytes(body, at)" % fields[0][1])
+            written.append("_bytes(%s)" % fields[0][1])
+            read.append("    %s, at = _get_bytes(body, at)" % fields[0][1])
         else:
-            writes.append("_list(%s, _write_%s)" % (fields[0][1], kind))
-            reads.append("    %s, at = _get_list(body, at, _read_%s)" % (fields[0][1], kind))
+            written.append("_list(%s, _write_%s)" % (fields[0][1], kind))
+            read.append("    %s, at = _get_list(body, at, _read_%s)" % (fields[0][1], kind))
         values += [f[1] for f in fields]
-    lines += structs
-    lines.append("\n\ndef _write_%s(%s):" % (name, ", ".join(names)))
-    lines.append("    return " + (" + ".join(writes) if writes else 'b""'))
-    lines.append("\n\ndef _read_%s(body, at):" % name)
-    lines += reads
-    lines.append("    return %s_((%s)), at\n" % (name, "".join(v + ", " for v in values)))
-    if record.number:
-        lines.insert(0, "\n%s = %d" % (name, record.number))
-        if record.fixed():
-            # The hot ones: header and body in one call.
-            lines.append("\n_frame_%s = struct.Struct(\"<IHHQ%s\")" % (name, record.format()))
-            lines.append("\n\ndef pack_%s(%s):" % (name, ", ".join(names)))
-            lines.append("    return _frame_%s.pack(%s)\n" % (name, ", ".join(
-                ["_frame_%s.size - 16" % name, str(record.number), "0", "0"] + names)))
-        else:
-            lines.append("\ndef pack_%s(%s):" % (name, ", ".join(names)))
-            lines.append("    return _frame(%d, _write_%s(%s))\n" % (record.number, name, ", ".join(names)))
+    lines = ["\n%s = %d" % (name, record.number)] if record.number else []
+    lines += (python_class(record) if reads else ["\n"] if structs else []) + structs
+    if writes:
+        lines.append("\n\ndef _write_%s(%s):" % (name, ", ".join(names)))
+        lines.append("    return " + (" + ".join(written) if written else 'b""'))
+    if reads:
+        lines.append("\n\ndef _read_%s(body, at):" % name)
+        lines += read
+        lines.append("    return %s_((%s)), at\n" % (name, "".join(v + ", " for v in values)))
+    if writes and record.number:
+        lines += python_pack(record)
     return "\n".join(lines)
 
 
-def python_module(records):
+def with_parts(records, names):
+    """Those records and the ones their lists hold."""
+    known = dict((r.name, r) for r in records)
+    found = list(names)
+    for name in found:
+        found.extend(kind for kind, _name, _doc in known[name].fields if kind in known and kind not in found)
+    return set(found)
+
+
+def python_module(records, reads=None, writes=None, numbers=()):
+    reads = set(r.name for r in records) if reads is None else with_parts(records, reads)
+    writes = set(r.name for r in records) if writes is None else with_parts(records, writes)
     out = [HEAD]
-    out += [python_record(r) for r in records]
+    for r in records:
+        if r.name in reads or r.name in writes:
+            out.append(python_record(r, r.name in reads, r.name in writes))
+        elif r.name in numbers:
+            out.append("\n%s = %d\n" % (r.name, r.number))
     out.append("\n_READERS = {")
-    out += ["    %d: _read_%s," % (r.number, r.name) for r in records if r.number]
-    out.append("}\nNAMES = {")
-    out += ['    %d: "%s",' % (r.number, r.name) for r in records if r.number]
+    out += ["    %d: _read_%s," % (r.number, r.name) for r in records if r.number and r.name in reads]
     out.append("}\n")
-    return "\n".join(out) + TAIL
+    return re.sub(r"\n{4,}", "\n\n\n", "\n".join(out) + TAIL)
+
+
+def codec():
+    module = types.ModuleType("wire")
+    exec(compile(python_module(parse(os.path.join(ROOT, "engine", "wire.def"))), "<wire.def>", "exec"), module.__dict__)
+    return module
 
 
 def manual(records):
@@ -247,7 +281,8 @@ def main(arguments):
     if len(numbers) != len(set(numbers)):
         raise SystemExit("engine/wire.def: two records have the same number")
     stale = []
-    for path, text in ((os.path.join("actors", "runners", "xd_pytest", "wire.py"), python_module(records)),
+    adapter = python_module(records, RUNNER_HEARS, RUNNER_SAYS, RUNNER_WRITES_ITSELF)
+    for path, text in ((os.path.join("actors", "runners", "xd_pytest", "wire.py"), adapter),
                        (os.path.join("engine", "PROTOCOL.md"), manual(records))):
         full = os.path.join(ROOT, path)
         if "--check" in arguments:

@@ -19,7 +19,11 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 ADAPTER = os.environ.get("XD_ADAPTER_DIR") or os.path.join(ROOT, "actors", "runners")
 sys.path.insert(0, ADAPTER)
 
-from xd_pytest import wire  # noqa: E402
+sys.path.insert(1, os.path.join(ROOT, "tools"))
+
+import wiregen  # noqa: E402
+
+wire = wiregen.codec()
 
 NONE = 0xFFFFFFFF
 MAGIC = 0x58445047

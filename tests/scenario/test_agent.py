@@ -1,4 +1,4 @@
-"""The agent, alone: this program plays the controller (codec: actors/runners/xd_pytest/wire.py) against the built xdagent and the real adapter.
+"""The agent, alone: this program plays the controller (codec: tools/wiregen.py) against the built xdagent and the real adapter.
 
     python3 tests/scenario/test_agent.py [-v]        environment: XD_AGENT (build/bin/xdagent), XD_TEST_PYTHON (a python with pytest)
 """
@@ -15,8 +15,10 @@ import time
 import unittest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-sys.path.insert(0, os.path.join(ROOT, "actors", "runners"))
-from xd_pytest import wire  # noqa: E402
+sys.path.insert(0, os.path.join(ROOT, "tools"))
+import wiregen  # noqa: E402
+
+wire = wiregen.codec()
 
 PREAMBLE = b"\x89xd\r\n\x1a\n\x01"
 NONE32 = 0xFFFFFFFF
