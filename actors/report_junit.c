@@ -116,11 +116,6 @@ static int on_one(xd_junit *j, const xd_runview_item *i, uint32_t report, bool *
     return 0;
 }
 
-static bool of_phase(const xd_runview_report *r, char phase)
-{
-    return r->when == (uint8_t)phase;
-}
-
 /* What failed before the worker ended stands in the same test case. */
 static int crashed(xd_junit *j, const xd_runview_item *i, uint32_t item)
 {
@@ -138,13 +133,54 @@ static int crashed(xd_junit *j, const xd_runview_item *i, uint32_t item)
     return close_case(j, i);
 }
 
+/* One try of an item: its reports up to that of its teardown. */
+typedef struct attempt {
+    bool     failed_call, own_call, setup_ok, teardown_failed;
+    uint64_t told_us;
+} attempt;
+
+static int take_report(xd_junit *j, const xd_runview_item *i, uint32_t report, attempt *a)
+{
+    const xd_runview_report *r = &j->view->reports[report];
+    if (!r->subtest) {
+        a->own_call = a->own_call || r->when == 'c';
+        if ((r->when == 's' && r->outcome != 'p') || !memchr("sct", r->when, 3))
+            a->setup_ok = false;
+        a->teardown_failed = a->teardown_failed || (r->when == 't' && r->outcome == 'f');
+    }
+    if (r->when == 't' && !a->own_call && a->setup_ok) {
+        a->own_call = j->case_open = true; /* a call that passed and has no report */
+        j->passed++;
+    }
+    XD_TRY(on_one(j, i, report, &a->failed_call));
+    if (!r->subtest && (!j->only_call || r->when == 'c')) {
+        xd_wire_REPORT full;
+        XD_TRY(read_report(j, report, &full));
+        a->told_us += full.duration_us;
+    }
+    return 0;
+}
+
+static int end_attempt(xd_junit *j, const xd_runview_item *i, attempt *a, uint32_t report, uint64_t us)
+{
+    if (!a->own_call && a->setup_ok)
+        j->passed++;
+    j->duration_us += us;
+    if (j->writer && (j->log_passing || a->teardown_failed))
+        XD_TRY(xd_junit_node_output(j, report));
+    j->case_open = true; /* pytest opens one at the teardown at the latest */
+    XD_TRY(close_case(j, i));
+    j->duration_us = 0;
+    *a = (attempt){ .setup_ok = true };
+    return 0;
+}
+
 static int walk_item(xd_junit *j, uint32_t item)
 {
-    static const char      phases[] = "sct";
     const xd_runview      *v = j->view;
     const xd_runview_item *i = &v->items[item];
-    uint32_t               us[3] = { i->setup_us, i->call_us, i->teardown_us };
-    bool                   failed_call = false, setup_ok = true, teardown_failed = false;
+    uint64_t us = j->only_call ? i->call_us : (uint64_t)i->setup_us + i->call_us + i->teardown_us;
+    attempt  a = { .setup_ok = true };
     if (!i->outcome || i->outcome == XD_OUT_NOT_RUN)
         return 0;
     j->item = item;
@@ -152,37 +188,38 @@ static int walk_item(xd_junit *j, uint32_t item)
     if (j->writer)
         XD_TRY(xd_junit_keep_attributes(j, i));
     if (i->outcome >= XD_OUT_CRASHED) {
-        j->duration_us = j->only_call ? 0 : (uint64_t)us[0] + us[1] + us[2];
+        j->duration_us = j->only_call ? 0 : us;
         return crashed(j, i, item);
     }
-    for (int p = 0; p < 3; p++) {
-        bool own = false;
-        for (uint32_t n = i->first_report; n != XD_RUNVIEW_NONE; n = v->reports[n].next) {
-            const xd_runview_report *r = &v->reports[n];
-            if (r->attempt != i->attempt || !of_phase(r, phases[p]))
-                continue;
-            if (p == 0 && r->outcome != 'p' && !r->subtest)
-                setup_ok = false;
-            teardown_failed = teardown_failed || (p == 2 && r->outcome == 'f');
-            own = own || !r->subtest;
-            XD_TRY(on_one(j, i, n, &failed_call));
-        }
-        if (p == 1 && !own && setup_ok) {
-            j->case_open = true; /* a call that passed and has no report */
-            j->passed++;
-        }
-        if (!j->only_call || p == 1)
-            j->duration_us += us[p];
+    for (uint32_t n = i->first_report, next; n != XD_RUNVIEW_NONE; n = next) {
+        for (next = v->reports[n].next; next != XD_RUNVIEW_NONE && v->reports[next].attempt != i->attempt;)
+            next = v->reports[next].next;
+        if (v->reports[n].attempt != i->attempt)
+            continue;
+        XD_TRY(take_report(j, i, n, &a));
+        if (v->reports[n].when == 't' && !v->reports[n].subtest && next != XD_RUNVIEW_NONE)
+            XD_TRY(end_attempt(j, i, &a, n, a.told_us)); /* it was run again */
     }
-    if (j->writer && (j->log_passing || teardown_failed))
-        XD_TRY(xd_junit_node_output(j, XD_RUNVIEW_NONE));
-    j->case_open = true; /* pytest opens one at the teardown at the latest */
-    return close_case(j, i);
+    return end_attempt(j, i, &a, XD_RUNVIEW_NONE, us);
 }
 
-static int walk_collect(xd_junit *j, uint32_t report)
+/* A file that two collectors read (its tests, its doctests) is one test case. 1 = it is, 0, -errno. */
+static int same_file(xd_junit *j, uint32_t report, uint32_t next)
 {
-    const xd_runview_report *r = &j->view->reports[report];
+    xd_wire_REPORT one, other;
+    XD_TRY(read_report(j, next, &other));
+    xd_autofree char *id = xd_bytes_dup(other.nodeid);
+    if (!id)
+        return -ENOMEM;
+    XD_TRY(read_report(j, report, &one));
+    return xd_bytes_eq_str(one.nodeid, id);
+}
+
+static int walk_collect(xd_junit *j, uint32_t at)
+{
+    const xd_runview        *v = j->view;
+    uint32_t                 report = v->collect_reports[at];
+    const xd_runview_report *r = &v->reports[report];
     if (r->outcome != 'f' && r->outcome != 's')
         return 0;
     j->errors += r->outcome == 'f';
@@ -190,6 +227,9 @@ static int walk_collect(xd_junit *j, uint32_t report)
     if (!j->writer)
         return 0;
     XD_TRY(xd_junit_node_collect(j, r, report));
+    int same = at + 1 < v->collect_report_count ? same_file(j, report, v->collect_reports[at + 1]) : 0;
+    if (same)
+        return XD_MIN(same, 0);
     XD_TRY(xd_junit_write_collect_case(j, report));
     xd_buf_clear(&j->nodes);
     j->duration_us = 0;
@@ -201,7 +241,7 @@ static int walk(xd_junit *j)
     const xd_runview *v = j->view;
     j->passed = j->failures = j->errors = j->skipped = j->double_fails = 0;
     for (uint32_t i = 0; i < v->collect_report_count; i++)
-        XD_TRY(walk_collect(j, v->collect_reports[i]));
+        XD_TRY(walk_collect(j, i));
     for (uint32_t i = 0; i < v->count; i++)
         XD_TRY(walk_item(j, i));
     return 0;

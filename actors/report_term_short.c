@@ -126,7 +126,7 @@ static int fold_skip(xd_term *t, uint32_t item, uint32_t report, void *arg)
         xd_autobuf rel = XD_BUF_INIT;
         XD_TRY(xd_term_relative(&rel, v->invocation_dir, r.path));
         XD_TRY(xd_text_harmless(&s->scratch, xd_buf_view(&rel), false));
-        if (r.line >= 0)
+        if (r.line >= 0 && !(r.flags & XD_REP_FOLDED))
             XD_TRY(xd_buf_printf(&s->scratch, ":%d", r.line + 1));
     } else if (item != XD_RUNVIEW_NONE) {
         XD_TRY(xd_term_nodeid(t, &s->scratch, v->items[item].id));

@@ -185,7 +185,7 @@ def junit_cases(path):
     """(class, name, what happened, properties) of each test case, sorted: without times."""
     cases = []
     for case in ElementTree.parse(str(path)).getroot().iter("testcase"):
-        children = [(c.tag, c.get("message"), c.get("type")) for c in case if c.tag not in ("properties", "system-out", "system-err")]
+        children = [(c.tag, c.get("message"), c.get("type"), c.text if c.tag == "skipped" else None) for c in case if c.tag not in ("properties", "system-out", "system-err")]
         properties = [(p.get("name"), p.get("value")) for p in case.iter("property")]
         attributes = {k: v for k, v in case.attrib.items() if k != "time"}
         cases.append((sorted(attributes.items()), children, properties))

@@ -100,6 +100,7 @@ def test_ctrl_c_twice_kills(project):
 def test_ctrl_c_three_times_leaves(project):
     """The agent is held still, so that only the third can end xdctl."""
     run = Interrupted(project, 60)
+    wait_until(lambda: "test_quick" in open(run.jsonl).read(), "the result of the quick test")
     held = [pid for pid in run.processes if os.path.basename(os.readlink("/proc/%d/exe" % pid)) == "xdagent"]
     assert len(held) == 2
     for pid in held:

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
+import xml.etree.ElementTree as ElementTree
 
 import pytest
 
@@ -141,6 +142,96 @@ def test_junit_is_that_of_pytest(project, family):
     (project.root / "again.xml").write_text(again.out, encoding="utf-8")
     assert junit_cases(project.root / "again.xml") == junit_cases(project.root / "xd.xml")
     assert xd.rc == 1 and again.rc in (0, 1)
+
+
+ODD_REPORTS = {
+    "conftest": """
+        from _pytest.reports import TestReport
+        from _pytest.runner import runtestprotocol
+
+        def pytest_runtest_protocol(item, nextitem):
+            hook = item.ihook
+            if "again" in item.name:  # as pytest-rerunfailures
+                hook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+                for report in runtestprotocol(item, nextitem=item, log=False):
+                    if report.when == "call":
+                        report.outcome = "rerun"
+                    hook.pytest_runtest_logreport(report=report)
+                item._initrequest()
+                runtestprotocol(item, nextitem=nextitem)
+                hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+                return True
+            if "elsewhere" in item.name:  # as pytest-forked
+                hook.pytest_runtest_logreport(report=TestReport(item.nodeid, item.location, {}, "failed", "CRASHED there", "???", []))
+                return True
+
+        def pytest_report_teststatus(report, config):
+            if report.outcome == "rerun":
+                return "rerun", "R", "RERUN"
+        """,
+    "test_odd": """
+        import unittest
+
+        tries = []
+
+        def test_again():
+            tries.append(1)
+            assert len(tries) > 1
+
+        def test_elsewhere():
+            pass
+
+        class T(unittest.TestCase):
+            def test_subs(self):
+                for i in range(4):
+                    with self.subTest(i=i):
+                        if i == 1:
+                            self.skipTest("not this one")
+                        self.assertNotEqual(i, 2)
+        """,
+    "test_whole": "import pytest\npytestmark = pytest.mark.skip(reason='the whole module')\ndef test_a(): pass\nclass TestB:\n    def test_b(self): pass",
+    "test_broken": "import nowhere_to_be_found",
+}
+
+
+def test_headings(project):
+    """Above each failure stands what the item says of its place, not what its node id is made of."""
+    project.write(conftest="""
+        import pytest
+
+        class Item(pytest.Item):
+            def runtest(self): raise ValueError(self.name)
+            def reportinfo(self): return self.path, 4, "table: " + self.name
+
+        class File(pytest.File):
+            def collect(self): return [Item.from_parent(self, name="one"), Item.from_parent(self, name="two[::x]")]
+
+        def pytest_collect_file(file_path, parent):
+            return File.from_parent(parent, path=file_path) if file_path.suffix == ".table" else None
+        """, test_a="""
+        class TestA:
+            def test_b(self): assert 0
+            def test_d(self):
+                '''
+                >>> 1
+                2
+                '''
+        """, **{"some.table": ""})
+    plain, xd = (run(*(options + ["--doctest-modules", "-p", "no:cacheprovider"])) for run, options in ((project.plain, []), (project.run, ["-n2"])))
+    found = [sorted(line for line in r.out.splitlines() if re.match("_+ .* _+$", line)) for r in (plain, xd)]
+    assert found[0] == found[1] and len(found[0]) == 4
+
+
+def test_junit_of_what_plugins_report(project):
+    """A test that is run twice, one whose only report is of no phase, subtests that say nothing, a file that two collectors read."""
+    project.write(**ODD_REPORTS)
+    options = ["--doctest-modules", "--continue-on-collection-errors", "-p", "no:cacheprovider"]
+    plain = project.plain("--junitxml=plain.xml", *options)
+    xd = project.run("-n2", "--junitxml=xd.xml", *options)
+    assert xd.rc == plain.rc == 1
+    assert junit_cases(project.root / "xd.xml") == junit_cases(project.root / "plain.xml")
+    counts = [ElementTree.parse(str(project.root / name)).getroot()[0].attrib for name in ("xd.xml", "plain.xml")]
+    assert [[counts[0][k], counts[1][k]] for k in ("tests", "errors", "failures", "skipped")] == [["11", "11"], ["3", "3"], ["1", "1"], ["3", "3"]]
 
 
 def test_where_junit_goes(project):

@@ -35,7 +35,7 @@ SEND_LIST 25
 CONFIG 32 python:bytes python_version:bytes pytest_version:bytes rootdir:bytes invocation_dir:bytes header:TEXT options:PAIR notes:TEXT
 COLLECT_IDS 33 first:u32 ids:NODEID
 COLLECTED 34 count:u32 deselected:u32 errors:u32 digest_lo:u64 digest_hi:u64 exit_status:i32 stop_reason:bytes way:u8 why:bytes duration_us:u64 in_order:u8 lines:TEXT
-REPORT 35 item:u32 attempt:u16 worker:u16 nodeid:bytes when:bytes category:bytes letter:bytes word:bytes outcome:bytes text:bytes message:bytes path:bytes line:i32 subtest:bytes duration_us:u64 start_us:u64 sections:PAIR properties:PAIR attributes:PAIR flags:u32
+REPORT 35 item:u32 attempt:u16 worker:u16 nodeid:bytes when:bytes category:bytes letter:bytes word:bytes outcome:bytes text:bytes message:bytes path:bytes line:i32 subtest:bytes heading:bytes duration_us:u64 start_us:u64 sections:PAIR properties:PAIR attributes:PAIR flags:u32
 WARNING 36 item:u32 worker:u16 when:bytes category:bytes nodeid:bytes text:bytes file:bytes line:u32
 SUITE_PROPERTY 45 worker:u16 name:bytes value:bytes
 RESULT 64 item:u32 attempt:u16 outcome:u8 flags:u8 setup_us:u32 call_us:u32 teardown_us:u32 position:u32 start_us:u64

@@ -155,13 +155,14 @@ class ItemReports(object):
     def report_frames(self, last):
         """Of what has been seen and not told yet.  last: nothing follows, so the last one has the properties."""
         nodeid, last = self.item.nodeid, len(self.seen) - 1 if last else -1
+        again = sum(1 for report in self.seen if report.when == "teardown") > 1  # run more than once: each try is a case of its own in JUnit XML
         for n in range(self.told, len(self.seen)):
             report, status = self.seen[n], self.statuses[n]
             subtest = type(report) is not self.plain_type
             sections = report.sections[self.sections:]
             properties = list(report.user_properties) + self.added_properties if n == last else ()
             attributes = self.attributes.items() if n == last else ()
-            if not (status[0] or status[1] or sections or properties or attributes):
+            if not (status[0] or status[1] or sections or properties or attributes or again or subtest):
                 continue
             if not subtest:
                 self.sections = len(report.sections)

@@ -42,9 +42,9 @@ def usual_status(report):
 
 
 def short_of(report):
-    """(message, path, line 0-based) as the short summary of pytest shows them."""
+    """(message, path, line 0-based, whether the short summary shows no line), as pytest has them."""
     longrepr = report.longrepr
-    path, line = "", -1
+    path, line, folded = "", -1, False
     crash = getattr(longrepr, "reprcrash", None)
     if isinstance(longrepr, tuple) and len(longrepr) == 3:
         path, number, message = longrepr
@@ -55,7 +55,7 @@ def short_of(report):
             message = ""
         keywords = getattr(report, "keywords", ())
         folded = report.when == "setup" and "skip" in keywords and "pytestmark" not in keywords
-        line = number - 1 if isinstance(number, int) and not folded else -1
+        line = number - 1 if isinstance(number, int) else -1
     elif crash is not None:
         path, line, message = crash.path, crash.lineno - 1, as_text(crash.message)
     elif isinstance(longrepr, str):
@@ -67,7 +67,18 @@ def short_of(report):
         message = as_text(wasxfail)
         if message.startswith("reason: "):
             message = message[len("reason: "):]
-    return message, as_text(path), line
+    return message, as_text(path), line, folded
+
+
+def heading_of(report):
+    """What pytest writes above the text of a failure, if that is not made of the node id."""
+    location = getattr(report, "location", None)
+    if not location or report.outcome == "passed" or report.when == "collect":
+        return ""
+    names, bracket, parameters = report.nodeid.partition("[")
+    usual = names.partition("::")[2].replace("::", ".") + bracket + parameters
+    given = as_text(location[2] or "")
+    return "" if given == usual else given
 
 
 def report_frame(report, status, item, attempt, nodeid, sections, properties, attributes=(), text=None):
@@ -76,7 +87,8 @@ def report_frame(report, status, item, attempt, nodeid, sections, properties, at
         word = word[0]
     flags = 0
     wasxfail = getattr(report, "wasxfail", None)
-    message, path, line = short_of(report)
+    message, path, line, folded = short_of(report)
+    flags |= 16 if folded else 0
     if wasxfail is not None:
         flags |= 2
         if as_text(wasxfail).startswith("[NOTRUN]") or message.startswith("[NOTRUN]"):
@@ -103,6 +115,7 @@ def report_frame(report, status, item, attempt, nodeid, sections, properties, at
         item=item, attempt=attempt, worker=NONE16, nodeid=encode_id(nodeid), when=encode(report.when or ""), category=encode(category or ""),
         letter=encode(letter or ""), word=encode(word or ""), outcome=encode(report.outcome), text=body, message=bounded(message)[0],
         path=encode(path), line=line, subtest=encode(description_of_subtest(report)),
+        heading=encode(heading_of(report)),
         duration_us=microseconds(getattr(report, "duration", 0) or 0), start_us=microseconds(getattr(report, "start", 0) or 0),
         sections=parts, properties=pairs, attributes=others, flags=flags | (8 if cut else 0))
 

@@ -228,15 +228,15 @@ REPORT = 35
 
 _REPORT_0 = struct.Struct("<IHH")
 _REPORT_10 = struct.Struct("<i")
-_REPORT_12 = struct.Struct("<QQ")
-_REPORT_16 = struct.Struct("<I")
+_REPORT_13 = struct.Struct("<QQ")
+_REPORT_17 = struct.Struct("<I")
 
 
-def _write_REPORT(item, attempt, worker, nodeid, when, category, letter, word, outcome, text, message, path, line, subtest, duration_us, start_us, sections, properties, attributes, flags):
-    return _REPORT_0.pack(item, attempt, worker) + _bytes(nodeid) + _bytes(when) + _bytes(category) + _bytes(letter) + _bytes(word) + _bytes(outcome) + _bytes(text) + _bytes(message) + _bytes(path) + _REPORT_10.pack(line) + _bytes(subtest) + _REPORT_12.pack(duration_us, start_us) + _list(sections, _write_PAIR) + _list(properties, _write_PAIR) + _list(attributes, _write_PAIR) + _REPORT_16.pack(flags)
+def _write_REPORT(item, attempt, worker, nodeid, when, category, letter, word, outcome, text, message, path, line, subtest, heading, duration_us, start_us, sections, properties, attributes, flags):
+    return _REPORT_0.pack(item, attempt, worker) + _bytes(nodeid) + _bytes(when) + _bytes(category) + _bytes(letter) + _bytes(word) + _bytes(outcome) + _bytes(text) + _bytes(message) + _bytes(path) + _REPORT_10.pack(line) + _bytes(subtest) + _bytes(heading) + _REPORT_13.pack(duration_us, start_us) + _list(sections, _write_PAIR) + _list(properties, _write_PAIR) + _list(attributes, _write_PAIR) + _REPORT_17.pack(flags)
 
-def pack_REPORT(item, attempt, worker, nodeid, when, category, letter, word, outcome, text, message, path, line, subtest, duration_us, start_us, sections, properties, attributes, flags):
-    return _frame(35, _write_REPORT(item, attempt, worker, nodeid, when, category, letter, word, outcome, text, message, path, line, subtest, duration_us, start_us, sections, properties, attributes, flags))
+def pack_REPORT(item, attempt, worker, nodeid, when, category, letter, word, outcome, text, message, path, line, subtest, heading, duration_us, start_us, sections, properties, attributes, flags):
+    return _frame(35, _write_REPORT(item, attempt, worker, nodeid, when, category, letter, word, outcome, text, message, path, line, subtest, heading, duration_us, start_us, sections, properties, attributes, flags))
 
 
 WARNING = 36
