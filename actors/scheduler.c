@@ -97,8 +97,9 @@ static int end_run(scheduler *self)
     uint32_t items = self->agreed ? xd_collector_count(self->collector) : 0;
     uint32_t recorded = self->sched ? xd_sched_stats_get(self->sched)->recorded : 0;
     int      code = xd_scheduler_exit_code(self);
-    if (!self->reason[0] && self->options.maxfail && self->failures >= self->options.maxfail)
-        snprintf(self->reason, sizeof(self->reason), "stopping after %u failures", self->failures);
+    uint32_t failures = self->failures + self->home_errors;
+    if (!self->reason[0] && self->options.maxfail && failures >= self->options.maxfail)
+        snprintf(self->reason, sizeof(self->reason), "stopping after %u failures", failures);
     xd_wire_RUN_END end = {
         .exit_status = code,
         .reason = xd_bytes_str(self->reason),
@@ -255,6 +256,14 @@ static int sched_items(scheduler *self, xd_sched_mode mode, xd_sched_item *out)
     return 0;
 }
 
+/* Failures of tests that --maxfail still allows: errors of the collection count, too (those that alone are too
+ * many have ended it). */
+static uint32_t failures_left(const scheduler *self)
+{
+    uint32_t most = self->options.maxfail;
+    return most ? most - XD_MIN(self->home_errors, most - 1) : 0;
+}
+
 static int start_workers(scheduler *self, gateway *g)
 {
     xd_autobuf       frame = XD_BUF_INIT;
@@ -264,7 +273,7 @@ static int start_workers(scheduler *self, gateway *g)
         .first = g->first_worker,
         .count = (uint16_t)g->workers,
         .total = (uint16_t)self->total_workers,
-        .maxfail = self->options.maxfail,
+        .maxfail = failures_left(self),
         .max_restarts = (uint16_t)(budget >= 0 ? budget : XD_MIN(4 * (int)g->workers, 65535)),
     };
     XD_TRY(xd_wire_WORKERS_START_frame(&frame, 0, 0, &start));
@@ -328,7 +337,7 @@ static int collection_complete(scheduler *self)
     self->mode_no = mode == XD_SCHED_NO && dist[0] && self->args.config->workers == XD_WORKERS_UNSET;
     number_workers(self);
     xd_sched_options opts = { .mode = mode,
-                              .maxfail = self->options.maxfail,
+                              .maxfail = failures_left(self),
                               .max_attempts = 2,
                               .agents_expected = (uint32_t)self->n_gateways,
                               .workers_expected = self->total_workers,
@@ -383,6 +392,7 @@ int xd_scheduler_on_collected(scheduler *self, gateway *g, const xd_wire_COLLECT
     if (self->finishing && (self->forced_exit >= 0 || self->stopping))
         return 0; /* it was on its way when the run ended: an option was refused, another environment failed */
     self->collect_errors += in->errors;
+    self->home_errors = XD_MAX(self->home_errors, in->errors);
     if (in->exit_status >= 0) {
         char *reason = xd_bytes_dup(in->stop_reason);
         xd_scheduler_end_with(self, in->exit_status, reason ? reason : "");

@@ -57,6 +57,7 @@ typedef struct scheduler {
     uint16_t          home;   /* gateway whose CONFIG counts: the first */
     uint32_t          warnings;
     uint32_t          deselected, collect_errors, total_workers, failures;
+    uint32_t          home_errors; /* of one collection: environments mostly tell the same ones */
     uint64_t          digest_lo, digest_hi, started_ns;
     uint8_t          *failed_reports; /* of each item, as pytest counts them for --maxfail; 255 = or more */
     uint8_t           up[65536 / 8];  /* bit per worker: it was ready, and has not ended */

@@ -684,8 +684,43 @@ def test_plugin_that_needs_the_home_session(python, suite):
     assert env.failed.exit_status == 4 and "conftest.py implements pytest_configure_node" in text(env.failed.text)
     env = run([], suite(conftest="def pytest_sessionstart(session): session.config.workerinput['given_by_home']"), python=python)
     assert env.failed.exit_status == 4 and "given_by_home" in text(env.failed.text)
+    assert "conftest needs 'given_by_home'" in text(env.failed.text) and "Traceback" not in text(env.failed.text)
+    html = "def pytest_addoption(parser): parser.addoption('--html', dest='htmlpath')"  # as pytest-html
+    env = run(["--html=r.html"], suite(conftest=html, test_a="def test_a(): pass"), python=python)
+    assert env.failed.exit_status == 4 and text(env.failed.text).startswith("--html (pytest-html) does its work in a controlling")
+    assert run([], suite(conftest=html, test_a="def test_a(): pass"), python=python).counts() == {"passed": 1}
     env = run([], suite(conftest="def pytest_terminal_summary(): pass"), python=python)
     assert [text(n.text) for n in env.config.notes][0].startswith("conftest.py implements pytest_terminal_summary")
+
+
+def test_seeds_that_a_home_session_would_give(python, suite):
+    """pytest-randomly and pytest-random-order: one seed for all workers, the one that was asked for, the last one."""
+    root = suite(conftest="""
+        def pytest_addoption(parser):
+            parser.addoption("--randomly-seed", default="default")
+            parser.addoption("--random-order-seed", default="default:1")
+        def pytest_configure(config):
+            config.option.randomly_seed = config.workerinput["randomly_seed"]
+            config.option.random_order_seed = config.workerinput["random_order_seed"]
+        """, test_a="""
+        import pytest
+        @pytest.mark.parametrize("i", range(6))
+        def test_a(i, request, record_property):
+            record_property("seeds", [request.config.option.randomly_seed, request.config.option.random_order_seed])
+        """)
+
+    def seeds(*args, **more):
+        env = run(list(args), root, python=python, workers=2, **more)
+        assert env.counts() == {"passed": 6}
+        found = set(text(p.value) for w in env.workers for r in w.reports for p in r.properties if text(p.name) == "seeds")
+        assert len(found) == 1, found
+        return eval(found.pop())
+
+    assert seeds("--randomly-seed=42", "--random-order-seed=7") == ["42", "7"]
+    assert seeds("--randomly-seed=last")[0] == "42"
+    first = seeds(flags=driver.NO_COLLECTED)
+    assert first[0] > 999 and first[1].startswith("default:") and first[1] != "default:1"
+    assert seeds("--randomly-seed=last")[0] == first[0]
 
 
 def test_pdb_is_refused(python, suite):

@@ -268,6 +268,15 @@ def test_maxfail_counts_as_pytest(project, name, most):
     assert (xd.rc, xd.summary, stopping(xd)) == (plain.rc, plain.summary, stopping(plain)), xd
 
 
+def test_maxfail_counts_errors_of_the_collection(project):
+    project.write(test_a_bad="raise ValueError('broken')", test_b="import pytest\n@pytest.mark.parametrize('i', range(20))\ndef test_b(i): assert i % 5")
+    for most in (1, 3, 4, 9):
+        args = ["--maxfail=%d" % most, "--continue-on-collection-errors"]
+        plain, xd = project.plain(*args), project.run("-n1", *args)
+        stopping = lambda result: re.findall(r"stopping after \d+ failures", result.out)
+        assert (xd.rc, xd.summary, stopping(xd)) == (plain.rc, plain.summary, stopping(plain)), xd
+
+
 @pytest.mark.parametrize("skip", [[], ["--sw-skip"]], ids=["sw", "sw-skip"])
 def test_stepwise_goes_on_where_it_stopped(project, skip):
     source = "import os\ndef test_a(): pass\ndef test_b(): assert os.environ.get('B')\ndef test_c(): pass\ndef test_d(): assert os.environ.get('D')\ndef test_e(): pass\n"

@@ -4,7 +4,6 @@ from __future__ import absolute_import, division, print_function
 import gc
 import os
 import sys
-import zlib
 
 from xd_pytest import wire
 from xd_pytest.basetemp import BaseTemp
@@ -13,9 +12,10 @@ from xd_pytest.collection import collection_frames
 from xd_pytest.collector import Collector
 from xd_pytest.constants import ENV_AS_MODULE, ENV_OUTPUT, ENV_TYPED, EXIT_FAILED, EXIT_USAGE, NONE32, WAY_COLLECTED
 from xd_pytest.frozen import freeze
+from xd_pytest.home import late_values, refusal, who_misses
 from xd_pytest.junitxml import hear
 from xd_pytest.outcome import ItemReports
-from xd_pytest.plugins import foreign_plugins, plugin_name
+from xd_pytest.plugins import foreign_plugins
 from xd_pytest.process import flush_stdio, name_captures
 from xd_pytest.real import Real
 from xd_pytest.reads import Reads, SeedWatch, WorkerInput, record_environ
@@ -115,7 +115,6 @@ class Adapter(object):
         worker = self.worker.name()
         self.input = WorkerInput(workerid=worker, workercount=self.worker.total, testrunuid=uid, mainargv=list(sys.argv))
         self.input["rampdelay"] = 0.0
-        self.input["randomly_seed"] = zlib.crc32(encode(uid)) & 0xffffffff  # what pytest-randomly's controller would hand to its workers
         if self.telling:
             return
         os.environ["PYTEST_XDIST_WORKER"] = worker
@@ -187,6 +186,7 @@ class Adapter(object):
             return (yield)
         self.check_home(config)
         self.take_options(config)
+        self.input.late = late_values(config, as_text(self.start.run_uid), writes=not self.is_worker)
         config.workerinput = self.input
         config.workeroutput = {}
         return (yield)
@@ -242,11 +242,10 @@ class Adapter(object):
     def check_home(self, config):
         """A plugin that hands data from a controlling pytest process to workers cannot be right without one."""
         import pytest
-        for plugin in foreign_plugins(config, "pytest_configure_node"):
-            name = plugin_name(config, plugin)
-            self.fail_environment(EXIT_USAGE, "%s implements pytest_configure_node: it needs a controlling pytest process, which xd does not have "
-                                              "yet; run without it (-p no:NAME, or without its options) or with plain pytest" % name)
-            raise pytest.UsageError("%s needs a controlling pytest process" % name)
+        text = refusal(config)
+        if text is not None:
+            self.fail_environment(EXIT_USAGE, text)
+            raise pytest.UsageError()  # it is told, once
 
     def pytest_configure(self, config):
         config.addinivalue_line("markers", "xdist_group(name): tests of one group run on the same worker under --dist loadgroup.")
@@ -340,10 +339,8 @@ class Adapter(object):
         self.stopped = True
         self.reason = "internal error: " + as_text(excinfo.exconly()).strip().split("\n")[-1]
         missing = self.reads.missing
-        whole = as_text(excrepr)
-        if missing is not None and not self.is_worker and "KeyError" in whole and repr(missing) in whole:
-            self.fail_environment(EXIT_USAGE, "a plugin needs %r in config.workerinput, which a controlling pytest process would give it "
-                                              "(pytest_configure_node); xd does not have one yet\n%s" % (missing, whole))
+        if missing is not None and not self.is_worker and excinfo.errisinstance(KeyError) and excinfo.value.args == (missing,):
+            self.fail_environment(EXIT_USAGE, who_misses(self.config, excinfo, missing))
             return True
         return None
 

@@ -16,13 +16,21 @@ def is_pytests(thing):
     return name == "pytest" or name.startswith(("_pytest.", "xd_pytest."))
 
 
+def distribution_of(config, module):
+    """The name under which the plugin that this module belongs to is installed; None for other modules."""
+    for known, dist in config.pluginmanager.list_plugin_distinfo():
+        if module and module_of(known).partition(".")[0] == module.partition(".")[0]:
+            return getattr(dist, "project_name", None)
+    return None
+
+
 def plugin_name(config, plugin):
     path = getattr(plugin, "__file__", None)
     if path and os.path.basename(path).startswith("conftest."):
         return os.path.relpath(path, str(config.rootpath))
-    for known, dist in config.pluginmanager.list_plugin_distinfo():
-        if known is plugin:
-            return getattr(dist, "project_name", None) or plugin.__name__
+    installed = distribution_of(config, module_of(plugin))
+    if installed:
+        return installed
     name = config.pluginmanager.get_canonical_name(plugin)
     return name if not name.isdigit() else module_of(plugin)
 

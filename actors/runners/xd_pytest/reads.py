@@ -41,6 +41,7 @@ class Reads(object):
 class WorkerInput(dict):
     """config.workerinput: says which process reads the worker id before it is final."""
     reads = None
+    late = {}  # functions for values that are made when somebody asks
 
     def __getitem__(self, key):
         if self.reads is not None:
@@ -48,6 +49,9 @@ class WorkerInput(dict):
         return dict.__getitem__(self, key)
 
     def __missing__(self, key):
+        if key in self.late:
+            self[key] = value = self.late[key]()
+            return value
         if self.reads is not None and self.reads.missing is None:
             self.reads.missing = key
         raise KeyError(key)

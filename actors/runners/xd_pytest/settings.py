@@ -5,13 +5,9 @@ import os
 import sys
 
 from xd_pytest import wire
-from xd_pytest.plugins import foreign_plugins, module_of, plugin_name
+from xd_pytest.home import notes
 from xd_pytest.startup import python_version
 from xd_pytest.text import as_text, encode
-
-HOME_HOOKS = ("pytest_testnodeready", "pytest_testnodedown", "pytest_handlecrashitem", "pytest_terminal_summary", "pytest_xdist_setupnodes",
-              "pytest_xdist_newgateway", "pytest_xdist_rsyncstart", "pytest_xdist_rsyncfinish", "pytest_xdist_getremotemodule",
-              "pytest_xdist_node_collection_finished", "pytest_xdist_make_scheduler")
 
 OPTIONS = ("numprocesses", "dist", "tx", "px", "maxprocesses", "maxworkerrestart", "maxschedchunk", "loadscopereorder", "testrunuid", "ramp",
            "rsyncdir", "rsyncignore", "looponfail", "maxfail", "verbose", "reportchars", "tbstyle", "durations", "durations_min", "color",
@@ -72,19 +68,6 @@ def collection_lines(config, items):
     for given in reversed(config.hook.pytest_report_collectionfinish(config=config, start_path=config.invocation_params.dir, items=items)):
         lines.extend([given] if isinstance(given, str) else given)
     return [(encode(as_text(line)),) for line in lines]
-
-
-def notes(config):
-    hooks = {}
-    names = {}
-    for hook in HOME_HOOKS:
-        for plugin in foreign_plugins(config, hook):
-            if module_of(plugin).startswith("_hypothesis") and not getattr(config.option, "hypothesis_show_statistics", False):
-                continue  # its summary is empty without this option
-            hooks.setdefault(id(plugin), []).append(hook)
-            names[id(plugin)] = plugin_name(config, plugin)
-    return ["%s implements %s, which is called in a controlling pytest process only: xd does not have one yet, that part is left out" %
-            (names[key], ", ".join(found)) for key, found in hooks.items()]
 
 
 def wants_output(config):
