@@ -39,6 +39,11 @@ COPIES = '''
     import wsgiref.handlers
     assert "PYTEST_XDIST_WORKER" in wsgiref.handlers.BaseHandler.os_environ
     '''
+ASKS = '''
+    import os
+    DISTRIBUTED = "PYTEST_XDIST_WORKER" in os.environ
+    assert DISTRIBUTED and "NOT_THERE" not in os.environ
+    '''
 START = '''
     def pytest_sessionstart(session):
         with open(__file__ + ".starts", "a") as f: f.write("x")
@@ -70,10 +75,11 @@ SOCKET = '''
     (WORKER_ID, [], "warm", "worker id was read before or while collecting, from os.environ by conftest"),
     (WORKER_INPUT, [], "warm", "worker id was read"),
     (COPIES, [], "collected", "nothing in the collected process"),
+    (ASKS, [], "collected", "nothing in the collected process"),
     (START, [], "warm", "pytest_sessionstart"),
     (FINISH, [], "warm", "pytest_sessionfinish"),
     ("", ["--no-fork"], "fresh", "switched off"),
-], ids=["plain", "thread", "database", "socket", "garbage", "worker_id", "workerinput", "wsgiref", "sessionstart", "sessionfinish", "no_fork"])
+], ids=["plain", "thread", "database", "socket", "garbage", "worker_id", "workerinput", "wsgiref", "asks", "sessionstart", "sessionfinish", "no_fork"])
 def test_ways(project, conftest, options, way, why):
     seen = project.path / "seen"
     project.write(conftest=conftest, test_a=TESTS)

@@ -11,6 +11,21 @@ from xd_pytest.text import as_text
 # Session hooks of plugins that are known: what they did once, in the process that collected, is right in all workers forked from it.
 HARMLESS_HOOKS = frozenset((
     ("_hypothesis_pytestplugin", "pytest_sessionstart"),  # counts a global down: the initialization is over
+    ("pytest_randomly", "pytest_sessionstart"),  # seeds, with the same number everywhere
+    ("pytest_sugar", "pytest_sessionstart"),  # reads its configuration
+    ("pytest_pretty", "pytest_sessionstart"), ("pytest_pretty", "pytest_sessionfinish"),  # take the time
+    ("pytest_rerunfailures", "pytest_sessionstart"), ("pytest_rerunfailures", "pytest_sessionfinish"),  # looks at items that were run again
+    ("pytest_httpserver.pytest_plugin", "pytest_sessionfinish"),  # stops a server that its fixture started
+    ("flaky.flaky_pytest_plugin", "pytest_sessionfinish"),  # hands its report to config.workeroutput
+    ("pytest_ruff", "pytest_sessionfinish"),  # does nothing in a worker
+    ("pytest_django.plugin", "pytest_unconfigure"),  # these undo what they did to modules, in each process for itself
+    ("pytest_subtests.plugin", "pytest_unconfigure"),
+    ("pytest_recording.plugin", "pytest_unconfigure"),
+    ("pytest_bdd.plugin", "pytest_unconfigure"),
+    ("pytest_html.plugin", "pytest_unconfigure"),  # and these take away a report that no worker has
+    ("pytest_jsonreport.plugin", "pytest_unconfigure"),
+    ("pytest_reportlog.plugin", "pytest_unconfigure"),
+    ("xprocess.pytest_xprocess", "pytest_unconfigure"),  # a reminder
 ))
 
 

@@ -9,7 +9,7 @@ COUNT_KEYS = ("PYTEST_XDIST_WORKER_COUNT", b"PYTEST_XDIST_WORKER_COUNT")
 
 
 # Modules that copy the whole environment and are known to make nothing of the worker id.
-HARMLESS_READERS = frozenset(("wsgiref.handlers",))
+HARMLESS_READERS = frozenset(("wsgiref.handlers", "pytest_env.plugin", "dotenv.main"))
 BETWEEN = frozenset(("os", "_collections_abc", "collections.abc", "_weakrefset", __name__))
 
 
@@ -91,6 +91,14 @@ class RecordingEnviron(type(os.environ)):
             if who not in HARMLESS_READERS:
                 RecordingEnviron.reads.note(key, "os.environ by %s" % who if who else "os.environ")
         return super(RecordingEnviron, self).__getitem__(key)
+
+    def __contains__(self, key):
+        """Whether it is there says nothing of its value."""
+        try:
+            super(RecordingEnviron, self).__getitem__(key)
+        except KeyError:
+            return False
+        return True
 
 
 def record_environ(reads):
