@@ -342,7 +342,7 @@ static int collection_complete(scheduler *self)
                               .agents_expected = (uint32_t)self->n_gateways,
                               .workers_expected = self->total_workers,
                               .keep_scope_order = self->options.keep_scope_order,
-                              .in_order = self->options.in_order };
+                              .in_order = self->options.in_order || self->total_workers == 1 };
     XD_TRY(xd_sched_new(&self->sched, &opts));
     XD_TRY(sched_items(self, mode, items));
     XD_TRY(xd_sched_collection(self->sched, items, count));
