@@ -175,7 +175,8 @@ static int check_agent(doctor *d, const xd_config *cfg)
     int         r = run_command(argv, &out, &err);
     if (r != 0)
         return say(d, false, "agent: %s does not run: %s", agent, r < 0 ? err.text : xd_buf_cstr(&out));
-    return say(d, true, "agent: %s", agent);
+    bool ours = strncmp(xd_buf_cstr(&out), "xdagent ", 8) == 0;
+    return say(d, ours, "agent: %s%s", agent, ours ? "" : " is no xdagent");
 }
 
 static int check_folder(doctor *d, const char *what, int (*find)(char **ret, xd_error *err))
@@ -209,7 +210,12 @@ static int check_kernel(doctor *d)
 int xd_doctor(const xd_config *cfg, int fd, char *err)
 {
     doctor d = { 0 };
-    int    r = say(&d, true, "xd: version %s", xd_version());
+    if (cfg->args.count) {
+        if (err)
+            snprintf(err, XD_TEXT, "doctor: '%.200s' is no option of xd, and no tests are run here", cfg->args.at[0]);
+        return -EINVAL;
+    }
+    int r = say(&d, true, "xd: version %s", xd_version());
     if (r == 0)
         r = check_agent(&d, cfg);
     if (r == 0)

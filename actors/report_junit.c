@@ -297,16 +297,22 @@ static int document(xd_junit *j)
     return xd_junit_end(j);
 }
 
+typedef struct xml_target {
+    int fd, fault; /* fault: -errno of the first */
+} xml_target;
+
+/* A fault is kept for write_document(): libxml2 would print a line of its own about it. */
 static int write_fd(void *context, const char *data, int len)
 {
-    int fd = *(int *)context;
-    for (int done = 0; done < len;) {
-        ssize_t n = write(fd, data + done, (size_t)(len - done));
+    xml_target *to = context;
+    for (int done = 0; done < len && to->fault == 0;) {
+        ssize_t n = write(to->fd, data + done, (size_t)(len - done));
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0)
-            return -1;
-        done += (int)n;
+            to->fault = n < 0 ? -errno : -EIO;
+        else
+            done += (int)n;
     }
     return len;
 }
@@ -314,7 +320,8 @@ static int write_fd(void *context, const char *data, int len)
 static int write_document(xd_junit *j, int fd)
 {
     XD_TRY(walk(j));
-    xmlOutputBufferPtr out = xmlOutputBufferCreateIO(write_fd, NULL, &fd, NULL);
+    xml_target         to = { .fd = fd };
+    xmlOutputBufferPtr out = xmlOutputBufferCreateIO(write_fd, NULL, &to, NULL);
     if (!out)
         return -ENOMEM;
     j->writer = xmlNewTextWriter(out); /* owns out */
@@ -323,12 +330,11 @@ static int write_document(xd_junit *j, int fd)
         return -ENOMEM;
     }
     int r = document(j);
-    errno = 0;
     if (r == 0 && xmlTextWriterFlush(j->writer) < 0)
-        r = errno ? -errno : -EIO;
+        r = -EIO;
     xmlFreeTextWriter(j->writer);
     j->writer = NULL;
-    return r;
+    return to.fault ? to.fault : r;
 }
 
 /* ---- life ---------------------------------------------------------------------------------------------- */

@@ -33,8 +33,9 @@ int xd_report_render(const char *journal_path, const char *name, const xd_report
     XD_TRY(xd_report_set_add(set, ops, options, err));
     xd_frame frame;
     uint64_t offset;
+    int      more;
     /* Damage ends the reading as the end of the file does: what is whole is shown. */
-    while (xd_journal_reader_next(reader, &frame, &offset) == 1) {
+    while ((more = xd_journal_reader_next(reader, &frame, &offset)) == 1) {
         r = xd_report_set_frame(set, offset, &frame);
         if (r < 0)
             return xd_error_set(err, r, "report: %s", xd_error_name(r));
@@ -49,7 +50,9 @@ int xd_report_render(const char *journal_path, const char *name, const xd_report
     xd_error fault;
     if (xd_report_set_error(set, &fault) < 0)
         return xd_error_set(err, fault.code, "%s", fault.text);
-    if (!v->over)
+    if (more < 0)
+        (void)!xd_error_set(err, -ENODATA, "the journal is damaged; this is what could be read of it");
+    else if (!v->over)
         (void)!xd_error_set(
             err, -ENODATA,
             "the journal ends before the run did: it still runs, or was cut off; this is what is there");

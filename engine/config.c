@@ -235,7 +235,9 @@ static int set_entry(xd_config *c, const entry *e, const char *value, char *err)
     case KIND_NUMBER:
     case KIND_COUNT:
         if (xd_text_u64(value, e->kind == KIND_NUMBER ? 1 : 0, 65535, &n) < 0)
-            return complain(err, e->shown.name, 0, value, "it is a whole number");
+            return complain(err, e->shown.name, 0, value,
+                            e->kind == KIND_NUMBER ? "it is a whole number from 1 to 65535"
+                                                   : "it is a whole number from 0 to 65535");
         *(int *)at = (int)n;
         return 0;
     case KIND_SIZE:

@@ -226,7 +226,10 @@ int xd_run_find(const char *which, char **ret_dir, char *err)
     if (r < 0)
         return r;
     if (err && s.matches == 0)
-        snprintf(err, XD_TEXT, "there is no run '%.64s'; `xdctl runs` lists them", which);
+        snprintf(err, XD_TEXT,
+                 strcmp(which, "latest") == 0 ? "there is no past run yet"
+                                              : "there is no run '%.64s'; `xdctl runs` lists them",
+                 which);
     else if (err)
         snprintf(err, XD_TEXT, "%u runs begin with '%.64s'; give more of the id", s.matches, which);
     return s.matches ? -EEXIST : -ENOENT;

@@ -211,6 +211,9 @@ def test_a_report_of_a_failed_run_is_made_and_a_cut_off_journal_is_told(project)
         cut = project.xdctl(*command)
         assert cut.rc == 7, cut
         assert "the journal ends before the run did" in cut.err
+    middle = len(whole) // 2
+    journal.write_bytes(whole[:middle] + bytes(255 - b for b in whole[middle:middle + 40]) + whole[middle + 40:])
+    assert "the journal is damaged" in project.xdctl("show").err
 
 
 @pytest.mark.parametrize("command,said", [
@@ -220,6 +223,12 @@ def test_a_report_of_a_failed_run_is_made_and_a_cut_off_journal_is_told(project)
     (("report",), "junit, jsonl or terminal"),
     (("report", "nix"), "no report is called 'nix'"),
     (("nix",), "there is no command 'nix'"),
+    (("n\x1b[31m",), "there is no command 'n\\x1b[31m'"),
+    (("show",), "there is no past run yet"),
+    (("doctor", "tests/"), "'tests/' is no option of xd"),
+    (("doctor", "--nix"), "'--nix' is no option of xd"),
+    (("run", "--maxprocesses", "0"), "it is a whole number from 1 to 65535"),
+    (("run", "--jsonl="), "it must not be empty"),
 ])
 def test_wrong_usage_is_told_in_one_line(project, command, said):
     project.write(test_a="def test_a(): pass\n")
@@ -228,6 +237,20 @@ def test_wrong_usage_is_told_in_one_line(project, command, said):
     result = project.xdctl(*command)
     assert result.rc == 4, result
     assert said in result.err and result.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", [("--version",), ("--help",), ("run", "--help"), ("runs",), ("report", "jsonl"), ("report", "junit"), ("show",)], ids=" ".join)
+def test_output_that_cannot_be_written(project, command):
+    project.write(test_a="def test_a(): pass\n")
+    assert project.run().rc == 0
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([XDCTL] + list(command), stdout=full, stderr=subprocess.PIPE, env=project.environment(), universal_newlines=True)
+    assert (done.returncode, done.stderr.count("\n")) == (3, 1) and "No space left on device" in done.stderr, done
+
+
+def test_an_agent_that_is_none(project):
+    doctor = project.xdctl("doctor", "--agent", "/bin/cat")
+    assert doctor.rc == 6 and "FAIL  agent: /bin/cat is no xdagent" in doctor.out
 
 
 def test_a_python_that_is_too_old_is_told_so(project):

@@ -18,14 +18,22 @@ static const xdctl_command commands[] = {
 };
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
 
+/* Arguments are quoted in messages: nothing of them may act on the terminal. */
 int xdctl_fail(int code, const char *fmt, ...)
 {
+    char    text[2 * XD_TEXT];
     va_list ap;
     va_start(ap, fmt);
-    fputs("xdctl: ", stderr);
-    vfprintf(stderr, fmt, ap);
-    fputc('\n', stderr);
+    vsnprintf(text, sizeof(text), fmt, ap);
     va_end(ap);
+    fputs("xdctl: ", stderr);
+    for (const char *c = text; *c; c++) {
+        if ((unsigned char)*c < ' ' || *c == 0x7f)
+            fprintf(stderr, "\\x%02x", (unsigned)*c);
+        else
+            fputc(*c, stderr);
+    }
+    fputc('\n', stderr);
     return code;
 }
 
@@ -59,10 +67,8 @@ static int hold_standard_descriptors(void)
     return 0;
 }
 
-int main(int argc, char **argv)
+static int dispatch(int argc, char **argv)
 {
-    if (hold_standard_descriptors() < 0)
-        return XD_EXIT_INTERNAL;
     if (argc < 2) {
         usage(stderr);
         return XD_EXIT_USAGE;
@@ -80,4 +86,14 @@ int main(int argc, char **argv)
         if (strcmp(commands[i].name, word) == 0)
             return commands[i].run(argc - 1, argv + 1);
     return xdctl_fail(XD_EXIT_USAGE, "there is no command '%s'; `xdctl --help` lists them", word);
+}
+
+int main(int argc, char **argv)
+{
+    if (hold_standard_descriptors() < 0)
+        return XD_EXIT_INTERNAL;
+    int code = dispatch(argc, argv);
+    if ((fflush(stdout) != 0 || ferror(stdout)) && code == 0)
+        code = xdctl_fail(XD_EXIT_INTERNAL, "cannot write to standard output: %s", strerror(errno));
+    return code;
 }
