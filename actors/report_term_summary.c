@@ -321,9 +321,11 @@ int xd_term_summary(xd_term *t)
 {
     const xd_runview *v = t->view;
     bool              wanted = v->collection_agreed || v->ended || v->report_count, stopping = false;
-    if (wanted && !t->no_summary) {
+    if (wanted && !t->no_summary)
         XD_TRY(failures(t));
-        XD_TRY(xd_term_warnings(t));
+    if (!t->no_summary)
+        XD_TRY(xd_term_warnings(t)); /* also of a collection that gave no tests */
+    if (wanted && !t->no_summary) {
         XD_TRY(passes(t, "passed", "PASSES", 'P'));
         XD_TRY(passes(t, "xpassed", "XPASSES", 'X'));
     }
