@@ -326,6 +326,16 @@ static int take_option(xd_config *c, int argc, char *const *argv, int *i, bool a
     return 0;
 }
 
+const char *xd_config_misplaced(const xd_config *c)
+{
+    const char *value;
+    for (size_t i = 0; i < c->args.count; i++)
+        for (size_t k = 0; k < ENTRY_COUNT; k++)
+            if (!entries[k].among_pytest && match(&entries[k], c->args.at[i], &value))
+                return entries[k].shown.name;
+    return NULL;
+}
+
 int xd_config_parse(xd_config *c, int argc, char *const *argv, char *err)
 {
     bool among_pytest = false;

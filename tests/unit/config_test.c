@@ -126,6 +126,17 @@ START_TEST(longer_names_are_not_ours)
 }
 END_TEST
 
+START_TEST(options_that_stand_too_late)
+{
+    ck_assert_int_eq(PARSE("--no-fork", "-q", "--grace=5s"), 0);
+    ck_assert_str_eq(xd_config_misplaced(cfg), "grace");
+    xd_config_free(cfg);
+    ck_assert_int_eq(xd_config_new(&cfg), 0);
+    ck_assert_int_eq(PARSE("--no-fork", "-q", "-n3", "--grace-time", "--jsonl=x"), 0);
+    ck_assert_ptr_null(xd_config_misplaced(cfg));
+}
+END_TEST
+
 START_TEST(bad_values)
 {
     refused(PARSE("-n", "many"), "many");
@@ -214,6 +225,7 @@ int main(void)
     tcase_add_test(t, two_dashes_end_xds_options);
     tcase_add_test(t, groups_of_short_flags_are_pytests);
     tcase_add_test(t, longer_names_are_not_ours);
+    tcase_add_test(t, options_that_stand_too_late);
     tcase_add_test(t, bad_values);
     tcase_add_test(t, sizes_and_times);
     tcase_add_test(t, by_name);
