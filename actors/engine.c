@@ -274,6 +274,7 @@ static int start_actors(xd_engine *x, xd_error *err)
                                .event = on_event,
                                .event_arg = x,
                                .want_tests = x->callback != NULL,
+                               .tty = x->out_fd >= 0 && isatty(x->out_fd),
                                .result = &x->result };
     /* Without its memory of who runs what it could not go on: its first fault is final. */
     xd_child scheduler = { .spec = &xd_scheduler_spec, .address = "sched", .args = &args };

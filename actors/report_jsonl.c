@@ -68,6 +68,14 @@ static void put_text(line *l, const char *key, xd_bytes value)
     put(l, key, text(value));
 }
 
+/* Without pytest's colours. */
+static void put_plain(line *l, const char *key, xd_bytes value)
+{
+    xd_autobuf plain = XD_BUF_INIT;
+    l->failed |= xd_text_strip_ansi(&plain, value) < 0;
+    put_text(l, key, xd_buf_view(&plain));
+}
+
 static void put_number(line *l, const char *key, int64_t value)
 {
     put(l, key, json_integer(value));
@@ -151,7 +159,9 @@ static json_t *report_object(const xd_wire_REPORT *r)
     put_seconds(&l, "duration", r->duration_us);
     if (r->message.len)
         put_text(&l, "message", r->message);
-    if (r->text.len)
+    if (r->text.len && r->flags & XD_REP_MARKUP)
+        put_plain(&l, "text", r->text);
+    else if (r->text.len)
         put_text(&l, "text", r->text);
     if (r->flags & 8)
         put(&l, "text_shortened", json_true());

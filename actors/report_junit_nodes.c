@@ -7,6 +7,7 @@
 
 #include "actors/report_junit.h"
 #include "engine/base/hash.h"
+#include "engine/base/text.h"
 
 #define PYTEST_COLUMNS 80
 
@@ -62,14 +63,28 @@ static xd_bytes stripped(xd_bytes text, xd_bytes message)
     return text;
 }
 
+/* The text of a report without pytest's colours, in `room` where it had some. */
+static int plain_text(const xd_wire_REPORT *r, xd_buf *room, xd_bytes *ret)
+{
+    *ret = r->text;
+    if (r->flags & XD_REP_MARKUP) {
+        XD_TRY(xd_text_strip_ansi(room, r->text));
+        *ret = xd_buf_view(room);
+    }
+    *ret = stripped(*ret, r->message);
+    return 0;
+}
+
 int xd_junit_node_failed(xd_junit *j, const xd_runview_report *r, uint32_t report)
 {
     xd_wire_REPORT full;
-    xd_autobuf     message = XD_BUF_INIT, whole = XD_BUF_INIT;
+    xd_autobuf     message = XD_BUF_INIT, whole = XD_BUF_INIT, room = XD_BUF_INIT;
+    xd_bytes       text;
     if (r->when == 'c' && (r->flags & XD_REP_WASXFAIL))
         return add_node(j, "skipped", none, XD_BYTES_LIT("xfail-marked test passes unexpectedly"), none);
     XD_TRY(xd_runview_report_read(j->view, report, &full));
-    xd_bytes text = stripped(full.text, full.message), reason = full.message.len ? full.message : text;
+    XD_TRY(plain_text(&full, &room, &text));
+    xd_bytes reason = full.message.len ? full.message : text;
     if (r->when == 'c') {
         XD_TRY(xd_junit_shorten(&message, reason));
         return add_node(j, "failure", none, xd_buf_view(&message), text);
@@ -99,9 +114,12 @@ int xd_junit_node_collect(xd_junit *j, const xd_runview_report *r, uint32_t repo
 {
     xd_wire_REPORT full;
     XD_TRY(xd_runview_report_read(j->view, report, &full));
-    if (r->outcome == 'f')
-        return add_node(j, "error", none, XD_BYTES_LIT("collection failure"),
-                        stripped(full.text, full.message));
+    if (r->outcome == 'f') {
+        xd_autobuf room = XD_BUF_INIT;
+        xd_bytes   text;
+        XD_TRY(plain_text(&full, &room, &text));
+        return add_node(j, "error", none, XD_BYTES_LIT("collection failure"), text);
+    }
     xd_autobuf tuple = XD_BUF_INIT, said = XD_BUF_INIT; /* pytest prints the tuple as Python does */
     XD_TRY(xd_buf_add_byte(&tuple, '('));
     XD_TRY(xd_junit_repr(&tuple, full.path));

@@ -446,7 +446,8 @@ static int term_open(const xd_report_options *options, const xd_runview *view, v
     xd_term_out_init(&t->out, options->fd, width_of(t));
     xd_term_out_resume(&t->out, options->shown);
     t->out.tty = options->tty >= 0 ? options->tty == 1 : options->fd >= 0 && isatty(options->fd);
-    t->live = t->out.tty && !options->no_live && !options->failed_only;
+    const char *kind = xd_term_env(t, "TERM");
+    t->live = t->out.tty && !options->no_live && !options->failed_only && !(kind && !strcmp(kind, "dumb"));
     read_settings(t);
     t->configured = false; /* the defaults stand until CONFIG comes */
     *ret_self = t;

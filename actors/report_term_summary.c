@@ -68,13 +68,14 @@ static size_t location(xd_bytes line)
 
 static int text_line(xd_term *t, xd_bytes line)
 {
-    size_t path = t->out.markup ? location(line) : 0;
+    bool   colored = line.len && memchr(line.ptr, 0x1b, line.len);
+    size_t path = t->out.markup && !colored ? location(line) : 0;
     if (path) {
         XD_TRY(xd_term_out_foreign(&t->out, (xd_bytes){ line.ptr, path }, XD_MARK_BOLD | XD_MARK_RED, false));
         line = (xd_bytes){ line.ptr + path, line.len - path };
         XD_TRY(xd_term_out_foreign(&t->out, line, 0, true));
     } else {
-        bool red = line.len >= 2 && line.ptr[0] == 'E' && line.ptr[1] == ' ';
+        bool red = !colored && line.len >= 2 && line.ptr[0] == 'E' && line.ptr[1] == ' ';
         XD_TRY(xd_term_out_foreign(&t->out, line, red ? XD_MARK_BOLD | XD_MARK_RED : 0, true));
     }
     return xd_term_out_str(&t->out, "\n", 0);

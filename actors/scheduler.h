@@ -20,6 +20,7 @@ typedef struct xd_scheduler_args {
     void (*event)(void *arg, const xd_event *ev);
     void      *event_arg;
     bool       want_tests; /* XD_EVENT_TEST is wanted */
+    bool       tty;        /* the terminal report goes to a terminal */
     xd_result *result;     /* filled before RUN_END is sent; read after the actor has ended */
 } xd_scheduler_args;
 

@@ -178,7 +178,8 @@ int xd_term_out_printf(xd_term_out *o, unsigned mark, const char *fmt, ...)
 int xd_term_out_foreign(xd_term_out *o, xd_bytes text, unsigned mark, bool lines)
 {
     xd_buf_clear(&o->scratch);
-    XD_TRY(xd_text_harmless(&o->scratch, text, lines));
+    XD_TRY(lines ? xd_text_harmless_lines(&o->scratch, text, o->markup)
+                 : xd_text_harmless(&o->scratch, text, false));
     return xd_term_out_write(o, xd_buf_view(&o->scratch), mark);
 }
 

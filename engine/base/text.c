@@ -122,6 +122,39 @@ static size_t escape_length(const uint8_t *p, size_t len)
     return 2;
 }
 
+/* Length of the colour sequence at p, 0 = there is none. */
+static size_t color_length(const uint8_t *p, size_t len)
+{
+    size_t i = 2;
+    if (len < 3 || p[0] != 0x1b || p[1] != '[')
+        return 0;
+    while (i < len && ((p[i] >= '0' && p[i] <= '9') || p[i] == ';'))
+        i++;
+    return i < len && p[i] == 'm' ? i + 1 : 0;
+}
+
+int xd_text_harmless_lines(xd_buf *out, xd_bytes in, bool colors)
+{
+    static const char plain[] = "\x1b[0m";
+    size_t            start = 0, n, last = 0; /* where the last colour stands in `out`, plus 1 */
+    for (size_t i = 0; i < in.len; i += n ? n : 1) {
+        n = color_length(in.ptr + i, in.len - i);
+        if (!n)
+            continue;
+        XD_TRY(xd_text_harmless(out, (xd_bytes){ in.ptr + start, i - start }, true));
+        if (colors) {
+            last = out->len + 1;
+            XD_TRY(xd_buf_add(out, in.ptr + i, n));
+        }
+        start = i + n;
+    }
+    XD_TRY(xd_text_harmless(out, (xd_bytes){ in.ptr + start, in.len - start }, true));
+    if (last && strncmp(xd_buf_cstr(out) + last - 1, plain, strlen(plain)) != 0 &&
+        strncmp(xd_buf_cstr(out) + last - 1, "\x1b[m", 3) != 0)
+        XD_TRY(xd_buf_add_str(out, plain));
+    return 0;
+}
+
 int xd_text_strip_ansi(xd_buf *out, xd_bytes in)
 {
     size_t start = 0;

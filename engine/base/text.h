@@ -9,6 +9,9 @@ bool   xd_text_is_utf8(xd_bytes in);
 /* Appends `in` with what could drive a terminal made visible: C0 except \n and \t, DEL, C1, bidi controls and
  * bytes that are not UTF-8 become \xNN or \uNNNN.  keep_newline = false also escapes \n and \t. */
 int xd_text_harmless(xd_buf *out, xd_bytes in, bool keep_newline) XD_MUST;
+/* The same of several lines, except that colours (ESC [ digits m) stay as they are, and end with the text, if
+ * `colors`; else they are left out. */
+int xd_text_harmless_lines(xd_buf *out, xd_bytes in, bool colors) XD_MUST;
 /* Appends `in` as valid UTF-8: bad bytes become U+FFFD. */
 int xd_text_to_utf8(xd_buf *out, xd_bytes in) XD_MUST;
 /* Removes CSI/OSC escape sequences. */

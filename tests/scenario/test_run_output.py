@@ -250,6 +250,33 @@ def test_colors(project, tty, options, env, colored):
         assert not set(ESCAPE.findall(out)) - set(COLOR.findall(out))
 
 
+def test_colors_of_pytest_and_of_tests(project):
+    """Source lines are highlighted as in pytest, and what a test colours is coloured; where there are no colours, none of it is there."""
+    project.write(test_c="""
+        import logging
+
+        def test_c():
+            logging.getLogger("x").warning("careful")
+            print("\\x1b[35mmagenta\\x1b[0m and \\x1b[2Jclear")
+            assert {"a": 1}["a"] == 2
+        """)
+    jsonl = str(project.path / "c.jsonl")
+    for color, shown, source in (("yes", "\x1b[35mmagenta\x1b[0m and \\x1b[2Jclear", "\x1b[94massert\x1b"), ("no", "magenta and \\x1b[2Jclear", ">       assert {")):
+        result = project.xdctl("run", "--python", project.python, "--jsonl", jsonl, "--color=" + color, "--junitxml=c.xml", *NO_CACHE)
+        assert shown in result.out and source in result.out, result
+        assert "\x1b[2J" not in result.out and ("\x1b" in result.out) == (color == "yes")
+        with open(jsonl) as f:
+            report = [json.loads(line) for line in f if '"test"' in line][-1]["reports"][0]
+        assert "\x1b" not in report["text"] and 'assert {"a": 1}["a"] == 2' in report["text"]
+        assert "&gt;       assert {" in (project.root / "c.xml").read_text() and "#x1B" not in (project.root / "c.xml").read_text()
+
+
+def test_dumb_terminal(project):
+    project.write(test_f=FAILING % 20)
+    terminal = Terminal(project, "run", "--python", project.python, "-n2", *NO_CACHE, TERM="dumb")
+    assert terminal.end() == 1 and b"\x1b" not in terminal.output
+
+
 def screen_of(text):
     """What stands on a terminal after this text: \\r, \\n, erase to the end of the line, cursor up, column."""
     lines, row, column = [""], 0, 0

@@ -90,6 +90,19 @@ START_TEST(harmless)
 }
 END_TEST
 
+START_TEST(harmless_lines)
+{
+    SAME(xd_text_harmless_lines(&out, XD_BYTES_LIT("a\x1b[31mb\nc\x1b[2Jd"), false), "ab\nc\\x1b[2Jd");
+    SAME(xd_text_harmless_lines(&out, XD_BYTES_LIT("a\x1b[31mb\nc\x1b[2Jd"), true),
+         "a\x1b[31mb\nc\\x1b[2Jd\x1b[0m");
+    SAME(xd_text_harmless_lines(&out, XD_BYTES_LIT("\x1b[1;38;5;9ma\x1b[0mb"), true), "\x1b[1;38;5;9ma\x1b[0mb");
+    SAME(xd_text_harmless_lines(&out, XD_BYTES_LIT("\x1b[m"), true), "\x1b[m");
+    SAME(xd_text_harmless_lines(&out, XD_BYTES_LIT("\x1b[31"), true), "\\x1b[31");
+    SAME(xd_text_harmless_lines(&out, XD_BYTES_LIT("\x1b[?25lx\x1b]0;t\x07"), true), "\\x1b[?25lx\\x1b]0;t\\x07");
+    SAME(xd_text_harmless_lines(&out, (xd_bytes){ 0 }, true), "");
+}
+END_TEST
+
 /* Whatever goes in: what comes out is valid UTF-8 without a byte that drives a terminal. */
 START_TEST(harmless_always)
 {
@@ -265,6 +278,7 @@ int main(void)
     tcase_add_checked_fixture(c, setup, teardown);
     tcase_add_test(c, utf8);
     tcase_add_test(c, harmless);
+    tcase_add_test(c, harmless_lines);
     tcase_add_test(c, harmless_always);
     tcase_add_test(c, to_utf8);
     tcase_add_test(c, strip_ansi);

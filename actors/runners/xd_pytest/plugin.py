@@ -10,7 +10,7 @@ from xd_pytest.basetemp import BaseTemp
 from xd_pytest.channel import write_all
 from xd_pytest.collection import collection_frames
 from xd_pytest.collector import Collector
-from xd_pytest.constants import ENV_AS_MODULE, ENV_OUTPUT, ENV_TYPED, EXIT_FAILED, EXIT_USAGE, NONE32, WAY_COLLECTED
+from xd_pytest.constants import ENV_AS_MODULE, ENV_OUTPUT, ENV_TTY, ENV_TYPED, EXIT_FAILED, EXIT_USAGE, NONE32, WAY_COLLECTED
 from xd_pytest.frozen import freeze
 from xd_pytest.home import late_values, refusal, who_misses
 from xd_pytest.junitxml import hear
@@ -19,7 +19,7 @@ from xd_pytest.plugins import foreign_plugins
 from xd_pytest.process import flush_stdio, name_captures
 from xd_pytest.real import Real
 from xd_pytest.reads import Reads, SeedWatch, WorkerInput, record_environ
-from xd_pytest.reports import report_frame, warning_frame
+from xd_pytest.reports import Screen, report_frame, warning_frame
 from xd_pytest.runloop import RunLoop
 from xd_pytest.settings import OPTIONS, collection_lines, config_frame
 from xd_pytest.terminal import silence
@@ -258,6 +258,7 @@ class Adapter(object):
     def around_sessionstart(self, session):
         self.session = session
         if not self.telling:
+            Screen.configure(session.config, bool(self.flags & ENV_TTY))
             self.check_home(session.config)  # again: pytest_configure may have brought more plugins
         outcome = yield
         if self.telling or getattr(outcome, "excinfo", None) is not None:

@@ -1,6 +1,8 @@
 """pytest's reports and warnings as frames."""
 from __future__ import absolute_import, division, print_function
 
+from io import StringIO
+
 from xd_pytest import wire
 from xd_pytest.constants import NONE16
 from xd_pytest.text import TEXT_LIMIT, as_text, bounded, encode, encode_id, microseconds
@@ -19,20 +21,42 @@ def description_of_subtest(report):
     return ""
 
 
+class Screen(StringIO):
+    """What pytest takes for the terminal that xd writes to."""
+    tty = markup = highlight = False
+
+    def isatty(self):
+        return self.tty
+
+    @classmethod
+    def configure(cls, config, tty):
+        """Asked once: tests change the environment that says something of colours."""
+        from _pytest.config import create_terminal_writer
+        cls.tty = tty
+        try:
+            writer = create_terminal_writer(config, cls())
+        except AttributeError:  # -p no:terminal takes the options away
+            return
+        cls.markup, cls.highlight = writer.hasmarkup, writer.code_highlight
+
+    def writer(self):
+        from _pytest._io import TerminalWriter
+        writer = TerminalWriter(self)
+        writer.hasmarkup, writer.code_highlight = self.markup, self.highlight
+        return writer
+
+
 def text_of(report):
-    """longrepr as the terminal shows it, without colours."""
+    """(longrepr as the terminal shows it, whether it has colours)"""
     longrepr = report.longrepr
     if longrepr is None or (report.outcome == "skipped" and isinstance(longrepr, tuple)):
-        return ""
+        return "", False
     try:  # not longreprtext: its strip() takes the indent of the first source line
-        from io import StringIO
-        from _pytest._io import TerminalWriter
-        out = TerminalWriter(StringIO())
-        out.hasmarkup = False
+        out = Screen().writer()
         report.toterminal(out)
-        return out._file.getvalue()
+        return out._file.getvalue(), Screen.markup
     except Exception:
-        return as_text(longrepr)
+        return as_text(longrepr), False
 
 
 def usual_status(report):
@@ -81,7 +105,7 @@ def heading_of(report):
     return "" if given == usual else given
 
 
-def report_frame(report, status, item, attempt, nodeid, sections, properties, attributes=(), text=None):
+def report_frame(report, status, item, attempt, nodeid, sections, properties, attributes=()):
     category, letter, word = status
     if isinstance(word, (tuple, list)):
         word = word[0]
@@ -95,7 +119,9 @@ def report_frame(report, status, item, attempt, nodeid, sections, properties, at
             flags |= 1
     if report.outcome == "failed" and isinstance(report.longrepr, str) and report.longrepr.startswith("[XPASS(strict)]"):
         flags |= 4
-    body, cut = bounded(text_of(report) if text is None else text)
+    whole, colored = text_of(report)
+    flags |= 32 if colored else 0
+    body, cut = bounded(whole)
     budget = REPORT_LIMIT
     parts, pairs, others = [], [], []
     for given, into in ((sections, parts), (properties, pairs), (attributes, others)):
