@@ -194,6 +194,14 @@ ODD_REPORTS = {
 }
 
 
+def test_what_was_collected_beside_errors(project):
+    project.write(test_bad="raise ValueError", test_good="def test_a(): pass\ndef test_b(): pass", test_skip="import pytest\npytest.skip('no', allow_module_level=True)")
+    for options in ([], ["-k", "a"]):
+        plain, xd = project.plain(*options), project.run("-n2", *options)
+        said = [[line for line in r.out.splitlines() if line.startswith("collected ")] for r in (plain, xd)]
+        assert said[0] == said[1] != [] and "not run" not in xd.out, said
+
+
 def test_headings(project):
     """Above each failure stands what the item says of its place, not what its node id is made of."""
     project.write(conftest="""

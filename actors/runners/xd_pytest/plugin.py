@@ -99,7 +99,7 @@ class Adapter(object):
     def send_collected(self, status, reason="", why=""):
         if self.collected_sent or self.failed_env:
             return
-        count = len(self.session.items) if self.session is not None and status < 0 else 0
+        count = len(getattr(self.session, "items", ()))
         frame = wire.pack_COLLECTED(
             count=count, deselected=self.deselected, errors=self.collect_errors, digest_lo=0, digest_hi=0, exit_status=status,
             in_order=1 if self.in_order else 0, stop_reason=bounded(reason)[0], way=self.way, why=encode(why), duration_us=microseconds(Real.time() - self.collect_started),
