@@ -374,3 +374,23 @@ def test_threads_that_are_no_daemons_are_waited_for(project):
         """)
     assert project.run("-n2").rc == 0
     assert (project.root / "written").read_text() == "x"
+
+
+def test_last_words_of_a_watchdog(project):
+    """pytest-timeout, method thread: another thread writes all stacks to pytest's terminal, and ends the process."""
+    project.write(test_a="""
+        import os, threading, time
+
+        def test_slow(request):
+            def end():
+                print("not the test's report")
+                request.config.get_terminal_writer().sep("+", title="Timeout")
+                request.config.get_terminal_writer().line("stack of \\N{SNOWMAN}")
+                os._exit(1)
+            request.config.get_terminal_writer().line("of the test itself")
+            threading.Timer(0.1, end).start()
+            time.sleep(60)
+        """)
+    result = project.run("-n1")
+    assert result.rc == 1 and result.summary == {"crashed": 1}
+    assert "+ Timeout +" in result.out and "stack of \N{SNOWMAN}" in result.out and "of the test itself" not in result.out.split("FAILURES")[0], result

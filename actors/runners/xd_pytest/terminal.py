@@ -1,8 +1,33 @@
 """The terminal reporter that stays quiet."""
 from __future__ import absolute_import, division, print_function
 
-import os
 import sys
+import threading
+
+from xd_pytest.real import Real
+
+
+class QuietFile(object):
+    """Takes what pytest would write to the terminal.  Another thread than the one that runs the tests does not report: it is a watchdog that
+    tells why it is about to end the process (pytest-timeout), and is heard on stderr."""
+    encoding = "utf-8"
+
+    def __init__(self):
+        self.main = threading.current_thread()
+
+    def write(self, text):
+        if threading.current_thread() is not self.main:
+            try:
+                Real.write(2, text.encode("utf-8", "backslashreplace"))
+            except OSError:
+                pass
+        return len(text)
+
+    def flush(self):
+        pass
+
+    def isatty(self):
+        return False
 
 
 class QuietReporter(object):
@@ -15,7 +40,7 @@ class QuietReporter(object):
         if writer is not None:
             writer.hasmarkup = False  # escape sequences would get into assertion texts
             if not loud:
-                writer._file = open(os.devnull, "w")
+                writer._file = QuietFile()
 
     def pytest_report_header(self, config):
         return self._real.pytest_report_header(config=config)
