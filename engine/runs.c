@@ -57,15 +57,20 @@ int xd_runs_create(xd_run_dir *ret, xd_error *err)
     xd_autofree char *folder = NULL;
     xd_run_dir        d = XD_RUN_DIR_INIT;
     XD_TRY(runs_folder(&folder, err));
-    XD_TRY(xd_path_mkdirs(folder, 0700, err));
-    int r = make_id(d.id);
+    int r = xd_path_mkdirs(folder, 0700, err);
+    if (r < 0)
+        return xd_error_set(err, r, "cannot make the folder of runs, %s: %s; $XDG_STATE_HOME names another place",
+                            folder, xd_error_name(r));
+    r = make_id(d.id);
     if (r < 0)
         return xd_error_set(err, r, "no random numbers for a run id: %s", xd_error_name(r));
     d.path = xd_path_join(folder, d.id);
     if (!d.path)
         return -ENOMEM;
     if (mkdir(d.path, 0700) < 0) {
-        r = xd_error_set(err, -errno, "cannot make the folder of the run, %s: %s", d.path, strerror(errno));
+        r = xd_error_set(err, -errno,
+                         "cannot make the folder of the run, %s: %s; $XDG_STATE_HOME names another place", d.path,
+                         strerror(errno));
         free(d.path);
         return r;
     }

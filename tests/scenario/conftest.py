@@ -117,7 +117,7 @@ class Project(object):
         return self
 
     def environment(self, **more):
-        return clean_environment(XDG_STATE_HOME=str(self.path / "state"), XDG_CACHE_HOME=str(self.path / "cache"), **more)
+        return clean_environment(**dict(dict(XDG_STATE_HOME=str(self.path / "state"), XDG_CACHE_HOME=str(self.path / "cache")), **more))
 
     def start(self, *args, **more):
         """xdctl itself, started and left running: Popen.  more: env=, cwd=, and what Popen takes."""

@@ -724,8 +724,9 @@ def test_seeds_that_a_home_session_would_give(python, suite):
 
 
 def test_pdb_is_refused(python, suite):
-    env = run(["--pdb"], suite(test_a="def test_a(): pass"), python=python)
-    assert env.collected.exit_status == 4 and "--pdb" in text(env.host_out)
+    for option in ("--pdb", "--trace"):
+        env = run([option], suite(test_a="def test_a(): pass"), python=python)
+        assert env.collected.exit_status == 4 and option in text(env.host_out)
 
 
 def test_no_terminal_and_other_plugins_off(python, suite):

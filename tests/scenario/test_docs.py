@@ -254,6 +254,15 @@ def test_output_that_cannot_be_written(project, command):
     assert (done.returncode, done.stderr.count("\n")) == (3, 1) and "No space left on device" in done.stderr, done
 
 
+def test_a_machine_that_gives_too_little(project):
+    project.write(test_a="def test_a(): pass\n")
+    result = project.xdctl("run", env=dict(XDG_STATE_HOME="/dev/full"))
+    assert (result.rc, result.err.count("\n")) == (6, 1) and "$XDG_STATE_HOME names another place" in result.err, result
+    done = subprocess.run(["sh", "-c", "ulimit -n 10; exec %s run" % XDCTL], cwd=str(project.root), env=project.environment(), stderr=subprocess.PIPE,
+                          universal_newlines=True)
+    assert (done.returncode, done.stderr) == (6, "xdctl: the limit of open files is 10: raise it (ulimit -n 1024)\n")
+
+
 def test_an_agent_that_is_none(project):
     doctor = project.xdctl("doctor", "--agent", "/bin/cat")
     assert doctor.rc == 6 and "FAIL  agent: /bin/cat is no xdagent" in doctor.out

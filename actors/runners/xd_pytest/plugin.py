@@ -195,8 +195,9 @@ class Adapter(object):
         """What was asked for is reported; then the options say: this process distributes nothing."""
         import pytest
         option = config.option
-        if getattr(option, "usepdb", False):
-            raise pytest.UsageError("--pdb is incompatible with distributing tests; run pytest itself for it")
+        for name, given in (("usepdb", "--pdb"), ("trace", "--trace")):
+            if getattr(option, name, False):
+                raise pytest.UsageError("%s is incompatible with distributing tests; run pytest itself for it" % given)
         if option.distload:
             option.dist = "load"
         if self.flags & ENV_TYPED:
