@@ -162,7 +162,7 @@ int xd_bus_send_message(void *socket, const char *to, const char *from, xd_msg *
 {
     xd_bus_message *m = (xd_bus_message *)*pub;
     xd_envelope     env;
-    zmq_msg_t       part;
+    zmq_msg_t       part, keep;
     fill_envelope(&env, &m->pub, to, from);
     /* The envelope first: it is what a full pipe refuses. A part made before that could not be taken apart
      * again without freeing the memory that stays with the message. */
@@ -174,20 +174,25 @@ int xd_bus_send_message(void *socket, const char *to, const char *from, xd_msg *
         zmq_msg_copy(&part, &m->part);
     else if (zmq_msg_init_data(&part, m->pub.owned, m->pub.body.len, free_body, NULL) < 0)
         r = -ENOMEM; /* an empty body ends what was begun: the receiver drops it as malformed */
+    /* The far end may go between the two parts, and the second is refused: the memory must outlive that. */
+    zmq_msg_init(&keep);
+    zmq_msg_copy(&keep, &part);
     xd_bus_hand_over(zmq_msg_data(&part));
-    if (zmq_msg_send(&part, socket, ZMQ_DONTWAIT) < 0) {
-        int fault = -errno; /* the bus is being closed */
+    int fault = zmq_msg_send(&part, socket, ZMQ_DONTWAIT) < 0 ? -errno : r;
+    if (r == 0 && !m->received)
+        m->pub.owned = NULL; /* the parts have it */
+    if (fault == 0) {
+        *pub = xd_msg_free(*pub);
+    } else if (r == 0) {
         zmq_msg_close(&part);
-        if (r == 0 && !m->received)
-            m->pub.owned = NULL;
-        return fault;
+        if (!m->received) {
+            zmq_msg_init(&m->part);
+            zmq_msg_move(&m->part, &keep);
+            m->received = true;
+        }
     }
-    if (r < 0)
-        return r;
-    if (!m->received)
-        m->pub.owned = NULL;
-    *pub = xd_msg_free(*pub);
-    return 0;
+    zmq_msg_close(&keep);
+    return fault;
 }
 
 /* ---- from outside ---- */

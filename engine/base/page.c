@@ -43,12 +43,10 @@ void xd_page_release(xd_page *p)
 }
 
 /* A store waits in its processor's buffer for the time of a cache miss or two, under a microsecond; an interrupt
- * or a change of threads empties the buffer at once. */
+ * or a change of threads empties the buffer at once, and so does the sleep here. */
 void xd_page_barrier(void)
 {
     struct timespec left = { .tv_nsec = 100000 };
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
     while (nanosleep(&left, &left) < 0 && errno == EINTR)
         ;
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
 }
