@@ -10,11 +10,11 @@ with the numbers of inherited descriptors.  Standard library only; the real pyte
                                                                            ENV_FAILED, FORKED, REAPED
     worker         in  RUN, QUIT                                       out WORKER_READY, RESULT (REPORT, WARNING, SUITE_PROPERTY before it), WORKER_DONE
 
-C is forked from H before anything of the user's is imported and stops inside pytest_runtestloop.  Workers are forked from C ("collected") or
+C is forked from H before anything else is imported, imports pytest, and stops inside pytest_runtestloop.  Workers are forked from C ("collected") or
 from H ("warm", C becomes the first of them), or are new processes ("fresh").  ARCHITECTURE.md tells the rest: the progress page, how an item is
 claimed, why nextitem is resolved when the item before it is torn down.
 
-All modules are imported by xd_pytest.main, before pytest: the folder is on sys.path only until then, and only then is byte code kept for sure.
+All modules are imported by xd_pytest.main, before pytest, which C, and H when it has to fork workers, imports later: the folder is on sys.path only until then, and only then is byte code kept for sure.
 Only what is named here is in sys.modules; nothing imports a module of ours by a name that a user's module could have.
 
     main         processes: host, collector, workers          plugin       our plugin: configuration and collection
@@ -29,4 +29,4 @@ Only what is named here is in sys.modules; nothing imports a module of ours by a
     forksafety   what stands against forking a process        terminal     the terminal reporter that stays quiet
     reads        who reads the worker id too early            cache, basetemp   what is kept between runs, temporary folders
     junitxml     what tests tell JUnit XML beyond reports     real         what tests may patch
-    frozen       the heap of the collection, never walked again"""
+    frozen       the heap of the collection, never walked again        home         what a controlling pytest process would do"""
