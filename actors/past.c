@@ -212,7 +212,8 @@ int xd_doctor(const xd_config *cfg, int fd, char *err)
     doctor d = { 0 };
     if (cfg->args.count) {
         if (err)
-            snprintf(err, XD_TEXT, "doctor: '%.200s' is no option of xd, and no tests are run here", cfg->args.at[0]);
+            snprintf(err, XD_TEXT, "doctor: '%.200s' is no option of xd, and no tests are run here",
+                     cfg->args.at[0]);
         return -EINVAL;
     }
     int r = say(&d, true, "xd: version %s", xd_version());

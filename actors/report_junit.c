@@ -144,7 +144,7 @@ static int take_report(xd_junit *j, const xd_runview_item *i, uint32_t report, a
     const xd_runview_report *r = &j->view->reports[report];
     if (!r->subtest) {
         a->own_call = a->own_call || r->when == 'c';
-        if ((r->when == 's' && r->outcome != 'p') || !memchr("sct", r->when, 3))
+        if ((r->when == 's' && r->outcome != 'p') || !r->when || !strchr("sct", r->when))
             a->setup_ok = false;
         a->teardown_failed = a->teardown_failed || (r->when == 't' && r->outcome == 'f');
     }

@@ -388,8 +388,8 @@ static int write_others(xd_junit *j)
             (void)take_part(&rest);
             again |= xd_bytes_eq(later, key);
         }
-        if (!again && strcmp(name, "classname") != 0 && strcmp(name, "name") != 0 && strcmp(name, "file") != 0 &&
-            strcmp(name, "line") != 0 && strcmp(name, "time") != 0)
+        if (!again && strcmp(name, "classname") != 0 && strcmp(name, "name") != 0 &&
+            strcmp(name, "file") != 0 && strcmp(name, "line") != 0 && strcmp(name, "time") != 0)
             XD_TRY(xd_junit_attribute(j, name, value));
     }
     return 0;

@@ -351,7 +351,8 @@ int xd_term_summary(xd_term *t)
             t, XD_MARK_YELLOW,
             "xd: warning: the journal ends before the run did: %u of %u tests have an outcome", v->ended,
             v->count));
-    else if (!stopping && v->collection_agreed && v->collected > v->ended - v->not_run) /* of -x pytest does not say it either */
+    else if (!stopping && v->collection_agreed &&
+             v->collected > v->ended - v->not_run) /* of -x pytest does not say it either */
         XD_TRY(xd_term_line_mark(t, XD_MARK_YELLOW, "xd: warning: %u of %u tests were not run",
                                  v->collected - (v->ended - v->not_run), v->collected));
     return xd_term_stats(t);

@@ -430,11 +430,10 @@ static int on_property(xd_runview *v, const xd_frame *frame, uint64_t offset)
 {
     xd_wire_SUITE_PROPERTY in;
     XD_TRY(xd_wire_SUITE_PROPERTY_decode(frame->body, frame->len, &in));
-    return add_ref(&v->properties, &v->property_count, &v->properties_cap,
-                   (xd_runview_ref){ .offset = offset,
-                                     .item = XD_RUNVIEW_NONE,
-                                     .worker = in.worker,
-                                     .gateway = frame->flags });
+    return add_ref(
+        &v->properties, &v->property_count, &v->properties_cap,
+        (xd_runview_ref){
+            .offset = offset, .item = XD_RUNVIEW_NONE, .worker = in.worker, .gateway = frame->flags });
 }
 
 static int on_run_end(xd_runview *v, const xd_frame *frame)

@@ -394,9 +394,11 @@ int xd_scheduler_on_collected(scheduler *self, gateway *g, const xd_wire_COLLECT
     self->collect_errors += in->errors;
     self->home_errors = XD_MAX(self->home_errors, in->errors);
     if (in->exit_status >= 0) {
-        const char *misplaced = in->exit_status == XD_EXIT_USAGE ? xd_config_misplaced(self->args.config) : NULL;
+        const char *misplaced =
+            in->exit_status == XD_EXIT_USAGE ? xd_config_misplaced(self->args.config) : NULL;
         if (misplaced)
-            XD_TRY(xd_scheduler_note(self, 3, "--%s is an option of xd: it stands before pytest's arguments", misplaced));
+            XD_TRY(xd_scheduler_note(self, 3, "--%s is an option of xd: it stands before pytest's arguments",
+                                     misplaced));
         char *reason = xd_bytes_dup(in->stop_reason);
         xd_scheduler_end_with(self, in->exit_status, reason ? reason : "");
         free(reason);

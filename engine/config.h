@@ -42,4 +42,4 @@ struct xd_config {
 /* Name of an option that is xd's alone and stands among pytest's arguments, where it is pytest's to refuse; NULL:
  * there is none. */
 const char *xd_config_misplaced(const xd_config *c);
-int xd_config_copy(xd_config **ret, const xd_config *from) XD_MUST;
+int         xd_config_copy(xd_config **ret, const xd_config *from) XD_MUST;

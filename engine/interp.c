@@ -56,7 +56,9 @@ int xd_interp_find(const char *wanted, const char *virtual_env, const char *path
         xd_autofree char *program = NULL;
         *ret_how = "as told";
         if (access(wanted, F_OK) != 0 && xd_path_find_program(wanted, path_list, &program) < 0)
-            return (*ret = strdup(wanted)) ? 0 : -ENOMEM; /* a command line, or it is not there: whoever starts it says so */
+            return (*ret = strdup(wanted))
+                       ? 0
+                       : -ENOMEM; /* a command line, or it is not there: whoever starts it says so */
         found = strdup(wanted);
         if (!found)
             return -ENOMEM;

@@ -59,7 +59,8 @@ int xd_runs_create(xd_run_dir *ret, xd_error *err)
     XD_TRY(runs_folder(&folder, err));
     int r = xd_path_mkdirs(folder, 0700, err);
     if (r < 0)
-        return xd_error_set(err, r, "cannot make the folder of runs, %s: %s; $XDG_STATE_HOME names another place",
+        return xd_error_set(err, r,
+                            "cannot make the folder of runs, %s: %s; $XDG_STATE_HOME names another place",
                             folder, xd_error_name(r));
     r = make_id(d.id);
     if (r < 0)
@@ -69,8 +70,8 @@ int xd_runs_create(xd_run_dir *ret, xd_error *err)
         return -ENOMEM;
     if (mkdir(d.path, 0700) < 0) {
         r = xd_error_set(err, -errno,
-                         "cannot make the folder of the run, %s: %s; $XDG_STATE_HOME names another place", d.path,
-                         strerror(errno));
+                         "cannot make the folder of the run, %s: %s; $XDG_STATE_HOME names another place",
+                         d.path, strerror(errno));
         free(d.path);
         return r;
     }

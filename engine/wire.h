@@ -46,7 +46,14 @@ enum {
     XD_ENV_TTY = 64
 };
 enum { XD_RES_REPORTS = 1, XD_RES_TEARDOWN_ERROR = 2, XD_RES_LATE = 4 };
-enum { XD_REP_NOTRUN = 1, XD_REP_WASXFAIL = 2, XD_REP_STRICT = 4, XD_REP_CUT = 8, XD_REP_FOLDED = 16, XD_REP_MARKUP = 32 };
+enum {
+    XD_REP_NOTRUN = 1,
+    XD_REP_WASXFAIL = 2,
+    XD_REP_STRICT = 4,
+    XD_REP_CUT = 8,
+    XD_REP_FOLDED = 16,
+    XD_REP_MARKUP = 32
+};
 enum { XD_WAY_COLLECTED = 1, XD_WAY_WARM = 2, XD_WAY_FRESH = 3 };
 enum { XD_RANGE_TOGETHER = 1 };
 #define XD_CAP_ALL 0ull /* no optional parts of the protocol yet */

@@ -267,13 +267,13 @@ static int spawn(const xd_pytest *p, const char *role, const int *numbers, size_
     const char **argv;
     /* Our own folder keeps the byte code of our own file, also where the user wants none written for theirs:
      * compiling costs 50 ms a start. */
-    XD_TRY(xd_buf_add_str(
-        &code,
-        "import sys; keep = sys.dont_write_bytecode; sys.dont_write_bytecode = False; "
-        "first = sys.path[:1] == ['']; sys.path[:first] = ["));
+    XD_TRY(xd_buf_add_str(&code,
+                          "import sys; keep = sys.dont_write_bytecode; sys.dont_write_bytecode = False; "
+                          "first = sys.path[:1] == ['']; sys.path[:first] = ["));
     XD_TRY(python_string(&code, p->dir));
-    XD_TRY(xd_buf_add_str(&code, "]; import " ADAPTER ".main; sys.dont_write_bytecode = keep; del keep; " ADAPTER
-                                 ".main.main(sys.argv[1:], first)"));
+    XD_TRY(xd_buf_add_str(&code,
+                          "]; import " ADAPTER ".main; sys.dont_write_bytecode = keep; del keep; " ADAPTER
+                          ".main.main(sys.argv[1:], first)"));
     while (p->python[words])
         words++;
     xd_autofree const char **owned = calloc(words + n_numbers + 4, sizeof(char *));

@@ -89,8 +89,8 @@ static void tell_workers(sim_world *w, uint32_t a)
 
 static void down(sim_world *w, uint32_t a, uint32_t slot, xd_aqueue_end end)
 {
-    sim_agent  *g = &w->agent[a];
-    sim_worker *k = &g->worker[slot];
+    sim_agent     *g = &w->agent[a];
+    sim_worker    *k = &g->worker[slot];
     xd_aqueue_last last = { k->dead_claimed, k->dead_item, k->dead_finished };
     if (xd_aqueue_worker_down(g->queue, slot, end, &last, w->now) != 0)
         sim_fault(w, "end of worker refused");

@@ -69,7 +69,7 @@ typedef struct sim_worker {
     uint32_t claimed, limit, runs, item_plus_1, failures;
     uint32_t dead_claimed, dead_item, dead_finished;
     bool     robbed; /* its result pipe was taken away: nothing it writes arrives */
-    bool     ended; /* went by itself */
+    bool     ended;  /* went by itself */
 } sim_worker;
 
 typedef struct sim_link sim_link;
@@ -88,7 +88,7 @@ typedef struct sim_item {
     uint32_t dur_us;
     uint8_t  outcome; /* that it will have */
     bool     crash;
-    bool     robs; /* takes the result pipe away from its worker */
+    bool     robs;     /* takes the result pipe away from its worker */
     uint8_t  outcomes; /* counted */
     uint32_t started;  /* highest attempt begun, and a check that none begins twice */
     uint64_t attempts; /* bits of attempts begun: none begins twice */

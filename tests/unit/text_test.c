@@ -95,10 +95,12 @@ START_TEST(harmless_lines)
     SAME(xd_text_harmless_lines(&out, XD_BYTES_LIT("a\x1b[31mb\nc\x1b[2Jd"), false), "ab\nc\\x1b[2Jd");
     SAME(xd_text_harmless_lines(&out, XD_BYTES_LIT("a\x1b[31mb\nc\x1b[2Jd"), true),
          "a\x1b[31mb\nc\\x1b[2Jd\x1b[0m");
-    SAME(xd_text_harmless_lines(&out, XD_BYTES_LIT("\x1b[1;38;5;9ma\x1b[0mb"), true), "\x1b[1;38;5;9ma\x1b[0mb");
+    SAME(xd_text_harmless_lines(&out, XD_BYTES_LIT("\x1b[1;38;5;9ma\x1b[0mb"), true),
+         "\x1b[1;38;5;9ma\x1b[0mb");
     SAME(xd_text_harmless_lines(&out, XD_BYTES_LIT("\x1b[m"), true), "\x1b[m");
     SAME(xd_text_harmless_lines(&out, XD_BYTES_LIT("\x1b[31"), true), "\\x1b[31");
-    SAME(xd_text_harmless_lines(&out, XD_BYTES_LIT("\x1b[?25lx\x1b]0;t\x07"), true), "\\x1b[?25lx\\x1b]0;t\\x07");
+    SAME(xd_text_harmless_lines(&out, XD_BYTES_LIT("\x1b[?25lx\x1b]0;t\x07"), true),
+         "\\x1b[?25lx\\x1b]0;t\\x07");
     SAME(xd_text_harmless_lines(&out, (xd_bytes){ 0 }, true), "");
 }
 END_TEST

@@ -327,7 +327,7 @@ struct agent {
     uint32_t      step; /* distance of the numbers a slot's replacements get; 0 = next free */
     bool          cancelled;
     uint32_t      maxfail; /* as it stands on the page */
-    bool          muted; /* backpressure */
+    bool          muted;   /* backpressure */
     bool          queue_dirty;
     bool   burying;  /* a worker's end is being told: what goes back to the controller is told behind it */
     xd_buf returned; /* bodies of RETURNED that wait for that, each behind its length (u32) */

@@ -157,7 +157,8 @@ int xdctl_report(int argc, char **argv)
     int of_run, code;
     if (!words[0])
         code = xdctl_fail(XD_EXIT_USAGE, "report: which one? junit, jsonl or terminal");
-    else if (strcmp(words[0], "junit") != 0 && strcmp(words[0], "jsonl") != 0 && strcmp(words[0], "terminal") != 0)
+    else if (strcmp(words[0], "junit") != 0 && strcmp(words[0], "jsonl") != 0 &&
+             strcmp(words[0], "terminal") != 0)
         code = xdctl_fail(XD_EXIT_USAGE, "no report is called '%s': junit, jsonl, terminal", words[0]);
     else /* a report of a run that failed was still made: the exit code is that of making it */
         code = render(words[1] ? words[1] : "latest", words[0], NULL, 0, path, &of_run);
@@ -209,7 +210,9 @@ int xdctl_doctor(int argc, char **argv)
         code = xdctl_fail(XD_EXIT_USAGE, "%s", err);
     } else {
         int r = xd_doctor(cfg, 1, err);
-        code = r < 0 ? xdctl_fail(r == -EINVAL ? XD_EXIT_USAGE : XD_EXIT_INTERNAL, "%s", err) : r == 0 ? 0 : XD_EXIT_INFRASTRUCTURE;
+        code = r < 0    ? xdctl_fail(r == -EINVAL ? XD_EXIT_USAGE : XD_EXIT_INTERNAL, "%s", err)
+               : r == 0 ? 0
+                        : XD_EXIT_INFRASTRUCTURE;
     }
     xd_config_free(cfg);
     return code;
