@@ -17,8 +17,15 @@ if(XD_SANITIZE)
     target_compile_options(xd_flags INTERFACE ${XD_SANITIZE_FLAGS} -g)
     target_link_options(xd_flags INTERFACE ${XD_SANITIZE_FLAGS})
 elseif(NOT CMAKE_BUILD_TYPE STREQUAL "Debug")
-    target_compile_options(xd_flags INTERFACE -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 -fstack-protector-strong -fstack-clash-protection
-                           -ftrivial-auto-var-init=zero -fcf-protection=full)
+    target_compile_options(xd_flags INTERFACE -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 -fstack-protector-strong)
+    include(CheckCCompilerFlag)
+    foreach(flag -fstack-clash-protection -ftrivial-auto-var-init=zero -fcf-protection=full) # not of every compiler and processor
+        string(MAKE_C_IDENTIFIER "XD_HAS${flag}" has)
+        check_c_compiler_flag(${flag} ${has})
+        if(${has})
+            target_compile_options(xd_flags INTERFACE ${flag})
+        endif()
+    endforeach()
     target_link_options(xd_flags INTERFACE -Wl,-z,relro,-z,now,-z,noexecstack,-z,separate-code)
 endif()
 

@@ -6,6 +6,8 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+#undef sprintf /* macros where clang fortifies */
+#undef vsprintf
 #pragma GCC poison strcpy strcat strncpy sprintf vsprintf strtok gets atoi atol popen fork localtime gmtime
 /* A field of wire.def is called so: only the call is forbidden. */
 extern int system(const char *) __attribute__((deprecated("use xd_proc_spawn")));
