@@ -130,10 +130,16 @@ int xd_term_on_ended(xd_term *t, uint32_t item)
 
 /* ---- output of workers --------------------------------------------------------------------------------- */
 
+/* A command for GitHub's runner ("::error file=..."), which knows it at the start of a line alone. */
+static bool is_workflow_command(const xd_term *t, xd_bytes line)
+{
+    return line.len > 2 && !memcmp(line.ptr, "::", 2) && xd_term_env(t, "GITHUB_ACTIONS");
+}
+
 static int output_line(xd_term *t, uint16_t worker, xd_bytes line)
 {
     XD_TRY(xd_term_newline(t));
-    if (worker != HOST_WORKER)
+    if (worker != HOST_WORKER && !is_workflow_command(t, line))
         XD_TRY(xd_term_out_printf(&t->out, 0, "[gw%u] ", worker));
     if (line.len && line.ptr[line.len - 1] == '\r')
         line.len--;
