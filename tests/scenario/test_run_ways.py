@@ -350,10 +350,17 @@ def test_what_a_suite_sees_of_the_heap(project, options):
             assert gone() is None
         def test_referrers(): assert HOLDER in gc.get_referrers(HOLDER[0])
         def test_objects(): assert any(o is HOLDER for o in gc.get_objects())
-        def test_itself(): assert type(gc.collect) is type(len)
+        def test_once_more():
+            count = gc.get_freeze_count()
+            gc.get_referrers(HOLDER)
+            assert gc.get_freeze_count() >= count > 1000, "a call or two, as hypothesis makes, thaw nothing for good"
+        def test_that_goes_on_so():
+            for _ in range(9):
+                gc.get_objects()
+            assert type(gc.collect) is type(len) and gc.get_freeze_count() < 1000
         ''')
     for name in ("test_collect", "test_referrers", "test_objects"):
-        assert project.run(*options, "-n1", "-k", name).summary == {"passed": 1, "deselected": 3}
+        assert project.run(*options, "-n1", "-k", name).summary == {"passed": 1, "deselected": 4}
     xd = project.run(*options, "-n1")
     assert xd.rc == 0, xd
 
