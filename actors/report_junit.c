@@ -63,15 +63,27 @@ static int read_report(xd_junit *j, uint32_t report, xd_wire_REPORT *ret)
     return xd_runview_report_read(j->view, report, ret);
 }
 
-static int on_failed(xd_junit *j, const xd_runview_item *i, uint32_t report, bool *failed_call)
+/* One try of an item: its reports up to that of its teardown. */
+typedef struct attempt {
+    bool     failed_call, own_call, setup_ok, teardown_failed;
+    uint32_t teardown; /* its last report, XD_RUNVIEW_NONE before that */
+    uint64_t told_us;
+} attempt;
+#define NEW_ATTEMPT                                   \
+    (attempt)                                         \
+    {                                                 \
+        .setup_ok = true, .teardown = XD_RUNVIEW_NONE \
+    }
+
+static int on_failed(xd_junit *j, const xd_runview_item *i, uint32_t report, attempt *a)
 {
     const xd_runview_report *r = &j->view->reports[report];
     if (r->when == 't') {
-        if (*failed_call) /* an error after a failure gets a test case of its own */
+        if (a->failed_call) /* an error after a failure gets a test case of its own */
             XD_TRY(close_case(j, i));
         else
             j->double_fails += j->case_open || !j->only_call;
-        *failed_call = false;
+        a->failed_call = false;
     }
     j->case_open = true;
     if (r->when == 'c' && (r->flags & XD_REP_WASXFAIL)) {
@@ -81,14 +93,14 @@ static int on_failed(xd_junit *j, const xd_runview_item *i, uint32_t report, boo
     } else {
         j->errors++;
     }
-    *failed_call = *failed_call || r->when == 'c';
+    a->failed_call = a->failed_call || r->when == 'c';
     if (!j->writer)
         return 0;
     XD_TRY(xd_junit_node_failed(j, r, report));
     return r->when == 'c' && !j->log_passing ? xd_junit_node_output(j, report) : 0;
 }
 
-static int on_one(xd_junit *j, const xd_runview_item *i, uint32_t report, bool *failed_call)
+static int on_one(xd_junit *j, const xd_runview_item *i, uint32_t report, attempt *a)
 {
     const xd_runview_report *r = &j->view->reports[report];
     if (r->outcome == 'p') {
@@ -97,7 +109,7 @@ static int on_one(xd_junit *j, const xd_runview_item *i, uint32_t report, bool *
             j->passed++;
         }
     } else if (r->outcome == 'f') {
-        XD_TRY(on_failed(j, i, report, failed_call));
+        XD_TRY(on_failed(j, i, report, a));
     } else if (r->outcome == 's') {
         j->case_open = true;
         j->skipped++;
@@ -110,8 +122,8 @@ static int on_one(xd_junit *j, const xd_runview_item *i, uint32_t report, bool *
         xd_wire_REPORT full;
         XD_TRY(read_report(j, report, &full));
         XD_TRY(xd_junit_keep_properties(j, &full));
-        if (r->subtest && (!j->only_call || r->when == 'c'))
-            j->duration_us += full.duration_us;
+        if (!j->only_call || r->when == 'c')
+            *(r->subtest ? &j->duration_us : &a->told_us) += full.duration_us;
     }
     return 0;
 }
@@ -119,13 +131,13 @@ static int on_one(xd_junit *j, const xd_runview_item *i, uint32_t report, bool *
 /* What failed before the worker ended stands in the same test case. */
 static int crashed(xd_junit *j, const xd_runview_item *i, uint32_t item)
 {
-    bool failed_call = false;
+    attempt a = NEW_ATTEMPT;
     for (uint32_t n = i->first_report; n != XD_RUNVIEW_NONE; n = j->view->reports[n].next) {
         const xd_runview_report *r = &j->view->reports[n];
         if (r->attempt == i->attempt && !xd_bytes_eq_str(j->view->names[r->category], "crashed"))
-            XD_TRY(on_one(j, i, n, &failed_call));
+            XD_TRY(on_one(j, i, n, &a));
     }
-    j->double_fails += failed_call;
+    j->double_fails += a.failed_call;
     j->case_open = true;
     j->errors++;
     if (j->writer)
@@ -133,11 +145,14 @@ static int crashed(xd_junit *j, const xd_runview_item *i, uint32_t item)
     return close_case(j, i);
 }
 
-/* One try of an item: its reports up to that of its teardown. */
-typedef struct attempt {
-    bool     failed_call, own_call, setup_ok, teardown_failed;
-    uint64_t told_us;
-} attempt;
+/* A call that passed and has no report. */
+static void count_silent_call(xd_junit *j, attempt *a)
+{
+    if (a->own_call || !a->setup_ok)
+        return;
+    a->own_call = j->case_open = true;
+    j->passed++;
+}
 
 static int take_report(xd_junit *j, const xd_runview_item *i, uint32_t report, attempt *a)
 {
@@ -148,30 +163,23 @@ static int take_report(xd_junit *j, const xd_runview_item *i, uint32_t report, a
             a->setup_ok = false;
         a->teardown_failed = a->teardown_failed || (r->when == 't' && r->outcome == 'f');
     }
-    if (r->when == 't' && !a->own_call && a->setup_ok) {
-        a->own_call = j->case_open = true; /* a call that passed and has no report */
-        j->passed++;
-    }
-    XD_TRY(on_one(j, i, report, &a->failed_call));
-    if (!r->subtest && (!j->only_call || r->when == 'c')) {
-        xd_wire_REPORT full;
-        XD_TRY(read_report(j, report, &full));
-        a->told_us += full.duration_us;
-    }
-    return 0;
+    if (r->when == 't')
+        count_silent_call(j, a);
+    if (r->when == 't' && !r->subtest)
+        a->teardown = report;
+    return on_one(j, i, report, a);
 }
 
-static int end_attempt(xd_junit *j, const xd_runview_item *i, attempt *a, uint32_t report, uint64_t us)
+static int end_attempt(xd_junit *j, const xd_runview_item *i, attempt *a, uint32_t upto, uint64_t us)
 {
-    if (!a->own_call && a->setup_ok)
-        j->passed++;
+    count_silent_call(j, a);
     j->duration_us += us;
     if (j->writer && (j->log_passing || a->teardown_failed))
-        XD_TRY(xd_junit_node_output(j, report));
+        XD_TRY(xd_junit_node_output(j, upto));
     j->case_open = true; /* pytest opens one at the teardown at the latest */
     XD_TRY(close_case(j, i));
     j->duration_us = 0;
-    *a = (attempt){ .setup_ok = true };
+    *a = NEW_ATTEMPT;
     return 0;
 }
 
@@ -180,7 +188,7 @@ static int walk_item(xd_junit *j, uint32_t item)
     const xd_runview      *v = j->view;
     const xd_runview_item *i = &v->items[item];
     uint64_t us = j->only_call ? i->call_us : (uint64_t)i->setup_us + i->call_us + i->teardown_us;
-    attempt  a = { .setup_ok = true };
+    attempt  a = NEW_ATTEMPT;
     if (!i->outcome || i->outcome == XD_OUT_NOT_RUN)
         return 0;
     j->item = item;
@@ -191,14 +199,12 @@ static int walk_item(xd_junit *j, uint32_t item)
         j->duration_us = j->only_call ? 0 : us;
         return crashed(j, i, item);
     }
-    for (uint32_t n = i->first_report, next; n != XD_RUNVIEW_NONE; n = next) {
-        for (next = v->reports[n].next; next != XD_RUNVIEW_NONE && v->reports[next].attempt != i->attempt;)
-            next = v->reports[next].next;
+    for (uint32_t n = i->first_report; n != XD_RUNVIEW_NONE; n = v->reports[n].next) {
         if (v->reports[n].attempt != i->attempt)
             continue;
+        if (a.teardown != XD_RUNVIEW_NONE) /* it was run again */
+            XD_TRY(end_attempt(j, i, &a, a.teardown, a.told_us));
         XD_TRY(take_report(j, i, n, &a));
-        if (v->reports[n].when == 't' && !v->reports[n].subtest && next != XD_RUNVIEW_NONE)
-            XD_TRY(end_attempt(j, i, &a, n, a.told_us)); /* it was run again */
     }
     return end_attempt(j, i, &a, XD_RUNVIEW_NONE, us);
 }
