@@ -68,14 +68,6 @@ static void put_text(line *l, const char *key, xd_bytes value)
     put(l, key, text(value));
 }
 
-/* Without pytest's colours. */
-static void put_plain(line *l, const char *key, xd_bytes value)
-{
-    xd_autobuf plain = XD_BUF_INIT;
-    l->failed |= xd_text_strip_ansi(&plain, value) < 0;
-    put_text(l, key, xd_buf_view(&plain));
-}
-
 static void put_number(line *l, const char *key, int64_t value)
 {
     put(l, key, json_integer(value));
@@ -159,10 +151,11 @@ static json_t *report_object(const xd_wire_REPORT *r)
     put_seconds(&l, "duration", r->duration_us);
     if (r->message.len)
         put_text(&l, "message", r->message);
-    if (r->text.len && r->flags & XD_REP_MARKUP)
-        put_plain(&l, "text", r->text);
-    else if (r->text.len)
-        put_text(&l, "text", r->text);
+    xd_autobuf room = XD_BUF_INIT;
+    xd_bytes   plain = r->text;
+    l.failed |= xd_runview_plain_text(r, &room, &plain) < 0;
+    if (r->text.len)
+        put_text(&l, "text", plain);
     if (r->flags & 8)
         put(&l, "text_shortened", json_true());
     if (r->path.len) {

@@ -7,7 +7,6 @@
 
 #include "actors/report_junit.h"
 #include "engine/base/hash.h"
-#include "engine/base/text.h"
 
 #define PYTEST_COLUMNS 80
 
@@ -66,11 +65,7 @@ static xd_bytes stripped(xd_bytes text, xd_bytes message)
 /* The text of a report without pytest's colours, in `room` where it had some. */
 static int plain_text(const xd_wire_REPORT *r, xd_buf *room, xd_bytes *ret)
 {
-    *ret = r->text;
-    if (r->flags & XD_REP_MARKUP) {
-        XD_TRY(xd_text_strip_ansi(room, r->text));
-        *ret = xd_buf_view(room);
-    }
+    XD_TRY(xd_runview_plain_text(r, room, ret));
     *ret = stripped(*ret, r->message);
     return 0;
 }

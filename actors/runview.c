@@ -1,5 +1,6 @@
 #include "actors/runview.h"
 
+#include "engine/base/text.h"
 #include "engine/nodeid.h"
 
 #include <string.h>
@@ -513,6 +514,16 @@ const char *xd_runview_option(const xd_runview *v, const char *name)
         if (xd_bytes_eq_str(v->options[i].name, name))
             return (const char *)v->options[i].value.ptr;
     return NULL;
+}
+
+int xd_runview_plain_text(const xd_wire_REPORT *r, xd_buf *room, xd_bytes *ret)
+{
+    *ret = r->text;
+    if (!(r->flags & XD_REP_MARKUP))
+        return 0;
+    XD_TRY(xd_text_strip_ansi(room, r->text));
+    *ret = xd_buf_view(room);
+    return 0;
 }
 
 int xd_runview_report_read(const xd_runview *v, uint32_t index, xd_wire_REPORT *ret)

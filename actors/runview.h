@@ -144,5 +144,7 @@ uint64_t xd_runview_counted(const xd_runview *v, const char *category);
 const char *xd_runview_option(const xd_runview *v, const char *name);
 /* Reads REPORT `index` back and decodes it; views are valid until the next read.  0, -errno. */
 int xd_runview_report_read(const xd_runview *v, uint32_t index, xd_wire_REPORT *ret) XD_MUST;
+/* The text of a report without pytest's colours: as it is, or made in `room` where it has some. */
+int xd_runview_plain_text(const xd_wire_REPORT *r, xd_buf *room, xd_bytes *ret) XD_MUST;
 /* Name of an outcome: "passed" ... "not-run"; "unknown". */
 const char *xd_runview_outcome_name(uint8_t outcome);
