@@ -32,6 +32,12 @@ def take_frames(reader, data):
     return [(kind, wire.unpack(kind, body)) for kind, _flags, _sequence, body in reader.feed(data)]
 
 
+def readable(fd, seconds):
+    poll = Real.poll()
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(max(0, int(seconds * 1000))))
+
+
 class Control(object):
     """A socket pair's end: frames both ways, descriptors with FORK."""
 
@@ -63,11 +69,7 @@ class Control(object):
 
     def idle(self, seconds):
         """Waits so long for a frame; True: none came."""
-        if self.ready:
-            return False
-        poll = Real.poll()
-        poll.register(self.sock.fileno(), select.POLLIN)
-        return not poll.poll(int(seconds * 1000))
+        return not self.ready and not readable(self.sock.fileno(), seconds)
 
     def wait(self, kind):
         while True:
@@ -103,18 +105,13 @@ class Commands(object):
         """(type, record), or None after timeout_s.  A closed pipe is QUIT."""
         deadline = None if timeout_s is None else Real.monotonic() + timeout_s
         while not self.ready:
-            if deadline is not None and not self.readable(deadline - Real.monotonic()):
+            if deadline is not None and not readable(self.fd, deadline - Real.monotonic()):
                 return None
             data = Real.read(self.fd, 65536)
             if not data:
                 return wire.QUIT, None
             self.ready.extend(take_frames(self.reader, data))
         return self.ready.pop(0)
-
-    def readable(self, seconds):
-        poll = Real.poll()
-        poll.register(self.fd, select.POLLIN)
-        return bool(poll.poll(max(0, int(seconds * 1000))))
 
 
 def wait_for(source, kind):
