@@ -135,24 +135,21 @@ static size_t color_length(const uint8_t *p, size_t len)
 
 int xd_text_harmless_lines(xd_buf *out, xd_bytes in, bool colors)
 {
-    static const char plain[] = "\x1b[0m";
-    size_t            start = 0, n, last = 0; /* where the last colour stands in `out`, plus 1 */
+    size_t start = 0, n;
+    bool   on = false; /* a colour that nothing has ended */
     for (size_t i = 0; i < in.len; i += n ? n : 1) {
         n = color_length(in.ptr + i, in.len - i);
         if (!n)
             continue;
         XD_TRY(xd_text_harmless(out, (xd_bytes){ in.ptr + start, i - start }, true));
         if (colors) {
-            last = out->len + 1;
+            on = !(n == 3 || (n == 4 && in.ptr[i + 2] == '0'));
             XD_TRY(xd_buf_add(out, in.ptr + i, n));
         }
         start = i + n;
     }
     XD_TRY(xd_text_harmless(out, (xd_bytes){ in.ptr + start, in.len - start }, true));
-    if (last && strncmp(xd_buf_cstr(out) + last - 1, plain, strlen(plain)) != 0 &&
-        strncmp(xd_buf_cstr(out) + last - 1, "\x1b[m", 3) != 0)
-        XD_TRY(xd_buf_add_str(out, plain));
-    return 0;
+    return on ? xd_buf_add_str(out, "\x1b[0m") : 0;
 }
 
 int xd_text_strip_ansi(xd_buf *out, xd_bytes in)
