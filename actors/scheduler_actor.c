@@ -92,9 +92,7 @@ static int python_command(const scheduler *self, const xd_xspec *spec, xd_buf *o
 {
     if (spec->nice)
         XD_TRY(xd_buf_printf(out, "nice -n %s ", spec->nice));
-    if (spec->python)
-        return xd_buf_add_str(out, spec->python); /* may be a command line itself */
-    return xd_buf_add_str(out, self->python);
+    return xd_buf_add_str(out, spec->python ? spec->python : self->python); /* may be a command line itself */
 }
 
 /* Where its processes leave files for each other: names are made once per environment. */
