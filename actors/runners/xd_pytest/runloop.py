@@ -60,6 +60,8 @@ class RunLoop(object):
     def teardown_exact(self, nextitem=None):
         __tracebackhide__ = True  # a failing teardown shows the suite's frames alone
         session = self.session
+        if Real.getpid() != self.pid:
+            self.end_copy()  # before it takes from the command pipe what the first is told
         if self.running and nextitem is self.guess and not (session.shouldfail or session.shouldstop):
             nextitem = self.resolve()
         self.torn_for = nextitem
@@ -177,7 +179,7 @@ class RunLoop(object):
             ended = True
         finally:
             if Real.getpid() != self.pid:
-                self.end_copy(item)
+                self.end_copy()
             self.running = False
             reports.flush(self.position, ended)
             words[base + ITEM] = 0
@@ -186,10 +188,14 @@ class RunLoop(object):
             if not ended:
                 words[base] = self.position + 1
 
-    def end_copy(self, item):
+    def end_copy(self):
         """A test has forked, and the child came back here as a second worker: it would speak into the pipes of the first."""
         try:
-            Real.write(2, ("xd: %s forked and its child (process %d) did not end: it is ended here\n" % (item.nodeid, Real.getpid())).encode("utf-8", "replace"))
+            self.session.config.pluginmanager.get_plugin("capturemanager").suspend_global_capture()
+        except Exception:  # -p no:capture, or closed by the test
+            pass
+        try:
+            Real.write(2, ("xd: %s forked and its child (process %d) did not end: it is ended here\n" % (self.reports.item.nodeid, Real.getpid())).encode("utf-8", "replace"))
         except OSError:
             pass
         Real.exit(EXIT_INTERNAL)
