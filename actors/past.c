@@ -159,7 +159,10 @@ static int check_python(doctor *d, const xd_config *cfg)
     XD_TRY(say(d, good, "python: %s (%s), version %.*s%s", python, how, (int)strcspn(text, " "), text,
                good ? "" : "; this xd needs 3.8 or newer"));
     if (!pytest || !pytest[1])
-        return say(d, false, "pytest: not there; install it with: %s -m pip install pytest", python);
+        return say(d, false,
+                   "pytest: not there; make a virtual environment for it: %s -m venv .venv && "
+                   ".venv/bin/pip install pytest, then --python .venv/bin/python or activate it",
+                   python);
     return say(d, strtol(pytest + 1, NULL, 10) >= 7, "pytest: version %s%s", pytest + 1,
                strtol(pytest + 1, NULL, 10) >= 7 ? "" : "; this xd needs 7 or newer");
 }

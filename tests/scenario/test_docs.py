@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 
 import pytest
 
@@ -280,6 +281,14 @@ def test_a_python_that_is_too_old_is_told_so(project):
     doctor = project.xdctl("doctor", "--python", olds[0])
     assert doctor.rc == 6
     assert re.search(r"^FAIL  python: .* 2\.7.*needs 3\.8 or newer$", doctor.out, re.M), doctor
+
+
+def test_doctor_says_how_pytest_is_installed(project, tmp_path):
+    """Where Python is externally managed, as on Debian, only a virtual environment can take it."""
+    bare = tmp_path / "bare"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(bare)], check=True)
+    doctor = project.xdctl("doctor", "--python", str(bare / "bin" / "python"))
+    assert doctor.rc == 6 and re.search(r"^FAIL  pytest: .*-m venv .venv && .venv/bin/pip install pytest", doctor.out, re.M), doctor
 
 
 # ---- the other documents

@@ -499,7 +499,7 @@ def test_collect_only(project):
 
 
 def test_version_and_help():
-    for args, words in ((["--version"], "xdctl "), (["--help"], "run"), (["run", "--help"], "--numprocesses"), (["doctor"], "agent")):
+    for args, words in ((["--version"], "xdctl "), (["--help"], "run"), (["run", "--help"], "--numprocesses"), (["doctor", "--python", sys.executable], "agent")):
         done = subprocess.run([XDCTL] + args, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=30)
         assert done.returncode == 0 and words in done.stdout.decode(), done
     bad = subprocess.run([XDCTL, "rnu"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=30)
