@@ -277,9 +277,11 @@ int xd_journal_reader_open(xd_journal_reader **ret, const char *path, xd_error *
         return xd_error_set(err, -errno, "cannot read the journal %s: %s", path, strerror(errno));
     if (pread(r->fd, h, sizeof(h), 0) != (ssize_t)sizeof(h) || memcmp(h, magic, sizeof(magic)) != 0)
         return xd_error_set(err, -EPROTO, "%s is not a journal of xd", path);
-    if (get_u32(h + 8) != XD_WIRE_VERSION)
-        return xd_error_set(err, -EPROTO, "the journal %s is of version %u, this xd reads %u", path,
-                            get_u32(h + 8), XD_WIRE_VERSION);
+    const uint32_t version = get_u32(h + 8);
+    if (version < XD_WIRE_VERSION_MIN || version > XD_WIRE_VERSION)
+        return xd_error_set(
+            err, -EPROTO, "the journal %s is of version %u, this xd reads versions %u to %u%s", path, version,
+            XD_WIRE_VERSION_MIN, XD_WIRE_VERSION, version > XD_WIRE_VERSION ? "; a newer xd wrote it" : "");
     memcpy(r->run_id, h + 16, 32);
     r->next = r->window_at = XD_JOURNAL_HEADER;
     *ret = xd_take(&r);

@@ -11,13 +11,14 @@
 typedef struct reader {
     const uint8_t *at, *end;
     bool           bad;
+    bool           older; /* the body ends before fields that came later: they are 0 or empty */
 } reader;
 
 static uint64_t get(reader *r, size_t width)
 {
     uint64_t v = 0;
     if ((size_t)(r->end - r->at) < width) {
-        r->bad = true;
+        r->bad |= !r->older;
         r->at = r->end;
         return 0;
     }
@@ -62,6 +63,7 @@ static int put_bytes(xd_buf *out, xd_bytes v)
     {                                                       \
         (void)r;                                            \
         ret->end_ = 0;
+#define XD_LATER(NAME) r->older = r->at == r->end && !r->bad;
 #define XD_NUM(NAME, type, field, doc) ret->field = (xd_wire_##type)get(r, sizeof(xd_wire_##type));
 #define XD_STR(NAME, field, doc) ret->field = get_bytes(r);
 /* A list is walked once here, so that _next cannot meet bad bytes. */
@@ -104,7 +106,7 @@ static int put_bytes(xd_buf *out, xd_bytes v)
     {                                                                                               \
         reader r = { .at = body, .end = body + len };                                               \
         read_##NAME(&r, ret);                                                                       \
-        return r.bad || r.at != r.end ? -EPROTO : 0;                                                \
+        return r.bad ? -EPROTO : 0; /* bytes that are left are fields of a newer xd */              \
     }                                                                                               \
     int xd_wire_##NAME##_next(xd_wire_list *it, xd_wire_##NAME *ret)                                \
     {                                                                                               \

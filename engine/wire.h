@@ -2,9 +2,9 @@
  *
  * For every record NAME of wire.def there are
  *     xd_wire_NAME struct; bytes are views, lists are xd_wire_list views
- *     int xd_wire_NAME_decode(body, len, &ret) 0; -EPROTO: too short, too long, a length or count that does
- *     not fit.
+ *     int xd_wire_NAME_decode(body, len, &ret) 0; -EPROTO: too short, a length or count that does not fit.
  *                                                        Views point into `body`.  Lists are checked whole.
+ *                                                        Bytes behind the last field are passed over.
  *     int xd_wire_NAME_encode(buf, &in)                  appends the body; -ENOMEM
  *     int xd_wire_NAME_append(buf, &in) the same, by the name that reads well for list elements
  *     int xd_wire_NAME_next(&list, &ret)                 1 = got the next element, 0 = no more
@@ -13,7 +13,9 @@
 #pragma once
 #include "engine/base/buf.h"
 
-#define XD_WIRE_VERSION 1u
+#define XD_WIRE_VERSION \
+    1u /* written; read are VERSION_MIN to VERSION (wire.def: how the protocol may grow) */
+#define XD_WIRE_VERSION_MIN 1u
 #define XD_FRAME_HEADER 16u
 #define XD_FRAME_MAX (16u << 20) /* body bytes */
 /* First bytes of a stream between controller and agent, both ways. */

@@ -239,11 +239,11 @@ static int on_unknown(void *state, const xd_msg *in)
 static int refuse(gateway *g, const xd_wire_HELLO *h)
 {
     char           why[256];
-    xd_wire_REFUSE m = { .version_min = XD_WIRE_VERSION, .version_max = XD_WIRE_VERSION };
+    xd_wire_REFUSE m = { .version_min = XD_WIRE_VERSION_MIN, .version_max = XD_WIRE_VERSION };
     snprintf(why, sizeof(why),
-             "the agent speaks version %u to %u of the protocol, this program version %u; use an agent of "
+             "the agent speaks versions %u to %u of the protocol, this program %u to %u; use an agent of "
              "the same build",
-             (unsigned)h->version_min, (unsigned)h->version_max, XD_WIRE_VERSION);
+             (unsigned)h->version_min, (unsigned)h->version_max, XD_WIRE_VERSION_MIN, XD_WIRE_VERSION);
     m.reason = xd_bytes_str(why);
     xd_buf_clear(&g->frame);
     XD_TRY(xd_wire_REFUSE_frame(&g->frame, 0, 0, &m));
@@ -256,9 +256,9 @@ static int on_hello(gateway *g, const xd_frame *f)
     xd_wire_HELLO h;
     if (f->type == XD_MSG_REFUSE || xd_wire_HELLO_decode(f->body, f->len, &h) < 0 || f->type != XD_MSG_HELLO)
         return bad_peer(g, "the program at the other end did not begin with HELLO: it is no agent of xd");
-    if (h.version_min > XD_WIRE_VERSION || h.version_max < XD_WIRE_VERSION)
+    if (h.version_min > XD_WIRE_VERSION || h.version_max < XD_WIRE_VERSION_MIN)
         return refuse(g, &h);
-    xd_wire_WELCOME w = { .version = XD_WIRE_VERSION,
+    xd_wire_WELCOME w = { .version = XD_MIN(h.version_max, (uint16_t)XD_WIRE_VERSION),
                           .capabilities = h.capabilities & XD_CAP_ALL,
                           .session = g->session,
                           .window_frames = g->window_frames,
@@ -297,8 +297,9 @@ static int on_refuse(gateway *g, const xd_frame *f)
         return bad_peer(g, "the agent refused the session");
     XD_TRY(xd_text_harmless(&text, m.reason, false));
     snprintf(why, sizeof(why),
-             "the agent refused the session: %.150s (it speaks version %u to %u, this program %u)",
-             xd_buf_cstr(&text), (unsigned)m.version_min, (unsigned)m.version_max, XD_WIRE_VERSION);
+             "the agent refused the session: %.150s (it speaks versions %u to %u, this program %u to %u)",
+             xd_buf_cstr(&text), (unsigned)m.version_min, (unsigned)m.version_max, XD_WIRE_VERSION_MIN,
+             XD_WIRE_VERSION);
     return bad_peer(g, why);
 }
 

@@ -12,7 +12,7 @@ import types
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 NUMBERS = {"u8": "B", "u16": "H", "u32": "I", "u64": "Q", "i32": "i"}
-LINE = re.compile(r'^XD_(REC|NUM|STR|LST|END)\((.*)\)\s*$')
+LINE = re.compile(r'^XD_(REC|NUM|STR|LST|LATER|END)\((.*)\)\s*$')
 STRING = re.compile(r'"((?:[^"\\]|\\.)*)"\s*$')
 
 # What the adapter needs: the rest of the protocol would take a millisecond of each start to import.
@@ -25,6 +25,7 @@ RUNNER_WRITES_ITSELF = ("COLLECT_IDS", "RESULT")  # only the number
 class Record(object):
     def __init__(self, name, number, doc):
         self.name, self.number, self.doc, self.fields = name, number, doc, []
+        self.later = []  # how many fields go before each XD_LATER
 
     def fixed(self):
         return all(kind in NUMBERS for kind, _name, _doc in self.fields)
@@ -54,13 +55,19 @@ def parse(path):
                 records[-1].fields.append(("bytes", words[1], text))
             elif macro == "LST":
                 records[-1].fields.append((words[1], words[2], text))
+            elif macro == "LATER":
+                records[-1].later.append(len(records[-1].fields))
+    listed = set(kind for r in records for kind, _name, _doc in r.fields)
+    for r in records:
+        if r.later and r.name in listed:
+            raise SystemExit("%s: %s lies in lists, back to back: it can get no field (how the protocol may grow)" % (path, r.name))
     return records
 
 
 HEAD = '''"""Codec of xd's protocol for Python.  Made by tools/wiregen.py from engine/wire.def: do not edit.
 
 pack_NAME(field, ...)    a whole frame (header and body, sequence 0) of record NAME; bytes fields take bytes or text, lists take tuples
-unpack(kind, body)       named tuple of that record; lists hold named tuples.  ValueError: not a well-formed body
+unpack(kind, body)       named tuple of that record; lists hold named tuples.  ValueError: not a well-formed body; bytes behind it are passed over
 FrameReader().feed(b)    list of (kind, flags, sequence, body) completed by these bytes
 """
 import struct
@@ -162,19 +169,16 @@ def unpack(kind, body):
         read = _READERS[kind]
     except KeyError:
         raise ValueError("no record has the number %d" % kind)
-    value, end = read(body, 0)
-    if end != len(body):
-        raise ValueError("%d bytes too many" % (len(body) - end))
-    return value
+    return read(body, 0)[0]  # bytes that are left are fields of a newer xd
 '''
 
 
 def runs(record):
     """Fields in groups: ("fixed", [...]) of neighbouring numbers, or (kind, [field])."""
     out = []
-    for field in record.fields:
+    for at, field in enumerate(record.fields):
         if field[0] in NUMBERS:
-            if out and out[-1][0] == "fixed":
+            if out and out[-1][0] == "fixed" and at not in record.later:
                 out[-1][1].append(field)
             else:
                 out.append(("fixed", [field]))
@@ -204,6 +208,9 @@ def python_record(record, reads, writes):
     name, names = record.name, [f[1] for f in record.fields]
     structs, written, read, values = [], [], [], []
     for i, (kind, fields) in enumerate(runs(record)):
+        if len(values) in record.later:
+            read.append("    if at == len(body):\n        return %s_((%s)), at" % (name, "".join("%s, " % v for v in values + [
+                "0" if k in NUMBERS else 'b""' if k == "bytes" else "[]" for k, _name, _doc in record.fields[len(values):]])))
         if kind == "fixed":
             struct_name = "_%s_%d" % (name, i)
             structs.append('%s = struct.Struct("<%s")' % (struct_name, "".join(NUMBERS[f[0]] for f in fields)))
@@ -263,12 +270,14 @@ def codec():
 def manual(records):
     out = ["# The protocol, record by record", "", "Made by tools/wiregen.py from engine/wire.def: do not edit.", "",
            "A frame is `u32 body length | u16 type | u16 flags | u64 sequence | body`, little endian. `bytes` is a u32 length and the data;",
-           "a list is a u32 count and its elements. In a journal `flags` is the number of the gateway the frame came from.", ""]
+           "a list is a u32 count and its elements. In a journal `flags` is the number of the gateway the frame came from.",
+           "A reader passes over bytes behind the last field that it knows, and over frames that it does not know.", ""]
     for r in records:
         out += ["## %s%s" % (r.name, " (%d)" % r.number if r.number else ""), "", r.doc + ".", ""]
         if r.fields:
             out += ["| field | type | meaning |", "|---|---|---|"]
-            for kind, name, doc in r.fields:
+            for at, (kind, name, doc) in enumerate(r.fields):
+                doc += " (came later: 0 or empty in an older body)" if r.later and at >= r.later[0] else ""
                 shown = kind if kind in NUMBERS or kind == "bytes" else "list of %s" % kind
                 out.append("| `%s` | %s | %s |" % (name, shown, doc.replace("|", "\\|")))
             out.append("")

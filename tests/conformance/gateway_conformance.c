@@ -277,7 +277,7 @@ END_TEST
 START_TEST(refuses_another_version)
 {
     WITH_PEER(f, "hello(7, 9)\nkind, seq, body = get()\nsys.stderr.write('peer got %d\\n' % kind)\n", 0);
-    expect_down(&f, false, "version 7 to 9 of the protocol, this program version 1", 10);
+    expect_down(&f, false, "versions 7 to 9 of the protocol, this program 1 to 1", 10);
     END_PEER(f);
 }
 END_TEST

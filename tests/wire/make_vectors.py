@@ -3,7 +3,8 @@
     python3 tests/wire/make_vectors.py          writes vectors.txt again
 
 The encoder here knows nothing of engine/wire.def and of what is made from it: the table below was written down once, so that a change of the
-definition that was not meant is found.  Whoever means one changes both, and the version of the protocol with them.
+definition that was not meant is found.  Whoever means one changes both; wire.def says how the protocol may grow.  vectors-1.txt is what this
+made when version 1 was new: it is kept as it is, and every later xd reads it.
 """
 import collections
 import os

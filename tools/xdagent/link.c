@@ -97,9 +97,9 @@ static int on_welcome(agent *a, const xd_frame *f)
     XD_TRY(xd_wire_WELCOME_decode(f->body, f->len, &m));
     if (a->link.welcome)
         return -EPROTO;
-    if (m.version != XD_WIRE_VERSION) {
+    if (m.version < XD_WIRE_VERSION_MIN || m.version > XD_WIRE_VERSION) {
         xd_autobuf     body = XD_BUF_INIT;
-        xd_wire_REFUSE no = { .version_min = XD_WIRE_VERSION,
+        xd_wire_REFUSE no = { .version_min = XD_WIRE_VERSION_MIN,
                               .version_max = XD_WIRE_VERSION,
                               .reason =
                                   XD_BYTES_LIT("this agent does not speak that version of the protocol") };
@@ -119,8 +119,9 @@ static int on_refuse(agent *a, const xd_frame *f)
     XD_TRY(xd_wire_REFUSE_decode(f->body, f->len, &m));
     xd_autobuf text = XD_BUF_INIT;
     XD_TRY(xd_text_harmless(&text, m.reason, false));
-    fprintf(stderr, "xdagent: refused: %s (controller speaks version %u to %u, this agent %u)\n",
-            xd_buf_cstr(&text), (unsigned)m.version_min, (unsigned)m.version_max, XD_WIRE_VERSION);
+    fprintf(stderr, "xdagent: refused: %s (controller speaks versions %u to %u, this agent %u to %u)\n",
+            xd_buf_cstr(&text), (unsigned)m.version_min, (unsigned)m.version_max, XD_WIRE_VERSION_MIN,
+            XD_WIRE_VERSION);
     a->link.lost = true;
     return 0;
 }
@@ -215,7 +216,7 @@ int agent_link_open(agent *a, int in, int out)
     XD_TRY(xd_poller_set(a->poller, in, XD_POLL_IN, on_stream, a));
     XD_TRY(xd_stream_out_add(&l->tx, XD_WIRE_PREAMBLE, XD_WIRE_PREAMBLE_LEN));
     xd_os_names(host, sizeof(host), system, sizeof(system));
-    xd_wire_HELLO m = { .version_min = XD_WIRE_VERSION,
+    xd_wire_HELLO m = { .version_min = XD_WIRE_VERSION_MIN,
                         .version_max = XD_WIRE_VERSION,
                         .capabilities = XD_CAP_ALL,
                         .build_id = xd_bytes_str(XD_BUILD_ID),

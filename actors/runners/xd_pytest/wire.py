@@ -1,7 +1,7 @@
 """Codec of xd's protocol for Python.  Made by tools/wiregen.py from engine/wire.def: do not edit.
 
 pack_NAME(field, ...)    a whole frame (header and body, sequence 0) of record NAME; bytes fields take bytes or text, lists take tuples
-unpack(kind, body)       named tuple of that record; lists hold named tuples.  ValueError: not a well-formed body
+unpack(kind, body)       named tuple of that record; lists hold named tuples.  ValueError: not a well-formed body; bytes behind it are passed over
 FrameReader().feed(b)    list of (kind, flags, sequence, body) completed by these bytes
 """
 import struct
@@ -463,7 +463,4 @@ def unpack(kind, body):
         read = _READERS[kind]
     except KeyError:
         raise ValueError("no record has the number %d" % kind)
-    value, end = read(body, 0)
-    if end != len(body):
-        raise ValueError("%d bytes too many" % (len(body) - end))
-    return value
+    return read(body, 0)[0]  # bytes that are left are fields of a newer xd
