@@ -16,6 +16,7 @@
 
 #include "engine/base/path.h"
 #include "engine/base/clock.h"
+#include "engine/base/fault.h"
 
 static const char magic[8] = "XDJOURN1";
 
@@ -67,7 +68,7 @@ static void commit(xd_journal *j)
         __atomic_store_n(&j->fault, -errno,
                          __ATOMIC_RELEASE); /* what the kernel dropped is not brought back by trying again */
     else
-        __atomic_store_n(&j->durable, upto, __ATOMIC_RELEASE);
+        __atomic_store_n(&j->durable, upto, __ATOMIC_SEQ_CST); /* seen before `written` is asked for again */
     uint64_t one = 1;
     (void)!write(j->commit_fd, &one, sizeof(one));
 }
@@ -77,8 +78,9 @@ static void *committer(void *arg)
     xd_journal *j = arg;
     while (!__atomic_load_n(&j->stop, __ATOMIC_ACQUIRE)) {
         struct pollfd p = { .fd = j->wake_fd, .events = POLLIN };
-        bool          idle =
-            __atomic_load_n(&j->written, __ATOMIC_ACQUIRE) == __atomic_load_n(&j->durable, __ATOMIC_RELAXED);
+        /* see xd_journal_append */
+        bool idle =
+            __atomic_load_n(&j->written, __ATOMIC_SEQ_CST) == __atomic_load_n(&j->durable, __ATOMIC_RELAXED);
         uint64_t n;
         if (poll(&p, 1, idle ? -1 : (int)XD_JOURNAL_COMMIT_MS) > 0)
             (void)!read(j->wake_fd, &n, sizeof(n));
@@ -223,10 +225,14 @@ int xd_journal_append(xd_journal *j, const void *frame, size_t len, uint16_t gat
         __atomic_store_n(&j->fault, r, __ATOMIC_RELEASE);
         return r;
     }
-    bool was_idle = j->end == __atomic_load_n(&j->durable, __ATOMIC_RELAXED);
+    XD_FAULT("journal: written, not told");
+    uint64_t before = j->end;
     j->end += XD_JOURNAL_RECORD + len;
-    __atomic_store_n(&j->written, j->end, __ATOMIC_RELEASE);
-    if (was_idle || ++j->uncommitted >= XD_JOURNAL_COMMIT_RECORDS)
+    /* Tell, then ask whether the committer may be asleep; it does the same the other way round (`idle`). So either it
+     * sees this record, or this sees that all before it is durable. */
+    __atomic_store_n(&j->written, j->end, __ATOMIC_SEQ_CST);
+    if (__atomic_load_n(&j->durable, __ATOMIC_SEQ_CST) >= before ||
+        ++j->uncommitted >= XD_JOURNAL_COMMIT_RECORDS)
         wake(j);
     if (ret_end)
         *ret_end = j->end;
