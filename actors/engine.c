@@ -19,6 +19,7 @@
 #include "actors/report_actor.h"
 #include "actors/scheduler.h"
 #include "actors/supervisor.h"
+#include "actors/trace.h"
 #include "engine/base/clock.h"
 #include "engine/base/path.h"
 #include "engine/broker.h"
@@ -40,6 +41,7 @@ struct xd_engine {
     xd_run_dir           dir;
     xd_log               log;
     int                  out_fd, err_fd;
+    int                  trace_fd; /* -1 = no trace */
     xd_event_fn          callback;
     void                *callback_arg;
     xd_events            events;
@@ -82,8 +84,10 @@ static void say_line(xd_engine *e, const char *line)
 
 static void log_line(void *arg, xd_log_level level, const char *line)
 {
-    (void)level;
-    say_line(arg, line);
+    xd_engine *x = arg;
+    xd_trace_line(x->trace_fd, level, line);
+    if (level >= XD_LOG_ERROR)
+        say_line(x, line);
 }
 
 int xd_engine_new(xd_engine **ret, const xd_config *cfg, char *err)
@@ -95,9 +99,12 @@ int xd_engine_new(xd_engine **ret, const xd_config *cfg, char *err)
     x->dir = XD_RUN_DIR_INIT;
     x->out_fd = 1;
     x->err_fd = 2;
-    x->log = (xd_log){ .fn = log_line, .arg = x, .min = XD_LOG_ERROR };
     pthread_mutex_init(&x->lock, NULL);
+    x->trace_fd = -1;
     int r = xd_events_init(&x->events);
+    if (r == 0)
+        r = xd_trace_open(&x->trace_fd, &e);
+    x->log = (xd_log){ .fn = log_line, .arg = x, .min = x->trace_fd >= 0 ? XD_LOG_DEBUG : XD_LOG_ERROR };
     if (r == 0)
         r = xd_config_copy(&x->config, cfg);
     if (r == 0)
@@ -171,6 +178,7 @@ static void report_says(void *arg, xd_log_level level, const char *line)
     xd_engine *x = arg;
     if (level == XD_LOG_ERROR)
         x->report_failed = true; /* read after the reporters' thread has ended */
+    xd_trace_line(x->trace_fd, level, line);
     say_line(x, line);
 }
 
@@ -488,6 +496,8 @@ void xd_engine_free(xd_engine *x)
     free(x->gateways);
     free(x->cwd);
     free(x->journal_path);
+    if (x->trace_fd >= 0)
+        close(x->trace_fd);
     pthread_mutex_destroy(&x->lock);
     free(x);
 }

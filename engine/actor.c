@@ -161,6 +161,14 @@ static int register_address(xd_actor *a)
     return r < 0 ? r : env.type == XD_MSG_REGISTER ? 0 : -EPROTO;
 }
 
+const char *xd_msg_name(uint16_t type)
+{
+    static const char *const own[] = { "REGISTER", "SUBSCRIBE", "TAIL",    "STOP",
+                                       "FAULT",    "GONE",      "UNKNOWN", "PAUSED" };
+    const unsigned           at = (unsigned)type - XD_MSG_REGISTER;
+    return at < XD_ARRAY_LEN(own) ? own[at] : xd_wire_name(type);
+}
+
 static int deliver(xd_actor *a, const xd_msg *m)
 {
     for (const xd_handler *h = a->spec->handlers; h && h->type; h++)
@@ -169,7 +177,7 @@ static int deliver(xd_actor *a, const xd_msg *m)
     if (a->spec->other)
         return a->spec->other(a->state, m);
     xd_log_write(&a->bus->log, XD_LOG_WARNING, "%s: message %s (%u) from %s has no handler", a->address,
-                 xd_wire_name(m->type), m->type, m->from);
+                 xd_msg_name(m->type), m->type, m->from);
     return 0;
 }
 
@@ -187,6 +195,8 @@ static int drain_inbox(xd_actor *a)
                               .body = { zmq_msg_data(&m.part), zmq_msg_size(&m.part) } };
             memcpy(m.pub.to, env.to, sizeof(env.to));
             memcpy(m.pub.from, env.from, sizeof(env.from));
+            xd_log_write(&a->bus->log, XD_LOG_DEBUG, "%s <- %s %s (%zu bytes)", a->address,
+                         env.from[0] ? env.from : "-", xd_msg_name(env.type), m.pub.body.len);
             r = deliver(a, &m.pub);
         } else if (r == -EAGAIN) {
             zmq_msg_close(&m.part);
@@ -289,9 +299,12 @@ static void *actor_main(void *arg)
         r = a->spec->init(a->state, a, a->args);
     if (r >= 0)
         tell(a, false, 0);
+    xd_log_write(&a->bus->log, XD_LOG_INFO, "%s started", a->address);
     while (r == 0)
         r = turn(a);
-    if (r < 0)
+    if (r >= 0)
+        xd_log_write(&a->bus->log, XD_LOG_INFO, "%s ended", a->address);
+    else
         xd_log_write(&a->bus->log, XD_LOG_WARNING, "%s ended: %s", a->address,
                      xd_error_name(r)); /* the supervisor says what follows */
     a->spec->fini(a->state);

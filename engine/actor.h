@@ -26,6 +26,8 @@ enum {
         0x4008, /* gateway -> "sched": PAUSE is on its way to the agent, nothing of ours holds it any more */
     XD_MSG_UNKNOWN = 0x4007, /* broker -> a sender: nobody has the address in `from`; told once per address */
 };
+/* Name of a message of either kind, "?" for neither.  Static storage. */
+const char *xd_msg_name(uint16_t type);
 
 /* Flags of a message. */
 enum {

@@ -306,6 +306,8 @@ static int on_refuse(gateway *g, const xd_frame *f)
 static int on_agent_frame(gateway *g, const xd_frame *f)
 {
     char why[128];
+    xd_log_write(xd_actor_log(g->actor), XD_LOG_DEBUG, "gateway %u: agent -> %s (%u bytes)",
+                 (unsigned)g->number, xd_wire_name(f->type), (unsigned)f->len);
     if (g->state == GREETING)
         return on_hello(g, f);
     if (f->type == XD_MSG_ACK)

@@ -442,3 +442,18 @@ def test_show_of_a_cut_journal(project):
     assert len(set(recorded)) > 3
     journal.write_bytes(whole)
     assert project.xdctl("show", run).summary == result.summary
+
+
+def test_the_trace_of_the_engine(project, tmp_path):
+    """$XD_TRACE: what the engine does, line by line, appended; a file that cannot be written is told before anything runs."""
+    project.write(test_a="def test_a(): pass\n")
+    trace = tmp_path / "trace"
+    for runs in (1, 2):
+        assert project.run("-n1", env=dict(XD_TRACE=str(trace))).rc == 0
+        lines = trace.read_text().splitlines()
+        assert all(re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z \d+ (debug|info|warning|error) \S", line) for line in lines), lines
+        assert len([line for line in lines if line.endswith(" info sched started")]) == runs
+        assert len([line for line in lines if " debug sched <- gateway.0 RESULTS (" in line]) >= runs
+    assert len({line.split()[1] for line in lines}) == 2
+    bad = project.run("-n1", env=dict(XD_TRACE=str(tmp_path / "no" / "where")))
+    assert bad.rc == 4 and bad.err == "xdctl: XD_TRACE: cannot write %s: No such file or directory\n" % (tmp_path / "no" / "where"), bad
