@@ -10,8 +10,8 @@ DIR=$PWD/build/projects
 SOURCES="attrs==26.1.0 --hash=sha256:d03ceb89cb322a8fd706d4fb91940737b6642aa36998fe130a9bc96c985eff32
 more-itertools==11.2.1 --hash=sha256:cbf08fd0af284dc69718b9b76a8e6203df624d70209ea511e4219d350c856f63
 packaging==26.3 --hash=sha256:94edc256424af38762eb31306eed28beb9f0efc50a8837492c9d6fd6004aed79"
-NEEDS="pytest pytest-xdist attrs==26.1.0 more-itertools==11.2.1 packaging==26.3
-hypothesis cloudpickle pympler pretend tomli_w"
+NEEDS="pytest==9.2.0 pytest-xdist==3.8.0 attrs==26.1.0 more-itertools==11.2.1 packaging==26.3
+hypothesis==6.170.17 cloudpickle==3.1.3 pympler==1.1 pretend==1.0.9 tomli_w==1.2.0"
 
 fail() {
     printf 'projects.sh: %s\n' "$1" >&2
@@ -46,7 +46,7 @@ mkdir "$DIR/new"
 "$python" -m venv "$DIR/venv" >"$DIR/pip.log" 2>&1 ||
     fail "cannot make a virtual environment with $python ($DIR/pip.log)"
 printf '%s\n' "$SOURCES" >"$DIR/sources.txt"
-pip_to "download the projects" "$DIR/venv/bin/pip" download --no-deps --no-binary :all: --require-hashes \
+pip_to "download the projects" "$DIR/venv/bin/pip" download --no-deps --no-binary attrs,more-itertools,packaging --require-hashes \
     -r "$DIR/sources.txt" -d "$DIR/new"
 # shellcheck disable=SC2086
 pip_to "install what the projects' tests need" "$DIR/venv/bin/pip" install -q $NEEDS

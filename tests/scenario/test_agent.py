@@ -1,6 +1,6 @@
 """The agent, alone: this program plays the controller (codec: tools/wiregen.py) against the built xdagent and the real adapter.
 
-    python3 tests/scenario/test_agent.py [-v]        environment: XD_AGENT (build/bin/xdagent), XD_TEST_PYTHON (a python with pytest)
+    python3 tests/scenario/test_agent.py [-v]        environment: XD_XDCTL (build/bin/xdctl: the agent is beside it), XD_TEST_PYTHON (a python with pytest)
 """
 import os
 import select
@@ -26,7 +26,7 @@ PASSED, FAILED, SKIPPED, CRASHED = 1, 2, 3, 7
 
 
 def agent_program():
-    return os.environ.get("XD_AGENT") or os.path.join(ROOT, "build", "bin", "xdagent")
+    return os.path.join(os.path.dirname(os.environ.get("XD_XDCTL") or os.path.join(ROOT, "build", "bin", "xdctl")), "xdagent")
 
 
 def suites_python():

@@ -2,7 +2,7 @@
 journal of that run would hold, and the reporters make theirs from the frames.
 
     python3 tests/scenario/test_reporters.py [-v]
-    environment: XD_REPORTER_TEST (build/tests/reporter_test), XD_TEST_PYTHON (a python with pytest)
+    environment: XD_XDCTL (build/bin/xdctl: tests/reporter_test of the same build is used), XD_TEST_PYTHON (a python with pytest)
 """
 import os
 import re
@@ -15,7 +15,8 @@ import xml.etree.ElementTree as ElementTree
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
-PROGRAM = os.environ.get("XD_REPORTER_TEST") or os.path.join(ROOT, "build", "tests", "reporter_test")
+BUILD = os.path.dirname(os.path.dirname(os.environ.get("XD_XDCTL") or os.path.join(ROOT, "build", "bin", "xdctl")))
+PROGRAM = os.path.join(BUILD, "tests", "reporter_test")
 
 SUITE = {
     "test_a.py": r'''
