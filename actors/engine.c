@@ -52,7 +52,7 @@ struct xd_engine {
     xd_gateway_args     *gateways; /* one per gateway of the plan */
     xd_report_want       wants[4]; /* the terminal's first, if there is one */
     xd_report_actor_args report, files;
-    uint64_t             shown; /* bytes of text that the terminal got */
+    uint64_t             shown[2]; /* bytes of text that the terminal and stderr got */
     size_t               n_gateways;
     uint64_t             cpu_start_us;
     pthread_t            watcher;
@@ -189,7 +189,8 @@ static void add_want(xd_engine *x, xd_report_actor_args *to, const xd_report_ops
     *w = (xd_report_want){ .ops = ops, .options = XD_REPORT_OPTIONS_INIT };
     w->options.fd = fd;
     w->options.path = path;
-    w->options.shown = &x->shown;
+    w->options.err_fd = x->err_fd;
+    w->options.shown = x->shown;
     if (to->count++ == 0)
         to->wants = w;
 }

@@ -11,16 +11,18 @@
 #include "actors/runview.h"
 
 typedef struct xd_report_options {
-    int         fd;      /* where text goes (terminal; jsonl when path is NULL); borrowed; -1 = none */
+    int fd;     /* where text goes (terminal; jsonl when path is NULL); borrowed; -1 = none */
+    int err_fd; /* terminal: where errors of usage go, and what pytest writes to stderr; borrowed; -1 = to fd */
     const char *path;    /* file to write (junit, jsonl, history); NULL = reporter's own default, or none */
     int         color;   /* -1 as CONFIG's option and the tty say, 0 no, 1 yes */
     int         tty;     /* -1 ask the descriptor; 0 no live line; 1 with the live line */
     uint32_t    width;   /* columns; 0 = ask the terminal, then $COLUMNS, then 80 */
     int         verbose; /* added to CONFIG's */
     bool        no_live; /* never draw the live last line, also on a tty */
-    uint64_t  *
-        shown; /* terminal: bytes of text written so far, kept by the caller for a reporter that takes this one's place; NULL ok */
-    bool failed_only; /* terminal: no line per test, no output of workers: failures and the summary */
+    /* terminal: bytes of text written so far, kept by the caller for a reporter that takes this one's place;
+     * two counters, of fd and of err_fd; NULL ok */
+    uint64_t *shown;
+    bool      failed_only; /* terminal: no line per test, no output of workers: failures and the summary */
     /* What wins over CONFIG.options: "name=value", or as pytest's own: "-v" "-q" "-rA" "--tb=short"
      * "--durations=5" "--color=no" "--show-capture=no" "--no-header" "--no-summary". NULL-terminated; may be
      * NULL. -v and -q add to CONFIG's verbosity. */
@@ -34,7 +36,7 @@ typedef struct xd_report_options {
     const char *(*env)(void *arg, const char *name);
     void *env_arg;
 } xd_report_options;
-#define XD_REPORT_OPTIONS_INIT ((xd_report_options){ .fd = -1, .color = -1, .tty = -1 })
+#define XD_REPORT_OPTIONS_INIT ((xd_report_options){ .fd = -1, .err_fd = -1, .color = -1, .tty = -1 })
 
 /* Outcomes > 0 of the calls below. */
 enum {

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "engine/base/text.h"
@@ -86,7 +87,7 @@ static void read_reportchars(xd_term *t)
     }
 }
 
-static bool wants_markup(const xd_term *t)
+static bool wants_markup(const xd_term *t, bool tty)
 {
     if (t->options.color >= 0)
         return t->options.color == 1;
@@ -103,7 +104,7 @@ static bool wants_markup(const xd_term *t)
     if (xd_term_env(t, "FORCE_COLOR"))
         return true;
     const char *term = xd_term_env(t, "TERM");
-    return t->out.tty && !(term && !strcmp(term, "dumb"));
+    return tty && !(term && !strcmp(term, "dumb"));
 }
 
 static void read_settings(xd_term *t)
@@ -138,7 +139,8 @@ static void read_settings(xd_term *t)
         xd_term_flag(t, "setupshow"))
         t->progress = XD_TERM_PROGRESS_NONE;
     read_reportchars(t);
-    t->out.markup = wants_markup(t);
+    t->out.markup = wants_markup(t, t->out.tty);
+    t->err.markup = wants_markup(t, t->err.tty);
     t->configured = true;
 }
 
@@ -178,6 +180,18 @@ int xd_term_line_mark(xd_term *t, unsigned mark, const char *fmt, ...)
     XD_TRY(r);
     XD_TRY(xd_term_out_write(&t->out, xd_buf_view(&line), mark));
     return xd_term_out_str(&t->out, "\n", 0);
+}
+
+int xd_term_complain(xd_term *t, const char *before, xd_bytes text, unsigned mark)
+{
+    xd_term_out *to = t->err.fd >= 0 ? &t->err : &t->out;
+    if (to == &t->out) {
+        XD_TRY(xd_term_live_erase(t));
+        XD_TRY(xd_term_newline(t));
+    }
+    XD_TRY(xd_term_out_str(to, before, mark));
+    XD_TRY(xd_term_out_foreign(to, text, mark, true));
+    return xd_term_out_str(to, "\n", 0);
 }
 
 int xd_term_nodeid(const xd_term *t, xd_buf *to, xd_bytes nodeid)
@@ -365,7 +379,8 @@ static int term_tick(void *self, uint64_t now_ns)
     t->now_ns = now_ns;
     if (t->live && !t->summary_shown && t->out.buf.len < XD_TERM_OUT_LIMIT / 2)
         XD_TRY(xd_term_live_draw(t));
-    int r = xd_term_out_flush(&t->out);
+    int r = xd_term_out_flush(&t->out), errors = xd_term_out_flush(&t->err);
+    r = r ? r : errors;
     return r > 0 ? XD_REPORT_BUSY : r;
 }
 
@@ -373,22 +388,27 @@ static int term_tick(void *self, uint64_t now_ns)
 static int term_flush(void *self)
 {
     xd_term *t = XD_CAST(self, xd_term, XD_TERM_MAGIC);
-    if (t->live && !xd_term_out_full(&t->out))
-        return 0;
-    int r = xd_term_out_flush(&t->out);
+    int      r = xd_term_out_flush(&t->err);
     XD_TRY(r);
-    return xd_term_out_full(&t->out) ? XD_REPORT_BUSY : 0;
+    if (t->live && !xd_term_out_full(&t->out) && !xd_term_out_full(&t->err))
+        return 0;
+    r = xd_term_out_flush(&t->out);
+    XD_TRY(r);
+    return xd_term_out_full(&t->out) || xd_term_out_full(&t->err) ? XD_REPORT_BUSY : 0;
 }
 
 static int term_fd(void *self)
 {
-    return xd_term_out_fd(&XD_CAST(self, xd_term, XD_TERM_MAGIC)->out);
+    const xd_term *t = XD_CAST(self, xd_term, XD_TERM_MAGIC);
+    return xd_term_out_fd(xd_term_out_full(&t->err) ? &t->err : &t->out);
 }
 
 static int term_finish(void *self, xd_error *err)
 {
     xd_term *t = XD_CAST(self, xd_term, XD_TERM_MAGIC);
     int      r = xd_term_on_end(t);
+    if (r == 0)
+        r = xd_term_out_drain(&t->err, 0);
     if (r == 0)
         r = xd_term_out_drain(&t->out, 0);
     if (r < 0)
@@ -412,7 +432,9 @@ static void term_close(void *self)
     xd_buf_release(&t->below_collected);
     if (xd_term_live_erase(t) == 0)
         (void)!xd_term_out_flush(&t->out); /* one that takes this one's place goes on behind it */
+    (void)!xd_term_out_flush(&t->err);
     xd_term_out_release(&t->out);
+    xd_term_out_release(&t->err);
     free(t);
 }
 
@@ -430,6 +452,22 @@ static int copy_override(xd_term *t, const char *const *from)
     return 0;
 }
 
+/* The same terminal, file or pipe: what is written to both stands in the order in which it is written to one. */
+static bool same_output(int a, int b)
+{
+    struct stat x, y;
+    return fstat(a, &x) == 0 && fstat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+static void open_errors(xd_term *t, const xd_report_options *options)
+{
+    if (options->err_fd < 0 || same_output(options->fd, options->err_fd))
+        return;
+    xd_term_out_init(&t->err, options->err_fd, t->out.width);
+    xd_term_out_resume(&t->err, options->shown ? options->shown + 1 : NULL);
+    t->err.tty = isatty(options->err_fd);
+}
+
 static int term_open(const xd_report_options *options, const xd_runview *view, void **ret_self, xd_error *err)
 {
     xd_term *t = calloc(1, sizeof *t);
@@ -438,7 +476,7 @@ static int term_open(const xd_report_options *options, const xd_runview *view, v
     *t = (xd_term){ .magic = XD_TERM_MAGIC, .view = view, .options = *options };
     t->options.override = NULL;
     t->options.path = t->options.hostname = t->options.project = NULL;
-    t->out.fd = t->out.own_fd = -1;
+    t->out.fd = t->out.own_fd = t->err.fd = t->err.own_fd = -1;
     if (copy_override(t, options->override) < 0) {
         term_close(t);
         return xd_error_set(err, -ENOMEM, "terminal report: out of memory");
@@ -446,6 +484,7 @@ static int term_open(const xd_report_options *options, const xd_runview *view, v
     xd_term_out_init(&t->out, options->fd, width_of(t));
     xd_term_out_resume(&t->out, options->shown);
     t->out.tty = options->tty >= 0 ? options->tty == 1 : options->fd >= 0 && isatty(options->fd);
+    open_errors(t, options);
     const char *kind = xd_term_env(t, "TERM");
     t->live = t->out.tty && !options->no_live && !options->failed_only && !(kind && !strcmp(kind, "dumb"));
     read_settings(t);

@@ -32,6 +32,7 @@ typedef struct xd_term {
     xd_report_options options;
     char            **override; /* owned copies, NULL-terminated */
     xd_term_out       out;
+    xd_term_out       err; /* of errors; its fd is -1 where they go to `out` as well */
     /* settings: CONFIG's options under the overrides; read when CONFIG comes */
     xd_buf below_collected; /* what plugins say of the collection, shown below its counts */
     bool   configured, header_shown, no_header, no_summary, disable_warnings, full_skips, xfail_tb,
@@ -63,7 +64,10 @@ const char *xd_term_option(const xd_term *t, const char *name); /* NULL = not to
 bool        xd_term_flag(const xd_term *t, const char *name);
 const char *xd_term_env(const xd_term *t, const char *name);
 int         xd_term_newline(xd_term *t) XD_MUST; /* ends an open line */
-int         xd_term_line_mark(xd_term *t, unsigned mark, const char *fmt, ...) XD_MUST
+/* A line of text of others where errors go: beside the report, not in it, when that
+ * is another file. `before` is our own. */
+int xd_term_complain(xd_term *t, const char *before, xd_bytes text, unsigned mark) XD_MUST;
+int xd_term_line_mark(xd_term *t, unsigned mark, const char *fmt, ...) XD_MUST
     __attribute__((format(printf, 3, 4)));
 /* Node id relative to the invocation directory, harmless. */
 int  xd_term_nodeid(const xd_term *t, xd_buf *to, xd_bytes nodeid) XD_MUST;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "engine/base/text.h"
+#include "engine/xd.h"
 
 #define LINE_LIMIT 16384u /* a line of worker output longer than this is broken */
 #define HOST_WORKER 0xffffu
@@ -136,8 +137,21 @@ static bool is_workflow_command(const xd_term *t, xd_bytes line)
     return line.len > 2 && !memcmp(line.ptr, "::", 2) && xd_term_env(t, "GITHUB_ACTIONS");
 }
 
-static int output_line(xd_term *t, uint16_t worker, xd_bytes line)
+/* What pytest writes to stderr of its own process: errors of usage and the like. An internal error belongs into the
+ * report, where its terminal reporter, which is silent there, would show it. */
+static bool is_error(uint16_t worker, uint8_t stream, xd_bytes line)
 {
+    static const char internal[] = "INTERNALERROR>";
+    return worker == HOST_WORKER && stream == 2 &&
+           !(line.len >= sizeof(internal) - 1 && !memcmp(line.ptr, internal, sizeof(internal) - 1));
+}
+
+static int output_line(xd_term *t, uint16_t worker, uint8_t stream, xd_bytes line)
+{
+    if (is_error(worker, stream, line)) {
+        line.len -= line.len && line.ptr[line.len - 1] == '\r';
+        return xd_term_complain(t, "", line, 0);
+    }
     XD_TRY(xd_term_newline(t));
     if (worker != HOST_WORKER && !is_workflow_command(t, line))
         XD_TRY(xd_term_out_printf(&t->out, 0, "[gw%u] ", worker));
@@ -182,11 +196,11 @@ static int on_output(xd_term *t, const xd_frame *frame)
         const uint8_t *nl = memchr(data.ptr, '\n', data.len);
         size_t         n = nl ? (size_t)(nl - data.ptr) : data.len;
         if (nl && !l->rest.len) {
-            XD_TRY(output_line(t, in.worker, (xd_bytes){ data.ptr, n }));
+            XD_TRY(output_line(t, in.worker, in.stream, (xd_bytes){ data.ptr, n }));
         } else {
             XD_TRY(xd_buf_add(&l->rest, data.ptr, n));
             if (nl || l->rest.len > LINE_LIMIT) {
-                XD_TRY(output_line(t, in.worker, xd_buf_view(&l->rest)));
+                XD_TRY(output_line(t, in.worker, in.stream, xd_buf_view(&l->rest)));
                 xd_buf_clear(&l->rest);
             }
         }
@@ -202,7 +216,7 @@ static int flush_lines(xd_term *t, bool all, uint16_t worker)
     for (uint32_t i = 0; i < t->line_count; i++) {
         xd_term_line *l = &t->lines[i];
         if (l->rest.len && (all || l->worker == worker)) {
-            XD_TRY(output_line(t, l->worker, xd_buf_view(&l->rest)));
+            XD_TRY(output_line(t, l->worker, l->stream, xd_buf_view(&l->rest)));
             xd_buf_clear(&l->rest);
         }
     }
@@ -248,6 +262,8 @@ static int on_note(xd_term *t, const xd_frame *frame)
     unsigned level = in.level < 4 ? in.level : 4;
     if ((level <= 1 && t->verbose <= 0) || (level == 2 && t->verbose < 0))
         return 0;
+    if (in.level == XD_NOTE_USAGE)
+        return xd_term_complain(t, before[level], in.text, marks[level]);
     XD_TRY(xd_term_live_erase(t));
     XD_TRY(xd_term_newline(t));
     XD_TRY(xd_term_out_str(&t->out, before[level], marks[level]));
@@ -260,6 +276,8 @@ static int on_env_failed(xd_term *t, const xd_frame *frame)
     xd_wire_ENV_FAILED in;
     XD_TRY(xd_wire_ENV_FAILED_decode(frame->body, frame->len, &in));
     t->env_failed = true;
+    if (in.exit_status == XD_EXIT_USAGE)
+        return xd_term_complain(t, "ERROR: ", in.text, XD_MARK_RED);
     XD_TRY(xd_term_live_erase(t));
     XD_TRY(xd_term_newline(t));
     XD_TRY(xd_term_out_str(&t->out, "ERROR: ", XD_MARK_RED));

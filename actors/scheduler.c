@@ -39,7 +39,7 @@ int xd_scheduler_note(scheduler *self, uint8_t level, const char *fmt, ...)
     xd_autobuf   frame = XD_BUF_INIT;
     xd_wire_NOTE note = { .level = level, .text = xd_bytes_str(text) };
     XD_TRY(xd_wire_NOTE_frame(&frame, 0, 0, &note));
-    emit(self, XD_EVENT_NOTE, text, level, 0);
+    emit(self, XD_EVENT_NOTE, text, XD_MIN(level, 4), 0); /* an embedder knows no more levels */
     return xd_scheduler_record(self, XD_MSG_NOTE, &frame);
 }
 
@@ -330,8 +330,8 @@ static int collection_complete(scheduler *self)
     xd_sched_mode mode = XD_SCHED_LOAD;
     if (dist[0] && xd_sched_mode_parse(&mode, dist) < 0) {
         xd_scheduler_end_with(self, XD_EXIT_USAGE, "");
-        XD_TRY(xd_scheduler_note(self, 4, "--dist=%s from pytest's ini or PYTEST_ADDOPTS is not known here",
-                                 dist));
+        XD_TRY(xd_scheduler_note(self, XD_NOTE_USAGE,
+                                 "--dist=%s from pytest's ini or PYTEST_ADDOPTS is not known here", dist));
         return xd_scheduler_finish(self);
     }
     self->mode_no = mode == XD_SCHED_NO && dist[0] && self->args.config->workers == XD_WORKERS_UNSET;
@@ -397,7 +397,8 @@ int xd_scheduler_on_collected(scheduler *self, gateway *g, const xd_wire_COLLECT
         const char *misplaced =
             in->exit_status == XD_EXIT_USAGE ? xd_config_misplaced(self->args.config) : NULL;
         if (misplaced)
-            XD_TRY(xd_scheduler_note(self, 3, "--%s is an option of xd: it stands before pytest's arguments",
+            XD_TRY(xd_scheduler_note(self, XD_NOTE_USAGE,
+                                     "--%s is an option of xd: it stands before pytest's arguments",
                                      misplaced));
         char *reason = xd_bytes_dup(in->stop_reason);
         xd_scheduler_end_with(self, in->exit_status, reason ? reason : "");

@@ -172,7 +172,7 @@ static int on_gateway_down(scheduler *self, gateway *g, const xd_wire_GATEWAY_DO
 static int refuse_option(scheduler *self, const char *text)
 {
     xd_scheduler_end_with(self, XD_EXIT_USAGE, "");
-    XD_TRY(xd_scheduler_note(self, 4, "%s", text));
+    XD_TRY(xd_scheduler_note(self, XD_NOTE_USAGE, "%s", text));
     return xd_scheduler_finish(self);
 }
 

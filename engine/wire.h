@@ -58,7 +58,8 @@ enum {
 };
 enum { XD_WAY_COLLECTED = 1, XD_WAY_WARM = 2, XD_WAY_FRESH = 3 };
 enum { XD_RANGE_TOGETHER = 1 };
-#define XD_CAP_ALL 0ull /* no optional parts of the protocol yet */
+enum { XD_NOTE_USAGE = 5 }; /* level of a NOTE: the command line or a setting is refused */
+#define XD_CAP_ALL 0ull     /* no optional parts of the protocol yet */
 
 typedef struct xd_wire_list {
     uint32_t       count;

@@ -196,7 +196,7 @@ def test_bad_numbers_of_ini_and_environment(project):
     for option in ("-n -3", "--maxprocesses=-2", "--max-worker-restart=abc"):
         (project.root / "pytest.ini").write_text("[pytest]\naddopts = %s\n" % option)
         xd = project.run()
-        assert xd.rc == 4 and ("whole number" in xd.out or "argument" in xd.out), xd
+        assert xd.rc == 4 and ("whole number" in xd.err or "argument" in xd.err), xd
     (project.root / "pytest.ini").write_text("[pytest]\n")
     xd = project.run(env=dict(PYTEST_XDIST_AUTO_NUM_WORKERS="many"))
     assert xd.rc == 0 and "PYTEST_XDIST_AUTO_NUM_WORKERS is not a number: 'many'" in xd.out, xd
