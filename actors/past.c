@@ -121,8 +121,8 @@ static int run_command(const char *const *argv, xd_buf *out, xd_error *err)
     if (r < 0)
         return r;
     xd_proc_status st = { .exit_status = -2 };
-    (void)xd_proc_kill_group(p.pid, xd_clock_ns() < deadline ? 0 : 9);
-    (void)!xd_proc_wait(p.pid, true, &st);
+    (void)xd_proc_kill_group(&p, xd_clock_ns() < deadline ? 0 : 9);
+    (void)!xd_proc_wait(&p, true, &st);
     xd_proc_close(&p);
     return st.exit_status == 0 ? 0 : 1;
 }
@@ -200,10 +200,10 @@ static int check_kernel(doctor *d)
     XD_TRY(say(d, r == 0, "shared memory (memfd): %s", r == 0 ? "there" : xd_error_name(r)));
     if (r == 0)
         xd_page_release(&page);
-    r = xd_proc_pidfd(getpid());
-    XD_TRY(say(d, r >= 0, "pidfd: %s", r >= 0 ? "there" : xd_error_name(r)));
-    if (r >= 0)
-        close(r);
+    xd_proc self = XD_PROC_NONE;
+    r = xd_proc_open(getpid(), false, &self);
+    xd_proc_close(&self);
+    XD_TRY(say(d, r == 0, "pidfd: %s", r == 0 ? "there" : xd_error_name(r)));
     if (getrlimit(RLIMIT_NOFILE, &files) == 0)
         XD_TRY(say(d, files.rlim_cur >= 256, "open files: limit %llu%s", (unsigned long long)files.rlim_cur,
                    files.rlim_cur >= 256 ? "" : "; raise it (ulimit -n 1024)"));

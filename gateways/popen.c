@@ -98,11 +98,11 @@ static int popen_dial(const xd_gateway_target *target, uint32_t timeout_ms, xd_g
     return 0;
 }
 
-static bool wait_for(const xd_proc *proc, uint32_t grace_ms, xd_proc_status *status)
+static bool wait_for(xd_proc *proc, uint32_t grace_ms, xd_proc_status *status)
 {
     uint64_t end = xd_clock_ns() + grace_ms * XD_MS_NS;
     for (;;) {
-        int r = xd_proc_wait(proc->pid, false, status);
+        int r = xd_proc_wait(proc, false, status);
         if (r != 0) {
             if (r < 0)
                 *status = (xd_proc_status){ .exit_status = -2 }; /* somebody else waited for it */
@@ -127,12 +127,13 @@ static void popen_hang_up(xd_gateway_pipe *pipe, uint32_t grace_ms, char *how, s
         close(pipe->out);
     bool ended = pipe->proc.pid <= 0 || wait_for(&pipe->proc, grace_ms / 2, &status);
     if (!ended) {
-        (void)kill(-pipe->proc.pid, SIGCONT); /* a stopped agent does not see that its pipe is closed */
+        (void)xd_proc_kill_group(&pipe->proc,
+                                 SIGCONT); /* a stopped agent does not see that its pipe is closed */
         ended = wait_for(&pipe->proc, grace_ms - grace_ms / 2, &status);
     }
     if (!ended) {
-        (void)kill(pipe->proc.pid,
-                   SIGKILL); /* not its group: what is left of the agent cleans up (tools/xdagent/guard.c) */
+        /* Not its group: what is left of the agent cleans up (tools/xdagent/guard.c). */
+        (void)xd_proc_kill(&pipe->proc, SIGKILL);
         (void)wait_for(&pipe->proc, 1000, &status);
     }
     if (pipe->errors >= 0)

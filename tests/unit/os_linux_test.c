@@ -105,13 +105,15 @@ START_TEST(orphans_are_adopted)
     xd_proc_args      a = { .argv = argv, .fds = &none };
     xd_proc_status    st;
     ck_assert_int_eq(xd_proc_spawn(&a, &p, &err), 0);
-    ck_assert_int_eq(xd_proc_wait(p.pid, true, &st), 1);
+    ck_assert_int_eq(xd_proc_wait(&p, true, &st), 1);
     xd_proc_close(&p);
     ck_assert_int_eq(xd_os_children(getpid(), pids, 8), 1);
     ck_assert_int_eq(xd_os_children(getpid(), NULL, 0), 1);
     ck_assert_int_eq(xd_os_reap_any(), 0); /* it still runs */
-    ck_assert_int_eq(kill(pids[0], SIGKILL), 0);
-    ck_assert_int_eq(xd_proc_wait(pids[0], true, &st), 1);
+    ck_assert_int_eq(xd_proc_open(pids[0], false, &p), 0);
+    ck_assert_int_eq(xd_proc_kill(&p, SIGKILL), 0);
+    ck_assert_int_eq(xd_proc_wait(&p, true, &st), 1);
+    xd_proc_close(&p);
     ck_assert_int_eq(st.signal, SIGKILL);
     ck_assert_int_eq(xd_os_reap_any(), -ECHILD);
 }

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "engine/base/buf.h"
@@ -36,7 +37,7 @@ static int output_of(const xd_proc_args *given, xd_buf *out)
         out->len += (size_t)n;
     }
     close(pair[0]);
-    ck_assert_int_eq(xd_proc_wait(p.pid, true, &st), 1);
+    ck_assert_int_eq(xd_proc_wait(&p, true, &st), 1);
     xd_proc_close(&p);
     ck_assert_int_eq(p.pidfd, -1);
     return st.exit_status;
@@ -93,7 +94,7 @@ START_TEST(descriptors_that_cross)
     xd_proc           p;
     xd_proc_status    st;
     ck_assert_int_eq(xd_proc_spawn(&(xd_proc_args){ .argv = argv, .fds = fds, .nfds = 2 }, &p, &err), 0);
-    ck_assert_int_eq(xd_proc_wait(p.pid, true, &st), 1);
+    ck_assert_int_eq(xd_proc_wait(&p, true, &st), 1);
     xd_proc_close(&p);
     ck_assert_int_eq(st.exit_status, 0);
     for (int i = 0; i < 2; i++) {
@@ -138,22 +139,90 @@ START_TEST(signals_and_groups)
     signal(SIGTERM, SIG_IGN);
     ck_assert_int_eq(xd_proc_spawn(&(xd_proc_args){ .argv = argv, .new_group = true }, &p, &err), 0);
     ck_assert_int_eq(getpgid(p.pid), p.pid);
-    ck_assert_int_eq(xd_proc_wait(p.pid, false, &st), 0);
+    ck_assert_int_eq(xd_proc_wait(&p, false, &st), 0);
     ck_assert_int_ge(p.pidfd, 0);
     struct pollfd f = { .fd = p.pidfd, .events = POLLIN };
     ck_assert_int_eq(poll(&f, 1, 0), 0);
-    ck_assert_int_eq(xd_proc_kill_group(p.pid, SIGTERM), 0);
+    ck_assert_int_eq(xd_proc_kill_group(&p, SIGTERM), 0);
     ck_assert_int_eq(poll(&f, 1, 5000), 1);
-    ck_assert_int_eq(xd_proc_wait(p.pid, true, &st), 1);
+    ck_assert_int_eq(xd_proc_wait(&p, true, &st), 1);
     ck_assert_int_eq(st.exit_status, -1);
     ck_assert_int_eq(st.signal, SIGTERM);
-    ck_assert_int_eq(xd_proc_wait(p.pid, true, &st), -ECHILD);
-    ck_assert_int_eq(xd_proc_kill_group(p.pid, SIGTERM), 0);
+    ck_assert_int_eq(xd_proc_wait(&p, true, &st), -ECHILD);
+    ck_assert_int_eq(xd_proc_kill_group(&p, SIGTERM), 0);
     xd_proc_close(&p);
     xd_proc_close(&p);
-    ck_assert_int_eq(xd_proc_kill_group(0, SIGTERM), -EINVAL);
-    ck_assert_int_eq(xd_proc_kill_group(1, SIGTERM), -EINVAL);
-    ck_assert_int_eq(xd_proc_kill_group(-5, SIGTERM), -EINVAL);
+    ck_assert_int_eq(xd_proc_open(0, false, &p), -EINVAL);
+    ck_assert_int_eq(xd_proc_open(1, true, &p), -EINVAL);
+    ck_assert_int_eq(xd_proc_open(-5, true, &p), -EINVAL);
+    ck_assert_int_eq(xd_proc_wait(&p, false, &st), -ECHILD);
+}
+END_TEST
+
+/* A shell that leaves `sleep` in its group and has ended; *left is the sleep, watched. */
+static void leader_that_left_one(xd_proc *leader, xd_proc *left)
+{
+    int               pair[2];
+    char              text[32] = "";
+    const char *const argv[] = { "sh", "-c", "sleep 100 >/dev/null & echo $!", NULL };
+    ck_assert_int_eq(pipe2(pair, O_CLOEXEC), 0);
+    xd_proc_fd   fd = { pair[1], 1 };
+    xd_proc_args a = { .argv = argv, .fds = &fd, .nfds = 1, .new_group = true };
+    ck_assert_int_eq(xd_proc_spawn(&a, leader, &err), 0);
+    close(pair[1]);
+    ck_assert_int_gt(read(pair[0], text, sizeof(text) - 1), 0);
+    close(pair[0]);
+    ck_assert_int_eq(xd_proc_open((pid_t)strtol(text, NULL, 10), false, left), 0);
+    ck_assert_int_eq(poll(&(struct pollfd){ .fd = leader->pidfd, .events = POLLIN }, 1, 5000), 1);
+}
+
+static int ended(const xd_proc *p, int ms)
+{
+    return poll(&(struct pollfd){ .fd = p->pidfd, .events = POLLIN }, 1, ms);
+}
+
+/* As long as nobody has waited for it, an ended leader's group can be reached; from then on its number says
+ * nothing, whoever waited. */
+START_TEST(no_signal_to_what_was_waited_for)
+{
+    xd_proc        leader, left;
+    xd_proc_status st = { 0 };
+    leader_that_left_one(&leader, &left);
+    ck_assert_int_eq(xd_proc_kill_group(&leader, SIGKILL), 0);
+    ck_assert_int_eq(ended(&left, 5000), 1);
+    ck_assert_int_eq(xd_proc_wait(&leader, false, &st), 1);
+    ck_assert_int_eq(leader.pid, 0);
+    xd_proc_close(&leader);
+    xd_proc_close(&left);
+
+    leader_that_left_one(&leader, &left);
+    ck_assert_int_eq(xd_proc_wait(&leader, false, &st), 1);
+    ck_assert_int_eq(xd_proc_kill_group(&leader, SIGKILL), 0);
+    ck_assert_int_eq(xd_proc_kill(&leader, SIGKILL), 0);
+    ck_assert_int_eq(ended(&left, 200), 0);
+    ck_assert_int_eq(xd_proc_kill(&left, SIGKILL), 0);
+    xd_proc_close(&leader);
+    xd_proc_close(&left);
+
+    leader_that_left_one(&leader, &left);
+    pid_t pid = leader.pid;
+    ck_assert_int_eq(xd_proc_hand_over(&leader), pid);
+    ck_assert_int_eq(xd_proc_kill_group(&leader, SIGKILL), 0);
+    ck_assert_int_eq(ended(&left, 200), 0);
+    ck_assert_int_eq(xd_proc_wait(&leader, false, &st), 1); /* the one it was handed to did not come to it */
+    ck_assert_int_eq(st.exit_status, 0);
+    ck_assert_int_eq(xd_proc_kill(&left, SIGKILL), 0);
+    xd_proc_close(&leader);
+    xd_proc_close(&left);
+
+    leader_that_left_one(&leader, &left); /* waited for behind our back */
+    pid = leader.pid;
+    ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
+    ck_assert_int_eq(xd_proc_kill_group(&leader, SIGKILL), 0);
+    ck_assert_int_eq(ended(&left, 200), 0);
+    ck_assert_int_eq(xd_proc_kill(&left, SIGKILL), 0);
+    xd_proc_close(&leader);
+    xd_proc_close(&left);
 }
 END_TEST
 
@@ -167,6 +236,7 @@ int main(void)
     tcase_add_test(c, descriptors_that_cross);
     tcase_add_test(c, cannot_start);
     tcase_add_test(c, signals_and_groups);
+    tcase_add_test(c, no_signal_to_what_was_waited_for);
     suite_add_tcase(s, c);
     SRunner *r = srunner_create(s);
     srunner_run_all(r, CK_NORMAL);

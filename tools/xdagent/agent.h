@@ -163,9 +163,10 @@ struct agent_worker {
     uint8_t            way;    /* 1 collected 2 warm 3 fresh */
     bool               become; /* it was the collector */
     agent_worker_state state;
-    bool               quit;   /* QUIT was sent */
-    bool               killed; /* we killed it */
-    xd_proc            proc;   /* pid 0 = not known yet */
+    bool               quit;     /* QUIT was sent */
+    bool               killed;   /* we killed it */
+    xd_proc            proc;     /* pid 0 = not known yet, or handed over */
+    pid_t              reap_pid; /* its parent was asked to wait for this one */
     agent_chan         cmd, results;
     agent_chan         control; /* way 3: ENV_START and FORK went here */
     agent_output       out, err;

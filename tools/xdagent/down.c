@@ -35,7 +35,8 @@ static int ask_status(agent_worker *w)
     agent     *a = w->agent;
     agent_env *e = &a->env;
     w->status_by_ns = xd_clock_ns() + STATUS_WAIT_NS;
-    int ours = xd_proc_wait(w->proc.pid, false, &w->status);
+    xd_proc_kill_group(&w->proc, SIGKILL); /* what it left there, while the number is still its own */
+    int ours = xd_proc_wait(&w->proc, false, &w->status);
     if (ours == 1) {
         w->status_known = true;
         return 0;
@@ -43,8 +44,9 @@ static int ask_status(agent_worker *w)
     agent_chan *parent = w->way == AGENT_COLLECTED && !w->become ? &e->collect : &e->control;
     if (ours == 0 || parent->fd < 0)
         return 0; /* adopted orphan that is not quite gone, or nobody to ask: looked at again by the timer */
-    xd_autobuf   body = XD_BUF_INIT;
-    xd_wire_REAP m = { .pid = (uint32_t)w->proc.pid };
+    xd_autobuf body = XD_BUF_INIT;
+    w->reap_pid = xd_proc_hand_over(&w->proc);
+    xd_wire_REAP m = { .pid = (uint32_t)w->reap_pid };
     XD_TRY(xd_wire_REAP_encode(&body, &m));
     return agent_chan_send(parent, XD_MSG_REAP, xd_buf_view(&body), NULL, 0);
 }
@@ -66,7 +68,7 @@ int agent_worker_reaped(agent *a, const xd_wire_REAPED *m)
 {
     for (uint32_t i = 0; i < a->slots; i++) {
         agent_worker *w = &a->worker[i];
-        if (w->state != AGENT_WORKER_GONE || w->status_known || (uint32_t)w->proc.pid != m->pid)
+        if (w->state != AGENT_WORKER_GONE || w->status_known || (uint32_t)w->reap_pid != m->pid)
             continue;
         w->status = (xd_proc_status){ .exit_status = m->exit_status, .signal = m->signal };
         w->status_known = true;
@@ -276,8 +278,6 @@ static int bury(agent_worker *w, xd_aqueue_end end, bool expected, xd_bytes how)
     XD_TRY(tell_end(w, expected, last.item_plus_1 ? last.item_plus_1 - 1 : AGENT_NO_ITEM, how));
     XD_TRY(agent_queue_returned(a));
     uint16_t number = w->number;
-    if (w->proc.pid > 0)
-        xd_proc_kill_group(w->proc.pid, SIGKILL); /* what it left in its group */
     agent_worker_release(w);
     xd_page_set(&slot->item_plus_1, 0);
     if (again) { /* by the loop, not from here: a start that fails comes back to this function */
@@ -330,7 +330,7 @@ static void silence(agent_worker *w, uint64_t now_ns)
         return;
     if (now_ns >= w->deaf_by_ns && w->proc.pid > 0) {
         w->deaf_killed = true;
-        xd_proc_kill_group(w->proc.pid, SIGKILL);
+        xd_proc_kill_group(&w->proc, SIGKILL);
         return;
     }
     w->agent->down_ns = XD_MIN(w->agent->down_ns, now_ns + 50 * XD_MS_NS);
@@ -358,7 +358,7 @@ int agent_down_timers(agent *a, uint64_t now_ns)
         }
         if (n < 0 && n != -EPIPE)
             return (int)n;
-        if (!w->status_known && xd_proc_wait(w->proc.pid, false, &w->status) == 1)
+        if (!w->status_known && xd_proc_wait(&w->proc, false, &w->status) == 1)
             w->status_known = true;
         if (w->status_known || now_ns >= w->status_by_ns)
             XD_TRY(conclude(w));

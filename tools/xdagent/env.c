@@ -105,8 +105,8 @@ static int on_ready(agent *a, const xd_frame *f)
         e->host_is_collector = true;
         return 0;
     }
-    e->collector = (xd_proc){ .pid = (pid_t)m.collector_pid, .pidfd = xd_proc_pidfd((pid_t)m.collector_pid) };
-    return e->collector.pidfd < 0
+    /* Of the host's group; what it left there is the host's and other workers' to use. */
+    return xd_proc_open((pid_t)m.collector_pid, false, &e->collector) < 0
                ? 0
                : xd_poller_set(a->poller, e->collector.pidfd, XD_POLL_IN, on_collector_pidfd, a);
 }
@@ -283,7 +283,8 @@ static int host_ended(agent *a)
 {
     agent_env     *e = &a->env;
     xd_proc_status s = { .exit_status = -2 };
-    bool           known = xd_proc_wait(e->host.pid, true, &s) == 1;
+    pid_t          pid = e->host.pid;
+    bool           known = xd_proc_wait(&e->host, true, &s) == 1;
     if (e->host.pidfd >= 0)
         xd_poller_remove(a->poller, e->host.pidfd);
     XD_TRY(drain(&e->control));
@@ -292,9 +293,7 @@ static int host_ended(agent *a)
     agent_chan_close(&e->control);
     if (e->host_is_collector)
         agent_chan_close(&e->collect);
-    pid_t pid = e->host.pid;
     xd_proc_close(&e->host);
-    e->host = (xd_proc){ .pidfd = -1 };
     for (uint32_t i = 0; i < a->slots; i++) { /* where nothing may be forked the host itself is a worker */
         if (a->worker[i].proc.pid == pid && known) {
             a->worker[i].status = s;
@@ -325,7 +324,6 @@ static int collector_ended(agent *a)
     if (e->collector.pidfd >= 0)
         xd_poller_remove(a->poller, e->collector.pidfd);
     xd_proc_close(&e->collector);
-    e->collector = (xd_proc){ .pidfd = -1 };
     a->down_ns = 0; /* its children are ours now: the status of one that has ended can be had here */
     if (e->became)
         return 0; /* the worker's own pidfd tells */

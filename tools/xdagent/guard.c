@@ -30,7 +30,7 @@ static int start(int in, int out, uint64_t output_limit, xd_proc *ret, xd_error 
 
 int agent_guard(int in, int out, uint64_t output_limit)
 {
-    xd_proc        below = { .pidfd = -1 };
+    xd_proc        below = XD_PROC_NONE;
     xd_proc_status status;
     xd_error       err = { 0 };
     int            signals = xd_os_signal_fd();
@@ -46,8 +46,8 @@ int agent_guard(int in, int out, uint64_t output_limit)
         struct pollfd p[] = { { .fd = signals, .events = POLLIN }, { .fd = below.pidfd, .events = POLLIN } };
         (void)poll(p, 2, below.pidfd >= 0 ? -1 : 50);
         if (p[0].revents && xd_os_signal_take(signals) > 0)
-            (void)kill(below.pid, SIGTERM);
-        if (xd_proc_wait(below.pid, false, &status) != 0)
+            (void)xd_proc_kill(&below, SIGTERM);
+        if (xd_proc_wait(&below, false, &status) != 0)
             break;
     }
     agent_kill_leftover();

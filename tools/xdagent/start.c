@@ -18,7 +18,7 @@
                      .control.fd = -1,        \
                      .out.fd = -1,            \
                      .err.fd = -1,            \
-                     .proc.pidfd = -1,        \
+                     .proc = XD_PROC_NONE,    \
                      .files = { -1, -1, -1 }, \
                      .session_status = -1,    \
                      .state = AGENT_WORKER_NONE })
@@ -180,8 +180,8 @@ int agent_worker_start(agent *a, uint32_t slot, uint16_t number, uint16_t replac
 /* The process exists: FORKED or WORKER_READY said so, whichever pipe was read first. */
 int agent_worker_born(agent_worker *w, pid_t pid)
 {
-    w->proc = (xd_proc){ .pid = pid, .pidfd = xd_proc_pidfd(pid) };
     w->state = AGENT_WORKER_STARTING;
+    (void)!xd_proc_open(pid, true, &w->proc);
     return agent_worker_watch(w);
 }
 

@@ -1,4 +1,5 @@
 /* CANCEL, FINISH, the dead-man, and that nothing stays behind. */
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <time.h>
@@ -22,9 +23,9 @@ static void kill_workers(agent *a, int sig)
         if (!agent_worker_alive(w) || w->proc.pid <= 0)
             continue;
         w->killed = w->killed || sig == SIGTERM || sig == SIGKILL;
-        xd_proc_kill_group(w->proc.pid, sig);
+        xd_proc_kill_group(&w->proc, sig);
         if (sig == SIGTERM)
-            xd_proc_kill_group(w->proc.pid, SIGCONT); /* a stopped process hears nothing else */
+            xd_proc_kill_group(&w->proc, SIGCONT); /* a stopped process hears nothing else */
     }
 }
 
@@ -48,8 +49,8 @@ int agent_cancel(agent *a, uint8_t how, uint32_t grace_ms)
         if (!a->queue && a->env.host.pid > 0) { /* it is still collecting */
             a->env.failed = true;
             if (a->env.collector.pid > 0)
-                xd_proc_kill_group(a->env.collector.pid, SIGKILL);
-            xd_proc_kill_group(a->env.host.pid, SIGKILL);
+                xd_proc_kill_group(&a->env.collector, SIGKILL);
+            xd_proc_kill_group(&a->env.host, SIGKILL);
         }
     }
     return 0;
@@ -60,11 +61,11 @@ void agent_pause(agent *a, bool on)
     int sig = on ? SIGSTOP : SIGCONT;
     for (uint32_t i = 0; i < a->slots; i++)
         if (agent_worker_alive(&a->worker[i]) && a->worker[i].proc.pid > 0)
-            xd_proc_kill_group(a->worker[i].proc.pid, sig);
+            xd_proc_kill_group(&a->worker[i].proc, sig);
     if (a->env.collector.pid > 0)
-        xd_proc_kill_group(a->env.collector.pid, sig);
+        xd_proc_kill_group(&a->env.collector, sig);
     if (a->env.host.pid > 0)
-        xd_proc_kill_group(a->env.host.pid, sig);
+        xd_proc_kill_group(&a->env.host, sig);
 }
 
 /* ---- FINISH: workers, collector, host, what they left, ENV_DONE, BYE ----------------------------------- */
@@ -176,12 +177,12 @@ static void escalate(agent *a, int sig)
     if (a->phase < AGENT_ENDING_PROCESSES)
         return;
     if (e->collector.pid > 0)
-        xd_proc_kill_group(e->collector.pid, sig);
+        xd_proc_kill_group(&e->collector, sig);
     else if (sig == SIGKILL)
         agent_chan_close(
             &e->collect); /* only a keeper of the cache is left: the sweep of leftovers gets it */
     if (e->host.pid > 0)
-        xd_proc_kill_group(e->host.pid, sig);
+        xd_proc_kill_group(&e->host, sig);
 }
 
 int agent_stop_timers(agent *a, uint64_t now_ns)
@@ -221,10 +222,29 @@ void agent_kill_leftover(void)
         if (gone == -ECHILD)
             return;
         int n = xd_os_children(getpid(), pids, LEFTOVER_MAX);
-        for (int i = 0; i < n && i < LEFTOVER_MAX; i++)
-            (void)kill(pids[i], SIGKILL);
+        for (int i = 0; i < n && i < LEFTOVER_MAX; i++) {
+            xd_proc one = XD_PROC_NONE; /* nobody but us waits for it */
+            if (xd_proc_open(pids[i], false, &one) == 0)
+                (void)xd_proc_kill(&one, SIGKILL);
+            xd_proc_close(&one);
+        }
         nap_ms(2);
     }
+}
+
+static bool ended(const xd_proc *p)
+{
+    struct pollfd f = { .fd = p->pidfd, .events = POLLIN };
+    return p->pid <= 0 || p->pidfd < 0 || poll(&f, 1, 0) != 0;
+}
+
+/* Nothing is waited for meanwhile: the numbers must stay theirs until the second signal is sent. */
+static bool all_ended(const agent *a)
+{
+    bool over = ended(&a->env.host) && ended(&a->env.collector);
+    for (uint32_t i = 0; i < a->slots && over; i++)
+        over = ended(&a->worker[i].proc);
+    return over;
 }
 
 /* The controller is gone: TERM to all, a moment, KILL to all. */
@@ -237,16 +257,11 @@ void agent_dead_man(agent *a)
         int sig = round ? SIGKILL : SIGTERM;
         kill_workers(a, sig);
         if (e->collector.pid > 0)
-            xd_proc_kill_group(e->collector.pid, sig);
+            xd_proc_kill_group(&e->collector, sig);
         if (e->host.pid > 0)
-            xd_proc_kill_group(e->host.pid, sig);
-        for (int i = 0; i < 100 && !round; i++) {
-            if (xd_os_children(getpid(), NULL, 0) <= 0)
-                break;
-            while (xd_os_reap_any() > 0)
-                ;
+            xd_proc_kill_group(&e->host, sig);
+        for (int i = 0; i < 100 && !round && !all_ended(a); i++)
             nap_ms(10);
-        }
     }
     agent_kill_leftover();
 }

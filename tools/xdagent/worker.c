@@ -257,7 +257,6 @@ void agent_worker_release(agent_worker *w)
     free(w->reason);
     w->check = NULL;
     w->reason = NULL;
-    w->proc = (xd_proc){ .pidfd = -1 };
     w->state = AGENT_WORKER_NONE;
 }
 

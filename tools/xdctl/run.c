@@ -73,7 +73,7 @@ typedef struct seen {
 static void suspend_self(xd_engine *e, seen *s)
 {
     s->stop_at_ns = 0;
-    kill(getpid(), SIGSTOP);
+    raise(SIGSTOP);
     (void)xd_engine_stop(e, XD_STOP_RESUME);
 }
 
