@@ -12,7 +12,7 @@
 
 typedef struct list {
     xd_collected_item *items;
-    uint32_t           count, have;
+    uint32_t count, have, cap; /* announced, come, room for: a peer's number alone takes no memory */
 } list;
 
 struct xd_collector {
@@ -45,11 +45,17 @@ xd_collector *xd_collector_free(xd_collector *c)
     return NULL;
 }
 
-static int list_start(list *l, uint32_t count)
+static int room(list *l, uint32_t more)
 {
-    l->items = calloc(count ? count : 1, sizeof(*l->items));
-    l->count = count;
-    return l->items ? 0 : -ENOMEM;
+    if (more <= l->cap - l->have)
+        return 0;
+    uint32_t           cap = XD_MIN(l->count, XD_MAX(l->have + more, l->have + l->have / 2));
+    xd_collected_item *items = realloc(l->items, cap * sizeof(*items));
+    if (!items)
+        return -ENOMEM;
+    l->items = items;
+    l->cap = cap;
+    return 0;
 }
 
 int xd_collector_collected(xd_collector *c, uint16_t gateway, const xd_wire_COLLECTED *in)
@@ -58,7 +64,7 @@ int xd_collector_collected(xd_collector *c, uint16_t gateway, const xd_wire_COLL
         c->owner = gateway;
         c->lo = in->digest_lo;
         c->hi = in->digest_hi;
-        XD_TRY(list_start(&c->agreed, in->count));
+        c->agreed.count = in->count;
         return in->count ? XD_COLLECTOR_SEND_LIST : XD_COLLECTOR_COMPLETE;
     }
     if (in->digest_lo == c->lo && in->digest_hi == c->hi && in->count == c->agreed.count)
@@ -66,7 +72,7 @@ int xd_collector_collected(xd_collector *c, uint16_t gateway, const xd_wire_COLL
     if (c->doubter != NOBODY)
         return XD_COLLECTOR_WAIT; /* one difference is enough to end the run */
     c->doubter = gateway;
-    XD_TRY(list_start(&c->other, in->count));
+    c->other.count = in->count;
     return XD_COLLECTOR_SEND_LIST;
 }
 
@@ -76,6 +82,7 @@ static int take_part(xd_collector *c, list *l, const xd_wire_COLLECT_IDS *in)
     xd_wire_NODEID one;
     if (in->first != l->have || ids.count > l->count - l->have)
         return -EPROTO;
+    XD_TRY(room(l, ids.count));
     xd_autobuf scratch = XD_BUF_INIT;
     xd_bytes   id, previous = { 0 };
     while (xd_wire_NODEID_next(&ids, &one) == 1) {

@@ -394,9 +394,9 @@ static int write_others(xd_junit *j)
 static int names(xd_junit *j, xd_bytes nodeid)
 {
     xd_autobuf class = XD_BUF_INIT, path = XD_BUF_INIT;
-    const uint8_t *params = memchr(nodeid.ptr, '[', nodeid.len);
+    const uint8_t *params = xd_bytes_find(nodeid, "[");
     size_t         end = params ? (size_t)(params - nodeid.ptr) : nodeid.len, from = 0;
-    const uint8_t *sep = memmem(nodeid.ptr, end, "::", 2);
+    const uint8_t *sep = xd_bytes_find((xd_bytes){ nodeid.ptr, end }, "::");
     size_t         path_len = sep ? (size_t)(sep - nodeid.ptr) : nodeid.len;
     for (size_t k = 0; k < path_len; k++)
         XD_TRY(xd_buf_add_byte(&path, nodeid.ptr[k] == '/' ? '.' : nodeid.ptr[k]));
@@ -413,7 +413,7 @@ static int names(xd_junit *j, xd_bytes nodeid)
                      : xd_buf_add(&class, nodeid.ptr + from, at - from));
         from = at + 2;
         name = (xd_bytes){ nodeid.ptr + from, nodeid.len - from };
-        sep = memmem(nodeid.ptr + from, end - from, "::", 2);
+        sep = xd_bytes_find((xd_bytes){ nodeid.ptr + from, end - from }, "::");
     }
     XD_TRY(usual(j, "classname", xd_buf_view(&class)));
     return usual(j, "name", name);
@@ -461,7 +461,7 @@ static int write_case(xd_junit *j, xd_bytes nodeid, xd_bytes file, int32_t line)
 
 int xd_junit_write_case(xd_junit *j, const xd_runview_item *i)
 {
-    const uint8_t *sep = memmem(i->id.ptr, i->id.len, "::", 2);
+    const uint8_t *sep = xd_bytes_find(i->id, "::");
     xd_bytes       file =
         i->file.len ? i->file : (xd_bytes){ i->id.ptr, sep ? (size_t)(sep - i->id.ptr) : i->id.len };
     return write_case(j, i->id, file, i->line);

@@ -199,7 +199,7 @@ int xd_term_nodeid(const xd_term *t, xd_buf *to, xd_bytes nodeid)
     const xd_runview *v = t->view;
     if (!v->rootdir.len || xd_bytes_eq(v->rootdir, v->invocation_dir))
         return xd_text_harmless(to, nodeid, false);
-    const uint8_t *sep = memmem(nodeid.ptr, nodeid.len, "::", 2);
+    const uint8_t *sep = xd_bytes_find(nodeid, "::");
     size_t         path = sep ? (size_t)(sep - nodeid.ptr) : nodeid.len;
     xd_autobuf     full = XD_BUF_INIT, rel = XD_BUF_INIT;
     XD_TRY(xd_buf_add_bytes(&full, v->rootdir));
@@ -212,20 +212,17 @@ int xd_term_nodeid(const xd_term *t, xd_buf *to, xd_bytes nodeid)
 
 unsigned xd_term_main_mark(const xd_term *t)
 {
-    const xd_runview *v = t->view;
-    bool              yellow = v->warning_count > 0, green = false;
-    for (uint32_t i = 0; i < v->count_count; i++) {
-        const char *name = (const char *)v->names[v->counts[i].name].ptr;
-        if (!strcmp(name, "failed") || !strcmp(name, "error") || !strcmp(name, "crashed") ||
-            !strcmp(name, "timeout") || !strcmp(name, "lost"))
+    static const char *const red[] = { "failed", "error", "crashed", "timeout", "lost" };
+    static const char *const quiet[] = { "passed",          "skipped",         "xfailed",         "not-run",
+                                         "subtests passed", "subtests failed", "subtests skipped" };
+    const xd_runview        *v = t->view;
+    uint32_t                 others = v->count_count; /* categories that a plugin made, or xpassed */
+    for (size_t i = 0; i < XD_ARRAY_LEN(red); i++)
+        if (xd_runview_counted(v, red[i]))
             return XD_MARK_RED;
-        if (!strcmp(name, "passed"))
-            green = true;
-        else if (strcmp(name, "skipped") != 0 && strcmp(name, "xfailed") != 0 &&
-                 strncmp(name, "subtests ", 9) != 0)
-            yellow = yellow || strcmp(name, "not-run") != 0;
-    }
-    if (yellow || (!green && v->ended >= v->count))
+    for (size_t i = 0; i < XD_ARRAY_LEN(quiet); i++)
+        others -= xd_runview_counted(v, quiet[i]) > 0;
+    if (v->warning_count || others || (!xd_runview_counted(v, "passed") && v->ended >= v->count))
         return XD_MARK_YELLOW;
     return XD_MARK_GREEN;
 }

@@ -31,9 +31,9 @@ int xd_term_relative(xd_buf *to, xd_bytes dir, xd_bytes path)
 
 int xd_term_headline(xd_buf *to, xd_bytes nodeid)
 {
-    const uint8_t *params = memchr(nodeid.ptr, '[', nodeid.len);
+    const uint8_t *params = xd_bytes_find(nodeid, "[");
     size_t         names = params ? (size_t)(params - nodeid.ptr) : nodeid.len;
-    const uint8_t *sep = memmem(nodeid.ptr, names, "::", 2);
+    const uint8_t *sep = xd_bytes_find((xd_bytes){ nodeid.ptr, names }, "::");
     xd_autobuf     raw = XD_BUF_INIT;
     size_t         at = sep ? (size_t)(sep - nodeid.ptr) + 2 : 0;
     if (!sep)

@@ -1,5 +1,6 @@
 #include "actors/runview.h"
 
+#include "engine/base/hash.h"
 #include "engine/base/text.h"
 #include "engine/nodeid.h"
 
@@ -37,16 +38,41 @@ static int keep(xd_runview *v, xd_bytes in, xd_bytes *ret)
     return xd_arena_bytes(&v->arena, in, ret);
 }
 
-/* Categories, letters, words: a handful per run. */
+/* A text and what it stands for; the text and this lie in the arena. */
+struct xd_runview_known {
+    uint32_t       value;
+    UT_hash_handle hh;
+};
+
+static const struct xd_runview_known *find(const struct xd_runview_known *table, xd_bytes text)
+{
+    struct xd_runview_known *k = NULL;
+    HASH_FIND(hh, table, text.ptr, text.len, k);
+    return k;
+}
+
+static int remember(xd_runview *v, struct xd_runview_known **table, xd_bytes text, uint32_t value)
+{
+    struct xd_runview_known *k = xd_arena_alloc(&v->arena, sizeof *k, _Alignof(struct xd_runview_known));
+    if (!k)
+        return -ENOMEM;
+    *k = (struct xd_runview_known){ .value = value };
+    HASH_ADD_KEYPTR(hh, *table, text.ptr, text.len, k);
+    return k->hh.tbl ? 0 : -ENOMEM;
+}
+
+/* Categories, letters, words: a handful per run, unless a plugin makes them up for each test. */
 static int intern(xd_runview *v, xd_bytes text, uint32_t *ret)
 {
-    for (uint32_t i = v->name_count; i-- > 0;)
-        if (xd_bytes_eq(v->names[i], text)) {
-            *ret = i;
-            return 0;
-        }
+    const struct xd_runview_known *known = find(v->known_names, text);
+    if (known) {
+        *ret = known->value;
+        return 0;
+    }
     XD_TRY(room(&v->names, &v->names_cap, v->name_count + 1, sizeof *v->names));
+    XD_TRY(room(&v->count_of, &v->count_of_cap, v->name_count + 1, sizeof *v->count_of));
     XD_TRY(keep(v, text, &v->names[v->name_count]));
+    XD_TRY(remember(v, &v->known_names, v->names[v->name_count], v->name_count));
     *ret = v->name_count++;
     return 0;
 }
@@ -62,11 +88,14 @@ int xd_runview_init(xd_runview *ret, xd_runview_source source)
 
 void xd_runview_release(xd_runview *v)
 {
+    HASH_CLEAR(hh, v->known_names);
+    HASH_CLEAR(hh, v->known_collect);
     xd_arena_release(&v->arena);
     free(v->items);
     free(v->reports);
     free(v->counts);
     free(v->names);
+    free(v->count_of);
     free(v->warnings);
     free(v->properties);
     free(v->downs);
@@ -80,13 +109,13 @@ void xd_runview_release(xd_runview *v)
 
 static int count_name(xd_runview *v, uint32_t name)
 {
-    for (uint32_t i = 0; i < v->count_count; i++)
-        if (v->counts[i].name == name) {
-            v->counts[i].count++;
-            return 0;
-        }
+    if (v->count_of[name]) {
+        v->counts[v->count_of[name] - 1].count++;
+        return 0;
+    }
     XD_TRY(room(&v->counts, &v->counts_cap, v->count_count + 1, sizeof *v->counts));
     v->counts[v->count_count++] = (xd_runview_count){ .name = name, .count = 1 };
+    v->count_of[name] = v->count_count;
     return 0;
 }
 
@@ -229,9 +258,10 @@ static int on_collection(xd_runview *v, const xd_frame *frame)
 {
     xd_wire_COLLECTION in;
     XD_TRY(xd_wire_COLLECTION_decode(frame->body, frame->len, &in));
-    if (v->collection_agreed || in.count > 100000000u)
-        return v->collection_agreed ? XD_RUNVIEW_IGNORED : -EPROTO;
-    XD_TRY(items_to(v, in.count));
+    if (v->collection_agreed)
+        return XD_RUNVIEW_IGNORED;
+    if (in.count != v->count) /* their names went before: a number alone is worth nothing */
+        return -EPROTO;
     v->collection_agreed = true;
     v->collected = in.count;
     v->deselected = in.deselected;
@@ -242,22 +272,16 @@ static int on_collection(xd_runview *v, const xd_frame *frame)
 
 /* ---- tests --------------------------------------------------------------------------------------------- */
 
-/* Each environment that collects reports the same failures: those of the first one count. */
-static bool known_collect_report(xd_runview *v, const xd_wire_REPORT *in, uint16_t gateway)
+/* Each environment that collects reports the same failures: those of the first one count. 1 = another has
+ * reported it. */
+static int known_collect_report(xd_runview *v, const xd_wire_REPORT *in, uint16_t gateway)
 {
-    bool other = false;
-    for (uint32_t i = 0; i < v->collect_report_count && !other; i++)
-        other = v->reports[v->collect_reports[i]].gateway != gateway;
-    if (!other)
-        return false;
-    for (uint32_t i = 0; i < v->collect_report_count; i++) {
-        xd_wire_REPORT old;
-        if (v->reports[v->collect_reports[i]].gateway != gateway &&
-            xd_runview_report_read(v, v->collect_reports[i], &old) == 0 &&
-            xd_bytes_eq(old.nodeid, in->nodeid))
-            return true;
-    }
-    return false;
+    const struct xd_runview_known *known = find(v->known_collect, in->nodeid);
+    xd_bytes                       id;
+    if (known)
+        return known->value != gateway;
+    XD_TRY(keep(v, in->nodeid, &id));
+    return remember(v, &v->known_collect, id, gateway);
 }
 
 static int on_report(xd_runview *v, const xd_frame *frame, uint64_t offset)
@@ -267,8 +291,9 @@ static int on_report(xd_runview *v, const xd_frame *frame, uint64_t offset)
     bool collect = in.item == XD_RUNVIEW_NONE;
     if (!collect && in.item >= v->count)
         return -EPROTO;
-    if (collect && known_collect_report(v, &in, frame->flags))
-        return XD_RUNVIEW_IGNORED;
+    const int other = collect ? known_collect_report(v, &in, frame->flags) : 0;
+    if (other)
+        return other < 0 ? other : XD_RUNVIEW_IGNORED;
     XD_TRY(room(&v->reports, &v->reports_cap, v->report_count + 1, sizeof *v->reports));
     xd_runview_report r = { .offset = offset,
                             .item = in.item,
@@ -502,10 +527,9 @@ int xd_runview_frame(xd_runview *v, uint64_t offset, const xd_frame *frame, xd_r
 
 uint64_t xd_runview_counted(const xd_runview *v, const char *category)
 {
-    for (uint32_t i = 0; i < v->count_count; i++)
-        if (xd_bytes_eq_str(v->names[v->counts[i].name], category))
-            return v->counts[i].count;
-    return 0;
+    const struct xd_runview_known *known = find(v->known_names, xd_bytes_str(category));
+    const uint32_t                 at = known ? v->count_of[known->value] : 0;
+    return at ? v->counts[at - 1].count : 0;
 }
 
 const char *xd_runview_option(const xd_runview *v, const char *name)

@@ -90,12 +90,14 @@ typedef struct xd_runview {
     uint32_t           count_count, counts_cap;
     xd_bytes          *names; /* interned small texts; [0] = "" */
     uint32_t           name_count, names_cap;
-    xd_runview_ref    *warnings;
-    uint32_t           warning_count, warnings_cap;
-    xd_runview_ref    *properties; /* SUITE_PROPERTY records */
-    uint32_t           property_count, properties_cap;
-    xd_runview_ref    *downs;
-    uint32_t           down_count, downs_cap;
+    uint32_t       *count_of; /* private; of each name: its index into counts, from 1; 0 = is not counted */
+    uint32_t        count_of_cap;
+    xd_runview_ref *warnings;
+    uint32_t        warning_count, warnings_cap;
+    xd_runview_ref *properties; /* SUITE_PROPERTY records */
+    uint32_t        property_count, properties_cap;
+    xd_runview_ref *downs;
+    uint32_t        down_count, downs_cap;
     xd_runview_worker *workers; /* index = worker number */
     uint32_t           worker_count, workers_cap;
     uint32_t          *collect_reports; /* indices into reports, in order */
@@ -110,14 +112,17 @@ typedef struct xd_runview {
     xd_bytes        *header;
     uint32_t         header_count, header_cap;
 
-    bool                       collection_agreed; /* COLLECTION seen */
-    bool                       over;              /* RUN_END seen */
-    uint32_t                   collected, deselected, workers_at_start;
-    uint64_t                   expected_us, wall_us, duration_us, end_wall_us;
-    int32_t                    exit_status;
-    xd_bytes                   reason;          /* of RUN_END, else of a collection that ended the session */
-    uint64_t                   frames, damaged; /* frames taken; frames that did not decode (skipped) */
-    struct xd_runview_gateway *gateways;        /* private */
+    bool                     collection_agreed; /* COLLECTION seen */
+    bool                     over;              /* RUN_END seen */
+    uint32_t                 collected, deselected, workers_at_start;
+    uint64_t                 expected_us, wall_us, duration_us, end_wall_us;
+    int32_t                  exit_status;
+    xd_bytes                 reason;          /* of RUN_END, else of a collection that ended the session */
+    uint64_t                 frames, damaged; /* frames taken; frames that did not decode (skipped) */
+    struct xd_runview_known *known_names;     /* private; text -> index into names */
+    struct xd_runview_known
+        *known_collect;                  /* private; node id -> gateway that first reported its collection */
+    struct xd_runview_gateway *gateways; /* private */
     uint32_t                   gateway_count, gateways_cap;
     uint32_t                   ids_gateway; /* private: whose COLLECT_IDS are taken */
 } xd_runview;

@@ -261,14 +261,17 @@ int xd_journal_fault(const xd_journal *j)
 
 /* ---- reading --------------------------------------------------------------------------------------- */
 
+/* In order, and back to single records, which may lie anywhere. */
 #define READ_AHEAD (256u << 10)
+#define LOOK_BACK (16u << 10)
 
 struct xd_journal_reader {
     int      fd;
     uint64_t next;   /* offset of the next record */
     xd_buf   window; /* bytes of the file from window_at on */
     uint64_t window_at;
-    xd_buf   single; /* of xd_journal_reader_at */
+    xd_buf   single; /* of xd_journal_reader_at, as window is of xd_journal_reader_next */
+    uint64_t single_at;
     char     run_id[33];
 };
 
@@ -308,7 +311,8 @@ xd_journal_reader *xd_journal_reader_close(xd_journal_reader *r)
 
 /* At least `want` bytes from `offset` on in `buf`, which begins at *buf_at: 1 = they are there, 0 = the file
  * ends before. */
-static int fill(xd_journal_reader *r, xd_buf *buf, uint64_t *buf_at, uint64_t offset, size_t want)
+static int fill(xd_journal_reader *r, xd_buf *buf, uint64_t *buf_at, size_t ahead, uint64_t offset,
+                size_t want)
 {
     if (offset < *buf_at || offset > *buf_at + buf->len) {
         xd_buf_clear(buf);
@@ -319,7 +323,7 @@ static int fill(xd_journal_reader *r, xd_buf *buf, uint64_t *buf_at, uint64_t of
         return 1;
     xd_buf_consume(buf, skip);
     *buf_at = offset;
-    XD_TRY(xd_buf_reserve(buf, XD_MAX(want, READ_AHEAD) - XD_MIN(buf->len, want)));
+    XD_TRY(xd_buf_reserve(buf, XD_MAX(want, ahead) - XD_MIN(buf->len, want)));
     while (buf->len < want) {
         ssize_t n = pread(r->fd, buf->data + buf->len, buf->cap - buf->len, (off_t)(*buf_at + buf->len));
         if (n < 0 && errno == EINTR)
@@ -333,10 +337,10 @@ static int fill(xd_journal_reader *r, xd_buf *buf, uint64_t *buf_at, uint64_t of
     return 1;
 }
 
-static int read_record(xd_journal_reader *r, xd_buf *buf, uint64_t *buf_at, uint64_t offset, xd_frame *ret,
-                       uint32_t *ret_len)
+static int read_record(xd_journal_reader *r, xd_buf *buf, uint64_t *buf_at, size_t ahead, uint64_t offset,
+                       xd_frame *ret, uint32_t *ret_len)
 {
-    int got = fill(r, buf, buf_at, offset, XD_JOURNAL_RECORD + XD_FRAME_HEADER);
+    int got = fill(r, buf, buf_at, ahead, offset, XD_JOURNAL_RECORD + XD_FRAME_HEADER);
     if (got <= 0)
         return got;
     const uint8_t *p = buf->data + (offset - *buf_at);
@@ -344,7 +348,7 @@ static int read_record(xd_journal_reader *r, xd_buf *buf, uint64_t *buf_at, uint
     XD_TRY(xd_wire_header(p + XD_JOURNAL_RECORD, ret));
     if (len != ret->len + XD_FRAME_HEADER)
         return -EPROTO;
-    got = fill(r, buf, buf_at, offset, XD_JOURNAL_RECORD + len);
+    got = fill(r, buf, buf_at, ahead, offset, XD_JOURNAL_RECORD + len);
     if (got <= 0)
         return got;
     p = buf->data + (offset - *buf_at) + XD_JOURNAL_RECORD;
@@ -358,7 +362,7 @@ static int read_record(xd_journal_reader *r, xd_buf *buf, uint64_t *buf_at, uint
 int xd_journal_reader_next(xd_journal_reader *r, xd_frame *ret, uint64_t *ret_offset)
 {
     uint32_t len;
-    int      got = read_record(r, &r->window, &r->window_at, r->next, ret, &len);
+    int      got = read_record(r, &r->window, &r->window_at, READ_AHEAD, r->next, ret, &len);
     if (got != 1)
         return got;
     if (ret_offset)
@@ -370,9 +374,7 @@ int xd_journal_reader_next(xd_journal_reader *r, xd_frame *ret, uint64_t *ret_of
 int xd_journal_reader_at(xd_journal_reader *r, uint64_t offset, xd_frame *ret)
 {
     uint32_t len;
-    uint64_t at = offset;
-    xd_buf_clear(&r->single);
-    int got = read_record(r, &r->single, &at, offset, ret, &len);
+    int      got = read_record(r, &r->single, &r->single_at, LOOK_BACK, offset, ret, &len);
     return got == 1 ? 0 : got == 0 ? -ENOENT : got;
 }
 

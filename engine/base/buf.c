@@ -53,6 +53,11 @@ bool xd_bytes_eq_str(xd_bytes a, const char *s)
     return xd_bytes_eq(a, xd_bytes_str(s));
 }
 
+const uint8_t *xd_bytes_find(xd_bytes in, const char *what)
+{
+    return in.len ? memmem(in.ptr, in.len, what, strlen(what)) : NULL;
+}
+
 char *xd_bytes_dup(xd_bytes b)
 {
     char *copy = malloc(b.len + 1);

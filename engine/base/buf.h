@@ -18,6 +18,8 @@ typedef struct xd_bytes {
 xd_bytes xd_bytes_str(const char *s); /* NULL gives an empty view */
 bool     xd_bytes_eq(xd_bytes a, xd_bytes b);
 bool     xd_bytes_eq_str(xd_bytes a, const char *s);
+/* Where `what` is first in `in`; NULL = it is not.  An empty view needs no pointer (for memchr and memmem it does). */
+const uint8_t *xd_bytes_find(xd_bytes in, const char *what);
 /* malloc'ed NUL-terminated copy (inner NULs kept as they are); NULL without memory. */
 char *xd_bytes_dup(xd_bytes b);
 

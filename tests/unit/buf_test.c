@@ -86,6 +86,18 @@ START_TEST(views)
 }
 END_TEST
 
+START_TEST(finding)
+{
+    xd_bytes v = XD_BYTES_LIT("a::b::c");
+    ck_assert_ptr_eq(xd_bytes_find(v, "::"), v.ptr + 1);
+    ck_assert_ptr_eq(xd_bytes_find(v, "c"), v.ptr + 6);
+    ck_assert_ptr_null(xd_bytes_find(v, "["));
+    ck_assert_ptr_null(xd_bytes_find((xd_bytes){ v.ptr, 2 }, "::"));
+    ck_assert_ptr_null(xd_bytes_find((xd_bytes){ 0 }, "::")); /* UBSan would tell */
+    ck_assert_ptr_null(xd_bytes_find((xd_bytes){ 0 }, "["));
+}
+END_TEST
+
 START_TEST(ownership_helpers)
 {
     char *p = strdup("mine");
@@ -106,6 +118,7 @@ int main(void)
     tcase_add_test(c, cannot_overflow);
     tcase_add_test(c, consumes);
     tcase_add_test(c, views);
+    tcase_add_test(c, finding);
     tcase_add_test(c, ownership_helpers);
     suite_add_tcase(s, c);
     SRunner *r = srunner_create(s);

@@ -73,6 +73,18 @@ START_TEST(no_items)
 }
 END_TEST
 
+/* A peer announces what no machine holds: memory is taken for what comes. */
+START_TEST(an_announced_number_takes_no_memory)
+{
+    ck_assert_int_eq(collected(0, UINT32_MAX, 1), XD_COLLECTOR_SEND_LIST);
+    ck_assert_int_eq(collected(1, UINT32_MAX - 1, 2), XD_COLLECTOR_SEND_LIST);
+    ck_assert_int_eq(PART(0, 0, "t.py::a", "t.py::b"), XD_COLLECTOR_WAIT);
+    ck_assert_int_eq(PART(1, 0, "t.py::a"), XD_COLLECTOR_WAIT);
+    ck_assert_int_eq(PART(0, UINT32_MAX - 1, "t.py::c"), -EPROTO);
+    item(1, "t.py::b");
+}
+END_TEST
+
 START_TEST(an_equal_digest_needs_no_list)
 {
     ck_assert_int_eq(collected(1, 1, 5), XD_COLLECTOR_SEND_LIST);
@@ -169,6 +181,7 @@ int main(void)
     tcase_add_checked_fixture(t, setup, teardown);
     tcase_add_test(t, one_environment_in_parts);
     tcase_add_test(t, no_items);
+    tcase_add_test(t, an_announced_number_takes_no_memory);
     tcase_add_test(t, an_equal_digest_needs_no_list);
     tcase_add_test(t, lists_that_differ);
     tcase_add_test(t, the_second_list_may_be_there_first);

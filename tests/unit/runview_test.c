@@ -2,6 +2,8 @@
 #include <check.h>
 #include <stdio.h>
 
+#include "engine/base/clock.h"
+
 #include "tests/conformance/reporter_fixture.c"
 
 static void fold(xd_runview *v, xd_fixture *f)
@@ -142,6 +144,71 @@ START_TEST(a_hundred_thousand_fit)
 }
 END_TEST
 
+/* Names that a plugin makes up for each test, and files that two environments could not import: time grows with
+ * their number, not with its square. Wide: seconds here, minutes with a search for each. */
+START_TEST(a_name_for_each_test)
+{
+    enum { ITEMS = 100000, FILES = 60000 };
+    xd_fixture f = { 0 };
+    xd_runview v;
+    char       name[3][32];
+    xd_fixture_start(&f, NULL);
+    for (f.gateway = 0; f.gateway < 2; f.gateway++)
+        for (unsigned i = 0; i < FILES; i++) {
+            snprintf(name[0], sizeof(name[0]), "tests/test_%u.py", i);
+            xd_wire_REPORT r = { .item = XD_RUNVIEW_NONE,
+                                 .nodeid = xd_bytes_str(name[0]),
+                                 .category = XD_BYTES_LIT("error"),
+                                 .outcome = XD_BYTES_LIT("failed") };
+            xd_fixture_report(&f, &r);
+        }
+    f.gateway = 0;
+    xd_fixture_collect_n(&f, ITEMS);
+    for (unsigned i = 0; i < ITEMS; i++) {
+        snprintf(name[0], sizeof(name[0]), "category %u", i);
+        snprintf(name[1], sizeof(name[1]), "L%u", i);
+        snprintf(name[2], sizeof(name[2]), "WORD %u", i);
+        xd_wire_REPORT r = { .item = i,
+                             .attempt = 1,
+                             .when = XD_BYTES_LIT("call"),
+                             .category = xd_bytes_str(name[0]),
+                             .letter = xd_bytes_str(name[1]),
+                             .word = xd_bytes_str(name[2]) };
+        xd_fixture_report(&f, &r);
+        xd_fixture_result(&f, i, XD_OUT_PASSED, 1, 0);
+    }
+    uint64_t start = xd_clock_cpu_us();
+    fold(&v, &f);
+    ck_assert_uint_lt(xd_clock_cpu_us() - start, 10 * 1000 * 1000);
+    ck_assert_uint_eq(v.count_count, ITEMS + 1);
+    ck_assert_uint_eq(xd_runview_counted(&v, "error"), FILES);
+    ck_assert_uint_eq(xd_runview_counted(&v, "category 77777"), 1);
+    ck_assert(xd_bytes_eq_str(v.names[v.reports[v.items[5].first_report].word], "WORD 5"));
+    xd_runview_release(&v);
+    xd_fixture_release(&f);
+}
+END_TEST
+
+/* A few bytes that claim a collection of gigabytes. */
+START_TEST(a_number_alone_takes_no_memory)
+{
+    for (uint32_t count = 2; count <= 100000000; count *= 50) {
+        xd_fixture         f = { 0 };
+        xd_runview         v;
+        xd_wire_COLLECTION claim = { .count = count, .workers = 2 };
+        xd_fixture_start(&f, NULL);
+        ck_assert_int_eq(xd_wire_COLLECTION_frame(&f.frames, 0, 0, &claim), 0);
+        xd_fixture_collect_n(&f, 3);
+        fold(&v, &f);
+        ck_assert_uint_eq(v.damaged, 1);
+        ck_assert_uint_eq(v.count, 3);
+        ck_assert_uint_le(held(&v), 1u << 20);
+        xd_runview_release(&v);
+        xd_fixture_release(&f);
+    }
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("runview");
@@ -152,6 +219,8 @@ int main(void)
     tcase_add_test(c, one_home);
     tcase_add_test(c, nonsense_is_skipped);
     tcase_add_test(c, a_hundred_thousand_fit);
+    tcase_add_test(c, a_name_for_each_test);
+    tcase_add_test(c, a_number_alone_takes_no_memory);
     suite_add_tcase(s, c);
     SRunner *r = srunner_create(s);
     srunner_run_all(r, CK_NORMAL);
