@@ -21,6 +21,7 @@
 #include "actors/supervisor.h"
 #include "actors/trace.h"
 #include "engine/base/clock.h"
+#include "engine/base/os_linux.h"
 #include "engine/base/path.h"
 #include "engine/broker.h"
 #include "engine/config.h"
@@ -62,7 +63,8 @@ struct xd_engine {
     bool                 leave;   /* XD_STOP_NOW was asked */
     bool                 over;
     bool                 report_failed;
-    bool                 left; /* an actor that did not end still uses parts of this */
+    bool                 adopts; /* all children of this process are ours to kill at the end */
+    bool                 left;   /* an actor that did not end still uses parts of this */
     xd_result            result;
 };
 
@@ -127,6 +129,13 @@ void xd_engine_callback(xd_engine *x, xd_event_fn fn, void *arg)
 {
     x->callback = fn;
     x->callback_arg = arg;
+}
+
+int xd_engine_adopt_orphans(xd_engine *x)
+{
+    int r = xd_os_adopt_orphans();
+    x->adopts = r == 0;
+    return r;
 }
 
 static void on_event(void *arg, const xd_event *ev)
@@ -314,6 +323,15 @@ static void close_all(xd_engine *x)
         xd_supervisor_ask_stop(x->supervisor, address);
     }
     x->left = xd_supervisor_stop(x->supervisor, CLOSE_NS, say_stuck, x) > 0;
+    for (size_t i = 0; i < x->n_gateways && x->dir.path; i++) { /* left by an agent that was killed */
+        char name[32];
+        xd_runs_scratch_name((uint16_t)i, name, sizeof(name));
+        xd_autofree char *scratch = xd_path_join(x->dir.path, name);
+        if (scratch && xd_path_is_dir(scratch))
+            (void)xd_path_remove_tree(scratch);
+    }
+    if (x->adopts) /* the gateways have ended their agents: who is found now has lost them */
+        xd_os_kill_children(3 * XD_S_NS);
     pthread_mutex_lock(&x->lock);
     x->running = false;
     pthread_mutex_unlock(&x->lock);

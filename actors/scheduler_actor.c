@@ -10,6 +10,7 @@
 #include "engine/base/path.h"
 #include "engine/base/text.h"
 #include "engine/interp.h"
+#include "engine/runs.h"
 #include "gateways/gateway.h"
 
 /* ---- frames out ------------------------------------------------------------------------------------ */
@@ -95,14 +96,13 @@ static int python_command(const scheduler *self, const xd_xspec *spec, xd_buf *o
     return xd_buf_add_str(out, spec->python ? spec->python : self->python); /* may be a command line itself */
 }
 
-/* Where its processes leave files for each other: names are made once per environment. */
+/* Where its processes leave files for each other. Its agent makes the folder, and removes it. */
 static int scratch_folder(const scheduler *self, const gateway *g, char **ret)
 {
-    char     name[32];
-    xd_error err = { 0 };
-    snprintf(name, sizeof(name), "env-%u", (unsigned)g->number);
-    *ret = self->n_gateways == 1 ? strdup(self->args.run_dir) : xd_path_join(self->args.run_dir, name);
-    return *ret ? xd_path_mkdirs(*ret, 0700, &err) : -ENOMEM;
+    char name[32];
+    xd_runs_scratch_name(g->number, name, sizeof(name));
+    *ret = xd_path_join(self->args.run_dir, name);
+    return *ret ? 0 : -ENOMEM;
 }
 
 static int start_environment(scheduler *self, gateway *g)

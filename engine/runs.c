@@ -86,6 +86,11 @@ int xd_runs_create(xd_run_dir *ret, xd_error *err)
     return 0;
 }
 
+void xd_runs_scratch_name(uint16_t gateway, char *ret, size_t size)
+{
+    snprintf(ret, size, "env-%u", (unsigned)gateway);
+}
+
 void xd_run_dir_release(xd_run_dir *d)
 {
     if (d->lock_fd >= 0)

@@ -18,6 +18,9 @@ typedef struct xd_run_dir {
 int  xd_runs_create(xd_run_dir *ret, xd_error *err) XD_MUST;
 void xd_run_dir_release(xd_run_dir *d);
 
+/* Name of the folder, inside that of the run, for what the processes of one environment leave for each other. */
+void xd_runs_scratch_name(uint16_t gateway, char *ret, size_t size);
+
 /* Removes runs beyond `keep` runs, `bytes` in all or older than age_ns; never one that is locked. Returns how
  * many went, or -errno. */
 int xd_runs_retain(uint64_t keep, uint64_t bytes, uint64_t age_ns) XD_MUST;

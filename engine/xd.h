@@ -149,6 +149,10 @@ XD_API void xd_engine_output(xd_engine *e, int out_fd, int err_fd);
 /* Events by callback, with `arg` handed back to it (borrowed until free). Before start. With a callback,
  * xd_engine_fd and xd_engine_next_event yield nothing. */
 XD_API void xd_engine_callback(xd_engine *e, xd_event_fn fn, void *arg);
+/* Processes of a run whose own guard was killed become children of this process (it becomes a subreaper,
+ * prctl(2)), and at the end of the run every child of this process is killed: only for a program that has none but
+ * those of its run, as xdctl. Before start. -errno: the system cannot. */
+XD_API int xd_engine_adopt_orphans(xd_engine *e);
 /* Starts the run in the current directory and returns; once per engine. -EINVAL: a file that the options name
  * cannot be written; -EALREADY: it was called before; other -errno: the engine cannot work here. Nothing runs
  * then, err says why; what is left is xd_engine_free. */

@@ -214,7 +214,10 @@ static int make_chdir(xd_pytest *p, xd_bytes chdir, xd_error *err)
 
 int xd_pytest_prepare(xd_pytest *ret, const xd_wire_ENV_START *start, const char *build_id, xd_error *err)
 {
-    *ret = (xd_pytest){ 0 };
+    *ret = (xd_pytest){ .leash = { -1, -1 } };
+    int r = xd_os_pipe(ret->leash, 1, 0);
+    if (r < 0)
+        return xd_error_set(err, r, "no descriptors for the runner host: %s", xd_error_name(r));
     XD_TRY(make_env(ret, start, err));
     XD_TRY(make_chdir(ret, start->chdir, err));
     if (start->python.len) {
@@ -236,7 +239,10 @@ void xd_pytest_release(xd_pytest *p)
     for (char **e = p->env; e && *e; e++)
         free(*e);
     free(p->env);
-    *p = (xd_pytest){ 0 };
+    for (size_t i = 0; i < XD_ARRAY_LEN(p->leash); i++)
+        if (p->leash[i] >= 0)
+            close(p->leash[i]);
+    *p = (xd_pytest){ .leash = { -1, -1 } };
 }
 
 /* A path as the text of a Python string: bytes that are not plain ASCII as surrogate escapes, which is what a
@@ -255,6 +261,9 @@ static int python_string(xd_buf *out, const char *path)
     return xd_buf_add_byte(out, '\'');
 }
 
+/* Number of the leash in the Python process; what else it gets has the numbers before. */
+enum { CHILD_LEASH = 8 };
+
 /* The adapter is imported, not run as a script: only what is imported is kept as bytecode. Its folder takes
  * the place of '' in front of sys.path, which stands for the current folder with -c (but not with python -P):
  * modules of the user's there must not come before those of Python. startup.py puts in what pytest has. */
@@ -262,7 +271,8 @@ static int spawn(const xd_pytest *p, const char *role, const int *numbers, size_
                  const xd_proc_fd *fds, size_t nfds, xd_proc *ret, xd_error *err)
 {
     xd_autobuf   code = XD_BUF_INIT;
-    char         text[8][16];
+    char         text[8][16], leash[32];
+    xd_proc_fd   all[8];
     size_t       words = 0;
     const char **argv;
     /* Our own folder keeps the byte code of our own file, also where the user wants none written for theirs:
@@ -276,8 +286,8 @@ static int spawn(const xd_pytest *p, const char *role, const int *numbers, size_
                           ".main.main(sys.argv[1:], first)"));
     while (p->python[words])
         words++;
-    xd_autofree const char **owned = calloc(words + n_numbers + 4, sizeof(char *));
-    if (!owned || n_numbers > XD_ARRAY_LEN(text))
+    xd_autofree const char **owned = calloc(words + n_numbers + 5, sizeof(char *));
+    if (!owned || n_numbers > XD_ARRAY_LEN(text) || nfds + 1 > XD_ARRAY_LEN(all))
         return xd_error_set(err, -ENOMEM, "out of memory");
     argv = owned;
     memcpy(argv, p->python, words * sizeof(char *));
@@ -288,11 +298,15 @@ static int spawn(const xd_pytest *p, const char *role, const int *numbers, size_
         snprintf(text[i], sizeof(text[i]), "%d", numbers[i]);
         argv[words++] = text[i];
     }
+    snprintf(leash, sizeof(leash), "--leash=%d", CHILD_LEASH);
+    argv[words++] = leash;
+    memcpy(all, fds, nfds * sizeof(*fds));
+    all[nfds] = (xd_proc_fd){ p->leash[0], CHILD_LEASH };
     xd_proc_args args = { .argv = argv,
                           .envp = (const char *const *)p->env,
                           .chdir = p->chdir,
-                          .fds = fds,
-                          .nfds = nfds,
+                          .fds = all,
+                          .nfds = nfds + 1,
                           .new_group = true };
     return xd_proc_spawn(&args, ret, err);
 }

@@ -17,6 +17,7 @@ typedef struct xd_pytest {
     char **python;   /* command line of the interpreter, NULL terminated, one block */
     char  *chdir;    /* NULL = stay */
     char **env;      /* whole environment, NULL terminated, each entry malloc'ed */
+    int    leash[2]; /* a pipe into which nobody writes: its end tells the processes that the agent is gone */
 } xd_pytest;
 
 /* Prepares everything that can fail before a process exists. *ret is set up even on failure: release it

@@ -14,9 +14,12 @@
 #include <sys/types.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "engine/base/clock.h"
 #include "engine/base/mem.h"
+#include "engine/base/proc.h"
 
 int xd_os_adopt_orphans(void)
 {
@@ -179,6 +182,29 @@ pid_t xd_os_reap_any(void)
         pid = waitpid(-1, NULL, WNOHANG);
     } while (pid < 0 && errno == EINTR);
     return pid < 0 ? -errno : pid;
+}
+
+#define CHILDREN_MAX 256
+
+void xd_os_kill_children(uint64_t most_ns)
+{
+    uint64_t give_up = xd_clock_ns() + most_ns;
+    while (xd_clock_ns() < give_up) {
+        pid_t pids[CHILDREN_MAX];
+        pid_t gone;
+        while ((gone = xd_os_reap_any()) > 0)
+            ;
+        if (gone == -ECHILD)
+            return;
+        int n = xd_os_children(getpid(), pids, CHILDREN_MAX);
+        for (int i = 0; i < n && i < CHILDREN_MAX; i++) {
+            xd_proc one = XD_PROC_NONE; /* nobody else waits for it */
+            if (xd_proc_open(pids[i], false, &one) == 0)
+                (void)xd_proc_kill(&one, SIGKILL);
+            xd_proc_close(&one);
+        }
+        nanosleep(&(struct timespec){ .tv_nsec = 2 * (long)XD_MS_NS }, NULL);
+    }
 }
 
 /* Path of this process in the cgroup hierarchy of `controller` ("" = v2), from /proc/self/cgroup. */

@@ -34,6 +34,10 @@ int xd_os_children(pid_t parent, pid_t *ret, size_t max) XD_MUST;
 /* Waits for any child that has ended, without blocking: its pid, 0 = none has, -ECHILD = no children. */
 pid_t xd_os_reap_any(void);
 
+/* Kills all children of this process, and those that become its children meanwhile (orphans, see
+ * xd_os_adopt_orphans), and waits for them; at most so long. */
+void xd_os_kill_children(uint64_t most_ns);
+
 /* Processors this process may use: affinity mask and cgroup quota (v1, v2), at least 1. */
 uint32_t xd_os_cpus(void);
 /* Physical memory, or the cgroup's limit when that is lower. */

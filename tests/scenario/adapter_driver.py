@@ -332,10 +332,6 @@ class Env(object):
         for worker in self.workers:
             if worker.process is not None and worker.process.poll() is None:
                 worker.process.wait(10)
-        for name in os.listdir(self.scratch):  # as the agent does: what pytest captured
-            path = os.path.join(self.scratch, name)
-            if os.path.islink(path) and os.path.exists(path):
-                os.unlink(os.path.realpath(path))
         shutil.rmtree(self.scratch, ignore_errors=True)
 
     def run_all(self, split=None, seconds=120):

@@ -215,8 +215,8 @@ uint32_t agent_workers_alive(const agent *a);
 int      agent_worker_watch(agent_worker *w) XD_MUST; /* its process exists */
 int      agent_worker_open_results(agent_worker *w, int fd) XD_MUST;
 uint16_t agent_next_number(agent *a, uint16_t replaces);
-/* Opens what a process named in the scratch folder, a file or a link to one, and removes it, so that nothing is
- * left whoever is killed. -1: nothing. */
+/* Opens what a process named in the scratch folder, a file or a link to one that it has open, and removes the name.
+ * -1: nothing. */
 int agent_take_file(const agent *a, const char *name);
 /* Adds the last bytes of a file; fd -1 = nothing. */
 int  agent_add_end(xd_buf *out, int fd, size_t most) XD_MUST;
@@ -264,8 +264,9 @@ void agent_list_release(agent_list *l);
 typedef struct agent_env {
     bool         started, ready, failed, broken; /* ready: HOST_READY came; failed: ENV_FAILED was sent */
     xd_pytest    pytest;
-    xd_buf       start;   /* body of ENV_START */
-    char        *scratch; /* scratch_dir */
+    xd_buf       start;        /* body of ENV_START */
+    char        *scratch;      /* scratch_dir */
+    bool         scratch_made; /* by this agent, which removes it */
     bool         page_made;
     xd_page      page;
     xd_proc      host;      /* pid 0 = not started or gone */
@@ -337,6 +338,7 @@ struct agent {
     int32_t     highest_status;
     int64_t     oom_kills;
     int         signals; /* signalfd */
+    int         note;    /* memory shared with the guard: what it removes when this process is killed */
     bool        no_wakeup_by_worker;
     uint8_t    *scratch; /* AGENT_SCRATCH bytes for reading */
     /* deadlines, monotonic ns, UINT64_MAX = none */
@@ -351,6 +353,8 @@ struct agent {
 
 /* Runs this program again as the agent and stays above it.  Returns the exit status to leave with. */
 int agent_guard(int in, int out, uint64_t output_limit);
+/* From here on the guard removes this folder if this process cannot. */
+void agent_guard_note(agent *a, const char *folder);
 
 /* Every function of the loop that cannot pass an error up gives it here; the first one ends the agent. */
 void agent_fault(agent *a, int error);

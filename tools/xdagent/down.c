@@ -1,9 +1,9 @@
 /* How a worker ended, and what is said about it. */
 #include <fcntl.h>
-#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "engine/base/clock.h"
@@ -100,16 +100,15 @@ int agent_take_file(const agent *a, const char *name)
 {
     const char *scratch = a->env.scratch;
     xd_autobuf  path = XD_BUF_INIT;
-    char        target[PATH_MAX];
+    struct stat st;
     if (!scratch || !*scratch || xd_buf_printf(&path, "%s/%s", scratch, name) < 0)
         return -1;
-    int     fd = open(xd_buf_cstr(&path), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    ssize_t n = readlink(xd_buf_cstr(&path), target, sizeof(target) - 1);
-    if (n > 0) {
-        target[n] = 0;
-        (void)unlink(target);
-    }
+    int fd = open(xd_buf_cstr(&path), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     (void)unlink(xd_buf_cstr(&path));
+    if (fd >= 0 && (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))) {
+        close(fd); /* the process has put something else there */
+        fd = -1;
+    }
     return fd;
 }
 

@@ -3,10 +3,12 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "engine/base/clock.h"
 #include "engine/base/os_linux.h"
+#include "engine/base/path.h"
 #include "tools/xdagent/agent.h"
 
 #define ERROR_TAIL 4096u
@@ -75,12 +77,17 @@ int agent_env_start(agent *a, xd_bytes body, const xd_wire_ENV_START *m)
     e->scratch = xd_bytes_dup(m->scratch_dir);
     if (!e->scratch)
         return -ENOMEM;
+    e->scratch_made = *e->scratch && mkdir(e->scratch, 0700) == 0;
+    if (e->scratch_made)
+        agent_guard_note(a, e->scratch);
     XD_TRY(agent_list_init(&e->list));
     int r = xd_page_create(&e->page, AGENT_SLOTS_MAX);
     if (r < 0)
         return agent_env_fail(a, 6, "no shared memory for the progress page: %s", xd_error_name(r));
     e->page_made = true;
     r = xd_pytest_prepare(&e->pytest, m, XD_BUILD_ID, &err);
+    if (e->pytest.dir_temp)
+        agent_guard_note(a, e->pytest.dir);
     if (r == 0)
         r = spawn(a, &err);
     if (r == -ENOMEM && !*err.text)
@@ -392,5 +399,7 @@ void agent_env_release(agent *a)
     xd_pytest_release(&e->pytest);
     xd_buf_release(&e->start);
     xd_buf_release(&e->last);
+    if (e->scratch_made)
+        (void)xd_path_remove_tree(e->scratch);
     free(e->scratch);
 }

@@ -4,15 +4,19 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "engine/base/os_linux.h"
 #include "engine/base/path.h"
 #include "tools/xdagent/agent.h"
 
-static int start(int in, int out, uint64_t output_limit, xd_proc *ret, xd_error *err)
+#define NOTE_BYTES 16384u
+
+static int start(int in, int out, int note, uint64_t output_limit, xd_proc *ret, xd_error *err)
 {
-    char              fd[16], limit[32], guard[16];
+    char              fd[16], limit[32], guard[16], shared[16];
     xd_autofree char *self = NULL;
     bool              one = in == out;
     int               r = xd_path_self(&self);
@@ -21,11 +25,33 @@ static int start(int in, int out, uint64_t output_limit, xd_proc *ret, xd_error 
     snprintf(fd, sizeof(fd), "%d", in);
     snprintf(limit, sizeof(limit), "%llu", (unsigned long long)output_limit);
     snprintf(guard, sizeof(guard), "%d", (int)getpid());
-    const char *const argv[] = { self,  "--guarded-by",      guard, "--output-limit",
-                                 limit, one ? "--fd" : NULL, fd,    NULL };
-    const xd_proc_fd  fds[] = { { STDERR_FILENO, STDERR_FILENO }, { in, in }, { out, out } };
-    xd_proc_args      args = { .argv = argv, .fds = fds, .nfds = one ? 2 : 3 };
+    snprintf(shared, sizeof(shared), "%d", note);
+    const char *const argv[] = {
+        self, "--guarded-by", guard, "--output-limit", limit, "--note", shared, one ? "--fd" : NULL, fd, NULL
+    };
+    const xd_proc_fd fds[] = { { STDERR_FILENO, STDERR_FILENO }, { note, note }, { in, in }, { out, out } };
+    xd_proc_args     args = { .argv = argv, .fds = fds, .nfds = one ? 3 : 4 };
     return xd_proc_spawn(&args, ret, err);
+}
+
+void agent_guard_note(agent *a, const char *folder)
+{
+    size_t len = strlen(folder) + 1;
+    off_t  at = a->note >= 0 ? lseek(a->note, 0, SEEK_END) : -1;
+    if (at >= 0 && (size_t)at + len <= NOTE_BYTES) /* a part of a name would be another folder's */
+        (void)!pwrite(a->note, folder, len, at);
+}
+
+/* What the agent had no time for. */
+static void remove_noted(int note)
+{
+    char    text[NOTE_BYTES + 1];
+    ssize_t n = pread(note, text, NOTE_BYTES, 0);
+    for (ssize_t at = 0; at < n; at += (ssize_t)strlen(text + at) + 1) {
+        text[n] = 0;
+        if (text[at] == '/')
+            (void)xd_path_remove_tree(text + at);
+    }
 }
 
 int agent_guard(int in, int out, uint64_t output_limit)
@@ -34,7 +60,9 @@ int agent_guard(int in, int out, uint64_t output_limit)
     xd_proc_status status;
     xd_error       err = { 0 };
     int            signals = xd_os_signal_fd();
-    if (signals < 0 || xd_os_adopt_orphans() < 0 || start(in, out, output_limit, &below, &err) < 0) {
+    int            note = memfd_create("xd-guard", MFD_CLOEXEC);
+    if (signals < 0 || note < 0 || xd_os_adopt_orphans() < 0 ||
+        start(in, out, note, output_limit, &below, &err) < 0) {
         fprintf(stderr, "xdagent: cannot start: %s\n",
                 *err.text ? err.text : "signals or orphans cannot be had");
         return 6;
@@ -51,5 +79,6 @@ int agent_guard(int in, int out, uint64_t output_limit)
             break;
     }
     agent_kill_leftover();
+    remove_noted(note);
     return status.exit_status >= 0 ? status.exit_status : 6;
 }

@@ -291,6 +291,8 @@ static void clean_up(agent *a)
     xd_buf_release(&a->returned);
     free(a->worker);
     free(a->scratch);
+    if (a->note >= 0)
+        close(a->note);
     a->poller = xd_poller_free(a->poller);
 }
 
@@ -320,11 +322,13 @@ int main(int argc, char **argv)
     static const struct option options[] = { { "fd", required_argument, NULL, 'f' },
                                              { "output-limit", required_argument, NULL, 'o' },
                                              { "guarded-by", required_argument, NULL, 'g' },
+                                             { "note", required_argument, NULL, 'n' },
                                              { "version", no_argument, NULL, 'V' },
                                              { "help", no_argument, NULL, 'h' },
                                              { 0 } };
     int                        in = STDIN_FILENO, out = STDOUT_FILENO, c;
     agent                      a = { .output_limit = AGENT_OUTPUT_LIMIT,
+                                     .note = -1,
                                      .oom_kills = xd_os_oom_kills(),
                                      .tick_ns = UINT64_MAX,
                                      .progress_ns = UINT64_MAX,
@@ -343,7 +347,8 @@ int main(int argc, char **argv)
             return usage(stdout);
         if (c == 'f' && descriptor(optarg, &in) == 0)
             out = in;
-        else if (c == 'g' && xd_text_u64(optarg, 1, INT32_MAX, &guard) == 0)
+        else if ((c == 'g' && xd_text_u64(optarg, 1, INT32_MAX, &guard) == 0) ||
+                 (c == 'n' && descriptor(optarg, &a.note) == 0))
             continue;
         else if (c != 'o' || xd_text_size(optarg, &a.output_limit) < 0)
             return usage(stderr);
@@ -352,6 +357,8 @@ int main(int argc, char **argv)
         return usage(stderr);
     if (!guard)
         return agent_guard(in, out, a.output_limit);
+    if (a.note >= 0)
+        (void)fcntl(a.note, F_SETFD, FD_CLOEXEC);
     a.scratch = malloc(AGENT_SCRATCH);
     a.env.captured[0] = a.env.captured[1] = -1;
     a.env.control.fd = a.env.collect.fd = a.env.host.pidfd = a.env.collector.pidfd = -1;

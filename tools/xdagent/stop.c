@@ -12,7 +12,6 @@
 #define GRACE_NS (5 * XD_S_NS)       /* from QUIT to TERM, from TERM to KILL */
 #define CLOSE_NS (5 * XD_S_NS)       /* for the last acknowledgement */
 #define CANCEL_KILL_NS (1 * XD_S_NS) /* from TERM to KILL after the grace of CANCEL */
-#define LEFTOVER_MAX 256
 
 static int begin_phase(agent *a, agent_phase phase);
 
@@ -213,23 +212,7 @@ static void nap_ms(long ms)
  * children come to us in turn. */
 void agent_kill_leftover(void)
 {
-    uint64_t give_up = xd_clock_ns() + 3 * XD_S_NS;
-    while (xd_clock_ns() < give_up) {
-        pid_t pids[LEFTOVER_MAX];
-        pid_t gone;
-        while ((gone = xd_os_reap_any()) > 0)
-            ;
-        if (gone == -ECHILD)
-            return;
-        int n = xd_os_children(getpid(), pids, LEFTOVER_MAX);
-        for (int i = 0; i < n && i < LEFTOVER_MAX; i++) {
-            xd_proc one = XD_PROC_NONE; /* nobody but us waits for it */
-            if (xd_proc_open(pids[i], false, &one) == 0)
-                (void)xd_proc_kill(&one, SIGKILL);
-            xd_proc_close(&one);
-        }
-        nap_ms(2);
-    }
+    xd_os_kill_children(3 * XD_S_NS);
 }
 
 static bool ended(const xd_proc *p)

@@ -190,6 +190,7 @@ int xdctl_run(int argc, char **argv)
         goto out;
     }
     xd_engine_output(e, 1, 2);
+    (void)xd_engine_adopt_orphans(e); /* without it the guards of the agents must do */
     r = xd_engine_start(e, err);
     if (r < 0) {
         code = xdctl_fail(r == -EINVAL ? XD_EXIT_USAGE : XD_EXIT_INFRASTRUCTURE, "%s", err);

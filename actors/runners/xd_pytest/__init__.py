@@ -1,8 +1,8 @@
 """actors/runners/xd_pytest - the far end in Python: runner host, collector and workers of one environment.
 
 Started by the agent as
-    python -c "import sys; sys.path[:1] = [DIR]; import xd_pytest.main; xd_pytest.main.main(sys.argv[1:], True)" host H C PAGE
-    ... fresh [CONTROL] COMMANDS RESULTS PAGE
+    python -c "import sys; sys.path[:1] = [DIR]; import xd_pytest.main; xd_pytest.main.main(sys.argv[1:], True)" host H C PAGE --leash=FD
+    ... fresh [CONTROL] COMMANDS RESULTS PAGE --leash=FD
 with the numbers of inherited descriptors.  Standard library only; the real pytest runs in-process with two plugins of ours.
 
     host H         in  ENV_START, FORK (4 descriptors), REAP, QUIT     out HOST_READY, FORKED, REAPED, ENV_FAILED
@@ -29,4 +29,5 @@ Only what is named here is in sys.modules; nothing imports a module of ours by a
     forksafety   what stands against forking a process        terminal     the terminal reporter that stays quiet
     reads        who reads the worker id too early            cache, basetemp   what is kept between runs, temporary folders
     junitxml     what tests tell JUnit XML beyond reports     real         what tests may patch
-    frozen       the heap of the collection, never walked again        home         what a controlling pytest process would do"""
+    frozen       the heap of the collection, never walked again        home         what a controlling pytest process would do
+    leash        nothing outlives the agent"""

@@ -13,6 +13,7 @@ from xd_pytest import wire
 from xd_pytest.channel import Commands, Control, Gone, wait_for
 from xd_pytest.constants import ENV_NO_FORK, WAY_FRESH, WAY_WARM
 from xd_pytest.forksafety import open_fds
+from xd_pytest.leash import Leash
 from xd_pytest.page import Page
 from xd_pytest.plugin import Adapter, mark_hooks
 from xd_pytest.process import flush_stdio, leave, own_group, quiet_fork, reap
@@ -84,6 +85,7 @@ def host(first, h_fd, c_fd, page_fd):
     if pid == 0:
         signal.signal(signal.SIGINT, interrupt)
         control.close()
+        Leash.renew()
         collect(start, Control(c_fd), page_fd, can_fork=True)
     os.close(c_fd)
     control.send(wire.pack_HOST_READY(collector_pid=pid))
@@ -146,7 +148,9 @@ def fresh(first, control_fd, cmd_fd, res_fd, page_fd):
 
 def main(argv, first):
     """first: sys.path[0] was the current folder, where that of the program belongs (see pytest.c)."""
-    numbers = [int(n) for n in argv[1:]]
+    leash = [a for a in argv[1:] if a.startswith("--leash=")]
+    numbers = [int(n) for n in argv[1:] if n not in leash]
+    Leash.take(int(leash[0].partition("=")[2]) if leash else None)
     try:
         if argv[0] == "host":
             status = host(first, *numbers)

@@ -61,21 +61,18 @@ def leave(status):
     os._exit(status & 0xFF)
 
 
-def named_file(link):
-    """A file for pytest's capture, in the folder for temporary files; by `link` the agent finds it when this process dies inside of a test."""
+def new_capture(own, link):
+    """Puts a fresh file under the descriptor that pytest captures with.  The file has no name, so that none is left whoever is killed; by `link` the
+    agent finds it through this process, and can still read it when the process has died inside of a test."""
     import tempfile
+    fresh = tempfile.TemporaryFile(buffering=0)
+    os.dup2(fresh.fileno(), own, False)
+    fresh.close()
     if link:
         try:
-            fd, path = tempfile.mkstemp(prefix="xd-capture-")
+            os.symlink("/proc/%d/fd/%d" % (os.getpid(), own), link)
         except OSError:
             pass
-        else:
-            try:
-                os.symlink(path, link)
-            except OSError:
-                os.unlink(path)
-            return os.fdopen(fd, "w+b", 0)
-    return tempfile.TemporaryFile(buffering=0)
 
 
 def fd_captures(config):
@@ -89,19 +86,14 @@ def fd_captures(config):
 
 
 def name_captures(config, link):
-    """A worker that began by itself: its capture goes on in files that have a name, with what they hold already."""
+    """A process that began by itself: the agent can find what it captures, see new_capture()."""
     for target, capture in fd_captures(config):
-        own = fileno(capture.tmpfile)
-        fresh = named_file(link(target))
-        os.lseek(own, 0, os.SEEK_SET)
-        data = os.read(own, 65536)
-        while data:
-            fresh.write(data)
-            data = os.read(own, 65536)
-        os.dup2(fresh.fileno(), own, False)
-        if getattr(capture, "_state", "suspended") == "started":
-            os.dup2(own, target)
-        fresh.close()
+        path = link(target)
+        if path:
+            try:
+                os.symlink("/proc/%d/fd/%d" % (os.getpid(), fileno(capture.tmpfile)), path)
+            except OSError:
+                pass
 
 
 def redirect_output(config, out, err, link):
@@ -111,14 +103,12 @@ def redirect_output(config, out, err, link):
     active = set()
     for target, capture in fd_captures(config):
         own = fileno(capture.tmpfile)
-        fresh = named_file(link(target))
         os.dup2(out if target == 1 else err, capture.targetfd_save, False)
-        os.dup2(fresh.fileno(), own, False)
+        new_capture(own, link(target))
         capture.tmpfile.seek(0)
         if getattr(capture, "_state", "suspended") == "started":
             os.dup2(own, target)
             active.add(target)
-        fresh.close()
     if 1 not in active:
         os.dup2(out, 1)
     if 2 not in active:

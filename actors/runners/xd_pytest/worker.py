@@ -6,6 +6,7 @@ import sys
 
 from xd_pytest import wire
 from xd_pytest.channel import Commands
+from xd_pytest.leash import Leash
 from xd_pytest.process import forget_exit_handlers, own_group, redirect_output
 from xd_pytest.text import as_text, bounded
 
@@ -27,6 +28,7 @@ class Worker(object):
     def take_fork(self, record, fds):
         self.adapter.is_worker = True
         own_group(0)
+        Leash.renew()
         self.number, self.slot_number, self.total = record.worker, record.slot, record.total
         self.maxfail = record.maxfail
         self.commands = Commands(fds[0])

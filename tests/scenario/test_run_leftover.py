@@ -1,0 +1,133 @@
+"""Nothing of ours is left, whichever of our processes are killed: processes, files in the folder for temporary files, files of the run."""
+import itertools
+import os
+import signal
+import time
+import uuid
+
+import pytest
+
+from faults import children, living, stat_of, tree, wait_until
+
+ROLES = ("xdctl", "guard", "agent", "host", "collector", "worker")
+SUITE = """
+    import os, signal, subprocess, sys, time
+    import pytest
+
+    @pytest.mark.parametrize("i", range(8))
+    def test_leaves_processes(i):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        print("captured")
+        sleep = [sys.executable, "-c", "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"]
+        subprocess.Popen(sleep)                             # in the worker's process group
+        subprocess.Popen(sleep, start_new_session=True)     # a session of its own
+        if os.fork() == 0:                                  # a daemon: no parent of ours, no session of ours
+            os.setsid()
+            if os.fork() == 0:
+                os.execv(sys.executable, sleep)
+            os._exit(0)
+        open(os.environ["STARTED"] + str(i), "w").close()
+        time.sleep(600)
+"""
+
+
+def marked(marker):
+    """Processes of a run: pid -> start time.  They are known by what is in their environment, whoever their parents are."""
+    found = {}
+    for name in os.listdir("/proc"):
+        if not name.isdigit():
+            continue
+        try:
+            with open("/proc/%s/environ" % name, "rb") as f:
+                ours = marker.encode() in f.read()
+        except OSError:
+            continue
+        stat = stat_of(int(name)) if ours else None
+        if stat:
+            found[int(name)] = stat[2]
+    return found
+
+
+def kill_marked(marker):
+    for pid in marked(marker):
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+
+def roles(process):
+    """Role -> pid, of a run whose workers are forked from the collector."""
+    found = {"xdctl": process.pid}
+    for above, role in zip(ROLES, ROLES[1:]):
+        found[role] = wait_until(lambda: [pid for pid in children(found[above]) if role in ("guard", "agent") or is_adapter(pid)], "the " + role)[0]
+    return found
+
+
+def is_adapter(pid):
+    with open("/proc/%d/cmdline" % pid, "rb") as f:
+        return b"xd_pytest.main" in f.read()
+
+
+@pytest.mark.parametrize("whom", [pair for n in (1, 2) for pair in itertools.combinations(ROLES, n)] + [("xdctl", "guard", "agent")], ids="+".join)
+def test_nothing_lives_on(project, whom):
+    project.write(test_l=SUITE)
+    temporary = project.path / "temporary"
+    temporary.mkdir()
+    marker = uuid.uuid4().hex
+    process = project.start("run", "-n2", "--python", project.python, "-p", "no:cacheprovider",
+                            env={"XD_TEST_MARKER": marker, "STARTED": str(project.path / "started"), "TMPDIR": str(temporary)})
+    try:
+        wait_until(lambda: len(list(project.path.glob("started*"))) >= 2, "two running tests")
+        found = roles(process)
+        everyone = marked(marker)
+        assert set(found.values()) <= set(everyone) and len(everyone) >= 7 + 2 * 3  # each test has started three processes
+        if len(whom) == 3:  # who left our session cannot be found once nobody is left who would adopt him
+            everyone = {pid: start for pid, start in everyone.items() if os.getsid(pid) == os.getsid(process.pid)}
+        for role in whom:
+            os.kill(found[role], signal.SIGKILL)
+        if not {"xdctl", "guard", "agent"} & set(whom):  # the run goes on; its user wants to leave
+            for _ in range(3):
+                time.sleep(0.5)
+                process.send_signal(signal.SIGINT)
+        wait_until(lambda: not living(everyone if len(whom) == 3 else marked(marker)), "the end of all processes", 35)
+        process.wait(10)
+        if len(whom) < 3:
+            assert [name for name in os.listdir(str(temporary)) if name.startswith("xd-")] == []
+            assert sorted(os.listdir(str(project.latest()))) == ["journal", "lock"]
+    finally:
+        kill_marked(marker)
+
+
+@pytest.mark.parametrize("cache", ["cache"])
+@pytest.mark.parametrize("whom", [("agent",), ("guard", "agent"), ("xdctl", "agent")], ids="+".join)
+def test_no_file_is_left_by_what_is_killed_while_it_collects(project, whom, cache):
+    """Without a cache the adapter is unpacked into the folder for temporary files."""
+    project.write(test_c="""
+        import os, time
+        print("captured")
+        open(os.environ["STARTED"], "w").close()
+        time.sleep(600)
+    """)
+    temporary = project.path / "temporary"
+    temporary.mkdir()
+    marker = uuid.uuid4().hex
+    started = project.path / "started"
+    env = {"XD_TEST_MARKER": marker, "STARTED": str(started), "TMPDIR": str(temporary)}
+    if cache == "no cache":
+        env["XDG_CACHE_HOME"] = os.devnull
+    process = project.start("run", "-n2", "--python", project.python, "-p", "no:cacheprovider", env=env)
+    try:
+        wait_until(started.exists, "the collection")
+        found = {"xdctl": process.pid, "guard": children(process.pid)[0]}
+        found["agent"] = children(found["guard"])[0]
+        folder = project.latest()
+        assert os.listdir(str(folder / "env-0"))
+        for role in whom:
+            os.kill(found[role], signal.SIGKILL)
+        wait_until(lambda: not living(marked(marker)), "the end of all processes", 35)
+        process.wait(10)
+        assert [name for name in os.listdir(str(temporary)) if name.startswith("xd-capture") or name.startswith("xd-adapter")] == []
+        assert sorted(os.listdir(str(folder))) == ["journal", "lock"]
+    finally:
+        kill_marked(marker)
