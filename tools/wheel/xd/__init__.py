@@ -1,0 +1,9 @@
+"""xd as a wheel: the native programs xdctl and xdagent, and `python -m xd`."""
+import os
+
+PROGRAMS = os.path.dirname(os.path.abspath(__file__))
+
+
+def program(name):
+    """Path of "xdctl" or "xdagent"."""
+    return os.path.join(PROGRAMS, "bin" if name == "xdctl" else os.path.join("libexec", "xd"), name)
