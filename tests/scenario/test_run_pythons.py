@@ -7,6 +7,7 @@ import subprocess
 import pytest
 
 from conftest import ROOT, Project, end, junit_cases, junit_suite_properties
+from test_run_heap import HEAP
 from test_run_outcomes import RICH, SUBTESTS, short_summary
 
 # The oldest and the newest pytest that xd is for, and what lies between: one for each interpreter; "" is the newest.
@@ -73,6 +74,17 @@ def test_same_as_plain(project, options, conftest, way):
     assert names(xd) == names(plain)
     assert junit_cases(project.root / "xd.xml") == junit_cases(project.root / "plain.xml")
     assert junit_suite_properties(project.root / "xd.xml") == junit_suite_properties(project.root / "plain.xml") != set()
+
+
+def test_heap(project, tmp_path):
+    """What the module gc tells in a worker, whose heap is frozen, is what it tells in plain pytest."""
+    project.write(**dict(HEAP, way=""))
+    told = []
+    for run in (project.plain, project.run):
+        result = run(*([] if run == project.plain else ["-n1"]), env=dict(TOLD=str(tmp_path / "told.json")))
+        assert result.rc == 0 and set(result.summary) == {"passed"}, result
+        told.append((tmp_path / "told.json").read_text())
+    assert told[0] == told[1]
 
 
 def test_faults(project):

@@ -330,41 +330,6 @@ def test_processes_that_tests_start(project, options):
     assert xd.rc == 0 and xd.summary == {"passed": 3}, xd
 
 
-@pytest.mark.parametrize("options", [[], ["--no-fork"]], ids=" ".join)
-def test_what_a_suite_sees_of_the_heap(project, options):
-    """What was there before the tests is frozen; who looks at the heap, or collects garbage, finds it as with plain pytest."""
-    project.write(test_a='''
-        import gc, weakref
-        class Thing: pass
-        HOLDER = [Thing()]
-        CYCLES = []
-        for n in range(2):
-            thing = Thing()
-            thing.itself = thing
-            CYCLES.append(thing)
-        del thing
-        def test_collect():
-            gone = weakref.ref(CYCLES[0])
-            del CYCLES[0]
-            gc.collect()
-            assert gone() is None
-        def test_referrers(): assert HOLDER in gc.get_referrers(HOLDER[0])
-        def test_objects(): assert any(o is HOLDER for o in gc.get_objects())
-        def test_once_more():
-            count = gc.get_freeze_count()
-            gc.get_referrers(HOLDER)
-            assert gc.get_freeze_count() >= count > 1000, "a call or two, as hypothesis makes, thaw nothing for good"
-        def test_that_goes_on_so():
-            for _ in range(9):
-                gc.get_objects()
-            assert type(gc.collect) is type(len) and gc.get_freeze_count() < 1000
-        ''')
-    for name in ("test_collect", "test_referrers", "test_objects"):
-        assert project.run(*options, "-n1", "-k", name).summary == {"passed": 1, "deselected": 4}
-    xd = project.run(*options, "-n1")
-    assert xd.rc == 0, xd
-
-
 # ---- what the terminal shows
 
 def test_quiet_verbose_durations_color(project):

@@ -1,7 +1,6 @@
 """Our plugin in the session of a collector or of a worker: configuration and collection."""
 from __future__ import absolute_import, division, print_function
 
-import gc
 import os
 import sys
 
@@ -11,7 +10,7 @@ from xd_pytest.channel import write_all
 from xd_pytest.collection import collection_frames
 from xd_pytest.collector import Collector
 from xd_pytest.constants import ENV_AS_MODULE, ENV_OUTPUT, ENV_TTY, ENV_TYPED, EXIT_FAILED, EXIT_USAGE, NONE32, WAY_COLLECTED
-from xd_pytest.frozen import freeze
+from xd_pytest.frozen import collection_begins, collection_ended
 from xd_pytest.home import late_values, refusal, who_misses
 from xd_pytest.junitxml import hear
 from xd_pytest.outcome import ItemReports
@@ -26,8 +25,6 @@ from xd_pytest.terminal import silence
 from xd_pytest.text import as_text, bounded, encode, microseconds
 from xd_pytest.worker import Worker
 from xd_pytest.xdistlike import add_xdist_options, make_fixtures, make_hookspecs, ramp_seconds, switch_off_xdist
-
-GC_WHILE_COLLECTING = 200000  # gc threshold: most of what collection allocates stays anyway
 
 # Arguments with which pytest tells something instead of running tests: nothing of a worker may be seen then.
 TELLING_ARGS = frozenset(("--collect-only", "--collectonly", "--co", "-h", "--help", "-V", "--version", "--fixtures", "--funcargs",
@@ -64,7 +61,6 @@ class Adapter(object):
         self.collect_started = Real.time()
         self.reason = ""
         self.stopped = False
-        self.gc_threshold = None
         self.seed_watch = None
         self.basetemp = BaseTemp(self.scratch("basetemp"))
         self.collector = Collector(self, start_fds, can_fork)
@@ -125,26 +121,11 @@ class Adapter(object):
             record_environ(self.reads)
             self.seed_watch = SeedWatch()
 
-    def collect_gc(self):
-        try:
-            self.gc_threshold = gc.get_threshold()
-            gc.set_threshold(GC_WHILE_COLLECTING, *self.gc_threshold[1:])
-        except (AttributeError, NotImplementedError):
-            self.gc_threshold = None
-
-    def plain_gc(self):
-        """Collected: what there is now is never walked again.  Without gc.collect(), 0.1 s of 10,000 items: of garbage there are at most
-        GC_WHILE_COLLECTING objects.  Freezing comes before the usual threshold, which would bring a full collection at once."""
-        freeze()
-        if self.gc_threshold and gc.get_threshold()[0] == GC_WHILE_COLLECTING:
-            gc.set_threshold(*self.gc_threshold)
-        self.gc_threshold = None
-
     def run_session(self):
         """The whole pytest session; in a forked worker this returns a second time, in the child.  The exit status."""
         import _pytest.config
         self.before()
-        self.collect_gc()
+        collection_begins()
         entry = getattr(_pytest.config, "_main", None)
         try:
             if entry is not None:
@@ -319,7 +300,7 @@ class Adapter(object):
         option = session.config.option
         if session.testsfailed and not option.continue_on_collection_errors:
             raise session.Interrupted("%d error%s during collection" % (session.testsfailed, "s" if session.testsfailed != 1 else ""))
-        self.plain_gc()
+        collection_ended()
         if not self.is_worker:
             if not session.items:
                 return True

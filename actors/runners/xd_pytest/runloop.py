@@ -4,6 +4,7 @@ from __future__ import absolute_import, division, print_function
 from xd_pytest import wire
 from xd_pytest.collection import give_location
 from xd_pytest.constants import EXIT_INTERNAL, NONE32
+from xd_pytest.frozen import heap
 from xd_pytest.page import DONE, ITEM, LIMIT, PAGE_ELSEWHERE, PAGE_MAXFAIL, PAGE_STOP, PID, RUNS, SINCE
 from xd_pytest.plugins import foreign_plugins
 from xd_pytest.real import Real
@@ -147,6 +148,8 @@ class RunLoop(object):
             if self.position + 1 >= self.end:
                 self.hear_of_next(self.position + 1)
             self.one(current)
+            if heap.restless:
+                heap.between_tests(getattr(self.session._setupstate, "stack", ()))
             if self.session.shouldfail:
                 raise self.session.Failed(self.session.shouldfail)
             if self.session.shouldstop:
