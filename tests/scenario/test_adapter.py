@@ -268,7 +268,7 @@ def test_as_module(python, suite):
     ("import threading, time; threading.Thread(target=time.sleep, args=(30,), daemon=True).start()", "thread"),
     ("import socket; s = socket.socket()", "descriptor"),
     ("import sqlite3; db = sqlite3.connect('file.db'); db.execute('select 1 from sqlite_master')", "descriptor"),
-    ("import select; e = select.epoll()", "descriptor"),
+    ("import select, os; e = select.epoll(); e.register(os.pipe()[0])", "descriptor"),
     ("import os; os.environ.get('PYTEST_XDIST_WORKER')", "worker id"),
     ("import os; copy = dict(os.environ)", "worker id"),
     ("def pytest_configure(config): config.workerinput['workerid']", "worker id"),

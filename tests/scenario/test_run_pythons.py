@@ -26,20 +26,20 @@ def interpreter(version):
     pytest.skip("no CPython %s with venv on this machine" % version)
 
 
-def environment(version, wanted):
-    """The python of build/pythons/<version>-<pytest>, made once."""
+def environment(version, wanted="", *more):
+    """The python of build/pythons/<version>-<pytest>[-<package>...], made once; `more` are packages to install beside pytest."""
     python = interpreter(version)
-    folder = os.path.join(ROOT, "build", "pythons", version + (wanted or "==newest").replace("==", "-"))
+    folder = os.path.join(ROOT, "build", "pythons", "-".join([version + (wanted or "==newest").replace("==", "-")] + [m.replace("==", "-") for m in more]))
     made = os.path.join(folder, "bin", "python")
     os.makedirs(os.path.dirname(folder), exist_ok=True)
     with open(folder + ".lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not os.path.exists(os.path.join(folder, "ready")):
             subprocess.run([python, "-m", "venv", "--clear", folder], check=True, stdout=subprocess.DEVNULL)
-            install = [made, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--retries", "1", "pytest" + wanted]
+            install = [made, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--retries", "1", "pytest" + wanted] + list(more)
             pip = subprocess.run(install, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True)
             if pip.returncode != 0:
-                pytest.skip("pytest%s for CPython %s cannot be installed: %s" % (wanted, version, pip.stdout.strip()[-200:]))
+                pytest.skip("%s for CPython %s cannot be installed: %s" % (" ".join(("pytest" + wanted,) + more), version, pip.stdout.strip()[-200:]))
             open(os.path.join(folder, "ready"), "w").close()
     return made
 

@@ -27,7 +27,8 @@ Only what is named here is in sys.modules; nothing imports a module of ours by a
     text         text as bytes of bounded length              settings     the configuration as a frame
     plugins      whose plugin is it?                          xdistlike    options, hooks and fixtures of xdist
     forksafety   what stands against forking a process        terminal     the terminal reporter that stays quiet
-    reads        who reads the worker id too early            cache, basetemp   what is kept between runs, temporary folders
-    junitxml     what tests tell JUnit XML beyond reports     real         what tests may patch
+    forkstate    what a fork shares or leaves behind          cache, basetemp   what is kept between runs, temporary folders
+    reads        who reads the worker id too early            real         what tests may patch
+    junitxml     what tests tell JUnit XML beyond reports
     frozen       the heap of the collection, never walked again        home         what a controlling pytest process would do
     leash        nothing outlives the agent"""

@@ -9,8 +9,9 @@ import sys
 from xd_pytest import wire
 from xd_pytest.cache import save_cache
 from xd_pytest.channel import Gone
-from xd_pytest.constants import ENV_CACHE, ENV_NO_COLLECTED, ENV_NO_FORK, WAY_COLLECTED, WAY_FRESH, WAY_WARM
+from xd_pytest.constants import ENV_CACHE, ENV_NO_COLLECTED, WAY_COLLECTED, WAY_FRESH, WAY_WARM
 from xd_pytest.forksafety import why_not_collected
+from xd_pytest.forkstate import renew_epolls
 from xd_pytest.frozen import collect_frozen
 from xd_pytest.process import own_group, quiet_fork, reap
 from xd_pytest.reads import plain_environ
@@ -18,10 +19,12 @@ from xd_pytest.text import encode
 
 
 class Collector(object):
-    def __init__(self, adapter, start_fds, can_fork):
+    def __init__(self, adapter, start_fds, page_inode, no_fork):
         self.adapter = adapter
         self.start_fds = start_fds  # descriptors that were open before the user's code
-        self.can_fork = can_fork
+        self.page_inode = page_inode
+        self.no_fork = no_fork      # why no worker may be forked at all, or None
+        self.epolls = []            # descriptors of epoll instances that each worker makes anew
         self.control = None         # socket to the agent
         self.own_control = None     # of a collector that became a worker and had nobody to leave it to
         self.served = False         # it has been in serve()
@@ -50,20 +53,22 @@ class Collector(object):
             os.unlink(self.adapter.scratch("collecting"))
             self.collecting = None
 
-    def why_not(self):
-        return why_not_collected(self.adapter.config, self.start_fds, self.adapter.reads, self.adapter.start.workers_expected != 0)
+    def objection(self):
+        adapter = self.adapter
+        against, self.epolls = why_not_collected(adapter.config, self.start_fds, self.page_inode, adapter.reads, adapter.start.workers_expected != 0)
+        return against
 
     def choose_way(self):
-        if not self.can_fork:
-            return WAY_FRESH, "forking is switched off" if self.adapter.flags & ENV_NO_FORK else "this platform cannot fork"
+        if self.no_fork is not None:
+            return WAY_FRESH, self.no_fork
         if self.adapter.flags & ENV_NO_COLLECTED:
             return WAY_WARM, "forking the collected process is switched off"
-        against = self.why_not()
-        if against and "descriptor" in against:
-            collect_frozen()  # it may be held by garbage alone
-            against = self.why_not()
+        against = self.objection()
+        if against and against.perhaps_garbage:
+            collect_frozen()
+            against = self.objection()
         if against:
-            return WAY_WARM, against
+            return WAY_WARM, against.text
         return WAY_COLLECTED, "nothing in the collected process stands against forking it"
 
     def serve(self, session):
@@ -112,6 +117,7 @@ class Collector(object):
             pid = -1
         if pid == 0:
             self.control.close()
+            renew_epolls(self.epolls)
             self.adapter.worker.reborn(record, fds, forked=True)
             return True
         for fd in fds:
@@ -124,7 +130,7 @@ class Collector(object):
     def become(self, record, fds):
         """This process is the worker now.  A child with nothing but the control socket keeps what only the collector knows: pytest's cache."""
         self.control.send(wire.pack_FORKED(worker=record.worker, pid=os.getpid(), error=b""))
-        if self.can_fork:
+        if self.no_fork is None:
             try:
                 if quiet_fork() == 0:
                     self.keep_cache_alone()

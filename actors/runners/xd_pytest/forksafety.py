@@ -1,11 +1,9 @@
 """Is it safe to fork from here?"""
 from __future__ import absolute_import, division, print_function
 
-import os
-import sys
-
+from xd_pytest.forkstate import Objection, fork_objection, native_thread_left, open_fds
 from xd_pytest.plugins import foreign_plugins, is_pytests, module_of, plugin_name
-from xd_pytest.text import as_text
+from xd_pytest.process import fault_fd, fileno
 
 
 # Session hooks of plugins that are known: what they did once, in the process that collected, is right in all workers forked from it.
@@ -34,21 +32,6 @@ HARMLESS_CLEANUPS = frozenset((
 ))
 
 
-def open_fds():
-    """{number: what /proc says it is}, or None where there is no /proc."""
-    try:
-        names = os.listdir("/proc/self/fd")
-    except OSError:
-        return None
-    fds = {}
-    for name in names:
-        try:
-            fds[int(name)] = os.readlink("/proc/self/fd/" + name)
-        except (OSError, ValueError):
-            pass
-    return fds
-
-
 def pytest_fds(config):
     """Descriptors that pytest itself opened: capture, faulthandler, log file."""
     own = set()
@@ -62,25 +45,6 @@ def pytest_fds(config):
     handler = getattr(config.pluginmanager.get_plugin("logging-plugin"), "log_file_handler", None)
     own.add(fileno(getattr(handler, "stream", None)))
     return own
-
-
-def fileno(stream):
-    try:
-        return stream.fileno()
-    except Exception:
-        return None
-
-
-def fault_fd(config):
-    """The descriptor pytest's faulthandler plugin writes to, or None."""
-    module = sys.modules.get("_pytest.faulthandler")
-    for name in ("fault_handler_stderr_fd_key", "fault_handler_stderr_key"):
-        key = getattr(module, name, None)
-        stash = getattr(config, "stash", None) or getattr(config, "_store", None)
-        if key is not None and stash is not None and key in stash:
-            value = stash[key]
-            return value if isinstance(value, int) else fileno(value)
-    return None
 
 
 def cleanup_functions(config):
@@ -100,36 +64,45 @@ def foreign_cleanup(config):
     return None
 
 
-def why_not_collected(config, start_fds, reads, count_known):
-    """What stands against forking workers from this process, in one line; None = nothing."""
-    import threading
-    others = [t for t in threading.enumerate() if t is not threading.current_thread()]
-    if others:
-        return "collection left a thread running: %s" % as_text(others[0].name)
-    if start_fds is None:
-        return "no /proc to see open descriptors in"
-    if len(os.listdir("/proc/self/task")) > 1:
-        return "collection left %d native threads running" % (len(os.listdir("/proc/self/task")) - 1)
-    own = pytest_fds(config)
-    harmless = {"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"}
-    harmless.update(start_fds.get(n) for n in (0, 1, 2))
-    for fd, what in sorted((open_fds() or {}).items()):
-        if fd > 2 and start_fds.get(fd) != what and fd not in own and what not in harmless:
-            return "collection left a descriptor open: %s" % what
-    try:
-        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        return "collection left a child process"
-    except (OSError, AttributeError):
-        pass
-    if reads.worker_id:
-        return "the worker id was read before or while collecting, from %s" % reads.worker_id
-    if reads.count and not count_known:
-        return "the number of workers was read before it was known"
+def hooks_objection(config):
+    """What was done once in the process that collected, and would be undone in each of its copies."""
     for hook in ("pytest_sessionstart", "pytest_sessionfinish", "pytest_unconfigure"):
         for plugin in foreign_plugins(config, hook):
             if (module_of(plugin), hook) not in HARMLESS_HOOKS:
-                return "%s implements %s" % (plugin_name(config, plugin), hook)
+                return Objection("%s implements %s" % (plugin_name(config, plugin), hook))
     function = foreign_cleanup(config)
-    if function is not None:
-        return "%s registered a cleanup of the configuration" % module_of(function)
+    return None if function is None else Objection("%s registered a cleanup of the configuration" % module_of(function))
+
+
+def reads_objection(reads, count_known):
+    if reads.worker_id:
+        return Objection("the worker id was read before or while collecting, from %s" % reads.worker_id)
+    if reads.count and not count_known:
+        return Objection("the number of workers was read before it was known")
     return None
+
+
+def why_not_collected(config, start_fds, page_inode, reads, count_known):
+    """What stands against forking workers from this process, or None; and the epoll instances that a worker must renew."""
+    if start_fds is None:
+        return Objection("no /proc to see open descriptors in"), []
+    left, epolls = fork_objection(start_fds, pytest_fds(config), page_inode, flags=True)
+    other = None if left else reads_objection(reads, count_known) or hooks_objection(config)
+    if other is not None:
+        return other, []
+    left = left or native_thread_left()
+    if left is not None:
+        left.text = "collection " + left.text
+    return left, epolls
+
+
+def why_host_forks_not(known):
+    """The same of the host, where sitecustomize and .pth files alone have run; in one line, or None.  known: the descriptors that it was given."""
+    fds = open_fds()
+    if fds is None:
+        return "no /proc to see open descriptors in"
+    found, epolls = fork_objection(dict((fd, what) for fd, what in fds.items() if fd in known), (), "", flags=False)
+    if found is None and epolls:
+        found = Objection("left a descriptor open: %s" % fds[epolls[0]])
+    found = found or native_thread_left()
+    return None if found is None else "Python's own start (sitecustomize, a .pth file) %s" % found.text

@@ -12,7 +12,8 @@ if sys.version_info < (3, 6):  # some module below is no longer read by it
 from xd_pytest import wire
 from xd_pytest.channel import Commands, Control, Gone, wait_for
 from xd_pytest.constants import ENV_NO_FORK, WAY_FRESH, WAY_WARM
-from xd_pytest.forksafety import open_fds
+from xd_pytest.forksafety import why_host_forks_not
+from xd_pytest.forkstate import inode_of, open_fds
 from xd_pytest.leash import Leash
 from xd_pytest.page import Page
 from xd_pytest.plugin import Adapter, mark_hooks
@@ -24,8 +25,13 @@ from xd_pytest.text import as_text, encode
 IMPORT_AFTER_S = 0.5  # a collection that takes longer leaves the host time to import pytest beside it, for workers that may be forked from it
 
 
-def can_fork_here(start):
-    return hasattr(os, "fork") and hasattr(socket, "CMSG_SPACE") and not start.flags & ENV_NO_FORK
+def why_never_forked(start, known_fds):
+    """What stands against any fork, before pytest is imported; None = nothing."""
+    if start.flags & ENV_NO_FORK:
+        return "forking is switched off"
+    if not hasattr(os, "fork") or not hasattr(socket, "CMSG_SPACE"):
+        return "this platform cannot fork"
+    return why_host_forks_not(known_fds)
 
 
 def reason_of(session):
@@ -34,17 +40,17 @@ def reason_of(session):
     return as_text(session.shouldfail or session.shouldstop or "")
 
 
-def start_adapter(start, page_fd, can_fork):
+def start_adapter(start, page_fd, no_fork):
     mark_hooks()
-    return Adapter(start, Page(page_fd), open_fds(), can_fork)
+    return Adapter(start, Page(page_fd), open_fds(), inode_of(page_fd), no_fork)
 
 
-def collect(start, control, page_fd, can_fork):
+def collect(start, control, page_fd, no_fork=None):
     failure = import_pytest(start)
     if failure is not None:
         control.send(wire.pack_ENV_FAILED(exit_status=failure[0], text=encode(failure[1])))
         leave(failure[0])
-    adapter = start_adapter(start, page_fd, can_fork)
+    adapter = start_adapter(start, page_fd, no_fork)
     adapter.collector.control = control
     adapter.output = control.fd
     status = adapter.run_session()
@@ -59,7 +65,7 @@ def collect(start, control, page_fd, can_fork):
 
 def work(start, page_fd, record, fds, way):
     """A worker that collects by itself; fds: commands, results."""
-    adapter = start_adapter(start, page_fd, can_fork=False)
+    adapter = start_adapter(start, page_fd, "this is a worker")
     adapter.way = way
     adapter.worker.take_fork(record, fds)
     status = adapter.run_session()
@@ -76,9 +82,10 @@ def host(first, h_fd, c_fd, page_fd):
     control = Control(h_fd)
     start = control.wait(wire.ENV_START)
     begin(start, first)
-    if not can_fork_here(start):
+    no_fork = why_never_forked(start, (0, 1, 2, h_fd, c_fd, page_fd, Leash.fd))
+    if no_fork is not None:
         control.send(wire.pack_HOST_READY(collector_pid=0))
-        collect(start, Control(c_fd), page_fd, can_fork=False)
+        collect(start, Control(c_fd), page_fd, no_fork)
     interrupt = signal.getsignal(signal.SIGINT)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the agent says when to stop
     pid = quiet_fork()
@@ -86,7 +93,7 @@ def host(first, h_fd, c_fd, page_fd):
         signal.signal(signal.SIGINT, interrupt)
         control.close()
         Leash.renew()
-        collect(start, Control(c_fd), page_fd, can_fork=True)
+        collect(start, Control(c_fd), page_fd)
     os.close(c_fd)
     control.send(wire.pack_HOST_READY(collector_pid=pid))
     if control.idle(IMPORT_AFTER_S):

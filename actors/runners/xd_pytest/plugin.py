@@ -37,7 +37,7 @@ TYPED_OPTIONS = ("numprocesses", "dist", "tx", "maxprocesses")
 class Adapter(object):
     """A forked worker is the same object in the child: Worker.reborn() turns a collector into a worker."""
 
-    def __init__(self, start, page, start_fds, can_fork):
+    def __init__(self, start, page, start_fds, page_inode, no_fork):
         self.start = start
         self.flags = start.flags
         self.args = [os.fsdecode(t.text) for t in start.args]
@@ -63,7 +63,7 @@ class Adapter(object):
         self.stopped = False
         self.seed_watch = None
         self.basetemp = BaseTemp(self.scratch("basetemp"))
-        self.collector = Collector(self, start_fds, can_fork)
+        self.collector = Collector(self, start_fds, page_inode, no_fork)
         self.worker = Worker(self)
         self.reports = ItemReports(bool(self.flags & ENV_OUTPUT))
 

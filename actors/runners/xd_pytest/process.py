@@ -6,7 +6,6 @@ import os
 import sys
 
 from xd_pytest import wire
-from xd_pytest.forksafety import fault_fd, fileno
 
 
 def flush_stdio():
@@ -59,6 +58,25 @@ def leave(status):
         pass
     flush_stdio()
     os._exit(status & 0xFF)
+
+
+def fileno(stream):
+    try:
+        return stream.fileno()
+    except Exception:
+        return None
+
+
+def fault_fd(config):
+    """The descriptor pytest's faulthandler plugin writes to, or None."""
+    module = sys.modules.get("_pytest.faulthandler")
+    for name in ("fault_handler_stderr_fd_key", "fault_handler_stderr_key"):
+        key = getattr(module, name, None)
+        stash = getattr(config, "stash", None) or getattr(config, "_store", None)
+        if key is not None and stash is not None and key in stash:
+            value = stash[key]
+            return value if isinstance(value, int) else fileno(value)
+    return None
 
 
 def new_capture(own, link):
