@@ -285,11 +285,13 @@ static int start_actors(xd_engine *x, xd_error *err)
     snprintf(x->result.run_dir, sizeof(x->result.run_dir), "%s", x->dir.path);
     XD_TRY(start_broker(x, err));
     XD_TRY(xd_supervisor_new(&x->supervisor, x->bus, on_actor_end, x));
+    char              moved[XD_TEXT];
     xd_scheduler_args args = { .config = x->config,
                                .plan = &x->plan,
                                .run_id = x->dir.id,
                                .run_dir = x->dir.path,
                                .cwd = x->cwd,
+                               .note = xd_path_moved(moved, sizeof(moved)) ? moved : NULL,
                                .event = on_event,
                                .event_arg = x,
                                .want_tests = x->callback != NULL,

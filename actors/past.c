@@ -228,6 +228,9 @@ int xd_doctor(const xd_config *cfg, int fd, char *err)
         r = check_folder(&d, "runs", xd_path_state);
     if (r == 0)
         r = check_folder(&d, "cache", xd_path_cache);
+    char moved[XD_TEXT];
+    if (r == 0 && xd_path_moved(moved, sizeof(moved)))
+        r = say(&d, true, "note: %s", moved);
     if (r == 0)
         r = check_kernel(&d);
     size_t at = 0;

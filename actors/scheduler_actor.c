@@ -594,6 +594,9 @@ static int scheduler_init(void *state, xd_actor *actor, const void *args)
     self->options = (effective){ .workers = XD_WORKERS_AUTO, .max_worker_restart = -1, .max_warnings = -1 };
     const char *uid = self->args.config->run_uid ? self->args.config->run_uid : self->args.run_id;
     snprintf(self->uid, sizeof(self->uid), "%s", uid);
+    if (self->args.note)
+        XD_TRY(xd_scheduler_note(self, 2, "%s", self->args.note));
+    self->args.note = NULL;
     XD_TRY(init_gateways(self));
     XD_TRY(xd_collector_new(&self->collector));
     const char *how;

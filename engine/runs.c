@@ -15,10 +15,10 @@
 #include "engine/base/clock.h"
 #include "engine/base/path.h"
 
-static int runs_folder(char **ret, xd_error *err)
+static int runs_folder(bool to_read, char **ret, xd_error *err)
 {
     xd_autofree char *state = NULL;
-    XD_TRY(xd_path_state(&state, err));
+    XD_TRY(to_read ? xd_path_state_seen(&state, err) : xd_path_state(&state, err));
     *ret = xd_path_join(state, "runs");
     return *ret ? 0 : -ENOMEM;
 }
@@ -56,7 +56,7 @@ int xd_runs_create(xd_run_dir *ret, xd_error *err)
 {
     xd_autofree char *folder = NULL;
     xd_run_dir        d = XD_RUN_DIR_INIT;
-    XD_TRY(runs_folder(&folder, err));
+    XD_TRY(runs_folder(false, &folder, err));
     int r = xd_path_mkdirs(folder, 0700, err);
     if (r < 0)
         return xd_error_set(err, r,
@@ -158,7 +158,7 @@ int xd_runs_retain(uint64_t keep, uint64_t bytes, uint64_t age_ns)
 {
     xd_autofree char *folder = NULL;
     struct dirent   **names = NULL;
-    XD_TRY(runs_folder(&folder, NULL));
+    XD_TRY(runs_folder(false, &folder, NULL));
     int n = scan(folder, &names);
     if (n < 0)
         return n;
@@ -190,7 +190,7 @@ int xd_run_list(xd_run_fn fn, void *arg, char *err)
     xd_error          e = { 0 };
     xd_autofree char *folder = NULL;
     struct dirent   **names = NULL;
-    int               r = runs_folder(&folder, &e);
+    int               r = runs_folder(true, &folder, &e);
     int               n = r < 0 ? r : scan(folder, &names);
     if (n < 0) {
         if (err)

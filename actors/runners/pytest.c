@@ -73,18 +73,31 @@ static int unpack_temp(xd_pytest *p, xd_error *err)
     return put_files(p->dir, err);
 }
 
+static int unpack_below(xd_pytest *p, const char *cache, const char *build_id)
+{
+    char name[128];
+    snprintf(name, sizeof(name), "adapter-%s", build_id);
+    p->dir = xd_path_join(cache, name);
+    if (p->dir && xd_path_mkdirs(p->dir, 0700, NULL) == 0 && dir_is_ours(p->dir) &&
+        put_files(p->dir, NULL) == 0)
+        return 0;
+    free(p->dir);
+    p->dir = NULL;
+    return -EACCES;
+}
+
+/* Where it can stay, as its byte code does; at last where it goes with us. */
 static int unpack(xd_pytest *p, xd_bytes cache_dir, const char *build_id, xd_error *err)
 {
-    xd_autofree char *cache = xd_bytes_dup(cache_dir);
-    char              name[128];
-    snprintf(name, sizeof(name), "adapter-%s", build_id);
-    p->dir = cache && *cache ? xd_path_join(cache, name) : NULL;
-    if (p->dir) {
-        if (xd_path_mkdirs(p->dir, 0700, NULL) == 0 && dir_is_ours(p->dir) && put_files(p->dir, NULL) == 0)
-            return 0;
-        free(p->dir);
-        p->dir = NULL;
-    }
+    xd_autofree char *cache = xd_bytes_dup(cache_dir), *here = NULL;
+    if (cache && *cache && unpack_below(p, cache, build_id) == 0)
+        return 0;
+    if (xd_path_cache(&here, NULL) == 0 && unpack_below(p, here, build_id) == 0)
+        return 0;
+    free(here);
+    here = NULL;
+    if (xd_path_private(&here, NULL) == 0 && unpack_below(p, here, build_id) == 0)
+        return 0;
     return unpack_temp(p, err);
 }
 

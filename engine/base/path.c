@@ -67,61 +67,6 @@ int xd_path_mkdirs(const char *path, mode_t mode, xd_error *err)
     return xd_error_set(err, -errno, "cannot make the folder %s: %s", path, strerror(errno));
 }
 
-/* $VARIABLE/xd, else $HOME/fallback/xd. */
-static int xdg(const char *variable, const char *fallback, char **ret, xd_error *err)
-{
-    const char *base = getenv(variable), *home = getenv("HOME");
-    if (base && base[0] == '/') { /* relative values are to be ignored, says the specification */
-        *ret = xd_path_join(base, "xd");
-        return *ret ? 0 : -ENOMEM;
-    }
-    if (!home || home[0] != '/')
-        return xd_error_set(err, -ENOENT, "neither $%s nor $HOME names a folder", variable);
-    xd_autofree char *below = xd_path_join(home, fallback);
-    *ret = below ? xd_path_join(below, "xd") : NULL;
-    return *ret ? 0 : -ENOMEM;
-}
-
-int xd_path_state(char **ret, xd_error *err)
-{
-    return xdg("XDG_STATE_HOME", ".local/state", ret, err);
-}
-
-int xd_path_cache(char **ret, xd_error *err)
-{
-    return xdg("XDG_CACHE_HOME", ".cache", ret, err);
-}
-
-static int make_private(const char *path, xd_error *err)
-{
-    struct stat st;
-    if (mkdir(path, 0700) < 0 && errno != EEXIST)
-        return xd_error_set(err, -errno, "cannot make the folder %s: %s", path, strerror(errno));
-    if (lstat(path, &st) < 0)
-        return xd_error_set(err, -errno, "cannot look at %s: %s", path, strerror(errno));
-    if (!S_ISDIR(st.st_mode) || st.st_uid != geteuid() || (st.st_mode & 077))
-        return xd_error_set(err, -EPERM, "%s is not a folder that only this user can enter; remove it", path);
-    return 0;
-}
-
-int xd_path_runtime(char **ret, xd_error *err)
-{
-    const char       *base = getenv("XDG_RUNTIME_DIR");
-    xd_autofree char *path = NULL;
-    if (base && base[0] == '/' && xd_path_is_dir(base)) {
-        path = xd_path_join(base, "xd");
-    } else {
-        char text[64];
-        snprintf(text, sizeof(text), "/tmp/xd-%u", (unsigned)geteuid());
-        path = strdup(text);
-    }
-    if (!path)
-        return -ENOMEM;
-    XD_TRY(make_private(path, err));
-    *ret = xd_take(&path);
-    return 0;
-}
-
 static int write_all(int fd, xd_bytes data)
 {
     while (data.len) {

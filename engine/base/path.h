@@ -11,11 +11,19 @@ const char *xd_path_base(const char *path); /* view behind the last slash */
 char       *xd_path_dir(const char *path);  /* malloc'ed; "." without a slash */
 int xd_path_absolute(const char *path, char **ret) XD_MUST; /* against the current directory, not resolved */
 int xd_path_mkdirs(const char *path, mode_t mode, xd_error *err) XD_MUST; /* mkdir -p */
-/* $XDG_STATE_HOME/xd, $XDG_CACHE_HOME/xd, $XDG_RUNTIME_DIR/xd (falls back to /tmp/xd-<uid>, 0700, owner
- * checked). malloc'ed; not created (the runtime folder is). */
+/* ---- xdg.c: folders for what is kept between runs; malloc'ed ----
+ * $XDG_STATE_HOME/xd and $XDG_CACHE_HOME/xd, or the places below $HOME that stand for them; where those cannot be
+ * written, folders below xd_path_private(). Not created. */
 int xd_path_state(char **ret, xd_error *err) XD_MUST;
 int xd_path_cache(char **ret, xd_error *err) XD_MUST;
-int xd_path_runtime(char **ret, xd_error *err) XD_MUST;
+/* For reading only: a folder of the state that can no longer be written counts, unless runs were kept in the
+ * private folder since. */
+int xd_path_state_seen(char **ret, xd_error *err) XD_MUST;
+/* xd-<uid> in the first of $TMPDIR, /tmp, /var/tmp, /dev/shm where it can be: a folder of this user (no link) that
+ * nobody else can enter. Created, 0700. */
+int xd_path_private(char **ret, xd_error *err) XD_MUST;
+/* 1: state or cache are not where they belong; `note` says so in one line. 0 = they are. */
+int xd_path_moved(char *note, size_t size) XD_MUST;
 /* Temp file in the same folder, fsync, rename. */
 int xd_path_write_file(const char *path, xd_bytes data, mode_t mode, xd_error *err) XD_MUST;
 int xd_path_read_file(const char *path, size_t limit, xd_buf *out, xd_error *err) XD_MUST;

@@ -99,7 +99,7 @@ def test_nothing_lives_on(project, whom):
         kill_marked(marker)
 
 
-@pytest.mark.parametrize("cache", ["cache"])
+@pytest.mark.parametrize("cache", ["cache", "no cache"])
 @pytest.mark.parametrize("whom", [("agent",), ("guard", "agent"), ("xdctl", "agent")], ids="+".join)
 def test_no_file_is_left_by_what_is_killed_while_it_collects(project, whom, cache):
     """Without a cache the adapter is unpacked into the folder for temporary files."""

@@ -116,44 +116,72 @@ START_TEST(writes_whole_files)
 }
 END_TEST
 
-START_TEST(xdg_folders)
+static void expect(int (*find)(char **ret, xd_error *err), const char *base, const char *name)
 {
-    char *p = NULL;
-    setenv("HOME", "/home/me", 1);
-    setenv("XDG_STATE_HOME", "/state", 1);
-    ck_assert_int_eq(xd_path_state(&p, &err), 0);
-    ck_assert_str_eq(p, "/state/xd");
-    free(p);
+    xd_autofree char *want = xd_path_join(base, name), *p = NULL;
+    err = (xd_error){ 0 };
+    ck_assert_int_eq(find(&p, &err), 0);
+    ck_assert_str_eq(p, want);
+}
+
+START_TEST(folders_of_the_specification)
+{
+    char note[1024];
+    setenv("HOME", dir, 1);
+    setenv("XDG_STATE_HOME", dir, 1);
+    expect(xd_path_state, dir, "xd");
     setenv("XDG_STATE_HOME", "relative", 1);
-    ck_assert_int_eq(xd_path_state(&p, &err), 0);
-    ck_assert_str_eq(p, "/home/me/.local/state/xd");
-    free(p);
+    expect(xd_path_state, dir, ".local/state/xd");
+    expect(xd_path_state_seen, dir, ".local/state/xd");
     unsetenv("XDG_CACHE_HOME");
-    ck_assert_int_eq(xd_path_cache(&p, &err), 0);
-    ck_assert_str_eq(p, "/home/me/.cache/xd");
-    free(p);
-    unsetenv("HOME");
-    ck_assert_int_eq(xd_path_cache(&p, &err), -ENOENT);
-    ck_assert_ptr_nonnull(strstr(err.text, "XDG_CACHE_HOME"));
+    expect(xd_path_cache, dir, ".cache/xd");
+    ck_assert_int_eq(xd_path_moved(note, sizeof(note)), 0);
 }
 END_TEST
 
-START_TEST(runtime_folder_is_private)
+/* Others can write into /tmp: so the names must be ours, whatever lies there. */
+START_TEST(folders_where_home_cannot_be_used)
 {
-    char             *p = NULL;
-    xd_autofree char *mine = below("xd");
+    static const char *const homes[] = { NULL, "", "relative", "/nonexistent", "/proc/self", "/dev/null" };
+    char                     name[32], note[1024];
+    snprintf(name, sizeof(name), "xd-%u", (unsigned)geteuid());
+    xd_autofree char *mine = below(name), *p = NULL;
     struct stat       st;
-    setenv("XDG_RUNTIME_DIR", dir, 1);
-    ck_assert_int_eq(xd_path_runtime(&p, &err), 0);
-    ck_assert_str_eq(p, mine);
-    free(p);
-    ck_assert_int_eq(stat(mine, &st), 0);
-    ck_assert_uint_eq(st.st_mode & 0777, 0700);
+    unsetenv("XDG_STATE_HOME");
+    unsetenv("XDG_CACHE_HOME");
+    setenv("TMPDIR", dir, 1);
+    for (size_t i = 0; i < XD_ARRAY_LEN(homes); i++) {
+        if (homes[i])
+            setenv("HOME", homes[i], 1);
+        else
+            unsetenv("HOME");
+        expect(xd_path_state, mine, "state");
+        expect(xd_path_cache, mine, "cache");
+        expect(xd_path_state_seen, mine, "state");
+        ck_assert_int_eq(xd_path_moved(note, sizeof(note)), 1);
+        ck_assert_ptr_nonnull(strstr(note, mine));
+    }
+    ck_assert_int_eq(lstat(mine, &st), 0);
+    ck_assert_uint_eq(st.st_mode & 07777, 0700);
+    /* What somebody else may have put there is not used; the next place is. */
     ck_assert_int_eq(chmod(mine, 0755), 0);
-    ck_assert_int_eq(xd_path_runtime(&p, &err), -EPERM);
+    ck_assert_int_eq(xd_path_private(&p, &err), 0);
+    ck_assert_str_ne(p, mine);
     ck_assert_int_eq(rmdir(mine), 0);
-    ck_assert_int_eq(symlink("/tmp", mine), 0);
-    ck_assert_int_eq(xd_path_runtime(&p, &err), -EPERM);
+    ck_assert_int_eq(symlink(p, mine), 0);
+    free(p);
+    p = NULL;
+    ck_assert_int_eq(xd_path_private(&p, &err), 0);
+    ck_assert_str_ne(p, mine);
+    /* Nor a folder above that others can write to without the sticky bit. */
+    ck_assert_int_eq(unlink(mine), 0);
+    ck_assert_int_eq(chmod(dir, 0777), 0);
+    free(p);
+    p = NULL;
+    ck_assert_int_eq(xd_path_private(&p, &err), 0);
+    ck_assert_str_ne(p, mine);
+    ck_assert_int_eq(chmod(dir, 01777), 0);
+    expect(xd_path_private, dir, name);
 }
 END_TEST
 
@@ -196,8 +224,8 @@ int main(void)
     tcase_add_test(c, absolute);
     tcase_add_test(c, makes_and_removes_folders);
     tcase_add_test(c, writes_whole_files);
-    tcase_add_test(c, xdg_folders);
-    tcase_add_test(c, runtime_folder_is_private);
+    tcase_add_test(c, folders_of_the_specification);
+    tcase_add_test(c, folders_where_home_cannot_be_used);
     tcase_add_test(c, finds_programs);
     tcase_add_test(c, self);
     suite_add_tcase(s, c);
