@@ -191,6 +191,19 @@ static void report_says(void *arg, xd_log_level level, const char *line)
     say_line(x, line);
 }
 
+static uint8_t live(const xd_engine *x)
+{
+    const char *when = x->config->live ? x->config->live : "auto";
+    return strcmp(when, "never") == 0    ? XD_LIVE_NEVER
+           : strcmp(when, "always") == 0 ? XD_LIVE_ALWAYS
+                                         : XD_LIVE_AUTO;
+}
+
+static bool may_be_live(const xd_engine *x)
+{
+    return x->out_fd >= 0 && live(x) != XD_LIVE_NEVER && (live(x) == XD_LIVE_ALWAYS || isatty(x->out_fd));
+}
+
 static void add_want(xd_engine *x, xd_report_actor_args *to, const xd_report_ops *ops, int fd,
                      const char *path)
 {
@@ -200,6 +213,7 @@ static void add_want(xd_engine *x, xd_report_actor_args *to, const xd_report_ops
     w->options.path = path;
     w->options.err_fd = x->err_fd;
     w->options.shown = x->shown;
+    w->options.live = live(x);
     if (to->count++ == 0)
         to->wants = w;
 }
@@ -296,6 +310,7 @@ static int start_actors(xd_engine *x, xd_error *err)
                                .event_arg = x,
                                .want_tests = x->callback != NULL,
                                .tty = x->out_fd >= 0 && isatty(x->out_fd),
+                               .live = may_be_live(x),
                                .result = &x->result };
     /* Without its memory of who runs what it could not go on: its first fault is final. */
     xd_child scheduler = { .spec = &xd_scheduler_spec, .address = "sched", .args = &args };

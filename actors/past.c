@@ -67,7 +67,7 @@ int xd_run_render(const char *dir, const char *kind, const char *const *options,
     int               r = path ? translate(options, &o, texts, overrides, &e) : -ENOMEM;
     o.fd = fd;
     o.color = flags & XD_RENDER_COLOR ? 1 : 0;
-    o.no_live = true;
+    o.live = XD_LIVE_NEVER;
     o.failed_only = (flags & XD_RENDER_FAILED) != 0;
     if (r == 0)
         r = xd_report_render(path, kind, &o, &code, &e);

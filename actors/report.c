@@ -132,6 +132,15 @@ void xd_report_set_tick(xd_report_set *s, uint64_t now_ns)
     }
 }
 
+void xd_report_set_pause(xd_report_set *s, bool on)
+{
+    for (size_t i = 0; i < s->count; i++) {
+        member *m = &s->members[i];
+        if (m->self && m->ops->pause)
+            judge(s, m, m->ops->pause(m->self, on), NULL);
+    }
+}
+
 bool xd_report_set_ready(xd_report_set *s)
 {
     s->busy = -1;

@@ -18,7 +18,7 @@ typedef struct xd_report_options {
     int         tty;     /* -1 ask the descriptor; 0 no live line; 1 with the live line */
     uint32_t    width;   /* columns; 0 = ask the terminal, then $COLUMNS, then 80 */
     int         verbose; /* added to CONFIG's */
-    bool        no_live; /* never draw the live last line, also on a tty */
+    uint8_t     live;    /* XD_LIVE_*: whether a live last line is drawn */
     /* terminal: bytes of text written so far, kept by the caller for a reporter that takes this one's place;
      * two counters, of fd and of err_fd; NULL ok */
     uint64_t *shown;
@@ -38,6 +38,10 @@ typedef struct xd_report_options {
 } xd_report_options;
 #define XD_REPORT_OPTIONS_INIT ((xd_report_options){ .fd = -1, .err_fd = -1, .color = -1, .tty = -1 })
 
+/* The live last line of the terminal report. Auto: on a terminal that is not dumb, unless $CI or $BUILD_NUMBER tells
+ * that nobody looks on. */
+enum { XD_LIVE_AUTO = 0, XD_LIVE_NEVER = 1, XD_LIVE_ALWAYS = 2 };
+
 /* Outcomes > 0 of the calls below. */
 enum {
     XD_REPORT_BUSY =
@@ -56,6 +60,9 @@ typedef struct xd_report_ops {
                     uint64_t now_ns); /* not journaled; NULL ok */
     int (*tick)(void    *self,
                 uint64_t now_ns); /* every 100 ms or so, and when fd() is writable: redraw, flush; NULL ok */
+    /* Job control: before the process is stopped nothing stands on the terminal that would be redrawn, and what
+     * can be written is; off: the line comes back. NULL ok */
+    int (*pause)(void *self, bool on);
     int (*flush)(
         void *self);       /* writes what can be written; 0 = all is out, XD_REPORT_BUSY = not yet; NULL ok */
     int (*fd)(void *self); /* descriptor to wait for while busy, -1; NULL = none */
@@ -85,6 +92,7 @@ int  xd_report_set_frame(xd_report_set *s, uint64_t offset, const xd_frame *fram
 void xd_report_set_progress(xd_report_set *s, const xd_wire_PROGRESS *progress, uint16_t gateway,
                             uint64_t now_ns);
 void xd_report_set_tick(xd_report_set *s, uint64_t now_ns);
+void xd_report_set_pause(xd_report_set *s, bool on);
 bool xd_report_set_ready(xd_report_set *s); /* tries to flush; false: give no frame now, wait for fd */
 int  xd_report_set_fd(xd_report_set *s);    /* the busy one's descriptor, or -1 */
 void xd_report_set_finish(xd_report_set *s);

@@ -121,6 +121,18 @@ static int on_progress(void *state, const xd_msg *in)
     return 0;
 }
 
+static int on_pause(void *state, const xd_msg *in)
+{
+    report_actor *a = state;
+    xd_auto(xd_msg) *m = NULL;
+    bool on = in->type == XD_MSG_PAUSE;
+    xd_report_set_pause(a->set, on);
+    if (!on)
+        return 0;
+    XD_TRY(xd_msg_new(&m, XD_MSG_PAUSED, NULL, 0));
+    return xd_actor_send(a->actor, "sched", &m);
+}
+
 static int on_tick(void *state)
 {
     report_actor *a = state;
@@ -178,5 +190,9 @@ const xd_actor_spec xd_report_actor_spec = {
     .tick = on_tick,
     .stop = on_stop,
     .fini = fini,
-    .handlers = (const xd_handler[]){ { XD_MSG_TAIL, on_tail }, { XD_MSG_PROGRESS, on_progress }, { 0 } },
+    .handlers = (const xd_handler[]){ { XD_MSG_TAIL, on_tail },
+                                      { XD_MSG_PROGRESS, on_progress },
+                                      { XD_MSG_PAUSE, on_pause },
+                                      { XD_MSG_RESUME, on_pause },
+                                      { 0 } },
 };

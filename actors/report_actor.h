@@ -2,7 +2,9 @@
  * reporters.
  *   in   TAIL      u64: the journal is whole up to here (conflated by the broker)
  *   in   PROGRESS  frame: what runs now (not journaled; for the live line)
- *   out  SUBSCRIBE to the broker at the start; TAIL back when the journal is read up to there
+ *   in   PAUSE, RESUME  job control (Ctrl-Z), from "sched"
+ *   out  SUBSCRIBE to the broker at the start; TAIL back when the journal is read up to there; PAUSED to "sched"
+ *        when nothing stands on the terminal that would be redrawn
  * Reads the journal file itself. When a reporter's output is full it stops reading until that is writable
  * again: nobody waits for it but the end of the run. Ends by itself when RUN_END is read and all reports are
  * written; told to stop, it reads what is there and ends. */

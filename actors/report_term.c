@@ -144,7 +144,12 @@ static void read_settings(xd_term *t)
     t->configured = true;
 }
 
-static uint32_t width_of(const xd_term *t)
+uint32_t xd_term_report_width(uint64_t columns)
+{
+    return columns < 40 ? 80 : (uint32_t)columns;
+}
+
+static uint32_t width_of(xd_term *t)
 {
     if (t->options.width)
         return t->options.width;
@@ -153,10 +158,20 @@ static uint32_t width_of(const xd_term *t)
     if (!columns || xd_text_u64(columns, 1, 10000, &n) < 0) {
         struct winsize ws = { 0 };
         n = 80;
+        t->width_follows = true;
         if (t->options.fd >= 0 && ioctl(t->options.fd, TIOCGWINSZ, &ws) == 0 && ws.ws_col)
             n = ws.ws_col;
     }
-    return n < 40 ? 80 : (uint32_t)n;
+    return xd_term_report_width(n);
+}
+
+static bool wants_live(const xd_term *t)
+{
+    if (t->options.failed_only || t->options.live == XD_LIVE_NEVER || t->options.fd < 0)
+        return false;
+    const char *kind = xd_term_env(t, "TERM");
+    return t->options.live == XD_LIVE_ALWAYS || (t->out.tty && !(kind && !strcmp(kind, "dumb")) &&
+                                                 !xd_term_env(t, "CI") && !xd_term_env(t, "BUILD_NUMBER"));
 }
 
 /* ---- lines --------------------------------------------------------------------------------------------- */
@@ -374,11 +389,19 @@ static int term_tick(void *self, uint64_t now_ns)
 {
     xd_term *t = XD_CAST(self, xd_term, XD_TERM_MAGIC);
     t->now_ns = now_ns;
-    if (t->live && !t->summary_shown && t->out.buf.len < XD_TERM_OUT_LIMIT / 2)
-        XD_TRY(xd_term_live_draw(t));
+    if (t->out.buf.len < XD_TERM_OUT_LIMIT / 2)
+        XD_TRY(xd_term_live_tick(t));
     int r = xd_term_out_flush(&t->out), errors = xd_term_out_flush(&t->err);
     r = r ? r : errors;
     return r > 0 ? XD_REPORT_BUSY : r;
+}
+
+static int term_pause(void *self, bool on)
+{
+    xd_term *t = XD_CAST(self, xd_term, XD_TERM_MAGIC);
+    XD_TRY(xd_term_live_pause(t, on));
+    int r = xd_term_out_flush(&t->out);
+    return XD_MIN(r, 0);
 }
 
 /* With a live line the output goes out at the ticks, together with the line: no flicker. */
@@ -432,6 +455,7 @@ static void term_close(void *self)
     (void)!xd_term_out_flush(&t->err);
     xd_term_out_release(&t->out);
     xd_term_out_release(&t->err);
+    xd_buf_release(&t->live_text);
     free(t);
 }
 
@@ -482,8 +506,8 @@ static int term_open(const xd_report_options *options, const xd_runview *view, v
     xd_term_out_resume(&t->out, options->shown);
     t->out.tty = options->tty >= 0 ? options->tty == 1 : options->fd >= 0 && isatty(options->fd);
     open_errors(t, options);
-    const char *kind = xd_term_env(t, "TERM");
-    t->live = t->out.tty && !options->no_live && !options->failed_only && !(kind && !strcmp(kind, "dumb"));
+    t->live_width = t->out.width;
+    t->live = wants_live(t);
     read_settings(t);
     t->configured = false; /* the defaults stand until CONFIG comes */
     *ret_self = t;
@@ -497,6 +521,7 @@ const xd_report_ops xd_report_term_ops = {
     .ended = term_ended,
     .progress = term_progress,
     .tick = term_tick,
+    .pause = term_pause,
     .flush = term_flush,
     .fd = term_fd,
     .finish = term_finish,

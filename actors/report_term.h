@@ -52,11 +52,16 @@ typedef struct xd_term {
     /* live line */
     xd_term_running running[XD_TERM_RUNNING * 4];
     uint32_t        running_count;
-    uint64_t        now_ns, done_us;
-    bool            live; /* wanted and possible */
+    uint64_t        now_ns, start_ns, done_us;
+    uint32_t        files, found;  /* of a collection that goes on */
+    bool            live;          /* wanted and possible */
+    bool            paused;        /* the process is about to be stopped (Ctrl-Z) */
+    bool            width_follows; /* the report's width is that of the terminal, also when it is resized */
     bool            live_drawn;
+    uint32_t        live_width;  /* columns that the terminal has */
     size_t          live_column; /* column to go back to */
     bool            live_below;  /* it stands one line below the open line */
+    xd_buf          live_text;   /* what stands there */
 } xd_term;
 
 /* report_term.c */
@@ -70,8 +75,9 @@ int xd_term_complain(xd_term *t, const char *before, xd_bytes text, unsigned mar
 int xd_term_line_mark(xd_term *t, unsigned mark, const char *fmt, ...) XD_MUST
     __attribute__((format(printf, 3, 4)));
 /* Node id relative to the invocation directory, harmless. */
-int  xd_term_nodeid(const xd_term *t, xd_buf *to, xd_bytes nodeid) XD_MUST;
-bool xd_term_has(const xd_term *t, char c); /* -r char */
+int      xd_term_nodeid(const xd_term *t, xd_buf *to, xd_bytes nodeid) XD_MUST;
+bool     xd_term_has(const xd_term *t, char c);  /* -r char */
+uint32_t xd_term_report_width(uint64_t columns); /* of a terminal with so many, as pytest */
 /* Colour of the percentage and of the last line. */
 unsigned xd_term_main_mark(const xd_term *t);
 
@@ -92,7 +98,8 @@ int xd_term_on_crash_text(const xd_term *t, uint32_t item, xd_buf *to)
 int xd_term_live_progress(xd_term *t, const xd_wire_PROGRESS *progress, uint16_t gateway,
                           uint64_t now_ns) XD_MUST;
 int xd_term_live_erase(xd_term *t) XD_MUST;
-int xd_term_live_draw(xd_term *t) XD_MUST;
+int xd_term_live_tick(xd_term *t) XD_MUST; /* draws what has changed */
+int xd_term_live_pause(xd_term *t, bool on) XD_MUST;
 
 /* report_term_text.c */
 /* path relative to dir as pytest's bestrelpath; both absolute, else path as it is */

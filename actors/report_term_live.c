@@ -1,29 +1,60 @@
-/* actors/report_term_live.c - the live last line on a terminal: done/total, failures, longest running tests,
- * time left.
+/* actors/report_term_live.c - the live last line on a terminal: while it collects what was found so far, then
+ * done/total, failures, longest running tests, time left.
  * It stands below the line of letters; it is erased before anything else is written and drawn again at the
- * next tick. */
+ * next tick. The cursor is left at its first column, and the terminal does not wrap it: however the window is
+ * resized, and whether the terminal flows text anew then or cuts it, all of the line is behind the cursor, so
+ * that one erasure gets it. */
 #include "actors/report_term.h"
 
 #include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 #include "engine/base/text.h"
 
+#define NO_WRAP "\x1b[?7l"
+#define WRAP "\x1b[?7h"
+#define ERASE "\r\x1b[J"      /* of the line and below; a key that was pressed may have been echoed into it */
+#define COLLECTING_AFTER_S 1u /* most collections are over by then */
+
 int xd_term_live_progress(xd_term *t, const xd_wire_PROGRESS *progress, uint16_t gateway, uint64_t now_ns)
 {
-    uint32_t kept = 0;
+    uint32_t kept = 0, most;
     for (uint32_t i = 0; i < t->running_count; i++)
         if (t->running[i].gateway != gateway)
             t->running[kept++] = t->running[i];
+    most = (uint32_t)XD_MIN((size_t)kept + XD_TERM_RUNNING, XD_ARRAY_LEN(t->running));
     xd_wire_list    list = progress->running;
     xd_wire_RUNNING one;
-    while (kept < XD_ARRAY_LEN(t->running) && xd_wire_RUNNING_next(&list, &one) == 1)
+    while (kept < most && xd_wire_RUNNING_next(&list, &one) == 1)
         t->running[kept++] =
             (xd_term_running){ .worker = one.worker,
                                .gateway = gateway,
                                .item = one.item,
                                .since_ns = now_ns - XD_MIN(now_ns, (uint64_t)one.age_ms * 1000000u) };
     t->running_count = kept;
+    /* Environments collect the same: the one that is ahead is shown. */
+    t->files = XD_MAX(t->files, progress->files);
+    t->found = XD_MAX(t->found, progress->items);
     return 0;
+}
+
+/* Takes over the columns that the terminal has now; the report's own width follows, unless it was told. */
+static void look_at_size(xd_term *t)
+{
+    struct winsize ws = { 0 };
+    if (!t->out.tty || ioctl(xd_term_out_fd(&t->out), TIOCGWINSZ, &ws) < 0 || !ws.ws_col)
+        return;
+    t->live_width = ws.ws_col;
+    if (t->width_follows)
+        t->out.width = xd_term_report_width(ws.ws_col);
+}
+
+/* The cursor is at the start of a line now, without a newline that the report knows of. */
+static void at_new_line(xd_term *t)
+{
+    t->line_open = false;
+    t->out.column = 0;
 }
 
 int xd_term_live_erase(xd_term *t)
@@ -31,10 +62,31 @@ int xd_term_live_erase(xd_term *t)
     if (!t->live_drawn)
         return 0;
     t->live_drawn = false;
-    XD_TRY(xd_buf_add_str(&t->out.buf, "\r\x1b[K"));
+    look_at_size(t);
+    XD_TRY(xd_buf_add_str(&t->out.buf, ERASE));
     if (!t->live_below)
         return 0;
+    if (t->live_column >= t->live_width) { /* it was narrowed: where the open line ends now is not known */
+        at_new_line(t);
+        return 0;
+    }
     return xd_buf_printf(&t->out.buf, "\x1b[A\x1b[%zuG", t->live_column + 1);
+}
+
+int xd_term_live_pause(xd_term *t, bool on)
+{
+    t->paused = on;
+    if (!on || !t->live)
+        return 0;
+    /* Others write next: their text begins on a line of its own. */
+    if (t->live_drawn) {
+        t->live_drawn = false;
+        XD_TRY(xd_buf_add_str(&t->out.buf, ERASE));
+    } else if (t->line_open && t->out.column > 0) {
+        XD_TRY(xd_buf_add_byte(&t->out.buf, '\n'));
+    }
+    at_new_line(t);
+    return 0;
 }
 
 static int add_age(xd_buf *to, uint64_t s)
@@ -84,29 +136,71 @@ static int add_left(const xd_term *t, xd_buf *to)
     return xd_buf_add_str(to, " left");
 }
 
-int xd_term_live_draw(xd_term *t)
+/* "collecting: 12 files, 340 items, 3s" */
+static int collecting(const xd_term *t, xd_buf *to)
+{
+    uint64_t s = (t->now_ns - t->start_ns) / 1000000000u;
+    if (s < COLLECTING_AFTER_S || t->env_failed || t->tests_began)
+        return 0;
+    XD_TRY(xd_buf_add_str(to, t->configured ? "collecting: " : "starting pytest: "));
+    if (t->files)
+        XD_TRY(xd_buf_printf(to, "%u file%s, %u item%s, ", t->files, t->files == 1 ? "" : "s", t->found,
+                             t->found == 1 ? "" : "s"));
+    return add_age(to, s);
+}
+
+static int running(const xd_term *t, xd_buf *to)
 {
     const xd_runview *v = t->view;
-    if (!v->count || !v->collection_agreed)
-        return 0;
-    xd_autobuf line = XD_BUF_INIT, shape = XD_BUF_INIT;
-    XD_TRY(xd_buf_printf(&line, "%u/%u", v->ended, v->count));
-    uint64_t bad = xd_runview_counted(v, "failed") + xd_runview_counted(v, "error") +
+    uint64_t          bad = xd_runview_counted(v, "failed") + xd_runview_counted(v, "error") +
                    xd_runview_counted(v, "crashed") + xd_runview_counted(v, "timeout") +
                    xd_runview_counted(v, "lost");
+    if (!v->count)
+        return 0;
+    XD_TRY(xd_buf_printf(to, "%u/%u", v->ended, v->count));
     if (bad)
-        XD_TRY(xd_buf_printf(&line, ", %llu failed", (unsigned long long)bad));
-    XD_TRY(add_left(t, &line));
-    XD_TRY(add_running(t, &line));
-    size_t columns = t->out.width > 2 ? t->out.width - 1 : 1;
+        XD_TRY(xd_buf_printf(to, ", %llu failed", (unsigned long long)bad));
+    XD_TRY(add_left(t, to));
+    return add_running(t, to);
+}
+
+/* In the background of its terminal a program does not write over what others show there. */
+static bool in_background(const xd_term *t)
+{
+    pid_t front = tcgetpgrp(xd_term_out_fd(&t->out));
+    return front > 0 && front != getpgrp();
+}
+
+int xd_term_live_tick(xd_term *t)
+{
+    xd_autobuf line = XD_BUF_INIT, shape = XD_BUF_INIT;
+    if (!t->start_ns)
+        t->start_ns = t->now_ns;
+    look_at_size(t);
+    if (!t->live || t->paused || t->summary_shown || t->view->over)
+        return 0;
+    XD_TRY(t->view->collection_agreed ? running(t, &line) : collecting(t, &line));
+    if (!line.len || in_background(t))
+        return xd_term_live_erase(t);
+    size_t columns = t->live_width > 2 ? t->live_width - 1 : 1;
     XD_TRY(xd_term_trimmed(&shape, "", xd_buf_view(&line), columns));
+    if (t->live_drawn && xd_bytes_eq(xd_buf_view(&shape), xd_buf_view(&t->live_text)))
+        return 0;
     XD_TRY(xd_term_live_erase(t));
+    xd_buf_clear(&t->live_text);
+    XD_TRY(xd_buf_add_bytes(&t->live_text, xd_buf_view(&shape)));
+    if (t->line_open && t->out.column >= t->live_width) { /* narrowed since: it is no line of this terminal */
+        XD_TRY(xd_buf_add_byte(&t->out.buf, '\n'));
+        at_new_line(t);
+    }
     t->live_below = t->line_open && t->out.column > 0;
     t->live_column = t->out.column;
     /* The terminal scrolls by itself when the open line is its last. */
     if (t->live_below)
         XD_TRY(xd_buf_add_byte(&t->out.buf, '\n'));
+    XD_TRY(xd_buf_add_str(&t->out.buf, NO_WRAP));
     XD_TRY(xd_term_mark(&t->out, &t->out.buf, xd_buf_cstr(&shape), XD_MARK_LIGHT));
+    XD_TRY(xd_buf_add_str(&t->out.buf, WRAP "\r"));
     t->live_drawn = true;
     return 0;
 }

@@ -10,6 +10,7 @@
 
 #include "actors/collector.h"
 #include "actors/history.h"
+#include "actors/report_actor.h"
 #include "actors/scheduler_state.h"
 #include "engine/base/clock.h"
 #include "engine/interp.h"
@@ -451,6 +452,17 @@ int xd_scheduler_on_ids(scheduler *self, gateway *g, const xd_wire_COLLECT_IDS *
 
 /* ---- stops asked for from outside --------------------------------------------------------------------- */
 
+/* The live line goes before this process stops, and comes back. */
+static int pause_report(scheduler *self, bool on)
+{
+    xd_auto(xd_msg) *m = NULL;
+    if (!self->args.live)
+        return 0;
+    self->pausing += on;
+    XD_TRY(xd_msg_new(&m, on ? XD_MSG_PAUSE : XD_MSG_RESUME, NULL, 0));
+    return xd_actor_send(self->actor, XD_REPORT_ADDRESS, &m);
+}
+
 int xd_scheduler_on_paused(scheduler *self)
 {
     if (self->pausing && --self->pausing == 0)
@@ -462,6 +474,7 @@ int xd_scheduler_on_stop(scheduler *self, int how)
 {
     if (how == XD_STOP_PAUSE || how == XD_STOP_RESUME) {
         self->pausing = how == XD_STOP_PAUSE; /* one for this loop */
+        XD_TRY(pause_report(self, how == XD_STOP_PAUSE));
         for (size_t i = 0; i < self->n_gateways; i++) {
             gateway *g = &self->gateways[i];
             if (g->state == GW_DIALING || g->state >= GW_DONE)

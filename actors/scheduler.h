@@ -22,6 +22,7 @@ typedef struct xd_scheduler_args {
     void      *event_arg;
     bool       want_tests; /* XD_EVENT_TEST is wanted */
     bool       tty;        /* the terminal report goes to a terminal */
+    bool       live;       /* it may have a live line */
     xd_result *result;     /* filled before RUN_END is sent; read after the actor has ended */
 } xd_scheduler_args;
 

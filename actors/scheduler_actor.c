@@ -85,6 +85,7 @@ static uint32_t env_flags(const scheduler *self, const gateway *g)
     const xd_config *cfg = self->args.config;
     return (cfg->as_module ? XD_ENV_AS_MODULE : 0u) | (cfg->no_fork ? XD_ENV_NO_FORK : 0u) |
            (g->number == 0 ? XD_ENV_KEEPS_CACHE : 0u) | (self->args.tty ? XD_ENV_TTY : 0u) |
+           (self->args.live ? XD_ENV_PROGRESS : 0u) |
            (cfg->workers != XD_WORKERS_UNSET || cfg->dist || cfg->tx.count ? XD_ENV_OWN_WORKERS : 0u);
 }
 

@@ -63,7 +63,7 @@ typedef struct scheduler {
     uint8_t           up[65536 / 8];  /* bit per worker: it was ready, and has not ended */
     bool              bad_end;        /* a worker crashed outside of any test */
     bool              agreed, running, finishing, ended, mode_no;
-    uint32_t          pausing;     /* gateways that have not written PAUSE yet */
+    uint32_t          pausing;     /* gateways that have not written PAUSE yet, and the terminal report */
     uint8_t           stopping;    /* CANCEL.how in force, 0 */
     int               forced_exit; /* -1 = none */
     char              reason[XD_TEXT];

@@ -23,7 +23,8 @@ enum {
     XD_MSG_GONE =
         0x4006, /* broker -> "sched": the peer in `from` was dropped, it did not read its messages: text */
     XD_MSG_PAUSED =
-        0x4008, /* gateway -> "sched": PAUSE is on its way to the agent, nothing of ours holds it any more */
+        0x4008, /* gateway -> "sched": PAUSE is on its way to the agent, nothing of ours holds it any more; the
+                   terminal's reporter -> "sched": the live line is gone */
     XD_MSG_UNKNOWN = 0x4007, /* broker -> a sender: nobody has the address in `from`; told once per address */
 };
 /* Name of a message of either kind, "?" for neither.  Static storage. */

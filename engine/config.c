@@ -36,9 +36,11 @@ typedef enum {
     KIND_LIST,
     KIND_WORKERS,
     KIND_DIST,
+    KIND_WORD, /* one of those that the argument lists */
     KIND_NUMBER,
     KIND_SIZE,
     KIND_TIME,
+    KIND_TIME_OR_NONE, /* none is 0 */
     KIND_COUNT
 } kind;
 
@@ -55,6 +57,8 @@ typedef enum {
     OPTION("testrunuid", 0, "TEXT", "the run's id", "Shared id of the run that tests see (fixture testrun_uid).", KIND_TEXT, run_uid, true) \
     OPTION("jsonl", 0, "FILE", "", "Write one JSON object per event to FILE while the run goes; xd-jsonl(5) tells the fields.", KIND_TEXT, jsonl, true) \
     OPTION("python", 0, "PY", "found", "Interpreter (or a command line that ends in one) for specs that name none; else that of $VIRTUAL_ENV, of the pytest on PATH, python3.", KIND_TEXT, python, false) \
+    OPTION("live", 0, "auto|always|never", "auto", "A last line that tells what runs now; auto: on a terminal, unless $CI is set or it is dumb.", KIND_WORD, live, false) \
+    OPTION("slow-after", 0, "TIME", "60s", "A test that runs longer is named while it runs where there is no live line, and again each time its age has doubled; none or 0: never.", KIND_TIME_OR_NONE, slow_after_ns, false) \
     OPTION("as-module", 0, NULL, "", "Set up sys.path and sys.argv as `python -m pytest` does, not as `pytest` does.", KIND_FLAG, as_module, false) \
     OPTION("no-fork", 0, NULL, "", "Start each worker as a new process; slower, for programs that cannot stand a fork.", KIND_FLAG, no_fork, false) \
     OPTION("no-history", 0, NULL, "", "Neither read nor write the history of durations.", KIND_FLAG, no_history, false) \
@@ -88,6 +92,11 @@ static const entry entries[] = {
 /* clang-format on */
 #define ENTRY_COUNT XD_ARRAY_LEN(entries)
 
+static bool is_text(kind k)
+{
+    return k == KIND_TEXT || k == KIND_DIST || k == KIND_WORD;
+}
+
 const xd_option *xd_config_options(void)
 {
     return shown_options;
@@ -110,6 +119,7 @@ int xd_config_new(xd_config **ret)
         .runs_keep = 100,
         .runs_bytes = 1ull << 30,
         .runs_age_ns = 30ull * 86400 * 1000000000,
+        .slow_after_ns = 60ull * 1000000000,
         .grace_ns = 10ull * 1000000000,
         .output_limit = 1u << 20,
     };
@@ -122,7 +132,7 @@ void xd_config_free(xd_config *c)
     if (!c)
         return;
     for (size_t i = 0; i < ENTRY_COUNT; i++)
-        if (entries[i].kind == KIND_TEXT || entries[i].kind == KIND_DIST)
+        if (is_text(entries[i].kind))
             free(*(char **)((char *)c + entries[i].offset));
     xd_strings_release(&c->tx);
     xd_strings_release(&c->args);
@@ -146,7 +156,7 @@ int xd_config_copy(xd_config **ret, const xd_config *from)
     c->tx = c->args = c->command_line = (xd_strings){ 0 };
     int r = 0;
     for (size_t i = 0; i < ENTRY_COUNT; i++) {
-        if (entries[i].kind != KIND_TEXT && entries[i].kind != KIND_DIST)
+        if (!is_text(entries[i].kind))
             continue;
         char **text = (char **)((char *)c + entries[i].offset);
         if (*text && !(*text = strdup(*text)))
@@ -205,6 +215,23 @@ static int set_dist(const entry *e, void *at, const char *value, char *err)
                     "it is one of load, worksteal, loadfile, loadscope, loadgroup, no");
 }
 
+static const char *next_word(const char *word)
+{
+    const char *bar = strchr(word, '|');
+    return bar ? bar + 1 : NULL;
+}
+
+static int set_word(const entry *e, void *at, const char *value, char *err)
+{
+    char   want[128];
+    size_t len = strlen(value);
+    for (const char *word = e->shown.argument; len && word; word = next_word(word))
+        if (strncmp(word, value, len) == 0 && (word[len] == '|' || !word[len]))
+            return replace_text(at, value);
+    snprintf(want, sizeof(want), "it is one of %s", e->shown.argument);
+    return complain(err, e->shown.name, 0, value, want);
+}
+
 static int set_entry(xd_config *c, const entry *e, const char *value, char *err)
 {
     void    *at = (char *)c + e->offset;
@@ -223,6 +250,8 @@ static int set_entry(xd_config *c, const entry *e, const char *value, char *err)
         return xd_strings_add(at, value);
     case KIND_DIST:
         return set_dist(e, at, value, err);
+    case KIND_WORD:
+        return set_word(e, at, value, err);
     case KIND_WORKERS:
         if (strcmp(value, "auto") == 0 || strcmp(value, "logical") == 0) {
             *(int *)at = value[0] == 'a' ? XD_WORKERS_AUTO : XD_WORKERS_LOGICAL;
@@ -243,6 +272,14 @@ static int set_entry(xd_config *c, const entry *e, const char *value, char *err)
     case KIND_SIZE:
         if (xd_text_size(value, at) < 0)
             return complain(err, e->shown.name, 0, value, "it is a number such as 100, 64M or 1G");
+        return 0;
+    case KIND_TIME_OR_NONE:
+        if (strcmp(value, "none") == 0) {
+            *(uint64_t *)at = 0;
+            return 0;
+        }
+        if (xd_text_duration(value, at) < 0)
+            return complain(err, e->shown.name, 0, value, "it is a time such as 10s or 5m, or none");
         return 0;
     case KIND_TIME:
         if (xd_text_duration(value, at) < 0)
@@ -267,8 +304,7 @@ int xd_config_set(xd_config *c, const char *name, const char *value, char *err)
 const char *xd_config_get(const xd_config *c, const char *name)
 {
     for (size_t i = 0; i < ENTRY_COUNT; i++)
-        if (strcmp(entries[i].shown.name, name) == 0 &&
-            (entries[i].kind == KIND_TEXT || entries[i].kind == KIND_DIST))
+        if (strcmp(entries[i].shown.name, name) == 0 && is_text(entries[i].kind))
             return *(char *const *)((const char *)c + entries[i].offset);
     return NULL;
 }

@@ -21,6 +21,7 @@ struct xd_config {
     int        workers;            /* -n: count or XD_WORKERS_* */
     bool       load;               /* -d */
     char      *dist;               /* --dist; NULL = not given */
+    char      *live;               /* --live: auto, always, never; NULL = not given */
     xd_strings tx;                 /* --tx */
     int        max_workers;        /* --maxprocesses; 0 = no limit */
     int        max_worker_restart; /* -1 = 4 per worker */
@@ -33,10 +34,11 @@ struct xd_config {
     uint64_t   runs_keep; /* runs */
     uint64_t   runs_bytes;
     uint64_t   runs_age_ns;
-    uint64_t   grace_ns;     /* of running tests after a first interrupt */
-    uint64_t   output_limit; /* bytes kept of one test's uncaptured output */
-    xd_strings args;         /* pytest's */
-    xd_strings command_line; /* as typed, for the journal */
+    uint64_t   slow_after_ns; /* age of a running test that is worth a line; 0 = none */
+    uint64_t   grace_ns;      /* of running tests after a first interrupt */
+    uint64_t   output_limit;  /* bytes kept of one test's uncaptured output */
+    xd_strings args;          /* pytest's */
+    xd_strings command_line;  /* as typed, for the journal */
 };
 
 /* Name of an option that is xd's alone and stands among pytest's arguments, where it is pytest's to refuse; NULL:

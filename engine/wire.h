@@ -45,7 +45,8 @@ enum {
     XD_ENV_WANT_OUTPUT = 8,
     XD_ENV_KEEPS_CACHE = 16,
     XD_ENV_OWN_WORKERS = 32,
-    XD_ENV_TTY = 64
+    XD_ENV_TTY = 64,
+    XD_ENV_PROGRESS = 128
 };
 enum { XD_RES_REPORTS = 1, XD_RES_TEARDOWN_ERROR = 2, XD_RES_LATE = 4 };
 enum {

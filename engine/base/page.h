@@ -10,7 +10,8 @@
 
 typedef struct xd_page_header {
     uint32_t magic, version, slots, maxfail, stop, failures_elsewhere;
-    uint32_t pad[10];
+    uint32_t files, items; /* collector: files begun, items found so far */
+    uint32_t pad[8];
 } xd_page_header;
 _Static_assert(sizeof(xd_page_header) == 64, "layout is shared with Python");
 

@@ -400,11 +400,11 @@ START_TEST(live_line)
     xd_report_set_progress(set, &progress, 0, 100000000000u);
     xd_report_set_tick(set, 100000000000u);
     ck_assert_int_eq(xd_path_read_file(path, 1 << 20, &out, &err), 0);
-    ck_assert(has(&out, "....\n4/10 | tests/unit/test_module_000.py::TestClass::test_case[000007] 1m05s"));
+    ck_assert(has(&out, "....\n\x1b[?7l4/10 | tests/unit/test_module_000.py::TestClass::test_case[000007] 1m05s"));
     xd_report_set_finish(set);
     xd_buf_clear(&out);
     ck_assert_int_eq(xd_path_read_file(path, 1 << 20, &out, &err), 0);
-    ck_assert(has(&out, "\r\x1b[K\x1b[A\x1b[5G"));
+    ck_assert(has(&out, "\x1b[?7h\r\r\x1b[J\x1b[A\x1b[5G"));
     xd_report_set_free(set);
     close(fd);
     xd_fixture_release(&f);
@@ -426,7 +426,7 @@ START_TEST(colours)
         xd_fixture_everything(&f, NULL);
         options.fd = fd;
         options.tty = color < 0;
-        options.no_live = true;
+        options.live = XD_LIVE_NEVER;
         options.color = color;
         setenv("NO_COLOR", "1", 1); /* --color says more than NO_COLOR, a terminal less */
         ck_assert_int_eq(xd_report_set_new(&set, xd_fixture_source(&f)), 0);

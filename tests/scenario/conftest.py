@@ -40,7 +40,7 @@ class Outcomes:
 
 def clean_environment(**more):
     env = {k: v for k, v in os.environ.items() if not k.startswith(FOREIGN)}
-    env.update(COLUMNS="80", **more)
+    env.update(dict(dict(COLUMNS="80"), **more))
     return env
 
 

@@ -82,12 +82,12 @@ def exit_code(process, seconds=30):
 class Terminal(object):
     """xdctl on a terminal of its own, whose Ctrl-C and Ctrl-Z are real ones: the program below is the leader of the session."""
 
-    def __init__(self, project, *args, **env):
+    def __init__(self, project, *args, columns=80, **env):
         try:
             self.master, slave = pty.openpty()
         except OSError as e:
             pytest.skip("no terminal can be had: %s" % e)
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
         self.output = b""
 
         def take_terminal():

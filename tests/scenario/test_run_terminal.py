@@ -1,7 +1,13 @@
 """Where the report goes and how it looks while the run goes on: errors of usage, the live line, slow tests."""
 import os
+import re
+import signal
+import time
 
 import pytest
+
+from faults import Terminal, stat_of, wait_until
+from screen import Screen, set_size
 
 NO_CACHE = ["-p", "no:cacheprovider"]
 ONE = "def test_one(): pass"
@@ -65,3 +71,179 @@ def test_usage_error_is_shown_again(project):
     project.xdctl("run", "--python", project.python, "-f", *NO_CACHE)
     shown = project.xdctl("show", "latest")
     assert shown.rc == 4 and "option -f/--looponfail" in shown.out, shown
+
+# ---- the live line -------------------------------------------------------------------------------------------------------------
+
+NAPS = """
+    import os, time
+    import pytest
+    @pytest.mark.parametrize("i", range(%d))
+    def test_quick(i): pass
+    def test_with_a_name_that_is_long_enough_to_fill_a_line_of_the_terminal_nearly():
+        while not os.path.exists("go"):
+            time.sleep(0.02)
+"""
+LONG_NAME = "test_with_a_name_that_is_long_enough"
+
+
+class Watched(object):
+    """xdctl on a terminal, and what stands on it; COLUMNS is not set, so that its size counts."""
+
+    def __init__(self, project, *args, flows=True, columns=100, **env):
+        self.project, self.seen = project, 0
+        env.setdefault("COLUMNS", "")
+        self.terminal = Terminal(project, "run", "--python", project.python, *(list(args) + ["--color=no"] + NO_CACHE), columns=columns, **env)
+        self.screen = Screen(columns, flows)
+
+    def look(self, seconds=0.05):
+        self.terminal.read(seconds)
+        return self.paint()
+
+    def paint(self):
+        new = self.terminal.output[self.seen:]
+        self.seen += len(new)
+        self.screen.write(new.decode(errors="replace").replace("\r\n", "\n"))
+        return self.screen.lines
+
+    def shows(self, *texts):
+        """Waits until the last line has them all."""
+        def there():
+            last = [line for line in self.look() if line][-1:]
+            return last and all(text in last[0] for text in texts)
+        wait_until(there, "%r on the last line of %r" % (texts, self.screen.lines[-3:]))
+
+    def resize(self, columns):
+        self.look(0)
+        set_size(self.terminal.master, columns)
+        self.screen.resize(columns)
+
+    def go(self):
+        (self.project.root / "go").write_text("")
+
+    def end(self):
+        self.go()
+        rc = self.terminal.end()
+        self.paint()
+        return rc
+
+
+def no_copies(lines, text="/13"):
+    return [line for line in lines if text in line and "[" not in line]
+
+
+@pytest.mark.parametrize("flows", [True, False], ids=["flows", "cuts"])
+@pytest.mark.parametrize("options", [[], ["-v"]], ids=["dots", "v"])
+def test_live_line_follows_a_resize(project, options, flows):
+    """Narrowed and widened again and again: one line, cut to the width there is, and nothing is left of the others."""
+    project.write(test_n=NAPS % 12)
+    run = Watched(project, "-n2", *options, flows=flows)
+    run.shows("12/13", LONG_NAME)
+    for columns in (60, 35, 20, 12, 30, 120, 50, 100):
+        run.resize(columns)
+        age = time.monotonic()
+        run.shows("12/13"[:columns - 1])
+        while time.monotonic() < age + 1.2:  # redrawn at least once for each second of age
+            run.look()
+        lines = run.screen.lines
+        assert len(no_copies(lines)) == 1, (columns, lines)
+        assert all(len(line) <= columns for line in lines[-1:]), (columns, lines)
+    assert run.end() == 0
+    lines = run.screen.lines
+    assert not no_copies(lines), lines
+    assert len([line for line in lines if line.startswith("==")]) == 2 and lines[-2].startswith("=="), lines
+    assert len(lines[-2]) == 100, lines  # the report's own lines follow, too
+    joined = "".join(lines)
+    assert "13 passed" in joined
+    if not options:
+        assert sum(line.count(".") for line in lines if set(line.split(" ")[0]) == {"."}) == 13, lines
+
+
+def test_live_line_on_a_resize_beside_open_letters(project):
+    """Letters that stand in a line which no longer fits: the next ones begin a line, none is lost."""
+    project.write(test_n="""
+        import os, time
+        import pytest
+        @pytest.mark.parametrize("i", range(60))
+        def test_quick(i): pass
+        def test_long():
+            while not os.path.exists("go"):
+                time.sleep(0.02)
+        @pytest.mark.parametrize("i", range(20))
+        def test_later(i): pass
+    """)
+    run = Watched(project, "-n1")
+    run.shows("60/81", "test_long")
+    run.resize(45)
+    run.shows("60/81", "test_long")
+    assert run.end() == 0
+    lines = run.screen.lines
+    letters = [line.split(" ")[0] for line in lines if line.startswith(".")]
+    assert sum(map(len, letters)) == 81 and not no_copies(lines, "/81"), lines
+
+
+def test_live_line_and_job_control(project):
+    """Ctrl-Z: the line is gone before the process stops; it comes back when it goes on."""
+    project.write(test_n=NAPS % 12)
+    run = Watched(project, "-n2")
+    run.shows("12/13", LONG_NAME)
+    run.terminal.press(b"\x1a")
+    pid = run.terminal.process.pid
+    wait_until(lambda: run.look() and stat_of(pid)[1] == "T", "xdctl stopped")
+    assert not no_copies(run.screen.lines), run.screen.lines
+    assert run.screen.lines[-1] == "" and run.screen.column == 0, run.screen.lines  # the shell's text begins a line
+    run.screen.write("[1]+  Stopped\n")
+    os.kill(pid, signal.SIGCONT)
+    run.shows("12/13", LONG_NAME)
+    assert run.end() == 0
+    lines = run.screen.lines
+    assert not no_copies(lines) and "[1]+  Stopped" in lines, lines
+    assert sum(line.count(".") for line in lines if set(line.split(" ")[0]) == {"."}) == 13, lines
+
+
+@pytest.mark.parametrize("options, env, live", [
+    ([], {}, True),
+    ([], {"CI": "true"}, False),
+    ([], {"BUILD_NUMBER": "7"}, False),
+    ([], {"TERM": "dumb"}, False),
+    (["--live=auto"], {"CI": "true"}, False),
+    (["--live=never"], {}, False),
+    (["--live", "always"], {"CI": "true", "TERM": "dumb"}, True),
+], ids=str)
+def test_live_when(project, options, env, live):
+    project.write(test_n=NAPS % 3)
+    run = Watched(project, *options, **env)
+    if live:
+        run.shows("3/4", LONG_NAME)
+    else:
+        wait_until(lambda: "..." in "".join(run.look()), "three letters")
+    assert run.end() == 0
+    assert ("\x1b[J" in run.terminal.output.decode()) == live
+
+
+def test_live_without_a_terminal(project):
+    project.write(test_n=NAPS % 3)
+    (project.root / "go").write_text("")
+    assert "\x1b" not in project.xdctl("run", "--python", project.python, *NO_CACHE).out
+    always = project.xdctl("run", "--python", project.python, "--live=always", *NO_CACHE)
+    assert always.rc == 0 and "4 passed" in always.out
+
+
+def test_live_refuses_other_words(project):
+    result = project.xdctl("run", "--live=sometimes")
+    assert result.rc == 4 and result.err == "xdctl: option --live: 'sometimes' is not valid: it is one of auto|always|never\n", result
+
+
+def test_live_line_while_it_collects(project):
+    project.write(test_a="\n    def test_1(): pass\n    def test_2(): pass\n", test_b="def test_3(): pass", test_c="""
+        import os, time
+        while not os.path.exists("go"):
+            time.sleep(0.02)
+        def test_4(): pass
+    """)
+    run = Watched(project)
+    run.shows("collecting: ", " 2s")
+    assert re.search(r"collecting: [23] files, [23] items, 2s", run.screen.lines[-1]), run.screen.lines
+    run.shows("collecting: ", " 3s")
+    assert run.end() == 0
+    assert not [line for line in run.screen.lines if "collecting" in line], run.screen.lines
+    assert "\x1b[K" not in run.terminal.output.decode()

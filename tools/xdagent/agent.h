@@ -268,6 +268,7 @@ typedef struct agent_env {
     char        *scratch;      /* scratch_dir */
     bool         scratch_made; /* by this agent, which removes it */
     bool         page_made;
+    bool         watched; /* the controller shows how far the collection is */
     xd_page      page;
     xd_proc      host;      /* pid 0 = not started or gone */
     xd_proc      collector; /* pid 0 = the host itself or gone */

@@ -85,6 +85,9 @@ int agent_env_start(agent *a, xd_bytes body, const xd_wire_ENV_START *m)
     if (r < 0)
         return agent_env_fail(a, 6, "no shared memory for the progress page: %s", xd_error_name(r));
     e->page_made = true;
+    e->watched = (m->flags & XD_ENV_PROGRESS) != 0;
+    if (e->watched)
+        a->progress_ns = xd_clock_ns() + AGENT_PROGRESS_NS;
     r = xd_pytest_prepare(&e->pytest, m, XD_BUILD_ID, &err);
     if (e->pytest.dir_temp)
         agent_guard_note(a, e->pytest.dir);

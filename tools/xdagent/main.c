@@ -190,6 +190,22 @@ static int send_progress(agent *a, uint64_t now)
     return agent_link_send_loose(a, XD_MSG_PROGRESS, xd_buf_view(&body));
 }
 
+/* How far the collection is, for whoever watches. */
+static int send_collecting(agent *a)
+{
+    xd_autobuf            body = XD_BUF_INIT;
+    const xd_page_header *h = a->env.page.head;
+    xd_wire_PROGRESS      m = { .files = xd_page_get(&h->files), .items = xd_page_get(&h->items) };
+    XD_TRY(xd_wire_PROGRESS_encode(&body, &m));
+    return agent_link_send_loose(a, XD_MSG_PROGRESS, xd_buf_view(&body));
+}
+
+static bool collecting(const agent *a)
+{
+    return a->env.watched && a->env.page_made && !a->env.list.over && !a->env.failed &&
+           a->phase == AGENT_RUNNING;
+}
+
 /* The page is shared with processes that run what the user wrote; one that writes over it would stop all workers
  * for ever. */
 static int check_page(agent *a)
@@ -240,9 +256,9 @@ static int timers(agent *a)
     if (now >= a->late_ns)
         XD_TRY(agent_workers_start_late(a, now));
     if (now >= a->progress_ns) {
-        a->progress_ns = agent_workers_alive(a) ? now + AGENT_PROGRESS_NS : UINT64_MAX;
+        a->progress_ns = agent_workers_alive(a) || collecting(a) ? now + AGENT_PROGRESS_NS : UINT64_MAX;
         XD_TRY(check_page(a));
-        XD_TRY(send_progress(a, now));
+        XD_TRY(collecting(a) ? send_collecting(a) : send_progress(a, now));
     }
     if (a->queue_dirty)
         XD_TRY(agent_queue_drain(a));

@@ -5,6 +5,7 @@ import os
 import struct
 
 from xd_pytest import wire
+from xd_pytest.page import PAGE_FILES, PAGE_ITEMS
 from xd_pytest.text import encode_id
 from xd_pytest.xdistlike import Groups
 
@@ -14,6 +15,21 @@ FRAME_HEADER = struct.Struct("<IHHQ")
 LENGTH, LENGTHS, LINE_LENGTH = struct.Struct("<I"), struct.Struct("<II"), struct.Struct("<iI")
 
 FunctionType = type(encode_id)
+
+
+class CollectProgress(object):
+    """Keeps on the page, where the agent looks, how far the collection is."""
+
+    def __init__(self, page):
+        import pytest
+        self.words, self.file_type, self.folder_type, self.item_type = page.words, pytest.File, pytest.Package, pytest.Item
+
+    def begins(self, node):
+        if isinstance(node, self.file_type) and not isinstance(node, self.folder_type):
+            self.words[PAGE_FILES] += 1
+
+    def found(self, nodes):
+        self.words[PAGE_ITEMS] += sum(isinstance(node, self.item_type) for node in nodes or ())
 
 
 def collection_frames(items):

@@ -7,9 +7,9 @@ import sys
 from xd_pytest import wire
 from xd_pytest.basetemp import BaseTemp
 from xd_pytest.channel import write_all
-from xd_pytest.collection import collection_frames
+from xd_pytest.collection import CollectProgress, collection_frames
 from xd_pytest.collector import Collector
-from xd_pytest.constants import ENV_AS_MODULE, ENV_OUTPUT, ENV_TTY, ENV_TYPED, EXIT_FAILED, EXIT_USAGE, NONE32, WAY_COLLECTED
+from xd_pytest.constants import ENV_AS_MODULE, ENV_OUTPUT, ENV_PROGRESS, ENV_TTY, ENV_TYPED, EXIT_FAILED, EXIT_USAGE, NONE32, WAY_COLLECTED
 from xd_pytest.frozen import collection_begins, collection_ended
 from xd_pytest.home import late_values, refusal, who_misses
 from xd_pytest.junitxml import hear
@@ -64,6 +64,7 @@ class Adapter(object):
         self.seed_watch = None
         self.basetemp = BaseTemp(self.scratch("basetemp"))
         self.collector = Collector(self, start_fds, page_inode, no_fork)
+        self.progress = None       # of a collection that somebody watches
         self.worker = Worker(self)
         self.reports = ItemReports(bool(self.flags & ENV_OUTPUT))
 
@@ -257,11 +258,17 @@ class Adapter(object):
 
     def around_collection(self, session):
         self.collect_started = Real.time()
-        return (yield)
+        if self.flags & ENV_PROGRESS and not self.is_worker and not self.telling:
+            self.progress = CollectProgress(self.page)
+        outcome = yield
+        self.progress = None
+        return outcome
 
     def pytest_collectstart(self, collector):
         if not self.is_worker and not self.telling:
             self.collector.collects(collector)
+        if self.progress is not None:
+            self.progress.begins(collector)
 
     def pytest_deselected(self, items):
         self.deselected += len(items)
@@ -279,6 +286,8 @@ class Adapter(object):
         return outcome
 
     def pytest_collectreport(self, report):
+        if self.progress is not None:
+            self.progress.found(report.result)
         if report.outcome == "passed" or self.telling:
             return
         if report.outcome == "failed":
