@@ -93,8 +93,9 @@ static int each_ended(void *arg, uint32_t item)
     xd_report_set *s = arg;
     for (size_t i = 0; i < s->count; i++) {
         member *m = &s->members[i];
-        if (m->self && m->ops->ended)
-            judge(s, m, m->ops->ended(m->self, item), NULL);
+        int (*call)(void *, uint32_t) = s->view.closing ? m->ops->closed : m->ops->ended;
+        if (m->self && call)
+            judge(s, m, call(m->self, item), NULL);
     }
     return 0;
 }

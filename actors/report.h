@@ -4,6 +4,7 @@
  * `xdctl report` (xd_report_render): the bytes they write depend on the journal and the options alone.
  *   frame   called after the runview took the frame; RESULTS and REPORTs are better taken through `ended`
  *   ended   called once per item, when it has its outcome, in order of ending
+ *   closed  called for some items after that: fixtures that outlived the item are torn down (xd_runview.closing)
  * One thread per set. No reporter ever blocks on its output: what cannot be written waits in a bounded
  * buffer, and once that is full the set says so (xd_report_set_ready) and its driver stops reading the
  * journal. The run does not wait for it. */
@@ -56,6 +57,7 @@ typedef struct xd_report_ops {
     int (*open)(const xd_report_options *options, const xd_runview *view, void **ret_self, xd_error *err);
     int (*frame)(void *self, const xd_frame *frame, uint64_t offset); /* NULL ok */
     int (*ended)(void *self, uint32_t item);                          /* NULL ok */
+    int (*closed)(void *self, uint32_t item);                         /* NULL ok */
     int (*progress)(void *self, const xd_wire_PROGRESS *progress, uint16_t gateway,
                     uint64_t now_ns); /* not journaled; NULL ok */
     int (*tick)(void    *self,

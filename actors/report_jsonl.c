@@ -12,7 +12,8 @@
 
 #define JSONL_MAGIC 0x7501a001u
 #define SCHEMA_VERSION 1
-#define DIGITS 16 /* of a number: enough for a moment since 1970 in microseconds */
+#define TOLD_US 5000 /* a teardown that took less and went well is not told apart */
+#define DIGITS 16    /* of a number: enough for a moment since 1970 in microseconds */
 
 typedef struct xd_jsonl {
     uint32_t          magic;
@@ -175,12 +176,12 @@ static json_t *report_object(const xd_wire_REPORT *r)
     return l.object;
 }
 
-static int put_reports(const xd_runview *v, line *l, const xd_runview_item *i)
+static int put_reports(const xd_runview *v, line *l, const xd_runview_item *i, uint32_t first)
 {
-    if (i->first_report == XD_RUNVIEW_NONE)
+    if (first == XD_RUNVIEW_NONE)
         return 0;
     json_t *all = json_array();
-    for (uint32_t n = i->first_report; all && n != XD_RUNVIEW_NONE; n = v->reports[n].next) {
+    for (uint32_t n = first; all && n != XD_RUNVIEW_NONE; n = v->reports[n].next) {
         xd_wire_REPORT r;
         if (v->reports[n].attempt != i->attempt)
             continue;
@@ -231,10 +232,30 @@ static int jsonl_ended(void *self, uint32_t item)
         put_seconds(&l, "setup", i->setup_us);
         put_seconds(&l, "call", i->call_us);
         put_seconds(&l, "teardown", i->teardown_us);
-        r = put_reports(j->view, &l, i);
+        r = put_reports(j->view, &l, i, i->first_report);
         if (r == 0)
             r = put_crash(j->view, &l, i);
     }
+    l.failed |= r < 0;
+    int written = end(&l, &j->out.buf);
+    return r < 0 ? r : written;
+}
+
+/* Said only where there is something to say. */
+static int jsonl_closed(void *self, uint32_t item)
+{
+    xd_jsonl              *j = XD_CAST(self, xd_jsonl, JSONL_MAGIC);
+    const xd_runview      *v = j->view;
+    const xd_runview_item *i = &v->items[item];
+    if (!v->outcome_changed && v->closing_report == XD_RUNVIEW_NONE && i->teardown_us < TOLD_US)
+        return 0;
+    line l = begin("test_teardown");
+    put_nodeid(&l, i->id);
+    put_text(&l, "outcome", xd_bytes_str(xd_runview_outcome_name(i->outcome)));
+    put_worker(&l, "worker", i->worker);
+    put_number(&l, "attempt", i->attempt - (unsigned)i->unused);
+    put_seconds(&l, "teardown", i->teardown_us);
+    int r = put_reports(v, &l, i, v->closing_report);
     l.failed |= r < 0;
     int written = end(&l, &j->out.buf);
     return r < 0 ? r : written;
@@ -509,6 +530,7 @@ const xd_report_ops xd_report_jsonl_ops = {
     .open = jsonl_open,
     .frame = jsonl_frame,
     .ended = jsonl_ended,
+    .closed = jsonl_closed,
     .tick = jsonl_tick,
     .flush = jsonl_flush,
     .fd = jsonl_fd,

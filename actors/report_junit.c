@@ -202,7 +202,7 @@ static int walk_item(xd_junit *j, uint32_t item)
     for (uint32_t n = i->first_report; n != XD_RUNVIEW_NONE; n = v->reports[n].next) {
         if (v->reports[n].attempt != i->attempt)
             continue;
-        if (a.teardown != XD_RUNVIEW_NONE) /* it was run again */
+        if (a.teardown != XD_RUNVIEW_NONE && !(v->reports[n].flags & XD_REP_CLOSES)) /* it was run again */
             XD_TRY(end_attempt(j, i, &a, a.teardown, a.told_us));
         XD_TRY(take_report(j, i, n, &a));
     }

@@ -380,6 +380,11 @@ static int term_ended(void *self, uint32_t item)
     return xd_term_on_ended(XD_CAST(self, xd_term, XD_TERM_MAGIC), item);
 }
 
+static int term_closed(void *self, uint32_t item)
+{
+    return xd_term_on_closed(XD_CAST(self, xd_term, XD_TERM_MAGIC), item);
+}
+
 static int term_progress(void *self, const xd_wire_PROGRESS *progress, uint16_t gateway, uint64_t now_ns)
 {
     return xd_term_live_progress(XD_CAST(self, xd_term, XD_TERM_MAGIC), progress, gateway, now_ns);
@@ -519,6 +524,7 @@ const xd_report_ops xd_report_term_ops = {
     .open = term_open,
     .frame = term_frame,
     .ended = term_ended,
+    .closed = term_closed,
     .progress = term_progress,
     .tick = term_tick,
     .pause = term_pause,

@@ -88,6 +88,7 @@ int xd_term_on_collection(xd_term *t) XD_MUST;
 /* report_term_run.c */
 int xd_term_on_frame(xd_term *t, const xd_frame *frame) XD_MUST;
 int xd_term_on_ended(xd_term *t, uint32_t item) XD_MUST;
+int xd_term_on_closed(xd_term *t, uint32_t item) XD_MUST;
 int xd_term_on_end(xd_term *t) XD_MUST; /* the journal is over: the summary, once */
 /* "[gw0] linux -- Python 3.12.1 /usr/bin/python" and a newline; nothing for an unknown worker */
 int xd_term_worker_line(xd_term *t, uint16_t worker) XD_MUST;

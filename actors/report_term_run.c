@@ -105,6 +105,18 @@ static int show_one(xd_term *t, uint32_t item, xd_bytes letter, xd_bytes word, u
     return show_line(t, item, t->view->items[item].worker, word, mark);
 }
 
+static int show_reports(xd_term *t, uint32_t item, uint32_t first)
+{
+    const xd_runview *v = t->view;
+    for (uint32_t n = first; n != XD_RUNVIEW_NONE; n = v->reports[n].next) {
+        const xd_runview_report *r = &v->reports[n];
+        xd_bytes                 letter = v->names[r->letter], word = v->names[r->word];
+        if (r->attempt == v->items[item].attempt && (letter.len || word.len))
+            XD_TRY(show_one(t, item, letter, word, mark_of(r)));
+    }
+    return 0;
+}
+
 int xd_term_on_ended(xd_term *t, uint32_t item)
 {
     const xd_runview      *v = t->view;
@@ -120,13 +132,15 @@ int xd_term_on_ended(xd_term *t, uint32_t item)
         shown s = of_outcome(i->outcome);
         return show_one(t, item, xd_bytes_str(s.letter), xd_bytes_str(s.word), s.mark);
     }
-    for (uint32_t n = i->first_report; n != XD_RUNVIEW_NONE; n = v->reports[n].next) {
-        const xd_runview_report *r = &v->reports[n];
-        xd_bytes                 letter = v->names[r->letter], word = v->names[r->word];
-        if (r->attempt == i->attempt && (letter.len || word.len))
-            XD_TRY(show_one(t, item, letter, word, mark_of(r)));
-    }
-    return 0;
+    return show_reports(t, item, i->first_report);
+}
+
+int xd_term_on_closed(xd_term *t, uint32_t item)
+{
+    if (t->options.failed_only || t->view->closing_report == XD_RUNVIEW_NONE)
+        return 0;
+    XD_TRY(xd_term_live_erase(t));
+    return show_reports(t, item, t->view->closing_report);
 }
 
 /* ---- output of workers --------------------------------------------------------------------------------- */

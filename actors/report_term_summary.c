@@ -31,15 +31,14 @@ int xd_term_each(xd_term *t, const char *category, xd_term_each_fn fn, void *arg
             order[v->items[i].ended - 1] = i;
     for (uint32_t k = 0; k < v->ended; k++) {
         const xd_runview_item *i = &v->items[order[k]];
-        if (!(i->flags & 1)) {
+        if (i->own) {
             /* Its reports were not counted, but carry text (a passed test's output). */
             uint32_t n = i->first_report;
             while (n != XD_RUNVIEW_NONE && !xd_bytes_eq_str(v->names[v->reports[n].category], category))
                 n = v->reports[n].next;
-            bool bad = own == XD_OUT_FAILED && i->outcome >= XD_OUT_CRASHED && i->outcome <= XD_OUT_LOST;
-            if (i->outcome == own || bad)
+            bool bad = own == XD_OUT_FAILED && i->own >= XD_OUT_CRASHED && i->own <= XD_OUT_LOST;
+            if (i->own == own || bad)
                 XD_TRY(fn(t, order[k], n, arg));
-            continue;
         }
         for (uint32_t n = i->first_report; n != XD_RUNVIEW_NONE; n = v->reports[n].next)
             if (v->reports[n].counted && xd_bytes_eq_str(v->names[v->reports[n].category], category))

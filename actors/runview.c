@@ -340,11 +340,48 @@ static int on_returned(xd_runview *v, const xd_frame *frame)
     return 0;
 }
 
+/* Takes the reports of the item's attempt that came since its last RESULT, and counts them.  *ret_first: the
+ * first of them. */
+static int take_reports(xd_runview *v, const xd_runview_item *i, bool count, uint32_t *ret_first)
+{
+    *ret_first = XD_RUNVIEW_NONE;
+    for (uint32_t n = i->first_report; n != XD_RUNVIEW_NONE; n = v->reports[n].next) {
+        xd_runview_report *r = &v->reports[n];
+        if (r->attempt != i->attempt || r->taken)
+            continue;
+        if (*ret_first == XD_RUNVIEW_NONE)
+            *ret_first = n;
+        r->taken = 1;
+        r->counted = count && r->category != 0;
+        if (r->counted)
+            XD_TRY(count_name(v, r->category));
+    }
+    return 0;
+}
+
+/* The teardown of what outlived an item. */
+static int close_item(xd_runview *v, const xd_wire_RESULT *in, uint16_t worker, uint16_t gateway)
+{
+    xd_runview_item *i = &v->items[in->item];
+    if (!(i->flags & XD_RES_OPEN) || i->attempt != in->attempt || i->worker != worker ||
+        i->gateway != gateway)
+        return XD_RUNVIEW_IGNORED;
+    v->closing = true;
+    v->outcome_changed = i->outcome != in->outcome;
+    i->outcome = in->outcome;
+    i->flags = (uint8_t)((i->flags & ~XD_RES_OPEN) | (in->flags & XD_RES_TEARDOWN_ERROR));
+    i->teardown_us = in->teardown_us;
+    return take_reports(v, i, true, &v->closing_report);
+}
+
 static int take_result(xd_runview *v, const xd_wire_RESULT *in, uint16_t worker, uint16_t gateway)
 {
+    v->closing = false;
     if (in->item >= v->count || !in->outcome || in->outcome > 10)
         return -EPROTO;
     xd_runview_item *i = &v->items[in->item];
+    if (in->flags & XD_RES_CLOSES)
+        return close_item(v, in, worker, gateway);
     if (i->outcome) /* the first one stands: exactly one outcome */
         return XD_RUNVIEW_IGNORED;
     i->outcome = in->outcome;
@@ -359,16 +396,13 @@ static int take_result(xd_runview *v, const xd_wire_RESULT *in, uint16_t worker,
     i->ended = ++v->ended;
     if (in->outcome == 10)
         v->not_run++;
-    if (!(in->flags & 1)) {
-        uint32_t name;
+    uint32_t first, name;
+    XD_TRY(take_reports(v, i, in->flags & XD_RES_REPORTS, &first));
+    if (!(in->flags & XD_RES_REPORTS)) {
+        i->own = in->outcome;
         XD_TRY(intern(v, xd_bytes_str(xd_runview_outcome_name(in->outcome)), &name));
         return count_name(v, name);
     }
-    for (uint32_t n = i->first_report; n != XD_RUNVIEW_NONE; n = v->reports[n].next)
-        if (v->reports[n].attempt == in->attempt && v->reports[n].category) {
-            v->reports[n].counted = 1;
-            XD_TRY(count_name(v, v->reports[n].category));
-        }
     return 0;
 }
 

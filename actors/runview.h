@@ -26,6 +26,7 @@ typedef struct xd_runview_report {
     uint8_t  outcome; /* 'p' 'f' 's' = pytest's report.outcome */
     uint8_t  flags;   /* those of REPORT */
     uint8_t  subtest; /* 1 = of a subtest */
+    uint8_t  taken;   /* 1 = a RESULT of the item came after it */
     uint8_t  counted; /* 1 = the item's RESULT says so, or a collection report that is not a duplicate */
 } xd_runview_report;
 
@@ -42,6 +43,7 @@ typedef struct xd_runview_item {
     uint16_t unused;  /* leases given back without a start: attempt - unused executions were begun */
     uint8_t  outcome; /* XD_OUT_*, 0 = none yet */
     uint8_t  flags;   /* those of RESULT */
+    uint8_t  own;     /* outcome that it counts as by itself, 0 = its reports count */
 } xd_runview_item;
 
 typedef struct xd_runview_count {
@@ -112,6 +114,11 @@ typedef struct xd_runview {
     xd_bytes        *header;
     uint32_t         header_count, header_cap;
 
+    /* While `ended` is called for an item that had ended before and whose last teardown is over: the first of
+     * the reports that came of it (XD_RUNVIEW_NONE = none), and whether its outcome is another now. */
+    bool     closing, outcome_changed;
+    uint32_t closing_report;
+
     bool                     collection_agreed; /* COLLECTION seen */
     bool                     over;              /* RUN_END seen */
     uint32_t                 collected, deselected, workers_at_start;
@@ -137,7 +144,8 @@ enum {
         1, /* outcome of xd_runview_frame: a frame that changes nothing (duplicate, damaged, other gateway's) */
 };
 /* Takes one frame which lies at file offset `offset`. RESULTS: folds every result of it, one after the other;
- * when `ended` is given it is called after each item that got its outcome. 0, XD_RUNVIEW_IGNORED, -ENOMEM, or
+ * when `ended` is given it is called after each item that got its outcome, and again (`closing`) when
+ * fixtures that outlived it are torn down. 0, XD_RUNVIEW_IGNORED, -ENOMEM, or
  * < 0 from `ended`. */
 typedef int (*xd_runview_ended_fn)(void *arg, uint32_t item);
 int xd_runview_frame(xd_runview *v, uint64_t offset, const xd_frame *frame, xd_runview_ended_fn ended,

@@ -76,7 +76,7 @@ static int send_finish(scheduler *self, gateway *g)
             XD_TRY(xd_wire_INDEX_append(&not_run, &one));
             fin.not_run.count++;
         } else if (out == XD_OUT_FAILED || out == XD_OUT_ERROR || out == XD_OUT_CRASHED ||
-                   out == XD_OUT_TIMEOUT || out == XD_OUT_LOST || self->failed_reports[i]) {
+                   out == XD_OUT_TIMEOUT || out == XD_OUT_LOST || self->reported[i].ever) {
             XD_TRY(xd_wire_INDEX_append(&failed, &one));
             fin.failed.count++;
         }
@@ -184,7 +184,7 @@ static int send_simple(scheduler *self, gateway *g, const xd_sched_command *c)
         return xd_scheduler_send(self, g, XD_MSG_TAKE_BACK, &frame);
     }
     if (c->kind == XD_SCHED_NO_MORE) {
-        XD_TRY(xd_wire_NO_MORE_frame(&frame, 0, 0, &(xd_wire_NO_MORE){ 0 }));
+        XD_TRY(xd_wire_NO_MORE_frame(&frame, 0, 0, &(xd_wire_NO_MORE){ .final = c->final }));
         return xd_scheduler_send(self, g, XD_MSG_NO_MORE, &frame);
     }
     xd_wire_CANCEL cancel = { .how = c->how, .grace_ms = (uint32_t)(self->args.config->grace_ns / XD_MS_NS) };
@@ -323,9 +323,9 @@ static int collection_complete(scheduler *self)
 {
     self->agreed = true;
     uint32_t count = xd_collector_count(self->collector);
-    self->failed_reports = calloc(count ? count : 1, 1);
+    self->reported = calloc(count ? count : 1, sizeof(*self->reported));
     xd_autofree xd_sched_item *items = calloc(count ? count : 1, sizeof(*items));
-    if (!items || !self->failed_reports)
+    if (!items || !self->reported)
         return -ENOMEM;
     const char   *dist = self->args.config->dist ? self->args.config->dist : self->options.dist;
     xd_sched_mode mode = XD_SCHED_LOAD;

@@ -272,77 +272,7 @@ static int on_config(scheduler *self, gateway *g, const xd_wire_CONFIG *in)
     return 0;
 }
 
-/* ---- results ------------------------------------------------------------------------------------------- */
-
-static bool is_failure(uint8_t outcome)
-{
-    return outcome == XD_OUT_FAILED || outcome == XD_OUT_ERROR || outcome == XD_OUT_CRASHED ||
-           outcome == XD_OUT_TIMEOUT || outcome == XD_OUT_LOST;
-}
-
-static void count_result(xd_result *r, uint8_t outcome)
-{
-    switch (outcome) {
-    case XD_OUT_PASSED:
-        r->passed++;
-        break;
-    case XD_OUT_SKIPPED:
-        r->skipped++;
-        break;
-    case XD_OUT_XFAILED:
-        r->xfailed++;
-        break;
-    case XD_OUT_XPASSED:
-        r->xpassed++;
-        break;
-    case XD_OUT_ERROR:
-        r->errors++;
-        break;
-    case XD_OUT_CRASHED:
-        r->crashed++;
-        break;
-    default:
-        r->failed++;
-    }
-}
-
-static int on_results(scheduler *self, gateway *g, const xd_wire_RESULTS *in)
-{
-    xd_wire_list   list = in->results;
-    xd_wire_RESULT one;
-    if (!self->running)
-        return -EPROTO;
-    while (xd_wire_RESULT_next(&list, &one) == 1) {
-        bool     known = one.item < xd_collector_count(self->collector);
-        uint32_t failures =
-            known && (one.flags & XD_RES_REPORTS) ? self->failed_reports[one.item] : is_failure(one.outcome);
-        int r = xd_sched_result(self->sched, g->number, one.item, one.attempt, one.outcome, failures);
-        XD_TRY(r);
-        if (r > 0)
-            continue; /* a duplicate or an outlived attempt */
-        self->failures += failures;
-        count_result(self->args.result, one.outcome);
-        if (self->args.want_tests && self->args.event && known) {
-            xd_event ev = { .type = XD_EVENT_TEST,
-                            .value = one.outcome,
-                            .count = one.item,
-                            .text = (const char *)xd_collector_items(self->collector)[one.item].id.ptr };
-            self->args.event(self->args.event_arg, &ev);
-        }
-    }
-    return xd_scheduler_drain(self);
-}
-
-/* The reports of an item come before its result. */
-static int on_report(scheduler *self, const xd_wire_REPORT *in)
-{
-    if (!self->failed_reports || in->item >= xd_collector_count(self->collector) ||
-        !xd_bytes_eq_str(in->outcome, "failed") || (in->flags & XD_REP_WASXFAIL))
-        return 0;
-    if (self->failed_reports[in->item] < UINT8_MAX)
-        self->failed_reports[in->item]++;
-    return 0;
-}
+/* ---- what agents say ------------------------------------------------------------------------------------ */
 
 /* As reporters count them: what configuration and collection warn of, every environment says again. */
 static int on_warning(scheduler *self, const gateway *g, const xd_wire_WARNING *in)
@@ -477,9 +407,9 @@ ON_FRAME(GATEWAY_DOWN, on_gateway_down(self, g, &in))
 ON_FRAME(CONFIG, on_config(self, g, &in))
 ON_FRAME(COLLECTED, xd_scheduler_on_collected(self, g, &in))
 ON_FRAME(COLLECT_IDS, xd_scheduler_on_ids(self, g, &in))
-ON_FRAME(RESULTS, on_results(self, g, &in))
+ON_FRAME(RESULTS, xd_scheduler_on_results(self, g, &in))
 ON_FRAME(WARNING, on_warning(self, g, &in))
-ON_FRAME(REPORT, on_report(self, &in))
+ON_FRAME(REPORT, xd_scheduler_on_report(self, &in))
 ON_FRAME(RETURNED, on_returned(self, g, &in))
 ON_FRAME(WORKER_UP, on_worker_up(self, &in))
 ON_FRAME(WORKER_DOWN, on_worker_down(self, &in))
@@ -616,7 +546,7 @@ static void scheduler_fini(void *state)
         free(self->gateways[i].spec_text);
     free(self->gateways);
     free(self->python);
-    free(self->failed_reports);
+    free(self->reported);
     xd_collector_free(self->collector);
     xd_sched_free(self->sched);
     xd_history_free(self->history);

@@ -1,5 +1,5 @@
-/* actors/scheduler_state.h - private to scheduler.c (phases) and scheduler_actor.c (actor, frames in and
- * out). */
+/* actors/scheduler_state.h - private to scheduler.c (phases), scheduler_results.c (results) and
+ * scheduler_actor.c (actor, frames in and out). */
 #pragma once
 #include <stdarg.h>
 
@@ -31,6 +31,13 @@ typedef struct gateway {
     bool     up; /* its session stood at some time */
 } gateway;
 
+/* Reports of an item's attempt that are failures, as pytest counts them for --maxfail. */
+typedef struct item_reported {
+    uint16_t attempt;
+    uint8_t  failed; /* not yet counted by a RESULT; 255 = or more */
+    bool     ever;   /* the attempt whose RESULT counts had some */
+} item_reported;
+
 /* Effective options as pytest's configuration says (command line, PYTEST_ADDOPTS, ini). */
 typedef struct effective {
     int      workers, max_workers, max_worker_restart;
@@ -59,9 +66,9 @@ typedef struct scheduler {
     uint32_t          deselected, collect_errors, total_workers, failures;
     uint32_t          home_errors; /* of one collection: environments mostly tell the same ones */
     uint64_t          digest_lo, digest_hi, started_ns;
-    uint8_t          *failed_reports; /* of each item, as pytest counts them for --maxfail; 255 = or more */
-    uint8_t           up[65536 / 8];  /* bit per worker: it was ready, and has not ended */
-    bool              bad_end;        /* a worker crashed outside of any test */
+    item_reported    *reported;      /* of each item */
+    uint8_t           up[65536 / 8]; /* bit per worker: it was ready, and has not ended */
+    bool              bad_end;       /* a worker crashed outside of any test */
     bool              agreed, running, finishing, ended, mode_no;
     uint32_t          pausing;     /* gateways that have not written PAUSE yet, and the terminal report */
     uint8_t           stopping;    /* CANCEL.how in force, 0 */
@@ -83,6 +90,10 @@ int  xd_scheduler_on_paused(scheduler *self) XD_MUST;
 int  xd_scheduler_on_stop(scheduler *self, int how) XD_MUST;
 /* The exit code as things stand: pytest's rules. */
 int xd_scheduler_exit_code(const scheduler *self);
+
+/* scheduler_results.c */
+int xd_scheduler_on_results(scheduler *self, gateway *g, const xd_wire_RESULTS *in) XD_MUST;
+int xd_scheduler_on_report(scheduler *self, const xd_wire_REPORT *in) XD_MUST;
 
 /* scheduler_actor.c: a frame to the journal, to a gateway.  `frame` is taken (emptied) by the first two. */
 int xd_scheduler_record(scheduler *self, uint16_t type, xd_buf *frame) XD_MUST;

@@ -206,16 +206,17 @@ int xd_aqueue_worker_down(xd_aqueue *q, uint32_t slot, xd_aqueue_end end, const 
 int xd_aqueue_lease(xd_aqueue *q, const xd_span *spans, size_t count, uint64_t now_ns)
 {
     q->now_ns = now_ns;
-    q->st.no_more = false;
+    q->st.no_more = q->st.final = false;
     for (size_t i = 0; i < count; i++)
         XD_TRY(xd_spanq_push_back(&q->queue, &spans[i]));
     return q->st.cancelled ? xd_aqueue_want_back(q, 0, XD_AQUEUE_ALL) : 0;
 }
 
-int xd_aqueue_no_more(xd_aqueue *q, uint64_t now_ns)
+int xd_aqueue_no_more(xd_aqueue *q, bool final, uint64_t now_ns)
 {
     q->now_ns = now_ns;
     q->st.no_more = true;
+    q->st.final = final;
     return 0;
 }
 

@@ -39,7 +39,7 @@ typedef struct xd_aqueue_options {
 
 typedef enum xd_aqueue_kind {
     XD_AQUEUE_RUN =
-        1, /* slot, first, last, reopen, runs, spans (may be none: voids what was told from `first` on) */
+        1, /* slot, first, last, final, reopen, runs, spans (may be none: voids what was told from `first` on) */
     XD_AQUEUE_LIMIT,    /* slot, limit; see above */
     XD_AQUEUE_RETURNED, /* request, spans: tell the controller */
     XD_AQUEUE_BLAME,    /* slot, item, attempt: the item crashed; caller emits RESULT crashed */
@@ -52,7 +52,8 @@ typedef struct xd_aqueue_command {
     xd_aqueue_kind kind;
     uint32_t       slot;
     uint32_t       first; /* position */
-    bool           last;
+    bool           last;  /* none comes after these as far as is known */
+    bool           final; /* none will come, except after a crash or a lost host */
     bool           reopen;
     bool           budget;
     uint32_t       runs;
@@ -78,7 +79,7 @@ typedef struct xd_aqueue_stats {
     uint32_t restarts; /* used of the budget */
     uint64_t results, stale, steals, stolen, runs, blamed;
     uint64_t ewma_ns; /* time of an item, 0 = nothing measured */
-    bool     no_more, cancelled, drained;
+    bool     no_more, final, cancelled, drained;
 } xd_aqueue_stats;
 
 typedef struct xd_aqueue xd_aqueue;
@@ -102,7 +103,8 @@ int xd_aqueue_worker_down(xd_aqueue *q, uint32_t slot, xd_aqueue_end end, const 
                           uint64_t now_ns) XD_MUST;
 /* LEASE; spans borrowed for the call.  Takes an earlier NO_MORE back. */
 int xd_aqueue_lease(xd_aqueue *q, const xd_span *spans, size_t count, uint64_t now_ns) XD_MUST;
-int xd_aqueue_no_more(xd_aqueue *q, uint64_t now_ns) XD_MUST;
+/* NO_MORE.  final: nothing that other agents have will come here either, except after a loss. */
+int xd_aqueue_no_more(xd_aqueue *q, bool final, uint64_t now_ns) XD_MUST;
 /* TAKE_BACK; count XD_AQUEUE_ALL = everything unstarted.  Answered by RETURNED with this request, also when
  * empty. */
 int xd_aqueue_take_back(xd_aqueue *q, uint32_t request, uint32_t count, uint64_t now_ns) XD_MUST;

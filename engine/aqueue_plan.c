@@ -164,6 +164,26 @@ static bool is_last(const xd_aqueue *q, const xd_slot *w)
     return q->st.cancelled || (q->st.no_more && !q->queue.items && !w->home.items);
 }
 
+static bool movable(const xd_slot *w);
+
+/* No worker gets an item that it has not been told: nothing waits here or elsewhere, and nothing that one was
+ * told can move to another.  Holds from then on, unless a worker or an agent is lost. */
+static bool is_final(const xd_aqueue *q)
+{
+    if (q->st.cancelled)
+        return true;
+    if (!q->st.no_more || !q->st.final || q->queue.items || q->n_takes)
+        return false;
+    bool alone = XD_MAX(q->st.workers + q->st.starting, q->expected) <= 1;
+#if XD_PLANTED_BUG == 4
+    alone = true; /* what others were told may still come here */
+#endif
+    for (uint32_t i = 0; i < q->opt.slots; i++)
+        if (q->slot[i].home.items || (!alone && movable(&q->slot[i])))
+            return false;
+    return true;
+}
+
 static int give_run(xd_aqueue *q, uint32_t slot, xd_aqueue_command *ret)
 {
     xd_slot *w = &q->slot[slot];
@@ -177,6 +197,7 @@ static int give_run(xd_aqueue *q, uint32_t slot, xd_aqueue_command *ret)
                                 .slot = slot,
                                 .first = w->sent,
                                 .last = is_last(q, w),
+                                .final = is_final(q),
                                 .reopen = w->reopen,
                                 .runs = ++w->runs,
                                 .spans = q->out,
@@ -184,6 +205,7 @@ static int give_run(xd_aqueue *q, uint32_t slot, xd_aqueue_command *ret)
     w->sent = w->end;
     w->reopen = false;
     w->last_told = ret->last;
+    w->final_told = ret->final;
     q->st.runs++;
     return 1;
 }
@@ -200,9 +222,11 @@ static int plan_run(xd_aqueue *q, xd_aqueue_command *ret)
         XD_TRY(fill(q, &q->slot[best]));
         return give_run(q, best, ret);
     }
+    bool final = is_final(q), open = q->queue.items || !q->st.final; /* what was final is not any more */
     for (uint32_t i = 0; i < q->opt.slots; i++) {
         const xd_slot *w = &q->slot[i];
-        if (free_to_tell(w) && (w->reopen || (is_last(q, w) && !w->last_told)))
+        if (free_to_tell(w) &&
+            (w->reopen || (is_last(q, w) && !w->last_told) || (w->final_told ? open && !final : final)))
             return give_run(q, i, ret);
     }
     return 0;
@@ -228,6 +252,12 @@ static uint32_t boundary(const xd_slot *w, uint32_t want)
         if (!xd_told_joined(xd_slot_at(w, p - 1), xd_slot_at(w, p)))
             return p;
     return w->end;
+}
+
+/* Something that it was told may move to another worker, or it is being asked whether it may. */
+static bool movable(const xd_slot *w)
+{
+    return w->state == XD_SLOT_UP && (w->limit_due || w->limit_wait || boundary(w, first_free(w)) < w->end);
 }
 
 static void ask(xd_slot *w, uint32_t limit, uint32_t thief, bool all)

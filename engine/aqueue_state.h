@@ -27,7 +27,7 @@ typedef struct xd_slot {
     uint32_t      thief;    /* slot for which LIMIT was given, or nobody: for a TAKE_BACK */
     uint32_t      asked;    /* serial of the TAKE_BACK it answered last */
     bool          limit_due, limit_wait, limit_all;
-    bool          reopen, last_told, stealing;
+    bool          reopen, last_told, final_told, stealing;
     uint64_t      last_ns; /* of the last result, or when it came up */
     xd_spanq      home;    /* reserved for it, not told: moves without asking the worker */
 } xd_slot;

@@ -203,6 +203,37 @@ int xd_sched_result(xd_sched *s, uint16_t a, uint32_t i, uint16_t attempt, uint8
     return 0;
 }
 
+int xd_sched_opened(xd_sched *s, uint16_t a, uint32_t i)
+{
+    if (i >= s->n || !agent_get(s, a) || s->items[i].state != ITEM_OVER || s->items[i].open)
+        return 1;
+    s->items[i].open = 1;
+    s->items[i].agent = a;
+    s->st.open++;
+    return 0;
+}
+
+static void close_item(xd_sched *s, xd_sched_entry *it)
+{
+    it->open = 0;
+    it->agent = NO_AGENT;
+    s->st.open--;
+}
+
+int xd_sched_closed(xd_sched *s, uint16_t a, uint32_t i, uint16_t attempt, uint8_t outcome, uint32_t failures)
+{
+    if (i >= s->n || !s->items[i].open || s->items[i].agent != a || s->items[i].attempt != attempt) {
+        s->st.stale++;
+        return 1;
+    }
+    close_item(s, &s->items[i]);
+    s->items[i].outcome = outcome;
+    s->st.failures += failures;
+    if (s->opt.maxfail && failures && s->st.failures >= s->opt.maxfail && !s->st.cancelled)
+        return xd_sched_cancel(s, 1);
+    return 0;
+}
+
 int xd_sched_cancel(xd_sched *s, uint8_t how)
 {
     s->st.cancelled = true;
@@ -338,6 +369,9 @@ int xd_sched_agent_lost(xd_sched *s, uint16_t a, const uint32_t *started, size_t
     XD_TRY(started_lost(s, a, started, count));
     g->lost = true;
     g->workers = 0;
+    for (uint32_t i = 0; i < s->n && s->st.open; i++)
+        if (s->items[i].open && s->items[i].agent == a)
+            close_item(s, &s->items[i]);
 #if XD_PLANTED_BUG == 1
     if (g->request)
         return 0; /* forgets what that agent had, if it was being asked for some of it */

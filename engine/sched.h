@@ -59,11 +59,11 @@ int xd_sched_mode_parse(xd_sched_mode *ret, const char *name) XD_MUST;
 typedef enum xd_sched_kind {
     XD_SCHED_LEASE = 1, /* agent, spans; also takes an earlier NO_MORE back */
     XD_SCHED_TAKE_BACK, /* agent, request, count */
-    XD_SCHED_NO_MORE,   /* agent */
+    XD_SCHED_NO_MORE,   /* agent, final */
     XD_SCHED_CANCEL,    /* agent, how: 1 let running items end, 2 grace, 3 kill */
     XD_SCHED_OUTCOME,   /* spans[0].first, attempt: this item is lost (its agent was lost in it) */
     XD_SCHED_STARVED,   /* items wait and no agent has a worker: caller starts one, or cancels */
-    XD_SCHED_ALL_DONE,  /* every item has its outcome or is not-run; once */
+    XD_SCHED_ALL_DONE,  /* every item has its outcome or is not-run, and nothing is open; once */
 } xd_sched_kind;
 
 typedef struct xd_sched_command {
@@ -71,6 +71,7 @@ typedef struct xd_sched_command {
     uint16_t       agent;
     uint8_t        how;
     uint8_t        outcome;
+    bool           final; /* nothing will come to this agent, except after a loss */
     uint32_t       request;
     uint32_t       count;
     const xd_span *spans; /* valid until the next call on this scheduler */
@@ -80,6 +81,7 @@ typedef struct xd_sched_command {
 typedef struct xd_sched_stats {
     uint32_t items, recorded, not_run; /* not_run: only once cancelled */
     uint32_t leased, pending;          /* with agents; still here */
+    uint32_t open;                     /* have their outcome, and fixtures that wait for their teardown */
     uint32_t failures;                 /* as given with results */
     uint64_t duplicates, stale, leases, take_backs, taken_back;
     uint64_t expected_us; /* of all items, 0 = unknown */
@@ -103,6 +105,13 @@ int xd_sched_agent_up(xd_sched *s, uint16_t agent, uint32_t workers) XD_MUST;
 int xd_sched_expect(xd_sched *s, uint32_t agents) XD_MUST;
 /* An outcome (wire numbers) arrived; `failures`: how many failures it counts for maxfail (0 = none). */
 int xd_sched_result(xd_sched *s, uint16_t agent, uint32_t item, uint16_t attempt, uint8_t outcome,
+                    uint32_t failures) XD_MUST;
+/* The result that just came leaves fixtures of its item to be torn down: all is not done before
+ * xd_sched_closed(), or the loss of the agent. */
+int xd_sched_opened(xd_sched *s, uint16_t agent, uint32_t item) XD_MUST;
+/* They are torn down; `outcome` is that of the item from now on, `failures` what came of it for maxfail.  1 =
+ * ignored: it is not open there under this attempt. */
+int xd_sched_closed(xd_sched *s, uint16_t agent, uint32_t item, uint16_t attempt, uint8_t outcome,
                     uint32_t failures) XD_MUST;
 /* RETURNED: unstarted items come back.  request 0: the agent has no worker, gets no more until
  * xd_sched_agent_up(). */

@@ -16,10 +16,11 @@ typedef struct xd_sched_entry {
     uint8_t  state;
     uint8_t  starts; /* times it was lost while running */
     uint8_t  known;  /* weight comes from history */
+    uint8_t  open;   /* over, and its fixtures wait for their teardown at `agent` */
 } xd_sched_entry;
 
 typedef struct xd_sched_agent {
-    bool     seen, lost, closed, no_more;
+    bool     seen, lost, closed, no_more, final;
     bool     gave; /* gave items back that still wait: others come first */
     uint8_t  cancel_sent;
     uint32_t workers;

@@ -108,7 +108,7 @@ enum xd_event_type {
     XD_EVENT_STARTED =
         1, /* collection is over, tests start: text = run id, count = tests, value = workers.  Not told when collection fails */
     XD_EVENT_TEST =
-        2, /* a test has its outcome: text = node id, count = its index in the collection, value = 1 passed, 2 failed, 3 skipped,
+        2, /* a test has its outcome (a teardown that comes later may still make an error of it: see the result): text = node id, count = its index in the collection, value = 1 passed, 2 failed, 3 skipped,
                               4 xfailed, 5 xpassed, 6 error, 7 crashed, 8 timeout, 9 lost.  Only with a callback: nobody has to fetch them all */
     XD_EVENT_NOTE = 3, /* a line for the user: text, value = level: 1 detail, 2 note, 3 warning, 4 error */
     XD_EVENT_FINISHED = 4, /* value = exit code, count = tests with an outcome; nothing follows */

@@ -86,12 +86,12 @@ class Worker(object):
             os.close(fd)
 
     def run(self, items, last=False, first=None, attempt=1):
-        """Tells items for the positions from `first` on."""
+        """Tells items for the positions from `first` on.  last: True = none will come; 1 = none as far as is known."""
         first = self.position if first is None else first
         ranges = [(i, 1, attempt, 0, 0, 0) for i in items]
         self.position = first + len(items)
         self.runs += 1
-        self.command(wire.pack_RUN(first=first, last=int(last), ranges=ranges))
+        self.command(wire.pack_RUN(first=first, last=3 if last is True else int(last), ranges=ranges))
 
     def command(self, data):
         try:
@@ -374,7 +374,7 @@ class Env(object):
             found[text(report.category)] += 1
         for worker in self.workers:
             for result in worker.results:
-                if not result.flags & 1:
+                if not result.flags & 5:  # 4: said again
                     found[OUTCOMES[result.outcome]] += 1
             for report in worker.reports:
                 if report.category:

@@ -62,15 +62,17 @@ class Result(object):
 
     @property
     def outcomes(self):
-        return {e["nodeid"]: e["outcome"] for e in self.tests}
+        return {e["nodeid"]: e["outcome"] for e in self.events if e["event"] in ("test", "test_teardown")}
 
     @property
     def categories(self):
         """As OUTCOMES_PLUGIN of plain pytest: what each test counts."""
         counted = {}
-        for e in self.tests:
+        for e in self.events:
+            if e["event"] not in ("test", "test_teardown"):
+                continue
             counted.setdefault(e["nodeid"], [])
-            if e["outcome"] == "passed" and not e.get("reports"):
+            if e["event"] == "test" and e["outcome"] == "passed" and not e.get("reports"):
                 counted[e["nodeid"]].append("passed")
             counted[e["nodeid"]] += [r["category"] for r in e.get("reports", ()) if r["category"]]
         return counted

@@ -452,6 +452,103 @@ def test_no_item_starts_before_its_successor_is_known(python, suite):
     env.finish()
 
 
+# ---- fixtures that outlive their item
+
+OUTLIVING = '''
+    import os, pytest, warnings
+    def note(what):
+        with open(os.environ["XD_LOG"], "a") as f: f.write(what + "\\n")
+    @pytest.fixture(scope="session", autouse=True)
+    def session(): note("session up"); yield; note("session down")
+    @pytest.fixture(scope="module", autouse=True)
+    def module(request):
+        yield
+        note("module down")
+        if "fails" in request.node.name:
+            print("printed by the module"); warnings.warn("warned by the module")
+            assert [1] == [2]
+    @pytest.fixture(autouse=True)
+    def function(): yield; note("function down")
+'''
+RESULT_CLOSES, RESULT_OPEN, RESULT_AGAIN, REPORT_CLOSES = 4, 8, 16, 64
+
+
+def outliving(suite, python, tmp_path, **files):
+    env = Env([], suite(conftest=OUTLIVING, **files), python=python, workers=1, env=[("XD_LOG", str(tmp_path / "log"))]).collect()
+    worker, = env.start_workers()
+    return env, worker, lambda: (tmp_path / "log").read_text().splitlines()
+
+
+def test_wider_fixtures_wait_for_a_successor(python, suite, tmp_path):
+    env, worker, log = outliving(suite, python, tmp_path, test_a="def test_a(): pass\ndef test_b(): pass")
+    worker.run([0], last=1)
+    env.until(lambda: worker.results)
+    first, = worker.results  # it counts at once
+    assert first.flags == RESULT_OPEN and first.outcome == 1
+    env.until(lambda: env.page.get(worker.slot, driver.ITEM) == 0)
+    for _ in range(12):  # longer than any wait for a word of the agent
+        env.pump(0.1)
+    assert log() == ["session up", "function down"] and len(worker.results) == 1
+    worker.run([1], last=True)
+    env.until(lambda: len(worker.results) == 3)
+    closing, second = worker.results[1:]
+    assert (closing.item, closing.flags, closing.outcome, closing.position) == (0, RESULT_CLOSES, 1, 0) and second.flags == 0
+    assert log() == ["session up", "function down", "function down", "module down", "session down"]
+    worker.run([0], last=True, attempt=2)  # after a crash elsewhere
+    env.until(lambda: len(worker.results) == 4)
+    assert worker.results[3].flags == RESULT_AGAIN
+    env.finish()
+
+
+def test_none_comes_while_wider_fixtures_wait(python, suite, tmp_path):
+    env, worker, log = outliving(suite, python, tmp_path, test_a="def test_a(): pass")
+    worker.run([0], last=1)
+    env.until(lambda: worker.results)
+    worker.run([], last=True)
+    env.until(lambda: len(worker.results) == 2)
+    assert worker.results[1].flags == RESULT_CLOSES and log()[-2:] == ["module down", "session down"]
+    assert env.finish().counts() == {"passed": 1}
+
+
+def test_quit_while_wider_fixtures_wait(python, suite, tmp_path):
+    env, worker, log = outliving(suite, python, tmp_path, test_a="def test_a(): pass")
+    worker.run([0], last=1)
+    env.until(lambda: worker.results)
+    env.finish()
+    assert [r.flags for r in worker.results] == [RESULT_OPEN, RESULT_CLOSES] and log()[-2:] == ["module down", "session down"]
+    assert worker.done.exit_status == 0
+
+
+def test_a_waiting_teardown_fails(python, suite, tmp_path):
+    env, worker, log = outliving(suite, python, tmp_path, test_fails="def test_a(): pass", test_z="def test_z(): pass")
+    worker.run([0], last=1)
+    env.until(lambda: worker.results)
+    assert not worker.reports
+    worker.run([1], last=True)
+    env.until(lambda: len(worker.results) == 3)
+    report, = worker.reports
+    assert (report.item, report.attempt, text(report.when), text(report.category), report.flags & REPORT_CLOSES) == (0, 1, "teardown", "error", 64)
+    assert text(report.text).lstrip().startswith("request = <SubRequest") and "assert [1] == [2]" in text(report.text)
+    assert "At index 0 diff: 1 != 2" in text(report.text)  # pytest's own words for a comparison
+    assert [(text(s.name), text(s.value)) for s in report.sections] == [("Captured stdout teardown", "printed by the module\n")]
+    assert ["warned by the module" in text(w.text) for w in worker.warnings] == [True]
+    assert [(r.item, r.outcome, r.flags) for r in worker.results] == [(0, 1, RESULT_OPEN), (0, 6, RESULT_CLOSES), (1, 1, 0)]
+    assert env.page.get(worker.slot, driver.FAILURES) == 1
+    assert env.finish().counts() == {"passed": 2, "error": 1}
+    assert worker.done.exit_status == 1
+
+
+def test_nothing_waits_that_has_no_fixtures(python, suite):
+    env = Env([], suite(test_a="class Test:\n    def test_a(self): pass\n    def test_b(self): pass"), python=python, workers=1).collect()
+    worker, = env.start_workers()
+    worker.run([0], last=1)
+    env.until(lambda: worker.results)
+    worker.run([1], last=True)
+    env.until(lambda: len(worker.results) == 2)
+    assert [r.flags for r in worker.results] == [0, 0]
+    env.finish()
+
+
 def test_stop_and_maxfail(python, suite):
     source = '''
         import pytest, time

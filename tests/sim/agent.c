@@ -87,11 +87,21 @@ static void tell_workers(sim_world *w, uint32_t a)
     up(w, a, M_WORKERS, st->workers + st->starting, 0, 0, NULL, 0);
 }
 
+/* The fixtures that outlived an item are torn down, or the worker is gone. */
+static void closed(sim_world *w, uint32_t a, uint32_t slot)
+{
+    sim_worker *k = &w->agent[a].worker[slot];
+    if (k->open_attempt)
+        up(w, a, M_CLOSED, k->open_item, k->open_attempt, 0, NULL, 0);
+    k->open_attempt = 0;
+}
+
 static void down(sim_world *w, uint32_t a, uint32_t slot, xd_aqueue_end end)
 {
     sim_agent     *g = &w->agent[a];
     sim_worker    *k = &g->worker[slot];
     xd_aqueue_last last = { k->dead_claimed, k->dead_item, k->dead_finished };
+    closed(w, a, slot);
     if (xd_aqueue_worker_down(g->queue, slot, end, &last, w->now) != 0)
         sim_fault(w, "end of worker refused");
     if (end == XD_AQUEUE_NOT_STARTED)
@@ -111,6 +121,11 @@ static void result(sim_world *w, const sim_event *ev)
     if (xd_aqueue_result(g->queue, ev->b, ev->d, ev->e, w->item[ev->e].dur_us * 1000ull, w->now) != 0)
         sim_fault(w, "result refused");
     up(w, ev->a, M_RESULT, ev->e, attempt, ev->f, NULL, 0);
+    if (ev->open) {
+        up(w, ev->a, M_OPENED, ev->e, 0, 0, NULL, 0);
+        g->worker[ev->b].open_item = ev->e;
+        g->worker[ev->b].open_attempt = attempt;
+    }
 }
 
 void sim_agent_event(sim_world *w, const sim_event *ev)
@@ -132,6 +147,10 @@ void sim_agent_event(sim_world *w, const sim_event *ev)
     case EV_RESULT:
         if (ev->c == k->incarnation)
             result(w, ev);
+        break;
+    case EV_CLOSED:
+        if (ev->c == k->incarnation)
+            closed(w, ev->a, ev->b);
         break;
     case EV_DOWN:
         if (ev->c == k->incarnation)
@@ -160,7 +179,7 @@ void sim_agent_message(sim_world *w, uint32_t a, const uint32_t *msg, const xd_s
         r = xd_aqueue_lease(g->queue, spans, count, w->now);
         break;
     case M_NO_MORE:
-        r = xd_aqueue_no_more(g->queue, w->now);
+        r = xd_aqueue_no_more(g->queue, msg[1] != 0, w->now);
         break;
     case M_TAKE_BACK:
         r = xd_aqueue_take_back(g->queue, msg[1], msg[2], w->now);

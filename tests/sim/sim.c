@@ -42,7 +42,7 @@ static void ctl_pump(sim_world *w)
             down(w, c.agent, M_TAKE_BACK, c.request, c.count, NULL, 0);
             break;
         case XD_SCHED_NO_MORE:
-            down(w, c.agent, M_NO_MORE, 0, 0, NULL, 0);
+            down(w, c.agent, M_NO_MORE, c.final, 0, NULL, 0);
             break;
         case XD_SCHED_CANCEL:
             down(w, c.agent, M_CANCEL, c.how, 0, NULL, 0);
@@ -82,6 +82,11 @@ void sim_ctl_message(sim_world *w, uint32_t a, const uint32_t *msg, const xd_spa
                msg[2], msg[3], count);
     if (msg[0] == M_WORKERS)
         r = w->early ? 0 : xd_sched_agent_up(w->sched, (uint16_t)a, w->agent[a].known_up = msg[1]);
+    else if (msg[0] == M_OPENED)
+        r = xd_sched_opened(w->sched, (uint16_t)a, msg[1]);
+    else if (msg[0] == M_CLOSED)
+        r = xd_sched_closed(w->sched, (uint16_t)a, msg[1], (uint16_t)msg[2],
+                            xd_sched_outcome(w->sched, msg[1]), 0);
     else if (msg[0] == M_RETURNED)
         r = xd_sched_returned(w->sched, (uint16_t)a, msg[1], spans, count);
     else if ((r = xd_sched_result(w->sched, (uint16_t)a, msg[1], (uint16_t)msg[2], (uint8_t)msg[3],

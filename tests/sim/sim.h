@@ -25,6 +25,7 @@ typedef enum sim_kind {
     EV_CHECK,         /* a, b slot, c incarnation: second half of a claim */
     EV_ITEM_END,      /* a, b slot, c incarnation */
     EV_RESULT,        /* a, b slot, c incarnation, d position, e item, f outcome: read by the agent */
+    EV_CLOSED,        /* a, b slot, c incarnation: its fixtures are torn down; read by the agent */
     EV_DOWN,          /* a, b slot, c incarnation: the agent sees the end of a process */
     EV_KILL,          /* a, b slot: something kills whatever runs there */
     EV_TICK,          /* a */
@@ -39,12 +40,13 @@ typedef enum sim_kind {
 typedef struct sim_event {
     uint64_t at, seq;
     uint32_t kind, a, b, c, d, e, f;
+    bool     open; /* EV_RESULT: fixtures of the item wait for their teardown */
     void    *ptr;
 } sim_event;
 
 typedef struct sim_frame { /* RUN in a pipe, or bytes on a stream */
     uint32_t first, count;
-    bool     last;
+    bool     last, final;
     size_t   len;
     union {
         uint32_t item[1]; /* then attempts: item[count + i] */
@@ -55,7 +57,7 @@ typedef struct sim_frame { /* RUN in a pipe, or bytes on a stream */
 typedef enum sim_state { W_IDLE, W_CLAIMING, W_HOLD, W_RUNNING, W_TEARDOWN } sim_state;
 
 typedef struct sim_worker {
-    bool        alive, refused, last, counted;
+    bool        alive, refused, last, final, counted;
     sim_state   state;
     uint32_t    incarnation, pos, told_end, runs_read, cap;
     uint32_t   *item, *attempt; /* by position */
@@ -68,8 +70,11 @@ typedef struct sim_worker {
     /* its slot of the progress page */
     uint32_t claimed, limit, runs, item_plus_1, failures;
     uint32_t dead_claimed, dead_item, dead_finished;
-    bool     robbed; /* its result pipe was taken away: nothing it writes arrives */
-    bool     ended;  /* went by itself */
+    bool     robbed;        /* its result pipe was taken away: nothing it writes arrives */
+    bool     ended;         /* went by itself */
+    bool     session, kept; /* its session fixtures are set up; those of the last item wait for a successor */
+    uint32_t setups;        /* of the session, by this process */
+    uint32_t open_item, open_attempt; /* as the agent knows; attempt 0 = none */
 } sim_worker;
 
 typedef struct sim_link sim_link;
@@ -105,6 +110,7 @@ typedef struct sim_world {
     xd_sched_item *plan;
     xd_sched      *sched;
     uint32_t       maxfail, workers;
+    uint32_t       setups, ran; /* of session fixtures; processes that ran something */
     bool           user_cancel, disturbed, broken, done, grouped;
     bool           early;      /* leases go out before workers are up, their number is not corrected */
     bool           eager;      /* workers claim before they know the successor */
@@ -143,9 +149,11 @@ typedef enum sim_msg {
     M_RESULT,      /* up: item attempt outcome */
     M_RETURNED,    /* up: request; spans */
     M_LEASE,       /* down: spans */
-    M_NO_MORE,
-    M_TAKE_BACK, /* down: request count */
-    M_CANCEL,    /* down: how */
+    M_NO_MORE,     /* down: final */
+    M_TAKE_BACK,   /* down: request count */
+    M_CANCEL,      /* down: how */
+    M_OPENED,      /* up: item */
+    M_CLOSED,      /* up: item attempt */
 } sim_msg;
 void sim_link_start(sim_world *w, uint32_t a);
 void sim_link_send(sim_world *w, uint32_t a, bool up, const uint32_t msg[6], const xd_span *spans,

@@ -60,6 +60,7 @@ void sim_worker_told(sim_world *w, uint32_t a, uint32_t slot, const xd_aqueue_co
     sim_frame *f = sim_alloc(sizeof *f + 2 * (size_t)n * sizeof(uint32_t));
     f->first = run->first;
     f->last = run->last;
+    f->final = run->final;
     f->count = n;
     for (size_t i = 0; i < run->n_spans; i++)
         for (uint32_t j = 0; j < run->spans[i].count; j++, k++) {
@@ -95,6 +96,7 @@ static void read_frames(sim_world *w, sim_worker *g)
         }
         g->told_end = end;
         g->last = f->last;
+        g->final = f->final;
         g->runs_read++;
         g->refused = false;
         free(f);
@@ -109,6 +111,21 @@ static bool may_go_on(const sim_world *w, uint32_t a, const sim_worker *g, uint3
         failures += w->agent[a].worker[i].failures;
     return position < g->limit && g->runs <= g->runs_read && !w->agent[a].stop &&
            !(w->maxfail && failures >= w->maxfail);
+}
+
+/* What was kept for a successor: it has come, or none comes and the session's fixtures go, too. */
+static void teardown(sim_world *w, uint32_t a, uint32_t slot, bool successor)
+{
+    sim_worker *g = get(w, a, slot);
+    g->session = g->session && successor;
+    if (!g->kept)
+        return;
+    g->kept = false;
+    if (g->robbed)
+        return;
+    uint64_t at = w->now + lag(w);
+    g->pipe_out_ns = at > g->pipe_out_ns ? at : g->pipe_out_ns;
+    sim_at(w, g->pipe_out_ns, event(EV_CLOSED, a, slot, g));
 }
 
 static void begin(sim_world *w, uint32_t a, uint32_t slot)
@@ -131,6 +148,14 @@ static void begin(sim_world *w, uint32_t a, uint32_t slot)
         failures += w->agent[a].worker[k].failures;
     if (w->maxfail && failures >= w->maxfail && ++g->late_starts > 1)
         sim_fault(w, "-x: worker %u of agent %u began %u items after the failure", slot, a, g->late_starts);
+    teardown(w, a, slot, true);
+    if (!g->session) {
+        w->setups++;
+        w->ran += g->setups++ == 0;
+        g->session = true;
+        if (w->setups != w->ran && !w->disturbed) /* after the loss of a worker or an agent it is allowed */
+            sim_fault(w, "session fixtures were set up %u times by %u processes", w->setups, w->ran);
+    }
     g->state = W_RUNNING;
     g->item_plus_1 = i + 1;
     g->began_ns = w->now;
@@ -142,6 +167,11 @@ static void begin(sim_world *w, uint32_t a, uint32_t slot)
 static bool knows_enough(const sim_worker *g)
 {
     return g->pos < g->told_end && (g->pos + 1 < g->told_end || g->last);
+}
+
+static bool none_comes(const sim_worker *g, uint32_t position)
+{
+    return position >= g->told_end && g->final && g->runs_read >= g->runs;
 }
 
 /* Looks what there is to do: reads the pipe, claims, begins. */
@@ -157,6 +187,8 @@ static void think(sim_world *w, uint32_t a, uint32_t slot)
     }
     read_frames(w, g);
     bool ready = knows_enough(g);
+    if (g->kept && none_comes(g, g->pos))
+        teardown(w, a, slot, false);
     bool eager =
         w->eager && g->state == W_IDLE && g->pos < g->told_end; /* claims, then waits for the successor */
     if ((!ready && !eager) || g->refused)
@@ -170,13 +202,16 @@ static void think(sim_world *w, uint32_t a, uint32_t slot)
     sim_at(w, w->now + sim_between(w, 0, 20000), event(EV_CHECK, a, slot, g));
 }
 
-static void finish(sim_world *w, uint32_t a, uint32_t slot, bool holds)
+/* holds: the successor is claimed; keeps: it is not known whether one comes. */
+static void finish(sim_world *w, uint32_t a, uint32_t slot, bool holds, bool keeps)
 {
     sim_worker *g = get(w, a, slot);
     sim_event   ev = event(EV_RESULT, a, slot, g);
     ev.d = g->pos;
     ev.e = g->item[g->pos];
     ev.f = w->item[ev.e].outcome;
+    ev.open = g->kept = keeps;
+    g->session = holds || keeps;
     g->robbed |= w->item[ev.e].robs;
     if (!g->robbed) {
         uint64_t at = w->now + lag(w);
@@ -204,7 +239,7 @@ static void item_end(sim_world *w, uint32_t a, uint32_t slot)
         g->claimed = g->pos + 2;
         sim_at(w, w->now + sim_between(w, 0, 20000), event(EV_CHECK, a, slot, g));
     } else {
-        finish(w, a, slot, false);
+        finish(w, a, slot, false, !none_comes(g, g->pos + 1));
     }
 }
 
@@ -219,7 +254,7 @@ static void check(sim_world *w, uint32_t a, uint32_t slot)
         g->refused = true;
     }
     if (teardown) {
-        finish(w, a, slot, ok);
+        finish(w, a, slot, ok, !ok);
     } else if (ok) {
         g->state = W_HOLD;
         think(w, a, slot);

@@ -60,7 +60,7 @@ START_TEST(test_one_worker)
     ck_assert(!c.last && !c.reopen); /* no successor known: it waits */
     ck_assert_uint_eq(c.runs, 1);
     nothing(q);
-    ck_assert_int_eq(xd_aqueue_no_more(q, 0), 0);
+    ck_assert_int_eq(xd_aqueue_no_more(q, true, 0), 0);
     c = want(q, XD_AQUEUE_RUN);
     ck_assert(c.last);
     ck_assert_uint_eq(c.first, 1);
@@ -154,7 +154,7 @@ START_TEST(test_steal)
     xd_auto(xd_aqueue) *q = make(2, 0);
     up(q, 2);
     lease(q, 0, 4, 0);
-    ck_assert_int_eq(xd_aqueue_no_more(q, 0), 0);
+    ck_assert_int_eq(xd_aqueue_no_more(q, true, 0), 0);
     xd_aqueue_command c = want(q, XD_AQUEUE_RUN);
     ck_assert_uint_eq(c.slot, 0);
     c = want(q, XD_AQUEUE_RUN);
@@ -214,7 +214,7 @@ START_TEST(test_groups_whole)
                     { 90, 50, 1, XD_SPAN_TOGETHER, 3, 0 },
                     { 60, 2, 1, XD_SPAN_TOGETHER, 4, 0 } };
     ck_assert_int_eq(xd_aqueue_lease(q, s, 3, 0), 0);
-    ck_assert_int_eq(xd_aqueue_no_more(q, 0), 0);
+    ck_assert_int_eq(xd_aqueue_no_more(q, true, 0), 0);
     xd_aqueue_command c = want(q, XD_AQUEUE_RUN);
     ck_assert_uint_eq(c.n_spans, 2);
     ck_assert_uint_eq(c.spans[1].first, 90);
@@ -235,7 +235,7 @@ START_TEST(test_crash)
     xd_auto(xd_aqueue) *q = make(1, 1);
     up(q, 1);
     lease(q, 0, 5, 0);
-    ck_assert_int_eq(xd_aqueue_no_more(q, 0), 0);
+    ck_assert_int_eq(xd_aqueue_no_more(q, true, 0), 0);
     xd_aqueue_command c;
     while (xd_aqueue_next(q, &c) > 0)
         ck_assert_int_eq(c.kind, XD_AQUEUE_RUN);
@@ -274,7 +274,7 @@ START_TEST(test_lost_results)
     xd_aqueue_command c;
     up(q, 1);
     lease(q, 0, 6, 0);
-    ck_assert_int_eq(xd_aqueue_no_more(q, 0), 0);
+    ck_assert_int_eq(xd_aqueue_no_more(q, true, 0), 0);
     while (xd_aqueue_next(q, &c) > 0)
         ck_assert_int_eq(c.kind, XD_AQUEUE_RUN);
     result(q, 0, 0, 0, MS, MS);
@@ -398,7 +398,7 @@ static uint64_t makespan(const uint32_t *us, uint32_t n, uint32_t workers, bool 
         if (sc.kind == XD_SCHED_LEASE)
             ck_assert_int_eq(xd_aqueue_lease(q, sc.spans, sc.n_spans, 0), 0);
         else
-            ck_assert_int_eq(xd_aqueue_no_more(q, 0), 0);
+            ck_assert_int_eq(xd_aqueue_no_more(q, true, 0), 0);
     static ideal w[16];
     memset(w, 0, sizeof w);
     uint64_t now = 0;
@@ -446,7 +446,7 @@ START_TEST(test_scale)
     xd_auto(xd_aqueue) *q = make(W, 0);
     up(q, W);
     lease(q, 0, N, 0);
-    ck_assert_int_eq(xd_aqueue_no_more(q, 0), 0);
+    ck_assert_int_eq(xd_aqueue_no_more(q, true, 0), 0);
     clock_t           t0 = clock();
     uint32_t          done = 0, pos[W] = { 0 }, item;
     uint16_t          attempt;

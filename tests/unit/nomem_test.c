@@ -257,7 +257,7 @@ static int agent_queue(void)
     for (uint32_t w = 0; w < SLOTS; w++)
         XD_TRY(xd_aqueue_worker_up(q, w, now));
     XD_TRY(xd_aqueue_lease(q, &(xd_span){ .count = ITEMS, .attempt = 1 }, 1, now));
-    XD_TRY(xd_aqueue_no_more(q, now));
+    XD_TRY(xd_aqueue_no_more(q, true, now));
     for (int turn = 0; turn < 1000 && over < ITEMS; turn++) {
         int r;
         while ((r = xd_aqueue_next(q, &c)) == 1) {

@@ -23,7 +23,7 @@ static void three(xd_buf *out)
 {
     xd_wire_NOTE note = { .level = 2, .text = XD_BYTES_LIT("hello") };
     xd_autobuf   large = XD_BUF_INIT;
-    ck_assert_int_eq(xd_wire_NO_MORE_frame(out, 0, 1, &(xd_wire_NO_MORE){ 0 }), 0);
+    ck_assert_int_eq(xd_wire_PAUSE_frame(out, 0, 1, &(xd_wire_PAUSE){ 0 }), 0);
     ck_assert_int_eq(xd_wire_NOTE_frame(out, 0, 2, &note), 0);
     ck_assert_int_eq(xd_buf_fill(&large, 'x', 100000), 0);
     note.text = xd_buf_view(&large);

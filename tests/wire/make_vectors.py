@@ -26,7 +26,7 @@ BYE 5 status:i32
 ENV_START 16 python:bytes chdir:bytes env:PAIR args:TEXT run_uid:bytes spec:bytes cache_dir:bytes scratch_dir:bytes workers_expected:u16 first_worker:u16 flags:u32
 WORKERS_START 17 first:u16 count:u16 total:u16 maxfail:u32 max_restarts:u16
 LEASE 18 ranges:RANGE
-NO_MORE 19
+NO_MORE 19 final:u8
 TAKE_BACK 20 request:u32 count:u32
 CANCEL 21 how:u8 grace_ms:u32
 FINISH 22 failed:INDEX not_run:INDEX exit_status:i32
@@ -46,7 +46,7 @@ WORKER_UP 39 worker:u16 pid:u32 way:u8 replaces:u16
 WORKER_DOWN 40 worker:u16 expected:u8 exit_status:i32 signal:i32 item:u32 session_status:i32 stopped:u8 reason:bytes last_output:bytes will_restart:u8
 RETURNED 41 request:u32 ranges:RANGE
 ENV_FAILED 42 exit_status:i32 text:bytes
-PROGRESS 43 running:RUNNING files:u32 items:u32
+PROGRESS 43 running:RUNNING files:u32 items:u32 last:u8
 ENV_DONE 44 exit_status:i32 agent_cpu_us:u64 workers_cpu_us:u64 stream_bytes:u64
 HOST_READY 65 collector_pid:u32
 FORK 66 worker:u16 slot:u16 total:u16 become:u8 maxfail:u32

@@ -173,13 +173,14 @@ struct agent_worker {
     xd_buf             last; /* last output */
     int                files
         [3]; /* what pytest captures of it, and Python's faulthandler: stdout, stderr, fault; -1 = not there */
-    xd_buf   batch; /* RESULT records not yet sent */
-    uint32_t batched;
-    xd_buf   held; /* RUN frames that wait for the limit to be opened */
-    bool     limit_asked;
-    uint32_t told_end; /* position behind the last one told */
-    bool     ticking;  /* its result pipe is looked at every tick, not polled */
-    uint8_t  idle_ticks;
+    xd_buf         batch; /* RESULT records not yet sent */
+    uint32_t       batched;
+    xd_wire_RESULT open; /* of the item whose outliving fixtures wait for their teardown; attempt 0 = none */
+    xd_buf         held; /* RUN frames that wait for the limit to be opened */
+    bool           limit_asked;
+    uint32_t       told_end; /* position behind the last one told */
+    bool           ticking;  /* its result pipe is looked at every tick, not polled */
+    uint8_t        idle_ticks;
     /* what it said at its end */
     bool               done, stopped;
     int32_t            session_status;
@@ -207,9 +208,11 @@ int  agent_worker_born(agent_worker *w, pid_t pid) XD_MUST;
 int  agent_worker_forked(agent *a, const xd_wire_FORKED *m) XD_MUST;
 void agent_worker_release(agent_worker *w);
 int  agent_worker_flush(agent_worker *w) XD_MUST; /* its batch goes out */
-int  agent_workers_flush(agent *a) XD_MUST;
-int  agent_workers_tick(agent *a, uint64_t now_ns) XD_MUST; /* looks at the pipes that are not polled */
-bool agent_worker_alive(const agent_worker *w);
+/* The item whose fixtures waited for their teardown is closed, with this result. */
+int      agent_worker_close_item(agent_worker *w, xd_wire_RESULT r) XD_MUST;
+int      agent_workers_flush(agent *a) XD_MUST;
+int      agent_workers_tick(agent *a, uint64_t now_ns) XD_MUST; /* looks at the pipes that are not polled */
+bool     agent_worker_alive(const agent_worker *w);
 uint32_t agent_workers_alive(const agent *a);
 
 int      agent_worker_watch(agent_worker *w) XD_MUST; /* its process exists */

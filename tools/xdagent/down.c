@@ -152,17 +152,19 @@ static int last_words(agent_worker *w, xd_buf *out)
 
 /* ---- the records ------------------------------------------------------------------------------------ */
 
-/* The item it crashed in gets its outcome here: nobody else can give it one. */
-static int tell_crash(agent_worker *w, const agent_blame *blame, xd_bytes how, xd_bytes words)
+static uint64_t lasted_us(const agent_worker *w)
 {
-    agent     *a = w->agent;
+    uint64_t since = w->agent->env.page.slot[w->slot].since_ns, now = xd_clock_ns();
+    return since && since < now ? (now - since) / 1000u : 0;
+}
+
+/* `r` names the phase and what it counts under; `doing`: what the worker did when it crashed. */
+static int crash_report(agent_worker *w, xd_wire_REPORT r, const char *doing, xd_bytes how, xd_bytes words)
+{
     xd_bytes   id = { 0 };
-    xd_autobuf message = XD_BUF_INIT, text = XD_BUF_INIT, body = XD_BUF_INIT, one = XD_BUF_INIT;
-    uint64_t   now_us = xd_clock_wall_us();
-    uint64_t   since = a->env.page.slot[w->slot].since_ns, now = xd_clock_ns();
-    uint64_t   lasted_us = since && since < now ? (now - since) / 1000u : 0;
-    (void)agent_env_nodeid(a, blame->item, &id);
-    XD_TRY(xd_buf_printf(&message, "worker 'gw%u' crashed while running '", (unsigned)w->number));
+    xd_autobuf message = XD_BUF_INIT, text = XD_BUF_INIT, body = XD_BUF_INIT;
+    (void)agent_env_nodeid(w->agent, r.item, &id);
+    XD_TRY(xd_buf_printf(&message, "worker 'gw%u' crashed while %s '", (unsigned)w->number, doing));
     XD_TRY(xd_buf_add_bytes(&message, id));
     XD_TRY(xd_buf_add_str(&message, "': "));
     XD_TRY(xd_buf_add_bytes(&message, how));
@@ -171,33 +173,61 @@ static int tell_crash(agent_worker *w, const agent_blame *blame, xd_bytes how, x
         XD_TRY(xd_buf_add_str(&text, "\nlast output of the worker:\n"));
         XD_TRY(xd_buf_add_bytes(&text, words));
     }
+    r.worker = w->number;
+    r.outcome = XD_BYTES_LIT("failed");
+    r.text = xd_buf_view(&text);
+    r.message = xd_buf_view(&message);
+    r.line = -1;
+    r.duration_us = lasted_us(w);
+    r.start_us = xd_clock_wall_us() - r.duration_us;
+    XD_TRY(xd_wire_REPORT_encode(&body, &r));
+    return agent_link_send(w->agent, XD_MSG_REPORT, xd_buf_view(&body));
+}
+
+/* The item it crashed in gets its outcome here: nobody else can give it one. */
+static int tell_crash(agent_worker *w, const agent_blame *blame, xd_bytes how, xd_bytes words)
+{
+    agent         *a = w->agent;
+    xd_autobuf     body = XD_BUF_INIT, one = XD_BUF_INIT;
+    uint64_t       us = lasted_us(w);
     xd_wire_REPORT r = { .item = blame->item,
                          .attempt = blame->attempt,
-                         .worker = w->number,
                          .when = XD_BYTES_LIT("call"),
                          .category = XD_BYTES_LIT("crashed"),
                          .letter = XD_BYTES_LIT("C"),
-                         .word = XD_BYTES_LIT("CRASHED"),
-                         .outcome = XD_BYTES_LIT("failed"),
-                         .text = xd_buf_view(&text),
-                         .message = xd_buf_view(&message),
-                         .line = -1,
-                         .duration_us = lasted_us,
-                         .start_us = now_us - lasted_us };
-    XD_TRY(xd_wire_REPORT_encode(&body, &r));
-    XD_TRY(agent_link_send(a, XD_MSG_REPORT, xd_buf_view(&body)));
+                         .word = XD_BYTES_LIT("CRASHED") };
+    XD_TRY(crash_report(w, r, "running", how, words));
     xd_wire_RESULT res = { .item = blame->item,
                            .attempt = blame->attempt,
                            .outcome = XD_OUT_CRASHED,
                            .flags = 1,
-                           .call_us = (uint32_t)XD_MIN(lasted_us, (uint64_t)UINT32_MAX),
+                           .call_us = (uint32_t)XD_MIN(us, (uint64_t)UINT32_MAX),
                            .position = xd_page_get(&a->env.page.slot[w->slot].claimed),
-                           .start_us = now_us - lasted_us };
+                           .start_us = xd_clock_wall_us() - us };
     XD_TRY(xd_wire_RESULT_encode(&one, &res));
     xd_wire_RESULTS m = { .worker = w->number, .results = agent_list_of(&one, 1) };
-    xd_buf_clear(&body);
     XD_TRY(xd_wire_RESULTS_encode(&body, &m));
     return agent_link_send(a, XD_MSG_RESULTS, xd_buf_view(&body));
+}
+
+/* It crashed while it tore down what outlived an item that has its result: an error of that item. */
+static int tell_crash_in_teardown(agent_worker *w, xd_bytes how, xd_bytes words)
+{
+    xd_wire_RESULT o = w->open;
+    xd_wire_REPORT r = { .item = o.item,
+                         .attempt = o.attempt,
+                         .when = XD_BYTES_LIT("teardown"),
+                         .category = XD_BYTES_LIT("error"),
+                         .letter = XD_BYTES_LIT("E"),
+                         .word = XD_BYTES_LIT("ERROR"),
+                         .flags = XD_REP_CLOSES };
+    XD_TRY(crash_report(w, r, "tearing down the fixtures that outlived", how, words));
+    if (o.outcome == XD_OUT_FAILED || o.outcome == XD_OUT_ERROR)
+        o.flags |= XD_RES_TEARDOWN_ERROR;
+    else
+        o.outcome = XD_OUT_ERROR;
+    XD_TRY(agent_worker_close_item(w, o));
+    return agent_worker_flush(w);
 }
 
 static int tell_down(agent_worker *w, bool expected, uint32_t item, xd_bytes reason, xd_bytes words)
@@ -225,7 +255,7 @@ static int tell_down(agent_worker *w, bool expected, uint32_t item, xd_bytes rea
 /* ---- the end ------------------------------------------------------------------------------------------ */
 
 /* WORKER_DOWN, then the crashes it is blamed on: reporters join an outcome with how the worker ended. `item`: what
- * it ran, AGENT_NO_ITEM = nothing. */
+ * it ran, AGENT_NO_ITEM = nothing.  If an item is still open, it was being closed. */
 static int tell_end(agent_worker *w, bool expected, uint32_t item, xd_bytes how)
 {
     const agent_blame *blames = (const agent_blame *)(const void *)w->blamed.data;
@@ -237,10 +267,14 @@ static int tell_end(agent_worker *w, bool expected, uint32_t item, xd_bytes how)
     XD_TRY(xd_buf_add_bytes(&lost, how));
     XD_TRY(xd_buf_add_str(&lost,
                           "; its result was lost: a test closed or replaced descriptors it did not open"));
+    bool closing = w->open.attempt != 0;
     XD_TRY(tell_down(w, expected,
-                     n || expected ? (item == AGENT_NO_ITEM && n ? blames[0].item : item) : AGENT_NO_ITEM,
+                     n || closing || expected ? (item == AGENT_NO_ITEM && n ? blames[0].item : item)
+                                              : AGENT_NO_ITEM,
                      how, xd_buf_view(&words)));
-    xd_page_set(&slot->failures, xd_page_get(&slot->failures) + (uint32_t)n);
+    xd_page_set(&slot->failures, xd_page_get(&slot->failures) + (uint32_t)n + closing);
+    if (closing)
+        XD_TRY(tell_crash_in_teardown(w, how, xd_buf_view(&words)));
     for (size_t i = 0; i < n; i++)
         XD_TRY(tell_crash(w, &blames[i], blames[i].item == item ? how : xd_buf_view(&lost),
                           xd_buf_view(&words)));
@@ -253,6 +287,10 @@ static int bury(agent_worker *w, xd_aqueue_end end, bool expected, xd_bytes how)
     xd_page_slot  *slot = &a->env.page.slot[w->slot];
     xd_aqueue_last last = { xd_page_get(&slot->claimed), xd_page_get(&slot->item_plus_1),
                             xd_page_get(&slot->done) };
+    bool           closing =
+        end == XD_AQUEUE_CRASHED && last.finished > w->open.position && last.item_plus_1 == w->open.item + 1;
+    if (w->open.attempt && !closing) /* nothing is known to have gone wrong with it */
+        XD_TRY(agent_worker_close_item(w, w->open));
     XD_TRY(agent_worker_flush(w));
     agent_output_close(&w->out);
     agent_output_close(&w->err);

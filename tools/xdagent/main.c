@@ -50,12 +50,14 @@ static int on_take_back(agent *a, const xd_frame *f)
     return r < 0 ? r : 0;
 }
 
-static int on_no_more(agent *a)
+static int on_no_more(agent *a, const xd_frame *f)
 {
+    xd_wire_NO_MORE m;
+    XD_TRY(xd_wire_NO_MORE_decode(f->body, f->len, &m));
     if (!a->queue)
         return -EPROTO;
     a->queue_dirty = true;
-    int r = xd_aqueue_no_more(a->queue, xd_clock_ns());
+    int r = xd_aqueue_no_more(a->queue, m.final != 0, xd_clock_ns());
     return r < 0 ? r : 0;
 }
 
@@ -94,7 +96,7 @@ static int controller_frame(agent *a, const xd_frame *f)
     case XD_MSG_LEASE:
         return on_lease(a, f);
     case XD_MSG_NO_MORE:
-        return on_no_more(a);
+        return on_no_more(a, f);
     case XD_MSG_TAKE_BACK:
         return on_take_back(a, f);
     case XD_MSG_CANCEL:

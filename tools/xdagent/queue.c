@@ -87,7 +87,7 @@ static int do_run(agent *a, const xd_aqueue_command *c)
         told += c->spans[i].count;
     XD_TRY(encode_ranges(&list, c->spans, c->n_spans));
     xd_wire_RUN run = { .first = c->first,
-                        .last = c->last,
+                        .last = (uint8_t)((c->last ? XD_RUN_LAST : 0) | (c->final ? XD_RUN_FINAL : 0)),
                         .ranges = agent_list_of(&list, (uint32_t)c->n_spans) };
     XD_TRY(xd_wire_RUN_encode(&body, &run));
     w->told_end = told;

@@ -57,25 +57,55 @@ int agent_workers_flush(agent *a)
     return 0;
 }
 
+static int batch(agent_worker *w, xd_bytes result, uint64_t now)
+{
+    agent *a = w->agent;
+    a->queue_dirty = true;
+    XD_TRY(xd_buf_add_bytes(&w->batch, result));
+    w->batched++;
+    if (a->link.flush_ns == UINT64_MAX)
+        a->link.flush_ns = now + (now - a->link.flushed_ns < BUSY_NS ? BUSY_BATCH_NS : BATCH_NS);
+    return w->batch.len >= BATCH_BYTES ? agent_worker_flush(w) : 0;
+}
+
+int agent_worker_close_item(agent_worker *w, xd_wire_RESULT r)
+{
+    xd_autobuf body = XD_BUF_INIT;
+    r.flags = (uint8_t)((r.flags & XD_RES_TEARDOWN_ERROR) | XD_RES_CLOSES);
+    w->open.attempt = 0;
+    XD_TRY(xd_wire_RESULT_encode(&body, &r));
+    return batch(w, xd_buf_view(&body), xd_clock_ns());
+}
+
+/* What the worker still says of the item that ended last. */
+static int on_closing(agent_worker *w, const xd_wire_RESULT *r)
+{
+    const xd_wire_RESULT *o = &w->open;
+    return o->attempt && r->item == o->item && r->attempt == o->attempt && r->position == o->position
+               ? agent_worker_close_item(w, *r)
+               : 0;
+}
+
 static int on_result(agent_worker *w, const xd_frame *f)
 {
     agent         *a = w->agent;
     xd_wire_RESULT r;
     XD_TRY(xd_wire_RESULT_decode(f->body, f->len, &r));
     uint64_t now = xd_clock_ns();
+    if (r.flags & XD_RES_CLOSES)
+        return on_closing(w, &r);
     uint64_t ns = ((uint64_t)r.setup_us + r.call_us + r.teardown_us) * 1000u;
     int      known = xd_aqueue_result(a->queue, w->slot, r.position, r.item, ns, now);
     XD_TRY(known);
     if (known > 0)
         return 0; /* not told to this worker, or told twice: counted by the queue */
-    a->queue_dirty = true;
     XD_TRY(agent_output_item_over(&w->out, r.item));
     XD_TRY(agent_output_item_over(&w->err, r.item));
-    XD_TRY(xd_buf_add_bytes(&w->batch, agent_body(f)));
-    w->batched++;
-    if (a->link.flush_ns == UINT64_MAX)
-        a->link.flush_ns = now + (now - a->link.flushed_ns < BUSY_NS ? BUSY_BATCH_NS : BATCH_NS);
-    return w->batch.len >= BATCH_BYTES ? agent_worker_flush(w) : 0;
+    if (w->open.attempt) /* it should have said it before */
+        XD_TRY(agent_worker_close_item(w, w->open));
+    if (r.flags & XD_RES_OPEN)
+        w->open = r;
+    return batch(w, agent_body(f), now);
 }
 
 /* REPORT, WARNING and SUITE_PROPERTY leave the worker without its number; it is put in at `at`. */

@@ -5,7 +5,7 @@ import struct
 
 from xd_pytest import wire
 from xd_pytest.channel import write_all
-from xd_pytest.constants import ERROR, FAILED, NONE32, NOT_RUN, PASSED, SKIPPED, XFAILED, XPASSED
+from xd_pytest.constants import ERROR, FAILED, NONE32, NOT_RUN, PASSED, REP_CLOSES, RES_CLOSES, SKIPPED, XFAILED, XPASSED
 from xd_pytest.page import FAILURES
 from xd_pytest.reports import report_frame, usual_status
 from xd_pytest.text import microseconds
@@ -44,7 +44,8 @@ class ItemReports(object):
         self.called = False
         self.outcome = PASSED
         self.result_flags = 0
-        self.waited_s = 0.0      # for word of the next item, inside the teardown
+        self.closing = False     # its RESULT is out, and the fixtures that outlived it are torn down
+        self.properties = 0      # of the user properties, told
         if self.attributes or self.added_properties:
             self.attributes, self.added_properties = {}, []
 
@@ -60,19 +61,12 @@ class ItemReports(object):
                 self.setup_s = fields["duration"]
                 self.start_s = fields.get("start", 0.0)
             else:
-                self.forget_wait(report)
                 self.teardown_s = fields["duration"]
             self.seen.append(report)
             if self.plain_status:
                 return
             self.seen.pop()
         self.other_report(report)
-
-    def forget_wait(self, report):
-        """What the worker waited for word of the next item is no time of this one."""
-        if self.waited_s:
-            report.duration = max(0.0, report.duration - self.waited_s)
-            self.waited_s = 0.0
 
     def other_report(self, report):
         """Anything else: its status is asked for now, as pytest's terminal does (asking may change the report); the text is made
@@ -90,8 +84,7 @@ class ItemReports(object):
                 self.setup_s, self.start_s = report.duration, getattr(report, "start", 0.0)
             elif when == "call":
                 self.call_s = report.duration
-            elif when == "teardown":
-                self.forget_wait(report)
+            elif when == "teardown" and not self.closing:
                 self.teardown_s = report.duration
         usual = not subtest and outcome == "passed" and not hasattr(report, "wasxfail") and tuple(status) == (
             ("passed", ".", "PASSED") if when == "call" else ("", "", ""))
@@ -126,8 +119,8 @@ class ItemReports(object):
         elif outcome == "passed" and hasattr(report, "wasxfail"):
             self.outcome = XPASSED
 
-    def flush(self, position, ended):
-        """RESULT of the item, its REPORTs and WARNINGs before it, in one write."""
+    def flush(self, position, ended, marks=0):
+        """RESULT of the item, its REPORTs and WARNINGs before it, in one write.  marks: further flags of RESULT."""
         seen = self.seen
         speaks = self.plain and seen and ended and (seen[-1].user_properties or self.attributes or self.added_properties or
                                                     (self.want_output and seen[-1].sections))
@@ -136,13 +129,19 @@ class ItemReports(object):
         elif self.plain and not self.called:
             outcome, flags = (PASSED, 1) if ended else (NOT_RUN, 0)  # 1: as --setup-only, or run by a plugin: pytest counts nothing
         else:
-            if self.plain:
-                self.statuses = [("passed", ".", "PASSED") if r.when == "call" else ("", "", "") for r in seen]
+            self.make_statuses()
             outcome, flags = self.outcome, self.result_flags | 1
             if not ended and not any(status[0] for status in self.statuses):
                 outcome, flags = NOT_RUN, 0
             else:
                 self.report_frames(last=True)
+        self.write_result(position, outcome, flags | marks)
+
+    def make_statuses(self):
+        if self.plain:
+            self.statuses = [("passed", ".", "PASSED") if r.when == "call" else ("", "", "") for r in self.seen]
+
+    def write_result(self, position, outcome, flags):
         frame = RESULT_FRAME.pack(
             RESULT_BODY_BYTES, wire.RESULT, 0, 0, self.index, self.attempt, outcome, flags, microseconds(self.setup_s, NONE32),
             microseconds(self.call_s, NONE32), microseconds(self.teardown_s, NONE32), position, microseconds(self.start_s))
@@ -152,20 +151,38 @@ class ItemReports(object):
             self.pending = []
         write_all(self.results, frame)
 
+    def resume(self, index):
+        """The item that ended last is heard of again: what outlived it is torn down."""
+        self.make_statuses()
+        self.index, self.plain, self.closing = index, False, True
+        self.told = len(self.seen)
+        self.result_flags = 0
+        self.attributes, self.added_properties = {}, []
+
+    def close(self, position, seconds):
+        """The RESULT that ends it for good, with what there is to say of that teardown."""
+        self.report_frames(last=True)
+        self.teardown_s += seconds
+        self.write_result(position, self.outcome, RES_CLOSES | self.result_flags)
+        self.index = NONE32
+
     def report_frames(self, last):
         """Of what has been seen and not told yet.  last: nothing follows, so the last one has the properties."""
         nodeid, last = self.item.nodeid, len(self.seen) - 1 if last else -1
-        again = sum(1 for report in self.seen if report.when == "teardown") > 1  # run more than once: each try is a case of its own in JUnit XML
+        again = not self.closing and sum(1 for report in self.seen if report.when == "teardown") > 1  # run more than once: each try is a case of its own in JUnit XML
         for n in range(self.told, len(self.seen)):
             report, status = self.seen[n], self.statuses[n]
             subtest = type(report) is not self.plain_type
             sections = report.sections[self.sections:]
-            properties = list(report.user_properties) + self.added_properties if n == last else ()
+            properties = list(report.user_properties)[self.properties:] + self.added_properties if n == last else ()
             attributes = self.attributes.items() if n == last else ()
             if not (status[0] or status[1] or sections or properties or attributes or again or subtest):
                 continue
             if not subtest:
                 self.sections = len(report.sections)
             other = "" if report.nodeid == nodeid else report.nodeid
-            self.pending.append(report_frame(report, status, self.index, self.attempt, other, sections, properties, attributes))
+            self.pending.append(report_frame(report, status, self.index, self.attempt, other, sections, properties, attributes,
+                                             REP_CLOSES if self.closing else 0))
+            if n == last:
+                self.properties = len(report.user_properties)
         self.told = len(self.seen)

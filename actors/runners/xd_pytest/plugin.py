@@ -14,6 +14,7 @@ from xd_pytest.frozen import collection_begins, collection_ended
 from xd_pytest.home import late_values, refusal, who_misses
 from xd_pytest.junitxml import hear
 from xd_pytest.outcome import ItemReports
+from xd_pytest.outlive import Closing
 from xd_pytest.plugins import foreign_plugins
 from xd_pytest.process import flush_stdio, name_captures
 from xd_pytest.real import Real
@@ -361,4 +362,5 @@ def mark_hooks():
     Adapter.pytest_sessionstart = wrapper(Adapter.around_sessionstart)
     Adapter.pytest_collection = wrapper(Adapter.around_collection)
     Adapter.pytest_collection_modifyitems = wrapper(Adapter.around_modifyitems)
+    Closing.pytest_runtest_protocol = pytest.hookimpl(tryfirst=True)(Closing.pytest_runtest_protocol)
     ItemReports.pytest_runtest_logreport = pytest.hookimpl(trylast=True)(ItemReports.pytest_runtest_logreport)

@@ -105,11 +105,10 @@ def heading_of(report):
     return "" if given == usual else given
 
 
-def report_frame(report, status, item, attempt, nodeid, sections, properties, attributes=()):
+def report_frame(report, status, item, attempt, nodeid, sections, properties, attributes=(), flags=0):
     category, letter, word = status
     if isinstance(word, (tuple, list)):
         word = word[0]
-    flags = 0
     wasxfail = getattr(report, "wasxfail", None)
     message, path, line, folded = short_of(report)
     flags |= 16 if folded else 0

@@ -3,15 +3,16 @@ from __future__ import absolute_import, division, print_function
 
 from xd_pytest import wire
 from xd_pytest.collection import give_location
-from xd_pytest.constants import EXIT_INTERNAL, NONE32
+from xd_pytest.constants import EXIT_INTERNAL, NONE32, RES_AGAIN, RES_OPEN, RUN_FINAL, RUN_LAST
 from xd_pytest.frozen import heap
+from xd_pytest.outlive import Closing, Neighbour, only_shells
 from xd_pytest.page import DONE, ITEM, LIMIT, PAGE_ELSEWHERE, PAGE_MAXFAIL, PAGE_STOP, PID, RUNS, SINCE
 from xd_pytest.plugins import foreign_plugins
 from xd_pytest.real import Real
 from xd_pytest.settings import wants_output
 
-TEARDOWN_WAIT_S = 1.0  # how long a teardown waits to hear which item comes next
-UNRESOLVED = object()
+UNRESOLVED = object()  # the successor was not asked for
+UNKNOWN = object()     # none is told, nor that none comes
 
 
 class RunLoop(object):
@@ -26,7 +27,8 @@ class RunLoop(object):
         self.commands = adapter.worker.commands
         self.told = {}
         self.end = 0          # positions below it are told
-        self.last = False
+        self.last = False     # none comes after them as far as is known
+        self.final = False    # and none will come
         self.quit = False
         self.runs = 0
         self.position = 0
@@ -40,6 +42,8 @@ class RunLoop(object):
         self.next = UNRESOLVED
         self.running = False
         self.torn_for = None
+        self.owed = None      # (item, index, position) whose fixtures of wider scopes are still set up, for want of a successor
+        self.spent = False    # all fixtures were torn down, for good as it was told
         self.original_teardown = None
         self.pid = Real.getpid()
         self.words[self.base + PID] = self.pid
@@ -63,25 +67,67 @@ class RunLoop(object):
         session = self.session
         if Real.getpid() != self.pid:
             self.end_copy()  # before it takes from the command pipe what the first is told
-        if self.running and nextitem is self.guess and not (session.shouldfail or session.shouldstop):
-            nextitem = self.resolve()
+        if self.running:
+            if nextitem is self.guess and not (session.shouldfail or session.shouldstop):
+                nextitem = self.resolve()
+            item, self.owed = self.reports.item, None
+            if nextitem is UNKNOWN:
+                self.owed = item, self.reports.index, self.position
+                self.torn_for = None
+                return self.original_teardown(Neighbour(item))
         self.torn_for = nextitem
+        self.spent = nextitem is None
         return self.original_teardown(nextitem)
 
     def resolve(self):
-        """The successor of the running item, claimed at this moment; None if none is to come (or none is told in good time)."""
-        if self.next is UNRESOLVED:
+        """The successor of the running item, claimed at this moment.  None: none will come.  UNKNOWN: none is told so far."""
+        if self.next is UNRESOLVED or self.next is UNKNOWN:
             self.next = None
-            self.next = self.take(self.position + 1, TEARDOWN_WAIT_S)
-        return None if self.next is None else self.items[self.next[0]]
+            self.next = self.look(self.position + 1)
+        return self.next if self.next is None or self.next is UNKNOWN else self.items[self.next[0]]
+
+    def look(self, position):
+        """What stands at this position, without waiting for it."""
+        while True:
+            if position in self.told:
+                if self.claim(position):
+                    return self.told.pop(position)
+            elif self.none_comes():
+                return None
+            if self.quit or self.halted():
+                return None
+            if not self.hear(0):
+                return UNKNOWN
+
+    def none_comes(self):
+        """Of all that is told nothing is left (the caller knows), and it is said that no more will come."""
+        return self.final and self.runs >= self.words[self.base + RUNS]
+
+    def tear_down_owed(self, nextitem):
+        """What outlived the item before, now that its successor is known (None: none comes)."""
+        item, index, position = self.owed
+        reports, words, base = self.reports, self.words, self.base
+        self.owed = None
+        if only_shells(self.session._setupstate):
+            self.teardown_exact(nextitem)
+            return
+        closing = Closing(item, reports.want_output or not reports.plain)
+        reports.resume(index)
+        self.longs[(base + SINCE) >> 1] = Real.monotonic_ns()
+        words[base + ITEM] = index + 1
+        try:
+            closing.run(item, nextitem)
+        finally:
+            if Real.getpid() != self.pid:
+                self.end_copy()
+            reports.close(position, closing.duration_s)
+            words[base + ITEM] = 0
 
     # ---- what the agent says
 
     def hear(self, timeout_s=None):
         """Reads one command; False: none came in time."""
-        start = Real.monotonic()
         got = self.commands.next(timeout_s)
-        self.reports.waited_s += Real.monotonic() - start
         if got is None:
             return False
         kind, record = got
@@ -97,7 +143,8 @@ class RunLoop(object):
                     self.told[position] = (item, span.attempt)
                     position += 1
             self.end = position
-            self.last = bool(record.last)
+            self.last = bool(record.last & RUN_LAST)
+            self.final = bool(record.last & RUN_FINAL)
         return True
 
     def halted(self):
@@ -117,21 +164,18 @@ class RunLoop(object):
             return False
         return True
 
-    def take(self, position, wait_s=None):
-        """(item, attempt) of a position, claimed.  None: none comes (wait_s None: the session is to end), or wait_s passed."""
-        deadline = None if wait_s is None else Real.monotonic() + wait_s
+    def take(self, position):
+        """(item, attempt) of a position, claimed, as soon as there is one.  None: the session is to end."""
         while True:
             if position in self.told:
                 if self.claim(position):
                     return self.told.pop(position)
-            elif wait_s is not None and self.last and self.runs >= self.words[self.base + RUNS]:
+            elif self.owed and self.none_comes():
+                self.tear_down_owed(None)
+                self.end_if_asked()
+            if self.quit:
                 return None
-            if self.quit or (wait_s is not None and self.halted()):
-                return None
-            left = 3600.0 if deadline is None else deadline - Real.monotonic()
-            if left <= 0:
-                return None
-            self.hear(min(left, 0.1) if wait_s is not None else None)
+            self.hear()
 
     def hear_of_next(self, position):
         """An item starts when its successor is known, or when none comes."""
@@ -150,14 +194,23 @@ class RunLoop(object):
             self.one(current)
             if heap.restless:
                 heap.between_tests(getattr(self.session._setupstate, "stack", ()))
-            if self.session.shouldfail:
-                raise self.session.Failed(self.session.shouldfail)
-            if self.session.shouldstop:
-                raise self.session.Interrupted(self.session.shouldstop)
+            self.end_if_asked()
             current = self.next
             self.position += 1
-            if current is None or current is UNRESOLVED:
+            if current is None or current is UNRESOLVED or current is UNKNOWN:
                 current = self.take(self.position)
+            if self.owed:
+                self.tear_down_owed(current and self.items[current[0]])
+                self.end_if_asked()
+
+    def end_if_asked(self):
+        session = self.session
+        if self.owed and (session.shouldfail or session.shouldstop):
+            self.tear_down_owed(None)
+        if session.shouldfail:
+            raise session.Failed(session.shouldfail)
+        if session.shouldstop:
+            raise session.Interrupted(session.shouldstop)
 
     def one(self, current):
         reports, words, base = self.reports, self.words, self.base
@@ -171,7 +224,10 @@ class RunLoop(object):
         give_location(item)
         reports.begin(index, attempt, item)
         self.next = UNRESOLVED
+        marks = RES_AGAIN if self.spent else 0
         if self.original_teardown is None:
+            while self.resolve() is UNKNOWN:
+                self.hear()
             guess = self.resolve()
         self.longs[(base + SINCE) >> 1] = Real.monotonic_ns()
         words[base + ITEM] = index + 1
@@ -184,7 +240,9 @@ class RunLoop(object):
             if Real.getpid() != self.pid:
                 self.end_copy()
             self.running = False
-            reports.flush(self.position, ended)
+            if self.owed and not only_shells(self.session._setupstate):
+                marks |= RES_OPEN
+            reports.flush(self.position, ended, marks)
             words[base + ITEM] = 0
             words[base + DONE] += 1
             reports.index = NONE32

@@ -1,0 +1,78 @@
+"""Fixtures of class, module, package and session scope outlive their item while it is not known which item comes next."""
+from __future__ import absolute_import, division, print_function
+
+from xd_pytest.plugins import is_pytests
+
+AROUND = ("timeout",)  # foreign plugins (pytest-timeout) whose wrappers go round this teardown, too
+
+
+class Neighbour(object):
+    """Stands for another item of the same class or module: with it as successor pytest tears down an item and no more."""
+
+    def __init__(self, item):
+        self.chain = item.listchain()[:-1] + [self]
+
+    def listchain(self):
+        return self.chain
+
+
+def only_shells(state):
+    """Whether what is still set up are modules and classes without any fixture: tearing them down does nothing."""
+    from _pytest.nodes import Node
+    try:
+        return all(len(finalizers) <= 1 and type(node).teardown is Node.teardown for node, (finalizers, _failure) in state.stack.items())
+    except Exception:  # pytest keeps it in another way
+        return False
+
+
+class Closing(object):
+    """Tears down what outlived an item, inside of pytest's own wrappers (warnings, assertions, captured output and log).  Other plugins
+    and conftests had their hooks for this item: they hear of an error alone.  A plugin for the time of one call."""
+
+    def __init__(self, item, want_output):
+        self.want_output = want_output
+        self.duration_s = 0.0
+        self.manager = item.config.pluginmanager
+        self.others = [plugin for name, plugin in self.manager.list_name_plugin()
+                       if plugin is not None and name not in AROUND and not is_pytests(plugin)]
+
+    def run(self, item, nextitem):
+        self.manager.register(self, "xd_closing")
+        try:
+            self.own("pytest_runtest_protocol")(item=item, nextitem=nextitem)
+        finally:
+            self.manager.unregister(self)
+
+    def own(self, hook):
+        return self.manager.subset_hook_caller(hook, self.others)
+
+    def pytest_runtest_protocol(self, item, nextitem):
+        from _pytest.outcomes import Exit
+        from _pytest.runner import CallInfo, check_interactive_exception
+
+        def teardown():
+            __tracebackhide__ = True  # a failing teardown shows the suite's frames alone
+            self.own("pytest_runtest_teardown")(item=item, nextitem=nextitem)
+
+        ready_log(item)
+        said = self.said(item)
+        call = CallInfo.from_call(teardown, when="teardown", reraise=(Exit, KeyboardInterrupt))
+        self.duration_s = call.duration
+        if call.excinfo is not None or self.said(item) != said:
+            report = item.ihook.pytest_runtest_makereport(item=item, call=call)
+            item.ihook.pytest_runtest_logreport(report=report)
+            if check_interactive_exception(call, report):
+                item.ihook.pytest_exception_interact(node=item, call=call, report=report)
+        return True
+
+    def said(self, item):
+        return len(item.user_properties), len(item._report_sections) if self.want_output else 0
+
+
+def ready_log(item):
+    """pytest's log plugin forgets at the end of a teardown that it had begun with this item."""
+    try:
+        from _pytest.logging import caplog_records_key
+        item.stash.setdefault(caplog_records_key, {})
+    except (ImportError, AttributeError):
+        pass

@@ -1,0 +1,111 @@
+/* actors/scheduler_results.c - see scheduler.h: results, and the reports before them. */
+#include "actors/scheduler_state.h"
+
+static bool is_failure(uint8_t outcome)
+{
+    return outcome == XD_OUT_FAILED || outcome == XD_OUT_ERROR || outcome == XD_OUT_CRASHED ||
+           outcome == XD_OUT_TIMEOUT || outcome == XD_OUT_LOST;
+}
+
+static uint32_t *counter(xd_result *r, uint8_t outcome)
+{
+    switch (outcome) {
+    case XD_OUT_PASSED:
+        return &r->passed;
+    case XD_OUT_SKIPPED:
+        return &r->skipped;
+    case XD_OUT_XFAILED:
+        return &r->xfailed;
+    case XD_OUT_XPASSED:
+        return &r->xpassed;
+    case XD_OUT_ERROR:
+        return &r->errors;
+    case XD_OUT_CRASHED:
+        return &r->crashed;
+    default:
+        return &r->failed;
+    }
+}
+
+/* Failures that were reported of this attempt since its last RESULT. */
+static uint32_t reported(item_reported *f, const xd_wire_RESULT *r)
+{
+    uint32_t n = f->attempt == r->attempt ? f->failed : 0;
+    f->ever = f->ever || n;
+    f->failed = 0;
+    return n;
+}
+
+/* What its fixtures' teardown came to, after the item had its outcome. */
+static int close_item(scheduler *self, gateway *g, const xd_wire_RESULT *one)
+{
+    uint32_t failures = reported(&self->reported[one->item], one);
+    uint8_t  before = xd_sched_outcome(self->sched, one->item);
+    int      r = xd_sched_closed(self->sched, g->number, one->item, one->attempt, one->outcome, failures);
+    if (r)
+        return XD_MIN(r, 0);
+    self->failures += failures;
+    --*counter(self->args.result, before);
+    ++*counter(self->args.result, one->outcome);
+    return 0;
+}
+
+/* Only after a worker or an agent was lost. */
+static int tell_again(scheduler *self, uint16_t worker, uint32_t item)
+{
+    xd_bytes id = xd_collector_items(self->collector)[item].id;
+    return xd_scheduler_note(self, 1,
+                             "gw%u sets its fixtures up again: it was given %.*s after its last teardown, "
+                             "because a worker was lost",
+                             (unsigned)worker, (int)XD_MIN(id.len, (size_t)200), (const char *)id.ptr);
+}
+
+static int take_result(scheduler *self, gateway *g, const xd_wire_RESULT *one, uint16_t worker)
+{
+    uint32_t failures =
+        one->flags & XD_RES_REPORTS ? reported(&self->reported[one->item], one) : is_failure(one->outcome);
+    int r = xd_sched_result(self->sched, g->number, one->item, one->attempt, one->outcome, failures);
+    if (r) /* > 0: a duplicate or an outlived attempt */
+        return XD_MIN(r, 0);
+    self->failures += failures;
+    ++*counter(self->args.result, one->outcome);
+    if (one->flags & XD_RES_OPEN)
+        XD_TRY(xd_sched_opened(self->sched, g->number, one->item));
+    if (self->args.want_tests && self->args.event) {
+        xd_event ev = { .type = XD_EVENT_TEST,
+                        .value = one->outcome,
+                        .count = one->item,
+                        .text = (const char *)xd_collector_items(self->collector)[one->item].id.ptr };
+        self->args.event(self->args.event_arg, &ev);
+    }
+    return one->flags & XD_RES_AGAIN ? tell_again(self, worker, one->item) : 0;
+}
+
+int xd_scheduler_on_results(scheduler *self, gateway *g, const xd_wire_RESULTS *in)
+{
+    xd_wire_list   list = in->results;
+    xd_wire_RESULT one;
+    if (!self->running)
+        return -EPROTO;
+    while (xd_wire_RESULT_next(&list, &one) == 1) {
+        if (one.item >= xd_collector_count(self->collector))
+            continue;
+        XD_TRY(one.flags & XD_RES_CLOSES ? close_item(self, g, &one)
+                                         : take_result(self, g, &one, in->worker));
+    }
+    return xd_scheduler_drain(self);
+}
+
+/* The reports of an item come before its result. */
+int xd_scheduler_on_report(scheduler *self, const xd_wire_REPORT *in)
+{
+    if (!self->reported || in->item >= xd_collector_count(self->collector) ||
+        !xd_bytes_eq_str(in->outcome, "failed") || (in->flags & XD_REP_WASXFAIL))
+        return 0;
+    item_reported *f = &self->reported[in->item];
+    if (in->attempt > f->attempt)
+        *f = (item_reported){ .attempt = in->attempt };
+    if (in->attempt == f->attempt && f->failed < UINT8_MAX)
+        f->failed++;
+    return 0;
+}
