@@ -454,10 +454,13 @@ static int handle_paused(void *state, const xd_msg *m)
 static int handle_fault(void *state, const xd_msg *m)
 {
     scheduler *self = XD_CAST(state, scheduler, SCHEDULER_MAGIC);
-    (void)m;
+    int32_t    code = 0;
+    if (m->body.len == sizeof(code))
+        memcpy(&code, m->body.ptr, sizeof(code));
     xd_scheduler_end_with(self, XD_EXIT_INCOMPLETE, "the journal cannot be written");
-    int r = xd_scheduler_note(self, 4, "the journal in %s cannot be written: results are incomplete",
-                              self->args.run_dir);
+    int r =
+        xd_scheduler_note(self, 4, "the journal in %s cannot be written (%s%s): results are incomplete",
+                          self->args.run_dir, xd_error_name(code), code == -EFBIG ? ", see ulimit -f" : "");
     if (r == 0 && self->running && !self->finishing) {
         r = xd_sched_cancel(self->sched, 2);
         if (r >= 0)
