@@ -70,6 +70,13 @@ static int plain_text(const xd_wire_REPORT *r, xd_buf *room, xd_bytes *ret)
     return 0;
 }
 
+/* A message as this pytest writes it: whole before 9.2. */
+static int put_message(xd_junit *j, xd_buf *to, xd_bytes message)
+{
+    return xd_runview_pytest_from(j->view, 9, 2) ? xd_junit_shorten(to, message)
+                                                 : xd_buf_add_bytes(to, message);
+}
+
 int xd_junit_node_failed(xd_junit *j, const xd_runview_report *r, uint32_t report)
 {
     xd_wire_REPORT full;
@@ -81,13 +88,13 @@ int xd_junit_node_failed(xd_junit *j, const xd_runview_report *r, uint32_t repor
     XD_TRY(plain_text(&full, &room, &text));
     xd_bytes reason = full.message.len ? full.message : text;
     if (r->when == 'c') {
-        XD_TRY(xd_junit_shorten(&message, reason));
+        XD_TRY(put_message(j, &message, reason));
         return add_node(j, "failure", none, xd_buf_view(&message), text);
     }
     XD_TRY(xd_buf_printf(&whole, "failed on %s with \"", r->when == 't' ? "teardown" : "setup"));
     XD_TRY(xd_buf_add_bytes(&whole, reason));
     XD_TRY(xd_buf_add_byte(&whole, '"'));
-    XD_TRY(xd_junit_shorten(&message, xd_buf_view(&whole)));
+    XD_TRY(put_message(j, &message, xd_buf_view(&whole)));
     return add_node(j, "error", none, xd_buf_view(&message), text);
 }
 
@@ -124,18 +131,6 @@ int xd_junit_node_collect(xd_junit *j, const xd_runview_report *r, uint32_t repo
     XD_TRY(xd_junit_repr(&tuple, xd_buf_view(&said)));
     XD_TRY(xd_buf_add_byte(&tuple, ')'));
     return add_node(j, "skipped", none, XD_BYTES_LIT("collection skipped"), xd_buf_view(&tuple));
-}
-
-int xd_junit_node_interrupted(xd_junit *j, uint32_t item)
-{
-    const xd_runview        *v = j->view;
-    const xd_runview_worker *w = xd_runview_interrupted(v, item);
-    xd_autobuf               text = XD_BUF_INIT;
-    XD_TRY(xd_buf_printf(&text, "worker 'gw%u' was still running '", (unsigned)(w - v->workers)));
-    XD_TRY(xd_buf_add_bytes(&text, v->items[item].id));
-    XD_TRY(xd_buf_printf(&text, "' after %s%u.%03u s when the run ended", v->over ? "" : "at least ",
-                         w->age_ms / 1000, w->age_ms % 1000));
-    return add_node(j, "error", none, XD_BYTES_LIT("interrupted while running"), xd_buf_view(&text));
 }
 
 int xd_junit_node_crashed(xd_junit *j, uint32_t item)

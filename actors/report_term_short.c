@@ -97,7 +97,8 @@ static int one_line(xd_term *t, uint32_t item, uint32_t report, void *arg)
         xd_buf_clear(&s->scratch);
         XD_TRY(xd_term_on_crash_text(t, item, &s->scratch));
         XD_TRY(put_message(t, xd_buf_view(&s->scratch), columns));
-    } else if (r.message.len) {
+    } else if (r.message.len &&
+               (r.path.len || xd_runview_pytest_from(v, 9, 0))) { /* a bare text: since 9.0 */
         XD_TRY(put_message(t, r.message, columns));
     }
     XD_TRY(xd_term_out_str(&t->out, "\n", 0));

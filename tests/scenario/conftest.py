@@ -109,6 +109,7 @@ class Project(object):
         self.root.mkdir()
         self.count = 0
         self.started = []
+        self.packages = []  # folders in front of what the interpreter has
 
     def write(self, **files):
         """name="text" makes name.py; names with dots are taken as they are: write(**{"pytest.ini": ...})."""
@@ -119,7 +120,10 @@ class Project(object):
         return self
 
     def environment(self, **more):
-        return clean_environment(**dict(dict(XDG_STATE_HOME=str(self.path / "state"), XDG_CACHE_HOME=str(self.path / "cache")), **more))
+        own = dict(XDG_STATE_HOME=str(self.path / "state"), XDG_CACHE_HOME=str(self.path / "cache"))
+        if self.packages:
+            own["PYTHONPATH"] = os.pathsep.join(self.packages)
+        return clean_environment(**dict(own, **more))
 
     def start(self, *args, **more):
         """xdctl itself, started and left running: Popen.  more: env=, cwd=, and what Popen takes."""
@@ -158,7 +162,7 @@ class Project(object):
         plugin.mkdir(exist_ok=True)
         (plugin / "xd_plain_outcomes.py").write_text(OUTCOMES_PLUGIN)
         outcomes = str(self.path / "plain.json")
-        env = clean_environment(PLAIN_OUTCOMES=outcomes, PYTHONPATH=str(plugin), **more.pop("env", {}))
+        env = clean_environment(PLAIN_OUTCOMES=outcomes, PYTHONPATH=os.pathsep.join(self.packages + [str(plugin)]), **more.pop("env", {}))
         process = subprocess.run([self.python, "-m", "pytest", "-p", "no:xdist", "-p", "no:cacheprovider", "-p", "xd_plain_outcomes"] +
                                  [str(a) for a in args], cwd=str(self.root), env=env, stdin=subprocess.DEVNULL,
                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=SECONDS)

@@ -48,7 +48,7 @@ def max_warnings(config):
     given = getattr(config.option, "max_warnings", None)
     if given is None and "max_warnings" in getattr(config._parser, "_inidict", ()):
         given = config.getini("max_warnings")
-    return None if given is None else int(given)
+    return None if given in (None, "") else int(given)  # "": what 9.1 says where it is not set
 
 
 def header(config):
