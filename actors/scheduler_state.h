@@ -70,13 +70,11 @@ typedef struct scheduler {
     uint8_t           up[65536 / 8]; /* bit per worker: it was ready, and has not ended */
     bool              bad_end;       /* a worker crashed outside of any test */
     bool              agreed, running, finishing, ended, mode_no;
-    uint32_t          pausing;  /* gateways that have not written PAUSE yet, and the terminal report */
-    uint8_t           stopping; /* CANCEL.how in force, 0 */
-    struct scheduler_running *long_running; /* tests that run for a second and more; owned */
-    size_t                    n_running;
-    int                       forced_exit; /* -1 = none */
-    char                      reason[XD_TEXT];
-    char                      uid[64];
+    uint32_t          pausing;     /* gateways that have not written PAUSE yet, and the terminal report */
+    uint8_t           stopping;    /* CANCEL.how in force, 0 */
+    int               forced_exit; /* -1 = none */
+    char              reason[XD_TEXT];
+    char              uid[64];
 } scheduler;
 
 gateway *xd_scheduler_gateway(scheduler *self, uint16_t number);
@@ -89,9 +87,7 @@ int  xd_scheduler_join(scheduler *self, gateway *g) XD_MUST;
 int  xd_scheduler_on_collected(scheduler *self, gateway *g, const xd_wire_COLLECTED *in) XD_MUST;
 int  xd_scheduler_on_ids(scheduler *self, gateway *g, const xd_wire_COLLECT_IDS *in) XD_MUST;
 int  xd_scheduler_on_paused(scheduler *self) XD_MUST;
-/* scheduler_running.c */
-int xd_scheduler_on_progress(scheduler *self, const gateway *g, const xd_wire_PROGRESS *in) XD_MUST;
-int xd_scheduler_on_stop(scheduler *self, int how) XD_MUST;
+int  xd_scheduler_on_stop(scheduler *self, int how) XD_MUST;
 /* The exit code as things stand: pytest's rules. */
 int xd_scheduler_exit_code(const scheduler *self);
 

@@ -94,9 +94,7 @@ int xd_buf_reserve(xd_buf *b, size_t extra)
         return -ENOMEM;
     size_t cap = b->cap < 128 ? 128 : b->cap;
     while (cap < need)
-        cap = cap > PTRDIFF_MAX / 2
-                  ? need
-                  : cap * 2; /* never just what is needed: each small addition would move it all */
+        cap = cap > need / 2 ? need : cap * 2;
     uint8_t *data = realloc(b->data, cap);
     if (!data)
         return -ENOMEM;

@@ -964,9 +964,10 @@ def test_overhead_per_test(suite):
     """What the adapter adds to a passing test: its two hooks and the frame.  A bound far above the usual, for loaded machines."""
     sys.path.insert(0, driver.ADAPTER)
     from xd_pytest.outcome import ItemReports
+    from xd_pytest.owner import Owner
     from _pytest.reports import TestReport
     words = memoryview(bytearray(64 * 17)).cast("I")
-    quiet = ItemReports(want_output=False)
+    quiet = ItemReports(Owner(), want_output=False)
     quiet.plain_status, quiet.plain_type = True, TestReport
     quiet.words, quiet.base, quiet.results = words, 16, os.open(os.devnull, os.O_WRONLY)
     reports = [TestReport("a.py::t", ("a.py", 1, "t"), {}, "passed", None, when, duration=0.001) for when in ("setup", "call", "teardown")]

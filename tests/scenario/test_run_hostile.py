@@ -75,23 +75,6 @@ def test_failing_teardown_shows_no_frame_of_ours(project):
         assert "in teardown" in xd.out and "xd_pytest" not in xd.out, xd
 
 
-@pytest.mark.parametrize("wait", ["", "os.waitpid(pid, 0)"], ids=["left", "awaited"])
-def test_a_forked_child_comes_back_into_pytest(project, wait):
-    project.write(test_a='''
-        import os
-        import pytest
-        @pytest.mark.parametrize("n", range(20))
-        def test_a(n):
-            pid = os.fork() if n in (3, 11) else 0
-            if pid:
-                %s
-                pass
-        ''' % wait)
-    xd = project.run("-n2")
-    assert (xd.rc, xd.summary) == (0, {"passed": 20}), xd
-    assert "forked and its child" in xd.out
-
-
 LOST = '''
     import os
     import pytest

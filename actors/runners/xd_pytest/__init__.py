@@ -31,4 +31,5 @@ Only what is named here is in sys.modules; nothing imports a module of ours by a
     reads        who reads the worker id too early            real         what tests may patch
     junitxml     what tests tell JUnit XML beyond reports
     frozen       the heap of the collection, never walked again        home         what a controlling pytest process would do
-    leash        nothing outlives the agent                    outlive      fixtures that wait until their item's successor is known"""
+    leash        nothing outlives the agent                    outlive      fixtures that wait until their item's successor is known
+    owner        the process that pipes, page and files belong to"""

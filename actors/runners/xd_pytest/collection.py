@@ -89,6 +89,9 @@ def give_location(item):
     """item.location of such a function, before pytest computes the same."""
     if "location" not in item.__dict__:
         nodeid = item.nodeid
-        line = plain_line(item, nodeid)
+        try:
+            line = plain_line(item, nodeid)
+        except Exception:  # an item that is like none of pytest's
+            line = None
         if line is not None:
             item.__dict__["location"] = (nodeid.partition("::")[0], line, item.getmodpath())

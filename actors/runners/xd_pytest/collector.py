@@ -39,6 +39,7 @@ class Collector(object):
         path = self.adapter.scratch("collecting")
         if not isinstance(node, pytest.File) or not path:
             return
+        self.adapter.owner.check()
         try:
             if self.collecting is None:
                 self.collecting = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -49,11 +50,8 @@ class Collector(object):
 
     def has_collected(self):
         if self.collecting is not None:
-            try:
-                os.close(self.collecting)
-                os.unlink(self.adapter.scratch("collecting"))
-            except OSError:
-                pass  # the agent has taken it, or the suite closed what it did not open
+            os.close(self.collecting)
+            os.unlink(self.adapter.scratch("collecting"))
             self.collecting = None
 
     def objection(self):
@@ -77,6 +75,7 @@ class Collector(object):
     def serve(self, session):
         """Serves the agent until the end (False), or as a worker returns to run items (True)."""
         adapter = self.adapter
+        adapter.owner.check()
         if adapter.seed_watch is not None:
             adapter.seed_watch.stop()
         self.has_collected()
@@ -88,6 +87,7 @@ class Collector(object):
         adapter.send_collected(-1, why=why)
         self.served = True
         while True:
+            adapter.owner.check()  # before a command of the parent's is read
             try:
                 kind, record = self.control.next()
             except Gone:

@@ -7,7 +7,7 @@ from xd_pytest import wire
 from xd_pytest.channel import write_all
 from xd_pytest.constants import ERROR, FAILED, NONE32, NOT_RUN, PASSED, REP_CLOSES, RES_CLOSES, SKIPPED, XFAILED, XPASSED
 from xd_pytest.page import FAILURES
-from xd_pytest.reports import report_frame, usual_status
+from xd_pytest.reports import fault_frame, report_frame, short_of, usual_status
 from xd_pytest.text import microseconds
 
 # A whole RESULT frame: written once per item, so made without the generic codec (tests compare the two).
@@ -18,7 +18,9 @@ RESULT_BODY_BYTES = RESULT_FRAME.size - 16
 class ItemReports(object):
     """Our plugin that hears the reports of items."""
 
-    def __init__(self, want_output):
+    def __init__(self, owner, want_output):
+        self.owner = owner
+        owner.reports = self
         self.want_output = want_output  # reports of passed tests go with their sections
         self.config = None
         self.results = -1               # pipe to the agent
@@ -44,6 +46,7 @@ class ItemReports(object):
         self.called = False
         self.outcome = PASSED
         self.result_flags = 0
+        self.faulty = False      # fault() was called
         self.closing = False     # its RESULT is out, and the fixtures that outlived it are torn down
         self.properties = 0      # of the user properties, told
         if self.attributes or self.added_properties:
@@ -51,32 +54,45 @@ class ItemReports(object):
 
     def pytest_runtest_logreport(self, report):
         """The usual report (a passed phase, nothing to say) must cost next to nothing."""
-        fields = report.__dict__
-        if self.plain and fields["outcome"] == "passed" and type(report) is self.plain_type and "wasxfail" not in fields:
-            when = fields["when"]
-            if when == "call":
-                self.call_s = fields["duration"]
-                self.called = True
-            elif when == "setup":
-                self.setup_s = fields["duration"]
-                self.start_s = fields.get("start", 0.0)
-            else:
-                self.teardown_s = fields["duration"]
-            self.seen.append(report)
-            if self.plain_status:
-                return
-            self.seen.pop()
-        self.other_report(report)
-
-    def other_report(self, report):
-        """Anything else: its status is asked for now, as pytest's terminal does (asking may change the report); the text is made
-        at the end, of a failure at once."""
+        try:
+            fields = report.__dict__
+            if self.plain and fields["outcome"] == "passed" and type(report) is self.plain_type and "wasxfail" not in fields:
+                when = fields["when"]
+                if when == "call":
+                    self.call_s = fields["duration"]
+                    self.called = True
+                elif when == "setup":
+                    self.setup_s = fields["duration"]
+                    self.start_s = fields.get("start", 0.0)
+                else:
+                    self.teardown_s = fields["duration"]
+                if self.plain_status:
+                    self.seen.append(report)
+                    return
+        except Exception:
+            self.fault()
+            return
         if self.words is None:
             return  # a plugin calls the hook where no item runs
+        if self.owner.is_copy():
+            self.copy_report(report)
+            return
         if report.outcome == "failed" and not hasattr(report, "wasxfail"):
-            self.words[self.base + FAILURES] += 1
-        config = self.config
-        status = config.hook.pytest_report_teststatus(report=report, config=config) or usual_status(report)
+            self.words[self.base + FAILURES] += 1  # before anything that takes its time: no other test is to start
+        status = self.config.hook.pytest_report_teststatus(report=report, config=self.config)
+        try:
+            self.other_report(report, status or usual_status(report))
+        except Exception:
+            self.fault()
+
+    def copy_report(self, report):
+        """This process is a child of the test: what it makes of the test is no result."""
+        if self.owner.failure is None and getattr(report, "outcome", "") == "failed":
+            self.owner.failure = short_of(report)[0].strip().split("\n")[0][:300]
+
+    def other_report(self, report, status):
+        """Anything else: its status was asked for, as pytest's terminal does (asking may change the report); the text is made
+        at the end, of a failure at once."""
         when, outcome = report.when, report.outcome
         subtest = type(report) is not self.plain_type
         if not subtest:
@@ -89,8 +105,8 @@ class ItemReports(object):
         usual = not subtest and outcome == "passed" and not hasattr(report, "wasxfail") and tuple(status) == (
             ("passed", ".", "PASSED") if when == "call" else ("", "", ""))
         if self.plain and not usual:
+            self.make_statuses()
             self.plain = False
-            self.statuses = [("passed", ".", "PASSED") if r.when == "call" else ("", "", "") for r in self.seen]
         self.seen.append(report)
         if self.plain:
             self.called = self.called or when == "call"
@@ -101,6 +117,21 @@ class ItemReports(object):
             self.report_frames(last=False)  # at once: the worker may not outlive the teardown
             write_all(self.results, b"".join(self.pending))
             self.pending = []
+
+    def fault(self):
+        """What is being handled is an exception of our own: an error of the running item, which ends nothing."""
+        import traceback
+        text = traceback.format_exc()
+        self.make_statuses()
+        self.plain = False
+        if self.outcome in (FAILED, ERROR):
+            self.result_flags |= 2
+        else:
+            self.outcome = ERROR
+        self.faulty = True
+        if self.words is not None and not self.owner.is_copy():
+            self.words[self.base + FAILURES] += 1
+        self.pending.append(fault_frame(text, self.index, self.attempt, REP_CLOSES if self.closing else 0))
 
     def judge(self, report, when, outcome, subtest):
         """The one outcome of the item; how it is counted is told by its REPORTs."""
@@ -122,19 +153,23 @@ class ItemReports(object):
     def flush(self, position, ended, marks=0):
         """RESULT of the item, its REPORTs and WARNINGs before it, in one write.  marks: further flags of RESULT."""
         seen = self.seen
-        speaks = self.plain and seen and ended and (seen[-1].user_properties or self.attributes or self.added_properties or
-                                                    (self.want_output and seen[-1].sections))
-        if self.plain and self.called and not speaks:
-            outcome, flags = PASSED, 0
-        elif self.plain and not self.called:
-            outcome, flags = (PASSED, 1) if ended else (NOT_RUN, 0)  # 1: as --setup-only, or run by a plugin: pytest counts nothing
-        else:
-            self.make_statuses()
-            outcome, flags = self.outcome, self.result_flags | 1
-            if not ended and not any(status[0] for status in self.statuses):
-                outcome, flags = NOT_RUN, 0
+        try:
+            speaks = self.plain and seen and ended and (seen[-1].user_properties or self.attributes or self.added_properties or
+                                                        (self.want_output and seen[-1].sections))
+            if self.plain and self.called and not speaks:
+                outcome, flags = PASSED, 0
+            elif self.plain and not self.called:
+                outcome, flags = (PASSED, 1) if ended else (NOT_RUN, 0)  # 1: as --setup-only, or run by a plugin: pytest counts nothing
             else:
-                self.report_frames(last=True)
+                self.make_statuses()
+                if ended or self.faulty or any(status[0] for status in self.statuses):
+                    self.report_frames(last=True)
+                    outcome, flags = self.outcome, self.result_flags | 1
+                else:
+                    outcome, flags = NOT_RUN, 0
+        except Exception:
+            self.fault()
+            outcome, flags = self.outcome, self.result_flags | 1
         self.write_result(position, outcome, flags | marks)
 
     def make_statuses(self):
@@ -142,9 +177,15 @@ class ItemReports(object):
             self.statuses = [("passed", ".", "PASSED") if r.when == "call" else ("", "", "") for r in self.seen]
 
     def write_result(self, position, outcome, flags):
-        frame = RESULT_FRAME.pack(
-            RESULT_BODY_BYTES, wire.RESULT, 0, 0, self.index, self.attempt, outcome, flags, microseconds(self.setup_s, NONE32),
-            microseconds(self.call_s, NONE32), microseconds(self.teardown_s, NONE32), position, microseconds(self.start_s))
+        """The run loop has just asked whether this process is the owner."""
+        try:
+            frame = RESULT_FRAME.pack(
+                RESULT_BODY_BYTES, wire.RESULT, 0, 0, self.index, self.attempt, outcome, flags, microseconds(self.setup_s, NONE32),
+                microseconds(self.call_s, NONE32), microseconds(self.teardown_s, NONE32), position, microseconds(self.start_s))
+        except Exception:
+            self.fault()
+            frame = RESULT_FRAME.pack(RESULT_BODY_BYTES, wire.RESULT, 0, 0, self.index, self.attempt, self.outcome,
+                                      flags | self.result_flags | (0 if self.closing else 1), 0, 0, 0, position, 0)
         if self.pending:
             self.pending.append(frame)
             frame = b"".join(self.pending)
@@ -161,8 +202,11 @@ class ItemReports(object):
 
     def close(self, position, seconds):
         """The RESULT that ends it for good, with what there is to say of that teardown."""
-        self.report_frames(last=True)
-        self.teardown_s += seconds
+        try:
+            self.report_frames(last=True)
+            self.teardown_s += seconds
+        except Exception:
+            self.fault()
         self.write_result(position, self.outcome, RES_CLOSES | self.result_flags)
         self.index = NONE32
 
@@ -170,7 +214,9 @@ class ItemReports(object):
         """Of what has been seen and not told yet.  last: nothing follows, so the last one has the properties."""
         nodeid, last = self.item.nodeid, len(self.seen) - 1 if last else -1
         again = not self.closing and sum(1 for report in self.seen if report.when == "teardown") > 1  # run more than once: each try is a case of its own in JUnit XML
-        for n in range(self.told, len(self.seen)):
+        while self.told < len(self.seen):
+            n = self.told
+            self.told += 1
             report, status = self.seen[n], self.statuses[n]
             subtest = type(report) is not self.plain_type
             sections = report.sections[self.sections:]
@@ -181,8 +227,12 @@ class ItemReports(object):
             if not subtest:
                 self.sections = len(report.sections)
             other = "" if report.nodeid == nodeid else report.nodeid
-            self.pending.append(report_frame(report, status, self.index, self.attempt, other, sections, properties, attributes,
-                                             REP_CLOSES if self.closing else 0))
+            try:
+                frame = report_frame(report, status, self.index, self.attempt, other, sections, properties, attributes,
+                                     REP_CLOSES if self.closing else 0)
+            except Exception:
+                self.fault()
+                continue
+            self.pending.append(frame)
             if n == last:
                 self.properties = len(report.user_properties)
-        self.told = len(self.seen)

@@ -1,6 +1,8 @@
 """Fixtures of class, module, package and session scope outlive their item while it is not known which item comes next."""
 from __future__ import absolute_import, division, print_function
 
+import functools
+
 from xd_pytest.plugins import is_pytests
 
 AROUND = ("timeout",)  # foreign plugins (pytest-timeout) whose wrappers go round this teardown, too
@@ -50,10 +52,7 @@ class Closing(object):
         from _pytest.outcomes import Exit
         from _pytest.runner import CallInfo, check_interactive_exception
 
-        def teardown():
-            __tracebackhide__ = True  # a failing teardown shows the suite's frames alone
-            self.own("pytest_runtest_teardown")(item=item, nextitem=nextitem)
-
+        teardown = functools.partial(self.own("pytest_runtest_teardown"), item=item, nextitem=nextitem)  # no frame of ours in a traceback
         ready_log(item)
         said = self.said(item)
         call = CallInfo.from_call(teardown, when="teardown", reraise=(Exit, KeyboardInterrupt))

@@ -15,6 +15,7 @@ from xd_pytest.home import late_values, refusal, who_misses
 from xd_pytest.junitxml import hear
 from xd_pytest.outcome import ItemReports
 from xd_pytest.outlive import Closing
+from xd_pytest.owner import Owner
 from xd_pytest.plugins import foreign_plugins
 from xd_pytest.process import flush_stdio, name_captures
 from xd_pytest.real import Real
@@ -44,6 +45,7 @@ class Adapter(object):
         self.args = [os.fsdecode(t.text) for t in start.args]
         self.page = page
         self.telling = bool(TELLING_ARGS.intersection(self.args))
+        self.owner = Owner()
         self.output = -1           # where frames go: the collector's socket, a worker's pipe of results
         self.way = WAY_COLLECTED
         self.is_worker = False     # runs items (or will, when it has collected)
@@ -67,7 +69,7 @@ class Adapter(object):
         self.collector = Collector(self, start_fds, page_inode, no_fork)
         self.progress = None       # of a collection that somebody watches
         self.worker = Worker(self)
-        self.reports = ItemReports(bool(self.flags & ENV_OUTPUT))
+        self.reports = ItemReports(self.owner, bool(self.flags & ENV_OUTPUT))
 
     def scratch(self, name):
         folder = os.fsdecode(self.start.scratch_dir)
@@ -76,6 +78,7 @@ class Adapter(object):
     # ---- sending
 
     def send(self, data):
+        self.owner.check()
         write_all(self.output, data)
 
     def tell(self, frame):
@@ -160,7 +163,7 @@ class Adapter(object):
             silence(plugin, manager)
 
     def around_cmdline_main(self, config):
-        self.config = config
+        self.config = self.owner.config = config
         option = config.option
         self.telling = any(getattr(option, name, False) for name in TELLING_OPTIONS)
         if self.telling:
@@ -344,6 +347,7 @@ class Adapter(object):
             output["shouldfail"] = session.shouldfail
             output["shouldstop"] = session.shouldstop
         if not self.telling and not self.is_worker:
+            self.owner.check()
             self.collector.end_early(session)
         return (yield)
 

@@ -89,8 +89,6 @@ def short_of(report):
     wasxfail = getattr(report, "wasxfail", None)
     if wasxfail is not None and report.outcome != "failed":
         message = as_text(wasxfail)
-        if message.startswith("reason: "):
-            message = message[len("reason: "):]
     return message, as_text(path), line, folded
 
 
@@ -143,6 +141,15 @@ def report_frame(report, status, item, attempt, nodeid, sections, properties, at
         heading=encode(heading_of(report)),
         duration_us=microseconds(getattr(report, "duration", 0) or 0), start_us=microseconds(getattr(report, "start", 0) or 0),
         sections=parts, properties=pairs, attributes=others, flags=flags | (8 if cut else 0))
+
+
+def fault_frame(text, item, attempt, flags):
+    """An exception in our own code, as an error of the item; made without anything that could fail again."""
+    message = text.strip().split("\n")[-1]
+    return wire.pack_REPORT(
+        item=item, attempt=attempt, worker=NONE16, nodeid=b"", when=b"teardown", category=b"error", letter=b"E", word=b"ERROR", outcome=b"failed",
+        text=bounded("xd failed to report this test (please report this):\n" + text)[0], message=bounded("xd: " + message)[0], path=b"", line=-1,
+        subtest=b"", heading=b"", duration_us=0, start_us=0, sections=[], properties=[], attributes=[], flags=flags)
 
 
 def warning_frame(message, when, nodeid, item):

@@ -1,9 +1,13 @@
 """Runs the items that RUN tells."""
 from __future__ import absolute_import, division, print_function
 
+import collections
+import functools
+import sys
+
 from xd_pytest import wire
 from xd_pytest.collection import give_location
-from xd_pytest.constants import EXIT_INTERNAL, NONE32, RES_AGAIN, RES_OPEN, RUN_FINAL, RUN_LAST
+from xd_pytest.constants import NONE32, RES_AGAIN, RES_OPEN, RUN_FINAL, RUN_LAST
 from xd_pytest.frozen import heap
 from xd_pytest.outlive import Closing, Neighbour, only_shells
 from xd_pytest.page import DONE, ITEM, LIMIT, PAGE_ELSEWHERE, PAGE_MAXFAIL, PAGE_STOP, PID, RUNS, SINCE
@@ -45,8 +49,8 @@ class RunLoop(object):
         self.owed = None      # (item, index, position) whose fixtures of wider scopes are still set up, for want of a successor
         self.spent = False    # all fixtures were torn down, for good as it was told
         self.original_teardown = None
-        self.pid = Real.getpid()
-        self.words[self.base + PID] = self.pid
+        self.owner = adapter.owner
+        self.words[self.base + PID] = self.owner.pid
         reports.config = session.config
         reports.plain_type = TestReport
         reports.plain_status = not foreign_plugins(session.config, "pytest_report_teststatus")
@@ -54,30 +58,60 @@ class RunLoop(object):
         self.wrap_teardown()
 
     def wrap_teardown(self):
+        """From here on `state.teardown_exact` asks us, when it is looked up, what to call.  A function in its place would be a frame in the
+        traceback of each failing teardown, and pytest chooses by the frames what it shows."""
         state = getattr(self.session, "_setupstate", None)
-        self.original_teardown = getattr(state, "teardown_exact", None)
-        if self.original_teardown is not None:
-            try:
-                state.teardown_exact = self.teardown_exact
-            except AttributeError:
-                self.original_teardown = None
+        original = getattr(state, "teardown_exact", None)
+        if original is None:
+            return
+        loop, plain = self, type(state)
 
-    def teardown_exact(self, nextitem=None):
-        __tracebackhide__ = True  # a failing teardown shows the suite's frames alone
+        class Lookup(object):
+            def __get__(self, instance, owner=None):
+                return original if instance is not state else loop.teardown_function(sys._getframe(1))
+
+        try:
+            state.__class__ = type(plain.__name__, (plain,), {"teardown_exact": Lookup(), "__module__": plain.__module__})
+        except TypeError:
+            return
+        self.original_teardown = original
+
+    def teardown_function(self, caller):
+        """What tears down for the item that comes next."""
+        name = caller.f_code.co_name
+        if name == "pytest_sessionfinish" or self.owner.is_copy():
+            return self.original_teardown  # a child of a test must not take what its parent is told
+        if name != "pytest_runtest_teardown":
+            return self.tear_down
+        given = caller.f_locals.get("nextitem")
+        following = self.following(given)
+        if following is given:
+            return self.original_teardown
+        # A callable that knows its argument better, and has no frame.
+        return collections.defaultdict(functools.partial(self.original_teardown, following)).__getitem__
+
+    def tear_down(self, nextitem=None):
+        __tracebackhide__ = True
+        return self.original_teardown(self.following(nextitem))
+
+    def following(self, nextitem):
+        """The successor that a teardown is for: what was given, unless that is what we gave and know better by now."""
         session = self.session
-        if Real.getpid() != self.pid:
-            self.end_copy()  # before it takes from the command pipe what the first is told
         if self.running:
             if nextitem is self.guess and not (session.shouldfail or session.shouldstop):
-                nextitem = self.resolve()
+                try:
+                    nextitem = self.resolve()
+                except Exception:
+                    self.reports.fault()
+                    nextitem = None
             item, self.owed = self.reports.item, None
             if nextitem is UNKNOWN:
                 self.owed = item, self.reports.index, self.position
                 self.torn_for = None
-                return self.original_teardown(Neighbour(item))
+                return Neighbour(item)
         self.torn_for = nextitem
         self.spent = nextitem is None
-        return self.original_teardown(nextitem)
+        return nextitem
 
     def resolve(self):
         """The successor of the running item, claimed at this moment.  None: none will come.  UNKNOWN: none is told so far."""
@@ -109,7 +143,7 @@ class RunLoop(object):
         reports, words, base = self.reports, self.words, self.base
         self.owed = None
         if only_shells(self.session._setupstate):
-            self.teardown_exact(nextitem)
+            self.tear_down(nextitem)
             return
         closing = Closing(item, reports.want_output or not reports.plain)
         reports.resume(index)
@@ -118,8 +152,7 @@ class RunLoop(object):
         try:
             closing.run(item, nextitem)
         finally:
-            if Real.getpid() != self.pid:
-                self.end_copy()
+            self.owner.check()
             reports.close(position, closing.duration_s)
             words[base + ITEM] = 0
 
@@ -127,6 +160,7 @@ class RunLoop(object):
 
     def hear(self, timeout_s=None):
         """Reads one command; False: none came in time."""
+        self.owner.check()
         got = self.commands.next(timeout_s)
         if got is None:
             return False
@@ -218,11 +252,10 @@ class RunLoop(object):
         item = self.items[index]
         following = self.told.get(self.position + 1)
         self.guess = guess = None if following is None else self.items[following[0]]
-        if self.torn_for is not item and self.torn_for is not None:
-            self.original_teardown(item)  # the teardown before was for another successor than the one that came
-            self.torn_for = item
-        give_location(item)
         reports.begin(index, attempt, item)
+        if self.torn_for is not item and self.torn_for is not None:
+            self.tear_down_late(item)
+        give_location(item)
         self.next = UNRESOLVED
         marks = RES_AGAIN if self.spent else 0
         if self.original_teardown is None:
@@ -237,8 +270,7 @@ class RunLoop(object):
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=guess)
             ended = True
         finally:
-            if Real.getpid() != self.pid:
-                self.end_copy()
+            self.owner.check()
             self.running = False
             if self.owed and not only_shells(self.session._setupstate):
                 marks |= RES_OPEN
@@ -249,14 +281,12 @@ class RunLoop(object):
             if not ended:
                 words[base] = self.position + 1
 
-    def end_copy(self):
-        """A test has forked, and the child came back here as a second worker: it would speak into the pipes of the first."""
-        try:
-            self.session.config.pluginmanager.get_plugin("capturemanager").suspend_global_capture()
-        except Exception:  # -p no:capture, or closed by the test
-            pass
-        try:
-            Real.write(2, ("xd: %s forked and its child (process %d) did not end: it is ended here\n" % (self.reports.item.nodeid, Real.getpid())).encode("utf-8", "replace"))
-        except OSError:
-            pass
-        Real.exit(EXIT_INTERNAL)
+    def tear_down_late(self, item):
+        """The teardown before was for another successor than `item`; what fails in it now is an error of `item`."""
+        from _pytest.outcomes import Exit
+        from _pytest.runner import CallInfo
+        self.torn_for = item
+        call = CallInfo.from_call(functools.partial(self.original_teardown, item), when="teardown", reraise=(Exit, KeyboardInterrupt))
+        if call.excinfo is not None:
+            hook = item.ihook
+            hook.pytest_runtest_logreport(report=hook.pytest_runtest_makereport(item=item, call=call))

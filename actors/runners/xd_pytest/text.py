@@ -51,5 +51,8 @@ def bounded(value, limit=TEXT_LIMIT):
 
 
 def microseconds(seconds, most=0xFFFFFFFFFFFFFFFF):
-    n = int(seconds * 1e6)
+    try:
+        n = int(seconds * 1e6)
+    except (TypeError, ValueError, OverflowError):  # a plugin says what it likes: None, nan, inf
+        return 0
     return 0 if n < 0 else most if n > most else n

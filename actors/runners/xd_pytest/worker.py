@@ -27,6 +27,7 @@ class Worker(object):
 
     def take_fork(self, record, fds):
         self.adapter.is_worker = True
+        self.adapter.owner.take()
         own_group(0)
         Leash.renew()
         self.number, self.slot_number, self.total = record.worker, record.slot, record.total
