@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "actors/columns.h"
 #include "engine/base/text.h"
 
 typedef struct shorts {
@@ -43,7 +44,7 @@ static int put_nodeid(xd_term *t, xd_bytes nodeid, size_t *columns)
 {
     xd_autobuf id = XD_BUF_INIT;
     XD_TRY(xd_term_nodeid(t, &id, nodeid));
-    *columns += xd_text_width(xd_buf_view(&id));
+    *columns += xd_columns(xd_buf_view(&id));
     const uint8_t *sep = t->out.markup && id.len ? memmem(id.data, id.len, "::", 2) : NULL;
     size_t         path = sep ? (size_t)(sep - id.data) + 2 : id.len;
     XD_TRY(xd_term_out_write(&t->out, (xd_bytes){ id.data, path }, 0));
@@ -78,7 +79,7 @@ static int one_line(xd_term *t, uint32_t item, uint32_t report, void *arg)
     xd_bytes word =
         r.word.len ? r.word
                    : xd_bytes_str(item != XD_RUNVIEW_NONE ? outcome_word(v->items[item].outcome) : "ERROR");
-    size_t columns = xd_text_width(word) + 1;
+    size_t columns = xd_columns(word) + 1;
     XD_TRY(xd_term_out_foreign(&t->out, word, mark_of_kind(s->kind), false));
     XD_TRY(xd_term_out_str(&t->out, " ", 0));
     if (s->kind == 'x' && r.when.len && !xd_bytes_eq_str(r.when, "call")) {
@@ -243,7 +244,7 @@ static int add_part(xd_term *t, stats *s, uint64_t count, const char *name, unsi
         XD_TRY(xd_buf_add_str(&part, plural ? "errors" : "error"));
     else
         XD_TRY(xd_text_harmless(&part, xd_bytes_str(name), false));
-    s->columns += xd_text_width(xd_buf_view(&part));
+    s->columns += xd_columns(xd_buf_view(&part));
     return xd_term_mark(&t->out, &s->text, xd_buf_cstr(&part),
                         mark | (mark == s->main_mark ? XD_MARK_BOLD : 0u));
 }

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "actors/columns.h"
 #include "engine/base/text.h"
 
 int xd_term_relative(xd_buf *to, xd_bytes dir, xd_bytes path)
@@ -50,24 +51,6 @@ int xd_term_headline(xd_buf *to, xd_bytes nodeid)
     return xd_text_harmless(to, xd_buf_view(&raw), false);
 }
 
-/* Longest front of valid UTF-8 that has at most `columns` columns and `columns` characters. */
-static size_t front(xd_bytes text, size_t columns)
-{
-    size_t   at = 0, used = 0, chars = 0;
-    uint32_t cp;
-    while (at < text.len && chars < columns) {
-        size_t n = xd_text_utf8(text.ptr + at, text.len - at, &cp);
-        n = n ? n : 1;
-        size_t w = xd_text_width((xd_bytes){ text.ptr + at, n });
-        if (used + w > columns)
-            break;
-        used += w;
-        at += n;
-        chars++;
-    }
-    return at;
-}
-
 int xd_term_trimmed(xd_buf *to, const char *before, xd_bytes msg, size_t columns)
 {
     const uint8_t *nl = msg.len ? memchr(msg.ptr, '\n', msg.len) : NULL;
@@ -80,9 +63,9 @@ int xd_term_trimmed(xd_buf *to, const char *before, xd_bytes msg, size_t columns
     XD_TRY(xd_text_harmless(&clean, msg, false));
     XD_TRY(xd_buf_add_str(to, before));
     xd_bytes view = xd_buf_view(&clean);
-    if (prefix + xd_text_width(view) <= columns)
+    if (prefix + xd_columns(view) <= columns)
         return xd_buf_add_bytes(to, view);
-    view.len = front(view, columns - 3 - prefix);
+    view.len = xd_columns_front(view, columns - 3 - prefix);
     XD_TRY(xd_buf_add_bytes(to, view));
     return xd_buf_add_str(to, "...");
 }

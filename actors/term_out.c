@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "actors/columns.h"
 #include "engine/base/text.h"
 
 enum { KIND_PLAIN, KIND_NONBLOCK, KIND_SOCKET, KIND_ASK };
@@ -108,9 +109,9 @@ static void advance(xd_term_out *o, xd_bytes text)
     const uint8_t *nl = memrchr(text.ptr, '\n', text.len);
     if (nl) {
         size_t skip = (size_t)(nl - text.ptr) + 1;
-        o->column = xd_text_width((xd_bytes){ text.ptr + skip, text.len - skip });
+        o->column = xd_columns((xd_bytes){ text.ptr + skip, text.len - skip });
     } else {
-        o->column += xd_text_width(text);
+        o->column += xd_columns(text);
     }
 }
 

@@ -3,7 +3,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <wchar.h>
 
 size_t xd_text_utf8(const uint8_t *p, size_t len, uint32_t *ret_cp)
 {
@@ -165,34 +164,6 @@ int xd_text_strip_ansi(xd_buf *out, xd_bytes in)
         start = i;
     }
     return xd_buf_add(out, in.ptr + start, in.len - start);
-}
-
-static size_t columns(uint32_t cp)
-{
-    if (cp < 0x20 || (cp >= 0x7f && cp < 0xa0))
-        return 0;
-    /* Combining marks and joiners that tests' names meet in practice. */
-    if ((cp >= 0x300 && cp <= 0x36f) || (cp >= 0x200b && cp <= 0x200f) || (cp >= 0x20d0 && cp <= 0x20ff) ||
-        (cp >= 0xfe00 && cp <= 0xfe0f) || (cp >= 0xfe20 && cp <= 0xfe2f))
-        return 0;
-    if ((cp >= 0x1100 && cp <= 0x115f) || (cp >= 0x2e80 && cp <= 0xa4cf) || (cp >= 0xac00 && cp <= 0xd7a3) ||
-        (cp >= 0xf900 && cp <= 0xfaff) || (cp >= 0xfe30 && cp <= 0xfe6f) || (cp >= 0xff00 && cp <= 0xff60) ||
-        (cp >= 0xffe0 && cp <= 0xffe6) || (cp >= 0x1f300 && cp <= 0x1f64f) ||
-        (cp >= 0x1f900 && cp <= 0x1f9ff) || (cp >= 0x20000 && cp <= 0x3fffd))
-        return 2;
-    return 1;
-}
-
-size_t xd_text_width(xd_bytes in)
-{
-    size_t width = 0;
-    for (size_t i = 0; i < in.len;) {
-        uint32_t cp;
-        size_t   n = xd_text_utf8(in.ptr + i, in.len - i, &cp);
-        width += n ? columns(cp) : 1;
-        i += n ? n : 1;
-    }
-    return width;
 }
 
 int xd_text_u64(const char *s, uint64_t min, uint64_t max, uint64_t *ret)

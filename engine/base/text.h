@@ -16,8 +16,6 @@ int xd_text_harmless_lines(xd_buf *out, xd_bytes in, bool colors) XD_MUST;
 int xd_text_to_utf8(xd_buf *out, xd_bytes in) XD_MUST;
 /* Removes CSI/OSC escape sequences. */
 int xd_text_strip_ansi(xd_buf *out, xd_bytes in) XD_MUST;
-/* Display columns of valid UTF-8 (wcwidth-like; wide = 2, combining = 0). */
-size_t xd_text_width(xd_bytes in);
 /* Decimal with limits; the whole string must be the number.  -EINVAL, -ERANGE. */
 int xd_text_u64(const char *s, uint64_t min, uint64_t max, uint64_t *ret) XD_MUST;
 /* "30", "30s", "5m", "2h", "1d" -> ns; "1.5s".  -EINVAL, -ERANGE. */

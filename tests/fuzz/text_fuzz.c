@@ -18,7 +18,6 @@ static void harmless(xd_bytes in, bool lines)
                (lines && (out.data[i] == '\n' || out.data[i] == '\t')));
     for (size_t i = 0; i + 1 < out.len; i++) /* C1 controls */
         assert(out.data[i] != 0xc2 || out.data[i + 1] >= 0xa0);
-    (void)xd_text_width(xd_buf_view(&out));
 }
 
 static void command_line(const char *text)

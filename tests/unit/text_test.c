@@ -150,16 +150,6 @@ START_TEST(strip_ansi)
 }
 END_TEST
 
-START_TEST(width)
-{
-    ck_assert_uint_eq(xd_text_width(XD_BYTES_LIT("abc")), 3);
-    ck_assert_uint_eq(xd_text_width(XD_BYTES_LIT("\xe4\xb8\xad\xe6\x96\x87")), 4);
-    ck_assert_uint_eq(xd_text_width(XD_BYTES_LIT("e\xcc\x81")), 1);
-    ck_assert_uint_eq(xd_text_width(XD_BYTES_LIT("\xf0\x9f\x98\x80")), 2);
-    ck_assert_uint_eq(xd_text_width(XD_BYTES_LIT("")), 0);
-}
-END_TEST
-
 START_TEST(numbers)
 {
     uint64_t v = 7;
@@ -284,7 +274,6 @@ int main(void)
     tcase_add_test(c, harmless_always);
     tcase_add_test(c, to_utf8);
     tcase_add_test(c, strip_ansi);
-    tcase_add_test(c, width);
     tcase_add_test(c, numbers);
     tcase_add_test(c, durations);
     tcase_add_test(c, sizes);
