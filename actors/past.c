@@ -1,5 +1,6 @@
 /* actors/past.c - xd_run_render and xd_doctor of engine/xd.h. */
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 #include "actors/report.h"
 #include "engine/base/clock.h"
 #include "engine/base/os_linux.h"
+#include "engine/base/outfile.h"
 #include "engine/base/page.h"
 #include "engine/base/path.h"
 #include "engine/base/proc.h"
@@ -76,6 +78,49 @@ int xd_run_render(const char *dir, const char *kind, const char *const *options,
     return r < 0 ? r : code;
 }
 
+static int told(char *err, int r, const xd_error *e)
+{
+    if (err && r < 0)
+        snprintf(err, XD_TEXT, "%.1000s", e->text[0] ? e->text : xd_error_name(r));
+    return r;
+}
+
+int xd_run_report(const char *dir, const char *kind, const char *const *options, unsigned flags,
+                  const char *path, char *err)
+{
+    xd_error   e = { 0 };
+    xd_outfile f = XD_OUTFILE_INIT;
+    int        r = xd_outfile_open(&f, path, &e);
+    if (r < 0)
+        return told(err, r, &e);
+    int code = xd_run_render(dir, kind, options, flags, f.fd, err);
+    if (code < 0) {
+        xd_outfile_abandon(&f);
+        return code;
+    }
+    r = xd_outfile_commit(&f, path, &e);
+    return r < 0 ? told(err, r, &e) : code;
+}
+
+int xd_file_replace(const char *path, const void *data, size_t size, char *err)
+{
+    xd_error   e = { 0 };
+    xd_outfile f = XD_OUTFILE_INIT;
+    size_t     at = 0;
+    int        r = xd_outfile_open(&f, path, &e);
+    while (r == 0 && at < size) {
+        ssize_t n = write(f.fd, (const char *)data + at, size - at);
+        if (n < 0 && errno != EINTR)
+            r = xd_error_set(&e, -errno, "cannot write %s: %s", path, strerror(errno));
+        at += n > 0 ? (size_t)n : 0;
+    }
+    if (r == 0)
+        r = xd_outfile_commit(&f, path, &e);
+    else
+        xd_outfile_abandon(&f);
+    return told(err, r, &e);
+}
+
 /* ---- doctor -------------------------------------------------------------------------------------------- */
 
 typedef struct doctor {
@@ -95,36 +140,61 @@ static int say(doctor *d, bool good, const char *fmt, ...)
     return r < 0 ? r : xd_buf_add_byte(&d->out, '\n');
 }
 
-/* Output of a short command, at most 4 KiB and 20 s.  0 = it ended with 0. */
+#define COMMAND_NS (20 * XD_S_NS)
+
+/* Takes what the pipe holds, of which 4 KiB are kept: 1 = there may be more, 0 = its end. */
+static int take_output(int fd, xd_buf *out)
+{
+    uint8_t data[4096];
+    ssize_t n = read(fd, data, sizeof(data));
+    if (n < 0)
+        return errno == EINTR || errno == EAGAIN;
+    if (n > 0 && out->len < sizeof(data))
+        XD_TRY(xd_buf_add(out, data, XD_MIN((size_t)n, sizeof(data) - out->len)));
+    return n > 0;
+}
+
+/* Until the process has ended, whatever it does with its output, and whoever else holds that open. */
+static int watch_command(const xd_proc *p, int fd, xd_buf *out, uint64_t deadline)
+{
+    bool open = true;
+    for (uint64_t now; (now = xd_clock_ns()) < deadline;) {
+        struct pollfd fds[2] = { { .fd = p->pidfd, .events = POLLIN },
+                                 { .fd = open ? fd : -1, .events = POLLIN } };
+        if (poll(fds, 2, (int)((deadline - now) / XD_MS_NS) + 1) < 0 && errno != EINTR)
+            return -errno;
+        int more = fds[1].revents ? take_output(fd, out) : 1;
+        if (more < 0)
+            return more;
+        open = open && more;
+        if (fds[0].revents && !fds[1].revents)
+            return 0;
+    }
+    return -ETIMEDOUT;
+}
+
+/* Output of a short command, at most 4 KiB. 0 = it ended with 0; 1 = with something else; -ETIMEDOUT = not in time:
+ * it is killed, and err says so. */
 static int run_command(const char *const *argv, xd_buf *out, xd_error *err)
 {
     int pipe_fds[2];
-    if (pipe2(pipe_fds, 02000000 /* O_CLOEXEC */) < 0)
-        return -errno;
-    xd_proc_fd   fds[2] = { { pipe_fds[1], 1 }, { pipe_fds[1], 2 } };
-    xd_proc_args args = { .argv = argv, .fds = fds, .nfds = 2, .new_group = true };
-    xd_proc      p;
-    int          r = xd_proc_spawn(&args, &p, err);
+    XD_TRY(xd_os_pipe(pipe_fds, 0, 0));
+    xd_proc_fd     fds[2] = { { pipe_fds[1], 1 }, { pipe_fds[1], 2 } };
+    xd_proc_args   args = { .argv = argv, .fds = fds, .nfds = 2, .new_group = true };
+    xd_proc        p;
+    xd_proc_status st = { .exit_status = -2 };
+    int            r = xd_proc_spawn(&args, &p, err);
     close(pipe_fds[1]);
-    uint64_t deadline = xd_clock_ns() + 20 * XD_S_NS;
-    while (r == 0 && out->len < 4096 && xd_clock_ns() < deadline) {
-        struct pollfd poll_fd = { .fd = pipe_fds[0], .events = POLLIN };
-        if (poll(&poll_fd, 1, 100) <= 0)
-            continue;
-        r = xd_buf_reserve(out, 4096);
-        ssize_t n = r == 0 ? read(pipe_fds[0], out->data + out->len, 4096) : 0;
-        if (n <= 0)
-            break;
-        out->len += (size_t)n;
+    if (r == 0) {
+        r = watch_command(&p, pipe_fds[0], out, xd_clock_ns() + COMMAND_NS);
+        (void)xd_proc_kill_group(&p, SIGKILL); /* also what it left behind */
+        (void)!xd_proc_wait(&p, true, &st);
+        xd_proc_close(&p);
+        if (r < 0)
+            xd_error_set(err, r, "%s", r == -ETIMEDOUT ? "it did not end within 20 s" : xd_error_name(r));
     }
     close(pipe_fds[0]);
-    if (r < 0)
-        return r;
-    xd_proc_status st = { .exit_status = -2 };
-    (void)xd_proc_kill_group(&p, xd_clock_ns() < deadline ? 0 : 9);
-    (void)!xd_proc_wait(&p, true, &st);
-    xd_proc_close(&p);
-    return st.exit_status == 0 ? 0 : 1;
+    return r < 0 ? r : st.exit_status == 0 ? 0 : 1;
 }
 
 static const char probe[] = "import sys; v='.'.join(map(str, sys.version_info[:3]))\n"

@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+#define XD_PLAN_WORKERS_MAX 32768u /* their numbers, with those of replacements, have 16 bits */
+
 void xd_plan_release(xd_plan *p)
 {
     for (size_t i = 0; i < p->count; i++)
@@ -12,11 +14,21 @@ void xd_plan_release(xd_plan *p)
 }
 
 /* Joins a spec to the gateway of its environment, or makes one. Takes the spec on success. */
-static int add(xd_plan *p, xd_xspec *spec, uint32_t workers)
+static int add(xd_plan *p, xd_xspec *spec, uint32_t workers, xd_error *err)
 {
+    uint32_t all = workers;
+    for (size_t i = 0; i < p->count; i++)
+        all += p->gateways[i].workers;
+    if (all > XD_PLAN_WORKERS_MAX)
+        return xd_error_set(err, -EINVAL, "spec '%.200s': %u workers in all; a run has at most %u",
+                            spec->text, all, XD_PLAN_WORKERS_MAX);
     for (size_t i = 0; i < p->count; i++) {
         if (!xd_xspec_same_env(&p->gateways[i].spec, spec))
             continue;
+        if (p->gateways[i].workers + workers > XD_WORKERS_MAX)
+            return xd_error_set(err, -EINVAL,
+                                "spec '%.200s': %u workers in one environment; it has at most %u", spec->text,
+                                p->gateways[i].workers + workers, XD_WORKERS_MAX);
         p->gateways[i].workers += workers;
         xd_xspec_release(spec);
         return 0;
@@ -43,7 +55,7 @@ static int add_text(xd_plan *p, const char *text, const uint32_t *workers, xd_er
                          "spec '%.200s': names of workers (id=) are not there yet; they are gw0, gw1, ...",
                          text);
     if (r == 0)
-        r = add(p, &spec, workers ? *workers : spec.count);
+        r = add(p, &spec, workers ? *workers : spec.count, err);
     xd_xspec_release(&spec);
     return r;
 }
@@ -78,5 +90,5 @@ uint32_t xd_plan_workers(int wanted, uint32_t cpus, uint32_t limit, uint32_t ite
         n = XD_MIN(n, limit);
     if (wanted < 0)
         n = XD_MIN(n, items); /* told numbers are kept: tests may count workers */
-    return XD_MAX(n, 1);
+    return XD_MIN(XD_MAX(n, 1), XD_WORKERS_MAX);
 }

@@ -277,7 +277,7 @@ static int attribute_number(xd_junit *j, const char *name, int64_t value)
 static int document(xd_junit *j)
 {
     char when[64] = "", duration[32], host[256] = "";
-    snprintf(duration, sizeof duration, "%.3f", (double)j->view->duration_us / 1e6);
+    xd_format(duration, sizeof duration, "%.3f", (double)j->view->duration_us / 1e6);
     XD_TRY(timestamp(j, when, sizeof when));
     xd_bytes hostname = j->view->hostname;
     if (!hostname.len) {

@@ -459,7 +459,7 @@ static int write_case(xd_junit *j, xd_bytes nodeid, xd_bytes file, int32_t line)
     }
     XD_TRY(write_others(j));
     xd_buf_clear(&j->attributes);
-    snprintf(number, sizeof number, "%.3f", (double)j->duration_us / 1e6);
+    xd_format(number, sizeof number, "%.3f", (double)j->duration_us / 1e6);
     XD_TRY(xd_junit_attribute(j, "time", xd_bytes_str(number)));
     XD_TRY(write_properties(j));
     XD_TRY(write_nodes(j));

@@ -218,7 +218,7 @@ int xd_term_durations(xd_term *t)
     if (!wanted || !*wanted)
         return 0;
     long              limit = strtol(wanted, NULL, 10);
-    double            min = min_text ? strtod(min_text, NULL) : t->verbose < 2 ? 0.005 : 0.0;
+    double            min = min_text ? xd_text_real(min_text, NULL) : t->verbose < 2 ? 0.005 : 0.0;
     xd_autofree slow *all = calloc((size_t)v->count * 3 + 1, sizeof *all);
     size_t            n = 0;
     if (!all)

@@ -178,17 +178,17 @@ static int refuse_option(scheduler *self, const char *text)
 }
 
 /* A number that stands in pytest's ini or PYTEST_ADDOPTS: those of xd's own command line were looked at before. */
-static int take_number(scheduler *self, const char *option, const char *text, int *at)
+static int take_number(scheduler *self, const char *option, const char *text, uint32_t most, int *at)
 {
     uint64_t n;
     char     why[XD_TEXT];
-    if (xd_text_u64(text, 0, INT_MAX, &n) == 0) {
+    if (xd_text_u64(text, 0, most, &n) == 0) {
         *at = (int)n;
         return 0;
     }
     snprintf(why, sizeof(why),
-             "%s=%.100s in pytest's ini, its conftest or the environment: it is no whole number", option,
-             text);
+             "%s=%.100s in pytest's ini, its conftest or the environment: it is no whole number from 0 to %u",
+             option, text, most);
     return refuse_option(self, why);
 }
 
@@ -203,9 +203,16 @@ static int take_tx(scheduler *self, const char *spec, int *workers)
         return 0; /* the command line wins */
     if (xd_xspec_parse(&x, spec, &err) < 0)
         return refuse_option(self, err.text);
-    bool plain = x.kind == XD_SPEC_POPEN && !x.python && !x.chdir && !x.id && !x.nice && !x.n_env;
-    *workers += (int)x.count;
+    bool           plain = x.kind == XD_SPEC_POPEN && !x.python && !x.chdir && !x.id && !x.nice && !x.n_env;
+    const uint32_t sum = (uint32_t)*workers + x.count;
+    *workers = (int)XD_MIN(sum, XD_WORKERS_MAX);
     xd_xspec_release(&x);
+    if (sum > XD_WORKERS_MAX) {
+        snprintf(text, sizeof(text),
+                 "--tx of pytest's ini or PYTEST_ADDOPTS: %u workers; an environment has at most %u", sum,
+                 XD_WORKERS_MAX);
+        return refuse_option(self, text);
+    }
     snprintf(text, sizeof(text),
              "--tx=%.200s stands in pytest's ini or PYTEST_ADDOPTS, where only NUM*popen is read: give it to "
              "xdctl run",
@@ -231,20 +238,22 @@ static int on_config(scheduler *self, gateway *g, const xd_wire_CONFIG *in)
             if (value[0] == '-') /* pytest: any number of failures is more */
                 maxfail = 1;
             else
-                XD_TRY(take_number(self, "--maxfail", value, &maxfail));
+                XD_TRY(take_number(self, "--maxfail", value, INT_MAX, &maxfail));
             self->options.maxfail = (uint32_t)maxfail;
         } else if (xd_bytes_eq_str(p.name, "max_warnings")) {
-            XD_TRY(take_number(self, "--max-warnings", value, &self->options.max_warnings));
+            XD_TRY(take_number(self, "--max-warnings", value, INT_MAX, &self->options.max_warnings));
         } else if (xd_bytes_eq_str(p.name, "numprocesses") && value[0]) {
             self->options.workers = strcmp(value, "logical") == 0 ? XD_WORKERS_LOGICAL : XD_WORKERS_AUTO;
             if (strcmp(value, "logical") != 0 && strcmp(value, "auto") != 0)
-                XD_TRY(take_number(self, "-n", value, &self->options.workers));
+                XD_TRY(take_number(self, "-n", value, XD_WORKERS_MAX, &self->options.workers));
         } else if (xd_bytes_eq_str(p.name, "auto_num_workers")) {
-            XD_TRY(take_number(self, "PYTEST_XDIST_AUTO_NUM_WORKERS", value, &self->options.auto_workers));
+            XD_TRY(take_number(self, "PYTEST_XDIST_AUTO_NUM_WORKERS", value, XD_WORKERS_MAX,
+                               &self->options.auto_workers));
         } else if (xd_bytes_eq_str(p.name, "maxprocesses")) {
-            XD_TRY(take_number(self, "--maxprocesses", value, &self->options.max_workers));
+            XD_TRY(take_number(self, "--maxprocesses", value, 65535, &self->options.max_workers));
         } else if (xd_bytes_eq_str(p.name, "maxworkerrestart")) {
-            XD_TRY(take_number(self, "--max-worker-restart", value, &self->options.max_worker_restart));
+            XD_TRY(take_number(self, "--max-worker-restart", value, XD_RESTARTS_MAX,
+                               &self->options.max_worker_restart));
         } else if (xd_bytes_eq_str(p.name, "dist")) {
             snprintf(self->options.dist, sizeof(self->options.dist), "%s",
                      strcmp(value, "no") == 0 ? "" : value);
@@ -523,8 +532,7 @@ static int scheduler_init(void *state, xd_actor *actor, const void *args)
                          .forced_exit = -1,
                          .started_ns = xd_clock_ns() };
     self->options = (effective){ .workers = XD_WORKERS_AUTO, .max_worker_restart = -1, .max_warnings = -1 };
-    const char *uid = self->args.config->run_uid ? self->args.config->run_uid : self->args.run_id;
-    snprintf(self->uid, sizeof(self->uid), "%s", uid);
+    self->uid = self->args.config->run_uid ? self->args.config->run_uid : self->args.run_id;
     if (self->args.note)
         XD_TRY(xd_scheduler_note(self, 2, "%s", self->args.note));
     self->args.note = NULL;

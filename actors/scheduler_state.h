@@ -74,7 +74,7 @@ typedef struct scheduler {
     uint8_t           stopping;    /* CANCEL.how in force, 0 */
     int               forced_exit; /* -1 = none */
     char              reason[XD_TEXT];
-    char              uid[64];
+    const char       *uid; /* of the config or the run, which outlive this */
 } scheduler;
 
 gateway *xd_scheduler_gateway(scheduler *self, uint16_t number);

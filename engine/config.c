@@ -40,6 +40,7 @@ typedef enum {
     KIND_NUMBER,
     KIND_SIZE,
     KIND_TIME,
+    KIND_GRACE,
     KIND_TIME_OR_NONE, /* none is 0 */
     KIND_COUNT
 } kind;
@@ -62,7 +63,7 @@ typedef enum {
     OPTION("as-module", 0, NULL, "", "Set up sys.path and sys.argv as `python -m pytest` does, not as `pytest` does.", KIND_FLAG, as_module, false) \
     OPTION("no-fork", 0, NULL, "", "Start each worker as a new process; slower, for programs that cannot stand a fork.", KIND_FLAG, no_fork, false) \
     OPTION("no-history", 0, NULL, "", "Neither read nor write the history of durations.", KIND_FLAG, no_history, false) \
-    OPTION("grace", 0, "TIME", "10s", "Time running tests get after a first Ctrl-C.", KIND_TIME, grace_ns, false) \
+    OPTION("grace", 0, "TIME", "10s", "Time running tests get after a first Ctrl-C.", KIND_GRACE, grace_ns, false) \
     OPTION("output-limit", 0, "SIZE", "1M", "Bytes kept of what one test writes past pytest's capture, for each of stdout and stderr.", KIND_SIZE, output_limit, false) \
     OPTION("runs-keep", 0, "N", "100", "Runs kept under $XDG_STATE_HOME/xd/runs.", KIND_SIZE, runs_keep, false) \
     OPTION("runs-size", 0, "SIZE", "1G", "Bytes kept there in all; the oldest runs go first.", KIND_SIZE, runs_bytes, false) \
@@ -257,7 +258,7 @@ static int set_entry(xd_config *c, const entry *e, const char *value, char *err)
             *(int *)at = value[0] == 'a' ? XD_WORKERS_AUTO : XD_WORKERS_LOGICAL;
             return 0;
         }
-        if (xd_text_u64(value, 0, 1024, &n) < 0)
+        if (xd_text_u64(value, 0, XD_WORKERS_MAX, &n) < 0)
             return complain(err, e->shown.name, 0, value, "it is a number from 0 to 1024, auto or logical");
         *(int *)at = (int)n;
         return 0;
@@ -271,7 +272,8 @@ static int set_entry(xd_config *c, const entry *e, const char *value, char *err)
         return 0;
     case KIND_SIZE:
         if (xd_text_size(value, at) < 0)
-            return complain(err, e->shown.name, 0, value, "it is a number such as 100, 64M or 1G");
+            return complain(err, e->shown.name, 0, value,
+                            "it is a number such as 100, 64M or 1G, below 8192P");
         return 0;
     case KIND_TIME_OR_NONE:
         if (strcmp(value, "none") == 0) {
@@ -283,7 +285,13 @@ static int set_entry(xd_config *c, const entry *e, const char *value, char *err)
         return 0;
     case KIND_TIME:
         if (xd_text_duration(value, at) < 0)
-            return complain(err, e->shown.name, 0, value, "it is a time such as 10s, 5m or 30d");
+            return complain(err, e->shown.name, 0, value,
+                            "it is a time such as 10s, 5m or 30d, at most 100000d");
+        return 0;
+    case KIND_GRACE: /* travels as 32 bits of milliseconds */
+        if (xd_text_duration(value, &n) < 0 || n > 40ull * 86400 * 1000000000)
+            return complain(err, e->shown.name, 0, value, "it is a time such as 10s, 5m or 1h, at most 40d");
+        *(uint64_t *)at = n;
         return 0;
     }
     return -EINVAL;

@@ -14,6 +14,8 @@ typedef struct xd_strings {
 int  xd_strings_add(xd_strings *s, const char *text) XD_MUST;
 void xd_strings_release(xd_strings *s);
 
+#define XD_WORKERS_MAX 1024u /* of one environment */
+#define XD_RESTARTS_MAX 65535u
 enum { XD_WORKERS_UNSET = -1, XD_WORKERS_AUTO = -2, XD_WORKERS_LOGICAL = -3 };
 
 struct xd_config {

@@ -30,25 +30,83 @@ void xd_events_release(xd_events *q)
     pthread_mutex_destroy(&q->lock);
 }
 
-int xd_events_add(xd_events *q, const xd_event *ev)
+static xd_event_node *node(const xd_event *ev)
 {
     size_t         len = ev->text ? strlen(ev->text) + 1 : 0;
     xd_event_node *n = malloc(sizeof(*n) + len);
-    uint64_t       one = 1;
     if (!n)
-        return -ENOMEM;
+        return NULL;
     *n = (xd_event_node){ .ev = *ev };
     if (len)
         memcpy(n->text, ev->text, len);
     n->ev.text = len ? n->text : NULL;
-    pthread_mutex_lock(&q->lock);
+    return n;
+}
+
+/* Counts the event in: false = there are enough of its kind. Those of other types come once in a run, or somebody
+ * takes them (XD_EVENT_TEST). */
+static bool admit(xd_events *q, const xd_event *ev)
+{
+    if (ev->type == XD_EVENT_PAUSED) {
+        if (q->paused)
+            return false;
+        q->paused = true;
+    } else if (ev->type == XD_EVENT_NOTE) {
+        if (q->notes >= XD_EVENTS_NOTES) {
+            q->dropped++;
+            return false;
+        }
+        q->notes++;
+    }
+    return true;
+}
+
+static void append(xd_events *q, xd_event_node *n)
+{
+    uint64_t one = 1;
     if (q->last)
         q->last->next = n;
     else
         q->first = n;
     q->last = n;
     (void)!write(q->fd, &one, sizeof(one));
+}
+
+static void tell_dropped(xd_events *q, xd_event_node *n)
+{
+    if (!q->dropped)
+        return;
+    if (n->ev.type == XD_EVENT_NOTE) {
+        n->ev.count = q->dropped;
+    } else if (n->ev.type == XD_EVENT_FINISHED) {
+        xd_event       ev = { .type = XD_EVENT_NOTE,
+                              .text = "notes were left out, because nobody took them",
+                              .value = 3,
+                              .count = q->dropped };
+        xd_event_node *last = node(&ev);
+        if (!last)
+            return;
+        q->notes++;
+        append(q, last);
+    } else {
+        return;
+    }
+    q->dropped = 0;
+}
+
+int xd_events_add(xd_events *q, const xd_event *ev)
+{
+    xd_event_node *n = node(ev);
+    if (!n)
+        return -ENOMEM;
+    pthread_mutex_lock(&q->lock);
+    if (admit(q, ev)) {
+        tell_dropped(q, n);
+        append(q, n);
+        n = NULL;
+    }
     pthread_mutex_unlock(&q->lock);
+    free(n);
     return 0;
 }
 
@@ -63,6 +121,8 @@ int xd_events_next(xd_events *q, xd_event *ret)
         if (!q->first)
             q->last = NULL;
         *ret = q->given->ev;
+        q->notes -= ret->type == XD_EVENT_NOTE;
+        q->paused = q->paused && ret->type != XD_EVENT_PAUSED;
     }
     if (!q->first)
         (void)!read(q->fd, &n, sizeof(n));

@@ -110,7 +110,9 @@ enum xd_event_type {
     XD_EVENT_TEST =
         2, /* a test has its outcome (a teardown that comes later may still make an error of it: see the result): text = node id, count = its index in the collection, value = 1 passed, 2 failed, 3 skipped,
                               4 xfailed, 5 xpassed, 6 error, 7 crashed, 8 timeout, 9 lost.  Only with a callback: nobody has to fetch them all */
-    XD_EVENT_NOTE = 3, /* a line for the user: text, value = level: 1 detail, 2 note, 3 warning, 4 error */
+    XD_EVENT_NOTE =
+        3, /* a line for the user: text, value = level: 1 detail, 2 note, 3 warning, 4 error; count = how
+                          many were left out before it, because 1,000 waited to be taken */
     XD_EVENT_FINISHED = 4, /* value = exit code, count = tests with an outcome; nothing follows */
     XD_EVENT_PAUSED = 5    /* XD_STOP_PAUSE is on its way to all agents: this process may be stopped now */
 };
@@ -199,6 +201,14 @@ enum xd_render_flags {
  * -errno: it cannot be read, or fd cannot be written. */
 XD_API int xd_run_render(const char *dir, const char *kind, const char *const *options, unsigned flags,
                          int fd, char *err);
+
+/* As xd_run_render, into the file `path`, which is replaced when the report is complete: it stays as it was when that
+ * fails, and is written through when it is a link or a device. */
+XD_API int xd_run_report(const char *dir, const char *kind, const char *const *options, unsigned flags,
+                         const char *path, char *err);
+
+/* Replaces a file by these bytes, in the same way. 0, -errno. */
+XD_API int xd_file_replace(const char *path, const void *data, size_t size, char *err);
 
 /* Checks what a run with this config needs (agent, interpreter, pytest, folders, limits) and writes one line
  * each to fd, "ok" or "FAIL" in front.

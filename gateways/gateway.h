@@ -20,11 +20,12 @@
 #include "engine/base/proc.h"
 
 /* Where to dial; borrowed for the call. */
+#define XD_OUTPUT_DEFAULT UINT64_MAX
 typedef struct xd_gateway_target {
     const char *spec;  /* as the user wrote it, for messages */
     const char *agent; /* path of the agent's program on this host; NULL = found by xd_gateway_find_agent */
     uint64_t
-        output_limit; /* bytes kept of what one test writes past pytest's capture; 0 = the agent's default */
+        output_limit; /* bytes kept of what one test writes past pytest's capture; XD_OUTPUT_DEFAULT = the agent's default */
 } xd_gateway_target;
 
 /* The pipe.  Everything in it belongs to the caller of dial. */

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "engine/base/clock.h"
@@ -21,8 +22,9 @@
 /* Takes the candidate when it is a program; else notes that it was tried. */
 static bool try_agent(const char *dir, const char *name, xd_buf *tried, char **ret)
 {
-    char *path = xd_path_join(dir, name);
-    if (path && access(path, X_OK) == 0) {
+    char       *path = xd_path_join(dir, name);
+    struct stat st;
+    if (path && access(path, X_OK) == 0 && stat(path, &st) == 0 && S_ISREG(st.st_mode)) {
         *ret = path;
         return true;
     }
@@ -45,10 +47,16 @@ int xd_gateway_find_agent(const char *wanted, char **ret, xd_error *err)
     xd_autobuf        tried = XD_BUF_INIT;
     xd_autofree char *self = NULL, *dir = NULL, *lib = NULL;
     const char       *given = wanted && *wanted ? wanted : getenv("XD_AGENT");
-    if (given && *given)
-        return try_agent("", given, &tried, ret) || try_agent(".", given, &tried, ret)
+    if (given && *given && strchr(given, '/'))
+        return try_agent("", given, &tried, ret)
                    ? 0
                    : xd_error_set(err, -ENOENT, "the agent %s is no program that can be started", given);
+    if (given && *given) /* a name alone is looked for as a shell does, and nowhere else */
+        return xd_path_find_program(given, NULL, ret) == 0
+                   ? 0
+                   : xd_error_set(err, -ENOENT,
+                                  "the agent %s is no program on PATH (one in this folder is ./%s)", given,
+                                  given);
     if (xd_path_self(&self) == 0 && (dir = xd_path_dir(self)) != NULL &&
         (try_agent(dir, "xdagent", &tried, ret) || try_agent(dir, "../libexec/xd/xdagent", &tried, ret) ||
          try_agent(dir, "../bin/xdagent", &tried, ret)))
@@ -85,7 +93,8 @@ static int popen_dial(const xd_gateway_target *target, uint32_t timeout_ms, xd_g
     err_ours = pair[0];
     err_theirs = pair[1];
     snprintf(limit, sizeof(limit), "%llu", (unsigned long long)target->output_limit);
-    const char *const argv[] = { agent, "--fd", "3", target->output_limit ? "--output-limit" : NULL,
+    const char *const argv[] = { agent, "--fd",
+                                 "3",   target->output_limit != XD_OUTPUT_DEFAULT ? "--output-limit" : NULL,
                                  limit, NULL };
     const xd_proc_fd  fds[] = { { theirs, CHILD_FD }, { err_theirs, 2 } };
     xd_proc_args      args = { .argv = argv, .fds = fds, .nfds = XD_ARRAY_LEN(fds), .new_group = true };

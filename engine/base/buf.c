@@ -1,6 +1,7 @@
 /* engine/base/buf.c - see buf.h, mem.h, error.h. */
 #include "engine/base/buf.h"
 
+#include <locale.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -138,16 +139,39 @@ int xd_buf_fill(xd_buf *b, uint8_t c, size_t count)
     return 0;
 }
 
+/* Numbers with a point, whatever locale the program has that this is a part of. */
+static int print(char *to, size_t size, const char *fmt, va_list ap)
+{
+    locale_t c =
+        newlocale(LC_ALL_MASK, "C", (locale_t)0); /* glibc's own object: costs nothing, needs no memory */
+    if (c == (locale_t)0)
+        return vsnprintf(to, size, fmt, ap);
+    locale_t before = uselocale(c);
+    int      n = vsnprintf(to, size, fmt, ap);
+    uselocale(before);
+    freelocale(c);
+    return n;
+}
+
+int xd_format(char *to, size_t size, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    int n = print(to, size, fmt, ap);
+    va_end(ap);
+    return n;
+}
+
 int xd_buf_vprintf(xd_buf *b, const char *fmt, va_list ap)
 {
     va_list again;
     va_copy(again, ap);
-    int n = vsnprintf(NULL, 0, fmt, again);
+    int n = print(NULL, 0, fmt, again);
     va_end(again);
     if (n < 0)
         return -EINVAL;
     XD_TRY(xd_buf_reserve(b, (size_t)n + 1));
-    vsnprintf((char *)b->data + b->len, (size_t)n + 1, fmt, ap);
+    (void)print((char *)b->data + b->len, (size_t)n + 1, fmt, ap);
     b->len += (size_t)n;
     return 0;
 }

@@ -39,6 +39,8 @@ int  xd_buf_add_str(xd_buf *b, const char *s) XD_MUST;
 int  xd_buf_add_bytes(xd_buf *b, xd_bytes v) XD_MUST;
 int  xd_buf_add_byte(xd_buf *b, uint8_t c) XD_MUST;
 int  xd_buf_fill(xd_buf *b, uint8_t c, size_t count) XD_MUST;
+/* As snprintf; a number has its point in every locale. So have those of xd_buf_printf and xd_buf_vprintf. */
+int  xd_format(char *to, size_t size, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 int  xd_buf_printf(xd_buf *b, const char *fmt, ...) XD_MUST __attribute__((format(printf, 2, 3)));
 int  xd_buf_vprintf(xd_buf *b, const char *fmt, va_list ap) XD_MUST __attribute__((format(printf, 2, 0)));
 void xd_buf_consume(xd_buf *b, size_t count); /* drops bytes at the front (memmove) */

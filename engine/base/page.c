@@ -7,6 +7,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "engine/base/fault.h"
+
 static size_t page_size(uint32_t slots)
 {
     return sizeof(xd_page_header) + (size_t)slots * sizeof(xd_page_slot);
@@ -40,6 +42,16 @@ void xd_page_release(xd_page *p)
         close(p->fd);
     }
     *p = (xd_page){ .fd = -1 };
+}
+
+void xd_page_move_failures(xd_page *p, uint32_t slot)
+{
+    const uint32_t failures = xd_page_get(&p->slot[slot].failures);
+    /* Cleared first: who adds up meanwhile (failures_elsewhere, then the slots) may miss some for a moment, and start
+     * one more test; counted twice they would end the run before its time. */
+    xd_page_set(&p->slot[slot].failures, 0);
+    XD_FAULT("page: between slot and elsewhere");
+    xd_page_set(&p->head->failures_elsewhere, xd_page_get(&p->head->failures_elsewhere) + failures);
 }
 
 /* A store waits in its processor's buffer for the time of a cache miss or two, under a microsecond; an interrupt

@@ -48,6 +48,8 @@ static inline void xd_page_set(uint32_t *p, uint32_t v)
 {
     __atomic_store_n(p, v, __ATOMIC_RELEASE);
 }
+/* What the slot counts as failures becomes failures_elsewhere. The agent's thread. */
+void xd_page_move_failures(xd_page *p, uint32_t slot);
 /* After it, what this thread stored before is visible to all processors, and it sees what they stored before,
  * also with the plain stores of Python. Sleeps 0.1 ms (RATIONALE.md "An asymmetric fence"). */
 void xd_page_barrier(void);

@@ -1,6 +1,7 @@
 /* engine/base/text.c - see text.h. */
 #include "engine/base/text.h"
 
+#include <locale.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -178,6 +179,15 @@ int xd_text_u64(const char *s, uint64_t min, uint64_t max, uint64_t *ret)
     return 0;
 }
 
+double xd_text_real(const char *s, char **ret_end)
+{
+    locale_t c = newlocale(LC_ALL_MASK, "C", (locale_t)0);
+    double   v = c == (locale_t)0 ? strtod(s, ret_end) : strtod_l(s, ret_end, c);
+    if (c != (locale_t)0)
+        freelocale(c);
+    return v;
+}
+
 /* A number with at most nine decimals before a unit: value * 1e9 / 1e9. */
 static int scaled(const char *s, const char **ret_unit, double *ret)
 {
@@ -187,7 +197,7 @@ static int scaled(const char *s, const char **ret_unit, double *ret)
     if (strspn(s, "0123456789.") == 0)
         return -EINVAL;
     errno = 0;
-    double v = strtod(s, &end);
+    double v = xd_text_real(s, &end);
     if (errno || end == s || v < 0 || s + strspn(s, "0123456789.") != end)
         return -EINVAL;
     *ret = v;

@@ -18,6 +18,8 @@ int xd_text_to_utf8(xd_buf *out, xd_bytes in) XD_MUST;
 int xd_text_strip_ansi(xd_buf *out, xd_bytes in) XD_MUST;
 /* Decimal with limits; the whole string must be the number.  -EINVAL, -ERANGE. */
 int xd_text_u64(const char *s, uint64_t min, uint64_t max, uint64_t *ret) XD_MUST;
+/* As strtod: the number has its point in every locale. */
+double xd_text_real(const char *s, char **ret_end);
 /* "30", "30s", "5m", "2h", "1d" -> ns; "1.5s".  -EINVAL, -ERANGE. */
 int xd_text_duration(const char *s, uint64_t *ret_ns) XD_MUST;
 /* "10k", "64M", "1GB" (1024s) -> bytes. */

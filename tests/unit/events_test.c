@@ -54,6 +54,35 @@ START_TEST(what_nobody_took_is_freed)
 }
 END_TEST
 
+/* An embedder that only waits for the end: what nobody takes does not pile up, and is counted. */
+START_TEST(notes_that_nobody_takes)
+{
+    xd_events q;
+    xd_event  ev = { .type = XD_EVENT_NOTE, .text = "again" }, got;
+    unsigned  notes = 0, paused = 0;
+    uint64_t  dropped = 0;
+    ck_assert_int_eq(xd_events_init(&q), 0);
+    for (unsigned i = 0; i < 10 * XD_EVENTS_NOTES; i++)
+        ck_assert_int_eq(xd_events_add(&q, &ev), 0);
+    for (unsigned i = 0; i < 100; i++)
+        ck_assert_int_eq(xd_events_add(&q, &(xd_event){ .type = XD_EVENT_PAUSED }), 0);
+    ck_assert_int_eq(xd_events_next(&q, &got), 1);
+    ck_assert_int_eq(xd_events_add(&q, &ev), 0); /* there is room for one */
+    ck_assert_int_eq(xd_events_add(&q, &ev), 0);
+    ck_assert_int_eq(xd_events_add(&q, &(xd_event){ .type = XD_EVENT_FINISHED }), 0);
+    while (xd_events_next(&q, &got) == 1 && got.type != XD_EVENT_FINISHED) {
+        notes += got.type == XD_EVENT_NOTE;
+        paused += got.type == XD_EVENT_PAUSED;
+        dropped += got.count;
+    }
+    ck_assert_int_eq(got.type, XD_EVENT_FINISHED);
+    ck_assert_uint_eq(notes, XD_EVENTS_NOTES + 1);
+    ck_assert_uint_eq(paused, 1);
+    ck_assert_uint_eq(dropped, 9 * XD_EVENTS_NOTES + 1);
+    xd_events_release(&q);
+}
+END_TEST
+
 #define THREADS 4
 #define EACH 5000
 
@@ -106,6 +135,7 @@ int main(void)
     tcase_set_timeout(t, 60);
     tcase_add_test(t, in_order_with_copies_of_their_texts);
     tcase_add_test(t, what_nobody_took_is_freed);
+    tcase_add_test(t, notes_that_nobody_takes);
     tcase_add_test(t, from_many_threads);
     suite_add_tcase(s, t);
     srunner_run_all(r, CK_NORMAL);

@@ -1,4 +1,6 @@
 #include <check.h>
+#include <locale.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -263,6 +265,32 @@ START_TEST(shell_quote)
 }
 END_TEST
 
+/* A program that xd is embedded in may have any locale. */
+START_TEST(numbers_have_a_point_in_every_locale)
+{
+    static const char *const commas[] = { "de_DE.UTF-8", "de_DE.utf8", "de_DE", "fr_FR.UTF-8", "fr_FR" };
+    xd_autobuf               line = XD_BUF_INIT;
+    char                     text[32];
+    uint64_t                 n;
+    size_t                   i = 0;
+    while (i < XD_ARRAY_LEN(commas) && !setlocale(LC_ALL, commas[i]))
+        i++;
+    snprintf(text, sizeof(text), "%.1f", 0.5);
+    if (strcmp(text, "0,5") != 0)
+        printf("no locale with a decimal comma is installed here\n");
+    ck_assert_int_eq(xd_buf_printf(&line, "%.3f %d", 0.123, 1000000), 0);
+    ck_assert_str_eq(xd_buf_cstr(&line), "0.123 1000000");
+    ck_assert_int_eq(xd_format(text, sizeof(text), "%.3f", 1234.5), 8);
+    ck_assert_str_eq(text, "1234.500");
+    ck_assert_int_eq(xd_text_duration("1.5s", &n), 0);
+    ck_assert_uint_eq(n, 1500000000);
+    ck_assert_int_eq(xd_text_size("0.5k", &n), 0);
+    ck_assert_uint_eq(n, 512);
+    ck_assert(xd_text_real("1e-05", NULL) > 0.9e-5 && xd_text_real("0.25", NULL) == 0.25);
+    setlocale(LC_ALL, "C");
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("text");
@@ -279,6 +307,7 @@ int main(void)
     tcase_add_test(c, sizes);
     tcase_add_test(c, shell_split);
     tcase_add_test(c, shell_quote);
+    tcase_add_test(c, numbers_have_a_point_in_every_locale);
     suite_add_tcase(s, c);
     SRunner *r = srunner_create(s);
     srunner_run_all(r, CK_NORMAL);

@@ -80,9 +80,7 @@ static int adopt(agent_worker *w, pipes *p)
 static void reset_slot(agent *a, uint32_t slot)
 {
     xd_page_slot *s = &a->env.page.slot[slot];
-    xd_page_set(&a->env.page.head->failures_elsewhere,
-                xd_page_get(&a->env.page.head->failures_elsewhere) + xd_page_get(&s->failures));
-    xd_page_set(&s->failures, 0);
+    xd_page_move_failures(&a->env.page, slot);
     xd_page_set(&s->claimed, 0);
     xd_page_set(&s->item_plus_1, 0);
     xd_page_set(&s->runs, 0);

@@ -1,6 +1,5 @@
 /* tools/xdctl/past.c - `xdctl show`, `xdctl report`, `xdctl runs`: runs of the past, from their journals. */
 #include <errno.h>
-#include <fcntl.h>
 #include <popt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -63,19 +62,9 @@ static int render(const char *which, const char *kind, const char *const *option
     int   r = xd_run_find(which, &dir, err);
     if (r < 0)
         return xdctl_fail(XD_EXIT_USAGE, "%s", err);
-    int fd = 1;
-    if (path) {
-        fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-        if (fd < 0) {
-            r = errno;
-            free(dir);
-            return xdctl_fail(XD_EXIT_USAGE, "cannot write %s: %s", path, strerror(r));
-        }
-    }
-    r = xd_run_render(dir, kind, options, flags, fd, err);
+    r = path ? xd_run_report(dir, kind, options, flags, path, err)
+             : xd_run_render(dir, kind, options, flags, 1, err);
     free(dir);
-    if (fd != 1 && close(fd) < 0 && r >= 0)
-        r = -errno;
     if (r < 0)
         return xdctl_fail(r == -EINVAL ? XD_EXIT_USAGE : XD_EXIT_INTERNAL, "%s", err[0] ? err : strerror(-r));
     *ret_exit = r;

@@ -131,12 +131,17 @@ static int write_stats(const char *path, const xd_result *r)
     bool    made = all != NULL;
     for (size_t i = 0; i < sizeof(counters) / sizeof(*counters) && made; i++)
         made = json_object_set_new(all, counters[i].name, json_integer((json_int_t)counters[i].value)) == 0;
-    FILE *f = made ? fopen(path, "we") : NULL;
-    int   code = !made ? -ENOMEM : f && json_dumpf(all, f, 0) == 0 && fputc('\n', f) != EOF ? 0 : -errno;
-    if (f && fclose(f) != 0 && code == 0)
-        code = -errno;
+    char *text = made ? json_dumps(all, 0) : NULL;
+    char  err[XD_TEXT] = "no memory for --stats";
+    int   code = -ENOMEM;
+    if (text) {
+        const size_t len = strlen(text);
+        text[len] = '\n'; /* in the place of the NUL */
+        code = xd_file_replace(path, text, len + 1, err);
+    }
+    free(text);
     json_decref(all);
-    return code == 0 ? 0 : xdctl_fail(code, "cannot write %s: %s", path, strerror(-code));
+    return code == 0 ? 0 : xdctl_fail(code, "%s", err);
 }
 
 /* Serves signals until the run is over. */

@@ -187,7 +187,7 @@ class RunLoop(object):
         if words[PAGE_STOP]:
             return True
         most = words[PAGE_MAXFAIL] or self.maxfail
-        return bool(most) and sum(self.all_failures) + words[PAGE_ELSEWHERE] >= most
+        return bool(most) and words[PAGE_ELSEWHERE] + sum(self.all_failures) >= most  # in this order: see xd_page_move_failures
 
     def claim(self, position):
         """Position is ours from here on, or was not claimed at all (ARCHITECTURE.md, "Claiming an item")."""
