@@ -270,7 +270,7 @@ def test_as_module(python, suite):
     ("import sqlite3; db = sqlite3.connect('file.db'); db.execute('select 1 from sqlite_master')", "descriptor"),
     ("import select, os; e = select.epoll(); e.register(os.pipe()[0])", "descriptor"),
     ("import os; os.environ.get('PYTEST_XDIST_WORKER')", "worker id"),
-    ("import os; copy = dict(os.environ)", "worker id"),
+    ("import os; copy = (tuple(os.environ.values()),)", "worker id"),
     ("def pytest_configure(config): config.workerinput['workerid']", "worker id"),
     ("def pytest_sessionstart(session): pass", "pytest_sessionstart"),
     ("def pytest_sessionfinish(session): pass", "pytest_sessionfinish"),
@@ -291,6 +291,7 @@ def test_warm_when_forking_could_harm(python, suite, conftest, why):
 
 @pytest.mark.parametrize("conftest", ["x = 1", "import tempfile; f = open(__file__); f.close()", "import os; os.environ['A'] = os.environ.get('HOME', '')",
                                       "def pytest_configure(config): 'workerid' in getattr(config, 'workerinput', {})",
+                                      "import os; copy = dict(os.environ)",
                                       "import logging; logging.getLogger().warning('hello')"])
 def test_collected_when_nothing_is_against_it(python, suite, conftest):
     env = run([], suite(conftest=conftest, test_a="def test_a(): pass"), python=python)

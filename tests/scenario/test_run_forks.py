@@ -142,3 +142,147 @@ def test_native_threads_of_a_real_library(project):
         assert fit() == (4, 2)
         ''', test_a="from conftest import fit\ndef test_a(): assert fit() == (4, 2)\ndef test_b(): test_a()\n")
     expect(project, "warm", "native thread", env=dict(OMP_NUM_THREADS="3"))
+
+
+# ---- reading the environment
+
+LOOKS = '''
+    import os, pytest
+    import conftest
+    @pytest.mark.parametrize("n", range(8))
+    def test_copy(n, worker_id):
+        found = conftest.look()
+        assert (found.decode() if isinstance(found, bytes) else found) == worker_id == os.environ["PYTEST_XDIST_WORKER"]
+        assert type(found) in (str, bytes)
+    '''
+KEY = '"PYTEST_XDIST_WORKER"'
+COPIES = [  # what the suite keeps of all entries; how a test finds the worker id in it
+    ("dict(os.environ)", "KEPT[%s]" % KEY),
+    ("{**os.environ}", "KEPT[%s]" % KEY),
+    ("os.environ.copy()", "KEPT[%s]" % KEY),
+    ("dict(os.environ.items())", "KEPT[%s]" % KEY),
+    ("list(os.environ.items())", "dict(KEPT)[%s]" % KEY),
+    ("sorted(os.environ.items())", "dict(KEPT)[%s]" % KEY),
+    ("tuple(os.environ.values())", "[v for v in KEPT if v[:2] == 'gw' and v[2:].isdigit()][0]"),
+    ("list(os.environ.values())", "[v for v in KEPT if v.startswith('gw') and v[2:].isdigit()][0]"),
+    ("{k: os.environ[k] for k in os.environ}", "KEPT[%s]" % KEY),
+    ("{k: os.environ.get(k, '') for k in os.environ.keys()}", "KEPT[%s]" % KEY),
+    ("{k.lower(): v for k, v in os.environ.items() if v != '' and not v.startswith('~')}", "KEPT[%s]" % KEY.lower()),
+    ("dict(os.environb)", "KEPT[b%s]" % KEY),
+    ("dict(os.environ._data)", "KEPT[b%s]" % KEY),
+    ("copy.copy(os.environ)", "KEPT[%s]" % KEY),
+    ("copy.deepcopy(os.environ)", "KEPT[%s]" % KEY),
+    ("copy.deepcopy(dict(os.environ))", "KEPT[%s]" % KEY),
+    ("collections.OrderedDict(os.environ)", "KEPT[%s]" % KEY),
+    ("collections.UserDict(os.environ)", "KEPT[%s]" % KEY),
+    ("collections.ChainMap({}, os.environ)", "KEPT[%s]" % KEY),
+    ("types.SimpleNamespace(**os.environ)", "KEPT.PYTEST_XDIST_WORKER"),
+    ("configparser.ConfigParser(os.environ, interpolation=None)", "KEPT.defaults()[%s]" % KEY.lower()),
+    ("wsgiref.handlers.BaseHandler.os_environ", "KEPT[%s]" % KEY),
+    ("os.environ | {}", "KEPT[%s]" % KEY),
+    ("{} | os.environ", "KEPT[%s]" % KEY),
+    ("[k for k, v in os.environ.items() if k.startswith('APP_')]", "os.environ[%s]" % KEY),
+    ("platform.platform(), platform.uname()", "os.environ[%s]" % KEY),
+    ("subprocess.check_output(['sh', '-c', 'echo $HOME'])", "os.environ[%s]" % KEY),
+    ("subprocess.check_output(['sh', '-c', 'echo $HOME'], env=dict(os.environ, A='b'))", "os.environ[%s]" % KEY),
+    ("subprocess.check_output(['sh', '-c', 'echo $HOME'], env=os.environ)", "os.environ[%s]" % KEY),
+    ("subprocess.check_output(['sh', '-c', 'echo $HOME'], env=dict(os.environb))", "os.environ[%s]" % KEY),
+    ("mock.patch.dict(os.environ, {'A': 'b'})", "KEPT._original[%s]" % KEY),
+    ("%s in os.environ" % KEY, "os.environ[%s]" % KEY),
+    ("posix.environ", "os.environ[%s]" % KEY),
+    ("dict(CONFIG.workerinput)", "KEPT['workerid']"),
+    ("CONFIG.workerinput.copy()", "KEPT['workerid']"),
+]
+CONFTEST = '''
+    import collections, configparser, copy, ctypes, json, os, pickle, platform, posix, subprocess, types, wsgiref.handlers
+    from unittest import mock
+    def pytest_configure(config):
+        global KEPT, CONFIG
+        CONFIG = config
+        KEPT = %s
+        if isinstance(KEPT, mock._patch_dict):
+            with KEPT: pass
+        %s
+    def look(): return %s
+    '''
+
+
+@pytest.mark.parametrize("kept, look", COPIES, ids=[kept for kept, _ in COPIES])
+def test_copies_of_the_environment(project, kept, look):
+    """Taking all entries is no read of the worker id, and the copy is right in each worker."""
+    project.write(conftest=CONFTEST % (kept, "", look), test_a=LOOKS)
+    expect(project, "collected", NOTHING, env=dict(APP_A="1"))
+
+
+@pytest.mark.parametrize("kept", [
+    "os.environ[%s]" % KEY, "os.environ.get(%s)" % KEY, "os.environ.get(%s, 'master')" % KEY, "os.getenv(%s)" % KEY, "os.getenvb(b%s)" % KEY,
+    "os.environb[b%s]" % KEY, "os.environ.setdefault(%s, 'x')" % KEY, "os.environ.pop(%s)" % KEY, "[os.environ[k] for k in (%s,)]" % KEY,
+    "['db_' + os.environ[k] for k in os.environ if k.endswith('_WORKER')]",
+    "['db_%s' % v for k, v in os.environ.items() if k.endswith('_WORKER')]",
+    "[f'db_{v}' for k, v in os.environ.items() if k.endswith('_WORKER')]",
+    "dict(os.environ)[%s] == 'gw0'" % KEY, "os.environ.copy()[%s][2:]" % KEY, "int(dict(os.environ)[%s].replace('gw', ''))" % KEY,
+    "dict(os.environb)[b%s].decode()" % KEY, "set(os.environ.values())", "repr(dict(os.environ))", "pickle.dumps(dict(os.environ))",
+    "'{PYTEST_XDIST_WORKER}'.format(**os.environ)", "os.path.join('a', dict(os.environ)[%s])" % KEY,
+    "CONFIG.workerinput['workerid']", "CONFIG.workerinput.get('workerid')", "dict(CONFIG.workerinput)['workerid'] + '_db'",
+])
+def test_questions_for_the_worker_id(project, kept):
+    """Asking for the key, and making something of what a copy holds, are reads: workers are not forked from a process that did so."""
+    project.write(conftest=CONFTEST % (kept, "os.environ.setdefault(%s, 'gw0')" % KEY, "os.environ[%s]" % KEY), test_a=TESTS)
+    expect(project, "warm", "the worker id was read before or while collecting, from ")
+
+
+@pytest.mark.parametrize("kept, look", [("(1, tuple(os.environ.values()))", "[v for v in KEPT[1] if v[:2] == 'gw' and v[2:].isdigit()][0]"),
+                                        ("type('Settings', (), dict(os.environ))", "KEPT.PYTEST_XDIST_WORKER"),
+                                        ("collections.deque(os.environ.items())", "dict(KEPT)[%s]" % KEY)])
+def test_copies_that_cannot_be_put_right(project, kept, look):
+    project.write(conftest=CONFTEST % (kept, "", look), test_a=LOOKS.replace("assert type(found) in (str, bytes)", ""))
+    expect(project, "warm", "a copy of os.environ holds the worker id where no other can be put")
+
+
+@pytest.mark.parametrize("kept, way", [("dict(os.environ)", "collected"), ("os.environ['PYTEST_XDIST_WORKER_COUNT']", "warm")])
+def test_number_of_workers_in_copies(project, kept, way):
+    """It is not known yet where an option of the ini file says it."""
+    project.write(**{"pytest.ini": "[pytest]\naddopts = -n 3\n", "conftest.py": "import os\nKEPT = %s\n" % kept, "test_a.py": '''
+        import os, conftest, pytest
+        @pytest.mark.parametrize("n", range(9))
+        def test_n(n): assert os.environ["PYTEST_XDIST_WORKER_COUNT"] == "3" and (type(conftest.KEPT) is str or conftest.KEPT["PYTEST_XDIST_WORKER_COUNT"] == "3")
+        '''})
+    xd = project.run("-v")
+    assert xd.rc == 0 and ways(xd) == {way}, xd
+
+
+def test_native_code_finds_its_own_worker(project):
+    """getenv(3) in a worker."""
+    project.write(test_a='''
+        import ctypes, pytest
+        libc = ctypes.CDLL(None)
+        libc.getenv.restype = ctypes.c_char_p
+        @pytest.mark.parametrize("n", range(8))
+        def test_n(n, worker_id): assert libc.getenv(b"PYTEST_XDIST_WORKER").decode() == worker_id
+        ''')
+    expect(project, "collected", NOTHING)
+
+
+def test_settings_libraries(project):
+    """They read what has their prefix, or copy all of it."""
+    project.python = environment("3.12", "", "pydantic-settings", "python-dotenv", "environs", "django-environ")
+    project.write(conftest='''
+        import dotenv, environ, environs, os, pydantic_settings
+        open(os.path.join(os.path.dirname(__file__), ".env"), "w").write("APP_HOST=${HOST_A}:1\\n")
+        class Settings(pydantic_settings.BaseSettings, env_prefix="app_"):
+            name: str
+        SETTINGS = Settings()
+        VALUES = dotenv.dotenv_values(os.path.join(os.path.dirname(__file__), ".env"))
+        dotenv.load_dotenv(os.path.join(os.path.dirname(__file__), ".env"))
+        OTHER = environs.Env()
+        DJANGO = environ.Env()
+        assert (SETTINGS.name, VALUES["APP_HOST"], OTHER.str("APP_HOST"), DJANGO("APP_HOST")) == ("a", "here:1", "here:1", "here:1")
+        ''', test_a='''
+        import conftest, pytest, pydantic_settings
+        class Worker(pydantic_settings.BaseSettings, env_prefix="pytest_xdist_"):
+            worker: str
+        @pytest.mark.parametrize("n", range(8))
+        def test_n(n, worker_id):
+            assert Worker().worker == worker_id == conftest.DJANGO("PYTEST_XDIST_WORKER") == conftest.OTHER.str("PYTEST_XDIST_WORKER")
+        ''')
+    expect(project, "collected", NOTHING, env=dict(APP_NAME="a", HOST_A="here"))

@@ -27,6 +27,7 @@ Only what is named here is in sys.modules; nothing imports a module of ours by a
     text         text as bytes of bounded length              settings     the configuration as a frame
     plugins      whose plugin is it?                          xdistlike    options, hooks and fixtures of xdist
     forksafety   what stands against forking a process        terminal     the terminal reporter that stays quiet
+    late         what copies of the environment hold of the worker id
     forkstate    what a fork shares or leaves behind          cache, basetemp   what is kept between runs, temporary folders
     reads        who reads the worker id too early            real         what tests may patch
     junitxml     what tests tell JUnit XML beyond reports

@@ -14,7 +14,6 @@ from xd_pytest.forksafety import why_not_collected
 from xd_pytest.forkstate import renew_epolls
 from xd_pytest.frozen import collect_frozen
 from xd_pytest.process import own_group, quiet_fork, reap
-from xd_pytest.reads import plain_environ
 from xd_pytest.text import encode
 
 
@@ -56,7 +55,7 @@ class Collector(object):
 
     def objection(self):
         adapter = self.adapter
-        against, self.epolls = why_not_collected(adapter.config, self.start_fds, self.page_inode, adapter.reads, adapter.start.workers_expected != 0)
+        against, self.epolls = why_not_collected(adapter.config, self.start_fds, self.page_inode, adapter.reads, adapter.input)
         return against
 
     def choose_way(self):
@@ -80,8 +79,7 @@ class Collector(object):
             adapter.seed_watch.stop()
         self.has_collected()
         adapter.way, why = self.choose_way()
-        plain_environ()
-        adapter.input.reads = None
+        adapter.reads.end(adapter.input)
         adapter.send_collection(session.items)
         adapter.basetemp.share(session.config, session.items)
         adapter.send_collected(-1, why=why)

@@ -74,20 +74,22 @@ def hooks_objection(config):
     return None if function is None else Objection("%s registered a cleanup of the configuration" % module_of(function))
 
 
-def reads_objection(reads, count_known):
+def reads_objection(reads, worker_input):
     if reads.worker_id:
         return Objection("the worker id was read before or while collecting, from %s" % reads.worker_id)
-    if reads.count and not count_known:
+    if reads.count:
         return Objection("the number of workers was read before it was known")
+    if not reads.settle(worker_input):
+        return Objection("a copy of os.environ holds the worker id where no other can be put", True)
     return None
 
 
-def why_not_collected(config, start_fds, page_inode, reads, count_known):
+def why_not_collected(config, start_fds, page_inode, reads, worker_input):
     """What stands against forking workers from this process, or None; and the epoll instances that a worker must renew."""
     if start_fds is None:
         return Objection("no /proc to see open descriptors in"), []
     left, epolls = fork_objection(start_fds, pytest_fds(config), page_inode, flags=True)
-    other = None if left else reads_objection(reads, count_known) or hooks_objection(config)
+    other = None if left else reads_objection(reads, worker_input) or hooks_objection(config)
     if other is not None:
         return other, []
     left = left or native_thread_left()

@@ -19,7 +19,7 @@ from xd_pytest.owner import Owner
 from xd_pytest.plugins import foreign_plugins
 from xd_pytest.process import flush_stdio, name_captures
 from xd_pytest.real import Real
-from xd_pytest.reads import Reads, SeedWatch, WorkerInput, record_environ
+from xd_pytest.reads import Reads, SeedWatch, WorkerInput
 from xd_pytest.reports import Screen, report_frame, warning_frame
 from xd_pytest.runloop import RunLoop
 from xd_pytest.settings import OPTIONS, collection_lines, config_frame
@@ -122,8 +122,7 @@ class Adapter(object):
         os.environ["PYTEST_XDIST_WORKER_COUNT"] = str(self.worker.total)
         os.environ["PYTEST_XDIST_TESTRUNUID"] = uid
         if not self.is_worker:
-            self.input.reads = self.reads
-            record_environ(self.reads)
+            self.reads.begin(self.input, self.start.workers_expected != 0)
             self.seed_watch = SeedWatch()
 
     def run_session(self):

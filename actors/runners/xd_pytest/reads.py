@@ -4,13 +4,10 @@ from __future__ import absolute_import, division, print_function
 import os
 import sys
 
-ID_KEYS = ("PYTEST_XDIST_WORKER", b"PYTEST_XDIST_WORKER")
-COUNT_KEYS = ("PYTEST_XDIST_WORKER_COUNT", b"PYTEST_XDIST_WORKER_COUNT")
+from xd_pytest.late import COUNT, ID, LateBytes, LateText, places_of, put
 
-
-# Modules that copy the whole environment and are known to make nothing of the worker id.
-HARMLESS_READERS = frozenset(("wsgiref.handlers", "pytest_env.plugin", "dotenv.main"))
 BETWEEN = frozenset(("os", "_collections_abc", "collections.abc", "_weakrefset", __name__))
+INPUT_KEYS = {ID: "workerid", COUNT: "workercount"}
 
 
 def reader():
@@ -21,21 +18,103 @@ def reader():
     return None if frame is None else frame.f_globals.get("__name__")
 
 
+class Entry(object):
+    """PYTEST_XDIST_WORKER or PYTEST_XDIST_WORKER_COUNT while collecting.  Asking for the key is a read.  Whoever takes all entries gets a key of our own,
+    and what he looks up with that very object is no read: it is a value that tells when it is used."""
+
+    def __init__(self, reads, name, value):
+        self.reads, self.name, self.value = reads, name, value
+        self.given = {str: "".join(list(name)), bytes: bytes(bytearray(name.encode()))}  # equal to the name, but no other object is the same
+        self.late = [LateText(value), LateBytes(value.encode())]
+        self.places = [[], []]
+        for late in self.late:
+            late.digits_only = name == COUNT
+            late.note = self.used
+
+    def used(self, who):
+        self.reads.note(self.name, "a copy of os.environ by %s" % who)
+
+    def asked(self, key):
+        """The value for a key that somebody looks up."""
+        as_bytes = isinstance(key, bytes)
+        if key is self.given[bytes if as_bytes else str]:
+            return self.late[as_bytes]
+        who = reader()
+        self.reads.note(self.name, "os.environ by %s" % who if who else "os.environ")
+        return self.value.encode() if as_bytes else self.value
+
+    def in_environ(self):
+        return os.environ._data.get(self.name.encode()) is self.late[1]
+
+    def settle(self, worker_input):
+        """All is collected: where are the copies?  False: in a place that is unknown or cannot be changed."""
+        ours = [self.late, os.environ._data, worker_input]
+        known = [dict.get(worker_input, INPUT_KEYS[self.name]) is self.late[0], self.in_environ()]
+        for n in (0, 1):
+            late = self.late[n]
+            count = sys.getrefcount(late) - 3 - known[n]  # of these: the list, the local name, the argument
+            self.places[n] = places_of(late, ours, count) if count > 0 else []
+            if self.places[n] is None:
+                self.places = [[], []]
+                return False
+        return True
+
+    def end(self):
+        for late in self.late:
+            late.note = None
+
+    def put(self, value):
+        for late, places in zip(self.late, self.places):
+            put(places, late, value if late is self.late[0] else value.encode())
+
+
 class Reads(object):
     def __init__(self):
         self.worker_id = None  # how the worker id was read, the first time
         self.count = False
         self.missing = None    # key that a plugin expected from pytest_configure_node
+        self.entries = {}      # by key of the environment
 
     def note(self, key, how):
-        if key in ID_KEYS or key == "workerid":
+        if key in (ID, "workerid"):
             self.worker_id = self.worker_id or how
-        elif key in COUNT_KEYS or key == "workercount":
-            self.count = True
+        elif key in (COUNT, "workercount"):
+            self.count = COUNT in self.entries
 
-    def note_all(self, how):
-        self.note("workerid", how)
-        self.note("workercount", how)
+    def begin(self, worker_input, count_known):
+        """The entries are set, and from here on their readers are noted."""
+        for name in (ID,) if count_known else (ID, COUNT):
+            entry = self.entries[name] = Entry(self, name, os.environ[name])
+            os.environ._data[name.encode()] = entry.late[1]
+            RecordingEnviron.entries[name] = RecordingEnviron.entries[name.encode()] = entry
+        worker_input["workerid"] = self.entries[ID].late[0]
+        worker_input.reads = self
+        for environ in (os.environ, getattr(os, "environb", None)):
+            if type(environ) is RecordingEnviron.__mro__[1]:
+                environ.__class__ = RecordingEnviron
+
+    def settle(self, worker_input):
+        """Whether each worker can put its own values into all copies of the environment."""
+        return all([entry.settle(worker_input) for entry in self.entries.values()])
+
+    def end(self, worker_input):
+        """Everything is as Python has it."""
+        worker_input.reads = None
+        for environ in (os.environ, getattr(os, "environb", None)):
+            if type(environ) is RecordingEnviron:
+                environ.__class__ = RecordingEnviron.__mro__[1]
+        for name, entry in self.entries.items():
+            entry.end()
+            if entry.in_environ():
+                os.environ._data[name.encode()] = entry.value.encode()
+            if dict.get(worker_input, INPUT_KEYS[name]) is entry.late[0]:
+                worker_input[INPUT_KEYS[name]] = entry.value
+
+    def put(self, worker, total):
+        """In a worker: what copies of the environment hold."""
+        for name, value in ((ID, worker), (COUNT, str(total))):
+            if name in self.entries:
+                self.entries[name].put(value)
 
 
 class WorkerInput(dict):
@@ -44,6 +123,9 @@ class WorkerInput(dict):
     late = {}  # functions for values that are made when somebody asks
 
     def __getitem__(self, key):
+        if self.reads is not None and key == "workerid":
+            self.reads.note(key, "config.workerinput")
+            return dict.__getitem__(self, key).plain()
         if self.reads is not None:
             self.reads.note(key, "config.workerinput")
         return dict.__getitem__(self, key)
@@ -59,11 +141,17 @@ class WorkerInput(dict):
     def get(self, key, default=None):
         if self.reads is not None:
             self.reads.note(key, "config.workerinput")
-        return dict.get(self, key, default)
+        value = dict.get(self, key, default)
+        return value.plain() if isinstance(value, LateText) else value
+
+    def pop(self, key, *default):
+        value = self.get(key)
+        popped = dict.pop(self, key, *default)
+        return value if isinstance(popped, LateText) else popped
 
     def _all(self):
         if self.reads is not None:
-            self.reads.note_all("config.workerinput")
+            self.reads.note("workercount", "config.workerinput")
 
     def items(self):
         self._all()
@@ -84,34 +172,32 @@ class WorkerInput(dict):
 
 class RecordingEnviron(type(os.environ)):
     """os.environ while collecting.  Only the class is exchanged: everybody keeps his object."""
+    entries = {}
 
     def __getitem__(self, key):
-        if key in ID_KEYS or key in COUNT_KEYS:
-            who = reader()
-            if who not in HARMLESS_READERS:
-                RecordingEnviron.reads.note(key, "os.environ by %s" % who if who else "os.environ")
-        return super(RecordingEnviron, self).__getitem__(key)
+        entry = self.entries.get(key) if isinstance(key, (str, bytes)) else None
+        if entry is None or not entry.in_environ():
+            return super(RecordingEnviron, self).__getitem__(key)
+        if isinstance(key, str) is not isinstance(self.decodekey(b""), str):
+            return super(RecordingEnviron, self).__getitem__(key)  # raises as it always does
+        return entry.asked(key)
+
+    def __setitem__(self, key, value):
+        """Who puts back what he copied changes nothing."""
+        entry = self.entries.get(key) if isinstance(key, (str, bytes)) else None
+        copied = entry is not None and any(value is late for late in entry.late)
+        super(RecordingEnviron, self).__setitem__(key, value.plain() if copied else value)
+        if copied:
+            self._data[entry.name.encode()] = entry.late[1]
+
+    def __iter__(self):
+        for key in super(RecordingEnviron, self).__iter__():
+            entry = self.entries.get(key)
+            yield key if entry is None else entry.given[type(key)]
 
     def __contains__(self, key):
         """Whether it is there says nothing of its value."""
-        try:
-            super(RecordingEnviron, self).__getitem__(key)
-        except KeyError:
-            return False
-        return True
-
-
-def record_environ(reads):
-    RecordingEnviron.reads = reads
-    for environ in (os.environ, getattr(os, "environb", None)):
-        if type(environ) is RecordingEnviron.__mro__[1]:
-            environ.__class__ = RecordingEnviron
-
-
-def plain_environ():
-    for environ in (os.environ, getattr(os, "environb", None)):
-        if type(environ) is RecordingEnviron:
-            environ.__class__ = RecordingEnviron.__mro__[1]
+        return self.encodekey(key) in self._data
 
 
 class SeedWatch(object):

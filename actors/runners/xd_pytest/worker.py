@@ -40,6 +40,7 @@ class Worker(object):
         adapter = self.adapter
         config, session = adapter.config, adapter.session
         self.take_fork(record, fds)
+        adapter.reads.put(self.name(), self.total)
         adapter.input.update(workerid=self.name(), workercount=self.total, rampdelay=self.ramp_delay())
         os.environ["PYTEST_XDIST_WORKER"] = self.name()
         os.environ["PYTEST_XDIST_WORKER_COUNT"] = str(self.total)
