@@ -12,9 +12,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
+#include "actors/limits.h"
 #include "actors/report.h"
 #include "actors/report_actor.h"
 #include "actors/scheduler.h"
@@ -428,18 +428,6 @@ static void *watcher(void *arg)
     return NULL;
 }
 
-/* Sockets, eventfds and the journal of a run with one worker take some 30; libzmq would say "no memory". */
-#define LEAST_FILES 40u
-
-static int check_limits(xd_error *err)
-{
-    struct rlimit files;
-    if (getrlimit(RLIMIT_NOFILE, &files) < 0 || files.rlim_cur >= LEAST_FILES)
-        return 0;
-    return xd_error_set(err, -EMFILE, "the limit of open files is %llu: raise it (ulimit -n 1024)",
-                        (unsigned long long)files.rlim_cur);
-}
-
 int xd_engine_start(xd_engine *x, char *err)
 {
     xd_error e = { 0 };
@@ -448,7 +436,7 @@ int xd_engine_start(xd_engine *x, char *err)
         return fail(err, xd_error_set(&e, -EALREADY, "an engine makes one run: this one was started before"),
                     &e);
     x->cpu_start_us = xd_clock_cpu_us();
-    int r = check_limits(&e);
+    int r = xd_limits_check((uint32_t)x->plan.count, &e);
     if (r == 0)
         r = start_actors(x, &e);
     if (r == 0) {
@@ -458,6 +446,8 @@ int xd_engine_start(xd_engine *x, char *err)
         r = -pthread_create(&x->watcher, NULL, watcher, x);
         pthread_sigmask(SIG_SETMASK, &old, NULL);
         x->watching = r == 0;
+        if (r < 0)
+            xd_error_set(&e, r, "cannot start a thread: %s", xd_error_name(r));
     }
     if (r < 0) {
         close_all(x);

@@ -358,6 +358,33 @@ static int on_down(const xd_runview *v, xd_buf *to, const xd_frame *frame)
     return end(&l, to);
 }
 
+static int on_still_running(const xd_runview *v, xd_buf *to, const xd_frame *frame)
+{
+    xd_wire_STILL_RUNNING in;
+    XD_TRY(xd_wire_STILL_RUNNING_decode(frame->body, frame->len, &in));
+    line l = begin("still_running");
+    put_nodeid(&l, v->items[in.item].id);
+    put_worker(&l, "worker", in.worker);
+    put_seconds(&l, "duration", (uint64_t)in.age_ms * 1000u);
+    put(&l, "slow", json_boolean(in.slow));
+    return end(&l, to);
+}
+
+static int put_interrupted(const xd_runview *v, xd_buf *to)
+{
+    for (uint32_t w = 0; w < v->worker_count; w++) {
+        uint32_t item = xd_runview_interrupted_in(v, w);
+        if (item == XD_RUNVIEW_NONE)
+            continue;
+        line l = begin("interrupted");
+        put_nodeid(&l, v->items[item].id);
+        put_worker(&l, "worker", (uint16_t)w);
+        put_seconds(&l, "duration", (uint64_t)v->workers[w].age_ms * 1000u);
+        XD_TRY(end(&l, to));
+    }
+    return 0;
+}
+
 static int on_note(xd_buf *to, const xd_frame *frame)
 {
     static const char *const levels[] = { "detail", "detail", "note", "warning", "error" };
@@ -402,6 +429,7 @@ static int on_run_end(xd_jsonl *j, xd_buf *to)
     if (j->ended)
         return 0;
     j->ended = true;
+    XD_TRY(put_interrupted(v, to));
     line l = begin("run_end");
     put_number(&l, "exit_status", v->exit_status);
     put_text(&l, "reason", v->reason);
@@ -444,6 +472,8 @@ static int jsonl_frame(void *self, const xd_frame *frame, uint64_t offset)
         return on_up(to, frame);
     case XD_MSG_WORKER_DOWN:
         return on_down(j->view, to, frame);
+    case XD_MSG_STILL_RUNNING:
+        return on_still_running(j->view, to, frame);
     case XD_MSG_NOTE:
         return on_note(to, frame);
     case XD_MSG_ENV_FAILED:

@@ -145,6 +145,21 @@ static int crashed(xd_junit *j, const xd_runview_item *i, uint32_t item)
     return close_case(j, i);
 }
 
+/* It was running when the run was ended: an error, because it may be why. */
+static int interrupted(xd_junit *j, const xd_runview_item *i, uint32_t item)
+{
+    const xd_runview_worker *w = xd_runview_interrupted(j->view, item);
+    if (!w)
+        return 0;
+    j->item = item;
+    j->duration_us = (uint64_t)w->age_ms * 1000u;
+    j->case_open = true;
+    j->errors++;
+    if (j->writer)
+        XD_TRY(xd_junit_node_interrupted(j, item));
+    return close_case(j, i);
+}
+
 /* A call that passed and has no report. */
 static void count_silent_call(xd_junit *j, attempt *a)
 {
@@ -190,7 +205,7 @@ static int walk_item(xd_junit *j, uint32_t item)
     uint64_t us = j->only_call ? i->call_us : (uint64_t)i->setup_us + i->call_us + i->teardown_us;
     attempt  a = NEW_ATTEMPT;
     if (!i->outcome || i->outcome == XD_OUT_NOT_RUN)
-        return 0;
+        return interrupted(j, i, item);
     j->item = item;
     j->duration_us = 0;
     if (j->writer)

@@ -32,6 +32,7 @@ int xd_junit_node_failed(xd_junit *j, const xd_runview_report *r, uint32_t repor
 int xd_junit_node_skipped(xd_junit *j, const xd_runview_report *r, uint32_t report) XD_MUST;
 int xd_junit_node_collect(xd_junit *j, const xd_runview_report *r, uint32_t report) XD_MUST;
 int xd_junit_node_crashed(xd_junit *j, uint32_t item) XD_MUST;
+int xd_junit_node_interrupted(xd_junit *j, uint32_t item) XD_MUST;
 /* Captured output of j->item up to this report (XD_RUNVIEW_NONE = all). */
 int xd_junit_node_output(xd_junit *j, uint32_t upto) XD_MUST;
 int xd_junit_keep_properties(xd_junit *j, const xd_wire_REPORT *r) XD_MUST;

@@ -133,6 +133,18 @@ int xd_junit_node_collect(xd_junit *j, const xd_runview_report *r, uint32_t repo
     return add_node(j, "skipped", none, XD_BYTES_LIT("collection skipped"), xd_buf_view(&tuple));
 }
 
+int xd_junit_node_interrupted(xd_junit *j, uint32_t item)
+{
+    const xd_runview        *v = j->view;
+    const xd_runview_worker *w = xd_runview_interrupted(v, item);
+    xd_autobuf               text = XD_BUF_INIT;
+    XD_TRY(xd_buf_printf(&text, "worker 'gw%u' was still running '", (unsigned)(w - v->workers)));
+    XD_TRY(xd_buf_add_bytes(&text, v->items[item].id));
+    XD_TRY(xd_buf_printf(&text, "' after %s%u.%03u s when the run ended", v->over ? "" : "at least ",
+                         w->age_ms / 1000, w->age_ms % 1000));
+    return add_node(j, "error", none, XD_BYTES_LIT("interrupted while running"), xd_buf_view(&text));
+}
+
 int xd_junit_node_crashed(xd_junit *j, uint32_t item)
 {
     const xd_runview      *v = j->view;

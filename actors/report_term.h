@@ -110,6 +110,7 @@ int xd_term_headline(xd_buf *to, xd_bytes nodeid) XD_MUST;
 /* First line of msg behind " - ", shortened to the columns there are. */
 int xd_term_trimmed(xd_buf *to, const char *before, xd_bytes msg, size_t columns) XD_MUST;
 int xd_term_duration(xd_buf *to, uint64_t us) XD_MUST;      /* "12.34s (0:00:12)" */
+int xd_term_age(xd_buf *to, uint64_t ms) XD_MUST;           /* "1.2s" "59s" "1m05s" "2h03m" */
 int xd_term_node_duration(xd_buf *to, uint64_t us) XD_MUST; /* " 1.23ms" */
 
 /* report_term_extra.c */

@@ -91,12 +91,7 @@ int xd_term_live_pause(xd_term *t, bool on)
 
 static int add_age(xd_buf *to, uint64_t s)
 {
-    if (s < 60)
-        return xd_buf_printf(to, "%llus", (unsigned long long)s);
-    if (s < 3600)
-        return xd_buf_printf(to, "%llum%02llus", (unsigned long long)(s / 60), (unsigned long long)(s % 60));
-    return xd_buf_printf(to, "%lluh%02llum", (unsigned long long)(s / 3600),
-                         (unsigned long long)(s / 60 % 60));
+    return s < 10 ? xd_buf_printf(to, "%us", (unsigned)s) : xd_term_age(to, s * 1000);
 }
 
 static int add_running(const xd_term *t, xd_buf *to)

@@ -285,6 +285,20 @@ static int on_note(xd_term *t, const xd_frame *frame)
     return xd_term_out_str(&t->out, "\n", 0);
 }
 
+static int on_still_running(xd_term *t, const xd_frame *frame)
+{
+    xd_wire_STILL_RUNNING in;
+    xd_autobuf            line = XD_BUF_INIT;
+    XD_TRY(xd_wire_STILL_RUNNING_decode(frame->body, frame->len, &in));
+    if (!in.slow || t->live || t->options.failed_only || t->view->items[in.item].outcome)
+        return 0; /* the live line names it all the time */
+    XD_TRY(xd_buf_add_str(&line, "xd: slow: "));
+    XD_TRY(xd_term_nodeid(t, &line, t->view->items[in.item].id));
+    XD_TRY(xd_buf_add_str(&line, " has run for "));
+    XD_TRY(xd_term_age(&line, in.age_ms));
+    return xd_term_line_mark(t, XD_MARK_YELLOW, "%s on gw%u", xd_buf_cstr(&line), in.worker);
+}
+
 static int on_env_failed(xd_term *t, const xd_frame *frame)
 {
     xd_wire_ENV_FAILED in;
@@ -318,6 +332,8 @@ int xd_term_on_frame(xd_term *t, const xd_frame *frame)
         return on_down(t, frame);
     case XD_MSG_NOTE:
         return on_note(t, frame);
+    case XD_MSG_STILL_RUNNING:
+        return on_still_running(t, frame);
     case XD_MSG_ENV_FAILED:
         return on_env_failed(t, frame);
     default:

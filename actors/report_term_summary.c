@@ -317,6 +317,24 @@ static int passes(xd_term *t, const char *category, const char *title, char need
     return xd_term_each(t, category, one_block, &b);
 }
 
+/* What had not ended when the run was, or its journal. */
+static int interrupted(xd_term *t)
+{
+    const xd_runview *v = t->view;
+    for (uint32_t w = 0; w < v->worker_count; w++) {
+        uint32_t   item = xd_runview_interrupted_in(v, w);
+        xd_autobuf line = XD_BUF_INIT;
+        if (item == XD_RUNVIEW_NONE)
+            continue;
+        XD_TRY(xd_buf_add_str(&line, v->over ? "interrupted while running: " : "was still running: "));
+        XD_TRY(xd_term_nodeid(t, &line, v->items[item].id));
+        XD_TRY(xd_buf_printf(&line, " (gw%u, %s", w, v->over ? "for " : "for at least "));
+        XD_TRY(xd_term_age(&line, v->workers[w].age_ms));
+        XD_TRY(xd_term_line_mark(t, XD_MARK_YELLOW, "xd: warning: %s)", xd_buf_cstr(&line)));
+    }
+    return 0;
+}
+
 int xd_term_summary(xd_term *t)
 {
     const xd_runview *v = t->view;
@@ -345,6 +363,7 @@ int xd_term_summary(xd_term *t)
         stopping = v->reason.len > 9 && !memcmp(v->reason.ptr, "stopping ", 9);
         XD_TRY(xd_term_out_sep(&t->out, '!', xd_buf_cstr(&title), stopping ? XD_MARK_RED : 0));
     }
+    XD_TRY(interrupted(t));
     if (!v->over)
         XD_TRY(xd_term_line_mark(
             t, XD_MARK_YELLOW,

@@ -85,6 +85,18 @@ int xd_term_duration(xd_buf *to, uint64_t us)
                          (unsigned)(s % 60));
 }
 
+int xd_term_age(xd_buf *to, uint64_t ms)
+{
+    unsigned long long s = ms / 1000;
+    if (s < 10)
+        return xd_buf_printf(to, "%llu.%llus", s, (unsigned long long)(ms % 1000 / 100));
+    if (s < 60)
+        return xd_buf_printf(to, "%llus", s);
+    if (s < 3600)
+        return xd_buf_printf(to, "%llum%02llus", s / 60, s % 60);
+    return xd_buf_printf(to, "%lluh%02llum", s / 3600, s / 60 % 60);
+}
+
 int xd_term_node_duration(xd_buf *to, uint64_t us)
 {
     double seconds = (double)us / 1e6;

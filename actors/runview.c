@@ -467,11 +467,28 @@ static int on_down(xd_runview *v, const xd_frame *frame, uint64_t offset)
     XD_TRY(xd_wire_WORKER_DOWN_decode(frame->body, frame->len, &in));
     XD_TRY(worker_of(v, in.worker, &w));
     w->up = 0;
+    w->running = in.expected && !in.stopped && in.item < v->count ? in.item + 1 : 0;
+    w->age_ms = in.age_ms;
     if (in.item != XD_RUNVIEW_NONE && in.item < v->count)
         v->items[in.item].down = v->down_count;
     return add_ref(
         &v->downs, &v->down_count, &v->downs_cap,
         (xd_runview_ref){ .offset = offset, .item = in.item, .worker = in.worker, .gateway = frame->flags });
+}
+
+static int on_still_running(xd_runview *v, const xd_frame *frame)
+{
+    xd_wire_STILL_RUNNING in;
+    xd_runview_worker    *w;
+    XD_TRY(xd_wire_STILL_RUNNING_decode(frame->body, frame->len, &in));
+    if (in.item >= v->count)
+        return -EPROTO;
+    if (v->items[in.item].outcome) /* its result overtook what was seen before */
+        return XD_RUNVIEW_IGNORED;
+    XD_TRY(worker_of(v, in.worker, &w));
+    w->running = in.item + 1;
+    w->age_ms = in.age_ms;
+    return 0;
 }
 
 static int on_warning(xd_runview *v, const xd_frame *frame, uint64_t offset)
@@ -535,6 +552,8 @@ static int dispatch(xd_runview *v, uint64_t offset, const xd_frame *frame, xd_ru
         return on_up(v, frame);
     case XD_MSG_WORKER_DOWN:
         return on_down(v, frame, offset);
+    case XD_MSG_STILL_RUNNING:
+        return on_still_running(v, frame);
     case XD_MSG_WARNING:
         return on_warning(v, frame, offset);
     case XD_MSG_SUITE_PROPERTY:
@@ -571,6 +590,22 @@ const char *xd_runview_option(const xd_runview *v, const char *name)
     for (uint32_t i = 0; i < v->option_count; i++)
         if (xd_bytes_eq_str(v->options[i].name, name))
             return (const char *)v->options[i].value.ptr;
+    return NULL;
+}
+
+uint32_t xd_runview_interrupted_in(const xd_runview *v, uint32_t worker)
+{
+    uint32_t item = v->workers[worker].running - 1u;
+    return item < v->count && (!v->items[item].outcome || v->items[item].outcome == XD_OUT_NOT_RUN)
+               ? item
+               : XD_RUNVIEW_NONE;
+}
+
+const xd_runview_worker *xd_runview_interrupted(const xd_runview *v, uint32_t item)
+{
+    for (uint32_t i = 0; i < v->worker_count; i++)
+        if (v->workers[i].running == item + 1 && xd_runview_interrupted_in(v, i) == item)
+            return &v->workers[i];
     return NULL;
 }
 

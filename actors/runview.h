@@ -66,6 +66,9 @@ typedef struct xd_runview_worker {
     uint16_t replaces; /* 0xffff = none */
     uint8_t  up;       /* 1 = runs */
     uint8_t  known;    /* 1 = had a WORKER_UP */
+    uint32_t
+        running; /* the item + 1 that it was last known to be inside of for long, or when it was ended; 0 = none */
+    uint32_t age_ms; /* its age then */
 } xd_runview_worker;
 
 typedef struct xd_runview_pair {
@@ -159,6 +162,11 @@ const char *xd_runview_option(const xd_runview *v, const char *name);
 int xd_runview_report_read(const xd_runview *v, uint32_t index, xd_wire_REPORT *ret) XD_MUST;
 /* The text of a report without pytest's colours: as it is, or made in `room` where it has some. */
 int xd_runview_plain_text(const xd_wire_REPORT *r, xd_buf *room, xd_bytes *ret) XD_MUST;
+/* At the end of a run, or of a journal that is cut off: the worker that was inside of this item, which has got no
+ * outcome. NULL = it was not running. */
+const xd_runview_worker *xd_runview_interrupted(const xd_runview *v, uint32_t item);
+/* The other way round: the item that this worker was inside of, XD_RUNVIEW_NONE. */
+uint32_t xd_runview_interrupted_in(const xd_runview *v, uint32_t worker);
 /* The run's pytest is of this release or a newer one (or unknown): reports are written as that pytest writes them. */
 bool xd_runview_pytest_from(const xd_runview *v, unsigned major, unsigned minor);
 /* Name of an outcome: "passed" ... "not-run"; "unknown". */

@@ -425,11 +425,16 @@ ON_FRAME(WORKER_DOWN, on_worker_down(self, &in))
 ON_FRAME(ENV_FAILED, on_env_failed(self, g, &in))
 ON_FRAME(ENV_DONE, on_env_done(self, g, &in))
 
-/* Not recorded: straight on to the terminal. */
+/* Not recorded as it is: straight on to the terminal. */
 static int handle_progress(void *state, const xd_msg *m)
 {
-    scheduler *self = XD_CAST(state, scheduler, SCHEDULER_MAGIC);
+    scheduler       *self = XD_CAST(state, scheduler, SCHEDULER_MAGIC);
+    gateway         *g = xd_scheduler_gateway(self, m->gateway);
+    xd_wire_PROGRESS in;
+    xd_frame         f;
     xd_auto(xd_msg) *copy = NULL;
+    if (g && !self->ended && xd_msg_frame(m, &f) == 0 && xd_wire_PROGRESS_decode(f.body, f.len, &in) == 0)
+        XD_TRY(xd_scheduler_on_progress(self, g, &in));
     XD_TRY(xd_msg_new(&copy, XD_MSG_PROGRESS, m->body.ptr, m->body.len));
     copy->gateway = m->gateway;
     return xd_actor_send(self->actor, XD_REPORT_ADDRESS, &copy);
@@ -463,10 +468,13 @@ static int handle_paused(void *state, const xd_msg *m)
 static int handle_fault(void *state, const xd_msg *m)
 {
     scheduler *self = XD_CAST(state, scheduler, SCHEDULER_MAGIC);
-    (void)m;
+    int32_t    code = 0;
+    if (m->body.len == sizeof(code))
+        memcpy(&code, m->body.ptr, sizeof(code));
     xd_scheduler_end_with(self, XD_EXIT_INCOMPLETE, "the journal cannot be written");
-    int r = xd_scheduler_note(self, 4, "the journal in %s cannot be written: results are incomplete",
-                              self->args.run_dir);
+    int r =
+        xd_scheduler_note(self, 4, "the journal in %s cannot be written (%s%s): results are incomplete",
+                          self->args.run_dir, xd_error_name(code), code == -EFBIG ? ", see ulimit -f" : "");
     if (r == 0 && self->running && !self->finishing) {
         r = xd_sched_cancel(self->sched, 2);
         if (r >= 0)
@@ -555,6 +563,7 @@ static void scheduler_fini(void *state)
     free(self->gateways);
     free(self->python);
     free(self->reported);
+    free(self->long_running);
     xd_collector_free(self->collector);
     xd_sched_free(self->sched);
     xd_history_free(self->history);

@@ -49,32 +49,34 @@ typedef struct effective {
 } effective;
 
 typedef struct scheduler {
-    uint32_t          magic;
-    xd_actor         *actor;
-    xd_scheduler_args args;
-    gateway          *gateways;
-    size_t            n_gateways;
-    effective         options;
-    bool              configured; /* a CONFIG came */
-    xd_collector     *collector;
-    xd_sched         *sched;
-    xd_history       *history;
-    char             *python; /* of specs that name none; owned */
-    int               owner;  /* gateway whose list is the collection, -1 */
-    uint16_t          home;   /* gateway whose CONFIG counts: the first */
-    uint32_t          warnings;
-    uint32_t          deselected, collect_errors, total_workers, failures;
-    uint32_t          home_errors; /* of one collection: environments mostly tell the same ones */
-    uint64_t          digest_lo, digest_hi, started_ns;
-    item_reported    *reported;      /* of each item */
-    uint8_t           up[65536 / 8]; /* bit per worker: it was ready, and has not ended */
-    bool              bad_end;       /* a worker crashed outside of any test */
-    bool              agreed, running, finishing, ended, mode_no;
-    uint32_t          pausing;     /* gateways that have not written PAUSE yet, and the terminal report */
-    uint8_t           stopping;    /* CANCEL.how in force, 0 */
-    int               forced_exit; /* -1 = none */
-    char              reason[XD_TEXT];
-    const char       *uid; /* of the config or the run, which outlive this */
+    uint32_t                  magic;
+    xd_actor                 *actor;
+    xd_scheduler_args         args;
+    gateway                  *gateways;
+    size_t                    n_gateways;
+    effective                 options;
+    bool                      configured; /* a CONFIG came */
+    xd_collector             *collector;
+    xd_sched                 *sched;
+    xd_history               *history;
+    char                     *python; /* of specs that name none; owned */
+    int                       owner;  /* gateway whose list is the collection, -1 */
+    uint16_t                  home;   /* gateway whose CONFIG counts: the first */
+    uint32_t                  warnings;
+    uint32_t                  deselected, collect_errors, total_workers, failures;
+    uint32_t                  home_errors; /* of one collection: environments mostly tell the same ones */
+    uint64_t                  digest_lo, digest_hi, started_ns;
+    item_reported            *reported;      /* of each item */
+    uint8_t                   up[65536 / 8]; /* bit per worker: it was ready, and has not ended */
+    bool                      bad_end;       /* a worker crashed outside of any test */
+    bool                      agreed, running, finishing, ended, mode_no;
+    uint32_t                  pausing; /* gateways that have not written PAUSE yet, and the terminal report */
+    uint8_t                   stopping;     /* CANCEL.how in force, 0 */
+    struct scheduler_running *long_running; /* tests that run for a second and more; owned */
+    size_t                    n_running;
+    int                       forced_exit; /* -1 = none */
+    char                      reason[XD_TEXT];
+    const char               *uid; /* of the config or the run, which outlive this */
 } scheduler;
 
 gateway *xd_scheduler_gateway(scheduler *self, uint16_t number);
@@ -87,7 +89,9 @@ int  xd_scheduler_join(scheduler *self, gateway *g) XD_MUST;
 int  xd_scheduler_on_collected(scheduler *self, gateway *g, const xd_wire_COLLECTED *in) XD_MUST;
 int  xd_scheduler_on_ids(scheduler *self, gateway *g, const xd_wire_COLLECT_IDS *in) XD_MUST;
 int  xd_scheduler_on_paused(scheduler *self) XD_MUST;
-int  xd_scheduler_on_stop(scheduler *self, int how) XD_MUST;
+/* scheduler_running.c */
+int xd_scheduler_on_progress(scheduler *self, const gateway *g, const xd_wire_PROGRESS *in) XD_MUST;
+int xd_scheduler_on_stop(scheduler *self, int how) XD_MUST;
 /* The exit code as things stand: pytest's rules. */
 int xd_scheduler_exit_code(const scheduler *self);
 

@@ -38,10 +38,11 @@ static int make_id(char out[XD_RUN_ID_LEN + 1])
 
 static int take_lock(const char *dir)
 {
-    xd_autofree char *path = xd_path_join(dir, "lock");
-    if (!path)
-        return -ENOMEM;
-    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    xd_autoclose int folder = open(dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (folder < 0)
+        return -errno;
+    /* No link is followed: it would make, or lock, a file somewhere else. */
+    int fd = openat(folder, "lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
     if (fd < 0)
         return -errno;
     if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
@@ -175,11 +176,12 @@ int xd_runs_retain(uint64_t keep, uint64_t bytes, uint64_t age_ns)
         if ((uint64_t)i < keep && sum <= bytes && (start > now || now - start <= age_ns / 1000))
             continue;
         int lock = take_lock(path);
-        if (lock < 0)
-            continue; /* still runs */
+        if (lock < 0 && lock != -ELOOP && lock != -EISDIR)
+            continue; /* still runs, or is no folder. (A link or a folder as the lock: nobody can hold it.) */
         if (xd_path_remove_tree(path) == 0)
             removed++;
-        close(lock);
+        if (lock >= 0)
+            close(lock);
     }
     free_scan(names, n);
     return r < 0 ? r : removed;

@@ -18,7 +18,8 @@
 #define TURN_BYTES (1u << 20) /* read in one turn, so that the inbox is looked at too */
 #define OUT_MAX (64u << 20)   /* unread by the agent: more than any correct run has */
 #define RETRY_MS 2u           /* while the broker's inbox is full */
-#define LINES_MAX 200u        /* of the agent's stderr that are shown */
+#define SILENCE_TICK_MS 1000u
+#define LINES_MAX 200u /* of the agent's stderr that are shown */
 #define LINE_BYTES 2000u
 #define LEASH_MS 8000u /* an agent whose pipe is closed ends all it started within so long */
 #define FIRST_TO_AGENT 16u
@@ -36,6 +37,8 @@ typedef struct gateway {
     char                 *spec, *agent, *sched; /* owned */
     uint64_t              output_limit, session, deadline_ns;
     uint32_t              window_frames, window_bytes, timeout_ms;
+    uint32_t              silence_ms, silent_ms; /* silent for so long while an acknowledgement is owed */
+    uint64_t              looked_ns;             /* when silent_ms was last added to; 0 = nothing is owed */
     xd_gateway_pipe       pipe;
     bool                  polls_out;
     bool                  bye;
@@ -194,6 +197,41 @@ static int tell_paused(gateway *g)
     return xd_actor_send(g->actor, g->sched, &m);
 }
 
+static int next_tick(gateway *g)
+{
+    return xd_actor_set_tick(g->actor, g->looked_ns ? XD_MIN(SILENCE_TICK_MS, g->silence_ms) : 0);
+}
+
+static int expect_answer(gateway *g)
+{
+    g->looked_ns = xd_clock_ns();
+    g->silent_ms = 0;
+    return g->stuck || g->state != UP ? 0 : next_tick(g);
+}
+
+/* An agent acknowledges at once whatever its processes do: one that does not is stopped, or no agent. Time in which
+ * this process was stopped itself (Ctrl-Z), or did not read, is not the agent's. */
+static int look_for_silence(gateway *g)
+{
+    uint64_t now = xd_clock_ns();
+    char     why[128];
+    if (!g->looked_ns || g->state != UP)
+        return 0;
+    if (xd_session_tx_outstanding(g->sent) == 0) {
+        g->looked_ns = 0;
+        return 0;
+    }
+    uint64_t ms = (now - g->looked_ns) / XD_MS_NS;
+    g->looked_ns = now;
+    if (!g->stuck)
+        g->silent_ms += (uint32_t)XD_MIN(ms, 2 * (uint64_t)SILENCE_TICK_MS);
+    if (g->silent_ms < g->silence_ms)
+        return 0;
+    snprintf(why, sizeof(why), "the agent is silent: for %u s it has not acknowledged what it was told",
+             g->silent_ms / 1000u);
+    return bad_peer(g, why);
+}
+
 /* A record of the scheduler: numbered, so that a connection that comes back can tell what arrived. */
 static int on_command(void *state, const xd_msg *in)
 {
@@ -210,6 +248,8 @@ static int on_command(void *state, const xd_msg *in)
     XD_TRY(xd_session_tx_push(g->sent, in->body.ptr, in->body.len, &numbered));
     XD_TRY(xd_stream_out_add(&g->tx, numbered.ptr, numbered.len));
     XD_TRY(flush(g));
+    if (!g->looked_ns)
+        XD_TRY(expect_answer(g));
     return f.type == XD_MSG_PAUSE ? tell_paused(g) : 0;
 }
 
@@ -363,6 +403,7 @@ static int read_pipe(gateway *g)
             return go_down(g, g->state == GREETING ? "the connection ended before the agent said HELLO"
                                                    : "the connection to the agent ended");
         got += (size_t)n;
+        g->silent_ms = 0;
         XD_TRY(deliver(g));
         if ((size_t)n < READ_BYTES / 4)
             break; /* most likely all there was */
@@ -459,8 +500,10 @@ static int gateway_tick(void *state)
     int r = unstick(g);
     if (r != 0)
         return XD_MIN(r, 0);
-    if (g->state == UP)
-        XD_TRY(xd_actor_set_tick(g->actor, 0));
+    if (g->state == UP) {
+        XD_TRY(look_for_silence(g));
+        XD_TRY(g->state == UP ? next_tick(g) : 0);
+    }
     XD_TRY(deliver(g));
     return watch_pipe(g);
 }
@@ -481,6 +524,7 @@ static int gateway_init(void *state, xd_actor *actor, const void *args)
                     .window_frames = a->window_frames ? a->window_frames : 1024,
                     .window_bytes = a->window_bytes ? a->window_bytes : 4u << 20,
                     .timeout_ms = a->timeout_ms ? a->timeout_ms : 20000,
+                    .silence_ms = a->silence_ms ? a->silence_ms : 60000,
                     .pipe = XD_GATEWAY_PIPE_INIT,
                     .seen = XD_SESSION_RX_INIT };
     if (!g->spec || !g->sched || (a->target.agent && !g->agent))

@@ -70,6 +70,9 @@ typedef struct xd_gateway_args {
     uint32_t              window_frames; /* credit; 0 = 1024 */
     uint32_t              window_bytes;  /* 0 = 4 MiB */
     uint32_t              timeout_ms;    /* for dial and HELLO together; 0 = 20 s */
+    uint32_t
+        silence_ms; /* an agent that has not acknowledged what it was told, and says nothing else for so long, is
+                            given up; 0 = 60 s */
 } xd_gateway_args;
 
 /* Start with xd_actor_start(..., xd_gateway_address(number), &args). It dials after its start, so gateways

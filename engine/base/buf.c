@@ -95,7 +95,9 @@ int xd_buf_reserve(xd_buf *b, size_t extra)
         return -ENOMEM;
     size_t cap = b->cap < 128 ? 128 : b->cap;
     while (cap < need)
-        cap = cap > need / 2 ? need : cap * 2;
+        cap = cap > PTRDIFF_MAX / 2
+                  ? need
+                  : cap * 2; /* never just what is needed: each small addition would move it all */
     uint8_t *data = realloc(b->data, cap);
     if (!data)
         return -ENOMEM;

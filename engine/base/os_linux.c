@@ -338,13 +338,16 @@ uint64_t xd_os_children_cpu_us(void)
            (uint64_t)(ru.ru_utime.tv_usec + ru.ru_stime.tv_usec);
 }
 
-void xd_os_raise_nofile(uint64_t need)
+uint64_t xd_os_raise_nofile(uint64_t need)
 {
     struct rlimit rl;
-    if (getrlimit(RLIMIT_NOFILE, &rl) != 0 || rl.rlim_cur >= need)
-        return;
+    if (getrlimit(RLIMIT_NOFILE, &rl) != 0)
+        return UINT64_MAX;
+    uint64_t before = rl.rlim_cur;
+    if (before >= need)
+        return before;
     rl.rlim_cur = need < rl.rlim_max ? need : rl.rlim_max;
-    (void)setrlimit(RLIMIT_NOFILE, &rl);
+    return setrlimit(RLIMIT_NOFILE, &rl) == 0 ? rl.rlim_cur : before;
 }
 
 void xd_os_names(char *host, size_t host_size, char *system, size_t system_size)
@@ -377,6 +380,7 @@ int xd_os_signal_fd(void)
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGHUP);
     (void)signal(SIGPIPE, SIG_IGN);
+    (void)signal(SIGXFSZ, SIG_IGN);
     if (sigprocmask(SIG_BLOCK, &set, NULL) != 0)
         return -errno;
     int fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);

@@ -46,16 +46,16 @@ uint64_t xd_os_memory_bytes(void);
 int64_t xd_os_oom_kills(void);
 /* CPU time of all processes that were waited for below this one, microseconds. */
 uint64_t xd_os_children_cpu_us(void);
-/* Raises the soft limit of open files, as far as the hard one allows, when it is below `need`. Children
- * started later inherit it. */
-void xd_os_raise_nofile(uint64_t need);
+/* Raises the soft limit of open files, as far as the hard one allows, when it is below `need`; returns what it is then.
+ * Children started later inherit it. */
+uint64_t xd_os_raise_nofile(uint64_t need);
 /* Host name and "system release machine" (uname). */
 void xd_os_names(char *host, size_t host_size, char *system, size_t system_size);
 /* Name of a signal ("SIGSEGV"); "signal N" is written to buf for one without a name. */
 const char *xd_os_signal_name(int sig, char *buf, size_t size);
 
 /* Blocks SIGTERM, SIGINT and SIGHUP in this thread and returns a descriptor that is readable when one has
- * come; ignores SIGPIPE. For main() of a program, never for the library. */
+ * come; ignores SIGPIPE and SIGXFSZ (a write beyond the limit then fails with EFBIG). For main() of a program, never for the library. */
 int xd_os_signal_fd(void) XD_MUST;
 /* Takes one signal from it without blocking: its number, 0 = none waits. */
 int xd_os_signal_take(int fd) XD_MUST;

@@ -125,37 +125,88 @@ int xd_path_read_file(const char *path, size_t limit, xd_buf *out, xd_error *err
     }
 }
 
-static int remove_below(int parent, const char *name)
+/* Opens a folder to empty it; one that its owner may not enter or change is made so that he may. */
+static int open_folder(int parent, const char *name)
 {
-    if (unlinkat(parent, name, 0) == 0 || errno == ENOENT)
-        return 0;
-    if (errno != EISDIR && errno != EPERM)
-        return -errno;
-    int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0)
-        return -errno;
-    DIR *d = fdopendir(fd);
-    if (!d) {
-        int r = -errno;
-        close(fd);
-        return r;
-    }
+    const int how = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+    int       fd = openat(parent, name, how);
+    if (fd < 0 && errno == EACCES && fchmodat(parent, name, 0700, AT_SYMLINK_NOFOLLOW) == 0)
+        fd = openat(parent, name, how);
+    struct stat st;
+    if (fd >= 0 && fstat(fd, &st) == 0 && (st.st_mode & 0700) != 0700)
+        (void)!fchmod(fd, 0700);
+    return fd < 0 ? -errno : fd;
+}
+
+/* Moves the folder `name` of `from` to `top`, under a name that is free there. */
+static int move_up(int top, int from, const char *name, unsigned *number)
+{
+    char to[32];
+    int  r;
+    do {
+        snprintf(to, sizeof(to), ".xd-remove-%u", (*number)++);
+        r = renameat2(from, name, top, to, RENAME_NOREPLACE) < 0 ? -errno : 0;
+    } while (r == -EEXIST);
+    return r;
+}
+
+/* Empties the folder `dir`: files go at once; folders too when it is the top itself, else they move up to the top, so
+ * that however deep they lie, two descriptors are enough. *ret_gone counts; the first error is returned. */
+static int empty(DIR *dir, int top, unsigned *number, unsigned *ret_gone)
+{
     int r = 0;
-    for (struct dirent *e; (e = readdir(d));) {
+    for (struct dirent *e; (e = readdir(dir));) {
         if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
             continue;
-        int one = remove_below(dirfd(d), e->d_name);
+        int one = unlinkat(dirfd(dir), e->d_name, 0) == 0 || errno == ENOENT ? 0 : -errno;
+        if (one == -EISDIR || one == -EPERM) {
+            if (dirfd(dir) != top) {
+                int fd = open_folder(dirfd(dir), e->d_name); /* a folder that is moved must be writable */
+                if (fd >= 0)
+                    close(fd);
+                one = fd < 0 ? fd : move_up(top, dirfd(dir), e->d_name, number);
+            } else {
+                int  fd = open_folder(top, e->d_name);
+                DIR *below = fd < 0 ? NULL : fdopendir(fd);
+                one = fd < 0 ? fd : below ? empty(below, top, number, ret_gone) : -errno;
+                if (below)
+                    closedir(below);
+                else if (fd >= 0)
+                    close(fd);
+                if (one == 0 && unlinkat(top, e->d_name, AT_REMOVEDIR) < 0 && errno != ENOENT)
+                    one = -errno;
+            }
+        }
+        *ret_gone += one == 0;
         r = r < 0 ? r : one;
     }
-    closedir(d);
-    if (unlinkat(parent, name, AT_REMOVEDIR) < 0 && r == 0)
-        r = -errno;
     return r;
 }
 
 int xd_path_remove_tree(const char *path)
 {
-    return remove_below(AT_FDCWD, path);
+    if (unlink(path) == 0 || errno == ENOENT)
+        return 0;
+    if (errno != EISDIR && errno != EPERM)
+        return -errno;
+    int top = open_folder(AT_FDCWD, path);
+    if (top < 0)
+        return top;
+    DIR *d = fdopendir(top);
+    if (!d) {
+        int r = -errno;
+        close(top);
+        return r;
+    }
+    unsigned gone, number = 0;
+    int      r;
+    do { /* what a pass moved up, another removes; one that removes nothing is the last */
+        gone = 0;
+        rewinddir(d);
+        r = empty(d, top, &number, &gone);
+    } while (gone);
+    closedir(d);
+    return rmdir(path) == 0 ? 0 : r < 0 ? r : -errno;
 }
 
 int xd_path_find_program(const char *name, const char *path_list, char **ret)

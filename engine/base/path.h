@@ -27,7 +27,8 @@ int xd_path_moved(char *note, size_t size) XD_MUST;
 /* Temp file in the same folder, fsync, rename. */
 int xd_path_write_file(const char *path, xd_bytes data, mode_t mode, xd_error *err) XD_MUST;
 int xd_path_read_file(const char *path, size_t limit, xd_buf *out, xd_error *err) XD_MUST;
-int xd_path_remove_tree(const char *path); /* rm -rf below path, no symlink followed; 0 or first -errno */
+/* rm -rf path, however deep; no symlink is followed; what its owner made unreadable goes too. 0 or the first -errno. */
+int xd_path_remove_tree(const char *path);
 /* First executable `name` on `path_list` ($PATH when NULL); malloc'ed; -ENOENT. */
 int  xd_path_find_program(const char *name, const char *path_list, char **ret) XD_MUST;
 int  xd_path_self(char **ret) XD_MUST; /* path of this executable */

@@ -1,7 +1,9 @@
 """Ctrl-C once, twice, three times; Ctrl-Z; TERM, HUP, QUIT: what still runs, what is reported, what is left behind."""
 import os
+import re
 import signal
 import time
+import xml.etree.ElementTree as ElementTree
 
 import pytest
 
@@ -42,6 +44,9 @@ class Interrupted(object):
     def marks(self, what):
         return sorted(name[5:] for name in os.listdir(str(self.project.root)) if name.startswith(what))
 
+    def running(self):
+        return ["test_i.py::test_slow[%s]" % i for i in self.marks("begun")]
+
     def end(self, seconds=30):
         from conftest import Result
         rc = self.terminal.end(seconds)
@@ -50,12 +55,30 @@ class Interrupted(object):
         return result
 
 
-def check_reports(run, result, outcomes):
+def check_interrupted(run, result, nodeids):
+    """Terminal, JUnit XML and JSON lines name what was running, where and for how long."""
+    named = {e["nodeid"]: e for e in result.events if e["event"] == "interrupted"}
+    assert sorted(named) == sorted(nodeids)
+    lines = re.findall(r"xd: warning: interrupted while running: (\S+) \((gw\d+), for ([\d.msh]+)\)", result.out)
+    assert sorted((nodeid, worker) for nodeid, worker, _ in lines) == sorted((n, e["worker"]) for n, e in named.items()), result
+    cases = {c.get("name"): c for c in ElementTree.parse(str(run.project.root / "report.xml")).getroot().iter("testcase")}
+    for nodeid, event in named.items():
+        assert 0 < event["duration"] < 60
+        case = cases[nodeid.split("::")[1]]
+        error, = case.findall("error")
+        assert error.get("message") == "interrupted while running" and nodeid in error.text and "'%s'" % event["worker"] in error.text
+        assert abs(float(case.get("time")) - event["duration"]) < 0.01
+    suite = ElementTree.parse(str(run.project.root / "report.xml")).getroot().find("testsuite")
+    assert int(suite.get("errors")) == len(nodeids) and int(suite.get("tests")) == len(cases)
+
+
+def check_reports(run, result, outcomes, interrupted=()):
     end = accounted(result)
+    check_interrupted(run, result, interrupted)
     assert result.rc == end["exit_status"] == 2
     assert "!! KeyboardInterrupt !!" in result.out
     assert result.outcomes == outcomes
-    assert len(junit_cases(run.project.root / "report.xml")) == len(outcomes)
+    assert len(junit_cases(run.project.root / "report.xml")) == len(outcomes) + len(interrupted)
     shown = run.project.xdctl("show", "latest")
     assert shown.rc == 2 and "!! KeyboardInterrupt !!" in shown.out
 
@@ -81,7 +104,7 @@ def test_ctrl_c_once_and_the_grace_is_over(project):
     result = run.end()
     assert 1 <= time.monotonic() - begin < 15
     assert run.marks("ended") == []
-    check_reports(run, result, {"test_i.py::test_quick": "passed"})
+    check_reports(run, result, {"test_i.py::test_quick": "passed"}, run.running())
 
 
 def test_ctrl_c_twice_kills(project):
@@ -94,7 +117,7 @@ def test_ctrl_c_twice_kills(project):
     result = run.end()
     assert time.monotonic() - begin < 9  # the grace is 10 s
     assert run.marks("ended") == []
-    check_reports(run, result, {"test_i.py::test_quick": "passed"})
+    check_reports(run, result, {"test_i.py::test_quick": "passed"}, run.running())
 
 
 def test_ctrl_c_three_times_leaves(project):
@@ -209,3 +232,25 @@ def test_sigquit_kills_at_once(project):
     assert exit_code(process) == 2
     assert time.monotonic() - begin < 9
     assert not living(processes)
+
+
+@pytest.mark.parametrize("way", [[], ["--no-fork"]], ids=["forked", "fresh"])
+def test_killed_run_names_its_culprit(project, way):
+    """xdctl itself is killed: the journal tells which tests were running, for at least how long, and `show` and `report` say so."""
+    project.write(test_i=SUITE % (6, 60))
+    jsonl = str(project.path / "k.jsonl")
+    process = project.start("run", "--python", project.python, "--jsonl", jsonl, *(way + ARGS))
+    wait_until(lambda: sum(e["event"] == "still_running" for e in events_so_far(jsonl)) >= 2, "two tests that run for a second")
+    processes = tree(process.pid)
+    process.kill()
+    process.wait()
+    all_gone(processes, 35)
+    named = {e["nodeid"]: e["worker"] for e in events_so_far(jsonl) if e["event"] == "still_running"}
+    assert len(named) == 2
+    shown = project.xdctl("show", "latest")
+    assert shown.rc == 7
+    lines = re.findall(r"xd: warning: was still running: (\S+) \((gw\d), for at least [1-9][\d.]*s\)", shown.out)
+    assert dict(lines) == named and len(lines) == 2, shown
+    made = project.xdctl("report", "junit", "latest")
+    errors = [e for e in ElementTree.fromstring(made.out).iter("error") if e.get("message") == "interrupted while running"]
+    assert len(errors) == 2 and all("after at least" in e.text for e in errors), made

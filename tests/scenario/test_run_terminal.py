@@ -8,6 +8,7 @@ import pytest
 
 from faults import Terminal, stat_of, wait_until
 from screen import Screen, set_size
+from test_run_faults import events_so_far
 
 NO_CACHE = ["-p", "no:cacheprovider"]
 ONE = "def test_one(): pass"
@@ -247,3 +248,51 @@ def test_live_line_while_it_collects(project):
     assert run.end() == 0
     assert not [line for line in run.screen.lines if "collecting" in line], run.screen.lines
     assert "\x1b[K" not in run.terminal.output.decode()
+
+
+# ---- slow tests ---------------------------------------------------------------------------------------------------------------
+
+SLOW = """
+    import time
+    def test_quick(): pass
+    def test_slow(): time.sleep(2.7)
+"""
+SLOW_LINE = re.compile(r"xd: slow: test_s.py::test_slow has run for ([\d.]+)s on gw\d")
+
+
+def test_slow_tests_are_named_while_they_run(project):
+    project.write(test_s=SLOW)
+    jsonl = str(project.path / "s.jsonl")
+    process = project.start("run", "--python", project.python, "-n2", "--jsonl", jsonl, "--slow-after", "1s", *NO_CACHE)
+    wait_until(lambda: b"xd: slow: test_s.py::test_slow has run for 1." in os.read(process.stdout.fileno(), 65536), "the line")
+    assert not [e for e in events_so_far(jsonl) if e["event"] == "test" and e["nodeid"] == "test_s.py::test_slow"]
+    result = project.finish(process, jsonl)
+    assert result.rc == 0
+    ages = [float(age) for age in SLOW_LINE.findall(result.out)]
+    assert len(ages) == 1 and 2 <= ages[0] < 2.7, result  # the second: the first was read above
+    events = [e for e in result.events if e["event"] == "still_running"]
+    assert [e["slow"] for e in events] == [True, True] and {e["nodeid"] for e in events} == {"test_s.py::test_slow"}
+    assert not [e for e in result.events if e["event"] == "interrupted"]
+    shown = project.xdctl("show", "latest")
+    assert len(SLOW_LINE.findall(shown.out)) == 2 and shown.summary == {"passed": 2}
+
+
+@pytest.mark.parametrize("value, lines", [("none", 0), ("0", 0), ("60s", 0), ("500ms", 2)])
+def test_slow_after(project, value, lines):
+    project.write(test_s=SLOW)
+    result = project.run("-n2", "--slow-after=" + value, *NO_CACHE)
+    assert result.rc == 0 and len(SLOW_LINE.findall(result.out)) == lines, result
+
+
+def test_slow_after_refuses_other_words(project):
+    result = project.xdctl("run", "--slow-after=never")
+    assert result.rc == 4 and result.err == "xdctl: option --slow-after: 'never' is not valid: it is a time such as 10s or 5m, or none\n"
+
+
+@pytest.mark.parametrize("live", ["auto", "never"])
+def test_slow_tests_on_a_terminal(project, live):
+    """The live line names them all the time."""
+    project.write(test_s=SLOW)
+    terminal = Terminal(project, "run", "--python", project.python, "--live", live, "--slow-after", "1s", *NO_CACHE)
+    assert terminal.end() == 0
+    assert len(SLOW_LINE.findall(terminal.output.decode())) == (2 if live == "never" else 0)

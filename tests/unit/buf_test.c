@@ -45,6 +45,21 @@ START_TEST(grows)
 }
 END_TEST
 
+/* Many small additions move the whole only now and then. */
+START_TEST(grows_by_more_than_it_needs)
+{
+    xd_autobuf b = XD_BUF_INIT;
+    unsigned   moves = 0;
+    for (unsigned i = 0; i < 100000; i++) {
+        size_t cap = b.cap;
+        ck_assert_int_eq(xd_buf_add(&b, "abc", 3), 0);
+        moves += b.cap != cap;
+    }
+    ck_assert_uint_lt(moves, 30);
+    ck_assert_uint_le(b.cap, 2 * b.len);
+}
+END_TEST
+
 START_TEST(cannot_overflow)
 {
     xd_autobuf b = XD_BUF_INIT;
@@ -115,6 +130,7 @@ int main(void)
     tcase_add_test(c, empty_is_valid);
     tcase_add_test(c, appends);
     tcase_add_test(c, grows);
+    tcase_add_test(c, grows_by_more_than_it_needs);
     tcase_add_test(c, cannot_overflow);
     tcase_add_test(c, consumes);
     tcase_add_test(c, views);

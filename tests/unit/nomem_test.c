@@ -449,7 +449,7 @@ static const struct {
     unsigned long least; /* allocations it must make, or it tests nothing */
 } scenarios[] = {
     { "text and arena", text_and_arena, 4 },
-    { "stream and session", stream_and_session, 40 },
+    { "stream and session", stream_and_session, 16 },
     { "scheduling, load", scheduling_load, 5 },
     { "scheduling, loadgroup", scheduling_groups, 5 },
     { "agent queue", agent_queue, 5 },

@@ -143,13 +143,13 @@ START_TEST(limit_of_open_files)
     ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &was), 0);
     struct rlimit low = { .rlim_cur = 64, .rlim_max = was.rlim_max };
     ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &low), 0);
-    xd_os_raise_nofile(32); /* enough already */
+    (void)xd_os_raise_nofile(32); /* enough already */
     ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &now), 0);
     ck_assert_uint_eq(now.rlim_cur, 64);
-    xd_os_raise_nofile(100);
+    ck_assert_uint_eq(xd_os_raise_nofile(100), 100);
     ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &now), 0);
     ck_assert_uint_eq(now.rlim_cur, 100);
-    xd_os_raise_nofile(UINT64_MAX - 1); /* as far as it goes */
+    (void)xd_os_raise_nofile(UINT64_MAX - 1); /* as far as it goes */
     ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &now), 0);
     ck_assert_uint_eq(now.rlim_cur, now.rlim_max);
     ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &was), 0);

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -83,6 +84,40 @@ START_TEST(makes_and_removes_folders)
     ck_assert(!xd_path_is_dir(top));
     ck_assert(xd_path_is_dir(kept));
     ck_assert_int_eq(xd_path_remove_tree(top), 0);
+}
+END_TEST
+
+static rlim_t open_files(rlim_t now)
+{
+    struct rlimit l;
+    ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &l), 0);
+    rlim_t before = l.rlim_cur;
+    l.rlim_cur = now;
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &l), 0);
+    return before;
+}
+
+/* Deeper than there are descriptors, and longer than a path may be. */
+START_TEST(removes_what_is_deep)
+{
+    enum { DEPTH = 1500 };
+    xd_autofree char *top = below("deep"), *home = getcwd(NULL, 0);
+    ck_assert_int_eq(xd_path_mkdirs(top, 0700, &err), 0);
+    ck_assert_int_eq(chdir(top), 0);
+    for (int i = 0; i < DEPTH; i++) {
+        int fd = open("file", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+        ck_assert_int_ge(fd, 0);
+        close(fd);
+        /* Names that this gives itself while it works are met as well. */
+        ck_assert_int_eq(mkdir(i % 100 ? ".xd-remove-7" : ".xd-remove-0", 0700), 0);
+        ck_assert_int_eq(mkdir("sibling", i % 2 ? 0500 : 0), 0);
+        ck_assert_int_eq(chdir(i % 100 ? ".xd-remove-7" : ".xd-remove-0"), 0);
+    }
+    ck_assert_int_eq(chdir(home), 0);
+    rlim_t before = open_files(40);
+    ck_assert_int_eq(xd_path_remove_tree(top), 0);
+    (void)open_files(before);
+    ck_assert(!xd_path_is_dir(top));
 }
 END_TEST
 
@@ -219,10 +254,12 @@ int main(void)
 {
     Suite *s = suite_create("path");
     TCase *c = tcase_create("path");
+    tcase_set_timeout(c, 60);
     tcase_add_checked_fixture(c, setup, teardown);
     tcase_add_test(c, names);
     tcase_add_test(c, absolute);
     tcase_add_test(c, makes_and_removes_folders);
+    tcase_add_test(c, removes_what_is_deep);
     tcase_add_test(c, writes_whole_files);
     tcase_add_test(c, folders_of_the_specification);
     tcase_add_test(c, folders_where_home_cannot_be_used);

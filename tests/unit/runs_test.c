@@ -157,6 +157,41 @@ START_TEST(a_run_that_lives_stays)
 }
 END_TEST
 
+/* The lock is a file of the run's own: a link there is not followed, a folder there is no lock. */
+START_TEST(a_lock_that_is_none)
+{
+    char ids[3][XD_RUN_ID_LEN + 1], path[600], target[600];
+    for (int i = 0; i < 3; i++)
+        make(ids[i], 10);
+    snprintf(target, sizeof(target), "%s/elsewhere", state);
+    snprintf(path, sizeof(path), "%s/%s/lock", base, ids[0]);
+    ck_assert_int_eq(unlink(path), 0);
+    ck_assert_int_eq(symlink(target, path), 0);
+    snprintf(path, sizeof(path), "%s/%s/lock", base, ids[1]);
+    ck_assert_int_eq(unlink(path), 0);
+    ck_assert_int_eq(mkdir(path, 0700), 0);
+    ck_assert_int_eq(xd_runs_retain(1, UINT64_MAX, UINT64_MAX), 2);
+    ck_assert(!there(ids[0]) && !there(ids[1]) && there(ids[2]));
+    ck_assert_int_lt(access(target, F_OK), 0);
+}
+END_TEST
+
+/* A link with the name of a run is not this program's; what it leads to gets no lock file and stays. */
+START_TEST(a_link_to_a_folder_stays)
+{
+    char ids[1][XD_RUN_ID_LEN + 1], path[600], target[600], lock[700];
+    make(ids[0], 10);
+    snprintf(target, sizeof(target), "%s/precious", state);
+    ck_assert_int_eq(mkdir(target, 0700), 0);
+    snprintf(path, sizeof(path), "%s/00000000000000000000000000000001", base);
+    ck_assert_int_eq(symlink(target, path), 0);
+    (void)!xd_runs_retain(1, UINT64_MAX, UINT64_MAX);
+    snprintf(lock, sizeof(lock), "%s/lock", target);
+    ck_assert_int_lt(access(lock, F_OK), 0);
+    ck_assert(xd_path_is_dir(target));
+}
+END_TEST
+
 /* What is no run is not touched. */
 START_TEST(other_things_stay)
 {
@@ -182,6 +217,8 @@ int main(void)
     tcase_add_test(t, the_oldest_go_beyond_the_size);
     tcase_add_test(t, what_is_too_old_goes);
     tcase_add_test(t, a_run_that_lives_stays);
+    tcase_add_test(t, a_lock_that_is_none);
+    tcase_add_test(t, a_link_to_a_folder_stays);
     tcase_add_test(t, other_things_stay);
     suite_add_tcase(s, t);
     srunner_run_all(r, CK_NORMAL);

@@ -171,11 +171,12 @@ START_TEST(bodies_of_the_first_version)
         const vector *v = &vectors[k];
         size_t        len = v->frame.len - XD_FRAME_HEADER;
         xd_autobuf    out = XD_BUF_INIT;
-        ck_assert_msg(again(v, v->frame.data + XD_FRAME_HEADER, len, &out) == 0 && out.len >= len &&
-                          memcmp(out.data, v->frame.data + XD_FRAME_HEADER, len) == 0,
-                      "%s (%s) as older journals have it is not read any more: engine/wire.def says how the "
-                      "protocol may grow (XD_LATER before new fields)",
-                      v->name, v->which);
+        ck_assert_msg(
+            again(v, v->frame.data + XD_FRAME_HEADER, len, &out) == 0 && out.len >= len &&
+                xd_bytes_eq((xd_bytes){ out.data, len }, (xd_bytes){ v->frame.data + XD_FRAME_HEADER, len }),
+            "%s (%s) as older journals have it is not read any more: engine/wire.def says how the "
+            "protocol may grow (XD_LATER before new fields)",
+            v->name, v->which);
         for (size_t at = len; at < out.len; at++)
             ck_assert_msg(out.data[at] == 0, "%s %s: a field that is not there is not empty", v->name,
                           v->which);

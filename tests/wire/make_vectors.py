@@ -43,7 +43,7 @@ RESULT 64 item:u32 attempt:u16 outcome:u8 flags:u8 setup_us:u32 call_us:u32 tear
 RESULTS 37 worker:u16 results:RESULT
 OUTPUT 38 worker:u16 stream:u8 item:u32 data:bytes dropped_bytes:u64
 WORKER_UP 39 worker:u16 pid:u32 way:u8 replaces:u16
-WORKER_DOWN 40 worker:u16 expected:u8 exit_status:i32 signal:i32 item:u32 session_status:i32 stopped:u8 reason:bytes last_output:bytes will_restart:u8
+WORKER_DOWN 40 worker:u16 expected:u8 exit_status:i32 signal:i32 item:u32 session_status:i32 stopped:u8 reason:bytes last_output:bytes will_restart:u8 age_ms:u32
 RETURNED 41 request:u32 ranges:RANGE
 ENV_FAILED 42 exit_status:i32 text:bytes
 PROGRESS 43 running:RUNNING files:u32 items:u32 last:u8
@@ -62,6 +62,7 @@ GATEWAY_UP 97 gateway:u16 spec:bytes host:bytes system:bytes cpus:u32
 GATEWAY_DOWN 98 gateway:u16 expected:u8 reason:bytes
 GRANT 99 gateway:u16 ranges:RANGE
 NOTE 100 level:u8 text:bytes
+STILL_RUNNING 103 worker:u16 item:u32 age_ms:u32 slow:u8
 COLLECTION 101 count:u32 deselected:u32 workers:u32 digest_lo:u64 digest_hi:u64 expected_us:u64
 RUN_END 102 exit_status:i32 reason:bytes wall_us:u64 duration_us:u64 collected:u32 recorded:u32 not_run:u32
 """

@@ -347,9 +347,10 @@ struct agent {
     uint8_t    *scratch; /* AGENT_SCRATCH bytes for reading */
     /* deadlines, monotonic ns, UINT64_MAX = none */
     uint64_t down_ns, tick_ns, progress_ns, queue_ns, kill_ns, term_ns;
-    uint64_t late_ns;  /* when the workers that were not started at once are, if there is work for them */
-    bool     foretold; /* the first lease has been looked at */
-    uint32_t to_start; /* slots from here on have had no worker yet */
+    uint64_t late_ns;   /* when the workers that were not started at once are, if there is work for them */
+    bool     foretold;  /* the first lease has been looked at */
+    uint32_t startable; /* slots that there are descriptors for */
+    uint32_t to_start;  /* slots from here on have had no worker yet */
     bool     progress_shown;
     int      fault; /* -errno that ends the agent */
 };

@@ -234,6 +234,7 @@ static int tell_down(agent_worker *w, bool expected, uint32_t item, xd_bytes rea
 {
     xd_autobuf          body = XD_BUF_INIT;
     uint8_t             again = w->fate == AGENT_FATE_RESTART ? 1 : w->fate == AGENT_FATE_BUDGET ? 2 : 0;
+    uint64_t            age_ms = item == AGENT_NO_ITEM ? 0 : lasted_us(w) / 1000u;
     xd_wire_WORKER_DOWN m = { .worker = w->number,
                               .expected = expected,
                               .exit_status = w->status.exit_status,
@@ -243,7 +244,8 @@ static int tell_down(agent_worker *w, bool expected, uint32_t item, xd_bytes rea
                               .stopped = w->done && w->stopped,
                               .reason = reason,
                               .last_output = expected ? (xd_bytes){ 0 } : words,
-                              .will_restart = again };
+                              .will_restart = again,
+                              .age_ms = (uint32_t)XD_MIN(age_ms, (uint64_t)UINT32_MAX) };
     if (m.last_output.len > AGENT_LAST_OUTPUT) {
         m.last_output.ptr += m.last_output.len - AGENT_LAST_OUTPUT;
         m.last_output.len = AGENT_LAST_OUTPUT;

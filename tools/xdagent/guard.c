@@ -57,7 +57,7 @@ static void remove_noted(int note)
 int agent_guard(int in, int out, uint64_t output_limit)
 {
     xd_proc        below = XD_PROC_NONE;
-    xd_proc_status status;
+    xd_proc_status status = { .exit_status = -2 };
     xd_error       err = { 0 };
     int            signals = xd_os_signal_fd();
     int            note = memfd_create("xd-guard", MFD_CLOEXEC);
@@ -77,6 +77,11 @@ int agent_guard(int in, int out, uint64_t output_limit)
             (void)xd_proc_kill(&below, SIGTERM);
         if (xd_proc_wait(&below, false, &status) != 0)
             break;
+    }
+    if (status.signal) {
+        char name[32];
+        fprintf(stderr, "xdagent: the agent was killed by %s\n",
+                xd_os_signal_name(status.signal, name, sizeof(name)));
     }
     agent_kill_leftover();
     remove_noted(note);

@@ -15,7 +15,6 @@
 #include "tools/xdagent/agent.h"
 
 #define PROGRESS_MIN_NS XD_S_NS
-#define PROGRESS_MOST 16u
 
 void agent_fault(agent *a, int error)
 {
@@ -179,7 +178,6 @@ static int send_progress(agent *a, uint64_t now)
         return 0;
     a->progress_shown = n > 0;
     qsort(all, n, sizeof(*all), by_age);
-    n = XD_MIN(n, PROGRESS_MOST);
     for (uint32_t i = 0; i < n; i++) {
         uint64_t        ms = all[i].age_ns / XD_MS_NS;
         xd_wire_RUNNING r = { .worker = all[i].worker,

@@ -11,6 +11,8 @@
     30000u /* of expected work per worker: less is not worth one more than there are processors */
 #define LATE_NS (100 * XD_MS_NS)
 #define LEASE_WAIT_NS (10 * XD_MS_NS) /* for the first LEASE, which tells how much there is to do */
+#define OWN_FILES 64u
+#define FILES_PER_WORKER 8u
 #define RESULT_PIPE_BYTES (256 * 1024)
 #define NO_WORKER                             \
     ((agent_worker){ .cmd.fd = -1,            \
@@ -200,11 +202,24 @@ int agent_worker_forked(agent *a, const xd_wire_FORKED *m)
 
 static int start_up_to(agent *a, uint32_t end)
 {
-    while (a->to_start < XD_MIN(end, a->slots)) {
+    while (a->to_start < XD_MIN(end, a->startable)) {
         uint32_t slot = a->to_start++;
         XD_TRY(agent_worker_start(a, slot, (uint16_t)(a->first + slot), AGENT_NO_WORKER));
     }
     return 0;
+}
+
+/* How many of `count` workers there are descriptors for: four pipes, a process, three files of each. */
+static uint32_t affordable(uint32_t count)
+{
+    uint64_t limit = xd_os_raise_nofile(OWN_FILES + FILES_PER_WORKER * count);
+    uint64_t most = limit > OWN_FILES + FILES_PER_WORKER ? (limit - OWN_FILES) / FILES_PER_WORKER : 1;
+    if (most >= count)
+        return count;
+    fprintf(stderr,
+            "%u of %u workers are started: the limit of open files is %llu; raise it (ulimit -n %u)\n",
+            (uint32_t)most, count, (unsigned long long)limit, OWN_FILES + FILES_PER_WORKER * count);
+    return (uint32_t)most;
 }
 
 int agent_workers_start(agent *a, const xd_wire_WORKERS_START *m)
@@ -219,7 +234,7 @@ int agent_workers_start(agent *a, const xd_wire_WORKERS_START *m)
     a->first = m->first;
     a->total = m->total;
     a->next_number = m->total;
-    xd_os_raise_nofile(64 + 8u * m->count);
+    a->startable = affordable(m->count);
     xd_page_set(&e->page.head->slots, m->count);
     xd_page_set(&e->page.head->maxfail, m->maxfail);
     a->maxfail = m->maxfail;
@@ -240,7 +255,7 @@ int agent_workers_start(agent *a, const xd_wire_WORKERS_START *m)
 int agent_workers_start_late(agent *a, uint64_t now_ns)
 {
     a->late_ns = UINT64_MAX;
-    if (a->to_start >= a->slots || a->phase != AGENT_RUNNING || a->cancelled)
+    if (a->to_start >= a->startable || a->phase != AGENT_RUNNING || a->cancelled)
         return 0;
     if (!a->foretold || xd_aqueue_stats_get(a->queue)->queued)
         return start_up_to(a, a->slots);
@@ -259,7 +274,7 @@ void agent_workers_foretold(agent *a, const xd_span *spans, size_t n)
         sum_us += spans[i].expected_us;
         known &= spans[i].expected_us > 0;
     }
-    if (a->to_start < a->slots)
+    if (a->to_start < a->startable)
         a->late_ns = known && sum_us < (uint64_t)a->slots * LITTLE_US ? xd_clock_ns() + LATE_NS : 0;
 }
 

@@ -7,11 +7,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "tools/xdctl/xdctl.h"
+
+#define LEAST_FILES 256u
 
 static void print_options(void)
 {
@@ -167,28 +170,37 @@ static int wait_for_end(xd_engine *e, int signals, xd_result *res)
     }
 }
 
+/* Where only the soft limit is in the way; what is started inherits it. */
+static void raise_open_files(void)
+{
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) < 0 || files.rlim_cur >= LEAST_FILES)
+        return;
+    files.rlim_cur = files.rlim_max < LEAST_FILES ? files.rlim_max : LEAST_FILES;
+    (void)setrlimit(RLIMIT_NOFILE, &files);
+}
+
 int xdctl_run(int argc, char **argv)
 {
-    if (argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
-        print_options();
-        return 0;
-    }
     char       err[XD_TEXT] = "";
     xd_config *cfg = NULL;
     xd_engine *e = NULL;
     xd_result  res = { 0 };
     int        code = XD_EXIT_INTERNAL;
+    int        signals = open_signals(); /* first: a signal must not find this program without its handlers */
+    if (argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
+        print_options();
+        return 0;
+    }
+    if (signals < 0)
+        return xdctl_fail(XD_EXIT_INTERNAL, "cannot watch signals: %s", strerror(errno));
     if (xd_config_new(&cfg) < 0)
         return xdctl_fail(XD_EXIT_INTERNAL, "no memory");
     if (xd_config_parse(cfg, argc - 1, argv + 1, err) < 0) {
         code = xdctl_fail(XD_EXIT_USAGE, "%s", err);
         goto out;
     }
-    int signals = open_signals();
-    if (signals < 0) {
-        code = xdctl_fail(XD_EXIT_INTERNAL, "cannot watch signals: %s", strerror(errno));
-        goto out;
-    }
+    raise_open_files();
     int r = xd_engine_new(&e, cfg, err);
     if (r < 0) {
         code = xdctl_fail(r == -EINVAL ? XD_EXIT_USAGE : XD_EXIT_INTERNAL, "%s", err);

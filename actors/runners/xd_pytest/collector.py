@@ -49,8 +49,11 @@ class Collector(object):
 
     def has_collected(self):
         if self.collecting is not None:
-            os.close(self.collecting)
-            os.unlink(self.adapter.scratch("collecting"))
+            try:
+                os.close(self.collecting)
+                os.unlink(self.adapter.scratch("collecting"))
+            except OSError:
+                pass  # the agent has taken it, or the suite closed what it did not open
             self.collecting = None
 
     def objection(self):

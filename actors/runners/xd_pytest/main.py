@@ -11,7 +11,7 @@ if sys.version_info < (3, 6):  # some module below is no longer read by it
 
 from xd_pytest import wire
 from xd_pytest.channel import Commands, Control, Gone, wait_for
-from xd_pytest.constants import ENV_NO_FORK, WAY_FRESH, WAY_WARM
+from xd_pytest.constants import ENV_NO_FORK, EXIT_INFRASTRUCTURE, WAY_FRESH, WAY_WARM
 from xd_pytest.forksafety import why_host_forks_not
 from xd_pytest.forkstate import inode_of, open_fds
 from xd_pytest.leash import Leash
@@ -88,7 +88,12 @@ def host(first, h_fd, c_fd, page_fd):
         collect(start, Control(c_fd), page_fd, no_fork)
     interrupt = signal.getsignal(signal.SIGINT)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the agent says when to stop
-    pid = quiet_fork()
+    try:
+        pid = quiet_fork()
+    except OSError as e:
+        control.send(wire.pack_ENV_FAILED(exit_status=EXIT_INFRASTRUCTURE, text=encode(
+            "the process that collects the tests could not be started: %s; see the limits of processes (ulimit -u) and of memory (ulimit -v)" % e.strerror)))
+        return EXIT_INFRASTRUCTURE
     if pid == 0:
         signal.signal(signal.SIGINT, interrupt)
         control.close()
