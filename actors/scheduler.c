@@ -192,22 +192,6 @@ static int send_simple(scheduler *self, gateway *g, const xd_sched_command *c)
     return xd_scheduler_send(self, g, XD_MSG_CANCEL, &frame);
 }
 
-/* An item whose agent was lost in it gets its outcome here: nobody else can tell. */
-static int record_lost(scheduler *self, const xd_sched_command *c)
-{
-    xd_autobuf     results = XD_BUF_INIT, frame = XD_BUF_INIT;
-    xd_wire_RESULT one = { .item = c->spans[0].first,
-                           .attempt = c->spans[0].attempt,
-                           .outcome = XD_OUT_LOST,
-                           .start_us = xd_clock_wall_us() };
-    XD_TRY(xd_wire_RESULT_append(&results, &one));
-    xd_wire_RESULTS all = { .worker = 0xffff,
-                            .results = { .count = 1, .ptr = results.data, .len = results.len } };
-    XD_TRY(xd_wire_RESULTS_frame(&frame, 0, 0, &all));
-    self->failures++;
-    return xd_scheduler_record(self, XD_MSG_RESULTS, &frame);
-}
-
 int xd_scheduler_drain(scheduler *self)
 {
     xd_sched_command c;
@@ -224,7 +208,7 @@ int xd_scheduler_drain(scheduler *self)
             XD_TRY(send_simple(self, g, &c));
             break;
         case XD_SCHED_OUTCOME:
-            XD_TRY(record_lost(self, &c));
+            XD_TRY(xd_scheduler_record_lost(self, &c.spans[0]));
             break;
         case XD_SCHED_STARVED:
             xd_scheduler_end_with(self, XD_EXIT_INFRASTRUCTURE,

@@ -161,7 +161,7 @@ static int on_gateway_down(scheduler *self, gateway *g, const xd_wire_GATEWAY_DO
             xd_scheduler_end_with(self, XD_EXIT_INFRASTRUCTURE, "");
     }
     if (self->running && !self->finishing) {
-        XD_TRY(xd_sched_agent_lost(self->sched, g->number, NULL, 0));
+        XD_TRY(xd_scheduler_lost(self, g));
         return xd_scheduler_drain(self);
     }
     return wanted || self->forced_exit >= 0 ? xd_scheduler_finish(self) : 0;
@@ -399,7 +399,7 @@ static int after(scheduler *self, gateway *g, const char *what, int r)
                               g->spec_text, what);
         g->state = GW_DONE;
         if (r == 0 && self->running && !self->finishing) {
-            r = xd_sched_agent_lost(self->sched, g->number, NULL, 0);
+            r = xd_scheduler_lost(self, g);
             if (r >= 0)
                 r = xd_scheduler_drain(self);
         }

@@ -7,7 +7,7 @@ static bool is_failure(uint8_t outcome)
            outcome == XD_OUT_TIMEOUT || outcome == XD_OUT_LOST;
 }
 
-static uint32_t *counter(xd_result *r, uint8_t outcome)
+uint32_t *xd_scheduler_counter(xd_result *r, uint8_t outcome)
 {
     switch (outcome) {
     case XD_OUT_PASSED:
@@ -45,8 +45,8 @@ static int close_item(scheduler *self, gateway *g, const xd_wire_RESULT *one)
     if (r)
         return XD_MIN(r, 0);
     self->failures += failures;
-    --*counter(self->args.result, before);
-    ++*counter(self->args.result, one->outcome);
+    --*xd_scheduler_counter(self->args.result, before);
+    ++*xd_scheduler_counter(self->args.result, one->outcome);
     return 0;
 }
 
@@ -68,7 +68,7 @@ static int take_result(scheduler *self, gateway *g, const xd_wire_RESULT *one, u
     if (r) /* > 0: a duplicate or an outlived attempt */
         return XD_MIN(r, 0);
     self->failures += failures;
-    ++*counter(self->args.result, one->outcome);
+    ++*xd_scheduler_counter(self->args.result, one->outcome);
     if (one->flags & XD_RES_OPEN)
         XD_TRY(xd_sched_opened(self->sched, g->number, one->item));
     if (self->args.want_tests && self->args.event) {

@@ -1,9 +1,12 @@
 /* scheduler_running.c - tests that run for long: their age is recorded when it has doubled, so that a journal that
- * is cut off tells what ran, and once more at the ages at which the user is told (option slow-after). */
+ * is cut off tells what ran, and once more at the ages at which the user is told (option slow-after).  What becomes
+ * of the tests that ran where an agent is lost. */
 #include <stdlib.h>
 
 #include "actors/scheduler_state.h"
 #include "engine/base/clock.h"
+
+#define LOST_TOLD 8u /* tests of a lost environment that are named */
 
 typedef struct scheduler_running {
     uint16_t worker, gateway;
@@ -61,4 +64,70 @@ int xd_scheduler_on_progress(scheduler *self, const gateway *g, const xd_wire_PR
     self->long_running = now;
     self->n_running = n;
     return r;
+}
+
+/* ---- a lost agent ---------------------------------------------------------------------------------- */
+
+static xd_bytes id_of(const scheduler *self, uint32_t item)
+{
+    xd_bytes id = xd_collector_items(self->collector)[item].id;
+    id.len = XD_MIN(id.len, (size_t)200);
+    return id;
+}
+
+/* The worker that ran it when its agent was lost; 0xffff = not known. */
+static uint16_t lost_worker(const scheduler *self, uint32_t item)
+{
+    for (size_t i = 0; i < self->n_running; i++)
+        if (self->long_running[i].gateway == self->losing && self->long_running[i].item == item)
+            return self->long_running[i].worker;
+    return 0xffff;
+}
+
+static int tell_lost(scheduler *self, uint32_t item, bool others)
+{
+    xd_bytes id = id_of(self, item);
+    bool     over = xd_sched_outcome(self->sched, item) == XD_OUT_LOST;
+    return xd_scheduler_note(self, over ? 4 : 3, "%.*s was running there (gw%u)%s", (int)id.len,
+                             (const char *)id.ptr, (unsigned)lost_worker(self, item),
+                             over     ? ", for the second time: it does not run again"
+                             : others ? ": it runs again (attempt 2 of 2)"
+                                      : "");
+}
+
+int xd_scheduler_lost(scheduler *self, const gateway *g)
+{
+    uint32_t              n = 0, live = 0;
+    xd_autofree uint32_t *started = calloc(self->n_running + 1, sizeof(*started));
+    if (!started)
+        return -ENOMEM;
+    self->losing = g->number;
+    for (size_t i = 0; i < self->n_running; i++) {
+        const running *r = &self->long_running[i]; /* what has its outcome is over */
+        if (r->gateway == g->number && r->item < xd_collector_count(self->collector) &&
+            xd_sched_outcome(self->sched, r->item) == 0)
+            started[n++] = r->item;
+    }
+    for (size_t i = 0; i < self->n_gateways; i++)
+        live += self->gateways[i].state < GW_DONE;
+    XD_TRY(xd_sched_agent_lost(self->sched, g->number, started, n));
+    for (uint32_t i = 0; i < n && i < LOST_TOLD; i++)
+        XD_TRY(tell_lost(self, started[i], live > 0));
+    return n > LOST_TOLD ? xd_scheduler_note(self, 3, "%u more tests were running there", n - LOST_TOLD) : 0;
+}
+
+/* Nobody else can tell. */
+int xd_scheduler_record_lost(scheduler *self, const xd_span *item)
+{
+    xd_autobuf     results = XD_BUF_INIT, frame = XD_BUF_INIT;
+    xd_wire_RESULT one = {
+        .item = item->first, .attempt = item->attempt, .outcome = XD_OUT_LOST, .start_us = xd_clock_wall_us()
+    };
+    XD_TRY(xd_wire_RESULT_append(&results, &one));
+    xd_wire_RESULTS all = { .worker = lost_worker(self, item->first),
+                            .results = { .count = 1, .ptr = results.data, .len = results.len } };
+    XD_TRY(xd_wire_RESULTS_frame(&frame, 0, 0, &all));
+    self->failures++;
+    ++*xd_scheduler_counter(self->args.result, XD_OUT_LOST);
+    return xd_scheduler_record(self, XD_MSG_RESULTS, &frame);
 }

@@ -56,6 +56,7 @@ typedef struct scheduler {
     size_t                    n_gateways;
     effective                 options;
     bool                      configured; /* a CONFIG came */
+    uint16_t                  losing;     /* gateway whose agent was lost last */
     xd_collector             *collector;
     xd_sched                 *sched;
     xd_history               *history;
@@ -91,6 +92,10 @@ int  xd_scheduler_on_ids(scheduler *self, gateway *g, const xd_wire_COLLECT_IDS 
 int  xd_scheduler_on_paused(scheduler *self) XD_MUST;
 /* scheduler_running.c */
 int xd_scheduler_on_progress(scheduler *self, const gateway *g, const xd_wire_PROGRESS *in) XD_MUST;
+/* Its agent is gone while the run goes on: what ran there runs again, or is lost. */
+int xd_scheduler_lost(scheduler *self, const gateway *g) XD_MUST;
+/* An item whose agent was lost in it gets its outcome. */
+int xd_scheduler_record_lost(scheduler *self, const xd_span *item) XD_MUST;
 int xd_scheduler_on_stop(scheduler *self, int how) XD_MUST;
 /* The exit code as things stand: pytest's rules. */
 int xd_scheduler_exit_code(const scheduler *self);
@@ -98,6 +103,8 @@ int xd_scheduler_exit_code(const scheduler *self);
 /* scheduler_results.c */
 int xd_scheduler_on_results(scheduler *self, gateway *g, const xd_wire_RESULTS *in) XD_MUST;
 int xd_scheduler_on_report(scheduler *self, const xd_wire_REPORT *in) XD_MUST;
+/* Where outcomes of this kind are counted. */
+uint32_t *xd_scheduler_counter(xd_result *r, uint8_t outcome);
 
 /* scheduler_actor.c: a frame to the journal, to a gateway.  `frame` is taken (emptied) by the first two. */
 int xd_scheduler_record(scheduler *self, uint16_t type, xd_buf *frame) XD_MUST;

@@ -19,19 +19,25 @@ int xd_page_create(xd_page *ret, uint32_t slots)
     int fd = memfd_create("xd-page", MFD_CLOEXEC);
     if (fd < 0)
         return -errno;
+    int r = xd_page_create_in(ret, &fd, slots);
+    if (r < 0)
+        close(fd);
+    return r;
+}
+
+int xd_page_create_in(xd_page *ret, int *fd, uint32_t slots)
+{
     size_t size = page_size(slots);
     void  *at = MAP_FAILED;
-    if (ftruncate(fd, (off_t)size) == 0)
-        at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    if (at == MAP_FAILED) {
-        int r = -errno;
-        close(fd);
-        return r;
-    }
+    if (ftruncate(*fd, (off_t)size) == 0)
+        at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, *fd, 0);
+    if (at == MAP_FAILED)
+        return -errno;
     *ret = (xd_page){
-        .fd = fd, .slots = slots, .head = at, .slot = (xd_page_slot *)((char *)at + sizeof(xd_page_header))
+        .fd = *fd, .slots = slots, .head = at, .slot = (xd_page_slot *)((char *)at + sizeof(xd_page_header))
     };
     *ret->head = (xd_page_header){ .magic = XD_PAGE_MAGIC, .version = XD_PAGE_VERSION, .slots = slots };
+    *fd = -1;
     return 0;
 }
 

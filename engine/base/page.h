@@ -26,7 +26,8 @@ typedef struct xd_page_slot {
     uint32_t pid;         /* worker */
     uint32_t
         runs; /* agent: RUN frames the worker must have read before it claims anything (after a taking back) */
-    uint32_t pad[6];
+    uint32_t worker_plus_1; /* agent: number of the worker in the run + 1, for the guard; 0 = none yet */
+    uint32_t pad[5];
 } xd_page_slot;
 _Static_assert(sizeof(xd_page_slot) == 64, "layout is shared with Python");
 
@@ -37,7 +38,9 @@ typedef struct xd_page {
     xd_page_slot   *slot; /* slots entries */
 } xd_page;
 
-int  xd_page_create(xd_page *ret, uint32_t slots) XD_MUST;
+int xd_page_create(xd_page *ret, uint32_t slots) XD_MUST;
+/* The same in an empty memory file that another process has, too; takes *fd. */
+int  xd_page_create_in(xd_page *ret, int *fd, uint32_t slots) XD_MUST;
 void xd_page_release(xd_page *p);
 /* Relaxed atomic access to one number of the page. */
 static inline uint32_t xd_page_get(const uint32_t *p)

@@ -342,6 +342,7 @@ struct agent {
     int32_t     highest_status;
     int64_t     oom_kills;
     int         signals; /* signalfd */
+    int         page;    /* empty memory file, shared with the guard, for the progress page; -1 = none */
     int         note;    /* memory shared with the guard: what it removes when this process is killed */
     bool        no_wakeup_by_worker;
     uint8_t    *scratch; /* AGENT_SCRATCH bytes for reading */

@@ -81,7 +81,8 @@ int agent_env_start(agent *a, xd_bytes body, const xd_wire_ENV_START *m)
     if (e->scratch_made)
         agent_guard_note(a, e->scratch);
     XD_TRY(agent_list_init(&e->list));
-    int r = xd_page_create(&e->page, AGENT_SLOTS_MAX);
+    int r = a->page >= 0 ? xd_page_create_in(&e->page, &a->page, AGENT_SLOTS_MAX)
+                         : xd_page_create(&e->page, AGENT_SLOTS_MAX);
     if (r < 0)
         return agent_env_fail(a, 6, "no shared memory for the progress page: %s", xd_error_name(r));
     e->page_made = true;

@@ -1,6 +1,7 @@
 /* The guard: a second process of this program above the agent, that does nothing but wait. Whoever is killed
  * first, the other cleans up: the agent hears of the guard's end by a signal (and ends like one whose
- * controller is gone); the guard adopts what a killed agent leaves and kills it. */
+ * controller is gone); the guard tells the controller what ran when the agent was killed, adopts what it leaves
+ * and kills it. */
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -13,10 +14,11 @@
 #include "tools/xdagent/agent.h"
 
 #define NOTE_BYTES 16384u
+#define PAGE_BYTES (sizeof(xd_page_header) + AGENT_SLOTS_MAX * sizeof(xd_page_slot))
 
-static int start(int in, int out, int note, uint64_t output_limit, xd_proc *ret, xd_error *err)
+static int start(int in, int out, int note, int page, uint64_t output_limit, xd_proc *ret, xd_error *err)
 {
-    char              fd[16], limit[32], guard[16], shared[16];
+    char              fd[16], limit[32], guard[16], shared[16], progress[16];
     xd_autofree char *self = NULL;
     bool              one = in == out;
     int               r = xd_path_self(&self);
@@ -26,11 +28,13 @@ static int start(int in, int out, int note, uint64_t output_limit, xd_proc *ret,
     snprintf(limit, sizeof(limit), "%llu", (unsigned long long)output_limit);
     snprintf(guard, sizeof(guard), "%d", (int)getpid());
     snprintf(shared, sizeof(shared), "%d", note);
-    const char *const argv[] = {
-        self, "--guarded-by", guard, "--output-limit", limit, "--note", shared, one ? "--fd" : NULL, fd, NULL
+    snprintf(progress, sizeof(progress), "%d", page);
+    const char *const argv[] = { self,   "--guarded-by", guard,    "--output-limit",    limit, "--note",
+                                 shared, "--page",       progress, one ? "--fd" : NULL, fd,    NULL };
+    const xd_proc_fd  fds[] = {
+         { STDERR_FILENO, STDERR_FILENO }, { note, note }, { page, page }, { in, in }, { out, out }
     };
-    const xd_proc_fd fds[] = { { STDERR_FILENO, STDERR_FILENO }, { note, note }, { in, in }, { out, out } };
-    xd_proc_args     args = { .argv = argv, .fds = fds, .nfds = one ? 3 : 4 };
+    xd_proc_args args = { .argv = argv, .fds = fds, .nfds = one ? 4 : 5 };
     return xd_proc_spawn(&args, ret, err);
 }
 
@@ -54,6 +58,48 @@ static void remove_noted(int note)
     }
 }
 
+/* What ran when the agent was killed, as the progress page has it. The agent's last frame is whole, except where
+ * the controller had stopped reading; then this one is lost with it. */
+static int last_words(int page, int out)
+{
+    xd_autofree uint8_t *bytes = malloc(PAGE_BYTES);
+    xd_autobuf           list = XD_BUF_INIT, frame = XD_BUF_INIT;
+    xd_wire_PROGRESS     m = { .last = 1 };
+    if (!bytes)
+        return -ENOMEM;
+    ssize_t               n = pread(page, bytes, PAGE_BYTES, 0);
+    const xd_page_header *head = (const xd_page_header *)(const void *)bytes;
+    const xd_page_slot   *slot = (const xd_page_slot *)(const void *)(bytes + sizeof(*head));
+    if (n < (ssize_t)sizeof(*head) || head->magic != XD_PAGE_MAGIC)
+        return 0; /* it had not come so far */
+    uint32_t slots = (uint32_t)(((size_t)n - sizeof(*head)) / sizeof(*slot));
+    uint64_t now = xd_clock_ns();
+    for (uint32_t i = 0; i < XD_MIN(slots, head->slots); i++) {
+        if (!slot[i].item_plus_1 || !slot[i].worker_plus_1)
+            continue;
+        uint64_t        ms = (now - XD_MIN(now, slot[i].since_ns)) / XD_MS_NS;
+        xd_wire_RUNNING r = { .worker = (uint16_t)(slot[i].worker_plus_1 - 1),
+                              .item = slot[i].item_plus_1 - 1,
+                              .age_ms = (uint32_t)XD_MIN(ms, (uint64_t)UINT32_MAX) };
+        XD_TRY(xd_wire_RUNNING_append(&list, &r));
+        m.running.count++;
+    }
+    m.running.ptr = list.data;
+    m.running.len = list.len;
+    XD_TRY(xd_wire_PROGRESS_frame(&frame, 0, 0, &m));
+    for (int turn = 0; frame.len && turn < 10; turn++) {
+        ssize_t sent = write(out, frame.data, frame.len);
+        if (sent > 0)
+            xd_buf_consume(&frame, (size_t)sent);
+        else if (sent == 0 || (errno != EAGAIN && errno != EINTR))
+            break;
+        struct pollfd p = { .fd = out, .events = POLLOUT };
+        if (frame.len)
+            (void)poll(&p, 1, 100);
+    }
+    return 0;
+}
+
 int agent_guard(int in, int out, uint64_t output_limit)
 {
     xd_proc        below = XD_PROC_NONE;
@@ -61,15 +107,15 @@ int agent_guard(int in, int out, uint64_t output_limit)
     xd_error       err = { 0 };
     int            signals = xd_os_signal_fd();
     int            note = memfd_create("xd-guard", MFD_CLOEXEC);
-    if (signals < 0 || note < 0 || xd_os_adopt_orphans() < 0 ||
-        start(in, out, note, output_limit, &below, &err) < 0) {
+    int            page = memfd_create("xd-page", MFD_CLOEXEC);
+    if (signals < 0 || note < 0 || page < 0 || xd_os_adopt_orphans() < 0 ||
+        start(in, out, note, page, output_limit, &below, &err) < 0) {
         fprintf(stderr, "xdagent: cannot start: %s\n",
                 *err.text ? err.text : "signals or orphans cannot be had");
         return 6;
     }
-    close(in); /* the pipe is the agent's alone: its end must be seen at the other side */
     if (out != in)
-        close(out);
+        close(in);
     for (;;) {
         struct pollfd p[] = { { .fd = signals, .events = POLLIN }, { .fd = below.pidfd, .events = POLLIN } };
         (void)poll(p, 2, below.pidfd >= 0 ? -1 : 50);
@@ -83,6 +129,9 @@ int agent_guard(int in, int out, uint64_t output_limit)
         fprintf(stderr, "xdagent: the agent was killed by %s\n",
                 xd_os_signal_name(status.signal, name, sizeof(name)));
     }
+    if (status.exit_status < 0 && last_words(page, out) < 0)
+        fputs("xdagent: no memory to tell what ran\n", stderr);
+    close(out); /* the end of the agent is seen at the other side from here on */
     agent_kill_leftover();
     remove_noted(note);
     return status.exit_status >= 0 ? status.exit_status : 6;

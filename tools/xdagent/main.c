@@ -159,7 +159,8 @@ static int by_age(const void *x, const void *y)
     return a->age_ns < b->age_ns ? 1 : a->age_ns > b->age_ns ? -1 : 0;
 }
 
-static int send_progress(agent *a, uint64_t now)
+/* last: this agent is about to end; what runs is told however short it ran. */
+static int send_progress(agent *a, uint64_t now, bool last)
 {
     xd_autofree running *all = malloc((a->slots ? a->slots : 1) * sizeof(*all));
     xd_autobuf           list = XD_BUF_INIT, body = XD_BUF_INIT;
@@ -171,7 +172,7 @@ static int send_progress(agent *a, uint64_t now)
         uint32_t            item = xd_page_get(&s->item_plus_1);
         uint64_t            since = __atomic_load_n(&s->since_ns, __ATOMIC_ACQUIRE);
         if (a->worker[i].state == AGENT_WORKER_UP && item && since && since < now &&
-            now - since >= PROGRESS_MIN_NS)
+            (last || now - since >= PROGRESS_MIN_NS))
             all[n++] = (running){ a->worker[i].number, item - 1, now - since };
     }
     if (n == 0 && !a->progress_shown)
@@ -185,7 +186,7 @@ static int send_progress(agent *a, uint64_t now)
                               .age_ms = (uint32_t)XD_MIN(ms, (uint64_t)UINT32_MAX) };
         XD_TRY(xd_wire_RUNNING_encode(&list, &r));
     }
-    xd_wire_PROGRESS m = { .running = agent_list_of(&list, n) };
+    xd_wire_PROGRESS m = { .running = agent_list_of(&list, n), .last = last };
     XD_TRY(xd_wire_PROGRESS_encode(&body, &m));
     return agent_link_send_loose(a, XD_MSG_PROGRESS, xd_buf_view(&body));
 }
@@ -258,7 +259,7 @@ static int timers(agent *a)
     if (now >= a->progress_ns) {
         a->progress_ns = agent_workers_alive(a) || collecting(a) ? now + AGENT_PROGRESS_NS : UINT64_MAX;
         XD_TRY(check_page(a));
-        XD_TRY(collecting(a) ? send_collecting(a) : send_progress(a, now));
+        XD_TRY(collecting(a) ? send_collecting(a) : send_progress(a, now, false));
     }
     if (a->queue_dirty)
         XD_TRY(agent_queue_drain(a));
@@ -309,6 +310,8 @@ static void clean_up(agent *a)
     free(a->scratch);
     if (a->note >= 0)
         close(a->note);
+    if (a->page >= 0)
+        close(a->page);
     a->poller = xd_poller_free(a->poller);
 }
 
@@ -339,12 +342,14 @@ int main(int argc, char **argv)
                                              { "output-limit", required_argument, NULL, 'o' },
                                              { "guarded-by", required_argument, NULL, 'g' },
                                              { "note", required_argument, NULL, 'n' },
+                                             { "page", required_argument, NULL, 'p' },
                                              { "version", no_argument, NULL, 'V' },
                                              { "help", no_argument, NULL, 'h' },
                                              { 0 } };
     int                        in = STDIN_FILENO, out = STDOUT_FILENO, c;
     agent                      a = { .output_limit = AGENT_OUTPUT_LIMIT,
                                      .note = -1,
+                                     .page = -1,
                                      .oom_kills = xd_os_oom_kills(),
                                      .tick_ns = UINT64_MAX,
                                      .progress_ns = UINT64_MAX,
@@ -364,7 +369,8 @@ int main(int argc, char **argv)
         if (c == 'f' && descriptor(optarg, &in) == 0)
             out = in;
         else if ((c == 'g' && xd_text_u64(optarg, 1, INT32_MAX, &guard) == 0) ||
-                 (c == 'n' && descriptor(optarg, &a.note) == 0))
+                 (c == 'n' && descriptor(optarg, &a.note) == 0) ||
+                 (c == 'p' && descriptor(optarg, &a.page) == 0))
             continue;
         else if (c != 'o' || xd_text_size(optarg, &a.output_limit) < 0)
             return usage(stderr);
@@ -375,12 +381,16 @@ int main(int argc, char **argv)
         return agent_guard(in, out, a.output_limit);
     if (a.note >= 0)
         (void)fcntl(a.note, F_SETFD, FD_CLOEXEC);
+    if (a.page >= 0)
+        (void)fcntl(a.page, F_SETFD, FD_CLOEXEC);
     a.scratch = malloc(AGENT_SCRATCH);
     a.env.captured[0] = a.env.captured[1] = -1;
     a.env.control.fd = a.env.collect.fd = a.env.host.pidfd = a.env.collector.pidfd = -1;
     int r = a.scratch ? run(&a, in, out, (pid_t)guard) : -ENOMEM;
     if (r < 0 && r != -EINTR)
         fprintf(stderr, "xdagent: %s\n", xd_error_name(r));
+    if (r < 0 && a.env.page_made && !a.link.lost && send_progress(&a, xd_clock_ns(), true) == 0)
+        (void)!agent_link_flush(&a);
     clean_up(&a);
     return r < 0 ? 6 : 0;
 }

@@ -79,7 +79,7 @@ static int adopt(agent_worker *w, pipes *p)
 }
 
 /* The failures of the slot's former worker stay counted for maxfail. */
-static void reset_slot(agent *a, uint32_t slot)
+static void reset_slot(agent *a, uint32_t slot, uint16_t number)
 {
     xd_page_slot *s = &a->env.page.slot[slot];
     xd_page_move_failures(&a->env.page, slot);
@@ -87,6 +87,7 @@ static void reset_slot(agent *a, uint32_t slot)
     xd_page_set(&s->item_plus_1, 0);
     xd_page_set(&s->runs, 0);
     xd_page_set(&s->done, 0);
+    xd_page_set(&s->worker_plus_1, number + 1u);
     xd_page_set(&s->incarnation, xd_page_get(&s->incarnation) + 1);
     xd_page_set(&s->limit, XD_AQUEUE_NO_LIMIT);
 }
@@ -152,7 +153,7 @@ int agent_worker_start(agent *a, uint32_t slot, uint16_t number, uint16_t replac
     w->replaces = replaces;
     w->way = e->way;
     w->state = AGENT_WORKER_FORKING;
-    reset_slot(a, slot);
+    reset_slot(a, slot, number);
     agent_chan *parent = &e->collect;
     if (e->way != AGENT_COLLECTED) {
         w->become = !e->became && e->collect.fd >= 0;
