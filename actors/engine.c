@@ -47,6 +47,7 @@ struct xd_engine {
     void                *callback_arg;
     xd_events            events;
     char                *cwd, *journal_path;
+    char                *junit_path; /* as far as the command line says */
     xd_bus              *bus;
     xd_broker           *broker;
     xd_supervisor       *supervisor;
@@ -171,7 +172,6 @@ static int start_broker(xd_engine *x, xd_error *err)
 {
     xd_auto(xd_journal) *journal = NULL;
     x->journal_path = xd_path_join(x->dir.path, "journal");
-    x->cwd = getcwd(NULL, 0);
     if (!x->journal_path || !x->cwd)
         return xd_error_set(err, -ENOMEM, "cannot tell the current directory: %s", strerror(errno));
     XD_TRY(xd_journal_open(&journal, x->journal_path, x->dir.id, false, err));
@@ -240,6 +240,7 @@ static int start_reports(xd_engine *x, xd_error *err)
         add_want(x, &x->report, &xd_report_term_ops, x->out_fd, NULL);
     add_want(x, &x->files, &xd_report_junit_ops, -1,
              NULL); /* writes when pytest's configuration has --junitxml */
+    x->wants[x->report.count + x->files.count - 1].options.early_path = x->junit_path;
     if (x->config->jsonl)
         add_want(x, &x->files, &xd_report_jsonl_ops, -1, x->config->jsonl);
     if (!x->config->no_history)
@@ -402,6 +403,20 @@ static void wait_report(xd_engine *x, const char *address)
     (void)wait_actor(x, address, -1, REPORT_STOP_NS, &reason);
 }
 
+/* A test, or somebody, may have removed it: what was open could be written to the end. */
+static void look_for_journal(xd_engine *x)
+{
+    char line[XD_TEXT];
+    if (access(x->journal_path, F_OK) == 0)
+        return;
+    snprintf(line, sizeof(line),
+             "the journal of this run, %.900s, was removed while it ran: the run cannot be shown again",
+             x->journal_path);
+    say_line(x, line);
+    if (x->result.exit_code == 0)
+        x->result.exit_code = XD_EXIT_INCOMPLETE;
+}
+
 static void *watcher(void *arg)
 {
     xd_engine *x = arg;
@@ -419,6 +434,7 @@ static void *watcher(void *arg)
     close_all(x);
     if (x->report_failed && x->result.exit_code == 0)
         x->result.exit_code = XD_EXIT_INCOMPLETE;
+    look_for_journal(x);
     x->result.controller_cpu_us = xd_clock_cpu_us() - x->cpu_start_us;
     pthread_mutex_lock(&x->lock);
     x->over = true;
@@ -436,6 +452,10 @@ int xd_engine_start(xd_engine *x, char *err)
         return fail(err, xd_error_set(&e, -EALREADY, "an engine makes one run: this one was started before"),
                     &e);
     x->cpu_start_us = xd_clock_cpu_us();
+    x->cwd = getcwd(NULL, 0);
+    if (x->cwd)
+        (void)!xd_report_junit_named((const char *const *)x->config->args.at, x->config->args.count,
+                                     getenv("PYTEST_ADDOPTS"), x->cwd, &x->junit_path);
     int r = xd_limits_check((uint32_t)x->plan.count, &e);
     if (r == 0)
         r = start_actors(x, &e);
@@ -451,6 +471,11 @@ int xd_engine_start(xd_engine *x, char *err)
     }
     if (r < 0) {
         close_all(x);
+        xd_error ignored = { 0 };
+        if (x->junit_path && r != -EINVAL) /* what an earlier run wrote there would be taken for this one's */
+            (void)!xd_report_junit_refused(x->junit_path, *e.text ? e.text : xd_error_name(r), &ignored);
+        if (x->dir.path && !x->left) /* it was no run, and must not be taken for the latest one */
+            (void)xd_path_remove_tree(x->dir.path);
         return fail(err, r, &e);
     }
     return 0;
@@ -521,6 +546,7 @@ void xd_engine_free(xd_engine *x)
     xd_config_free(x->config);
     free(x->gateways);
     free(x->cwd);
+    free(x->junit_path);
     free(x->journal_path);
     if (x->trace_fd >= 0)
         close(x->trace_fd);

@@ -29,6 +29,7 @@ typedef struct xd_report_options {
      * NULL. -v and -q add to CONFIG's verbosity. */
     const char *const *override;
     /* junit */
+    const char *early_path; /* file for a run that failed before pytest's configuration said which; NULL = none */
     const char *
         hostname; /* NULL = ask the host (not byte-identical elsewhere: junit takes the journal's when it has one) */
     /* history */
@@ -74,6 +75,13 @@ typedef struct xd_report_ops {
             *err); /* after the last frame (also of a journal without RUN_END): write the rest; NULL ok */
     void (*close)(void *self); /* frees; also without finish; never blocks; NULL self ok */
 } xd_report_ops;
+
+/* Writes JUnit XML for a run that could not begin: one error with `text`. */
+int xd_report_junit_refused(const char *path, const char *text, xd_error *err) XD_MUST;
+/* The path of --junitxml as pytest will read it from its arguments and PYTEST_ADDOPTS (`addopts`, NULL ok), against the
+ * folder `cwd`: for a run that fails before pytest can say. malloc'ed; NULL = none is named there. */
+int xd_report_junit_named(const char *const *args, size_t count, const char *addopts, const char *cwd,
+                          char **ret) XD_MUST;
 
 extern const xd_report_ops xd_report_term_ops, xd_report_junit_ops, xd_report_jsonl_ops,
     xd_report_history_ops;

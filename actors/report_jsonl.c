@@ -4,6 +4,8 @@
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "actors/report.h"
@@ -531,6 +533,20 @@ static void jsonl_close(void *self)
     free(j);
 }
 
+/* Held as long as the file is open: lines of two runs in one file would be of use to nobody. */
+static int begin_file(int fd)
+{
+    struct stat st;
+    if (fstat(fd, &st) < 0)
+        return -errno;
+    if (!S_ISREG(st.st_mode))
+        return 0;
+    if (flock(fd, LOCK_EX | LOCK_NB) < 0 &&
+        errno == EWOULDBLOCK) /* other faults: no locks on this file system */
+        return -EWOULDBLOCK;
+    return ftruncate(fd, 0) < 0 ? -errno : 0;
+}
+
 static int jsonl_open(const xd_report_options *options, const xd_runview *view, void **ret_self,
                       xd_error *err)
 {
@@ -542,10 +558,14 @@ static int jsonl_open(const xd_report_options *options, const xd_runview *view, 
     if (options->path) {
         j->path = strdup(options->path);
         /* A fifo without a reader is an error, not a wait. */
-        j->fd = fd =
-            open(options->path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0666);
-        if (fd < 0) {
-            int r = xd_error_set(err, -errno, "cannot write %s: %s", options->path, xd_error_name(-errno));
+        j->fd = fd = open(options->path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0666);
+        int r = fd < 0 ? -errno : begin_file(fd);
+        if (r < 0) {
+            if (r == -EWOULDBLOCK)
+                r = xd_error_set(err, r, "another run writes %s now: give each run a file of its own",
+                                 options->path);
+            else
+                r = xd_error_set(err, r, "cannot write %s: %s", options->path, xd_error_name(r));
             jsonl_close(j);
             return r;
         }

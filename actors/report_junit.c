@@ -13,9 +13,11 @@
 
 #include "actors/report.h"
 #include "actors/report_junit.h"
+#include "engine/base/clock.h"
 #include "engine/base/outfile.h"
 #include "engine/base/path.h"
 #include "engine/base/text.h"
+#include "engine/xd.h"
 
 /* ---- settings ------------------------------------------------------------------------------------------ */
 
@@ -261,6 +263,7 @@ static int walk(xd_junit *j)
 {
     const xd_runview *v = j->view;
     j->passed = j->failures = j->errors = j->skipped = j->double_fails = 0;
+    XD_TRY(xd_junit_write_trouble(j));
     for (uint32_t i = 0; i < v->collect_report_count; i++)
         XD_TRY(walk_collect(j, i));
     for (uint32_t i = 0; i < v->count; i++)
@@ -365,6 +368,8 @@ static int target(const xd_junit *j, char **ret)
 {
     const char *path = j->path ? j->path : option(j, "xmlpath", NULL);
     *ret = NULL;
+    if (!path && j->view->home == XD_RUNVIEW_NONE && j->view->exit_status == XD_EXIT_INFRASTRUCTURE)
+        path = j->early; /* a file of an earlier run must not stand for this one */
     if (!path || !*path)
         return 0;
     *ret = xd_path_join(j->view->invocation_dir.len ? (const char *)j->view->invocation_dir.ptr : ".", path);
@@ -400,6 +405,12 @@ static int junit_finish(void *self, xd_error *err)
     return path ? write_file(j, path, err) : 0;
 }
 
+static int junit_frame(void *self, const xd_frame *frame, uint64_t offset)
+{
+    (void)offset;
+    return xd_junit_note_trouble(XD_CAST(self, xd_junit, XD_JUNIT_MAGIC), frame);
+}
+
 static void junit_close(void *self)
 {
     xd_junit *j = self;
@@ -410,6 +421,8 @@ static void junit_close(void *self)
     free(j->override);
     free(j->path);
     free(j->hostname);
+    free(j->early);
+    xd_buf_release(&j->trouble);
     xd_buf_release(&j->nodes);
     xd_buf_release(&j->properties);
     xd_buf_release(&j->attributes);
@@ -432,6 +445,7 @@ static int junit_open(const xd_report_options *options, const xd_runview *view, 
     for (size_t i = 0; i < n && ok; i++)
         ok = (j->override[i] = strdup(options->override[i])) != NULL;
     ok = ok && (!options->path || (j->path = strdup(options->path)));
+    ok = ok && (!options->early_path || (j->early = strdup(options->early_path)));
     ok = ok && (!options->hostname || (j->hostname = strdup(options->hostname)));
     if (!ok) {
         junit_close(j);
@@ -441,6 +455,28 @@ static int junit_open(const xd_report_options *options, const xd_runview *view, 
     return 0;
 }
 
+int xd_report_junit_refused(const char *path, const char *text, xd_error *err)
+{
+    xd_runview        view;
+    xd_report_options options = XD_REPORT_OPTIONS_INIT;
+    void             *self = NULL;
+    options.path = path;
+    int r = xd_runview_init(&view, (xd_runview_source){ 0 });
+    if (r == 0) {
+        view.over = true;
+        view.exit_status = XD_EXIT_INFRASTRUCTURE;
+        view.wall_us = xd_clock_wall_us();
+        r = junit_open(&options, &view, &self, err);
+    }
+    if (r == 0)
+        r = xd_buf_add_str(&((xd_junit *)self)->trouble, text);
+    if (r == 0)
+        r = junit_finish(self, err);
+    junit_close(self);
+    xd_runview_release(&view);
+    return r;
+}
+
 const xd_report_ops xd_report_junit_ops = {
-    .name = "junit", .open = junit_open, .finish = junit_finish, .close = junit_close
+    .name = "junit", .open = junit_open, .frame = junit_frame, .finish = junit_finish, .close = junit_close
 };

@@ -11,8 +11,10 @@ typedef struct xd_junit {
     const xd_runview *view;
     char            **override;
     char             *path, *hostname;
-    int               fd;     /* where to write instead of a file, -1 = none */
-    xmlTextWriterPtr  writer; /* NULL: only count */
+    char             *early;   /* where to write when pytest's configuration never came; NULL = nowhere */
+    xd_buf            trouble; /* lines of what ended the run from outside of any test */
+    int               fd;      /* where to write instead of a file, -1 = none */
+    xmlTextWriterPtr  writer;  /* NULL: only count */
     /* settings */
     bool        log, out, err, log_passing, xunit1, only_call;
     const char *prefix;
@@ -42,6 +44,10 @@ int xd_junit_keep_attributes(xd_junit *j, const xd_runview_item *i) XD_MUST;
 int xd_junit_write_suite_properties(xd_junit *j) XD_MUST;
 int xd_junit_write_case(xd_junit *j, const xd_runview_item *i) XD_MUST;
 int xd_junit_write_collect_case(xd_junit *j, uint32_t report) XD_MUST;
+
+/* report_junit_trouble.c: a run that ended for a reason of its own is an error, though of no test */
+int xd_junit_note_trouble(xd_junit *j, const xd_frame *frame) XD_MUST;
+int xd_junit_write_trouble(xd_junit *j) XD_MUST; /* counts it, and writes it when there is a writer */
 
 /* report_junit_xml.c: the writer, errors as -EIO */
 int xd_junit_raw(xd_junit *j, const char *text) XD_MUST;

@@ -153,7 +153,10 @@ int xd_junit_node_crashed(xd_junit *j, uint32_t item)
     const char            *what = i->outcome == XD_OUT_CRASHED   ? "crashed while running"
                                   : i->outcome == XD_OUT_TIMEOUT ? "ran out of time in"
                                                                  : "was lost while running";
-    XD_TRY(xd_buf_printf(&message, "worker 'gw%u' %s '", i->worker, what));
+    if (i->worker == 0xffffu) /* it was lost with its environment, and nobody else knew of it */
+        XD_TRY(xd_buf_printf(&message, "the environment %s '", what));
+    else
+        XD_TRY(xd_buf_printf(&message, "worker 'gw%u' %s '", i->worker, what));
     XD_TRY(xd_buf_add_bytes(&message, i->id));
     XD_TRY(xd_buf_add_byte(&message, '\''));
     if (i->down != XD_RUNVIEW_NONE) {

@@ -77,11 +77,20 @@ static int show_letter(xd_term *t, xd_bytes letter, unsigned mark)
     return xd_term_out_write(&t->out, xd_buf_view(&text), xd_term_main_mark(t));
 }
 
+static const char *worker_name(uint16_t worker, char *text, size_t size)
+{
+    if (worker == HOST_WORKER)
+        return "the collector";
+    snprintf(text, size, "gw%u", worker);
+    return text;
+}
+
 static int show_line(xd_term *t, uint32_t item, uint16_t worker, xd_bytes word, unsigned mark)
 {
     XD_TRY(xd_term_newline(t));
     xd_autobuf text = XD_BUF_INIT;
-    XD_TRY(xd_term_out_printf(&t->out, 0, "[gw%u]", worker));
+    if (worker != HOST_WORKER) /* an item that was lost with its environment has none */
+        XD_TRY(xd_term_out_printf(&t->out, 0, "[gw%u]", worker));
     XD_TRY(progress_text(t, &text, item));
     XD_TRY(xd_buf_add_byte(&text, ' '));
     XD_TRY(xd_term_out_write(&t->out, xd_buf_view(&text),
@@ -199,12 +208,14 @@ static int on_output(xd_term *t, const xd_frame *frame)
 {
     xd_wire_OUTPUT in;
     xd_term_line  *l = NULL;
+    char           name[16];
     XD_TRY(xd_wire_OUTPUT_decode(frame->body, frame->len, &in));
     XD_TRY(line_of(t, in.worker, in.stream, &l));
     XD_TRY(xd_term_live_erase(t));
     if (in.dropped_bytes)
-        XD_TRY(xd_term_line_mark(t, XD_MARK_YELLOW, "xd: gw%u: %llu bytes of output left out here (limit)",
-                                 in.worker, (unsigned long long)in.dropped_bytes));
+        XD_TRY(xd_term_line_mark(t, XD_MARK_YELLOW, "xd: %s: %llu bytes of output left out here (limit)",
+                                 worker_name(in.worker, name, sizeof(name)),
+                                 (unsigned long long)in.dropped_bytes));
     xd_bytes data = in.data;
     while (data.len) {
         const uint8_t *nl = memchr(data.ptr, '\n', data.len);
@@ -397,7 +408,10 @@ int xd_term_on_crash_text(const xd_term *t, uint32_t item, xd_buf *to)
     const char            *what = i->outcome == 7   ? "crashed while running"
                                   : i->outcome == 8 ? "ran out of time in"
                                                     : "was lost while running";
-    XD_TRY(xd_buf_printf(to, "worker 'gw%u' %s '", i->worker, what));
+    if (i->worker == HOST_WORKER)
+        XD_TRY(xd_buf_printf(to, "the environment %s '", what));
+    else
+        XD_TRY(xd_buf_printf(to, "worker 'gw%u' %s '", i->worker, what));
     XD_TRY(xd_text_harmless(to, i->id, false));
     XD_TRY(xd_buf_add_str(to, "'"));
     if (i->down == XD_RUNVIEW_NONE)

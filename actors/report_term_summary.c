@@ -317,6 +317,25 @@ static int passes(xd_term *t, const char *category, const char *title, char need
     return xd_term_each(t, category, one_block, &b);
 }
 
+#define ENDED_MOST 5u
+
+/* A session that ends inside of a test leaves it without an outcome: the one that is worth a look. */
+static int ended_inside(xd_term *t)
+{
+    const xd_runview *v = t->view;
+    uint32_t          shown = 0;
+    for (uint32_t i = 0; i < v->count && shown < ENDED_MOST; i++) {
+        if (v->items[i].outcome != XD_OUT_NOT_RUN)
+            continue;
+        xd_autobuf id = XD_BUF_INIT;
+        XD_TRY(xd_text_harmless(&id, v->items[i].id, false));
+        XD_TRY(xd_term_line_mark(t, XD_MARK_YELLOW, "xd: warning: the session of gw%u ended in %s",
+                                 v->items[i].worker, xd_buf_cstr(&id)));
+        shown++;
+    }
+    return 0;
+}
+
 /* What had not ended when the run was, or its journal. */
 static int interrupted(xd_term *t)
 {
@@ -373,5 +392,7 @@ int xd_term_summary(xd_term *t)
              v->collected > v->ended - v->not_run) /* of -x pytest does not say it either */
         XD_TRY(xd_term_line_mark(t, XD_MARK_YELLOW, "xd: warning: %u of %u tests were not run",
                                  v->collected - (v->ended - v->not_run), v->collected));
+    if (v->not_run)
+        XD_TRY(ended_inside(t));
     return xd_term_stats(t);
 }

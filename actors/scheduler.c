@@ -386,6 +386,8 @@ int xd_scheduler_on_collected(scheduler *self, gateway *g, const xd_wire_COLLECT
                                      "--%s is an option of xd: it stands before pytest's arguments",
                                      misplaced));
         char *reason = xd_bytes_dup(in->stop_reason);
+        self->zero_asked |=
+            in->exit_status == XD_EXIT_OK; /* --collect-only and the like; the adapter has looked */
         xd_scheduler_end_with(self, in->exit_status, reason ? reason : "");
         free(reason);
         self->deselected = in->deselected;

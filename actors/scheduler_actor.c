@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "actors/exit_code.h"
 #include "actors/report_actor.h"
 #include "actors/scheduler_state.h"
 #include "engine/base/clock.h"
@@ -42,18 +43,18 @@ int xd_scheduler_send_copy(scheduler *self, gateway *g, uint16_t type, const xd_
 
 int xd_scheduler_exit_code(const scheduler *self)
 {
-    if (self->forced_exit >= 0)
-        return self->forced_exit;
-    uint32_t items = self->agreed ? xd_collector_count(self->collector) : 0;
-    if (self->failures || self->collect_errors || self->bad_end)
-        return XD_EXIT_FAILED;
-    if (!self->agreed)
-        return XD_EXIT_INFRASTRUCTURE;
-    if (self->sched && xd_sched_stats_get(self->sched)->recorded < items)
-        return XD_EXIT_INCOMPLETE;
-    if (items && self->options.max_warnings >= 0 && self->warnings > (uint32_t)self->options.max_warnings)
-        return XD_EXIT_MAX_WARNINGS;
-    return items ? XD_EXIT_OK : XD_EXIT_NO_TESTS;
+    const effective *o = &self->options;
+    xd_exit_facts    facts = { .forced = self->forced_exit,
+                               .zero_asked = self->zero_asked,
+                               .agreed = self->agreed,
+                               .collected = self->agreed ? xd_collector_count(self->collector) : 0,
+                               .recorded = self->sched ? xd_sched_stats_get(self->sched)->recorded : 0,
+                               .failures = self->failures,
+                               .collect_errors = self->collect_errors,
+                               .bad_end = self->bad_end,
+                               .too_many_warnings =
+                                   o->max_warnings >= 0 && self->warnings > (uint32_t)o->max_warnings };
+    return xd_exit_code(&facts);
 }
 
 /* ---- a gateway comes ----------------------------------------------------------------------------------- */
@@ -152,6 +153,13 @@ static int on_gateway_up(scheduler *self, gateway *g, const xd_wire_GATEWAY_UP *
 static int on_gateway_down(scheduler *self, gateway *g, const xd_wire_GATEWAY_DOWN *in)
 {
     bool wanted = in->expected || g->state >= GW_DONE || g->state == GW_FINISHING;
+    if (g->state == GW_FINISHING && !in->expected && !self->stopping) {
+        xd_autofree char *why = xd_bytes_dup(in->reason);
+        self->bad_end = true;
+        XD_TRY(xd_scheduler_note(self, 3,
+                                 "lost %s while its sessions ended, what they do at last may be missing: %s",
+                                 g->spec_text, why ? why : ""));
+    }
     g->state = GW_DONE;
     if (!wanted) {
         char *why = xd_bytes_dup(in->reason);
@@ -276,8 +284,9 @@ static int on_config(scheduler *self, gateway *g, const xd_wire_CONFIG *in)
     xd_error          err = { 0 };
     if (!rootdir)
         return -ENOMEM;
-    if (xd_history_path(rootdir, &path, &err) < 0 || xd_history_open(path, &self->history, &err) != 0)
-        return err.text[0] ? xd_scheduler_note(self, 2, "no history of durations: %s", err.text) : 0;
+    if (xd_history_path(rootdir, &path, &err) == 0)
+        (void)!xd_history_open(path, &self->history,
+                               &err); /* the reporter that writes it tells what is wrong */
     return 0;
 }
 
@@ -332,6 +341,7 @@ static int on_worker_down(scheduler *self, const xd_wire_WORKER_DOWN *in)
     if (!in->expected || status < 0 || (usual && (!in->stopped || counted)) || self->forced_exit >= 0)
         return 0;
     char *reason = xd_bytes_dup(in->reason);
+    self->zero_asked |= status == XD_EXIT_OK; /* pytest.exit() says so, and pytest does as it says */
     xd_scheduler_end_with(self, status, reason ? reason : "");
     free(reason);
     if (self->finishing)

@@ -59,6 +59,7 @@ def collect(start, control, page_fd, no_fork=None):
         if adapter.collector.own_control is not None:
             adapter.collector.finish_late()
         leave(status)
+    adapter.own_loop(status)
     adapter.send_collected(status, adapter.reason or reason_of(adapter.session))
     leave(status)
 

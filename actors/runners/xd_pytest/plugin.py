@@ -9,14 +9,14 @@ from xd_pytest.basetemp import BaseTemp
 from xd_pytest.channel import write_all
 from xd_pytest.collection import CollectProgress, collection_frames
 from xd_pytest.collector import Collector
-from xd_pytest.constants import ENV_AS_MODULE, ENV_OUTPUT, ENV_PROGRESS, ENV_TTY, ENV_TYPED, EXIT_FAILED, EXIT_USAGE, NONE32, WAY_COLLECTED
+from xd_pytest.constants import ENV_AS_MODULE, ENV_OUTPUT, ENV_PROGRESS, ENV_TTY, ENV_TYPED, EXIT_FAILED, EXIT_INCOMPLETE, EXIT_USAGE, NONE32, WAY_COLLECTED
 from xd_pytest.frozen import collection_begins, collection_ended
 from xd_pytest.home import late_values, refusal, who_misses
 from xd_pytest.junitxml import hear
 from xd_pytest.outcome import ItemReports
 from xd_pytest.outlive import Closing
 from xd_pytest.owner import Owner
-from xd_pytest.plugins import foreign_plugins
+from xd_pytest.plugins import foreign_plugins, plugin_name
 from xd_pytest.process import flush_stdio, name_captures
 from xd_pytest.real import Real
 from xd_pytest.reads import Reads, SeedWatch, WorkerInput
@@ -92,6 +92,15 @@ class Adapter(object):
         if not self.failed_env:
             self.failed_env = True
             self.send(wire.pack_ENV_FAILED(exit_status=status, text=encode(text)))
+
+    def own_loop(self, status):
+        """A plugin that runs the tests by itself, in its own pytest_runtestloop, reports them to nobody here: that must not look like success."""
+        items = getattr(self.session, "items", ())
+        if status != 0 or not items or self.telling or self.reason or self.collector.served or self.collected_sent:
+            return
+        names = [plugin_name(self.config, p) for p in foreign_plugins(self.config, "pytest_runtestloop")]
+        self.fail_environment(EXIT_INCOMPLETE, "%s ran the tests by itself (pytest_runtestloop), or none: xd did not see the outcomes of %d tests; "
+                              "leave out what asks for it, or use plain pytest" % (", ".join(names) or "a plugin", len(items)))
 
     def send_collection(self, items):
         for frame in collection_frames(items):

@@ -1,0 +1,21 @@
+#include "actors/exit_code.h"
+
+#include "engine/xd.h"
+
+int xd_exit_code(const xd_exit_facts *f)
+{
+    bool incomplete = f->recorded < f->collected;
+    if (f->forced > 0)
+        return f->forced;
+    if (f->forced == 0)
+        return f->zero_asked ? XD_EXIT_OK : incomplete || f->agreed ? XD_EXIT_INCOMPLETE : XD_EXIT_INTERNAL;
+    if (f->failures || f->collect_errors || f->bad_end)
+        return XD_EXIT_FAILED;
+    if (!f->agreed)
+        return XD_EXIT_INFRASTRUCTURE;
+    if (incomplete)
+        return XD_EXIT_INCOMPLETE;
+    if (!f->collected)
+        return XD_EXIT_NO_TESTS;
+    return f->too_many_warnings ? XD_EXIT_MAX_WARNINGS : XD_EXIT_OK;
+}

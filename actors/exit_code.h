@@ -1,0 +1,18 @@
+/* actors/exit_code.h - the exit code of a run, from the facts alone: pytest's rules, 6 and 7.
+ * 0 comes out only when every collected item has an outcome, unless somebody asked for 0 by name. */
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef struct xd_exit_facts {
+    int forced; /* what the run was ended with; -1 = it came to its end */
+    bool
+        zero_asked; /* forced is 0, and pytest.exit(returncode=0) of a test, or --help and the like, wants it so */
+    bool     agreed;              /* there is a collection */
+    uint32_t collected, recorded; /* items; those with an outcome (not-run is none) */
+    uint32_t failures, collect_errors;
+    bool     bad_end; /* a worker or an environment ended badly, outside of any test */
+    bool     too_many_warnings;
+} xd_exit_facts;
+
+int xd_exit_code(const xd_exit_facts *f);

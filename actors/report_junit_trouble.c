@@ -1,0 +1,109 @@
+/* What ends a run from outside of any test - no agent, no interpreter, lost tests - as an error in JUnit XML: who reads
+ * nothing but that file must not take the run for one without failures. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "actors/report.h"
+#include "actors/report_junit.h"
+#include "engine/base/path.h"
+#include "engine/base/text.h"
+#include "engine/xd.h"
+
+#define TROUBLE_BYTES (64u << 10)
+
+static int add(xd_junit *j, xd_bytes text)
+{
+    if (j->trouble.len + text.len > TROUBLE_BYTES)
+        return 0;
+    if (j->trouble.len)
+        XD_TRY(xd_buf_add_byte(&j->trouble, '\n'));
+    return xd_buf_add_bytes(&j->trouble, text);
+}
+
+int xd_junit_note_trouble(xd_junit *j, const xd_frame *frame)
+{
+    xd_wire_ENV_FAILED failed;
+    xd_wire_NOTE       note;
+    if (frame->type == XD_MSG_ENV_FAILED && xd_wire_ENV_FAILED_decode(frame->body, frame->len, &failed) == 0)
+        return add(j, failed.text);
+    if (frame->type == XD_MSG_NOTE && xd_wire_NOTE_decode(frame->body, frame->len, &note) == 0 &&
+        note.level == 4)
+        return add(j, note.text);
+    return 0;
+}
+
+int xd_junit_write_trouble(xd_junit *j)
+{
+    const xd_runview *v = j->view;
+    xd_autobuf        text = XD_BUF_INIT;
+    if (v->over && v->exit_status != XD_EXIT_INFRASTRUCTURE && v->exit_status != XD_EXIT_INCOMPLETE &&
+        v->exit_status != XD_EXIT_INTERNAL)
+        return 0;
+    j->errors++;
+    if (!j->writer)
+        return 0;
+    XD_TRY(xd_buf_add_bytes(&text, j->trouble.len ? xd_buf_view(&j->trouble) : v->reason));
+    if (!v->over)
+        XD_TRY(xd_buf_printf(&text, "%sthe run did not come to its end", text.len ? "\n" : ""));
+    if (v->collected > v->ended - v->not_run)
+        XD_TRY(xd_buf_printf(&text, "%s%u of %u tests were not run", text.len ? "\n" : "",
+                             (unsigned)(v->collected - (v->ended - v->not_run)), (unsigned)v->collected));
+    xd_bytes all = xd_buf_view(&text), first = all;
+    for (first.len = 0; first.len < all.len && all.ptr[first.len] != '\n';)
+        first.len++;
+    XD_TRY(xd_junit_start(j, "testcase"));
+    XD_TRY(xd_junit_attribute(j, "classname", XD_BYTES_LIT("xd")));
+    XD_TRY(xd_junit_attribute(j, "name", XD_BYTES_LIT("run")));
+    XD_TRY(xd_junit_attribute(j, "time", XD_BYTES_LIT("0.000")));
+    XD_TRY(xd_junit_start(j, "error"));
+    XD_TRY(xd_junit_attribute(j, "message", first));
+    XD_TRY(xd_junit_text(j, all));
+    XD_TRY(xd_junit_end(j));
+    return xd_junit_end(j);
+}
+
+/* ---- where the file is to be, as long as pytest cannot say -------------------------------------------------- */
+
+/* The last one counts, as in pytest.  *at is a view. */
+static void look(const char *const *args, size_t count, const char **at)
+{
+    static const char *const names[] = { "--junitxml", "--junit-xml" };
+    for (size_t i = 0; i < count && strcmp(args[i], "--") != 0; i++) {
+        for (size_t k = 0; k < XD_ARRAY_LEN(names); k++) {
+            size_t len = strlen(names[k]);
+            if (strncmp(args[i], names[k], len) != 0)
+                continue;
+            if (args[i][len] == '=')
+                *at = args[i] + len + 1;
+            else if (!args[i][len] && i + 1 < count)
+                *at = args[i + 1];
+        }
+    }
+}
+
+int xd_report_junit_named(const char *const *args, size_t count, const char *addopts, const char *cwd,
+                          char **ret)
+{
+    xd_autofree char **words = NULL;
+    const char        *path = NULL, *home = getenv("HOME");
+    size_t             n = 0;
+    *ret = NULL;
+    if (addopts && xd_text_shell_split(addopts, &words) == 0) {
+        while (words[n])
+            n++;
+        look((const char *const *)words, n, &path);
+    }
+    look(args, count, &path);
+    if (!path || !*path ||
+        strchr(path, '$')) /* pytest puts variables in; a wrong guess would be another's file */
+        return 0;
+    if (path[0] == '~') {
+        if (path[1] != '/' || !home || home[0] != '/')
+            return 0;
+        *ret = xd_path_join(home, path + 2);
+    } else {
+        *ret = xd_path_join(cwd, path);
+    }
+    return *ret ? 0 : -ENOMEM;
+}
