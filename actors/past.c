@@ -22,34 +22,84 @@
 
 /* ---- reports of the past ------------------------------------------------------------------------------ */
 
-#define MAX_OVERRIDES 8
+#define MAX_OVERRIDES 32
+#define NOT_MADE_AGAIN ": other styles are made while a test runs"
 
-/* pytest's report options -> what overrides those of the journal. */
-static int translate(const char *const *options, xd_report_options *to, char texts[MAX_OVERRIDES][64],
-                     const char **overrides, xd_error *err)
+/* pytest's options that say how a report is shown: "--name=" and what may follow. */
+static const struct {
+    const char *option;
+    const char *words; /* those allowed, with a | behind each; NULL = a number */
+    bool        decimals;
+    const char *why; /* not others */
+} known_options[] = {
+    { "--tb=", "auto|line|no|", false, NOT_MADE_AGAIN },
+    { "--color=", "yes|no|auto|", false, "" },
+    { "--show-capture=", "no|stdout|stderr|log|all|", false, "" },
+    { "--durations=", NULL, false, "" },
+    { "--durations-min=", NULL, true, "" },
+};
+
+static int check_word(const char *name, const char *value, const char *words, const char *why, xd_error *err)
 {
-    size_t n = 0;
-    for (; options && *options; options++) {
-        const char *o = *options;
-        if (n + 2 > MAX_OVERRIDES)
-            return xd_error_set(err, -EINVAL, "too many options for a report");
-        if (o[0] == '-' && o[1] && strspn(o + 1, "v") == strlen(o + 1))
+    size_t len = strlen(value);
+    for (const char *w = words; len && *w; w += strcspn(w, "|") + 1)
+        if (strcspn(w, "|") == len && strncmp(w, value, len) == 0)
+            return 0;
+    return xd_error_set(err, -EINVAL, "option %.*s: '%.100s' is not valid: it is one of %.*s%s",
+                        (int)strcspn(name, "="), name, value, (int)strlen(words) - 1, words, why);
+}
+
+static int check_number(const char *name, const char *value, bool decimals, xd_error *err)
+{
+    size_t digits = strspn(value, "0123456789"), point = decimals && value[digits] == '.';
+    size_t rest = point ? strspn(value + digits + 1, "0123456789") : 0;
+    if (digits + rest > 0 && !value[digits + point + rest])
+        return 0;
+    return xd_error_set(err, -EINVAL, "option %.*s: '%.100s' is not valid: it is %s", (int)strcspn(name, "="),
+                        name, value, decimals ? "a number of seconds" : "a whole number");
+}
+
+/* 0 = known and valid, 1 = it is no such option. */
+static int check_option(const char *o, xd_error *err)
+{
+    for (size_t i = 0; i < XD_ARRAY_LEN(known_options); i++) {
+        size_t len = strlen(known_options[i].option);
+        if (strncmp(o, known_options[i].option, len) != 0)
+            continue;
+        return known_options[i].words
+                   ? check_word(o, o + len, known_options[i].words, known_options[i].why, err)
+                   : check_number(o, o + len, known_options[i].decimals, err);
+    }
+    return strcmp(o, "--no-header") == 0 || strcmp(o, "--no-summary") == 0 ||
+                   (strncmp(o, "-r", 2) == 0 && o[2])
+               ? 0
+               : 1;
+}
+
+/* pytest's report options: what overrides those of the journal, the last of a kind first. */
+static int translate(const char *const *options, xd_report_options *to, const char **overrides, xd_error *err)
+{
+    size_t n = 0, count = 0;
+    while (options && options[count])
+        count++;
+    for (size_t i = count; i-- > 0;) {
+        const char *o = options[i];
+        if (o[0] == '-' && o[1] && strspn(o + 1, "v") == strlen(o + 1)) {
             to->verbose += (int)strlen(o + 1);
-        else if (o[0] == '-' && o[1] && strspn(o + 1, "q") == strlen(o + 1))
+        } else if (o[0] == '-' && o[1] && strspn(o + 1, "q") == strlen(o + 1)) {
             to->verbose -= (int)strlen(o + 1);
-        else if (strncmp(o, "-r", 2) == 0)
-            snprintf(texts[n], 64, "reportchars=%.40s", o + 2);
-        else if (strncmp(o, "--tb=", 5) == 0)
-            snprintf(texts[n], 64, "tbstyle=%.40s", o + 5);
-        else if (strncmp(o, "--durations=", 12) == 0)
-            snprintf(texts[n], 64, "durations=%.40s", o + 12);
-        else
-            return xd_error_set(
-                err, -EINVAL,
-                "a report does not know the option %.100s; it knows -v -q -r --tb= --durations=", o);
-        if (o[1] == 'r' || o[1] == '-') {
-            overrides[n] = texts[n];
-            n++;
+        } else {
+            int r = check_option(o, err);
+            if (r > 0)
+                return xd_error_set(
+                    err, -EINVAL,
+                    "a report does not know the option %.100s; it knows -v -q -r --tb --color "
+                    "--show-capture --durations --durations-min --no-header --no-summary",
+                    o);
+            XD_TRY(r);
+            if (n == MAX_OVERRIDES)
+                return xd_error_set(err, -EINVAL, "too many options for a report");
+            overrides[n++] = o;
         }
     }
     overrides[n] = NULL;
@@ -57,21 +107,32 @@ static int translate(const char *const *options, xd_report_options *to, char tex
     return 0;
 }
 
+/* --color of these options; else as flags say. */
+static int color_of(const char *const *overrides, unsigned flags, int fd)
+{
+    for (; *overrides; overrides++) {
+        if (strcmp(*overrides, "--color=yes") == 0)
+            return 1;
+        if (strcmp(*overrides, "--color=no") == 0)
+            return 0;
+    }
+    return flags & XD_RENDER_COLOR_AUTO ? xd_colors(fd) : (flags & XD_RENDER_COLOR) != 0;
+}
+
 int xd_run_render(const char *dir, const char *kind, const char *const *options, unsigned flags, int fd,
                   char *err)
 {
     xd_error          e = { 0 };
     xd_report_options o = XD_REPORT_OPTIONS_INIT;
-    char              texts[MAX_OVERRIDES][64];
-    const char       *overrides[MAX_OVERRIDES + 1];
-    xd_autofree char *path = xd_path_join(dir, "journal");
-    int               code = XD_EXIT_INCOMPLETE;
-    int               r = path ? translate(options, &o, texts, overrides, &e) : -ENOMEM;
+    const char       *overrides[MAX_OVERRIDES + 1] = { NULL };
+    xd_autofree char *path = dir ? xd_path_join(dir, "journal") : NULL;
+    int               code = dir ? XD_EXIT_INCOMPLETE : 0;
+    int               r = path || !dir ? translate(options, &o, overrides, &e) : -ENOMEM;
     o.fd = fd;
-    o.color = flags & XD_RENDER_COLOR ? 1 : 0;
+    o.color = color_of(overrides, flags, fd);
     o.live = XD_LIVE_NEVER;
     o.failed_only = (flags & XD_RENDER_FAILED) != 0;
-    if (r == 0)
+    if (r == 0 && dir)
         r = xd_report_render(path, kind, &o, &code, &e);
     if (err && (r < 0 || e.text[0]))
         snprintf(err, XD_TEXT, "%.1000s", e.text[0] ? e.text : xd_error_name(r));
@@ -125,7 +186,7 @@ int xd_file_replace(const char *path, const void *data, size_t size, char *err)
 
 typedef struct doctor {
     xd_buf out;
-    bool   ill;
+    bool   ill, color;
 } doctor;
 
 static int say(doctor *d, bool good, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
@@ -133,7 +194,10 @@ static int say(doctor *d, bool good, const char *fmt, ...)
 {
     va_list ap;
     d->ill |= !good;
-    XD_TRY(xd_buf_add_str(&d->out, good ? "ok    " : "FAIL  "));
+    if (d->color)
+        XD_TRY(xd_buf_add_str(&d->out, good ? "\x1b[32mok\x1b[0m    " : "\x1b[31mFAIL\x1b[0m  "));
+    else
+        XD_TRY(xd_buf_add_str(&d->out, good ? "ok    " : "FAIL  "));
     va_start(ap, fmt);
     int r = xd_buf_vprintf(&d->out, fmt, ap);
     va_end(ap);
@@ -282,7 +346,7 @@ static int check_kernel(doctor *d)
 
 int xd_doctor(const xd_config *cfg, int fd, char *err)
 {
-    doctor d = { 0 };
+    doctor d = { .color = xd_colors(fd) };
     if (cfg->args.count) {
         if (err)
             snprintf(err, XD_TEXT, "doctor: '%.200s' is no option of xd, and no tests are run here",

@@ -87,6 +87,11 @@ static void read_reportchars(xd_term *t)
     }
 }
 
+static const char *env_of(const void *t, const char *name)
+{
+    return xd_term_env(t, name);
+}
+
 static bool wants_markup(const xd_term *t, bool tty)
 {
     if (t->options.color >= 0)
@@ -96,15 +101,7 @@ static bool wants_markup(const xd_term *t, bool tty)
         return true;
     if (color && !strcmp(color, "no"))
         return false;
-    const char *py = xd_term_env(t, "PY_COLORS");
-    if (py && (!strcmp(py, "1") || !strcmp(py, "0")))
-        return *py == '1';
-    if (xd_term_env(t, "NO_COLOR"))
-        return false;
-    if (xd_term_env(t, "FORCE_COLOR"))
-        return true;
-    const char *term = xd_term_env(t, "TERM");
-    return tty && !(term && !strcmp(term, "dumb"));
+    return xd_term_out_colors(env_of, t, tty);
 }
 
 static void read_settings(xd_term *t)

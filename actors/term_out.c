@@ -4,6 +4,7 @@
 #include <limits.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -11,8 +12,31 @@
 
 #include "actors/columns.h"
 #include "engine/base/text.h"
+#include "engine/xd.h"
 
 enum { KIND_PLAIN, KIND_NONBLOCK, KIND_SOCKET, KIND_ASK };
+
+bool xd_term_out_colors(const char *(*env)(const void *arg, const char *name), const void *arg, bool tty)
+{
+    const char *py = env(arg, "PY_COLORS"), *term = env(arg, "TERM");
+    if (py && (!strcmp(py, "1") || !strcmp(py, "0")))
+        return *py == '1';
+    if (env(arg, "NO_COLOR"))
+        return false;
+    return env(arg, "FORCE_COLOR") || (tty && !(term && !strcmp(term, "dumb")));
+}
+
+static const char *own_env(const void *arg, const char *name)
+{
+    (void)arg;
+    const char *v = getenv(name);
+    return v && *v ? v : NULL;
+}
+
+int xd_colors(int fd)
+{
+    return xd_term_out_colors(own_env, NULL, isatty(fd) == 1);
+}
 
 void xd_term_out_init(xd_term_out *o, int fd, uint32_t width)
 {

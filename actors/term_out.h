@@ -31,6 +31,10 @@ typedef struct xd_term_out {
     xd_buf    scratch;
 } xd_term_out;
 
+/* pytest's should_do_markup, after its option --color: whether what goes to a terminal (tty) or elsewhere gets colours.
+ * env: value of an environment variable that is not empty, else NULL. */
+bool xd_term_out_colors(const char *(*env)(const void *arg, const char *name), const void *arg, bool tty);
+
 void xd_term_out_init(xd_term_out *o, int fd, uint32_t width);
 /* Text goes on where another one of the same journal stopped: *shown bytes are left out, and what follows is
  * added to it. Markup does not count. */

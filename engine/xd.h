@@ -190,13 +190,15 @@ typedef int (*xd_run_fn)(void *arg, const char *id, const char *dir, uint64_t st
 XD_API int xd_run_list(xd_run_fn fn, void *arg, char *err);
 
 enum xd_render_flags {
-    XD_RENDER_FAILED = 1, /* terminal: failures and the summary only */
-    XD_RENDER_COLOR = 2   /* terminal: with colours */
+    XD_RENDER_FAILED = 1,    /* terminal: failures and the summary only */
+    XD_RENDER_COLOR = 2,     /* terminal: with colours */
+    XD_RENDER_COLOR_AUTO = 4 /* terminal: with colours where xd_colors says so */
 };
 /* Makes a report again from the journal in `dir`: kind "terminal", "junit" or "jsonl", written to fd; blocks
  * until fd has taken it all. options: pytest's report options for the terminal ("-v", "-q", "-rA",
- * "--tb=line", "--durations=5"), NULL-terminated, may be NULL. Returns the run's exit code (>= 0). A journal
- * that ends before the run did (it still runs, or was cut off) is rendered as far as it goes and gives
+ * "--tb=line", "--color=yes", "--show-capture=no", "--durations=5", "--durations-min=1", "--no-header",
+ * "--no-summary"), NULL-terminated, may be NULL. dir = NULL: only looks whether the options are valid. Returns the
+ * run's exit code (>= 0). A journal that ends before the run did (it still runs, or was cut off) is rendered as far as it goes and gives
  * XD_EXIT_INCOMPLETE; only then err is set beside a value >= 0. -EINVAL: unknown kind or option; other
  * -errno: it cannot be read, or fd cannot be written. */
 XD_API int xd_run_render(const char *dir, const char *kind, const char *const *options, unsigned flags,
@@ -209,6 +211,10 @@ XD_API int xd_run_report(const char *dir, const char *kind, const char *const *o
 
 /* Replaces a file by these bytes, in the same way. 0, -errno. */
 XD_API int xd_file_replace(const char *path, const void *data, size_t size, char *err);
+
+/* Whether pytest would colour what it writes to fd: 1 or 0. $PY_COLORS, $NO_COLOR, $FORCE_COLOR, then: a terminal that
+ * is not dumb. */
+XD_API int xd_colors(int fd);
 
 /* Checks what a run with this config needs (agent, interpreter, pytest, folders, limits) and writes one line
  * each to fd, "ok" or "FAIL" in front.

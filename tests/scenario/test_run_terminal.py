@@ -296,3 +296,93 @@ def test_slow_tests_on_a_terminal(project, live):
     terminal = Terminal(project, "run", "--python", project.python, "--live", live, "--slow-after", "1s", *NO_CACHE)
     assert terminal.end() == 0
     assert len(SLOW_LINE.findall(terminal.output.decode())) == (2 if live == "never" else 0)
+
+
+# ---- `show` takes pytest's display options --------------------------------------------------------------------------------------
+
+MIXED = """
+    import time
+    import pytest
+
+    def test_passes(): time.sleep(0.02)
+
+    def test_fails():
+        print("said on stdout")
+        assert [1] == [2]
+
+    @pytest.mark.skip(reason="not now")
+    def test_skipped(): pass
+"""
+
+
+@pytest.fixture
+def shown(project):
+    project.write(test_m=MIXED)
+    assert project.xdctl("run", "--python", project.python, "-n2", *NO_CACHE).rc == 1
+
+    def show(*options, **env):
+        return project.xdctl("show", *options, env=env)
+    return show
+
+
+def test_show_display_options(shown):
+    usual = shown()
+    assert usual.rc == 1 and "FAILURES" in usual.out and "test session starts" in usual.out and "PASSED" not in usual.out
+    assert "said on stdout" in usual.out and "slowest" not in usual.out and "SKIPPED [1]" not in usual.out
+    quiet = shown("-q").out
+    assert "test session starts" not in quiet and "1 failed, 1 passed, 1 skipped in" in quiet.splitlines()[-1]
+    assert shown("-qq").out.splitlines()[-1].startswith("FAILED ")
+    verbose = shown("-v").out
+    assert "PASSED test_m.py::test_passes" in verbose
+    assert shown("-v", "-q").out == usual.out == shown("--verbose", "--quiet").out
+    assert "assert [1] == [2]" not in shown("--tb=no").out.replace("FAILED test_m.py::test_fails - assert [1] == [2]", "")
+    assert re.search(r"^\S*test_m.py:\d+: ", shown("--tb", "line").out, re.M)
+    assert "Captured stdout call" in usual.out and "Captured stdout call" not in shown("--show-capture=no").out
+    assert "SKIPPED [1]" in shown("-rs").out and "PASSED test_m.py::test_passes" in shown("-rA").out
+    slowest = shown("--durations=1", "--durations-min=0.01").out
+    assert "slowest 1 durations" in slowest and "test_m.py::test_passes" in slowest
+    assert "rootdir: " not in shown("--no-header").out
+    assert "short test summary" not in shown("--no-summary").out
+    assert "\x1b[" in shown("--color=yes").out and "\x1b[" not in shown("--color=no", FORCE_COLOR="1").out
+
+
+@pytest.mark.parametrize("options, text", [
+    (["--tb=long"], "option --tb: 'long' is not valid: it is one of auto|line|no: other styles are made while a test runs"),
+    (["--tb=odd"], "option --tb: 'odd' is not valid"),
+    (["--color=maybe"], "option --color: 'maybe' is not valid: it is one of yes|no|auto"),
+    (["--show-capture", "some"], "option --show-capture: 'some' is not valid: it is one of no|stdout|stderr|log|all"),
+    (["--durations=many"], "option --durations: 'many' is not valid: it is a whole number"),
+    (["--durations="], "option --durations: '' is not valid"),
+    (["--durations-min=1.2.3"], "option --durations-min: '1.2.3' is not valid: it is a number of seconds"),
+], ids=lambda value: value[0] if isinstance(value, list) else "")
+def test_show_refuses_other_values(shown, options, text):
+    result = shown(*options)
+    assert result.rc == 4 and result.out == "" and text in result.err and result.err.count("\n") == 1, result
+
+
+# ---- colours by the environment, as pytest's ------------------------------------------------------------------------------------
+
+COLORS = [({}, False), ({"FORCE_COLOR": "1"}, True), ({"PY_COLORS": "1"}, True), ({"FORCE_COLOR": "1", "NO_COLOR": "1"}, False),
+          ({"PY_COLORS": "0", "FORCE_COLOR": "1"}, False), ({"PY_COLORS": "1", "NO_COLOR": "1"}, True), ({"FORCE_COLOR": ""}, False),
+          ({"CLICOLOR_FORCE": "1"}, False)]
+
+
+@pytest.mark.parametrize("env, colored", COLORS, ids=str)
+def test_colors_by_the_environment(project, env, colored):
+    """run, show, report, doctor and errors, without a terminal; and plain pytest agrees."""
+    project.write(test_m=MIXED)
+    commands = [("run", "--python", project.python, *NO_CACHE), ("show", "latest"), ("report", "terminal", "latest"), ("show", "nothing"),
+                ("doctor", "--python", project.python)]
+    for command in commands:
+        result = project.xdctl(*command, env=env)
+        assert ("\x1b[" in result.out + result.err) == colored, (command, result)
+        assert result.out or result.err
+    assert ("\x1b[" in project.plain(env=env).out) == colored
+
+
+def test_a_report_in_a_file_has_no_colors(project):
+    project.write(test_m=MIXED)
+    project.xdctl("run", "--python", project.python, *NO_CACHE)
+    file = project.path / "report.txt"
+    assert project.xdctl("report", "terminal", "latest", "-o", str(file), env={"FORCE_COLOR": "1"}).rc == 0
+    assert "\x1b" not in file.read_text() and "1 failed" in file.read_text()

@@ -26,22 +26,15 @@ int xdctl_fail(int code, const char *fmt, ...)
     va_start(ap, fmt);
     vsnprintf(text, sizeof(text), fmt, ap);
     va_end(ap);
-    fputs("xdctl: ", stderr);
+    fputs(xd_colors(2) ? "\x1b[31mxdctl: " : "xdctl: ", stderr);
     for (const char *c = text; *c; c++) {
         if ((unsigned char)*c < ' ' || *c == 0x7f)
             fprintf(stderr, "\\x%02x", (unsigned)*c);
         else
             fputc(*c, stderr);
     }
-    fputc('\n', stderr);
+    fputs(xd_colors(2) ? "\x1b[0m\n" : "\n", stderr);
     return code;
-}
-
-int xdctl_colors(int fd)
-{
-    const char *no_color = getenv("NO_COLOR");
-    const char *term = getenv("TERM");
-    return isatty(fd) && !(no_color && no_color[0]) && !(term && strcmp(term, "dumb") == 0);
 }
 
 static void usage(FILE *out)

@@ -1,6 +1,7 @@
 /* tools/xdctl/past.c - `xdctl show`, `xdctl report`, `xdctl runs`: runs of the past, from their journals. */
 #include <errno.h>
 #include <popt.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,10 +16,10 @@ static int is_help(const char *word)
 }
 
 /* Reads the options of one subcommand with popt: *ret_words are up to `most` other arguments,
- * NULL-terminated, valid as long as *ret_ctx.
+ * NULL-terminated, valid as long as *ret_ctx. verbosity: counts -v and -q; NULL where there are none.
  * 0, or the exit code + 1 when all is said: wrong usage, or --help. */
 static int read_options(poptContext *ret_ctx, int argc, char **argv, const struct poptOption *table,
-                        const char *usage, int most, const char **ret_words)
+                        const char *usage, int most, const char **ret_words, int *verbosity)
 {
     const char *command = argv[0];
     poptContext ctx = *ret_ctx = poptGetContext("xdctl", argc, (const char **)argv, table, 0);
@@ -37,7 +38,9 @@ static int read_options(poptContext *ret_ctx, int argc, char **argv, const struc
         }
         return 1;
     }
-    int rc = poptGetNextOpt(ctx), n = 0;
+    int rc, n = 0;
+    while ((rc = poptGetNextOpt(ctx)) > 0)
+        *verbosity += rc == 'v' ? 1 : -1;
     if (rc < -1) {
         xdctl_fail(XD_EXIT_USAGE, "%s: %s: %s; `xdctl %s --help` lists the options", command,
                    poptBadOption(ctx, POPT_BADOPTION_NOALIAS), poptStrerror(rc), command);
@@ -71,57 +74,89 @@ static int render(const char *which, const char *kind, const char *const *option
     return err[0] ? xdctl_fail(XD_EXIT_INCOMPLETE, "%s", err) : 0;
 }
 
+/* Text options of `show`, which pytest has too: what is given is handed on as "--name=value". */
+static const struct {
+    const char *name;
+    char        letter;
+    const char *help, *argument;
+} shown_as[] = {
+    { "tb", 0, "tracebacks: auto, line or no", "STYLE" },
+    { "color", 0, "yes, no or auto", "WHEN" },
+    { NULL, 'r', "what the short summary lists, as pytest's -r", "CHARS" },
+    { "show-capture", 0, "captured output of failed tests: no, stdout, stderr, log or all", "WHICH" },
+    { "durations", 0, "the N slowest phases of tests, 0: all", "N" },
+    { "durations-min", 0, "only phases of so many seconds and more", "SECONDS" },
+};
+#define SHOWN_AS (sizeof(shown_as) / sizeof(shown_as[0]))
+#define OPTION_TEXT 128
+
+static const char show_usage[] =
+    "[OPTION ...] [latest|RUN-ID]\n\n"
+    "Shows a past run as the terminal showed it; the exit code is that of the run.\n"
+    "RUN-ID may be the beginning of one; `xdctl runs` lists them.\n";
+
+/* "-vv" or "-qq", and the others; *ret is NULL-terminated and points into texts. */
+static void option_texts(int verbosity, char *const *values, bool no_header, bool no_summary,
+                         char texts[SHOWN_AS + 1][OPTION_TEXT], const char **ret)
+{
+    size_t n = 0;
+    if (verbosity) {
+        size_t most = (size_t)abs(verbosity) < OPTION_TEXT - 2 ? (size_t)abs(verbosity) : OPTION_TEXT - 2;
+        memset(texts[SHOWN_AS], 0, OPTION_TEXT);
+        memset(texts[SHOWN_AS] + 1, verbosity > 0 ? 'v' : 'q', most);
+        texts[SHOWN_AS][0] = '-';
+        ret[n++] = texts[SHOWN_AS];
+    }
+    for (size_t i = 0; i < SHOWN_AS; i++) {
+        if (!values[i])
+            continue;
+        if (shown_as[i].name)
+            snprintf(texts[i], OPTION_TEXT, "--%s=%s", shown_as[i].name, values[i]);
+        else
+            snprintf(texts[i], OPTION_TEXT, "-%c%s", shown_as[i].letter, values[i]);
+        ret[n++] = texts[i];
+    }
+    if (no_header)
+        ret[n++] = "--no-header";
+    if (no_summary)
+        ret[n++] = "--no-summary";
+    ret[n] = NULL;
+}
+
 int xdctl_show(int argc, char **argv)
 {
-    int               failed = 0;
-    char             *tb = NULL, *r_chars = NULL;
-    int               verbose = 0;
-    struct poptOption table[] = {
+    int               failed = 0, no_header = 0, no_summary = 0, verbosity = 0;
+    char             *values[SHOWN_AS] = { NULL }, texts[SHOWN_AS + 1][OPTION_TEXT];
+    const char       *words[2], *options[SHOWN_AS + 4];
+    struct poptOption table[SHOWN_AS + 6] = {
         { "failed", 0, POPT_ARG_NONE, &failed, 0, "only failures and the summary", NULL },
-        { "verbose", 'v', POPT_ARG_NONE, &verbose, 0, "a line for each test", NULL },
-        { "tb", 0, POPT_ARG_STRING, &tb, 0, "tracebacks: auto, line or no", "STYLE" },
-        { NULL, 'r', POPT_ARG_STRING, &r_chars, 0, "what the short summary lists, as pytest's -r", "CHARS" },
-        POPT_TABLEEND
+        { "verbose", 'v', POPT_ARG_NONE, NULL, 'v', "more: a line for each test", NULL },
+        { "quiet", 'q', POPT_ARG_NONE, NULL, 'q', "less: no header", NULL },
+        { "no-header", 0, POPT_ARG_NONE, &no_header, 0, "no header", NULL },
+        { "no-summary", 0, POPT_ARG_NONE, &no_summary, 0, "no summary", NULL },
     };
+    for (size_t i = 0; i < SHOWN_AS; i++)
+        table[5 + i] =
+            (struct poptOption){ shown_as[i].name, shown_as[i].letter,  POPT_ARG_STRING, &values[i], 0,
+                                 shown_as[i].help, shown_as[i].argument };
     poptContext ctx;
-    const char *words[2];
-    int         bad = read_options(&ctx, argc, argv, table,
-                                   "[OPTION ...] [latest|RUN-ID]\n\n"
-                                           "Shows a past run as the terminal showed it; the exit code is that of the run.\n"
-                                           "RUN-ID may be the beginning of one; `xdctl runs` lists them.\n",
-                                   1, words);
-    if (!bad && tb && strcmp(tb, "auto") != 0 && strcmp(tb, "line") != 0 && strcmp(tb, "no") != 0)
-        bad = xdctl_fail(XD_EXIT_USAGE,
-                         "show: --tb is auto, line or no, not '%s': other styles are made while a test runs",
-                         tb) +
-              1;
-    if (bad) {
-        free(tb);
-        free(r_chars);
-        poptFreeContext(ctx);
-        return bad - 1;
+    int         code = read_options(&ctx, argc, argv, table, show_usage, 1, words, &verbosity), of_run = 0;
+    if (code) {
+        code--;
+    } else {
+        option_texts(verbosity, values, no_header, no_summary, texts, options);
+        unsigned flags = (failed ? XD_RENDER_FAILED : 0u) | XD_RENDER_COLOR_AUTO;
+        char     err[XD_TEXT] = "";
+        if (xd_run_render(NULL, "terminal", options, flags, -1, err) < 0)
+            code = xdctl_fail(XD_EXIT_USAGE, "show: %s", err);
+        else
+            code = render(words[0] ? words[0] : "latest", "terminal", options, flags, NULL, &of_run);
+        code = code ? code : of_run;
     }
-    const char *options[4];
-    char        tb_text[64], r_text[64];
-    size_t      n = 0;
-    if (verbose)
-        options[n++] = "-v";
-    if (tb) {
-        snprintf(tb_text, sizeof(tb_text), "--tb=%s", tb);
-        options[n++] = tb_text;
-    }
-    if (r_chars) {
-        snprintf(r_text, sizeof(r_text), "-r%s", r_chars);
-        options[n++] = r_text;
-    }
-    options[n] = NULL;
-    unsigned flags = (failed ? XD_RENDER_FAILED : 0u) | (xdctl_colors(1) ? XD_RENDER_COLOR : 0u);
-    int      of_run = 0;
-    int      code = render(words[0] ? words[0] : "latest", "terminal", options, flags, NULL, &of_run);
-    free(tb);
-    free(r_chars);
+    for (size_t i = 0; i < SHOWN_AS; i++)
+        free(values[i]);
     poptFreeContext(ctx);
-    return code ? code : of_run;
+    return code;
 }
 
 int xdctl_report(int argc, char **argv)
@@ -137,7 +172,7 @@ int xdctl_report(int argc, char **argv)
                                                        "Makes a report of a past run; the exit code is 0 when it could be made, 7 when "
                                                        "the run was cut off.\n"
                                                        "RUN-ID may be the beginning of one; `xdctl runs` lists them.\n",
-                                         2, words);
+                                         2, words, NULL);
     if (bad) {
         free(path);
         poptFreeContext(ctx);
@@ -150,7 +185,8 @@ int xdctl_report(int argc, char **argv)
              strcmp(words[0], "terminal") != 0)
         code = xdctl_fail(XD_EXIT_USAGE, "no report is called '%s': junit, jsonl, terminal", words[0]);
     else /* a report of a run that failed was still made: the exit code is that of making it */
-        code = render(words[1] ? words[1] : "latest", words[0], NULL, 0, path, &of_run);
+        code = render(words[1] ? words[1] : "latest", words[0], NULL, path ? 0 : XD_RENDER_COLOR_AUTO, path,
+                      &of_run);
     free(path);
     poptFreeContext(ctx);
     return code;

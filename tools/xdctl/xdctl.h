@@ -16,5 +16,3 @@ int xdctl_doctor(int argc, char **argv);
 
 /* "xdctl: <text>" on stderr; returns code. */
 int xdctl_fail(int code, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-/* 1 when colours fit fd: a tty, NO_COLOR unset, TERM not dumb. */
-int xdctl_colors(int fd);
