@@ -1,4 +1,5 @@
 """Ctrl-C once, twice, three times; Ctrl-Z; TERM, HUP, QUIT: what still runs, what is reported, what is left behind."""
+import json
 import os
 import re
 import signal
@@ -8,7 +9,7 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 
 from conftest import junit_cases
-from faults import Terminal, all_gone, exit_code, living, stat_of, tree, wait_until
+from faults import Terminal, all_gone, children, exit_code, living, stat_of, tree, wait_until
 from test_run_faults import SLEEPERS, accounted, events_so_far
 
 # Each running test says so in a file, and when it was let to its end.
@@ -240,7 +241,7 @@ def test_killed_run_names_its_culprit(project, way):
     project.write(test_i=SUITE % (6, 60))
     jsonl = str(project.path / "k.jsonl")
     process = project.start("run", "--python", project.python, "--jsonl", jsonl, *(way + ARGS))
-    wait_until(lambda: sum(e["event"] == "still_running" for e in events_so_far(jsonl)) >= 2, "two tests that run for a second")
+    wait_until(lambda: len({e["nodeid"] for e in events_so_far(jsonl) if e["event"] == "still_running"}) == 2, "two tests that run for a second")
     processes = tree(process.pid)
     process.kill()
     process.wait()
@@ -254,3 +255,54 @@ def test_killed_run_names_its_culprit(project, way):
     made = project.xdctl("report", "junit", "latest")
     errors = [e for e in ElementTree.fromstring(made.out).iter("error") if e.get("message") == "interrupted while running"]
     assert len(errors) == 2 and all("after at least" in e.text for e in errors), made
+
+
+LAST_FAILED = """
+    import os, time
+    import pytest
+
+    def test_passes(): pass
+    def test_fails(): assert os.path.exists("repaired")
+    @pytest.fixture
+    def broken():
+        yield
+        assert os.path.exists("repaired")
+    def test_breaks_at_its_end(broken): pass
+    def test_crashes():
+        if not os.path.exists("repaired"):
+            os._exit(3)
+    def test_runs():
+        if not os.path.exists("repaired"):
+            open("begun", "w").close()
+            time.sleep(60)
+    def test_comes_last(): pass
+"""
+WAYS_OF_WORKERS = {
+    "collected": "",
+    "warm": "import threading, time; threading.Thread(target=time.sleep, args=(60,), daemon=True).start()",
+}
+
+
+@pytest.mark.parametrize("way", sorted(WAYS_OF_WORKERS))
+@pytest.mark.parametrize("killed", ["xdctl", "guard"])
+def test_last_failed_after_a_killed_run(project, way, killed):
+    """pytest's own cache knows what failed until then, of this run and of those before: --lf of xdctl and of plain pytest."""
+    project.write(test_l=LAST_FAILED, test_o="def test_old(): pass", conftest=WAYS_OF_WORKERS[way])
+    cache = project.root / ".pytest_cache" / "v" / "cache"
+    cache.mkdir(parents=True)
+    (cache / "lastfailed").write_text(json.dumps({"test_o.py::test_gone": True, "test_l.py::test_passes": True, "test_l.py::test_comes_last": True}))
+    jsonl = str(project.path / "k.jsonl")
+    process = project.start("run", "--python", project.python, "--jsonl", jsonl, "-n1", "test_l.py")
+    wait_until(lambda: (project.root / "begun").exists(), "the long test")
+    wait_until(lambda: sum(e["event"] == "test" for e in events_so_far(jsonl)) == 4, "four results")
+    assert {e["way"] for e in events_so_far(jsonl) if e["event"] == "worker_up"} <= {"collected", "warm", "fresh"}
+    processes = tree(process.pid)
+    os.kill(process.pid if killed == "xdctl" else children(process.pid)[0], signal.SIGKILL)
+    process.communicate()
+    all_gone(processes, 35)
+    failed = {"test_l.py::test_fails", "test_l.py::test_breaks_at_its_end", "test_l.py::test_crashes"}
+    known = json.loads((cache / "lastfailed").read_text())
+    assert set(known) == failed | {"test_o.py::test_gone", "test_l.py::test_comes_last"}, known
+    (project.root / "repaired").write_text("")
+    again = project.run("--lf", "-n1")
+    assert set(again.outcomes) == failed | {"test_l.py::test_comes_last"} and again.rc == 0, again

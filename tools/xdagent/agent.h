@@ -7,6 +7,7 @@
  *   queue.c commands of the agent queue (engine/aqueue.h): RUN, limits on the progress page, blame, restarts
  *   down.c      how a worker ended, and what is said about it
  *   output.c    stdout and stderr of Python processes as OUTPUT
+ *   cache.c     what pytest's cache needs when the controller is gone
  *   guard.c     the process above this one, which cleans up when this one is killed
  *   stop.c      CANCEL, FINISH, the dead-man, and that nothing stays behind
  *
@@ -271,7 +272,8 @@ typedef struct agent_env {
     char        *scratch;      /* scratch_dir */
     bool         scratch_made; /* by this agent, which removes it */
     bool         page_made;
-    bool         watched; /* the controller shows how far the collection is */
+    bool         watched;            /* the controller shows how far the collection is */
+    bool         keeps_cache, saved; /* its collector writes pytest's cache; it has done so */
     xd_page      page;
     xd_proc      host;      /* pid 0 = not started or gone */
     xd_proc      collector; /* pid 0 = the host itself or gone */
@@ -300,6 +302,13 @@ void agent_env_host_ended(agent *a);
 void agent_env_collector_ended(agent *a);
 void agent_env_release(agent *a);
 int  agent_env_timers(agent *a, uint64_t now_ns) XD_MUST;
+
+/* ---- cache.c ------------------------------------------------------------------------------------------ */
+
+/* What is known of an item now: its outcome (0 = none yet), and whether a report of it failed.  -ENOMEM. */
+int agent_cache_note(agent *a, uint32_t item, uint8_t outcome, bool failed) XD_MUST;
+/* The controller is gone: lets the collector write pytest's cache. A few seconds at most. */
+int agent_cache_save(agent *a) XD_MUST;
 
 /* ---- stop.c -------------------------------------------------------------------------------------------- */
 
@@ -346,6 +355,7 @@ struct agent {
     int         note;    /* memory shared with the guard: what it removes when this process is killed */
     bool        no_wakeup_by_worker;
     uint8_t    *scratch; /* AGENT_SCRATCH bytes for reading */
+    uint8_t    *seen;    /* by item, for pytest's cache: see cache.c; NULL = nothing yet */
     /* deadlines, monotonic ns, UINT64_MAX = none */
     uint64_t down_ns, tick_ns, progress_ns, queue_ns, kill_ns, term_ns;
     uint64_t late_ns;   /* when the workers that were not started at once are, if there is work for them */

@@ -163,6 +163,7 @@ static int crash_report(agent_worker *w, xd_wire_REPORT r, const char *doing, xd
 {
     xd_bytes   id = { 0 };
     xd_autobuf message = XD_BUF_INIT, text = XD_BUF_INIT, body = XD_BUF_INIT;
+    XD_TRY(agent_cache_note(w->agent, r.item, XD_OUT_CRASHED, true));
     (void)agent_env_nodeid(w->agent, r.item, &id);
     XD_TRY(xd_buf_printf(&message, "worker 'gw%u' crashed while %s '", (unsigned)w->number, doing));
     XD_TRY(xd_buf_add_bytes(&message, id));

@@ -87,6 +87,7 @@ int agent_env_start(agent *a, xd_bytes body, const xd_wire_ENV_START *m)
         return agent_env_fail(a, 6, "no shared memory for the progress page: %s", xd_error_name(r));
     e->page_made = true;
     e->watched = (m->flags & XD_ENV_PROGRESS) != 0;
+    e->keeps_cache = (m->flags & XD_ENV_KEEPS_CACHE) != 0;
     if (e->watched)
         a->progress_ns = xd_clock_ns() + AGENT_PROGRESS_NS;
     r = xd_pytest_prepare(&e->pytest, m, XD_BUILD_ID, &err);
@@ -210,6 +211,9 @@ static int on_host_frame(void *arg, const xd_frame *f)
         return on_forked(a, f);
     case XD_MSG_REAPED:
         return on_reaped(a, f);
+    case XD_MSG_SAVED:
+        a->env.saved = true;
+        return 0;
     case XD_MSG_ENV_FAILED:
         return on_env_failed(a, f);
     case XD_MSG_CONFIG:

@@ -294,6 +294,9 @@ static int run(agent *a, int in, int out, pid_t guard)
         if (a->fault == 0 && !a->link.lost)
             agent_fault(a, timers(a));
     }
+    /* Without a controller, or told to end: it can do no more than end all, and see to pytest's cache before. */
+    if (a->link.lost || a->fault == -EINTR)
+        (void)!agent_cache_save(a);
     return a->fault;
 }
 
@@ -308,6 +311,7 @@ static void clean_up(agent *a)
     xd_buf_release(&a->returned);
     free(a->worker);
     free(a->scratch);
+    free(a->seen);
     if (a->note >= 0)
         close(a->note);
     if (a->page >= 0)

@@ -99,6 +99,7 @@ static int on_result(agent_worker *w, const xd_frame *f)
     XD_TRY(known);
     if (known > 0)
         return 0; /* not told to this worker, or told twice: counted by the queue */
+    XD_TRY(agent_cache_note(a, r.item, r.outcome, false));
     XD_TRY(agent_output_item_over(&w->out, r.item));
     XD_TRY(agent_output_item_over(&w->err, r.item));
     if (w->open.attempt) /* it should have said it before */
@@ -129,7 +130,11 @@ static int on_report(agent_worker *w, const xd_frame *f)
 {
     xd_wire_REPORT r;
     XD_TRY(xd_wire_REPORT_decode(f->body, f->len, &r));
-    return repeats(w) ? 0 : pass_on(w, f, 6);
+    if (repeats(w))
+        return 0;
+    if (xd_bytes_eq_str(r.outcome, "failed") && !(r.flags & XD_REP_WASXFAIL))
+        XD_TRY(agent_cache_note(w->agent, r.item, 0, true));
+    return pass_on(w, f, 6);
 }
 
 static int on_warning(agent_worker *w, const xd_frame *f)

@@ -178,11 +178,17 @@ class Collector(object):
 
     def on_finish(self, record):
         self.finish = ([i.item for i in record.failed], [i.item for i in record.not_run])
+        fault = 0
         if self.adapter.flags & ENV_CACHE:
             try:
                 save_cache(self.adapter.config, self.adapter.session, *self.finish)
             except Exception as e:
                 sys.stderr.write("xd: pytest's cache could not be written: %s: %s\n" % (type(e).__name__, e))
+                fault = 1
+        try:
+            self.control.send(wire.pack_SAVED(fault=fault))
+        except OSError:
+            pass  # an agent that is not there any more does not wait for it
 
     def end_early(self, session):
         """A session that ended before it served (errors, no tests) keeps its cache like plain pytest."""

@@ -427,6 +427,22 @@ def pack_WORKER_DONE(exit_status, reason, stopped):
     return _frame(73, _write_WORKER_DONE(exit_status, reason, stopped))
 
 
+SAVED = 74
+
+
+_SAVED_0 = struct.Struct("<B")
+
+
+def _write_SAVED(fault):
+    return _SAVED_0.pack(fault)
+
+_frame_SAVED = struct.Struct("<IHHQB")
+
+
+def pack_SAVED(fault):
+    return _frame_SAVED.pack(_frame_SAVED.size - 16, 74, 0, 0, fault)
+
+
 _READERS = {
     16: _read_ENV_START,
     22: _read_FINISH,
