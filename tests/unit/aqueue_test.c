@@ -474,6 +474,93 @@ START_TEST(test_scale)
 }
 END_TEST
 
+/* `final` is said when nothing that anybody was told can move any more. */
+START_TEST(test_final)
+{
+    xd_auto(xd_aqueue) *q = make(2, 0);
+    xd_aqueue_command c;
+    uint32_t          item;
+    uint16_t          attempt;
+    up(q, 2);
+    lease(q, 0, 3, 0);
+    ck_assert_int_eq(xd_aqueue_no_more(q, true, 0), 0);
+    while (xd_aqueue_next(q, &c) == 1) {
+        ck_assert_int_eq(c.kind, XD_AQUEUE_RUN);
+        ck_assert(!c.final); /* none waits here, but one of the two that one worker has may still move */
+    }
+    uint32_t two = xd_aqueue_item_at(q, 0, 1, &item, &attempt) == 0 ? 0 : 1, one = 1 - two;
+    ck_assert_int_eq(xd_aqueue_item_at(q, two, 1, &item, &attempt), 0);
+    uint32_t moves = item;
+    ck_assert_int_eq(xd_aqueue_item_at(q, one, 0, &item, &attempt), 0);
+    result(q, one, 0, item, 400 * MS, 400 * MS); /* it waits now, and takes the other's second */
+    c = want(q, XD_AQUEUE_LIMIT);
+    ck_assert_uint_eq(c.slot, two);
+    nothing(q);
+    ck_assert_int_eq(xd_aqueue_limit_answer(q, two, 1, 400 * MS), 0);
+    uint32_t finals = 0, told = 0;
+    while (xd_aqueue_next(q, &c) == 1) {
+        ck_assert_int_eq(c.kind, XD_AQUEUE_RUN);
+        told += c.n_spans ? c.spans[0].count : 0;
+        finals |= c.final ? 1u << c.slot : 0;
+        if (c.slot == one && c.n_spans)
+            ck_assert_uint_eq(c.spans[0].first, moves);
+    }
+    ck_assert_uint_eq(told, 1);
+    ck_assert_uint_eq(finals, 3); /* each has one item: both are told */
+    lease(q, 10, 4, 0);           /* an agent was lost: not final after all */
+    bool taken_back[2] = { false };
+    while (xd_aqueue_next(q, &c) == 1) {
+        ck_assert_int_eq(c.kind, XD_AQUEUE_RUN);
+        ck_assert(!c.final);
+        taken_back[c.slot] = true;
+    }
+    ck_assert(taken_back[0] && taken_back[1]);
+}
+END_TEST
+
+/* What is bound to a worker by its group cannot move: nobody waits for it. */
+START_TEST(test_final_with_groups)
+{
+    xd_auto(xd_aqueue) *q = make(2, 0);
+    up(q, 2);
+    lease(q, 0, 5, 1);
+    lease(q, 10, 1, 2);
+    ck_assert_int_eq(xd_aqueue_no_more(q, true, 0), 0);
+    xd_aqueue_command c;
+    uint32_t          finals = 0;
+    while (xd_aqueue_next(q, &c) == 1) {
+        ck_assert_int_eq(c.kind, XD_AQUEUE_RUN);
+        finals |= c.final ? 1u << c.slot : 0;
+    }
+    ck_assert_uint_eq(finals, 3);
+}
+END_TEST
+
+/* Other agents may still have something for this one; a worker that is alone knows it with its last item. */
+START_TEST(test_final_is_the_controllers_to_say)
+{
+    xd_auto(xd_aqueue) *q = make(1, 0);
+    up(q, 1);
+    lease(q, 0, 2, 0);
+    ck_assert_int_eq(xd_aqueue_no_more(q, false, 0), 0);
+    bool              final = false;
+    xd_aqueue_command c;
+    while (xd_aqueue_next(q, &c) == 1)
+        final |= c.final;
+    ck_assert(!final);
+    ck_assert_int_eq(xd_aqueue_no_more(q, true, 0), 0);
+    ck_assert(want(q, XD_AQUEUE_RUN).final);
+    nothing(q);
+    xd_auto(xd_aqueue) *p = make(1, 0);
+    up(p, 1);
+    lease(p, 0, 2, 0);
+    ck_assert_int_eq(xd_aqueue_no_more(p, true, 0), 0);
+    c = want(p, XD_AQUEUE_RUN);
+    ck_assert(c.final && c.spans[0].count == 2);
+    nothing(p);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("aqueue");
@@ -489,6 +576,9 @@ int main(void)
     tcase_add_test(t, test_lost_results);
     tcase_add_test(t, test_take_back);
     tcase_add_test(t, test_cancel);
+    tcase_add_test(t, test_final);
+    tcase_add_test(t, test_final_with_groups);
+    tcase_add_test(t, test_final_is_the_controllers_to_say);
     tcase_add_test(t, test_makespan);
     tcase_add_test(t, test_scale);
     suite_add_tcase(suite, t);

@@ -74,6 +74,64 @@ START_TEST(reports_of_another_attempt_do_not_count)
 }
 END_TEST
 
+static int ended_calls, closed_calls;
+
+static int count_calls(void *arg, uint32_t item)
+{
+    const xd_runview *v = arg;
+    ck_assert_uint_eq(item, 0);
+    *(v->closing ? &closed_calls : &ended_calls) += 1;
+    if (v->closing) {
+        ck_assert(v->outcome_changed);
+        ck_assert_uint_eq(v->closing_report, 1); /* the second */
+    }
+    return 0;
+}
+
+/* A test ends once and counts at once; the teardown of what outlived it counts what came of that. */
+START_TEST(an_open_item_is_closed_once)
+{
+    xd_fixture     f = { 0 };
+    xd_runview     v;
+    xd_wire_REPORT r = { .item = 0,
+                         .attempt = 1,
+                         .when = XD_BYTES_LIT("call"),
+                         .category = XD_BYTES_LIT("passed"),
+                         .outcome = XD_BYTES_LIT("passed") };
+    xd_fixture_start(&f, NULL);
+    xd_fixture_collect_n(&f, 2);
+    xd_fixture_report(&f, &r); /* of a passed test: text alone */
+    xd_fixture_result(&f, 0, XD_OUT_PASSED, XD_RES_OPEN, 1);
+    r.when = XD_BYTES_LIT("teardown");
+    r.category = XD_BYTES_LIT("error");
+    r.outcome = XD_BYTES_LIT("failed");
+    r.flags = XD_REP_CLOSES;
+    xd_fixture_report(&f, &r);
+    xd_fixture_result(&f, 0, XD_OUT_FAILED, XD_RES_CLOSES, 0); /* another worker's: not heard */
+    xd_fixture_result(&f, 0, XD_OUT_ERROR, XD_RES_CLOSES, 1);
+    xd_fixture_result(&f, 0, XD_OUT_PASSED, XD_RES_CLOSES, 1); /* it is closed */
+    xd_fixture_result(&f, 1, XD_OUT_ERROR, XD_RES_CLOSES, 1);  /* it was never open */
+    ended_calls = closed_calls = 0;
+    ck_assert_int_eq(xd_runview_init(&v, xd_fixture_source(&f)), 0);
+    for (size_t at = 0; at < f.frames.len;) {
+        xd_frame frame;
+        ck_assert_int_eq(xd_wire_header(f.frames.data + at, &frame), 0);
+        ck_assert_int_ge(xd_runview_frame(&v, at, &frame, count_calls, &v), 0);
+        at += XD_FRAME_HEADER + frame.len;
+    }
+    ck_assert_int_eq(ended_calls, 1);
+    ck_assert_int_eq(closed_calls, 1);
+    ck_assert_uint_eq(v.ended, 1);
+    ck_assert_uint_eq(xd_runview_counted(&v, "passed"), 1);
+    ck_assert_uint_eq(xd_runview_counted(&v, "error"), 1);
+    ck_assert_uint_eq(v.items[0].outcome, XD_OUT_ERROR);
+    ck_assert_uint_eq(v.items[0].own, XD_OUT_PASSED);
+    ck_assert_uint_eq(v.items[1].outcome, 0);
+    xd_runview_release(&v);
+    xd_fixture_release(&f);
+}
+END_TEST
+
 /* Two environments: configuration, collection reports and warnings of the first alone. */
 START_TEST(one_home)
 {
@@ -216,6 +274,7 @@ int main(void)
     tcase_set_timeout(c, 60);
     tcase_add_test(c, counts_follow_the_rule);
     tcase_add_test(c, reports_of_another_attempt_do_not_count);
+    tcase_add_test(c, an_open_item_is_closed_once);
     tcase_add_test(c, one_home);
     tcase_add_test(c, nonsense_is_skipped);
     tcase_add_test(c, a_hundred_thousand_fit);

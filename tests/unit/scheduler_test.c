@@ -1,0 +1,728 @@
+/* needs: engine gateways actors */
+/* The scheduler's actor without processes: probes play the agents, the journal and the result tell what came of it. */
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include "actors/report_actor.h"
+#include "actors/scheduler.h"
+#include "engine/base/path.h"
+#include "engine/broker.h"
+#include "engine/config.h"
+#include "gateways/gateway.h"
+#include "tests/unit/probe.h"
+
+#define RUN_ID "0123456789abcdef0123456789abcdef"
+#define GATEWAYS 3u
+#define DIGEST 77u
+
+typedef struct agent { /* as the gateway actor stands for it */
+    probe     probe;
+    xd_actor *actor;
+    char      address[XD_ADDRESS_LEN];
+    size_t    next; /* message to be looked at */
+} agent;
+
+static char        folder[] = "/tmp/xd-scheduler-XXXXXX", path[64];
+static xd_bus     *bus;
+static xd_broker  *broker;
+static xd_config  *cfg;
+static xd_plan     plan;
+static xd_result   result;
+static agent       agents[GATEWAYS];
+static size_t      n_agents;
+static probe       report;
+static xd_actor   *report_actor, *sched;
+static xd_actor   *driver_actor;
+static probe       driver;
+static const char *id_format;
+
+static void setup(void)
+{
+    memcpy(folder + sizeof(folder) - 7, "XXXXXX", 6);
+    ck_assert_ptr_nonnull(mkdtemp(folder));
+    snprintf(path, sizeof(path), "%s/journal", folder);
+    setenv("XDG_CACHE_HOME", folder, 1);
+    ck_assert_int_eq(xd_config_new(&cfg), 0);
+    cfg->no_history = true;
+    plan = XD_PLAN_INIT;
+    memset(&result, 0, sizeof(result));
+    id_format = "test_it.py::test_%u";
+}
+
+/* The run stands, with this many environments of two workers each; nothing is said yet. */
+static void begin(size_t count)
+{
+    xd_error    err = { 0 };
+    xd_journal *j = NULL;
+    char        text[XD_TEXT];
+    n_agents = count;
+    for (size_t i = 0; i < count; i++) {
+        char spec[64];
+        snprintf(spec, sizeof(spec), "2*popen//env:WHERE=%zu", i);
+        ck_assert_int_eq(xd_config_set(cfg, "tx", spec, text), 0);
+    }
+    ck_assert_msg(xd_plan_make(&plan, cfg, &err) == 0, "%s", err.text);
+    ck_assert_uint_eq(plan.count, count);
+    ck_assert_int_eq(xd_journal_open(&j, path, RUN_ID, false, &err), 0);
+    ck_assert_int_eq(xd_bus_new(&bus, NULL), 0);
+    ck_assert_int_eq(xd_broker_start(&broker, bus, &j, &err), 0);
+    report_actor = probe_start(&report, bus, XD_REPORT_ADDRESS, NULL);
+    driver_actor = probe_start(&driver, bus, "driver", NULL);
+    for (size_t i = 0; i < count; i++) {
+        xd_gateway_address((uint16_t)i, agents[i].address, sizeof(agents[i].address));
+        agents[i].actor = probe_start(&agents[i].probe, bus, agents[i].address, NULL);
+        agents[i].next = 0;
+    }
+    xd_scheduler_args args = {
+        .config = cfg, .plan = &plan, .run_id = RUN_ID, .run_dir = folder, .cwd = folder, .result = &result
+    };
+    ck_assert_int_eq(xd_actor_start(&sched, bus, &xd_scheduler_spec, "sched", &args, &err), 0);
+}
+
+/* The scheduler has ended by itself; its exit code. */
+static int over(void)
+{
+    int reason = 1;
+    ck_assert_msg(xd_actor_join(sched, xd_clock_ns() + 10 * XD_S_NS, &reason) == 0, "the run does not end");
+    ck_assert_int_eq(reason, 0);
+    sched = xd_actor_free(sched);
+    broker = xd_broker_stop(broker, NULL, NULL);
+    return result.exit_code;
+}
+
+static void teardown(void)
+{
+    if (sched) {
+        int reason;
+        xd_actor_ask_stop(sched);
+        ck_assert_int_eq(xd_actor_join(sched, xd_clock_ns() + 10 * XD_S_NS, &reason), 0);
+        sched = xd_actor_free(sched);
+    }
+    broker = xd_broker_stop(broker, NULL, NULL);
+    for (size_t i = 0; i < n_agents; i++)
+        probe_stop(&agents[i].probe, agents[i].actor);
+    probe_stop(&report, report_actor);
+    probe_stop(&driver, driver_actor);
+    bus = xd_bus_free(bus);
+    xd_plan_release(&plan);
+    xd_config_free(cfg);
+    (void)!xd_path_remove_tree(folder);
+}
+
+/* ---- both ways --------------------------------------------------------------------------------------- */
+
+static void say(size_t g, uint16_t type, xd_buf *frame)
+{
+    probe_send s = { .to = "sched",
+                     .type = type,
+                     .flags = type == XD_MSG_PROGRESS ? 0 : XD_FLAG_JOURNAL,
+                     .gateway = (uint16_t)g,
+                     .body = frame->data,
+                     .len = frame->len };
+    ck_assert_int_eq(probe_do(&agents[g].probe, probe_do_send, &s), 0);
+    xd_buf_release(frame);
+}
+#define SAY(g, NAME, ...)                                                 \
+    do {                                                                  \
+        xd_buf         frame_ = XD_BUF_INIT;                              \
+        xd_wire_##NAME in_ = { __VA_ARGS__ };                             \
+        ck_assert_int_eq(xd_wire_##NAME##_frame(&frame_, 0, 0, &in_), 0); \
+        say(g, XD_MSG_##NAME, &frame_);                                   \
+    } while (0)
+
+/* The next message to this agent is of this type. */
+static xd_frame hear(size_t g, uint16_t type)
+{
+    probe_got got = probe_at(&agents[g].probe, agents[g].next++);
+    xd_frame  f;
+    ck_assert_msg(got.type == type, "agent %zu was told %s, not %s", g, xd_msg_name(got.type),
+                  xd_msg_name(type));
+    ck_assert_int_eq(xd_wire_header(got.body.data, &f), 0);
+    return f;
+}
+#define HEAR(g, NAME, var)                                                   \
+    xd_wire_##NAME var;                                                      \
+    do {                                                                     \
+        xd_frame f_ = hear(g, XD_MSG_##NAME);                                \
+        ck_assert_int_eq(xd_wire_##NAME##_decode(f_.body, f_.len, &var), 0); \
+    } while (0)
+
+/* All that was said before has been taken: nothing comes to this agent without it. */
+static void quiet(size_t g)
+{
+    xd_buf         frame = XD_BUF_INIT;
+    xd_wire_OUTPUT out = { 0 }; /* nothing follows from it, but it passes the same way ... */
+    ck_assert_int_eq(xd_wire_OUTPUT_frame(&frame, 0, 0, &out), 0);
+    say(g, XD_MSG_OUTPUT, &frame);
+    xd_buf           list = XD_BUF_INIT;
+    size_t           before = probe_count(&report);
+    xd_wire_PROGRESS p = { 0 }; /* ... and this one comes out at the other end */
+    xd_buf           progress = XD_BUF_INIT;
+    (void)list;
+    ck_assert_int_eq(xd_wire_PROGRESS_frame(&progress, 0, 0, &p), 0);
+    say(g, XD_MSG_PROGRESS, &progress);
+    probe_at(&report, before);
+    ck_assert_msg(probe_count(&agents[g].probe) == agents[g].next, "agent %zu was told %s", g,
+                  xd_msg_name(probe_at(&agents[g].probe, agents[g].next).type));
+}
+
+static void results(size_t g, uint16_t worker, xd_wire_RESULT one)
+{
+    xd_autobuf list = XD_BUF_INIT;
+    one.attempt = one.attempt ? one.attempt : 1;
+    ck_assert_int_eq(xd_wire_RESULT_append(&list, &one), 0);
+    SAY(g, RESULTS, .worker = worker, .results = { .count = 1, .ptr = list.data, .len = list.len });
+}
+#define RESULTS(g, worker, ...) results(g, worker, (xd_wire_RESULT){ __VA_ARGS__ })
+
+static void running(size_t g, uint16_t worker, uint32_t item)
+{
+    xd_autobuf      list = XD_BUF_INIT;
+    xd_wire_RUNNING one = { .worker = worker, .item = item, .age_ms = 5 };
+    ck_assert_int_eq(xd_wire_RUNNING_append(&list, &one), 0);
+    SAY(g, PROGRESS, .running = { .count = 1, .ptr = list.data, .len = list.len }, .last = 1);
+}
+
+static void config(size_t g, const char *name, const char *value)
+{
+    xd_autobuf   list = XD_BUF_INIT;
+    xd_wire_PAIR p = { .name = xd_bytes_str(name), .value = xd_bytes_str(value) };
+    ck_assert_int_eq(xd_wire_PAIR_append(&list, &p), 0);
+    SAY(g, CONFIG, .rootdir = XD_BYTES_LIT("/nowhere"),
+        .options = { .count = 1, .ptr = list.data, .len = list.len });
+}
+
+static void send_ids(size_t g, uint32_t count)
+{
+    xd_autobuf ids = XD_BUF_INIT;
+    for (uint32_t i = 0; i < count; i++) {
+        char text[64];
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+        snprintf(text, sizeof(text), id_format, i);
+#pragma GCC diagnostic pop
+        xd_wire_NODEID id = { .id = xd_bytes_str(text) };
+        ck_assert_int_eq(xd_wire_NODEID_append(&ids, &id), 0);
+    }
+    SAY(g, COLLECT_IDS, .ids = { .count = count, .ptr = ids.data, .len = ids.len });
+}
+
+static void collected(size_t g, uint32_t count, uint64_t digest)
+{
+    SAY(g, COLLECTED, .count = count, .digest_lo = digest, .exit_status = -1, .way = XD_WAY_COLLECTED);
+}
+
+/* Up to the moment at which tests run.  option: of pytest's configuration, NULL = none. */
+static void run_up_to_tests(uint32_t count, const char *option, const char *value)
+{
+    for (size_t g = 0; g < n_agents; g++) {
+        SAY(g, GATEWAY_UP, .gateway = (uint16_t)g, .cpus = 2);
+        hear(g, XD_MSG_ENV_START);
+        config(g, option ? option : "verbose", value ? value : "0");
+        collected(g, count, DIGEST);
+        if (g == 0) {
+            hear(g, XD_MSG_SEND_LIST);
+            send_ids(g, count);
+        }
+        HEAR(g, WORKERS_START, start);
+        ck_assert_uint_eq(start.count, 2);
+        ck_assert_uint_eq(start.first, 2 * g);
+        ck_assert_uint_eq(start.total, 2 * n_agents);
+    }
+}
+
+/* Items of the next LEASE to this agent, in order; count. */
+static size_t leased(size_t g, xd_wire_RANGE *to, size_t most)
+{
+    size_t n = 0;
+    HEAR(g, LEASE, lease);
+    xd_wire_RANGE r;
+    while (xd_wire_RANGE_next(&lease.ranges, &r) == 1)
+        for (uint32_t i = 0; i < r.count; i++) {
+            ck_assert_uint_lt(n, most);
+            to[n++] = (xd_wire_RANGE){ .first = r.first + i, .attempt = r.attempt };
+        }
+    return n;
+}
+
+static void done(size_t g)
+{
+    SAY(g, ENV_DONE, .exit_status = 0);
+    SAY(g, GATEWAY_DOWN, .gateway = (uint16_t)g, .expected = 1);
+}
+
+static void lose(size_t g)
+{
+    SAY(g, GATEWAY_DOWN, .gateway = (uint16_t)g, .reason = XD_BYTES_LIT("its pipe was closed"));
+}
+
+/* Lines for the user in the journal that have this text; *ret_level of the last. */
+static int notes(const char *part, uint8_t *ret_level)
+{
+    xd_auto(xd_journal_reader) *r = NULL;
+    xd_error err;
+    xd_frame f;
+    int      n = 0;
+    ck_assert_int_eq(xd_journal_reader_open(&r, path, &err), 0);
+    while (xd_journal_reader_next(r, &f, NULL) == 1) {
+        xd_wire_NOTE note;
+        if (f.type != XD_MSG_NOTE)
+            continue;
+        ck_assert_int_eq(xd_wire_NOTE_decode(f.body, f.len, &note), 0);
+        if (memmem(note.text.ptr, note.text.len, part, strlen(part))) {
+            n++;
+            if (ret_level)
+                *ret_level = note.level;
+        }
+    }
+    return n;
+}
+
+/* ---- a run ---------------------------------------------------------------------------------------------- */
+
+START_TEST(from_the_first_word_to_the_last)
+{
+    xd_wire_RANGE items[8];
+    begin(1);
+    run_up_to_tests(3, NULL, NULL);
+    ck_assert_uint_eq(leased(0, items, 8), 3);
+    HEAR(0, NO_MORE, none);
+    ck_assert_uint_eq(none.final, 1); /* nobody else has anything */
+    RESULTS(0, 0, .item = 0, .outcome = XD_OUT_PASSED);
+    RESULTS(0, 1, .item = 1, .outcome = XD_OUT_SKIPPED);
+    quiet(0);
+    RESULTS(0, 0, .item = 1, .outcome = XD_OUT_FAILED); /* again: the first one stands */
+    RESULTS(0, 0, .item = 2, .outcome = XD_OUT_PASSED);
+    HEAR(0, FINISH, fin);
+    ck_assert_uint_eq(fin.failed.count + fin.not_run.count, 0);
+    ck_assert_int_eq(fin.exit_status, 0);
+    done(0);
+    ck_assert_int_eq(over(), 0);
+    ck_assert_uint_eq(result.passed, 2);
+    ck_assert_uint_eq(result.skipped, 1);
+    ck_assert_uint_eq(result.recorded, 3);
+}
+END_TEST
+
+/* What a worker's last teardown comes to is waited for, and counts. */
+START_TEST(an_open_item_holds_the_end_back)
+{
+    xd_wire_RANGE items[8];
+    begin(1);
+    run_up_to_tests(2, NULL, NULL);
+    leased(0, items, 8);
+    hear(0, XD_MSG_NO_MORE);
+    RESULTS(0, 0, .item = 0, .outcome = XD_OUT_PASSED, .flags = XD_RES_OPEN);
+    RESULTS(0, 1, .item = 1, .outcome = XD_OUT_PASSED, .flags = XD_RES_OPEN);
+    quiet(0);
+    RESULTS(0, 1, .item = 1, .outcome = XD_OUT_PASSED, .flags = XD_RES_CLOSES);
+    RESULTS(0, 1, .item = 1, .outcome = XD_OUT_ERROR, .flags = XD_RES_CLOSES); /* it is closed: not heard */
+    quiet(0);
+    SAY(0, REPORT, .item = 0, .attempt = 1, .when = XD_BYTES_LIT("teardown"),
+        .category = XD_BYTES_LIT("error"), .outcome = XD_BYTES_LIT("failed"), .flags = XD_REP_CLOSES);
+    RESULTS(0, 0, .item = 0, .outcome = XD_OUT_ERROR, .flags = XD_RES_CLOSES);
+    HEAR(0, FINISH, fin);
+    xd_wire_INDEX failed;
+    ck_assert_uint_eq(fin.failed.count, 1);
+    ck_assert_int_eq(xd_wire_INDEX_next(&fin.failed, &failed), 1);
+    ck_assert_uint_eq(failed.item, 0);
+    ck_assert_int_eq(fin.exit_status, 1);
+    done(0);
+    ck_assert_int_eq(over(), 1);
+    ck_assert_uint_eq(result.passed, 1);
+    ck_assert_uint_eq(result.errors, 1);
+}
+END_TEST
+
+/* Takes what has come: leases are counted, nothing is given back. 1: NO_MORE with `final` came, 2: FINISH. */
+static int take_all(size_t g, size_t *items)
+{
+    int said = 0;
+    while (probe_count(&agents[g].probe) > agents[g].next) {
+        xd_wire_RANGE to[16];
+        uint16_t      type = probe_at(&agents[g].probe, agents[g].next).type;
+        if (type == XD_MSG_LEASE) {
+            *items += leased(g, to, 16);
+        } else if (type == XD_MSG_TAKE_BACK) {
+            HEAR(g, TAKE_BACK, take);
+            SAY(g, RETURNED, .request = take.request);
+        } else if (type == XD_MSG_NO_MORE) {
+            HEAR(g, NO_MORE, none);
+            said |= none.final;
+        } else {
+            hear(g, XD_MSG_FINISH);
+            said |= 2;
+        }
+    }
+    return said;
+}
+
+START_TEST(none_will_come_only_when_no_agent_has_any_to_spare)
+{
+    size_t items = 0;
+    int    said[2] = { 0 };
+    begin(2);
+    run_up_to_tests(6, NULL, NULL);
+    for (int turn = 0; items < 6; turn++) {
+        ck_assert_int_lt(turn, 1000);
+        for (size_t g = 0; g < 2; g++)
+            ck_assert_int_eq(take_all(g, &items), 0);
+        usleep(10000);
+    }
+    for (uint32_t i = 0; i < 6; i++) /* whoever has it */
+        for (size_t g = 0; g < 2; g++)
+            RESULTS(g, (uint16_t)(2 * g), .item = i, .outcome = XD_OUT_PASSED);
+    for (int turn = 0; said[0] != 3 || said[1] != 3; turn++) {
+        ck_assert_int_lt(turn, 1000);
+        for (size_t g = 0; g < 2; g++)
+            said[g] |= take_all(g, &items);
+        usleep(10000);
+    }
+    done(0);
+    done(1);
+    ck_assert_int_eq(over(), 0);
+}
+END_TEST
+
+/* ---- a lost agent --------------------------------------------------------------------------------------- */
+
+/* The agent that gets an item now, and under which attempt. */
+static size_t holder(uint32_t item, uint16_t *attempt)
+{
+    for (int turn = 0; turn < 1000; turn++) {
+        for (size_t g = 0; g < n_agents; g++) {
+            while (probe_count(&agents[g].probe) > agents[g].next) {
+                probe_got     got = probe_at(&agents[g].probe, agents[g].next++);
+                xd_frame      f;
+                xd_wire_LEASE lease;
+                xd_wire_RANGE r;
+                ck_assert_int_eq(xd_wire_header(got.body.data, &f), 0);
+                if (got.type != XD_MSG_LEASE)
+                    continue;
+                ck_assert_int_eq(xd_wire_LEASE_decode(f.body, f.len, &lease), 0);
+                while (xd_wire_RANGE_next(&lease.ranges, &r) == 1)
+                    if (item - r.first < r.count) {
+                        *attempt = r.attempt;
+                        return g;
+                    }
+            }
+        }
+        usleep(10000);
+    }
+    ck_abort_msg("item %u is leased to nobody", item);
+    return 0;
+}
+
+START_TEST(what_ran_on_a_lost_agent_runs_once_more_and_no_more)
+{
+    uint16_t attempt = 0;
+    uint8_t  level = 0;
+    begin(3);
+    run_up_to_tests(1, NULL, NULL);
+    size_t a = holder(0, &attempt);
+    ck_assert_uint_eq(attempt, 1);
+    running(a, (uint16_t)(2 * a), 0);
+    lose(a);
+    size_t b = holder(0, &attempt);
+    ck_assert_uint_eq(attempt, 2);
+    ck_assert(a != b);
+    running(b, (uint16_t)(2 * b), 0);
+    lose(b);
+    size_t c = 3 - a - b;
+    while (probe_at(&agents[c].probe, agents[c].next).type != XD_MSG_FINISH)
+        agents[c].next++;
+    HEAR(c, FINISH, fin);
+    ck_assert_uint_eq(fin.failed.count, 1);
+    done(c);
+    ck_assert_int_eq(over(), 1);
+    ck_assert_uint_eq(result.failed, 1);
+    ck_assert_int_eq(notes("test_it.py::test_0 was running there (gw", NULL), 2);
+    ck_assert_int_eq(notes("it runs again (attempt 2 of 2)", &level), 1);
+    ck_assert_uint_eq(level, 3);
+    ck_assert_int_eq(notes("for the second time: it does not run again", &level), 1);
+    ck_assert_uint_eq(level, 4);
+    ck_assert_int_eq(notes("lost popen//env:WHERE=", NULL), 2);
+}
+END_TEST
+
+/* Failures that the first attempt had reported say nothing of the second. */
+START_TEST(reports_of_a_lost_attempt_do_not_count)
+{
+    uint16_t attempt = 0;
+    begin(2);
+    run_up_to_tests(1, "maxfail", "1");
+    size_t a = holder(0, &attempt), b = 1 - a;
+    SAY(a, REPORT, .item = 0, .attempt = 1, .when = XD_BYTES_LIT("call"), .category = XD_BYTES_LIT("failed"),
+        .outcome = XD_BYTES_LIT("failed"));
+    running(a, 0, 0);
+    lose(a);
+    ck_assert_uint_eq(holder(0, &attempt), b);
+    SAY(b, REPORT, .item = 0, .attempt = 2, .when = XD_BYTES_LIT("call"), .category = XD_BYTES_LIT("passed"),
+        .outcome = XD_BYTES_LIT("passed"));
+    RESULTS(b, 2, .item = 0, .attempt = 2, .outcome = XD_OUT_PASSED, .flags = XD_RES_REPORTS);
+    while (probe_at(&agents[b].probe, agents[b].next).type != XD_MSG_FINISH)
+        ck_assert_int_ne(probe_at(&agents[b].probe, agents[b].next++).type, XD_MSG_CANCEL);
+    HEAR(b, FINISH, fin);
+    ck_assert_uint_eq(fin.failed.count, 0);
+    done(b);
+    ck_assert_int_eq(over(), 0);
+}
+END_TEST
+
+START_TEST(the_last_agent_is_lost)
+{
+    xd_wire_RANGE items[8];
+    begin(1);
+    run_up_to_tests(2, NULL, NULL);
+    leased(0, items, 8);
+    hear(0, XD_MSG_NO_MORE);
+    RESULTS(0, 0, .item = 0, .outcome = XD_OUT_PASSED);
+    running(0, 1, 1);
+    lose(0);
+    ck_assert_int_eq(over(), 6);
+    ck_assert_uint_eq(result.recorded, 1);
+    ck_assert_uint_eq(result.not_run, 1);
+    ck_assert_int_eq(notes("test_it.py::test_1 was running there (gw1)", NULL), 1);
+    ck_assert_int_eq(notes("it runs again", NULL), 0);
+}
+END_TEST
+
+START_TEST(an_open_item_of_a_lost_agent_is_not_waited_for)
+{
+    uint16_t attempt = 0;
+    begin(2);
+    run_up_to_tests(1, NULL, NULL);
+    size_t a = holder(0, &attempt), b = 1 - a;
+    RESULTS(a, 0, .item = 0, .outcome = XD_OUT_PASSED, .flags = XD_RES_OPEN);
+    lose(a);
+    while (probe_at(&agents[b].probe, agents[b].next).type != XD_MSG_FINISH)
+        agents[b].next++;
+    done(b);
+    ck_assert_int_eq(over(), 0);
+    ck_assert_uint_eq(result.passed, 1);
+}
+END_TEST
+
+START_TEST(an_item_given_after_the_last_teardown_is_told)
+{
+    xd_wire_RANGE items[8];
+    uint8_t       level = 0;
+    begin(1);
+    run_up_to_tests(1, NULL, NULL);
+    leased(0, items, 8);
+    RESULTS(0, 1, .item = 0, .outcome = XD_OUT_PASSED, .flags = XD_RES_AGAIN);
+    hear(0, XD_MSG_NO_MORE);
+    hear(0, XD_MSG_FINISH);
+    done(0);
+    ck_assert_int_eq(over(), 0);
+    ck_assert_int_eq(notes("gw1 sets its fixtures up again: it was given test_it.py::test_0", &level), 1);
+    ck_assert_uint_eq(level, 1);
+}
+END_TEST
+
+/* ---- ends before the end --------------------------------------------------------------------------------- */
+
+START_TEST(enough_failures_cancel)
+{
+    xd_wire_RANGE items[8];
+    begin(1);
+    run_up_to_tests(4, "maxfail", "2");
+    leased(0, items, 8);
+    hear(0, XD_MSG_NO_MORE);
+    RESULTS(0, 0, .item = 0, .outcome = XD_OUT_FAILED);
+    quiet(0);
+    RESULTS(0, 0, .item = 1, .outcome = XD_OUT_PASSED, .flags = XD_RES_OPEN);
+    quiet(0);
+    SAY(0, REPORT, .item = 1, .attempt = 1, .when = XD_BYTES_LIT("teardown"),
+        .category = XD_BYTES_LIT("error"), .outcome = XD_BYTES_LIT("failed"), .flags = XD_REP_CLOSES);
+    RESULTS(0, 0, .item = 1, .outcome = XD_OUT_ERROR, .flags = XD_RES_CLOSES); /* the second */
+    HEAR(0, CANCEL, cancel);
+    ck_assert_uint_eq(cancel.how, 1);
+    xd_autobuf    list = XD_BUF_INIT;
+    xd_wire_RANGE rest = { .first = 2, .count = 2, .attempt = 1 };
+    ck_assert_int_eq(xd_wire_RANGE_append(&list, &rest), 0);
+    SAY(0, RETURNED, .ranges = { .count = 1, .ptr = list.data, .len = list.len });
+    HEAR(0, FINISH, fin);
+    ck_assert_uint_eq(fin.failed.count, 2);
+    ck_assert_uint_eq(fin.not_run.count, 2);
+    done(0);
+    ck_assert_int_eq(over(), 1);
+    ck_assert_uint_eq(result.not_run, 2);
+}
+END_TEST
+
+static void stop(uint32_t how)
+{
+    probe_send s = { .to = "sched", .type = XD_MSG_STOP, .body = &how, .len = sizeof(how) };
+    ck_assert_int_eq(probe_do(&driver, probe_do_send, &s), 0);
+}
+
+START_TEST(a_stop_from_outside)
+{
+    xd_wire_RANGE items[8];
+    begin(1);
+    run_up_to_tests(2, NULL, NULL);
+    leased(0, items, 8);
+    hear(0, XD_MSG_NO_MORE);
+    stop(XD_STOP_DRAIN);
+    HEAR(0, CANCEL, drain);
+    ck_assert_uint_eq(drain.how, 2);
+    stop(XD_STOP_NOW);
+    HEAR(0, CANCEL, now);
+    ck_assert_uint_eq(now.how, 3);
+    xd_autobuf    list = XD_BUF_INIT;
+    xd_wire_RANGE all = { .first = 0, .count = 2, .attempt = 1 };
+    ck_assert_int_eq(xd_wire_RANGE_append(&list, &all), 0);
+    SAY(0, RETURNED, .ranges = { .count = 1, .ptr = list.data, .len = list.len });
+    hear(0, XD_MSG_FINISH);
+    done(0);
+    ck_assert_int_eq(over(), 2);
+}
+END_TEST
+
+START_TEST(a_session_that_ends_by_itself_ends_the_run)
+{
+    xd_wire_RANGE items[8];
+    begin(1);
+    run_up_to_tests(2, NULL, NULL);
+    leased(0, items, 8);
+    hear(0, XD_MSG_NO_MORE);
+    SAY(0, WORKER_UP, .worker = 0, .pid = 1, .way = XD_WAY_COLLECTED, .replaces = 0xffff);
+    SAY(0, WORKER_DOWN, .worker = 0, .expected = 1, .item = UINT32_MAX, .session_status = 42, .stopped = 1,
+        .reason = XD_BYTES_LIT("enough"));
+    HEAR(0, CANCEL, cancel);
+    ck_assert_uint_eq(cancel.how, 2);
+    xd_autobuf    list = XD_BUF_INIT;
+    xd_wire_RANGE all = { .first = 0, .count = 2, .attempt = 1 };
+    ck_assert_int_eq(xd_wire_RANGE_append(&list, &all), 0);
+    SAY(0, RETURNED, .ranges = { .count = 1, .ptr = list.data, .len = list.len });
+    hear(0, XD_MSG_FINISH);
+    done(0);
+    ck_assert_int_eq(over(), 42);
+}
+END_TEST
+
+/* A worker that crashes outside of any test makes the run fail, also when all tests passed. */
+START_TEST(a_crash_outside_of_tests)
+{
+    xd_wire_RANGE items[8];
+    begin(1);
+    run_up_to_tests(1, NULL, NULL);
+    leased(0, items, 8);
+    hear(0, XD_MSG_NO_MORE);
+    SAY(0, WORKER_UP, .worker = 1, .pid = 1, .way = XD_WAY_COLLECTED, .replaces = 0xffff);
+    SAY(0, WORKER_DOWN, .worker = 1, .signal = 9, .item = UINT32_MAX, .session_status = -1);
+    RESULTS(0, 0, .item = 0, .outcome = XD_OUT_PASSED);
+    hear(0, XD_MSG_FINISH);
+    done(0);
+    ck_assert_int_eq(over(), 1);
+}
+END_TEST
+
+START_TEST(no_worker_is_left)
+{
+    xd_wire_RANGE items[8];
+    begin(1);
+    run_up_to_tests(2, NULL, NULL);
+    leased(0, items, 8);
+    hear(0, XD_MSG_NO_MORE);
+    xd_autobuf    list = XD_BUF_INIT;
+    xd_wire_RANGE all = { .first = 0, .count = 2, .attempt = 1 };
+    ck_assert_int_eq(xd_wire_RANGE_append(&list, &all), 0);
+    SAY(0, RETURNED, .ranges = { .count = 1, .ptr = list.data, .len = list.len });
+    hear(0, XD_MSG_CANCEL);
+    hear(0, XD_MSG_FINISH);
+    done(0);
+    ck_assert_int_eq(over(), 6);
+    ck_assert_int_eq(notes("no worker is left to run the remaining tests", NULL), 1);
+}
+END_TEST
+
+START_TEST(other_tests_were_collected)
+{
+    begin(2);
+    for (size_t g = 0; g < 2; g++) {
+        SAY(g, GATEWAY_UP, .gateway = (uint16_t)g, .cpus = 2);
+        hear(g, XD_MSG_ENV_START);
+        config(g, "verbose", "0");
+    }
+    collected(0, 2, DIGEST);
+    hear(0, XD_MSG_SEND_LIST);
+    collected(1, 2, DIGEST + 1);
+    send_ids(0, 2);
+    hear(0, XD_MSG_WORKERS_START);
+    hear(1, XD_MSG_SEND_LIST);
+    id_format = "test_it.py::test_other_%u";
+    send_ids(1, 2);
+    for (size_t g = 0; g < 2; g++)
+        while (probe_at(&agents[g].probe, agents[g].next++).type != XD_MSG_FINISH)
+            if (probe_at(&agents[g].probe, agents[g].next).type == XD_MSG_CANCEL) {
+                xd_autobuf    list = XD_BUF_INIT;
+                xd_wire_RANGE all = { .first = 0, .count = 2, .attempt = 1 };
+                ck_assert_int_eq(xd_wire_RANGE_append(&list, &all), 0);
+                SAY(g, RETURNED, .ranges = { .count = 1, .ptr = list.data, .len = list.len });
+            }
+    done(0);
+    done(1);
+    ck_assert_int_eq(over(), 1);
+    ck_assert_int_ge(notes("test_it.py::test_other_0", NULL), 1);
+}
+END_TEST
+
+START_TEST(an_environment_that_cannot_run)
+{
+    begin(1);
+    SAY(0, GATEWAY_UP, .gateway = 0, .cpus = 2);
+    hear(0, XD_MSG_ENV_START);
+    SAY(0, ENV_FAILED, .exit_status = 4, .text = XD_BYTES_LIT("no such option"));
+    hear(0, XD_MSG_FINISH);
+    done(0);
+    ck_assert_int_eq(over(), 4);
+}
+END_TEST
+
+START_TEST(what_does_not_fit_ends_the_agent)
+{
+    begin(1);
+    SAY(0, GATEWAY_UP, .gateway = 0, .cpus = 2);
+    hear(0, XD_MSG_ENV_START);
+    RESULTS(0, 0, .item = 0, .outcome = XD_OUT_PASSED); /* nothing runs */
+    ck_assert_int_eq(over(), 3);
+    ck_assert_int_eq(notes("RESULTS does not fit what was agreed; its agent is ended", NULL), 1);
+}
+END_TEST
+
+static Suite *suite(void)
+{
+    Suite *s = suite_create("scheduler");
+    TCase *t = tcase_create("all");
+    tcase_add_checked_fixture(t, setup, teardown);
+    tcase_set_timeout(t, 60);
+    tcase_add_test(t, from_the_first_word_to_the_last);
+    tcase_add_test(t, an_open_item_holds_the_end_back);
+    tcase_add_test(t, none_will_come_only_when_no_agent_has_any_to_spare);
+    tcase_add_test(t, what_ran_on_a_lost_agent_runs_once_more_and_no_more);
+    tcase_add_test(t, reports_of_a_lost_attempt_do_not_count);
+    tcase_add_test(t, the_last_agent_is_lost);
+    tcase_add_test(t, an_open_item_of_a_lost_agent_is_not_waited_for);
+    tcase_add_test(t, an_item_given_after_the_last_teardown_is_told);
+    tcase_add_test(t, enough_failures_cancel);
+    tcase_add_test(t, a_stop_from_outside);
+    tcase_add_test(t, a_session_that_ends_by_itself_ends_the_run);
+    tcase_add_test(t, a_crash_outside_of_tests);
+    tcase_add_test(t, no_worker_is_left);
+    tcase_add_test(t, other_tests_were_collected);
+    tcase_add_test(t, an_environment_that_cannot_run);
+    tcase_add_test(t, what_does_not_fit_ends_the_agent);
+    suite_add_tcase(s, t);
+    return s;
+}
+
+int main(void)
+{
+    SRunner *r = srunner_create(suite());
+    srunner_run_all(r, CK_NORMAL);
+    int failed = srunner_ntests_failed(r);
+    srunner_free(r);
+    return failed != 0;
+}
