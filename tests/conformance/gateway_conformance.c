@@ -129,7 +129,8 @@ static void setup(fixture *f, int which, const char *agent, uint32_t timeout_ms)
                              .number = 3,
                              .target = { .spec = all_cases[which].spec, .agent = agent },
                              .session = 77,
-                             .timeout_ms = timeout_ms };
+                             .timeout_ms = timeout_ms,
+                             .silence_ms = timeout_ms };
     char            address[XD_ADDRESS_LEN];
     xd_gateway_address(3, address, sizeof(address));
     ck_assert_msg(xd_actor_start(&f->gateway, f->bus, &xd_gateway_spec, address, &args, &err) == 0, "%s",
@@ -381,6 +382,37 @@ START_TEST(carries_big_frames_both_ways)
 }
 END_TEST
 
+static void tell_finish(fixture *f)
+{
+    xd_autobuf     frame = XD_BUF_INIT;
+    xd_wire_FINISH m = { 0 };
+    ck_assert_ptr_nonnull(await(f, XD_MSG_GATEWAY_UP, 0, 10));
+    ck_assert_int_eq(xd_wire_FINISH_frame(&frame, 0, 0, &m), 0);
+    ck_assert_int_eq(xd_bus_post(f->bus, "", "gateway.3", XD_MSG_FINISH, frame.data, frame.len), 0);
+}
+
+START_TEST(gives_up_who_does_not_acknowledge)
+{
+    WITH_PEER(f, "hello()\nwhile True: get()\n", 2000);
+    tell_finish(&f);
+    expect_down(&f, false, "the agent is silent", 20);
+    END_PEER(f);
+}
+END_TEST
+
+/* Silence is no fault of an agent that owes nothing. */
+START_TEST(waits_for_who_has_acknowledged)
+{
+    WITH_PEER(f,
+              "hello()\nget()\nkind, seq, body = get()\nframe(3, struct.pack('<Q', seq))\ntime.sleep(4)\n"
+              "bye(1)\nwait_ack(1)\n",
+              2000);
+    tell_finish(&f);
+    expect_down(&f, true, NULL, 20);
+    END_PEER(f);
+}
+END_TEST
+
 #define MANY 5000
 
 START_TEST(loses_nothing_when_the_scheduler_is_slow)
@@ -501,6 +533,8 @@ Suite *xd_gateway_conformance(const xd_gateway_case *cases, int count)
     tcase_add_loop_test(t, shows_the_stderr_of_the_agent, 0, count);
     tcase_add_loop_test(t, drops_bad_peers, 0, count);
     tcase_add_loop_test(t, carries_big_frames_both_ways, 0, count);
+    tcase_add_loop_test(t, gives_up_who_does_not_acknowledge, 0, count);
+    tcase_add_loop_test(t, waits_for_who_has_acknowledged, 0, count);
     tcase_add_loop_test(t, loses_nothing_when_the_scheduler_is_slow, 0, count);
     tcase_add_loop_test(t, does_not_record_progress, 0, count);
     tcase_add_loop_test(t, leaves_nothing_alive, 0, count);
