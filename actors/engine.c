@@ -134,9 +134,11 @@ void xd_engine_callback(xd_engine *x, xd_event_fn fn, void *arg)
 
 int xd_engine_adopt_orphans(xd_engine *x)
 {
-    int r = xd_os_adopt_orphans();
+    int r = xd_os_children(getpid(), NULL, 0); /* a shell may have started some, and become this program */
+    if (r == 0)
+        r = xd_os_adopt_orphans();
     x->adopts = r == 0;
-    return r;
+    return r > 0 ? -EBUSY : r;
 }
 
 static void on_event(void *arg, const xd_event *ev)

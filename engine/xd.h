@@ -153,7 +153,7 @@ XD_API void xd_engine_output(xd_engine *e, int out_fd, int err_fd);
 XD_API void xd_engine_callback(xd_engine *e, xd_event_fn fn, void *arg);
 /* Processes of a run whose own guard was killed become children of this process (it becomes a subreaper,
  * prctl(2)), and at the end of the run every child of this process is killed: only for a program that has none but
- * those of its run, as xdctl. Before start. -errno: the system cannot. */
+ * those of its run, as xdctl. Before start. -EBUSY: it has children now; other -errno: the system cannot. */
 XD_API int xd_engine_adopt_orphans(xd_engine *e);
 /* Starts the run in the current directory and returns; once per engine. -EINVAL: a file that the options name
  * cannot be written; -EALREADY: it was called before; other -errno: the engine cannot work here. Nothing runs

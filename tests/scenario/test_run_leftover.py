@@ -2,11 +2,13 @@
 import itertools
 import os
 import signal
+import subprocess
 import time
 import uuid
 
 import pytest
 
+from conftest import XDCTL
 from faults import children, living, stat_of, tree, wait_until
 
 ROLES = ("xdctl", "guard", "agent", "host", "collector", "worker")
@@ -131,3 +133,18 @@ def test_no_file_is_left_by_what_is_killed_while_it_collects(project, whom, cach
         assert sorted(os.listdir(str(folder))) == ["journal", "lock"]
     finally:
         kill_marked(marker)
+
+
+def test_children_of_the_shell_before_are_not_ours(project):
+    """`server & exec xdctl run`: the server is a child of xdctl, and lives on."""
+    project.write(test_f="def test_f(): pass\n")
+    script = "%s -c 'import time; time.sleep(600)' > /dev/null 2>&1 & echo $! > server; exec %s run -n2 --python %s" % (project.python, XDCTL, project.python)
+    process = subprocess.Popen(["sh", "-c", script], cwd=str(project.root), env=project.environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    project.started.append(process)
+    out, _ = process.communicate(timeout=60)
+    server = int((project.root / "server").read_text())
+    try:
+        assert process.returncode == 0, out
+        assert stat_of(server) and stat_of(server)[1] != "Z"
+    finally:
+        os.kill(server, signal.SIGKILL)
