@@ -400,13 +400,79 @@ START_TEST(live_line)
     xd_report_set_progress(set, &progress, 0, 100000000000u);
     xd_report_set_tick(set, 100000000000u);
     ck_assert_int_eq(xd_path_read_file(path, 1 << 20, &out, &err), 0);
-    ck_assert(has(&out, "....\n\x1b[?7l4/10 | tests/unit/test_module_000.py::TestClass::test_case[000007] 1m05s"));
+    ck_assert(
+        has(&out, "....\n\x1b[?7l4/10 | tests/unit/test_module_000.py::TestClass::test_case[000007] 1m05s"));
     xd_report_set_finish(set);
     xd_buf_clear(&out);
     ck_assert_int_eq(xd_path_read_file(path, 1 << 20, &out, &err), 0);
     ck_assert(has(&out, "\x1b[?7h\r\r\x1b[J\x1b[A\x1b[5G"));
     xd_report_set_free(set);
     close(fd);
+    xd_fixture_release(&f);
+}
+END_TEST
+
+/* Four items: the first two passed, gw1 is in the third for 4 s. `over`: the run ended after 5 s; else it is cut off. */
+static void stopped_run(xd_fixture *f, bool over)
+{
+    xd_wire_STILL_RUNNING running = { .worker = 1, .item = 2, .age_ms = 4000, .slow = 1 };
+    xd_wire_WORKER_DOWN   down = { .worker = 1, .expected = 1, .signal = 9, .item = 2, .age_ms = 5678 };
+    xd_fixture_start(f, NULL);
+    xd_fixture_collect_n(f, 4);
+    xd_fixture_results(f, 0, 2);
+    ck_assert_int_eq(xd_wire_STILL_RUNNING_frame(&f->frames, 0, 0, &running), 0);
+    if (!over)
+        return;
+    ck_assert_int_eq(xd_wire_WORKER_DOWN_frame(&f->frames, f->gateway, ++f->seq, &down), 0);
+    xd_fixture_end(f, 2, "KeyboardInterrupt");
+}
+
+START_TEST(interrupted)
+{
+    static const char id[] = "tests/unit/test_module_000.py::TestClass::test_case[000002]";
+    for (int over = 0; over < 2; over++) {
+        xd_fixture f = { 0 };
+        xd_autobuf out = XD_BUF_INIT;
+        char       line[200];
+        stopped_run(&f, over);
+        xd_fixture_render(&f, "terminal", NULL, SIZE_MAX, &out);
+        snprintf(line, sizeof line, "xd: slow: %s has run for 4.0s on gw1\n", id);
+        ck_assert(has(&out, line));
+        snprintf(line, sizeof line, "xd: warning: %s: %s (gw1, for %s)\n",
+                 over ? "interrupted while running" : "was still running", id,
+                 over ? "5.6s" : "at least 4.0s");
+        ck_assert_msg(has(&out, line), "%s", xd_buf_cstr(&out));
+        xd_buf_clear(&out);
+        xd_fixture_render(&f, "junit", NULL, SIZE_MAX, &out);
+        ck_assert_msg(has(&out, "failures=\"0\" skipped=\"0\"") &&
+                          has(&out, over ? "errors=\"1\"" : "errors=\"2\""),
+                      "%s", xd_buf_cstr(&out));
+        snprintf(line, sizeof line, "time=\"%s\"><error message=\"interrupted while running\">",
+                 over ? "5.678" : "4.000");
+        ck_assert_msg(has(&out, line), "%s", xd_buf_cstr(&out));
+        ck_assert_int_eq(has(&out, "test_case[000003]"), 0); /* it never ran */
+        xd_buf_clear(&out);
+        xd_fixture_render(&f, "jsonl", NULL, SIZE_MAX, &out);
+        ck_assert(has(&out, "\"event\":\"still_running\""));
+        ck_assert_int_eq(has(&out, "\"event\":\"interrupted\""), over);
+        xd_fixture_release(&f);
+    }
+}
+END_TEST
+
+/* A test that was running for long and then ended is none of them. */
+START_TEST(not_interrupted)
+{
+    xd_fixture f = { 0 };
+    xd_autobuf out = XD_BUF_INIT;
+    stopped_run(&f, false);
+    xd_fixture_results(&f, 2, 2);
+    xd_fixture_end(&f, 0, "");
+    xd_fixture_render(&f, "terminal", NULL, SIZE_MAX, &out);
+    ck_assert(has(&out, "xd: slow: ") && !has(&out, "still running") && !has(&out, "interrupted"));
+    xd_buf_clear(&out);
+    xd_fixture_render(&f, "junit", NULL, SIZE_MAX, &out);
+    ck_assert(has(&out, "errors=\"0\"") && !has(&out, "interrupted"));
     xd_fixture_release(&f);
 }
 END_TEST
@@ -528,6 +594,8 @@ int main(int argc, char **argv)
     tcase_add_test(c, slow_reader);
     tcase_add_test(c, dead_output);
     tcase_add_test(c, live_line);
+    tcase_add_test(c, interrupted);
+    tcase_add_test(c, not_interrupted);
     tcase_add_test(c, colours);
     tcase_add_test(c, a_hundred_thousand);
     suite_add_tcase(s, c);

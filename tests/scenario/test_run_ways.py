@@ -375,3 +375,18 @@ def test_workers_that_would_have_nothing_to_do(project):
     assert {t["worker"] for t in little.tests} <= {"gw%d" % n for n in range(cpus + 3)}
     wrong = project.run(wanted, env=dict(NAP="0.05"))
     assert wrong.summary == {"passed": 60} and workers(wrong) == cpus + 3, wrong
+
+
+def test_last_failed_and_a_worker_that_comes_late(project):
+    """A worker that collects by itself, and is at it when the others have run all there is, reads pytest's cache while it is written anew."""
+    project.write(test_l="def test_a(): pass\ndef test_b(): pass\ndef test_c(): pass\n", conftest="""
+        import os, time
+        if os.environ.get("PYTEST_XDIST_WORKER") == "gw1":
+            time.sleep(1)
+    """)
+    cache = project.root / ".pytest_cache" / "v" / "cache"
+    cache.mkdir(parents=True)
+    (cache / "lastfailed").write_text('{"test_l.py::test_a": true, "test_l.py::test_b": true}')
+    result = project.run("--lf", "-n2")
+    assert result.rc == 0 and len(result.outcomes) == 2 and "Different tests" not in result.out, result
+    assert (cache / "lastfailed").read_text().strip() == "{}"
