@@ -507,6 +507,18 @@ int xd_engine_stop(xd_engine *x, enum xd_stop how)
     return r;
 }
 
+int xd_engine_say(xd_engine *x, const char *line)
+{
+    int r = -EINVAL;
+    if (x->out_fd < 0 || !isatty(x->out_fd))
+        return -ENOTTY;
+    pthread_mutex_lock(&x->lock);
+    if (x->running)
+        r = xd_bus_post(x->bus, "", XD_REPORT_ADDRESS, XD_MSG_SAY, line, strlen(line));
+    pthread_mutex_unlock(&x->lock);
+    return r;
+}
+
 int xd_engine_wait(xd_engine *x, int timeout_ms, xd_result *ret)
 {
     uint64_t deadline = xd_clock_ns() + (timeout_ms > 0 ? (unsigned)timeout_ms * XD_MS_NS : 0);

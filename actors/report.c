@@ -142,6 +142,15 @@ void xd_report_set_pause(xd_report_set *s, bool on)
     }
 }
 
+void xd_report_set_say(xd_report_set *s, xd_bytes line)
+{
+    for (size_t i = 0; i < s->count; i++) {
+        member *m = &s->members[i];
+        if (m->self && m->ops->say)
+            judge(s, m, m->ops->say(m->self, line), NULL);
+    }
+}
+
 bool xd_report_set_ready(xd_report_set *s)
 {
     s->busy = -1;

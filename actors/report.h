@@ -29,7 +29,8 @@ typedef struct xd_report_options {
      * NULL. -v and -q add to CONFIG's verbosity. */
     const char *const *override;
     /* junit */
-    const char *early_path; /* file for a run that failed before pytest's configuration said which; NULL = none */
+    const char
+        *early_path; /* file for a run that failed before pytest's configuration said which; NULL = none */
     const char *
         hostname; /* NULL = ask the host (not byte-identical elsewhere: junit takes the journal's when it has one) */
     /* history */
@@ -66,6 +67,8 @@ typedef struct xd_report_ops {
     /* Job control: before the process is stopped nothing stands on the terminal that would be redrawn, and what
      * can be written is; off: the line comes back. NULL ok */
     int (*pause)(void *self, bool on);
+    /* A line on a terminal that is no part of the report. NULL ok */
+    int (*say)(void *self, xd_bytes line);
     int (*flush)(
         void *self);       /* writes what can be written; 0 = all is out, XD_REPORT_BUSY = not yet; NULL ok */
     int (*fd)(void *self); /* descriptor to wait for while busy, -1; NULL = none */
@@ -103,6 +106,7 @@ void xd_report_set_progress(xd_report_set *s, const xd_wire_PROGRESS *progress, 
                             uint64_t now_ns);
 void xd_report_set_tick(xd_report_set *s, uint64_t now_ns);
 void xd_report_set_pause(xd_report_set *s, bool on);
+void xd_report_set_say(xd_report_set *s, xd_bytes line);
 bool xd_report_set_ready(xd_report_set *s); /* tries to flush; false: give no frame now, wait for fd */
 int  xd_report_set_fd(xd_report_set *s);    /* the busy one's descriptor, or -1 */
 void xd_report_set_finish(xd_report_set *s);

@@ -133,6 +133,13 @@ static int on_pause(void *state, const xd_msg *in)
     return xd_actor_send(a->actor, "sched", &m);
 }
 
+static int on_say(void *state, const xd_msg *in)
+{
+    report_actor *a = state;
+    xd_report_set_say(a->set, in->body);
+    return 0;
+}
+
 static int on_tick(void *state)
 {
     report_actor *a = state;
@@ -194,5 +201,6 @@ const xd_actor_spec xd_report_actor_spec = {
                                       { XD_MSG_PROGRESS, on_progress },
                                       { XD_MSG_PAUSE, on_pause },
                                       { XD_MSG_RESUME, on_pause },
+                                      { XD_MSG_SAY, on_say },
                                       { 0 } },
 };

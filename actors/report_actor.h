@@ -3,6 +3,7 @@
  *   in   TAIL      u64: the journal is whole up to here (conflated by the broker)
  *   in   PROGRESS  frame: what runs now (not journaled; for the live line)
  *   in   PAUSE, RESUME  job control (Ctrl-Z), from "sched"
+ *   in   SAY       a line for whoever watches, from the engine
  *   out  SUBSCRIBE to the broker at the start; TAIL back when the journal is read up to there; PAUSED to "sched"
  *        when nothing stands on the terminal that would be redrawn
  * Reads the journal file itself. When a reporter's output is full it stops reading until that is writable

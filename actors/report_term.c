@@ -401,7 +401,21 @@ static int term_tick(void *self, uint64_t now_ns)
 static int term_pause(void *self, bool on)
 {
     xd_term *t = XD_CAST(self, xd_term, XD_TERM_MAGIC);
-    XD_TRY(xd_term_live_pause(t, on));
+    t->paused = on;
+    if (on && t->live)
+        XD_TRY(xd_term_live_leave(t));
+    int r = xd_term_out_flush(&t->out);
+    return XD_MIN(r, 0);
+}
+
+static int term_say(void *self, xd_bytes line)
+{
+    xd_term *t = XD_CAST(self, xd_term, XD_TERM_MAGIC);
+    if (!t->out.tty || t->out.fd < 0)
+        return 0;
+    XD_TRY(xd_term_live_leave(t));
+    XD_TRY(xd_text_harmless(&t->out.buf, line, false));
+    XD_TRY(xd_buf_add_byte(&t->out.buf, '\n'));
     int r = xd_term_out_flush(&t->out);
     return XD_MIN(r, 0);
 }
@@ -525,6 +539,7 @@ const xd_report_ops xd_report_term_ops = {
     .progress = term_progress,
     .tick = term_tick,
     .pause = term_pause,
+    .say = term_say,
     .flush = term_flush,
     .fd = term_fd,
     .finish = term_finish,

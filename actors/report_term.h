@@ -99,8 +99,8 @@ int xd_term_on_crash_text(const xd_term *t, uint32_t item, xd_buf *to)
 int xd_term_live_progress(xd_term *t, const xd_wire_PROGRESS *progress, uint16_t gateway,
                           uint64_t now_ns) XD_MUST;
 int xd_term_live_erase(xd_term *t) XD_MUST;
-int xd_term_live_tick(xd_term *t) XD_MUST; /* draws what has changed */
-int xd_term_live_pause(xd_term *t, bool on) XD_MUST;
+int xd_term_live_tick(xd_term *t) XD_MUST;  /* draws what has changed */
+int xd_term_live_leave(xd_term *t) XD_MUST; /* others write next: their text begins on a line of its own */
 
 /* report_term_text.c */
 /* path relative to dir as pytest's bestrelpath; both absolute, else path as it is */

@@ -73,12 +73,8 @@ int xd_term_live_erase(xd_term *t)
     return xd_buf_printf(&t->out.buf, "\x1b[A\x1b[%zuG", t->live_column + 1);
 }
 
-int xd_term_live_pause(xd_term *t, bool on)
+int xd_term_live_leave(xd_term *t)
 {
-    t->paused = on;
-    if (!on || !t->live)
-        return 0;
-    /* Others write next: their text begins on a line of its own. */
     if (t->live_drawn) {
         t->live_drawn = false;
         XD_TRY(xd_buf_add_str(&t->out.buf, ERASE));

@@ -25,6 +25,8 @@ enum {
     XD_MSG_PAUSED =
         0x4008, /* gateway -> "sched": PAUSE is on its way to the agent, nothing of ours holds it any more; the
                    terminal's reporter -> "sched": the live line is gone */
+    XD_MSG_SAY =
+        0x4009, /* engine -> terminal's reporter: text of a line that stands between those of the report */
     XD_MSG_UNKNOWN = 0x4007, /* broker -> a sender: nobody has the address in `from`; told once per address */
 };
 /* Name of a message of either kind, "?" for neither.  Static storage. */

@@ -167,6 +167,9 @@ XD_API int xd_engine_next_event(xd_engine *e, xd_event *ret);
 /* Asks the run to stop, pause or go on, and returns at once; the end comes as XD_EVENT_FINISHED. Any thread;
  * not for signal handlers. Before start has returned and after the end of the run: 0, and nothing happens. */
 XD_API int xd_engine_stop(xd_engine *e, enum xd_stop how);
+/* Shows a line on the terminal between those of the report, of which it is no part. Any thread. -ENOTTY: the report goes
+ * to no terminal; -EINVAL: there is no run now. */
+XD_API int xd_engine_say(xd_engine *e, const char *line);
 /* Waits for the end, at most timeout_ms (-1 = for ever, 0 = only looks). 0 = over, *ret filled, also when
  * called again; 1 = still runs;
  * -EINVAL: it was not started. */

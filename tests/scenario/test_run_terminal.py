@@ -201,6 +201,22 @@ def test_live_line_and_job_control(project):
     assert sum(line.count(".") for line in lines if set(line.split(" ")[0]) == {"."}) == 13, lines
 
 
+def test_live_line_and_ctrl_c(project):
+    """What xdctl says then stands on a line of its own, and neither the line nor a letter is written over it."""
+    project.write(test_n=NAPS % 12)
+    run = Watched(project, "-n2", "--grace=30s")
+    run.shows("12/13", LONG_NAME)
+    run.terminal.press(b"\x03")
+    said = "xdctl: stopping: running tests get some time; Ctrl-C again kills them"
+    wait_until(lambda: said in run.look(), said)
+    run.shows("12/13", LONG_NAME)
+    assert len(no_copies(run.screen.lines)) == 1, run.screen.lines
+    assert run.end() == 2
+    lines = run.screen.lines
+    assert not no_copies(lines) and lines.count(said) == 1, lines
+    assert sum(line.count(".") for line in lines if set(line.split(" ")[0]) == {"."}) == 13, lines
+
+
 @pytest.mark.parametrize("options, env, live", [
     ([], {}, True),
     ([], {"CI": "true"}, False),

@@ -80,6 +80,8 @@ static void suspend_self(xd_engine *e, seen *s)
     (void)xd_engine_stop(e, XD_STOP_RESUME);
 }
 
+static const char stopping[] = "xdctl: stopping: running tests get some time; Ctrl-C again kills them";
+
 static void on_signals(int fd, xd_engine *e, seen *s)
 {
     struct signalfd_siginfo info;
@@ -94,9 +96,8 @@ static void on_signals(int fd, xd_engine *e, seen *s)
         default:
             s->interrupts++;
             if (s->interrupts == 1 && info.ssi_signo != SIGQUIT) {
-                if (isatty(2))
-                    fputs("\nxdctl: stopping: running tests get some time; Ctrl-C again kills them\n",
-                          stderr);
+                if (isatty(2) && xd_engine_say(e, stopping) < 0)
+                    fprintf(stderr, "\n%s\n", stopping);
                 (void)xd_engine_stop(e, XD_STOP_DRAIN);
             } else if (s->interrupts <= 2) {
                 (void)xd_engine_stop(e, XD_STOP_NOW);
