@@ -74,11 +74,29 @@ static int file_actions(posix_spawn_file_actions_t *fa, const xd_proc_args *a, c
     return -r;
 }
 
+/* Ignored in every program of ours, and SIGCHLD would take the status of children away. */
+static bool never_passed_on(int sig)
+{
+    return sig == SIGPIPE || sig == SIGXFSZ || sig == SIGCHLD;
+}
+
+/* What is ignored here because our own parent (nohup, a shell's `&`) had it so stays ignored: tests see what
+ * they would see below that parent. The rest is set to default, the two signals that libc hides as well:
+ * posix_spawn would let the child ignore them. */
+static void default_signals(sigset_t *ret)
+{
+    struct sigaction now;
+    memset(ret, 0xff, sizeof(*ret));
+    for (int sig = 1; sig <= SIGRTMAX; sig++)
+        if (sigaction(sig, NULL, &now) == 0 && now.sa_handler == SIG_IGN && !never_passed_on(sig))
+            (void)sigdelset(ret, sig);
+}
+
 static int attributes(posix_spawnattr_t *attr, bool new_group)
 {
-    sigset_t none, all;
+    sigset_t none, defaults;
     sigemptyset(&none);
-    sigfillset(&all);
+    default_signals(&defaults);
     short flags = POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF;
     if (new_group)
         flags |= POSIX_SPAWN_SETPGROUP;
@@ -86,7 +104,7 @@ static int attributes(posix_spawnattr_t *attr, bool new_group)
     if (r == 0)
         r = posix_spawnattr_setsigmask(attr, &none);
     if (r == 0)
-        r = posix_spawnattr_setsigdefault(attr, &all);
+        r = posix_spawnattr_setsigdefault(attr, &defaults);
     if (r == 0 && new_group)
         r = posix_spawnattr_setpgroup(attr, 0);
     return -r;

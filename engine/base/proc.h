@@ -30,8 +30,9 @@ typedef struct xd_proc {
 } xd_proc;
 #define XD_PROC_NONE ((xd_proc){ .pidfd = -1 })
 
-/* Starts it. Signals are unblocked and set to default in the child. A program that cannot be executed is
- * reported here (-ENOENT, -EACCES, ...; err names program and cause), not by an exit code.  Any thread. */
+/* Starts it. In the child all signals are unblocked and set to default, but for those that are ignored here
+ * (SIGPIPE, SIGXFSZ and SIGCHLD are never passed on). A program that cannot be executed is reported here (-ENOENT,
+ * -EACCES, ...; err names program and cause), not by an exit code.  Any thread. */
 int xd_proc_spawn(const xd_proc_args *args, xd_proc *ret, xd_error *err) XD_MUST;
 /* A process that somebody else started and told of, while its parent has not waited for it. -ESRCH: there is none
  * any more; -errno. */

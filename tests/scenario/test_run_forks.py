@@ -1,7 +1,9 @@
 """What fork(2) shares or leaves behind (xd(7), "WHAT A FORK SHARES"): each entry both ways.  What is safe keeps the fastest way, all else takes the next one, -v says why;
 tests pass in each."""
+import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -286,3 +288,48 @@ def test_settings_libraries(project):
             assert Worker().worker == worker_id == conftest.DJANGO("PYTEST_XDIST_WORKER") == conftest.OTHER.str("PYTEST_XDIST_WORKER")
         ''')
     expect(project, "collected", NOTHING, env=dict(APP_NAME="a", HOST_A="here"))
+
+
+# ---- signals
+
+SIGNALS = r'''
+    import json, os, re, subprocess
+    def read(text): return dict(re.findall(r"^(Sig(?:Ign|Blk|Cgt)|ShdPnd):\s*(\w+)", text, re.M))
+    def test_a():
+        found = {"self": read(open("/proc/self/status").read())}
+        for restore in (True, False):
+            found["subprocess %s" % restore] = read(subprocess.check_output(["cat", "/proc/self/status"], universal_newlines=True, restore_signals=restore))
+        readable, writable = os.pipe()
+        for name, run in [("exec", lambda: os.execvp("cat", ["cat", "/proc/self/status"])), ("fork", lambda: os.write(1, open("/proc/self/status", "rb").read()))]:
+            readable, writable = os.pipe()
+            pid = os.fork()
+            if pid == 0:
+                os.dup2(writable, 1)
+                run()
+                os._exit(0)
+            os.close(writable)
+            os.waitpid(pid, 0)
+            with os.fdopen(readable) as f:
+                found[name] = read(f.read())
+        with open(os.environ["SEEN"], "w") as f:
+            json.dump(found, f)
+    '''
+
+
+@pytest.mark.parametrize("conftest, options, way", [("", [], "collected"), ("def pytest_sessionfinish(): pass", [], "warm"), ("", ["--no-fork"], "fresh"),
+                                                    ("import signal\nsignal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR2])\nsignal.signal(signal.SIGALRM, print)", [], "collected")],
+                         ids=["collected", "warm", "fresh", "own"])
+@pytest.mark.parametrize("ignored", [(), (signal.SIGHUP, signal.SIGUSR1, signal.SIGINT, signal.SIGQUIT)], ids=["", "nohup &"])
+def test_signals_are_those_of_plain_pytest(project, conftest, options, way, ignored):
+    """Of a test and of what it starts: what is ignored, blocked, caught; the same below nohup, or in the background of a script."""
+    def before():
+        os.setsid()  # without a terminal
+        for number in ignored:
+            signal.signal(number, signal.SIG_IGN)
+    project.write(conftest=conftest, test_a=SIGNALS)
+    seen = project.path / "seen"
+    subprocess.run([project.python, "-m", "pytest", "-q", "-p", "no:xdist"], cwd=str(project.root), env=project.environment(SEEN=str(seen)), check=True, preexec_fn=before)
+    plain = json.loads(seen.read_text())
+    xd = project.run("-n1", *options, env=dict(SEEN=str(seen)), preexec_fn=before)
+    assert xd.rc == 0 and ways(xd) == {way}, xd
+    assert json.loads(seen.read_text()) == plain

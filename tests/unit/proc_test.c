@@ -125,8 +125,8 @@ START_TEST(cannot_start)
 }
 END_TEST
 
-/* What this program blocked or ignored is not so in the child; the group dies with one signal; the pidfd
- * tells. */
+/* What this program blocked, and what all of ours ignore, is not so in the child; the group dies with one
+ * signal; the pidfd tells. */
 START_TEST(signals_and_groups)
 {
     sigset_t          block;
@@ -136,7 +136,6 @@ START_TEST(signals_and_groups)
     sigemptyset(&block);
     sigaddset(&block, SIGTERM);
     sigprocmask(SIG_BLOCK, &block, NULL);
-    signal(SIGTERM, SIG_IGN);
     ck_assert_int_eq(xd_proc_spawn(&(xd_proc_args){ .argv = argv, .new_group = true }, &p, &err), 0);
     ck_assert_int_eq(getpgid(p.pid), p.pid);
     ck_assert_int_eq(xd_proc_wait(&p, false, &st), 0);
@@ -156,6 +155,19 @@ START_TEST(signals_and_groups)
     ck_assert_int_eq(xd_proc_open(1, true, &p), -EINVAL);
     ck_assert_int_eq(xd_proc_open(-5, true, &p), -EINVAL);
     ck_assert_int_eq(xd_proc_wait(&p, false, &st), -ECHILD);
+}
+END_TEST
+
+/* As below a parent like nohup's: what was ignored before us stays so, what we ignore does not. */
+START_TEST(ignored_signals)
+{
+    xd_autobuf        out = XD_BUF_INIT;
+    const char *const argv[] = { "sed", "-n", "s/SigIgn:\t*//p;s/SigBlk:\t*//p", "/proc/self/status", NULL };
+    signal(SIGHUP, SIG_IGN);
+    signal(SIGUSR1, SIG_IGN);
+    signal(SIGPIPE, SIG_IGN);
+    ck_assert_int_eq(output_of(&(xd_proc_args){ .argv = argv }, &out), 0);
+    ck_assert_str_eq(xd_buf_cstr(&out), "0000000000000000\n0000000000000201\n");
 }
 END_TEST
 
@@ -236,6 +248,7 @@ int main(void)
     tcase_add_test(c, descriptors_that_cross);
     tcase_add_test(c, cannot_start);
     tcase_add_test(c, signals_and_groups);
+    tcase_add_test(c, ignored_signals);
     tcase_add_test(c, no_signal_to_what_was_waited_for);
     suite_add_tcase(s, c);
     SRunner *r = srunner_create(s);

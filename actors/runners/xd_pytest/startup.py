@@ -34,7 +34,12 @@ def stdio_as_worker():
 
 
 def ignore_job_control():
-    """Workers are process groups of their own, so never that of the terminal: a test that sets it up, or `stty`, would be stopped for ever."""
+    """Workers are process groups of their own, so never that of the terminal: a test that sets it up, or `stty`, would be stopped for ever.  What tests
+    start ignores these signals, too, so only where there is a terminal."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return
     for name in ("SIGTTOU", "SIGTTIN"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
