@@ -333,3 +333,178 @@ def test_signals_are_those_of_plain_pytest(project, conftest, options, way, igno
     xd = project.run("-n1", *options, env=dict(SEEN=str(seen)), preexec_fn=before)
     assert xd.rc == 0 and ways(xd) == {way}, xd
     assert json.loads(seen.read_text()) == plain
+
+
+# ---- the list: what the collection may leave, and what not
+
+SAFE = {
+    "memory": "TABLE = bytearray(1 << 20)",
+    "private mapping": "import mmap; M = mmap.mmap(-1, 4096, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS); M[0] = 1",
+    "lock of a thread": "import threading; LOCK = threading.RLock()",
+    "thread that has ended": "import threading; t = threading.Thread(target=print); t.start(); t.join()",
+    "pool that was closed": "import concurrent.futures as c\nwith c.ThreadPoolExecutor(2) as p: assert list(p.map(abs, [-1, -2])) == [1, 2]",
+    "semaphore that is gone": "import multiprocessing, os; L = multiprocessing.Lock(); del L",
+    "child that was waited for": "import subprocess; subprocess.check_call(['true'])",
+    "loop that was closed": "import asyncio; l = asyncio.new_event_loop(); l.run_until_complete(asyncio.sleep(0)); l.close()",
+    "database in memory": "import sqlite3; DB = sqlite3.connect(':memory:'); DB.execute('create table t (n)')",
+    "closed database": "import os, sqlite3; d = sqlite3.connect(__file__ + '.db'); d.execute('create table if not exists t (n)'); d.close()",
+    "device": "F = [open(p, 'r+b', 0) for p in ('/dev/null', '/dev/zero', '/dev/urandom')]",
+    "log file": "import logging; H = logging.FileHandler(__file__ + '.log'); logging.getLogger('own').addHandler(H); logging.getLogger('own').error('x')",
+    "selector without entries": "import selectors, select; S = selectors.EpollSelector(); E = select.epoll()",
+    "timer that was stopped": "import signal; signal.alarm(60); signal.alarm(0)",
+    "signal handler": "import signal; signal.signal(signal.SIGUSR1, print); signal.signal(signal.SIGTERM, signal.SIG_IGN)",
+    "signal mask": "import signal; signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])",
+    "folder, umask, limits": "import os, resource; os.umask(0o27); s, h = resource.getrlimit(resource.RLIMIT_CORE); resource.setrlimit(resource.RLIMIT_CORE, (0, h))",
+    "niceness": "import os; os.nice(1)",
+    "name of the process": "import ctypes; ctypes.CDLL(None).prctl(15, b'suite', 0, 0, 0)",
+    "tracing": "import sys; sys.setprofile(lambda *a: None)",
+    "faulthandler": "import faulthandler; faulthandler.enable()",
+    "fork handlers": "import os; os.register_at_fork(before=lambda: None, after_in_child=lambda: None)",
+}
+UNSAFE = {
+    "process lock": ("import multiprocessing; LOCK = multiprocessing.RLock()", "left shared memory mapped: /dev/shm/sem."),
+    "process queue": ("import multiprocessing; QUEUE = multiprocessing.Queue()", "left "),
+    "process value": ("import multiprocessing; VALUE = multiprocessing.Value('i')", "left "),
+    "raw value": ("import multiprocessing.sharedctypes as s; VALUE = s.RawValue('i')", "left "),
+    "shared memory": ("from multiprocessing import shared_memory, resource_tracker; S = shared_memory.SharedMemory(create=True, size=64); S.unlink()", "left "),
+    "anonymous mapping": ("import mmap; M = mmap.mmap(-1, 4096)", "left shared memory mapped: /dev/zero"),
+    "file mapping": ("import mmap, os; f = open(__file__ + '.m', 'w+b'); f.truncate(4096); M = mmap.mmap(os.dup(f.fileno()), 4096); f.close()", "left "),
+    "memory left out": ("import mmap; M = mmap.mmap(-1, 4096, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS); M.madvise(mmap.MADV_DONTFORK)", "left memory that a fork leaves out"),
+    "locked memory": ("import ctypes, mmap; M = ctypes.create_string_buffer(8192); assert ctypes.CDLL(None).mlock(M, 4096) == 0", "locked memory"),
+    "thread": ("import threading; E = threading.Event(); threading.Thread(target=E.wait, name='waits', daemon=True).start()", "left a thread running: waits"),
+    "low thread": ("import _thread, time; _thread.start_new_thread(time.sleep, (3600,))", "native thread"),
+    "watchdog": ("import faulthandler; faulthandler.dump_traceback_later(3600)", "native thread"),
+    "alarm": ("import signal; signal.signal(signal.SIGALRM, print); signal.alarm(3600)", "left a timer running: ITIMER_REAL"),
+    "interval timer": ("import signal; signal.setitimer(signal.ITIMER_PROF, 3600)", "left a timer running: ITIMER_PROF"),
+    "posix timer": ("import ctypes; t = ctypes.c_void_p(); assert ctypes.CDLL('librt.so.1').timer_create(1, None, ctypes.byref(t)) == 0", "left a POSIX timer"),
+    "pending signal": ("import os, signal; signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1]); os.kill(os.getpid(), signal.SIGUSR1)", "left a signal pending"),
+    "handler of SIGCHLD": ("import signal; signal.signal(signal.SIGCHLD, lambda *a: None)", "set a handler for SIGCHLD"),
+    "ignored SIGCHLD": ("import signal; signal.signal(signal.SIGCHLD, signal.SIG_IGN)", "set a handler for SIGCHLD"),
+    "child": ("import subprocess; P = subprocess.Popen(['sleep', '3600'])", "left a "),
+    "dead child": ("import os\nif os.fork() == 0: os._exit(0)\n", "left a child process"),
+    "subreaper": ("import ctypes; ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)", "subreaper"),
+    "file": ("F = open(__file__)", "left a descriptor open: "),
+    "file that is written": ("F = open(__file__ + '.out', 'a')", "left a descriptor open: "),
+    "flock": ("import fcntl; F = open(__file__ + '.lock', 'a'); fcntl.flock(F, fcntl.LOCK_SH)", "left a descriptor open: "),
+    "locked log": ("import fcntl, logging, os; H = logging.FileHandler(__file__ + '.%d' % os.getpid()); fcntl.flock(H.stream, fcntl.LOCK_EX)", "left a descriptor open: "),
+    "record lock": ("import fcntl, os; F = open(__file__ + '.%d' % os.getpid(), 'w'); fcntl.lockf(F, fcntl.LOCK_EX | fcntl.LOCK_NB)", "left a descriptor open: "),
+    "log that is not appended to": ("import logging; H = logging.FileHandler(__file__ + '.log', 'w')", "left a descriptor open: "),
+    "pipe": ("import os; P = os.pipe()", "left a descriptor open: pipe:"),
+    "socket": ("import socket; S = socket.socket()", "left a descriptor open: socket:"),
+    "loop": ("import asyncio; LOOP = asyncio.new_event_loop()", "left a descriptor open: "),
+    "selector with an entry": ("import select, os; E = select.epoll(); E.register(os.eventfd(0))", "left a descriptor open: "),
+    "eventfd": ("import os; E = os.eventfd(0)", "left a descriptor open: anon_inode:[eventfd]"),
+    "inotify": ("import ctypes; N = ctypes.CDLL(None).inotify_init()", "left a descriptor open: anon_inode:inotify"),
+    "timerfd": ("import ctypes; N = ctypes.CDLL(None).timerfd_create(1, 0)", "left a descriptor open: anon_inode:[timerfd]"),
+    "signalfd": ("import ctypes; m = (ctypes.c_ulong * 16)(); N = ctypes.CDLL(None).signalfd(-1, m, 0)", "left a descriptor open: anon_inode:[signalfd]"),
+    "memory file": ("import os; M = os.memfd_create('m')", "left a descriptor open: /memfd:m"),
+    "database": ("import os, sqlite3; DB = sqlite3.connect(__file__ + '.%d.db' % os.getpid()); DB.execute('create table t (n)')", "left a descriptor open: "),
+}
+
+
+@pytest.mark.parametrize("what", sorted(SAFE))
+def test_what_may_be_left(project, what):
+    project.write(conftest=SAFE[what] + "\n", test_a=TESTS)
+    expect(project, "collected", NOTHING)
+
+
+@pytest.mark.parametrize("what", sorted(UNSAFE))
+def test_what_may_not_be_left(project, what):
+    source, why = UNSAFE[what]
+    if "eventfd" in source and not hasattr(os, "eventfd"):
+        pytest.skip("this Python has no os.eventfd")
+    project.write(conftest=source + "\n", test_a=TESTS)
+    xd = project.run("-n2", "-v")
+    if "mlock" in source and "assert" in xd.out and xd.rc == 4:
+        pytest.skip("mlock is not allowed here")
+    assert xd.rc == 0 and ways(xd) == {"warm"} and "collection " in reason(xd) and why in reason(xd), xd
+
+
+# ---- before pytest: sitecustomize and .pth files
+
+SERVICE = '''
+import queue, threading
+class Service:
+    def __init__(self):
+        self.questions, self.answers = queue.Queue(), queue.Queue()
+        threading.Thread(target=self.serve, name="service", daemon=True).start()
+    def serve(self):
+        while True: self.answers.put(self.questions.get() * 2)
+    def ask(self, n):
+        self.questions.put(n)
+        return self.answers.get(timeout=20)
+import sys
+sys.service = Service()
+'''
+USES = '''
+    import sys, pytest
+    assert sys.service.ask(1) == 2
+    @pytest.mark.parametrize("n", range(8))
+    def test_n(n): assert sys.service.ask(n) == 2 * n
+    '''
+
+
+@pytest.mark.parametrize("options", [["-n1"], ["-n2"], ["-n2", "--no-fork"]], ids=" ".join)
+@pytest.mark.parametrize("form", ["sitecustomize.py", "own.pth"])
+def test_a_thread_before_pytest(project, options, form):
+    """It would be missing in a forked collector, with what it holds."""
+    folder = project.path / "site"
+    folder.mkdir()
+    if form.endswith(".pth"):  # is read in site folders alone
+        (folder / "own_service.py").write_text(SERVICE)
+        (folder / form).write_text("import own_service\n")
+        (folder / "sitecustomize.py").write_text("import site\nsite.addsitedir(%r)\n" % str(folder))
+    else:
+        (folder / form).write_text(SERVICE)
+    project.write(test_a=USES)
+    xd = project.run(*(options + ["-v"]), env=dict(PYTHONPATH=str(folder)))
+    assert xd.rc == 0 and ways(xd) == {"fresh"} and xd.summary == {"passed": 8}, xd
+    if "--no-fork" not in options:
+        assert "Python's own start (sitecustomize, a .pth file) left a thread running: service" in reason(xd), xd
+
+
+@pytest.mark.parametrize("source, way, why", [
+    ("import threading; L = threading.Lock()", "collected", NOTHING),
+    ("import os; os.environ['A'] = 'b'", "collected", NOTHING),
+    ("import logging; H = logging.FileHandler(%r)", "collected", NOTHING),
+    (UNSAFE["process lock"][0], "fresh", "left shared memory mapped: "),
+    (UNSAFE["low thread"][0], "fresh", "native thread"),
+    (UNSAFE["alarm"][0], "fresh", "left a timer running"),
+    (UNSAFE["socket"][0], "fresh", "left a descriptor open: socket:"),
+    (UNSAFE["dead child"][0], "fresh", "left a child process"),
+    (UNSAFE["handler of SIGCHLD"][0], "fresh", "SIGCHLD"),
+], ids=lambda value: value if "\n" not in value and len(value) < 60 else "source")
+def test_what_python_starts_with(project, source, way, why):
+    folder = project.path / "site"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text((source % str(folder / "log") if "%r" in source else source) + "\n")
+    project.write(test_a=TESTS)
+    expect(project, way, why, env=dict(PYTHONPATH=str(folder)))
+
+
+def test_pool_before_pytest(project):
+    """numpy, imported by sitecustomize."""
+    project.python = environment("3.12", "", *STACK)
+    folder = project.path / "site"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text("import numpy, sys\nsys.A = numpy.random.rand(300, 300)\nsys.B = sys.A @ sys.A\n")
+    project.write(conftest="import sys\nA, B = sys.A, sys.B\n", test_a=PRODUCTS)
+    expect(project, "collected", NOTHING, env=dict(PYTHONPATH=str(folder), OPENBLAS_NUM_THREADS="3"))
+
+
+# ---- locks that workers must not share
+
+def test_a_crash_that_holds_a_lock(project):
+    """A lock of multiprocessing at module level is each worker's own: one that dies in it stops nobody, one that holds it keeps nobody waiting."""
+    project.write(test_a='''
+        import multiprocessing, os, time, pytest
+        LOCK = multiprocessing.RLock()
+        @pytest.mark.parametrize("n", range(12))
+        def test_n(n):
+            assert LOCK.acquire(timeout=5)
+            if n == 1: os._exit(9)
+            time.sleep(0.05)
+            LOCK.release()
+        ''')
+    xd = project.run("-n3", "-v")
+    assert xd.rc == 1 and xd.summary == {"passed": 11, "crashed": 1} and ways(xd) <= {"warm", "fresh"}, xd
