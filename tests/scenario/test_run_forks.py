@@ -508,3 +508,89 @@ def test_a_crash_that_holds_a_lock(project):
         ''')
     xd = project.run("-n3", "-v")
     assert xd.rc == 1 and xd.summary == {"passed": 11, "crashed": 1} and ways(xd) <= {"warm", "fresh"}, xd
+
+
+@pytest.mark.parametrize("more", ["", "eventlet.monkey_patch()"])
+def test_eventlet(project, more):
+    """Its import makes an epoll instance with nothing in it; each worker makes that anew, and wakes nobody else."""
+    project.python = environment("3.12", "", "eventlet")
+    project.write(conftest="import eventlet\n%s\n" % more, **{"pytest.ini": "[pytest]\nfilterwarnings = ignore\n", "test_a.py": '''
+        import eventlet, pytest
+        @pytest.mark.parametrize("n", range(12))
+        def test_n(n):
+            server = eventlet.listen(("127.0.0.1", 0))
+            def ask():
+                client = eventlet.connect(server.getsockname())
+                eventlet.sleep(0.01)
+                return client.recv(3)
+            answer = eventlet.spawn(ask)
+            connection, _ = server.accept()
+            connection.send(b"%03d" % n)
+            assert answer.wait() == b"%03d" % n
+        '''})
+    expect(project, "collected", NOTHING)
+
+
+# ---- random numbers, and what else differs between workers
+
+@pytest.mark.parametrize("source, draw, same", [
+    ("", "random.random()", False), ("random.seed(7)", "random.random()", True),
+    ("R = random.Random()", "conftest.R.random()", False), ("R = random.Random(7)", "conftest.R.random()", True),
+    ("R = random.Random(); R.setstate(random.Random(7).getstate())", "conftest.R.random()", True),
+    ("R = random.SystemRandom()", "conftest.R.random()", False),
+    ("", "uuid.uuid4()", False), ("", "secrets.token_hex()", False), ("", "ssl.RAND_bytes(8)", False), ("import tempfile; tempfile.gettempdir()", "tempfile.mktemp()", False),
+])
+def test_random_numbers(project, source, draw, same):
+    """As with workers that collect for themselves: the same where the suite chose a seed."""
+    project.write(conftest="import random\n%s\n" % source, test_a='''
+        import random, secrets, ssl, tempfile, uuid, time, os, pytest, conftest
+        NUMBERS = []
+        @pytest.mark.parametrize("n", range(6))
+        def test_n(n, worker_id):
+            if not NUMBERS:
+                NUMBERS.append(str(%s))
+                with open(os.path.join(os.environ["SEEN"], worker_id), "w") as f: f.write(NUMBERS[0])
+            time.sleep(0.1)
+        ''' % draw)
+    folder = project.path / "seen"
+    folder.mkdir()
+    expect(project, "collected", NOTHING, env=dict(SEEN=str(folder)))
+    numbers = [path.read_text() for path in folder.iterdir()]
+    assert len(numbers) == 2 and (numbers[0] == numbers[1]) is same, numbers
+
+
+@pytest.mark.parametrize("source, same", [("", False), ("numpy.random.seed(7)", True)], ids=["no seed", "seed"])
+@pytest.mark.parametrize("version, packages", [("3.12", STACK), ("3.9", ("numpy<2",))], ids=["numpy 2", "numpy 1"])
+def test_random_numbers_of_numpy(project, version, packages, source, same):
+    project.python = environment(version, "", *packages)
+    project.write(conftest="import numpy\n%s\n" % source, test_a='''
+        import numpy, time, os, pytest
+        NUMBERS = []
+        @pytest.mark.parametrize("n", range(6))
+        def test_n(n, worker_id):
+            if not NUMBERS:
+                NUMBERS.append(str(numpy.random.rand()))
+                with open(os.path.join(os.environ["SEEN"], worker_id), "w") as f: f.write(NUMBERS[0])
+            time.sleep(0.1)
+        ''')
+    folder = project.path / "seen"
+    folder.mkdir()
+    expect(project, "collected", NOTHING, env=dict(SEEN=str(folder)))
+    numbers = [path.read_text() for path in folder.iterdir()]
+    assert len(numbers) == 2 and (numbers[0] == numbers[1]) is same, numbers
+
+
+@pytest.mark.parametrize("source, way, why", [
+    ("import os; PID = os.getpid()", "warm", "conftest.py called os.getpid() while collecting"),
+    ("from os import getpid\ndef name(): return 'db_%d' % getpid()\nNAME = name()", "warm", "conftest.py called os.getpid() while collecting"),
+    ("import tempfile; FOLDER = tempfile.mkdtemp()", "warm", "conftest.py called tempfile.mkdtemp() while collecting"),
+    ("import tempfile; FOLDER = tempfile.TemporaryDirectory()", "warm", "conftest.py called tempfile.mkdtemp() while collecting"),
+    ("import logging, uuid, tempfile, threading; logging.getLogger().warning('x'); uuid.uuid1(); tempfile.gettempdir()", "collected", NOTHING),
+])
+def test_what_is_told_once(project, source, way, why):
+    """A process id, or a temporary folder, that the suite keeps: each worker has its own in every other way."""
+    project.write(conftest=source + "\n", test_a=TESTS + '''
+    import conftest
+    def test_pid(): assert getattr(conftest, "PID", os.getpid()) == os.getpid() and os.getpid.__module__ in ("posix", None)
+    ''')
+    expect(project, way, why)

@@ -58,7 +58,7 @@ class Collector(object):
 
     def objection(self):
         adapter = self.adapter
-        against, self.epolls = why_not_collected(adapter.config, self.start_fds, self.page_inode, adapter.reads, adapter.input)
+        against, self.epolls = why_not_collected(adapter.config, self.start_fds, self.page_inode, adapter)
         return against
 
     def choose_way(self):
@@ -80,6 +80,7 @@ class Collector(object):
         adapter.owner.check()
         if adapter.seed_watch is not None:
             adapter.seed_watch.stop()
+            adapter.call_watch.stop()
         self.has_collected()
         adapter.way, why = self.choose_way()
         adapter.reads.end(adapter.input)

@@ -74,22 +74,26 @@ def hooks_objection(config):
     return None if function is None else Objection("%s registered a cleanup of the configuration" % module_of(function))
 
 
-def reads_objection(reads, worker_input):
+def reads_objection(config, adapter):
+    reads = adapter.reads
     if reads.worker_id:
         return Objection("the worker id was read before or while collecting, from %s" % reads.worker_id)
     if reads.count:
         return Objection("the number of workers was read before it was known")
-    if not reads.settle(worker_input):
+    if not reads.settle(adapter.input):
         return Objection("a copy of os.environ holds the worker id where no other can be put", True)
+    called = adapter.call_watch and adapter.call_watch.by_project(str(config.rootpath))
+    if called:
+        return Objection("%s called %s() while collecting, and what it got would be the same in all workers" % called)
     return None
 
 
-def why_not_collected(config, start_fds, page_inode, reads, worker_input):
+def why_not_collected(config, start_fds, page_inode, adapter):
     """What stands against forking workers from this process, or None; and the epoll instances that a worker must renew."""
     if start_fds is None:
         return Objection("no /proc to see open descriptors in"), []
     left, epolls = fork_objection(start_fds, pytest_fds(config), page_inode, flags=True)
-    other = None if left else reads_objection(reads, worker_input) or hooks_objection(config)
+    other = None if left else reads_objection(config, adapter) or hooks_objection(config)
     if other is not None:
         return other, []
     left = left or native_thread_left()

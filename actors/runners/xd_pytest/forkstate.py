@@ -8,6 +8,7 @@ import sys
 
 from xd_pytest.channel import readable
 from xd_pytest.process import fileno, quiet_fork
+from xd_pytest.real import Real
 from xd_pytest.text import as_text
 
 TRIAL_S = 5.0         # a child that does nothing but end needs a millisecond
@@ -82,10 +83,9 @@ def empty_epoll(fd, what):
 
 def renew_epolls(fds):
     """In a child: instances of its own.  What would be registered in a shared one wakes the other process."""
-    import select
     for fd in fds:
         kept = os.get_inheritable(fd)
-        fresh = select.epoll()
+        fresh = Real.epoll()
         os.dup2(fresh.fileno(), fd, kept)
         fresh.close()
 

@@ -19,7 +19,7 @@ from xd_pytest.owner import Owner
 from xd_pytest.plugins import foreign_plugins, plugin_name
 from xd_pytest.process import flush_stdio, name_captures
 from xd_pytest.real import Real
-from xd_pytest.reads import Reads, SeedWatch, WorkerInput
+from xd_pytest.reads import CallWatch, Reads, SeedWatch, WorkerInput
 from xd_pytest.reports import Screen, report_frame, warning_frame
 from xd_pytest.runloop import RunLoop
 from xd_pytest.settings import OPTIONS, collection_lines, config_frame
@@ -64,7 +64,7 @@ class Adapter(object):
         self.collect_started = Real.time()
         self.reason = ""
         self.stopped = False
-        self.seed_watch = None
+        self.seed_watch = self.call_watch = None
         self.basetemp = BaseTemp(self.scratch("basetemp"))
         self.collector = Collector(self, start_fds, page_inode, no_fork)
         self.progress = None       # of a collection that somebody watches
@@ -132,7 +132,7 @@ class Adapter(object):
         os.environ["PYTEST_XDIST_TESTRUNUID"] = uid
         if not self.is_worker:
             self.reads.begin(self.input, self.start.workers_expected != 0)
-            self.seed_watch = SeedWatch()
+            self.seed_watch, self.call_watch = SeedWatch(), CallWatch()
 
     def run_session(self):
         """The whole pytest session; in a forked worker this returns a second time, in the child.  The exit status."""

@@ -201,14 +201,28 @@ class RecordingEnviron(type(os.environ)):
 
 
 class SeedWatch(object):
-    """Whether the user's code gave `random` a seed of its own: then all workers go on with it, as N xdist workers would."""
+    """Whether the user's code gave `random` a seed of its own: then all workers go on with it, as N xdist workers would.  Generators beside it that got none
+    are told by their own seed()."""
 
     def __init__(self):
         import random
+        import weakref
         self.seeded = False
         self.state = None
-        self.original = random.seed
-        random.seed = self.seed
+        self.unseeded = unseeded = weakref.WeakSet()
+        self.original, self.methods = random.seed, (random.Random.seed, random.Random.setstate)
+        seed_of, setstate_of = self.methods
+
+        def seed(generator, a=None, version=2):
+            (unseeded.add if a is None else unseeded.discard)(generator)
+            return seed_of(generator, a, version)
+
+        def setstate(generator, state):
+            unseeded.discard(generator)
+            return setstate_of(generator, state)
+
+        random.seed, random.Random.seed, random.Random.setstate = self.seed, seed, setstate
+        self.stand_ins = (seed, setstate)
 
     def seed(self, *args, **kw):
         if (args and args[0] is not None) or kw.get("a") is not None:
@@ -219,5 +233,58 @@ class SeedWatch(object):
         import random
         if random.seed == self.seed:
             random.seed = self.original
+        if (random.Random.seed, random.Random.setstate) == self.stand_ins:
+            random.Random.seed, random.Random.setstate = self.methods
         if self.seeded:
             self.state = random.getstate()
+
+    def renew(self):
+        """In a worker: what no seed was given for differs from the others'."""
+        random = sys.modules["random"]
+        if self.state is not None:
+            random.setstate(self.state)
+        else:
+            random.seed()
+        for generator in list(self.unseeded):
+            try:
+                generator.seed()
+            except Exception:
+                pass  # a class of the suite's own
+
+
+class CallWatch(object):
+    """Who asks for what differs from worker to worker under any other way of starting them: the process id, and the names of temporary files."""
+
+    def __init__(self):
+        import tempfile
+        self.callers = {}  # {file: what was called}
+        self.originals = [(os, "getpid", os.getpid), (tempfile, "mkdtemp", tempfile.mkdtemp), (tempfile, "mkstemp", tempfile.mkstemp)]
+        self.stand_ins = [self.stand_in(module.__name__ + "." + name, original) for module, name, original in self.originals]
+        for (module, name, _), stand_in in zip(self.originals, self.stand_ins):
+            setattr(module, name, stand_in)
+
+    def stand_in(self, name, original):
+        callers = self.callers
+
+        def function(*args, **kw):
+            frame = sys._getframe(1)
+            while frame is not None and frame.f_globals.get("__name__") == "tempfile":
+                frame = frame.f_back
+            if frame is not None:
+                callers.setdefault(frame.f_code.co_filename, name)
+            return original(*args, **kw)
+
+        function.__name__, function.__doc__ = original.__name__, original.__doc__
+        return function
+
+    def stop(self):
+        for (module, name, original), stand_in in zip(self.originals, self.stand_ins):
+            if getattr(module, name) is stand_in:
+                setattr(module, name, original)
+
+    def by_project(self, root):
+        """(file, function) of a caller below the suite's own folder: libraries know that processes fork.  None = there is none."""
+        for path, name in sorted(self.callers.items()):
+            if path.startswith(root.rstrip(os.sep) + os.sep) and "site-packages" not in path and not path.startswith((sys.prefix + os.sep, sys.base_prefix + os.sep)):
+                return os.path.relpath(path, root), name
+        return None

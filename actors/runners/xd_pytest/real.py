@@ -21,3 +21,4 @@ class Real(object):
     getpid = staticmethod(os.getpid)
     exit = staticmethod(os._exit)
     poll = staticmethod(select.poll) if hasattr(select, "poll") else None
+    epoll = staticmethod(select.epoll) if hasattr(select, "epoll") else None

@@ -58,17 +58,13 @@ class Worker(object):
         return self.adapter.ramp * self.number / self.total if self.total and self.number < self.total else 0.0
 
     def reseed(self):
-        watch = self.adapter.seed_watch
-        random = sys.modules.get("random")
-        if random is not None:  # Python has done it since 3.7, also where the suite chose a seed
-            if watch is not None and watch.state is not None:
-                random.setstate(watch.state)
-            else:
-                random.seed()
+        if self.adapter.seed_watch is not None:
+            self.adapter.seed_watch.renew()
         numpy = sys.modules.get("numpy.random")
         if numpy is not None:
             try:
-                numpy.seed()
+                if getattr(numpy.mtrand._rand._bit_generator, "_seed_seq", True) is not None:  # None: the suite chose a seed, to which all workers keep
+                    numpy.seed()
             except Exception:
                 pass
 
