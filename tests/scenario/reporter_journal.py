@@ -116,7 +116,7 @@ class Journal:
         self.put("WARNING", item=0xffffffff, when=when, nodeid=nodeid, text=warning_record_to_str(warning_message),
                  file=warning_message.filename, line=warning_message.lineno)
 
-    def report(self, report, item, sent=0, last=False):
+    def report(self, report, item, sent=0, last=False, flags=0):
         from io import StringIO
         from _pytest._io import TerminalWriter
         category, letter, word = self.config.hook.pytest_report_teststatus(report=report, config=self.config)
@@ -141,7 +141,7 @@ class Journal:
             report.sub_test_description() if hasattr(report, "sub_test_description") else "")
         self.put("REPORT", item=item, attempt=1, worker=0xffff, nodeid=report.nodeid if item == 0xffffffff else "", when=report.when,
                  category=category, letter=letter, word=word, outcome=report.outcome, text=text, message=message, path=path, line=line,
-                 subtest=sub, duration_us=us(getattr(report, "duration", 0)), flags=2 if xfail is not None else 0,
+                 subtest=sub, duration_us=us(getattr(report, "duration", 0)), flags=flags | (2 if xfail is not None else 0),
                  sections=[dict(name=n, value=v) for n, v in report.sections[sent:]],
                  properties=[dict(name=n, value=v) for n, v in report.user_properties] if last else [])
 
@@ -149,7 +149,16 @@ class Journal:
         self.reports.setdefault(report.nodeid, []).append(report)
 
     def pytest_runtest_logfinish(self, nodeid):
-        seen, item, sent, outcome, phases, counted = self.reports.pop(nodeid), self.items[nodeid], 0, "passed", {}, False
+        seen = self.reports.pop(nodeid)
+        if not self.config.option.late or seen[-1].passed or seen[-1].when != "teardown":
+            self.item(seen, self.items[nodeid])
+            return
+        outcome, sent = self.item(seen[:-1], self.items[nodeid], flags=8)  # the teardown is told after the result, as of a worker that waited
+        self.report(seen[-1], self.items[nodeid], sent, True, flags=64)
+        self.result(self.items[nodeid], "failed" if outcome == "failed" else "error", 4, {r.when: r.duration for r in seen}, seen)
+
+    def item(self, seen, item, flags=0):
+        sent, outcome, phases, counted = 0, "passed", {}, False
         statuses = [self.config.hook.pytest_report_teststatus(report=r, config=self.config) for r in seen]
         plain = all(r.passed and not hasattr(r, "wasxfail") and type(r).__name__ == "TestReport" for r in seen)
         speak = seen[-1].user_properties or seen[-1].sections
@@ -165,8 +174,12 @@ class Journal:
                 if not subtest:
                     sent = len(r.sections)
             outcome = s[0] if s[0] in OUTCOMES and not subtest and s[0] != "passed" and outcome != "failed" else outcome
+        self.result(item, outcome, flags | (1 if counted else 0), phases, seen)
+        return outcome, sent
+
+    def result(self, item, outcome, flags, phases, seen):
         self.put("RESULTS", worker=0, results=[dict(
-            item=item, attempt=1, outcome=OUTCOMES[outcome], flags=1 if counted else 0, setup_us=us(phases.get("setup", 0)),
+            item=item, attempt=1, outcome=OUTCOMES[outcome], flags=flags, setup_us=us(phases.get("setup", 0)),
             call_us=us(phases.get("call", 0)), teardown_us=us(phases.get("teardown", 0)), position=0, start_us=us(seen[0].start))])
 
     def pytest_sessionfinish(self, session, exitstatus):
@@ -178,6 +191,7 @@ class Journal:
 
 def pytest_addoption(parser):
     parser.addoption("--frames")
+    parser.addoption("--late", action="store_true", help="failing teardowns are told after their items' results")
 
 
 def pytest_configure(config):

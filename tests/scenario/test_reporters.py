@@ -167,6 +167,9 @@ class Reports(unittest.TestCase):
     def test_all_of_the_short_summary(self):
         self.compare("-rA")
 
+    def test_teardowns_that_are_told_later(self):
+        self.compare("--late", "-rA")
+
     def test_quiet(self):
         self.compare("-q", "-ra", "--tb=short")
 
