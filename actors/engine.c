@@ -438,6 +438,11 @@ static void *watcher(void *arg)
         x->result.exit_code = XD_EXIT_INCOMPLETE;
     look_for_journal(x);
     x->result.controller_cpu_us = xd_clock_cpu_us() - x->cpu_start_us;
+    if (!x->left && x->result.exit_code == XD_EXIT_USAGE && x->result.collected == 0) {
+        /* A command line that was refused is no run: "latest" stays what it was. */
+        (void)xd_path_remove_tree(x->dir.path);
+        x->result.run_dir[0] = 0;
+    }
     pthread_mutex_lock(&x->lock);
     x->over = true;
     pthread_mutex_unlock(&x->lock);

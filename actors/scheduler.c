@@ -111,6 +111,14 @@ static int end_run(scheduler *self)
         .not_run = items - recorded,
     };
     xd_result *res = self->args.result;
+    end.passed = res->passed;
+    end.failed = res->failed;
+    end.skipped = res->skipped;
+    end.xfailed = res->xfailed;
+    end.xpassed = res->xpassed;
+    end.errors = res->errors;
+    end.crashed = res->crashed;
+    end.counted = 1;
     res->exit_code = code;
     res->collected = items;
     res->recorded = recorded;

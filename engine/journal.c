@@ -264,6 +264,8 @@ int xd_journal_fault(const xd_journal *j)
 /* In order, and back to single records, which may lie anywhere. */
 #define READ_AHEAD (256u << 10)
 #define LOOK_BACK (16u << 10)
+#define LAST_MAX (64u << 10)
+#define LAST_RECORDS 64
 
 struct xd_journal_reader {
     int      fd;
@@ -272,6 +274,7 @@ struct xd_journal_reader {
     uint64_t window_at;
     xd_buf   single; /* of xd_journal_reader_at, as window is of xd_journal_reader_next */
     uint64_t single_at;
+    size_t   ahead;
     char     run_id[33];
 };
 
@@ -293,6 +296,7 @@ int xd_journal_reader_open(xd_journal_reader **ret, const char *path, xd_error *
             XD_WIRE_VERSION_MIN, XD_WIRE_VERSION, version > XD_WIRE_VERSION ? "; a newer xd wrote it" : "");
     memcpy(r->run_id, h + 16, 32);
     r->next = r->window_at = XD_JOURNAL_HEADER;
+    r->ahead = READ_AHEAD;
     *ret = xd_take(&r);
     return 0;
 }
@@ -359,10 +363,53 @@ static int read_record(xd_journal_reader *r, xd_buf *buf, uint64_t *buf_at, size
     return 1;
 }
 
+void xd_journal_reader_look(xd_journal_reader *r)
+{
+    r->ahead = LOOK_BACK;
+}
+
+/* The record in `bytes`, which lie at `base` in the file, that ends at *end; *end becomes its start. A place whose length
+ * leads there is one; the check, which depends on the place, tells. */
+static int record_before(xd_journal_reader *r, xd_bytes bytes, uint64_t base, size_t *end, xd_frame *ret)
+{
+    for (size_t at = *end; at-- > 0;) {
+        const size_t left = *end - at;
+        if (left < XD_JOURNAL_RECORD + XD_FRAME_HEADER || get_u32(bytes.ptr + at) != left - XD_JOURNAL_RECORD)
+            continue;
+        if (xd_journal_reader_at(r, base + at, ret) == 0) {
+            *end = at;
+            return 0;
+        }
+    }
+    return -ENOENT;
+}
+
+int xd_journal_reader_last(xd_journal_reader *r, uint16_t type, xd_frame *ret)
+{
+    struct stat st;
+    xd_autobuf  tail = XD_BUF_INIT;
+    if (fstat(r->fd, &st) < 0)
+        return -errno;
+    const uint64_t size = (uint64_t)st.st_size;
+    const uint64_t base = size > XD_JOURNAL_HEADER + LAST_MAX ? size - LAST_MAX : XD_JOURNAL_HEADER;
+    if (size <= base)
+        return -ENOENT;
+    XD_TRY(xd_buf_reserve(&tail, (size_t)(size - base)));
+    if (pread(r->fd, tail.data, (size_t)(size - base), (off_t)base) != (ssize_t)(size - base))
+        return -EIO;
+    size_t end = tail.len = (size_t)(size - base);
+    for (int i = 0; i < LAST_RECORDS && end; i++) {
+        XD_TRY(record_before(r, xd_buf_view(&tail), base, &end, ret));
+        if (ret->type == type)
+            return 0;
+    }
+    return -ENOENT;
+}
+
 int xd_journal_reader_next(xd_journal_reader *r, xd_frame *ret, uint64_t *ret_offset)
 {
     uint32_t len;
-    int      got = read_record(r, &r->window, &r->window_at, READ_AHEAD, r->next, ret, &len);
+    int      got = read_record(r, &r->window, &r->window_at, r->ahead, r->next, ret, &len);
     if (got != 1)
         return got;
     if (ret_offset)

@@ -47,7 +47,11 @@ XD_DEFINE_AUTO(xd_journal_reader, xd_journal_reader_close)
  * record. */
 int xd_journal_reader_next(xd_journal_reader *r, xd_frame *ret, uint64_t *ret_offset) XD_MUST;
 /* Reads the record at an offset that xd_journal_reader_next gave; the position of `next` stays. */
-int         xd_journal_reader_at(xd_journal_reader *r, uint64_t offset, xd_frame *ret) XD_MUST;
+int xd_journal_reader_at(xd_journal_reader *r, uint64_t offset, xd_frame *ret) XD_MUST;
+/* Reads little ahead from now on: for whoever wants the first records alone. */
+void xd_journal_reader_look(xd_journal_reader *r);
+/* The last record of this type among the last few of a file that ends with a whole one. -ENOENT. */
+int         xd_journal_reader_last(xd_journal_reader *r, uint16_t type, xd_frame *ret) XD_MUST;
 uint64_t    xd_journal_reader_offset(const xd_journal_reader *r); /* of the next record */
 const char *xd_journal_reader_run_id(const xd_journal_reader *r);
 

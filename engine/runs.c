@@ -1,4 +1,4 @@
-/* engine/runs.c - see runs.h; also xd_run_find and xd_run_list of xd.h. */
+/* engine/runs.c - see runs.h. */
 #include "engine/runs.h"
 
 #include <dirent.h>
@@ -15,7 +15,7 @@
 #include "engine/base/clock.h"
 #include "engine/base/path.h"
 
-static int runs_folder(bool to_read, char **ret, xd_error *err)
+int xd_runs_folder(bool to_read, char **ret, xd_error *err)
 {
     xd_autofree char *state = NULL;
     XD_TRY(to_read ? xd_path_state_seen(&state, err) : xd_path_state(&state, err));
@@ -57,7 +57,7 @@ int xd_runs_create(xd_run_dir *ret, xd_error *err)
 {
     xd_autofree char *folder = NULL;
     xd_run_dir        d = XD_RUN_DIR_INIT;
-    XD_TRY(runs_folder(false, &folder, err));
+    XD_TRY(xd_runs_folder(false, &folder, err));
     int r = xd_path_mkdirs(folder, 0700, err);
     if (r < 0)
         return xd_error_set(err, r,
@@ -111,7 +111,7 @@ static int only_ids(const struct dirent *e)
 }
 
 /* Names of all runs, newest first.  *ret is malloc'ed with each entry. */
-static int scan(const char *folder, struct dirent ***ret)
+int xd_runs_scan(const char *folder, struct dirent ***ret)
 {
     int n = scandir(folder, ret, only_ids, alphasort);
     if (n < 0)
@@ -124,7 +124,7 @@ static int scan(const char *folder, struct dirent ***ret)
     return n;
 }
 
-static void free_scan(struct dirent **names, int n)
+void xd_runs_scan_free(struct dirent **names, int n)
 {
     for (int i = 0; i < n; i++)
         free(names[i]);
@@ -132,7 +132,7 @@ static void free_scan(struct dirent **names, int n)
         free(names);
 }
 
-static uint64_t started_us(const char *id)
+uint64_t xd_runs_started_us(const char *id)
 {
     char head[13];
     memcpy(head, id, 12);
@@ -155,95 +155,101 @@ static uint64_t folder_bytes(const char *path)
     return sum;
 }
 
+/* What one project holds, counted from its newest run on. */
+typedef struct group {
+    char    *project;
+    uint64_t runs, bytes;
+} group;
+
+/* Owns `project`. NULL without memory. */
+static group *group_of(group **groups, size_t *count, char *project)
+{
+    for (size_t i = 0; i < *count; i++)
+        if (strcmp((*groups)[i].project, project) == 0) {
+            free(project);
+            return &(*groups)[i];
+        }
+    group *grown = realloc(*groups, (*count + 1) * sizeof(*grown));
+    if (!grown) {
+        free(project);
+        return NULL;
+    }
+    *groups = grown;
+    grown[*count] = (group){ .project = project };
+    return &grown[(*count)++];
+}
+
+/* 1 = it went. */
+static int remove_run(const char *path)
+{
+    int lock = take_lock(path);
+    if (lock < 0 && lock != -ELOOP && lock != -EISDIR)
+        return 0; /* still runs, or is no folder. (A link or a folder as the lock: nobody can hold it.) */
+    int gone = xd_path_remove_tree(path) == 0;
+    if (lock >= 0)
+        close(lock);
+    return gone;
+}
+
+bool xd_runs_is_running(const char *dir)
+{
+    int lock = take_lock(dir);
+    if (lock >= 0)
+        close(lock);
+    return lock == -EWOULDBLOCK;
+}
+
+/* Sizes of all; *ret_sum is what they make together. NULL without memory. */
+static uint64_t *sizes_of(const char *folder, struct dirent **names, int n, uint64_t *ret_sum)
+{
+    uint64_t *sizes = calloc((size_t)n + 1, sizeof(*sizes));
+    *ret_sum = 0;
+    for (int i = 0; sizes && i < n; i++) {
+        xd_autofree char *path = xd_path_join(folder, names[i]->d_name);
+        sizes[i] = path ? folder_bytes(path) : 0;
+        *ret_sum += sizes[i];
+    }
+    return sizes;
+}
+
 int xd_runs_retain(uint64_t keep, uint64_t bytes, uint64_t age_ns)
 {
     xd_autofree char *folder = NULL;
     struct dirent   **names = NULL;
-    XD_TRY(runs_folder(false, &folder, NULL));
-    int n = scan(folder, &names);
+    XD_TRY(xd_runs_folder(false, &folder, NULL));
+    int n = xd_runs_scan(folder, &names);
     if (n < 0)
         return n;
-    uint64_t sum = 0, now = xd_clock_wall_us();
-    int      removed = 0, r = 0;
-    for (int i = 0; i < n; i++) {
+    uint64_t              sum, now = xd_clock_wall_us();
+    xd_autofree uint64_t *sizes = sizes_of(folder, names, n, &sum);
+    const bool            all_fit = (uint64_t)n <= keep && sum <= bytes; /* whosever they are */
+    group                *groups = NULL;
+    size_t                n_groups = 0;
+    int                   removed = 0, r = sizes ? 0 : -ENOMEM;
+    for (int i = 0; i < n && r == 0; i++) {
         xd_autofree char *path = xd_path_join(folder, names[i]->d_name);
+        uint64_t          start = xd_runs_started_us(names[i]->d_name);
+        bool              keeps = start > now || now - start <= age_ns / 1000;
         if (!path) {
             r = -ENOMEM;
             break;
         }
-        uint64_t start = started_us(names[i]->d_name);
-        sum += folder_bytes(path);
-        if ((uint64_t)i < keep && sum <= bytes && (start > now || now - start <= age_ns / 1000))
-            continue;
-        int lock = take_lock(path);
-        if (lock < 0 && lock != -ELOOP && lock != -EISDIR)
-            continue; /* still runs, or is no folder. (A link or a folder as the lock: nobody can hold it.) */
-        if (xd_path_remove_tree(path) == 0)
-            removed++;
-        if (lock >= 0)
-            close(lock);
+        if (!all_fit) {
+            xd_autofree char *cwd = NULL;
+            char             *project = NULL;
+            r = xd_runs_project(path, &project, &cwd);
+            group *g = r < 0 ? NULL : group_of(&groups, &n_groups, project);
+            if (!g)
+                break;
+            g->bytes += sizes[i];
+            keeps = keeps && g->runs++ < keep && g->bytes <= bytes;
+        }
+        if (!keeps)
+            removed += remove_run(path);
     }
-    free_scan(names, n);
+    for (size_t i = 0; i < n_groups; i++)
+        free(groups[i].project);
+    free(groups);
+    xd_runs_scan_free(names, n);
     return r < 0 ? r : removed;
-}
-
-int xd_run_list(xd_run_fn fn, void *arg, char *err)
-{
-    xd_error          e = { 0 };
-    xd_autofree char *folder = NULL;
-    struct dirent   **names = NULL;
-    int               r = runs_folder(true, &folder, &e);
-    int               n = r < 0 ? r : scan(folder, &names);
-    if (n < 0) {
-        if (err)
-            snprintf(err, XD_TEXT, "cannot read the folder of runs: %.900s",
-                     e.text[0] ? e.text : xd_error_name(n));
-        return n;
-    }
-    r = 0;
-    for (int i = 0; i < n && r == 0; i++) {
-        xd_autofree char *path = xd_path_join(folder, names[i]->d_name);
-        r = path ? fn(arg, names[i]->d_name, path, started_us(names[i]->d_name)) : -ENOMEM;
-    }
-    free_scan(names, n);
-    return r;
-}
-
-typedef struct search {
-    const char *which;
-    char       *dir; /* of the first match */
-    unsigned    matches;
-} search;
-
-static int look(void *arg, const char *id, const char *dir, uint64_t started)
-{
-    (void)started;
-    search *s = arg;
-    bool    latest = strcmp(s->which, "latest") == 0;
-    if (!latest && strncmp(id, s->which, strlen(s->which)) != 0)
-        return 0;
-    if (s->matches++ == 0 && !(s->dir = strdup(dir)))
-        return -ENOMEM;
-    return latest ? 1 : 0;
-}
-
-int xd_run_find(const char *which, char **ret_dir, char *err)
-{
-    search s = { .which = which };
-    int    r = which[0] ? xd_run_list(look, &s, err) : 0;
-    if (r >= 0 && s.matches == 1) {
-        *ret_dir = s.dir;
-        return 0;
-    }
-    free(s.dir);
-    if (r < 0)
-        return r;
-    if (err && s.matches == 0)
-        snprintf(err, XD_TEXT,
-                 strcmp(which, "latest") == 0 ? "there is no past run yet"
-                                              : "there is no run '%.64s'; `xdctl runs` lists them",
-                 which);
-    else if (err)
-        snprintf(err, XD_TEXT, "%u runs begin with '%.64s'; give more of the id", s.matches, which);
-    return s.matches ? -EEXIST : -ENOENT;
 }

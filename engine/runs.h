@@ -2,6 +2,8 @@
  * A run id is 128 bits in hex; its first 48 bits are the start in milliseconds since 1970, so that names sort
  * by time. */
 #pragma once
+#include <stdbool.h>
+
 #include "engine/base/buf.h"
 #include "engine/xd.h"
 
@@ -21,6 +23,18 @@ void xd_run_dir_release(xd_run_dir *d);
 /* Name of the folder, inside that of the run, for what the processes of one environment leave for each other. */
 void xd_runs_scratch_name(uint16_t gateway, char *ret, size_t size);
 
-/* Removes runs beyond `keep` runs, `bytes` in all or older than age_ns; never one that is locked. Returns how
- * many went, or -errno. */
+/* Removes runs of a project beyond `keep` runs or `bytes`, and of any that are older than age_ns; never one that is
+ * locked. Returns how many went, or -errno. */
 int xd_runs_retain(uint64_t keep, uint64_t bytes, uint64_t age_ns) XD_MUST;
+
+/* The project of the run in `dir`: pytest's rootdir, or where nobody got that far, the folder it was started in; "" when
+ * its journal cannot be read. cwd: the latter. Both malloc'ed. -ENOMEM. */
+int  xd_runs_project(const char *dir, char **ret_project, char **ret_cwd) XD_MUST;
+bool xd_runs_is_running(const char *dir);
+
+/* Between runs.c and runs_find.c. */
+struct dirent;
+int      xd_runs_folder(bool to_read, char **ret, xd_error *err) XD_MUST;
+int      xd_runs_scan(const char *folder, struct dirent ***ret) XD_MUST; /* newest first; their number */
+void     xd_runs_scan_free(struct dirent **names, int n);
+uint64_t xd_runs_started_us(const char *id);

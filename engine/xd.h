@@ -139,7 +139,7 @@ typedef struct xd_result {
     uint64_t agents_cpu_us, workers_cpu_us; /* of all agents; of all Python processes they started */
     uint64_t stream_bytes;                  /* received from all agents */
     char     run_id[33];                    /* 32 hexadecimal digits */
-    char     run_dir[XD_TEXT];              /* folder of the journal; kept as the options runs-* say */
+    char     run_dir[XD_TEXT];              /* folder of the journal; kept as the options runs-* say. Empty: the command line was refused, that is no run */
 } xd_result;
 
 /* An engine for one run; nothing is started. cfg is copied. The caller frees it. -EINVAL: a bad spec or
@@ -181,8 +181,9 @@ XD_API void xd_engine_free(xd_engine *e);
 
 /* These need no engine and may be called from any thread. */
 
-/* Finds the folder of a run: "latest", an id or a unique beginning of one. The caller frees *ret_dir with
- * free(). -ENOENT: there is none;
+/* Finds the folder of a run: "latest" (of the project that the current directory is in, or that was started from it),
+ * "latest-of-all", the folder itself (with a slash, or "."), an id or a unique beginning of one. The caller frees
+ * *ret_dir with free(). -ENOENT: there is none;
  * -EEXIST: several begin so; other -errno: the folder of runs cannot be read. */
 XD_API int xd_run_find(const char *which, char **ret_dir, char *err);
 
@@ -191,6 +192,12 @@ typedef int (*xd_run_fn)(void *arg, const char *id, const char *dir, uint64_t st
 /* Calls back for each run, newest first, in the caller's thread, until fn returns non-zero, which is passed
  * on. Else 0, or -errno: the folder of runs cannot be read. */
 XD_API int xd_run_list(xd_run_fn fn, void *arg, char *err);
+/* The same for those of the project that the current directory is in, or that were started from it. */
+XD_API int xd_run_list_here(xd_run_fn fn, void *arg, char *err);
+/* What a run is, as one JSON object: id, dir, project, cwd, arguments, version, started, state ("running", "finished",
+ * "cut off"), exit_code and duration (null while it runs), reason, tests (collected and a count for each outcome). The
+ * caller frees *ret_json. -errno: its journal cannot be read. */
+XD_API int xd_run_describe(const char *dir, char **ret_json, char *err);
 
 enum xd_render_flags {
     XD_RENDER_FAILED = 1,    /* terminal: failures and the summary only */

@@ -46,7 +46,7 @@ def told_options(*command):
     return names
 
 
-@pytest.mark.parametrize("command", ["run", "show", "report"])
+@pytest.mark.parametrize("command", ["run", "show", "report", "runs"])
 def test_options_of_the_help_are_those_of_the_manual(command):
     told, defined = told_options(command), defined_options(page("xdctl-%s.1" % command)) - {"-h", "--help"}
     assert told and told == defined

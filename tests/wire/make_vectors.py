@@ -65,7 +65,7 @@ GRANT 99 gateway:u16 ranges:RANGE
 NOTE 100 level:u8 text:bytes
 STILL_RUNNING 103 worker:u16 item:u32 age_ms:u32 slow:u8
 COLLECTION 101 count:u32 deselected:u32 workers:u32 digest_lo:u64 digest_hi:u64 expected_us:u64
-RUN_END 102 exit_status:i32 reason:bytes wall_us:u64 duration_us:u64 collected:u32 recorded:u32 not_run:u32
+RUN_END 102 exit_status:i32 reason:bytes wall_us:u64 duration_us:u64 collected:u32 recorded:u32 not_run:u32 passed:u32 failed:u32 skipped:u32 xfailed:u32 xpassed:u32 errors:u32 crashed:u32 counted:u8
 """
 
 PATH = os.path.join(os.path.dirname(os.path.abspath(__file__)), "vectors.txt")

@@ -1,30 +1,31 @@
-/* tools/xdctl/past.c - `xdctl show`, `xdctl report`, `xdctl runs`: runs of the past, from their journals. */
+/* tools/xdctl/past.c - `xdctl show`, `xdctl report`: runs of the past, from their journals. */
 #include <errno.h>
 #include <popt.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "tools/xdctl/xdctl.h"
 
-static int is_help(const char *word)
+const char *xdctl_which(const char *word, int all)
+{
+    return !word || strcmp(word, "latest") == 0 ? (all ? "latest-of-all" : "latest") : word;
+}
+
+int xdctl_is_help(const char *word)
 {
     return strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0;
 }
 
-/* Reads the options of one subcommand with popt: *ret_words are up to `most` other arguments,
- * NULL-terminated, valid as long as *ret_ctx. verbosity: counts -v and -q; NULL where there are none.
- * 0, or the exit code + 1 when all is said: wrong usage, or --help. */
-static int read_options(poptContext *ret_ctx, int argc, char **argv, const struct poptOption *table,
-                        const char *usage, int most, const char **ret_words, int *verbosity)
+int xdctl_read_options(poptContext *ret_ctx, int argc, char **argv, const struct poptOption *table,
+                       const char *usage, int most, const char **ret_words, int *verbosity)
 {
     const char *command = argv[0];
     poptContext ctx = *ret_ctx = poptGetContext("xdctl", argc, (const char **)argv, table, 0);
     for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
-        if (!is_help(argv[i]))
+        if (!xdctl_is_help(argv[i]))
             continue;
         printf("usage: xdctl %s %s\n", command, usage);
         for (const struct poptOption *o = table; o->longName || o->shortName; o++) {
@@ -91,7 +92,7 @@ static const struct {
 #define OPTION_TEXT 128
 
 static const char show_usage[] =
-    "[OPTION ...] [latest|RUN-ID]\n\n"
+    "[OPTION ...] [latest|RUN-ID|FOLDER]\n\n"
     "Shows a past run as the terminal showed it; the exit code is that of the run.\n"
     "RUN-ID may be the beginning of one; `xdctl runs` lists them.\n";
 
@@ -125,10 +126,12 @@ static void option_texts(int verbosity, char *const *values, bool no_header, boo
 
 int xdctl_show(int argc, char **argv)
 {
-    int               failed = 0, no_header = 0, no_summary = 0, verbosity = 0;
+    int               failed = 0, all = 0, json = 0, no_header = 0, no_summary = 0, verbosity = 0;
     char             *values[SHOWN_AS] = { NULL }, texts[SHOWN_AS + 1][OPTION_TEXT];
     const char       *words[2], *options[SHOWN_AS + 4];
-    struct poptOption table[SHOWN_AS + 6] = {
+    struct poptOption table[SHOWN_AS + 8] = {
+        { "all", 0, POPT_ARG_NONE, &all, 0, "latest is that of any project", NULL },
+        { "json", 0, POPT_ARG_NONE, &json, 0, "one JSON object: the run and its tests", NULL },
         { "failed", 0, POPT_ARG_NONE, &failed, 0, "only failures and the summary", NULL },
         { "verbose", 'v', POPT_ARG_NONE, NULL, 'v', "more: a line for each test", NULL },
         { "quiet", 'q', POPT_ARG_NONE, NULL, 'q', "less: no header", NULL },
@@ -136,11 +139,11 @@ int xdctl_show(int argc, char **argv)
         { "no-summary", 0, POPT_ARG_NONE, &no_summary, 0, "no summary", NULL },
     };
     for (size_t i = 0; i < SHOWN_AS; i++)
-        table[5 + i] =
+        table[7 + i] =
             (struct poptOption){ shown_as[i].name, shown_as[i].letter,  POPT_ARG_STRING, &values[i], 0,
                                  shown_as[i].help, shown_as[i].argument };
     poptContext ctx;
-    int         code = read_options(&ctx, argc, argv, table, show_usage, 1, words, &verbosity), of_run = 0;
+    int code = xdctl_read_options(&ctx, argc, argv, table, show_usage, 1, words, &verbosity), of_run = 0;
     if (code) {
         code--;
     } else {
@@ -149,8 +152,10 @@ int xdctl_show(int argc, char **argv)
         char     err[XD_TEXT] = "";
         if (xd_run_render(NULL, "terminal", options, flags, -1, err) < 0)
             code = xdctl_fail(XD_EXIT_USAGE, "show: %s", err);
+        else if (json)
+            code = xdctl_show_json(xdctl_which(words[0], all), failed, &of_run);
         else
-            code = render(words[0] ? words[0] : "latest", "terminal", options, flags, NULL, &of_run);
+            code = render(xdctl_which(words[0], all), "terminal", options, flags, NULL, &of_run);
         code = code ? code : of_run;
     }
     for (size_t i = 0; i < SHOWN_AS; i++)
@@ -162,17 +167,20 @@ int xdctl_show(int argc, char **argv)
 int xdctl_report(int argc, char **argv)
 {
     char             *path = NULL;
-    struct poptOption table[] = { { "output", 'o', POPT_ARG_STRING, &path, 0,
+    int               all = 0;
+    struct poptOption table[] = { { "all", 0, POPT_ARG_NONE, &all, 0, "latest is that of any project", NULL },
+                                  { "output", 'o', POPT_ARG_STRING, &path, 0,
                                     "write to FILE instead of standard output", "FILE" },
                                   POPT_TABLEEND };
     poptContext       ctx;
     const char       *words[3];
-    int               bad = read_options(&ctx, argc, argv, table,
-                                         "[OPTION ...] junit|jsonl|terminal [latest|RUN-ID]\n\n"
-                                                       "Makes a report of a past run; the exit code is 0 when it could be made, 7 when "
-                                                       "the run was cut off.\n"
-                                                       "RUN-ID may be the beginning of one; `xdctl runs` lists them.\n",
-                                         2, words, NULL);
+    int               bad =
+        xdctl_read_options(&ctx, argc, argv, table,
+                           "[OPTION ...] junit|jsonl|terminal [latest|RUN-ID|FOLDER]\n\n"
+                           "Makes a report of a past run; the exit code is 0 when it could be made, 7 when "
+                           "the run was cut off.\n"
+                           "RUN-ID may be the beginning of one; `xdctl runs` lists them.\n",
+                           2, words, NULL);
     if (bad) {
         free(path);
         poptFreeContext(ctx);
@@ -185,60 +193,9 @@ int xdctl_report(int argc, char **argv)
              strcmp(words[0], "terminal") != 0)
         code = xdctl_fail(XD_EXIT_USAGE, "no report is called '%s': junit, jsonl, terminal", words[0]);
     else /* a report of a run that failed was still made: the exit code is that of making it */
-        code = render(words[1] ? words[1] : "latest", words[0], NULL, path ? 0 : XD_RENDER_COLOR_AUTO, path,
+        code = render(xdctl_which(words[1], all), words[0], NULL, path ? 0 : XD_RENDER_COLOR_AUTO, path,
                       &of_run);
     free(path);
     poptFreeContext(ctx);
-    return code;
-}
-
-static int print_run(void *arg, const char *id, const char *dir, uint64_t started_us)
-{
-    (void)arg;
-    time_t    seconds = (time_t)(started_us / 1000000);
-    struct tm tm;
-    char      when[32];
-    localtime_r(&seconds, &tm);
-    strftime(when, sizeof(when), "%Y-%m-%d %H:%M:%S", &tm);
-    return printf("%s  %s  %s\n", id, when, dir) < 0 ? -errno : 0;
-}
-
-int xdctl_runs(int argc, char **argv)
-{
-    if (argc > 1) {
-        int help = is_help(argv[1]);
-        fputs("usage: xdctl runs\n\nLists past runs, newest first: id, start, folder.\n",
-              help ? stdout : stderr);
-        return help ? 0 : XD_EXIT_USAGE;
-    }
-    char err[XD_TEXT] = "";
-    int  r = xd_run_list(print_run, NULL, err);
-    return r < 0 ? xdctl_fail(XD_EXIT_INTERNAL, "%s", err[0] ? err : strerror(-r)) : 0;
-}
-
-int xdctl_doctor(int argc, char **argv)
-{
-    char       err[XD_TEXT] = "";
-    xd_config *cfg = NULL;
-    if (argc > 1 && is_help(argv[1])) {
-        puts("usage: xdctl doctor [OPTION ...]\n\n"
-             "Says what is installed, limits, which python and pytest are found, and what would fail; one "
-             "line each, ok or FAIL.\n"
-             "Takes the options of `xdctl run`; of them --python and --agent matter.  Exit code: 0 all is "
-             "well, 6 a run would fail.");
-        return 0;
-    }
-    if (xd_config_new(&cfg) < 0)
-        return xdctl_fail(XD_EXIT_INTERNAL, "no memory");
-    int code;
-    if (xd_config_parse(cfg, argc - 1, argv + 1, err) < 0) {
-        code = xdctl_fail(XD_EXIT_USAGE, "%s", err);
-    } else {
-        int r = xd_doctor(cfg, 1, err);
-        code = r < 0    ? xdctl_fail(r == -EINVAL ? XD_EXIT_USAGE : XD_EXIT_INTERNAL, "%s", err)
-               : r == 0 ? 0
-                        : XD_EXIT_INFRASTRUCTURE;
-    }
-    xd_config_free(cfg);
     return code;
 }

@@ -1,5 +1,7 @@
 /* tools/xdctl/xdctl.h - one file per subcommand; everything goes through engine/xd.h. */
 #pragma once
+#include <popt.h>
+
 #include "engine/xd.h"
 
 typedef struct xdctl_command {
@@ -13,6 +15,16 @@ int xdctl_show(int argc, char **argv);
 int xdctl_report(int argc, char **argv);
 int xdctl_runs(int argc, char **argv);
 int xdctl_doctor(int argc, char **argv);
+
+int xdctl_is_help(const char *word);
+/* Reads the options of one subcommand with popt: *ret_words are up to `most` other arguments, NULL-terminated, valid as
+ * long as *ret_ctx. verbosity: counts -v and -q; NULL where there are none. 0, or the exit code + 1 when all is said: wrong usage, or --help. */
+int xdctl_read_options(poptContext *ret_ctx, int argc, char **argv, const struct poptOption *table,
+                       const char *usage, int most, const char **ret_words, int *verbosity);
+/* What xd_run_find is asked for: the word, else the latest run, of any project with `all`. */
+const char *xdctl_which(const char *word, int all);
+/* `xdctl show --json`. 0, *ret_exit as the run's; else the exit code, and why was said. */
+int xdctl_show_json(const char *which, int failed, int *ret_exit);
 
 /* "xdctl: <text>" on stderr; returns code. */
 int xdctl_fail(int code, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

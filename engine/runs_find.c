@@ -1,0 +1,193 @@
+/* engine/runs_find.c - which runs there are, of which project, and which one is meant: xd_run_list and xd_run_find of
+ * xd.h. */
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "engine/base/path.h"
+#include "engine/journal.h"
+#include "engine/runs.h"
+
+#define HEAD_RECORDS 64 /* CONFIG is one of the first */
+
+int xd_runs_project(const char *dir, char **ret_project, char **ret_cwd)
+{
+    xd_autofree char *path = xd_path_join(dir, "journal"), *project = NULL, *cwd = NULL;
+    xd_auto(xd_journal_reader) *r = NULL;
+    xd_frame          f;
+    xd_wire_RUN_START start;
+    xd_wire_CONFIG    config;
+    if (!path)
+        return -ENOMEM;
+    if (xd_journal_reader_open(&r, path, NULL) == 0)
+        xd_journal_reader_look(r);
+    for (int i = 0; r && i < HEAD_RECORDS && !project && xd_journal_reader_next(r, &f, NULL) == 1; i++) {
+        if (f.type == XD_MSG_RUN_START && !cwd && xd_wire_RUN_START_decode(f.body, f.len, &start) == 0)
+            cwd = xd_bytes_dup(start.cwd);
+        else if (f.type == XD_MSG_CONFIG && xd_wire_CONFIG_decode(f.body, f.len, &config) == 0)
+            project = xd_bytes_dup(config.rootdir);
+        else if (f.type == XD_MSG_RESULTS)
+            break;
+    }
+    if (!cwd && !(cwd = strdup("")))
+        return -ENOMEM;
+    if (!project && !(project = strdup(cwd)))
+        return -ENOMEM;
+    *ret_project = xd_take(&project);
+    *ret_cwd = xd_take(&cwd);
+    return 0;
+}
+
+/* ---- the project of the current folder ------------------------------------------------------------------ */
+
+typedef struct entry {
+    const char *id;
+    char       *dir, *project, *cwd; /* owned */
+} entry;
+
+static void free_entries(entry *all, int n)
+{
+    for (int i = 0; i < n; i++) {
+        free(all[i].dir);
+        free(all[i].project);
+        free(all[i].cwd);
+    }
+    free(all);
+}
+
+static bool holds(const char *folder, const char *path)
+{
+    size_t len = strlen(folder);
+    if (len > 1 && folder[len - 1] == '/')
+        len--;
+    return len && strncmp(folder, path, len) == 0 &&
+           (path[len] == 0 || path[len] == '/' || folder[len - 1] == '/');
+}
+
+/* The nearest project around the folder; runs that were started in this very folder count too, wherever their tests
+ * are. */
+static void keep_project(entry *all, int n, const char *here)
+{
+    const char *nearest = "";
+    for (int i = 0; i < n; i++)
+        if (holds(all[i].project, here) && strlen(all[i].project) > strlen(nearest))
+            nearest = all[i].project;
+    for (int i = 0; i < n; i++)
+        if (!(nearest[0] && strcmp(all[i].project, nearest) == 0) && strcmp(all[i].cwd, here) != 0)
+            all[i].id = NULL;
+}
+
+static int list(bool here_only, xd_run_fn fn, void *arg, xd_error *err)
+{
+    xd_autofree char *folder = NULL, *here = here_only ? getcwd(NULL, 0) : NULL;
+    struct dirent   **names = NULL;
+    XD_TRY(xd_runs_folder(true, &folder, err));
+    if (here_only && !here)
+        return xd_error_set(err, -errno, "cannot tell the current directory: %s", strerror(errno));
+    int n = xd_runs_scan(folder, &names), r = 0;
+    if (n < 0)
+        return n;
+    entry *all = calloc((size_t)n + 1, sizeof(*all));
+    for (int i = 0; all && i < n && r == 0; i++) {
+        all[i] = (entry){ .id = names[i]->d_name, .dir = xd_path_join(folder, names[i]->d_name) };
+        r = !all[i].dir ? -ENOMEM : here ? xd_runs_project(all[i].dir, &all[i].project, &all[i].cwd) : 0;
+    }
+    if (!all)
+        r = -ENOMEM;
+    if (r == 0 && here)
+        keep_project(all, n, here);
+    for (int i = 0; i < n && r == 0; i++)
+        if (all[i].id)
+            r = fn(arg, all[i].id, all[i].dir, xd_runs_started_us(all[i].id));
+    if (all)
+        free_entries(all, n);
+    xd_runs_scan_free(names, n);
+    return r;
+}
+
+static int told(char *err, int r, const xd_error *e)
+{
+    if (r < 0 && err)
+        snprintf(err, XD_TEXT, "cannot read the folder of runs: %.900s",
+                 e->text[0] ? e->text : xd_error_name(r));
+    return r;
+}
+
+int xd_run_list(xd_run_fn fn, void *arg, char *err)
+{
+    xd_error e = { 0 };
+    return told(err, list(false, fn, arg, &e), &e);
+}
+
+int xd_run_list_here(xd_run_fn fn, void *arg, char *err)
+{
+    xd_error e = { 0 };
+    return told(err, list(true, fn, arg, &e), &e);
+}
+
+/* ---- one of them ---------------------------------------------------------------------------------------- */
+
+typedef struct search {
+    const char *begin; /* of the id; NULL = the newest */
+    char       *dir;   /* of the first match */
+    unsigned    matches;
+} search;
+
+static bool has_journal(const char *dir)
+{
+    xd_autofree char *path = xd_path_join(dir, "journal");
+    return path && access(path, F_OK) == 0;
+}
+
+static int look(void *arg, const char *id, const char *dir, uint64_t started)
+{
+    (void)started;
+    search *s = arg;
+    if (s->begin ? strncmp(id, s->begin, strlen(s->begin)) != 0 : !has_journal(dir))
+        return 0;
+    if (s->matches++ == 0 && !(s->dir = strdup(dir)))
+        return -ENOMEM;
+    return s->begin ? 0 : 1;
+}
+
+/* By its folder. */
+static int named_folder(const char *which, char **ret_dir, char *err)
+{
+    xd_autofree char *dir = NULL;
+    XD_TRY(xd_path_absolute(which, &dir));
+    if (has_journal(dir)) {
+        *ret_dir = xd_take(&dir);
+        return 0;
+    }
+    if (err)
+        snprintf(err, XD_TEXT, "%.900s is no folder of a run: it has no journal", which);
+    return -ENOENT;
+}
+
+int xd_run_find(const char *which, char **ret_dir, char *err)
+{
+    const bool latest = strcmp(which, "latest") == 0, of_all = strcmp(which, "latest-of-all") == 0;
+    search     s = { .begin = latest || of_all ? NULL : which };
+    if (strchr(which, '/') || strcmp(which, ".") == 0 || strcmp(which, "..") == 0)
+        return named_folder(which, ret_dir, err);
+    int r = !which[0] ? 0 : latest ? xd_run_list_here(look, &s, err) : xd_run_list(look, &s, err);
+    if (r >= 0 && s.matches == 1) {
+        *ret_dir = s.dir;
+        return 0;
+    }
+    free(s.dir);
+    if (r < 0)
+        return r;
+    if (err && s.matches)
+        snprintf(err, XD_TEXT, "%u runs begin with '%.64s'; give more of the id", s.matches, which);
+    else if (err)
+        snprintf(err, XD_TEXT,
+                 of_all ? "there is no past run yet"
+                 : latest
+                     ? "there is no past run of this project yet; `xdctl runs --all` lists those of others"
+                     : "there is no run '%.64s'; `xdctl runs --all` lists them",
+                 which);
+    return s.matches ? -EEXIST : -ENOENT;
+}
