@@ -225,7 +225,7 @@ def test_a_report_of_a_failed_run_is_made_and_a_cut_off_journal_is_told(project)
     (("report", "nix"), "no report is called 'nix'"),
     (("nix",), "there is no command 'nix'"),
     (("n\x1b[31m",), "there is no command 'n\\x1b[31m'"),
-    (("show",), "there is no past run yet"),
+    (("show",), "there is no past run of this project yet"),
     (("doctor", "tests/"), "'tests/' is no option of xd"),
     (("doctor", "--nix"), "'--nix' is no option of xd"),
     (("run", "--maxprocesses", "0"), "it is a whole number from 1 to 65535"),
@@ -251,7 +251,7 @@ def test_output_that_cannot_be_written(project, command):
     project.write(test_a="def test_a(): pass\n")
     assert project.run().rc == 0
     with open("/dev/full", "w") as full:
-        done = subprocess.run([XDCTL] + list(command), stdout=full, stderr=subprocess.PIPE, env=project.environment(), universal_newlines=True)
+        done = subprocess.run([XDCTL] + list(command), stdout=full, stderr=subprocess.PIPE, env=project.environment(), cwd=str(project.root), universal_newlines=True)
     assert (done.returncode, done.stderr.count("\n")) == (3, 1) and "No space left on device" in done.stderr, done
 
 

@@ -56,8 +56,11 @@ def test_reported(project, first_version):
 
 def test_listed(project, first_version):
     run = keep(project, first_version)
-    r = project.xdctl("runs")
-    assert r.rc == 0 and run in r.out, r
+    r = project.xdctl("runs", "--all")
+    assert r.rc == 0 and run in r.out and "/tmp/xd-journal  21 passed, 4 failed, " in r.out and " failed " in r.out, r
+    told, = json.loads(project.xdctl("runs", "--all", "--json").out)
+    assert told["exit_code"] == 1 and told["state"] == "finished"
+    assert {k: n for k, n in told["tests"].items() if n} == dict(OUTCOMES, collected=31)
 
 
 def test_cut_off(project, first_version):
