@@ -66,12 +66,15 @@ def test_internal_error_stays_in_the_report(project):
     assert "INTERNALERROR> RuntimeError: broken hook" in result.out and "INTERNALERROR" not in result.err, result
 
 
-def test_usage_error_is_shown_again(project):
-    """`show` has one output: a past run's whole report."""
+def test_usage_error_is_no_run(project):
+    """`show` shows the run before it."""
     project.write(test_u=ONE)
-    project.xdctl("run", "--python", project.python, "-f", *NO_CACHE)
+    assert project.xdctl("run", "--python", project.python, *NO_CACHE).rc == 0
+    refused = project.xdctl("run", "--python", project.python, "-f", *NO_CACHE)
+    assert refused.rc == 4 and "option -f/--looponfail" in refused.err, refused
     shown = project.xdctl("show", "latest")
-    assert shown.rc == 4 and "option -f/--looponfail" in shown.out, shown
+    assert shown.rc == 0 and "1 passed" in shown.out, shown
+
 
 # ---- the live line -------------------------------------------------------------------------------------------------------------
 
