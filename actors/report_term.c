@@ -338,6 +338,9 @@ int xd_term_on_collected(xd_term *t, const xd_frame *frame)
     if (in.exit_status == -1 && t->verbose > 0 && in.way >= XD_WAY_COLLECTED && in.way <= XD_WAY_FRESH) {
         xd_autobuf why = XD_BUF_INIT;
         XD_TRY(xd_text_harmless(&why, in.why, false));
+        const char *told = xd_term_option(t, "numprocesses");
+        if (told && !strcmp(told, "0"))
+            return xd_term_line_mark(t, 0, "xd: %s", xd_buf_cstr(&why));
         return xd_term_line_mark(t, 0, "xd: workers are %s%s%s", ways[in.way], why.len ? ": " : "",
                                  xd_buf_cstr(&why));
     }

@@ -354,6 +354,20 @@ static int interrupted(xd_term *t)
     return 0;
 }
 
+/* What plugins and conftests wrote in pytest_terminal_summary. */
+static int plugin_summaries(xd_term *t)
+{
+    const xd_runview *v = t->view;
+    for (uint32_t i = 0; i < v->summary_count; i++) {
+        xd_frame        frame;
+        xd_wire_SUMMARY in;
+        XD_TRY(v->source.read(v->source.arg, v->summaries[i].offset, &frame));
+        XD_TRY(xd_wire_SUMMARY_decode(frame.body, frame.len, &in));
+        XD_TRY(text_lines(t, in.text));
+    }
+    return 0;
+}
+
 int xd_term_summary(xd_term *t)
 {
     const xd_runview *v = t->view;
@@ -369,6 +383,7 @@ int xd_term_summary(xd_term *t)
     if (wanted) {
         XD_TRY(xd_term_xml_line(t));
         XD_TRY(xd_term_durations(t));
+        XD_TRY(plugin_summaries(t));
         if (!t->no_summary)
             XD_TRY(xd_term_short(t));
     }

@@ -98,6 +98,7 @@ void xd_runview_release(xd_runview *v)
     free(v->count_of);
     free(v->warnings);
     free(v->properties);
+    free(v->summaries);
     free(v->downs);
     free(v->workers);
     free(v->collect_reports);
@@ -513,6 +514,16 @@ static int on_property(xd_runview *v, const xd_frame *frame, uint64_t offset)
             .offset = offset, .item = XD_RUNVIEW_NONE, .worker = in.worker, .gateway = frame->flags });
 }
 
+static int on_summary(xd_runview *v, const xd_frame *frame, uint64_t offset)
+{
+    xd_wire_SUMMARY in;
+    XD_TRY(xd_wire_SUMMARY_decode(frame->body, frame->len, &in));
+    return add_ref(
+        &v->summaries, &v->summary_count, &v->summaries_cap,
+        (xd_runview_ref){
+            .offset = offset, .item = XD_RUNVIEW_NONE, .worker = in.worker, .gateway = frame->flags });
+}
+
 static int on_run_end(xd_runview *v, const xd_frame *frame)
 {
     xd_wire_RUN_END in;
@@ -558,6 +569,8 @@ static int dispatch(xd_runview *v, uint64_t offset, const xd_frame *frame, xd_ru
         return on_warning(v, frame, offset);
     case XD_MSG_SUITE_PROPERTY:
         return on_property(v, frame, offset);
+    case XD_MSG_SUMMARY:
+        return on_summary(v, frame, offset);
     case XD_MSG_RUN_END:
         return on_run_end(v, frame);
     default:

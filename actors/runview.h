@@ -101,6 +101,8 @@ typedef struct xd_runview {
     uint32_t        warning_count, warnings_cap;
     xd_runview_ref *properties; /* SUITE_PROPERTY records */
     uint32_t        property_count, properties_cap;
+    xd_runview_ref *summaries; /* SUMMARY records */
+    uint32_t        summary_count, summaries_cap;
     xd_runview_ref *downs;
     uint32_t        down_count, downs_cap;
     xd_runview_worker *workers; /* index = worker number */

@@ -81,12 +81,20 @@ static int add_texts(xd_buf *out, const xd_strings *texts, uint32_t *count)
     return 0;
 }
 
+/* -n 0, or --dist no where nothing else tells how many: the tests run in one plain session, without workers. */
+static bool is_plain(const scheduler *self)
+{
+    const xd_config *cfg = self->args.config;
+    return cfg->workers == 0 || (cfg->workers == XD_WORKERS_UNSET && cfg->dist && !strcmp(cfg->dist, "no") &&
+                                 self->n_gateways == 1);
+}
+
 static uint32_t env_flags(const scheduler *self, const gateway *g)
 {
     const xd_config *cfg = self->args.config;
     return (cfg->as_module ? XD_ENV_AS_MODULE : 0u) | (cfg->no_fork ? XD_ENV_NO_FORK : 0u) |
            (g->number == 0 ? XD_ENV_KEEPS_CACHE : 0u) | (self->args.tty ? XD_ENV_TTY : 0u) |
-           (self->args.live ? XD_ENV_PROGRESS : 0u) |
+           (is_plain(self) ? XD_ENV_PLAIN : 0u) | (self->args.live ? XD_ENV_PROGRESS : 0u) |
            (cfg->workers != XD_WORKERS_UNSET || cfg->dist || cfg->tx.count ? XD_ENV_OWN_WORKERS : 0u);
 }
 
@@ -601,6 +609,7 @@ const xd_actor_spec xd_scheduler_spec = {
             { XD_MSG_REPORT, handle_REPORT },
             { XD_MSG_WARNING, handle_WARNING },
             { XD_MSG_SUITE_PROPERTY, handle_nothing },
+            { XD_MSG_SUMMARY, handle_nothing },
             { XD_MSG_OUTPUT, handle_nothing },
             { XD_MSG_WORKER_UP, handle_WORKER_UP },
             { XD_MSG_STOP, handle_stop },

@@ -39,6 +39,7 @@ COLLECTED 34 count:u32 deselected:u32 errors:u32 digest_lo:u64 digest_hi:u64 exi
 REPORT 35 item:u32 attempt:u16 worker:u16 nodeid:bytes when:bytes category:bytes letter:bytes word:bytes outcome:bytes text:bytes message:bytes path:bytes line:i32 subtest:bytes heading:bytes duration_us:u64 start_us:u64 sections:PAIR properties:PAIR attributes:PAIR flags:u32
 WARNING 36 item:u32 worker:u16 when:bytes category:bytes nodeid:bytes text:bytes file:bytes line:u32
 SUITE_PROPERTY 45 worker:u16 name:bytes value:bytes
+SUMMARY 46 worker:u16 text:bytes
 RESULT 64 item:u32 attempt:u16 outcome:u8 flags:u8 setup_us:u32 call_us:u32 teardown_us:u32 position:u32 start_us:u64
 RESULTS 37 worker:u16 results:RESULT
 OUTPUT 38 worker:u16 stream:u8 item:u32 data:bytes dropped_bytes:u64

@@ -109,7 +109,7 @@ static int on_result(agent_worker *w, const xd_frame *f)
     return batch(w, agent_body(f), now);
 }
 
-/* REPORT, WARNING and SUITE_PROPERTY leave the worker without its number; it is put in at `at`. */
+/* REPORT, WARNING, SUITE_PROPERTY and SUMMARY leave the worker without its number; it is put in at `at`. */
 static int pass_on(agent_worker *w, const xd_frame *f, size_t at)
 {
     xd_autobuf body = XD_BUF_INIT;
@@ -149,6 +149,13 @@ static int on_property(agent_worker *w, const xd_frame *f)
     xd_wire_SUITE_PROPERTY r;
     XD_TRY(xd_wire_SUITE_PROPERTY_decode(f->body, f->len, &r));
     return repeats(w) ? 0 : pass_on(w, f, 0);
+}
+
+static int on_summary(agent_worker *w, const xd_frame *f)
+{
+    xd_wire_SUMMARY r;
+    XD_TRY(xd_wire_SUMMARY_decode(f->body, f->len, &r));
+    return pass_on(w, f, 0);
 }
 
 static int on_ready(agent_worker *w, const xd_frame *f)
@@ -202,6 +209,8 @@ static int on_worker_frame(void *arg, const xd_frame *f)
         return on_warning(w, f);
     case XD_MSG_SUITE_PROPERTY:
         return on_property(w, f);
+    case XD_MSG_SUMMARY:
+        return on_summary(w, f);
     case XD_MSG_WORKER_READY:
         return on_ready(w, f);
     case XD_MSG_WORKER_DONE:

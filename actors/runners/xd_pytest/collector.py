@@ -62,6 +62,8 @@ class Collector(object):
         return against
 
     def choose_way(self):
+        if self.adapter.plain:
+            return WAY_WARM, "the process that collected runs the tests, as in plain pytest"
         if self.no_fork is not None:
             return WAY_FRESH, self.no_fork
         if self.adapter.flags & ENV_NO_COLLECTED:
@@ -135,7 +137,7 @@ class Collector(object):
     def become(self, record, fds):
         """This process is the worker now.  A child with nothing but the control socket keeps what only the collector knows: pytest's cache."""
         self.control.send(wire.pack_FORKED(worker=record.worker, pid=os.getpid(), error=b""))
-        if self.no_fork is None:
+        if self.no_fork is None and not self.adapter.plain:
             try:
                 if quiet_fork() == 0:
                     self.keep_cache_alone()
@@ -177,10 +179,14 @@ class Collector(object):
             pass
         os._exit(0)
 
+    def keeps_cache(self):
+        """In a plain session pytest does it itself."""
+        return self.adapter.flags & ENV_CACHE and not self.adapter.plain
+
     def on_finish(self, record):
         self.finish = ([i.item for i in record.failed], [i.item for i in record.not_run])
         fault = 0
-        if self.adapter.flags & ENV_CACHE:
+        if self.keeps_cache():
             try:
                 save_cache(self.adapter.config, self.adapter.session, *self.finish)
             except Exception as e:
@@ -193,5 +199,5 @@ class Collector(object):
 
     def end_early(self, session):
         """A session that ended before it served (errors, no tests) keeps its cache like plain pytest."""
-        if not self.served and self.adapter.flags & ENV_CACHE:
+        if not self.served and self.keeps_cache():
             save_cache(self.adapter.config, session, (), range(len(session.items)))

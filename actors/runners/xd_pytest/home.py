@@ -4,6 +4,7 @@ from __future__ import absolute_import, division, print_function
 
 import zlib
 
+from xd_pytest.controlling import parts
 from xd_pytest.plugins import distribution_of, foreign_plugins, module_of, plugin_name
 from xd_pytest.text import encode
 
@@ -12,6 +13,8 @@ NO_HOME = "a controlling pytest process, which xd does not have yet"
 HOOKS = ("pytest_testnodeready", "pytest_testnodedown", "pytest_handlecrashitem", "pytest_terminal_summary", "pytest_xdist_setupnodes",
          "pytest_xdist_newgateway", "pytest_xdist_rsyncstart", "pytest_xdist_rsyncfinish", "pytest_xdist_getremotemodule",
          "pytest_xdist_node_collection_finished", "pytest_xdist_make_scheduler")
+
+CALLED_THERE = frozenset(("pytest_configure_node", "pytest_xdist_auto_num_workers"))  # answered elsewhere
 
 # Options whose whole work is done where no config.workerinput is: (dest, option, plugin).
 REFUSED = (
@@ -44,13 +47,13 @@ def refusal(config):
     """Why this session cannot do without a controlling process; one line, or None."""
     for dest, option, name in REFUSED:
         if getattr(config.option, dest, None):
-            return "%s (%s) does its work in %s: leave the option out, or use plain pytest" % (option, name, NO_HOME)
+            return "%s (%s) does its work in %s: leave the option out, or run with -n 0" % (option, name, NO_HOME)
     for plugin in foreign_plugins(config, "pytest_configure_node"):
         if module_of(plugin).startswith("pytest_cov.") and getattr(config.option, "no_cov", False):
             continue
         if value_hook(plugin):
             continue
-        return "%s implements pytest_configure_node: it needs %s; leave out the option that asks for it, or use plain pytest" % (
+        return "%s implements pytest_configure_node: it needs %s; leave out the option that asks for it, or run with -n 0" % (
             plugin_name(config, plugin), NO_HOME)
     return None
 
@@ -67,7 +70,7 @@ def who_misses(config, excinfo, key):
         name = entry.frame.f_globals.get("__name__") or ""
         if not name.startswith(("xd_pytest.", "pluggy.", "_pytest.")):
             module = name
-    return "%s needs %r in config.workerinput, from %s; leave the plugin out, or use plain pytest" % (
+    return "%s needs %r in config.workerinput, from %s; leave the plugin out, or run with -n 0" % (
         distribution_of(config, module) or module or "a plugin", key, NO_HOME)
 
 
@@ -95,6 +98,8 @@ def late_values(config, run_uid, writes):
 
 def notes(config):
     """Parts that are left out, one line each."""
+    if not hasattr(config, "workerinput"):
+        return []  # a plain session
     hooks, names = {}, {}
     for hook in HOOKS:
         for plugin in foreign_plugins(config, hook):
@@ -105,5 +110,7 @@ def notes(config):
             names[id(plugin)] = plugin_name(config, plugin)
     lines = ["%s implements %s, which is called in %s: that part is left out" % (names[key], ", ".join(found), NO_HOME)
              for key, found in hooks.items()]
+    lines += ["%s has a part for a controlling pytest process only (%s), which xd does not have yet: it does not run, except with -n 0" % (name, ", ".join(found))
+              for name, found in parts(config, frozenset(HOOKS) | CALLED_THERE)]
     return lines + ["%s (%s) shows its part in %s: it is left out" % (option, name, NO_HOME)
                     for dest, option, name in LEFT_OUT if getattr(config.option, dest, None)]

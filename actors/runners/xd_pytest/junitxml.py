@@ -41,8 +41,11 @@ class CaseNotes(object):
 
 
 def hear(adapter, config):
-    """Puts the stand-in where pytest would have put LogXML: --junitxml was given, and this process writes no file."""
+    """Puts the stand-in where pytest would have put LogXML, or has (in a plain session): --junitxml was given, and xd writes the file."""
     key = getattr(sys.modules.get("_pytest.junitxml"), "xml_key", None)
+    if adapter.plain and key is not None and key in config.stash:
+        config.pluginmanager.unregister(config.stash[key])
+        del config.stash[key]
     if key is not None and getattr(config.option, "xmlpath", None) and key not in config.stash:
         config.stash[key] = notes = XmlNotes(adapter, config.getini("junit_family"))
         config.pluginmanager.register(notes)  # pytest's own takes it away in the end

@@ -9,9 +9,9 @@ from xd_pytest.basetemp import BaseTemp
 from xd_pytest.channel import write_all
 from xd_pytest.collection import CollectProgress, collection_frames
 from xd_pytest.collector import Collector
-from xd_pytest.constants import ENV_AS_MODULE, ENV_OUTPUT, ENV_PROGRESS, ENV_TTY, ENV_TYPED, EXIT_FAILED, EXIT_INCOMPLETE, EXIT_USAGE, NONE32, WAY_COLLECTED
+from xd_pytest.constants import ENV_AS_MODULE, ENV_OUTPUT, ENV_PROGRESS, ENV_PLAIN, ENV_TTY, ENV_TYPED, EXIT_FAILED, EXIT_INCOMPLETE, EXIT_USAGE, NONE16, NONE32, WAY_COLLECTED
 from xd_pytest.frozen import collection_begins, collection_ended
-from xd_pytest.home import late_values, refusal, who_misses
+from xd_pytest.home import late_values, notes, refusal, who_misses
 from xd_pytest.junitxml import hear
 from xd_pytest.outcome import ItemReports
 from xd_pytest.outlive import Closing
@@ -23,10 +23,10 @@ from xd_pytest.reads import CallWatch, Reads, SeedWatch, WorkerInput
 from xd_pytest.reports import Screen, report_frame, warning_frame
 from xd_pytest.runloop import RunLoop
 from xd_pytest.settings import OPTIONS, collection_lines, config_frame
-from xd_pytest.terminal import silence
+from xd_pytest.terminal import count_for, plugin_summary, silence
 from xd_pytest.text import as_text, bounded, encode, microseconds
 from xd_pytest.worker import Worker
-from xd_pytest.xdistlike import add_xdist_options, make_fixtures, make_hookspecs, ramp_seconds, switch_off_xdist
+from xd_pytest.xdistlike import add_xdist_options, make_fixtures, make_hookspecs, ramp_seconds, switch_off_xdist, wants_plain
 
 # Arguments with which pytest tells something instead of running tests: nothing of a worker may be seen then.
 TELLING_ARGS = frozenset(("--collect-only", "--collectonly", "--co", "-h", "--help", "-V", "--version", "--fixtures", "--funcargs",
@@ -44,6 +44,8 @@ class Adapter(object):
         self.flags = start.flags
         self.args = [os.fsdecode(t.text) for t in start.args]
         self.page = page
+        self.plain = bool(self.flags & ENV_PLAIN)  # one session without workers, as pytest's own (-n 0)
+        self.noted = []            # lines of CONFIG.notes
         self.telling = bool(TELLING_ARGS.intersection(self.args))
         self.owner = Owner()
         self.output = -1           # where frames go: the collector's socket, a worker's pipe of results
@@ -113,7 +115,7 @@ class Adapter(object):
         frame = wire.pack_COLLECTED(
             count=count, deselected=self.deselected, errors=self.collect_errors, digest_lo=0, digest_hi=0, exit_status=status,
             in_order=1 if self.in_order else 0, stop_reason=bounded(reason)[0], way=self.way, why=encode(why), duration_us=microseconds(Real.time() - self.collect_started),
-            lines=collection_lines(self.config, self.session.items) if status < 0 and not self.is_worker else [])
+            lines=collection_lines(self.config, self.session.items, self.noted) if status < 0 and not self.is_worker else [])
         self.collected_sent = True  # not before: the hook behind the lines may fail, and that ends the collection
         self.send(frame)
 
@@ -125,7 +127,7 @@ class Adapter(object):
         worker = self.worker.name()
         self.input = WorkerInput(workerid=worker, workercount=self.worker.total, testrunuid=uid, mainargv=list(sys.argv))
         self.input["rampdelay"] = 0.0
-        if self.telling:
+        if self.telling or self.plain:
             return
         os.environ["PYTEST_XDIST_WORKER"] = worker
         os.environ["PYTEST_XDIST_WORKER_COUNT"] = str(self.worker.total)
@@ -166,20 +168,33 @@ class Adapter(object):
     def pytest_addhooks(self, pluginmanager):
         pluginmanager.add_hookspecs(make_hookspecs())
 
+    def pytest_load_initial_conftests(self, early_config):
+        """-n 0 or --dist no in ini or $PYTEST_ADDOPTS: known now, before a conftest can ask for anything of a worker."""
+        option = early_config.known_args_namespace
+        if not (self.plain or self.telling or self.flags & ENV_TYPED) and wants_plain(option):
+            self.plain = True
+            self.reads.end(self.input)
+            self.forget_worker()
+
+    def forget_worker(self):
+        for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_XDIST_TESTRUNUID"):
+            os.environ.pop(name, None)
+
     def pytest_plugin_registered(self, plugin, manager):
         if not self.telling:
-            silence(plugin, manager)
+            silence(plugin, manager, counts=self.plain)
 
     def around_cmdline_main(self, config):
         self.config = self.owner.config = config
         option = config.option
         self.telling = any(getattr(option, name, False) for name in TELLING_OPTIONS)
         if self.telling:
-            for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_XDIST_TESTRUNUID"):
-                os.environ.pop(name, None)
+            self.forget_worker()
             return (yield)
         self.check_home(config)
         self.take_options(config)
+        if self.plain:
+            return (yield)
         self.input.late = late_values(config, as_text(self.start.run_uid), writes=not self.is_worker)
         config.workerinput = self.input
         config.workeroutput = {}
@@ -201,6 +216,8 @@ class Adapter(object):
             self.typed = dict((name, getattr(typed, name, None)) for name in TYPED_OPTIONS)
         self.asked = dict((name, getattr(option, name, None)) for name in OPTIONS)
         self.asked.update(self.typed)
+        if self.plain:
+            self.asked["numprocesses"] = 0
         if self.asked.get("numprocesses") in ("auto", "logical") or not self.asked.get("numprocesses"):
             self.ask_for_number(config)
         self.ramp = ramp_seconds(getattr(option, "ramp", None))
@@ -237,7 +254,7 @@ class Adapter(object):
     def check_home(self, config):
         """A plugin that hands data from a controlling pytest process to workers cannot be right without one."""
         import pytest
-        text = refusal(config)
+        text = None if self.plain else refusal(config)
         if text is not None:
             self.fail_environment(EXIT_USAGE, text)
             raise pytest.UsageError()  # it is told, once
@@ -254,6 +271,8 @@ class Adapter(object):
         self.session = session
         if not self.telling:
             Screen.configure(session.config, bool(self.flags & ENV_TTY))
+            if self.plain:
+                count_for(session)
             self.check_home(session.config)  # again: pytest_configure may have brought more plugins
         outcome = yield
         if self.telling or getattr(outcome, "excinfo", None) is not None:
@@ -263,7 +282,8 @@ class Adapter(object):
             self.worker.fault_file(session.config)
         else:
             name_captures(session.config, self.collector.capture_link)
-            self.send(config_frame(session.config, self.asked))
+            self.noted = notes(session.config)
+            self.send(config_frame(session.config, self.asked, self.noted))
         return outcome
 
     # ---- hooks: collection
@@ -357,7 +377,12 @@ class Adapter(object):
         if not self.telling and not self.is_worker:
             self.owner.check()
             self.collector.end_early(session)
-        return (yield)
+        outcome = yield
+        if self.plain and self.is_worker and getattr(outcome, "excinfo", None) is None:
+            text = plugin_summary(session.config, exitstatus)
+            if text:
+                self.tell(wire.pack_SUMMARY(worker=NONE16, text=bounded(text)[0]))
+        return outcome
 
 
 def mark_hooks():
@@ -369,6 +394,7 @@ def mark_hooks():
         wrapper = pytest.hookimpl(hookwrapper=True, tryfirst=True)
     Adapter.pytest_cmdline_main = wrapper(Adapter.around_cmdline_main)
     Adapter.pytest_sessionfinish = wrapper(Adapter.around_sessionfinish)
+    Adapter.pytest_load_initial_conftests = pytest.hookimpl(tryfirst=True)(Adapter.pytest_load_initial_conftests)
     Adapter.pytest_runtestloop = pytest.hookimpl(tryfirst=True)(Adapter.pytest_runtestloop)
     Adapter.pytest_configure = pytest.hookimpl(trylast=True)(Adapter.pytest_configure)
     Adapter.pytest_sessionstart = wrapper(Adapter.around_sessionstart)

@@ -31,7 +31,7 @@ def plugin_name(config, plugin):
     installed = distribution_of(config, module_of(plugin))
     if installed:
         return installed
-    name = config.pluginmanager.get_canonical_name(plugin)
+    name = config.pluginmanager.get_name(plugin) or config.pluginmanager.get_canonical_name(plugin)
     return name if not name.isdigit() else module_of(plugin)
 
 

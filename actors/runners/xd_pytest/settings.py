@@ -17,7 +17,7 @@ INIS = ("junit_family", "junit_suite_name", "junit_logging", "junit_log_passing_
         "verbosity_test_cases", "verbosity_subtests", "verbosity_assertions")
 
 
-def config_frame(config, asked):
+def config_frame(config, asked, told):
     import pytest
     pairs = []
     for name in OPTIONS + ("auto_num_workers",):
@@ -40,7 +40,7 @@ def config_frame(config, asked):
     return wire.pack_CONFIG(python=os.fsencode(sys.executable or ""), python_version=encode(python_version()),
                             pytest_version=encode(pytest.__version__), rootdir=os.fsencode(str(config.rootpath)),
                             invocation_dir=os.fsencode(str(config.invocation_params.dir)), header=[(encode(t),) for t in header(config)],
-                            options=pairs, notes=[(encode(t),) for t in notes(config)])
+                            options=pairs, notes=[(encode(t),) for t in told])
 
 
 def max_warnings(config):
@@ -60,11 +60,11 @@ def header(config):
     return [as_text(line) for line in lines]
 
 
-def collection_lines(config, items):
-    """What pytest prints below "collected N items": "run-last-failure: ..." and the like."""
-    lines = []
+def collection_lines(config, items, told):
+    """What pytest prints below "collected N items": "run-last-failure: ..." and the like; and notes on conftests that the collection brought."""
+    lines = ["xd: " + line for line in notes(config) if line not in told]
     if not config.pluginmanager.has_plugin("terminalreporter"):
-        return lines
+        return [(encode(line),) for line in lines]
     for given in reversed(config.hook.pytest_report_collectionfinish(config=config, start_path=config.invocation_params.dir, items=items)):
         lines.extend([given] if isinstance(given, str) else given)
     return [(encode(as_text(line)),) for line in lines]

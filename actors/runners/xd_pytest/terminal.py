@@ -4,7 +4,9 @@ from __future__ import absolute_import, division, print_function
 import sys
 import threading
 
+from xd_pytest.plugins import foreign_plugins, is_pytests
 from xd_pytest.real import Real
+from xd_pytest.reports import Screen
 
 
 class QuietFile(object):
@@ -59,11 +61,58 @@ class QuietReporter(object):
         setattr(self._real, name, value)
 
 
-def silence(plugin, manager):
+class CountingReporter(QuietReporter):
+    """Of a plain session: it keeps reports and warnings (`stats`), for what plugins say in pytest_terminal_summary."""
+
+    def __init__(self, real, loud):
+        QuietReporter.__init__(self, real, loud)
+        real._show_progress_info = False
+
+    def pytest_runtest_logreport(self, report):
+        return self._real.pytest_runtest_logreport(report=report)
+
+    def pytest_collectreport(self, report):
+        return self._real.pytest_collectreport(report=report)
+
+    def pytest_deselected(self, items):
+        return self._real.pytest_deselected(items=items)
+
+    def pytest_warning_recorded(self, warning_message, nodeid):
+        return self._real.pytest_warning_recorded(warning_message=warning_message, nodeid=nodeid)
+
+    def __dir__(self):
+        return ["pytest_report_header", "pytest_runtest_logreport", "pytest_collectreport", "pytest_deselected", "pytest_warning_recorded"]
+
+
+def silence(plugin, manager, counts):
     """Puts the quiet one in the place of pytest's reporter, when that is what was registered."""
     reporter = getattr(sys.modules.get("_pytest.terminal"), "TerminalReporter", None)
-    if reporter is None or type(plugin) is QuietReporter or not isinstance(plugin, reporter):
+    if reporter is None or type(plugin) in (QuietReporter, CountingReporter) or not isinstance(plugin, reporter):
         return
     if manager.get_plugin("terminalreporter") is plugin:
         manager.unregister(plugin)
-        manager.register(QuietReporter(plugin, loud=plugin.config.getoption("setupshow", False)), "terminalreporter")
+        stand_in = CountingReporter if counts else QuietReporter
+        manager.register(stand_in(plugin, loud=plugin.config.getoption("setupshow", False)), "terminalreporter")
+
+
+def count_for(session):
+    """Of a reporter that counts: what it would have noted when it showed the start of the session."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None:
+        reporter._session = session
+
+
+def plugin_summary(config, exitstatus):
+    """What plugins and conftests write in pytest_terminal_summary; pytest's own summary is xd's to show."""
+    manager = config.pluginmanager
+    reporter = manager.get_plugin("terminalreporter")
+    if reporter is None or not foreign_plugins(config, "pytest_terminal_summary"):
+        return ""
+    own = [impl.plugin for impl in config.hook.pytest_terminal_summary.get_hookimpls() if is_pytests(impl.plugin)]
+    quiet, reporter._tw = reporter._tw, Screen().writer()
+    reporter.currentfspath = None  # no line of tests is open there
+    try:
+        manager.subset_hook_caller("pytest_terminal_summary", own)(terminalreporter=reporter, exitstatus=exitstatus, config=config)
+        return reporter._tw._file.getvalue()
+    finally:
+        reporter._tw = quiet

@@ -266,6 +266,19 @@ def pack_SUITE_PROPERTY(worker, name, value):
     return _frame(45, _write_SUITE_PROPERTY(worker, name, value))
 
 
+SUMMARY = 46
+
+
+_SUMMARY_0 = struct.Struct("<H")
+
+
+def _write_SUMMARY(worker, text):
+    return _SUMMARY_0.pack(worker) + _bytes(text)
+
+def pack_SUMMARY(worker, text):
+    return _frame(46, _write_SUMMARY(worker, text))
+
+
 RESULT = 64
 
 

@@ -42,8 +42,9 @@ class Worker(object):
         self.take_fork(record, fds)
         adapter.reads.put(self.name(), self.total)
         adapter.input.update(workerid=self.name(), workercount=self.total, rampdelay=self.ramp_delay())
-        os.environ["PYTEST_XDIST_WORKER"] = self.name()
-        os.environ["PYTEST_XDIST_WORKER_COUNT"] = str(self.total)
+        if not adapter.plain:
+            os.environ["PYTEST_XDIST_WORKER"] = self.name()
+            os.environ["PYTEST_XDIST_WORKER_COUNT"] = str(self.total)
         redirect_output(config, fds[2], fds[3], self.capture_link)
         if forked:
             config.workeroutput = {}

@@ -41,6 +41,20 @@ def installed_xdist(manager):
     return [(manager, Facts)]
 
 
+class Default(str):
+    """A default that can be told from the same text on a command line."""
+
+
+NOT_GIVEN = Default("no")
+
+
+def wants_plain(option):
+    """-n 0, or --dist no where nothing else tells how many."""
+    if option.numprocesses is not None:
+        return option.numprocesses == 0
+    return option.dist == "no" and option.dist is not NOT_GIVEN and not option.tx and not option.distload
+
+
 def number_of_processes(text):
     return text if text in ("auto", "logical") else int(text)
 
@@ -52,7 +66,7 @@ def add_xdist_options(parser):
         help="Number of workers: a number, auto or logical.")
     add("--maxprocesses", dest="maxprocesses", metavar="maxprocesses", action="store", type=int, help="Limit of --numprocesses.")
     add("--max-worker-restart", dest="maxworkerrestart", action="store", default=None, help="Number of crashed workers that are replaced.")
-    add("--dist", dest="dist", metavar="distmode", action="store", default="no",
+    add("--dist", dest="dist", metavar="distmode", action="store", default=NOT_GIVEN,
         choices=["each", "load", "loadscope", "loadfile", "loadgroup", "worksteal", "no"], help="How tests are distributed.")
     add("--loadscope-reorder", dest="loadscopereorder", action="store_true", default=True, help="Scopes with many tests first (default).")
     add("--no-loadscope-reorder", dest="loadscopereorder", action="store_false", help="Scopes in the order of collection.")
