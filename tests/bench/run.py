@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The benchmarks, xd beside its peers: plain pytest, pytest-xdist --dist load and --dist worksteal.  Called by `tools/dev bench`.
 
-    python3 tests/bench/run.py [--rounds N] [--seconds S] [--quick] [NAME ...]
+    python3 tests/bench/run.py [--rounds N] [--seconds S] [--scale F] [--quick] [NAME ...]
 
 All sides of a row run in turn (A B C D A B C D ...) on this machine, after one run of each to warm up.  A cell is the median of the rounds, with
 the least in brackets where they differ; a ratio is the median of the ratios within each round.  A run during which other programs used the
@@ -156,15 +156,15 @@ def bench_empty10k(b):
     folder = os.path.join(WORK, "empty10k")
     suites.empty(folder, 100, 10000)
     cells = walls(b.rounds(SIDES, lambda side: b.run(side, folder, 2, passed=10000)))
-    b.row("10,000 empty tests, -n2, to xdist load", "s", cells, over(cells["xd"], cells["load"]), 0.35)
-    b.row("10,000 empty tests, -n2, to plain", "s", cells, over(cells["xd"], cells["plain"]), 0.56)
+    b.row("10,000 empty tests, -n2, to xdist load", "s", cells, over(cells["xd"], cells["load"]), 0.33)
+    b.row("10,000 empty tests, -n2, to plain", "s", cells, over(cells["xd"], cells["plain"]), 0.45)
 
 
 def bench_empty500(b):
     folder = os.path.join(WORK, "empty500")
     suites.empty(folder, 10, 500)
     cells = walls(b.rounds(SIDES, lambda side: b.run(side, folder, 4, passed=500)))
-    b.row("500 empty tests, -n4, to plain", "s", cells, over(cells["xd"], cells["plain"]), 0.75)
+    b.row("500 empty tests, -n4, to plain", "s", cells, over(cells["xd"], cells["plain"]), 0.70)
 
 
 def bench_start16(b):
@@ -211,6 +211,42 @@ def bench_project(b, name, extra=()):
     told = {side: sorted({r["counts"] for r in ones}) for side, ones in results.items()}
     if len(set(map(str, told.values()))) > 1:
         b.note("%s: the counts differ: %s" % (short, told))
+
+
+def numpy_python():
+    """The interpreter of a virtual environment with numpy, made once."""
+    folder = os.path.join(BUILD, "bench-numpy")
+    made, ready = os.path.join(folder, "bin", "python"), os.path.join(folder, "ready")
+    if not os.path.exists(ready):
+        for command in ([VENV, "-m", "venv", "--clear", folder],
+                        [made, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--retries", "1", "numpy", "pytest", "pytest-xdist"]):
+            said = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
+            if said.returncode != 0:
+                raise measure.Failure("numpy cannot be installed: %s" % said.stdout.decode(errors="replace").strip()[-200:])
+        open(ready, "w").close()
+    return made
+
+
+def bench_numpy(b):
+    folder, python = os.path.join(WORK, "numpy"), numpy_python()
+    suites.numpy(folder, b.options.scale)
+    ways = set()
+
+    def one(side):
+        found = b.run(side, folder, 2, python=python, passed=suites.NUMPY_TESTS, extra=["--jsonl", WORK + "/numpy.jsonl"] if side == "xd" else ())
+        if side == "xd":
+            with open(WORK + "/numpy.jsonl") as f:
+                ways.update(event["way"] for event in map(json.loads, f) if event["event"] == "worker_up")
+        return found
+
+    results = b.rounds(SIDES, one)
+    cells = walls(results)
+    b.row("3,000 tests with numpy, -n2, to xdist load", "s", cells, over(cells["xd"], cells["load"]), 0.80)
+    b.row("3,000 tests with numpy, -n2, to xdist worksteal", "s", cells, over(cells["xd"], cells["worksteal"]), 0.80)
+    cpu = {side: [r["cpu"] for r in ones] for side, ones in results.items()}
+    b.row("3,000 tests with numpy, CPU of all processes, to the better xdist", "s", cpu, over(cpu["xd"], cpu["load"], cpu["worksteal"]), 0.80)
+    b.row("3,000 tests with numpy, CPU of all processes, to plain", "s", cpu, over(cpu["xd"], cpu["plain"]), 1.0)
+    b.note("numpy: workers were %s" % ", ".join(sorted(ways)))
 
 
 def bench_cost(b):
@@ -286,12 +322,13 @@ BENCHMARKS = {
     "attrs": lambda b: bench_project(b, "attrs-26.1.0", ["--hypothesis-seed=0"]),
     "more_itertools": lambda b: bench_project(b, "more_itertools-11.2.1"),
     "packaging": lambda b: bench_project(b, "packaging-26.3"),
+    "numpy": bench_numpy,
     "cost": bench_cost,
     "memory": bench_memory,
     "tail": bench_tail,
     "broker": bench_broker,
 }
-NOT_QUICK = ("packaging", "memory")
+NOT_QUICK = ("packaging", "memory", "numpy")
 
 
 def machine():
@@ -311,6 +348,7 @@ def main():
                         help="before each run wait up to so many seconds until the machine is quiet [10]")
     parser.add_argument("--retries", type=int, default=2, help="times that a run disturbed by other programs is repeated [2]")
     parser.add_argument("--quick", action="store_true", help="one round, no warming up, without " + " and ".join(NOT_QUICK))
+    parser.add_argument("--scale", type=float, default=1.0, help="of the numpy suite: 1 is some 60 s of work alone [1]")
     parser.add_argument("names", nargs="*", metavar="NAME", help="of %s [all]" % ", ".join(BENCHMARKS))
     options = parser.parse_args()
     unknown = set(options.names) - set(BENCHMARKS)

@@ -40,3 +40,53 @@ def tail(folder, scale):
     """The long test is collected last."""
     short = [("test_%04d.py" % n, "".join(SLEEP % (k, SHORT_S * scale) for k in range(20))) for n in range(SHORT_COUNT // 20)]
     write(folder, short + [("test_zz_long.py", SLEEP % (0, LONG_S * scale))])
+
+
+# A suite as those of libraries for data are: numpy, a large heap from the import, tests that compute and build tables, some that call gc.collect().
+# What they compute is small enough for one thread each: two workers whose BLAS spins on two processors would measure each other.
+NUMPY_TESTS, NUMPY_MODULES = 3000, 60
+
+NUMPY_LIBRARY = '''"""Reads its settings from the environment and makes its tables when it is imported."""
+import os
+SETTINGS = {key[4:].lower(): value for key, value in os.environ.items() if key.startswith("LIB_")}
+UNITS = {"unit_%d" % n: [("factor", float(n)), {"of": [n]}] for n in range(TABLE)}
+'''
+
+NUMPY_CONFTEST = '''import numpy
+import library
+import pytest
+
+@pytest.fixture(scope="session")
+def matrix():
+    return numpy.random.default_rng(0).random((30, 2000))
+'''
+
+NUMPY_MODULE = '''import gc
+import numpy
+import pytest
+import library
+
+@pytest.mark.parametrize("n", range(PER_MODULE))
+def test_compute(n, matrix):
+    for k in range(LOOPS):
+        assert numpy.linalg.norm(numpy.sort(matrix * (n + k + 1), axis=1)) > 0
+    rows = [(k, {"value": k * n}) for k in range(ROWS)]
+    assert rows[-1][1]["value"] == (ROWS - 1) * n
+    if n == 7:
+        del rows
+        gc.collect()
+'''
+
+
+def numpy(folder, scale=1.0):
+    """About 60 s of work at scale 1."""
+    sizes = {"PER_MODULE": NUMPY_TESTS // NUMPY_MODULES, "LOOPS": max(1, round(4 * scale)), "ROWS": max(10, round(12000 * scale)),
+             "TABLE": max(10, round(250000 * scale))}
+
+    def sized(text):
+        for name, value in sizes.items():
+            text = text.replace(name, str(value))
+        return text
+
+    write(folder, [("conftest.py", NUMPY_CONFTEST), ("library.py", sized(NUMPY_LIBRARY))] +
+          [("test_%04d.py" % n, sized(NUMPY_MODULE)) for n in range(NUMPY_MODULES)])

@@ -60,12 +60,12 @@ SUITES = [
     Suite("trio==0.35.0", "pytest-timeout async_generator trustme pyopenssl astor jedi cryptography", source=False, args="trio/_core/_tests trio/_tests"),
     Suite("tornado==6.6.1", "pycurl", source=False, args="tornado/test -o python_files=*_test.py"),
     # servers
-    Suite("werkzeug==3.1.9", "cffi cryptography ephemeral-port-reserve pytest-timeout watchdog"),
+    Suite("werkzeug==3.1.9", "cffi cryptography ephemeral-port-reserve pytest-timeout watchdog", args="--ignore=tests/test_serving.py"),
     Suite("urllib3==2.8.0", "anyio[trio] h2 httpx hypercorn pysocks pytest-socket pytest-timeout quart quart-trio trio trustme cryptography"),
     Suite("requests==2.34.2", "requests[socks] pytest-httpbin==2.1.0 httpbin pytest-cov pytest-mock trustme"),
     Suite("flask==3.1.3", "asgiref greenlet python-dotenv", args="--ignore=tests/test_cli.py"),
     # databases
-    Suite("django-filter==26.2", "django djangorestframework pytest-django coreapi"),
+    Suite("django-filter==26.2", "django djangorestframework pytest-django coreapi", args="--ds=tests.settings"),
     Suite("djangorestframework==3.18.3", "dj-database-url importlib-metadata pytest-cov pytest-django>=4.5.2,<5 django>=5.2,<6"),
     Suite("sqlalchemy==2.1.9", "sqlalchemy[asyncio] aiosqlite", args="test/sql"),
     # numpy
