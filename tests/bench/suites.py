@@ -70,8 +70,8 @@ import library
 def test_compute(n, matrix):
     for k in range(LOOPS):
         assert numpy.linalg.norm(numpy.sort(matrix * (n + k + 1), axis=1)) > 0
-    rows = [(k, {"value": k * n}) for k in range(ROWS)]
-    assert rows[-1][1]["value"] == (ROWS - 1) * n
+    rows = [[k, {"values": [k, n]}] for k in range(ROWS)]
+    assert rows[-1][1]["values"] == [ROWS - 1, n]
     if n == 7:
         del rows
         gc.collect()
@@ -80,8 +80,8 @@ def test_compute(n, matrix):
 
 def numpy(folder, scale=1.0):
     """About 60 s of work at scale 1."""
-    sizes = {"PER_MODULE": NUMPY_TESTS // NUMPY_MODULES, "LOOPS": max(1, round(4 * scale)), "ROWS": max(10, round(12000 * scale)),
-             "TABLE": max(10, round(250000 * scale))}
+    sizes = {"PER_MODULE": NUMPY_TESTS // NUMPY_MODULES, "LOOPS": max(1, round(2 * scale)), "ROWS": max(10, round(4000 * scale)),
+             "TABLE": max(10, round(400000 * scale))}
 
     def sized(text):
         for name, value in sizes.items():
