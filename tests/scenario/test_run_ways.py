@@ -97,6 +97,41 @@ def test_ways(project, conftest, options, way, why):
     assert all(len(p) == 1 for p in pids.values()) and len(set.union(*pids.values())) == len(pids)
 
 
+@pytest.mark.parametrize("hook, way", [
+    ("    if session.config.getoption('mine') is not None: os.environ['MINE'] = str(session.config.getoption('mine'))", "collected"),
+    ("    session.config.mine = os.environ.get('MINE', 'unknown')", "collected"),
+    ("    pass", "collected"),
+    ("    session.config.mine = open(__file__)", "warm"),
+    ("    session.config.mine = os.getpid()", "warm"),
+    ("    session.config.mine = tempfile.mkdtemp()", "warm"),
+    ("    import tempfile", "warm"),
+    ("    session.config.mine = [os.environ for _ in range(3)]", "warm"),
+    ("    session.config.mine()", "warm"),
+    ("    get()", "warm"),
+    ("    yield", "warm"),
+], ids=lambda text: text.strip())
+def test_a_start_that_carries_settings(project, hook, way):
+    """Done once for all workers it is right; anything else is done in each of them."""
+    project.write(conftest="""
+        import os, tempfile
+        import pytest
+        def get(): pass
+        def pytest_addoption(parser): parser.addoption("--mine")
+        def pytest_configure(config): config.mine = get
+        @pytest.hookimpl(%s)
+        def pytest_sessionstart(session):
+        %s
+        """ % ("hookwrapper=True" if "yield" in hook else "", hook), test_a="""
+        import os, pytest
+        @pytest.mark.parametrize("n", range(4))
+        def test_a(n, pytestconfig):
+            assert os.environ.get("MINE") == pytestconfig.getoption("mine")
+        """)
+    xd = project.run("-n2", "--mine=1" if "is not None" in hook else "-v")
+    assert xd.rc == 0 and xd.summary == {"passed": 4}, xd
+    assert {e["way"] for e in xd.events if e["event"] == "worker_up"} == {way}, xd
+
+
 def test_a_start_never_meets_many_finishes(project):
     project.write(conftest=START + FINISH.replace("    import", "import"), test_a="def test_a(): pass\ndef test_b(): pass")
     assert project.run("-n2").rc == 0

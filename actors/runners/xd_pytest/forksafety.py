@@ -1,6 +1,9 @@
 """Is it safe to fork from here?"""
 from __future__ import absolute_import, division, print_function
 
+import os
+import sys
+
 from xd_pytest.forkstate import Objection, fork_objection, native_thread_left, open_fds
 from xd_pytest.plugins import foreign_plugins, is_pytests, module_of, plugin_name
 from xd_pytest.process import fault_fd, fileno
@@ -10,6 +13,7 @@ from xd_pytest.process import fault_fd, fileno
 HARMLESS_HOOKS = frozenset((
     ("_hypothesis_pytestplugin", "pytest_sessionstart"),  # counts a global down: the initialization is over
     ("pytest_randomly", "pytest_sessionstart"),  # seeds, with the same number everywhere
+    ("pytest_codspeed.plugin", "pytest_sessionstart"), ("pytest_codspeed.plugin", "pytest_sessionfinish"),  # a fixture; a file of each process
     ("pytest_sugar", "pytest_sessionstart"),  # reads its configuration
     ("pytest_pretty", "pytest_sessionstart"), ("pytest_pretty", "pytest_sessionfinish"),  # take the time
     ("pytest_rerunfailures", "pytest_sessionstart"), ("pytest_rerunfailures", "pytest_sessionfinish"),  # looks at items that were run again
@@ -64,11 +68,35 @@ def foreign_cleanup(config):
     return None
 
 
+# All that a hook may name which does no more than to carry options of the session into os.environ, or into attributes.
+SETTINGS = frozenset(("config", "session", "option", "getoption", "getini", "environ", "getenv", "get", "setdefault", "pop", "update",
+                      "os", "sys", "bool", "float", "getattr", "hasattr", "int", "isinstance", "len", "setattr", "str"))
+
+
+def is_settings_alone(function):
+    """Whether its code names nothing else: then what it did once, in the process that collected, is right in all copies of it."""
+    import dis
+    import inspect
+    code = getattr(function, "__code__", None)
+    if code is None or code.co_freevars or inspect.isgeneratorfunction(function) or any(inspect.iscode(c) for c in code.co_consts):
+        return False
+    own = function.__globals__
+    if any(own.get(name, known) is not known for name, known in (("os", os), ("sys", sys), ("environ", os.environ), ("getenv", os.getenv))):
+        return False
+    for step in dis.get_instructions(code):
+        if step.opname.startswith(("LOAD_GLOBAL", "LOAD_NAME", "LOAD_ATTR", "LOAD_METHOD", "STORE_GLOBAL", "DELETE_", "IMPORT_")):
+            if step.argval not in SETTINGS or (step.opname.startswith(("LOAD_GLOBAL", "LOAD_NAME")) and step.argval in own and
+                                               step.argval not in ("os", "sys", "environ", "getenv")):
+                return False
+    return True
+
+
 def hooks_objection(config):
     """What was done once in the process that collected, and would be undone in each of its copies."""
     for hook in ("pytest_sessionstart", "pytest_sessionfinish", "pytest_unconfigure"):
         for plugin in foreign_plugins(config, hook):
-            if (module_of(plugin), hook) not in HARMLESS_HOOKS:
+            if (module_of(plugin), hook) not in HARMLESS_HOOKS and not (
+                    hook == "pytest_sessionstart" and is_settings_alone(getattr(plugin, hook, None))):
                 return Objection("%s implements %s" % (plugin_name(config, plugin), hook))
     function = foreign_cleanup(config)
     return None if function is None else Objection("%s registered a cleanup of the configuration" % module_of(function))
