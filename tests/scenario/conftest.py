@@ -14,6 +14,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 XDCTL = os.environ.get("XD_XDCTL") or os.path.join(ROOT, "build", "bin", "xdctl")
 SECONDS = 60
+collect_ignore = ["journals"]  # the suite that old journals were made from
 FOREIGN = ("PYTEST_", "GITHUB_", "XD_", "XDG_", "VIRTUAL_ENV", "PY_COLORS", "NO_COLOR", "FORCE_COLOR", "CI", "BUILD_NUMBER")
 
 # Says of each item what plain pytest made of it: the categories of its reports, as the terminal counts them.
