@@ -348,12 +348,17 @@ def test_one_session_per_worker(python, suite, tmp_path, flags, way):
 def test_exit_handlers_of_the_collector_run_once(python, suite, tmp_path):
     log = tmp_path / "log"
     run([], suite(conftest='''
-        import atexit, os, tempfile, weakref
-        folder = tempfile.TemporaryDirectory()
+        import atexit, os, shutil, weakref
+        class Folder:
+            def __init__(self):
+                self.name = %r
+                os.mkdir(self.name)
+                weakref.finalize(self, shutil.rmtree, self.name)
+        folder = Folder()
         def note():
             with open(%r, "a") as f: f.write("exit %%s\\n" %% os.path.isdir(folder.name))
         atexit.register(note)
-    ''' % str(log), test_a='''
+    ''' % (str(tmp_path / "folder"), str(log)), test_a='''
         import conftest, os
         def test_a(): assert os.path.isdir(conftest.folder.name)
         def test_b(): assert os.path.isdir(conftest.folder.name)
