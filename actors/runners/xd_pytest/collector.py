@@ -11,7 +11,7 @@ from xd_pytest.cache import save_cache
 from xd_pytest.channel import Gone
 from xd_pytest.constants import ENV_CACHE, ENV_NO_COLLECTED, WAY_COLLECTED, WAY_FRESH, WAY_WARM
 from xd_pytest.forksafety import why_not_collected
-from xd_pytest.forkstate import renew_epolls
+from xd_pytest.forkstate import mmap_users, renew_epolls
 from xd_pytest.frozen import collect_frozen
 from xd_pytest.process import own_group, quiet_fork, reap
 from xd_pytest.text import encode
@@ -22,6 +22,7 @@ class Collector(object):
         self.adapter = adapter
         self.start_fds = start_fds  # descriptors that were open before the user's code
         self.page_inode = page_inode
+        self.mmap_users = mmap_users()
         self.no_fork = no_fork      # why no worker may be forked at all, or None
         self.epolls = []            # descriptors of epoll instances that each worker makes anew
         self.control = None         # socket to the agent

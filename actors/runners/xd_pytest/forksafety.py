@@ -4,7 +4,7 @@ from __future__ import absolute_import, division, print_function
 import os
 import sys
 
-from xd_pytest.forkstate import Objection, fork_objection, native_thread_left, open_fds
+from xd_pytest.forkstate import Objection, fork_objection, mmap_users, native_thread_left, open_fds
 from xd_pytest.plugins import foreign_plugins, is_pytests, module_of, plugin_name
 from xd_pytest.process import fault_fd, fileno
 
@@ -120,7 +120,7 @@ def why_not_collected(config, start_fds, page_inode, adapter):
     """What stands against forking workers from this process, or None; and the epoll instances that a worker must renew."""
     if start_fds is None:
         return Objection("no /proc to see open descriptors in"), []
-    left, epolls = fork_objection(start_fds, pytest_fds(config), page_inode, flags=True)
+    left, epolls = fork_objection(start_fds, pytest_fds(config), page_inode, mmap_users() > adapter.collector.mmap_users)
     other = None if left else reads_objection(config, adapter) or hooks_objection(config)
     if other is not None:
         return other, []
