@@ -15,6 +15,8 @@
 #include "engine/base/clock.h"
 #include "engine/interp.h"
 
+#define LEAVE_NS (4500 * XD_MS_NS) /* for agents, after the grace */
+
 /* ---- small helpers ------------------------------------------------------------------------------ */
 
 gateway *xd_scheduler_gateway(scheduler *self, uint16_t number)
@@ -68,7 +70,8 @@ static int send_finish(scheduler *self, gateway *g)
     if (g->state >= GW_FINISHING)
         return 0;
     xd_autobuf     failed = XD_BUF_INIT, not_run = XD_BUF_INIT, frame = XD_BUF_INIT;
-    xd_wire_FINISH fin = { .exit_status = xd_scheduler_exit_code(self) };
+    xd_wire_FINISH fin = { .exit_status = xd_scheduler_exit_code(self),
+                           .shutdown_ms = self->args.config->shutdown_ns / XD_MS_NS };
     for (uint32_t i = 0; self->sched && i < xd_collector_count(self->collector); i++) {
         xd_wire_INDEX one = { .item = i };
         uint8_t       out = xd_sched_outcome(self->sched, i);
@@ -195,6 +198,8 @@ static int send_simple(scheduler *self, gateway *g, const xd_sched_command *c)
         XD_TRY(xd_wire_NO_MORE_frame(&frame, 0, 0, &(xd_wire_NO_MORE){ .final = c->final }));
         return xd_scheduler_send(self, g, XD_MSG_NO_MORE, &frame);
     }
+    if (self->leave_by_ns) /* all have been told, and more than this */
+        return 0;
     xd_wire_CANCEL cancel = { .how = c->how, .grace_ms = (uint32_t)(self->args.config->grace_ns / XD_MS_NS) };
     XD_TRY(xd_wire_CANCEL_frame(&frame, 0, 0, &cancel));
     return xd_scheduler_send(self, g, XD_MSG_CANCEL, &frame);
@@ -464,6 +469,22 @@ int xd_scheduler_on_paused(scheduler *self)
     return 0;
 }
 
+/* The user wants to leave. Agents hear of it whatever they are at, and end within LEAVE_NS after the grace. */
+static int cancel_all(scheduler *self, uint8_t how)
+{
+    uint64_t       grace_ns = how == 2 ? self->args.config->grace_ns : 0;
+    uint64_t       grace_ms = XD_MIN(grace_ns / XD_MS_NS, (uint64_t)UINT32_MAX);
+    uint64_t       by = xd_clock_ns() + grace_ns + LEAVE_NS;
+    xd_autobuf     frame = XD_BUF_INIT;
+    xd_wire_CANCEL cancel = { .how = how, .leaving = 1, .grace_ms = (uint32_t)grace_ms };
+    XD_TRY(xd_wire_CANCEL_frame(&frame, 0, 0, &cancel));
+    for (size_t i = 0; i < self->n_gateways; i++)
+        if (self->gateways[i].state > GW_DIALING && self->gateways[i].state < GW_DONE)
+            XD_TRY(xd_scheduler_send_copy(self, &self->gateways[i], XD_MSG_CANCEL, &frame));
+    self->leave_by_ns = self->leave_by_ns ? XD_MIN(self->leave_by_ns, by) : by;
+    return xd_actor_set_tick(self->actor, 100);
+}
+
 int xd_scheduler_on_stop(scheduler *self, int how)
 {
     if (how == XD_STOP_PAUSE || how == XD_STOP_RESUME) {
@@ -487,14 +508,30 @@ int xd_scheduler_on_stop(scheduler *self, int how)
         return 0;
     /* An interrupt outranks what the run would have ended with, except a cause that was there before. */
     xd_scheduler_end_with(self, XD_EXIT_INTERRUPTED, "KeyboardInterrupt");
-    if (how == XD_STOP_NOW && self->finishing) {
-        xd_autobuf     frame = XD_BUF_INIT;
-        xd_wire_CANCEL cancel = { .how = 3 };
-        XD_TRY(xd_wire_CANCEL_frame(&frame, 0, 0, &cancel));
-        for (size_t i = 0; i < self->n_gateways; i++)
-            if (self->gateways[i].state == GW_FINISHING)
-                XD_TRY(xd_scheduler_send_copy(self, &self->gateways[i], XD_MSG_CANCEL, &frame));
+    XD_TRY(cancel_all(self, how == XD_STOP_NOW ? 3 : 2));
+    if (self->finishing)
         return 0;
-    }
     return stop_everything(self, how == XD_STOP_NOW ? 3 : 2);
+}
+
+/* The user has waited long enough: RUN_END does not wait for an agent that does not answer. */
+int xd_scheduler_on_tick(scheduler *self, uint64_t now_ns)
+{
+    if (!self->leave_by_ns || now_ns < self->leave_by_ns || self->ended)
+        return 0;
+    self->leave_by_ns = 0;
+    XD_TRY(xd_actor_set_tick(self->actor, 0));
+    for (size_t i = 0; i < self->n_gateways; i++) {
+        gateway *g = &self->gateways[i];
+        if (g->state == GW_DONE)
+            continue;
+        XD_TRY(
+            xd_scheduler_note(self, 3, "%s: an agent does not answer: it is left to itself", g->spec_text));
+        g->state = GW_DONE;
+        if (self->running && !self->finishing)
+            XD_TRY(xd_scheduler_lost(self, g));
+    }
+    if (self->running && !self->finishing)
+        XD_TRY(xd_scheduler_drain(self));
+    return xd_scheduler_finish(self);
 }

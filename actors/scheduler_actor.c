@@ -378,6 +378,16 @@ static int on_env_failed(scheduler *self, gateway *g, const xd_wire_ENV_FAILED *
     return xd_scheduler_finish(self);
 }
 
+static int on_agent_note(scheduler *self, const gateway *g, const xd_wire_AGENT_NOTE *in)
+{
+    xd_autofree char *text = xd_bytes_dup(in->text);
+    if (!text)
+        return -ENOMEM;
+    self->bad_end |= in->failed != 0;
+    bool one = self->n_gateways == 1;
+    return xd_scheduler_note(self, in->level, "%s%s%s", one ? "" : g->spec_text, one ? "" : ": ", text);
+}
+
 static int on_env_done(scheduler *self, gateway *g, const xd_wire_ENV_DONE *in)
 {
     xd_result *r = self->args.result;
@@ -442,6 +452,7 @@ ON_FRAME(WORKER_UP, on_worker_up(self, &in))
 ON_FRAME(WORKER_DOWN, on_worker_down(self, &in))
 ON_FRAME(ENV_FAILED, on_env_failed(self, g, &in))
 ON_FRAME(ENV_DONE, on_env_done(self, g, &in))
+ON_FRAME(AGENT_NOTE, on_agent_note(self, g, &in))
 
 /* Not recorded as it is: straight on to the terminal. */
 static int handle_progress(void *state, const xd_msg *m)
@@ -474,6 +485,12 @@ static int handle_stop(void *state, const xd_msg *m)
         return -EINVAL;
     memcpy(&how, m->body.ptr, sizeof(how));
     return after(self, NULL, "STOP", xd_scheduler_on_stop(self, (int)how));
+}
+
+static int handle_tick(void *state)
+{
+    scheduler *self = XD_CAST(state, scheduler, SCHEDULER_MAGIC);
+    return after(self, NULL, "STOP", xd_scheduler_on_tick(self, xd_clock_ns()));
 }
 
 static int handle_paused(void *state, const xd_msg *m)
@@ -592,6 +609,7 @@ const xd_actor_spec xd_scheduler_spec = {
     .size = sizeof(scheduler),
     .window = 65536,
     .init = scheduler_init,
+    .tick = handle_tick,
     .fini = scheduler_fini,
     .handlers =
         (const xd_handler[]){
@@ -605,6 +623,7 @@ const xd_actor_spec xd_scheduler_spec = {
             { XD_MSG_WORKER_DOWN, handle_WORKER_DOWN },
             { XD_MSG_ENV_FAILED, handle_ENV_FAILED },
             { XD_MSG_ENV_DONE, handle_ENV_DONE },
+            { XD_MSG_AGENT_NOTE, handle_AGENT_NOTE },
             { XD_MSG_PROGRESS, handle_progress },
             { XD_MSG_REPORT, handle_REPORT },
             { XD_MSG_WARNING, handle_WARNING },

@@ -49,31 +49,32 @@ typedef struct effective {
 } effective;
 
 typedef struct scheduler {
-    uint32_t                  magic;
-    xd_actor                 *actor;
-    xd_scheduler_args         args;
-    gateway                  *gateways;
-    size_t                    n_gateways;
-    effective                 options;
-    bool                      configured; /* a CONFIG came */
-    uint16_t                  losing;     /* gateway whose agent was lost last */
-    xd_collector             *collector;
-    xd_sched                 *sched;
-    xd_history               *history;
-    char                     *python; /* of specs that name none; owned */
-    int                       owner;  /* gateway whose list is the collection, -1 */
-    uint16_t                  home;   /* gateway whose CONFIG counts: the first */
-    uint32_t                  warnings;
-    uint32_t                  deselected, collect_errors, total_workers, failures;
-    uint32_t                  home_errors; /* of one collection: environments mostly tell the same ones */
-    uint64_t                  digest_lo, digest_hi, started_ns;
-    item_reported            *reported;      /* of each item */
-    uint8_t                   up[65536 / 8]; /* bit per worker: it was ready, and has not ended */
-    bool                      zero_asked;    /* the run ends with 0 because somebody wants it so */
-    bool                      bad_end;       /* a worker crashed outside of any test */
-    bool                      agreed, running, finishing, ended, mode_no;
-    uint32_t                  pausing; /* gateways that have not written PAUSE yet, and the terminal report */
-    uint8_t                   stopping;     /* CANCEL.how in force, 0 */
+    uint32_t          magic;
+    xd_actor         *actor;
+    xd_scheduler_args args;
+    gateway          *gateways;
+    size_t            n_gateways;
+    effective         options;
+    bool              configured; /* a CONFIG came */
+    uint16_t          losing;     /* gateway whose agent was lost last */
+    xd_collector     *collector;
+    xd_sched         *sched;
+    xd_history       *history;
+    char             *python; /* of specs that name none; owned */
+    int               owner;  /* gateway whose list is the collection, -1 */
+    uint16_t          home;   /* gateway whose CONFIG counts: the first */
+    uint32_t          warnings;
+    uint32_t          deselected, collect_errors, total_workers, failures;
+    uint32_t          home_errors; /* of one collection: environments mostly tell the same ones */
+    uint64_t          digest_lo, digest_hi, started_ns;
+    item_reported    *reported;      /* of each item */
+    uint8_t           up[65536 / 8]; /* bit per worker: it was ready, and has not ended */
+    bool              zero_asked;    /* the run ends with 0 because somebody wants it so */
+    bool              bad_end;       /* a worker crashed outside of any test */
+    bool              agreed, running, finishing, ended, mode_no;
+    uint32_t          pausing;  /* gateways that have not written PAUSE yet, and the terminal report */
+    uint8_t           stopping; /* CANCEL.how in force, 0 */
+    uint64_t leave_by_ns;       /* the user wants to leave: who has not answered by then is left; 0 = not */
     struct scheduler_running *long_running; /* tests that run for a second and more; owned */
     size_t                    n_running;
     int                       forced_exit; /* -1 = none */
@@ -98,6 +99,7 @@ int xd_scheduler_lost(scheduler *self, const gateway *g) XD_MUST;
 /* An item whose agent was lost in it gets its outcome. */
 int xd_scheduler_record_lost(scheduler *self, const xd_span *item) XD_MUST;
 int xd_scheduler_on_stop(scheduler *self, int how) XD_MUST;
+int xd_scheduler_on_tick(scheduler *self, uint64_t now_ns) XD_MUST;
 /* The exit code as things stand: pytest's rules. */
 int xd_scheduler_exit_code(const scheduler *self);
 

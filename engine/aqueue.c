@@ -112,14 +112,14 @@ static bool work_left(const xd_aqueue *q)
     return false;
 }
 
-static void decide_fate(xd_aqueue *q, xd_slot *w)
+static void decide_fate(xd_aqueue *q, xd_slot *w, bool costs)
 {
     if (q->st.cancelled || !work_left(q)) {
         w->fate = XD_FATE_NO_WORK;
-    } else if (q->opt.max_restarts != UINT32_MAX && q->st.restarts >= q->opt.max_restarts) {
+    } else if (costs && q->opt.max_restarts != UINT32_MAX && q->st.restarts >= q->opt.max_restarts) {
         w->fate = XD_FATE_NO_BUDGET;
     } else {
-        q->st.restarts++;
+        q->st.restarts += costs;
         w->fate = XD_FATE_RESTART;
         w->state = XD_SLOT_STARTING;
         q->st.starting++;
@@ -176,7 +176,7 @@ int xd_aqueue_worker_down(xd_aqueue *q, uint32_t slot, xd_aqueue_end end, const 
     if (!w)
         return -EINVAL;
     q->now_ns = now_ns;
-    if (w->state != XD_SLOT_UP && end != XD_AQUEUE_NOT_STARTED)
+    if (w->state != XD_SLOT_UP && end != XD_AQUEUE_NOT_STARTED && end != XD_AQUEUE_UNBORN)
         return 1;
     if (w->state == XD_SLOT_STARTING) {
         q->st.starting--;
@@ -195,7 +195,7 @@ int xd_aqueue_worker_down(xd_aqueue *q, uint32_t slot, xd_aqueue_end end, const 
     w->known_us = 0;
     q->ever_up = true; /* also one that never came: nobody is left to wait for */
     if (end != XD_AQUEUE_ENDED)
-        decide_fate(q, w);
+        decide_fate(q, w, end != XD_AQUEUE_UNBORN);
     if (q->st.workers + q->st.starting >= q->expected)
         q->expected = 0;
     return 0;

@@ -69,6 +69,7 @@ typedef enum xd_aqueue_end {
     XD_AQUEUE_CRASHED = 0, /* blame the running item; a replacement if the budget allows */
     XD_AQUEUE_ENDED,       /* it ended its session by itself or was told to: no blame, no replacement */
     XD_AQUEUE_NOT_STARTED, /* it never came up: no blame; counts as a crash for the budget */
+    XD_AQUEUE_UNBORN,      /* nor did its process, which another was to fork and did not: costs no budget */
 } xd_aqueue_end;
 
 typedef struct xd_aqueue_stats {

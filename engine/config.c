@@ -64,6 +64,7 @@ typedef enum {
     OPTION("no-fork", 0, NULL, "", "Start each worker as a new process; slower, for programs that cannot stand a fork.", KIND_FLAG, no_fork, false) \
     OPTION("no-history", 0, NULL, "", "Neither read nor write the history of durations.", KIND_FLAG, no_history, false) \
     OPTION("grace", 0, "TIME", "10s", "Time running tests get after a first Ctrl-C.", KIND_GRACE, grace_ns, false) \
+    OPTION("shutdown-timeout", 0, "TIME", "none", "Time the sessions of workers get to end when all tests are done; those that take longer are ended, and the exit code is 1.", KIND_TIME_OR_NONE, shutdown_ns, false) \
     OPTION("output-limit", 0, "SIZE", "1M", "Bytes kept of what one test writes past pytest's capture, for each of stdout and stderr.", KIND_SIZE, output_limit, false) \
     OPTION("runs-keep", 0, "N", "100", "Runs kept under $XDG_STATE_HOME/xd/runs.", KIND_SIZE, runs_keep, false) \
     OPTION("runs-size", 0, "SIZE", "1G", "Bytes kept there in all; the oldest runs go first.", KIND_SIZE, runs_bytes, false) \

@@ -38,6 +38,7 @@ struct xd_config {
     uint64_t   runs_age_ns;
     uint64_t   slow_after_ns; /* age of a running test that is worth a line; 0 = none */
     uint64_t   grace_ns;      /* of running tests after a first interrupt */
+    uint64_t   shutdown_ns;   /* of the end of sessions; 0 = no limit */
     uint64_t   output_limit;  /* bytes kept of one test's uncaptured output */
     xd_strings args;          /* pytest's */
     xd_strings command_line;  /* as typed, for the journal */

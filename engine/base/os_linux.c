@@ -11,6 +11,7 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
@@ -20,6 +21,8 @@
 #include "engine/base/clock.h"
 #include "engine/base/mem.h"
 #include "engine/base/proc.h"
+
+#define CHILDREN_MAX 1024 /* that are looked at in one turn */
 
 int xd_os_adopt_orphans(void)
 {
@@ -175,6 +178,41 @@ int xd_os_children(pid_t parent, pid_t *ret, size_t max)
     return count;
 }
 
+/* Is one of its descriptors called so in /proc/PID/fd? */
+static bool has_open(pid_t pid, const char *name)
+{
+    char path[64], target[64];
+    snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
+    DIR           *dir = opendir(path);
+    bool           found = false;
+    struct dirent *e;
+    while (dir && !found && (e = readdir(dir)) != NULL) {
+        ssize_t n = readlinkat(dirfd(dir), e->d_name, target, sizeof(target) - 1);
+        if (n <= 0)
+            continue;
+        target[n] = '\0';
+        found = strcmp(target, name) == 0;
+    }
+    if (dir)
+        closedir(dir);
+    return found;
+}
+
+pid_t xd_os_child_with_pipe(int fd)
+{
+    pid_t       pids[CHILDREN_MAX];
+    struct stat st;
+    char        name[64];
+    if (fstat(fd, &st) < 0)
+        return -errno;
+    snprintf(name, sizeof(name), "pipe:[%llu]", (unsigned long long)st.st_ino);
+    int n = xd_os_children(getpid(), pids, CHILDREN_MAX);
+    for (int i = 0; i < n && i < CHILDREN_MAX; i++)
+        if (has_open(pids[i], name))
+            return pids[i];
+    return n < 0 ? n : 0;
+}
+
 pid_t xd_os_reap_any(void)
 {
     pid_t pid;
@@ -183,8 +221,6 @@ pid_t xd_os_reap_any(void)
     } while (pid < 0 && errno == EINTR);
     return pid < 0 ? -errno : pid;
 }
-
-#define CHILDREN_MAX 256
 
 void xd_os_kill_children(uint64_t most_ns)
 {

@@ -31,6 +31,8 @@ ssize_t xd_os_recv_fds(int sock, void *data, size_t len, int *fds, size_t *nfds)
 /* Processes whose parent is `parent` now, also ended ones that nobody waited for. Fills at most max; returns
  * how many there are, -errno. */
 int xd_os_children(pid_t parent, pid_t *ret, size_t max) XD_MUST;
+/* A child of this process that has the other end of the pipe `fd` open: its pid; 0 = none has; -errno. */
+pid_t xd_os_child_with_pipe(int fd);
 /* Waits for any child that has ended, without blocking: its pid, 0 = none has, -ECHILD = no children. */
 pid_t xd_os_reap_any(void);
 

@@ -27,7 +27,10 @@ typedef struct xd_page_slot {
     uint32_t
         runs; /* agent: RUN frames the worker must have read before it claims anything (after a taking back) */
     uint32_t worker_plus_1; /* agent: number of the worker in the run + 1, for the guard; 0 = none yet */
-    uint32_t pad[5];
+    uint32_t pad[4];
+    uint32_t
+        ending; /* worker: what it is at when its session ends: 1 pytest_sessionfinish 2 pytest_unconfigure 3 threads 4
+                        exit handlers */
 } xd_page_slot;
 _Static_assert(sizeof(xd_page_slot) == 64, "layout is shared with Python");
 

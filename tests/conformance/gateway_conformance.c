@@ -376,7 +376,7 @@ START_TEST(carries_big_frames_both_ways)
     xd_wire_ENV_FAILED back;
     const uint8_t     *body = body_of(k, &len);
     ck_assert_int_eq(xd_wire_ENV_FAILED_decode(body, len, &back), 0);
-    ck_assert(xd_bytes_eq_str(back.text, "22 1 4000012"));
+    ck_assert(xd_bytes_eq_str(back.text, "22 1 4000020"));
     expect_down(&f, true, NULL, 10);
     END_PEER(f);
 }

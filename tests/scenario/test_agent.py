@@ -30,7 +30,7 @@ def agent_program():
 
 
 def suites_python():
-    for path in (os.environ.get("XD_TEST_PYTHON"), os.path.join(ROOT, "build", "venv", "bin", "python"), "/tmp/v/p312/bin/python", sys.executable):
+    for path in (os.environ.get("XD_TEST_PYTHON"), os.path.join(ROOT, "build", "venv", "bin", "python"), sys.executable):
         if path and os.path.exists(path):
             if subprocess.call([path, "-c", "import pytest"], stderr=subprocess.DEVNULL) == 0:
                 return path
@@ -136,10 +136,10 @@ class Agent(object):
     def lease(self, first, count, no_more=True):
         self.send(wire.pack_LEASE(ranges=[(first, count, 1, 0, 0, 0)]))
         if no_more:
-            self.send(wire.pack_NO_MORE())
+            self.send(wire.pack_NO_MORE(final=1))
 
-    def finish(self, failed=(), not_run=(), status=0):
-        self.send(wire.pack_FINISH(failed=[(i,) for i in failed], not_run=[(i,) for i in not_run], exit_status=status))
+    def finish(self, failed=(), not_run=(), status=0, **more):
+        self.send(wire.pack_FINISH(failed=[(i,) for i in failed], not_run=[(i,) for i in not_run], exit_status=status, shutdown_ms=more.get("shutdown_ms", 0)))
         done = self.wait(wire.ENV_DONE)
         self.wait(wire.BYE)
         return done
@@ -313,7 +313,7 @@ class AgentTest(unittest.TestCase):
         self.assertEqual(back.request, 5)
         self.assertGreaterEqual(len(returned), 19)
         self.assertNotIn(0, returned)
-        a.send(wire.pack_NO_MORE())
+        a.send(wire.pack_NO_MORE(final=1))
         rest = set(range(c.count)) - returned
         self.assertEqual(set(a.wait_results(len(rest), 10)), rest)
         a.finish(not_run=sorted(returned))
@@ -484,7 +484,7 @@ class AgentTest(unittest.TestCase):
         for how, least, most in ((3, 0, 3), (2, 1, 5)):
             a = self.sleeping()
             began = time.monotonic()
-            a.send(wire.pack_CANCEL(how=how, grace_ms=1000))
+            a.send(wire.pack_CANCEL(how=how, grace_ms=1000, leaving=1))
             downs = [a.wait(wire.WORKER_DOWN) for _ in range(2)]
             took = time.monotonic() - began
             self.assertTrue(least <= took <= most, took)
@@ -495,7 +495,7 @@ class AgentTest(unittest.TestCase):
 
     def test_cancel_lets_running_tests_end(self):
         a = self.sleeping(text=self.SLEEPY.replace("60", "1.5"))
-        a.send(wire.pack_CANCEL(how=1, grace_ms=0))
+        a.send(wire.pack_CANCEL(how=1, grace_ms=0, leaving=1))
         self.assertEqual(sorted(a.wait_results(2, 10)), sorted(a.results()))
         self.assertEqual(sum(r.count for m in a.all(wire.RETURNED) for r in m.ranges), 2)
         a.finish(not_run=[1, 3], status=2)
@@ -510,7 +510,7 @@ class AgentTest(unittest.TestCase):
                 states.append(f.read().rpartition(")")[2].split()[0])
         self.assertEqual(set(states), {"T"})
         a.send(wire.pack_RESUME())
-        a.send(wire.pack_CANCEL(how=3, grace_ms=0))
+        a.send(wire.pack_CANCEL(how=3, grace_ms=0, leaving=1))
         a.wait(wire.WORKER_DOWN)
         a.finish(status=2)
 
@@ -567,7 +567,7 @@ class AgentTest(unittest.TestCase):
             a.lease(0, c.count)
             a.wait(wire.REPORT, test=lambda r: r.item == 5)
             time.sleep(0.5)
-            a.send(wire.pack_CANCEL(how=1, grace_ms=0))
+            a.send(wire.pack_CANCEL(how=1, grace_ms=0, leaving=1))
             a.pump(0.5)
             done = len(a.results())
             a.finish(failed=[5], status=1)

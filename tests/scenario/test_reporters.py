@@ -87,7 +87,7 @@ SUITE = {
 
 
 def suites_python():
-    for path in (os.environ.get("XD_TEST_PYTHON"), os.path.join(ROOT, "build", "venv", "bin", "python"), "/tmp/v/p312/bin/python", sys.executable):
+    for path in (os.environ.get("XD_TEST_PYTHON"), os.path.join(ROOT, "build", "venv", "bin", "python"), sys.executable):
         if path and os.path.exists(path) and subprocess.call([path, "-c", "import pytest"], stderr=subprocess.DEVNULL) == 0:
             return path
     raise unittest.SkipTest("no python with pytest: set XD_TEST_PYTHON")

@@ -301,7 +301,8 @@ def test_stopped_agent_does_not_hold_up_who_wants_to_leave(project):
         process.send_signal(signal.SIGTERM)
         time.sleep(0.2)
     result = project.finish(process, jsonl)
-    assert result.rc == 2 and "an agent does not answer" in result.err, result
+    assert result.rc == 2 and "popen: an agent does not answer: it is left to itself" in result.out, result
+    assert accounted(result)["exit_status"] == 2  # RUN_END is written all the same
     all_gone(processes)
 
 
@@ -324,7 +325,9 @@ def test_internal_error_of_a_worker(project):
 def test_hook_that_fails_behind_the_collection(project):
     project.write(conftest="def pytest_report_collectionfinish(config): raise RuntimeError('from hook')\n", test_a="def test_a(): pass\n")
     result = project.run("-n2")
-    assert result.rc == project.plain().rc == 3 and result.out.count("RuntimeError: from hook") <= 3, result
+    assert result.rc == project.plain().rc == 3, result
+    assert result.out.count("INTERNALERROR> RuntimeError: from hook\n") == result.out.count("! internal error: RuntimeError: from hook !") == 1, result
+    assert result.out.count("RuntimeError: from hook") == 2, result
 
 
 def test_what_failed_before_a_crash_is_not_lost(project):

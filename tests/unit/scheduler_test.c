@@ -567,6 +567,7 @@ START_TEST(a_stop_from_outside)
     stop(XD_STOP_DRAIN);
     HEAR(0, CANCEL, drain);
     ck_assert_uint_eq(drain.how, 2);
+    ck_assert_uint_eq(drain.leaving, 1);
     stop(XD_STOP_NOW);
     HEAR(0, CANCEL, now);
     ck_assert_uint_eq(now.how, 3);
@@ -577,6 +578,40 @@ START_TEST(a_stop_from_outside)
     hear(0, XD_MSG_FINISH);
     done(0);
     ck_assert_int_eq(over(), 2);
+}
+END_TEST
+
+/* RUN_END does not wait for an agent that does not answer a user who wants to leave. */
+START_TEST(an_agent_that_does_not_answer_is_left)
+{
+    xd_wire_RANGE items[8];
+    begin(1);
+    cfg->grace_ns = 0;
+    run_up_to_tests(2, NULL, NULL);
+    leased(0, items, 8);
+    hear(0, XD_MSG_NO_MORE);
+    stop(XD_STOP_DRAIN);
+    hear(0, XD_MSG_CANCEL);
+    ck_assert_int_eq(over(), 2);
+    ck_assert_uint_eq(result.not_run, 2);
+}
+END_TEST
+
+/* What is told of an agent may make the exit code 1. */
+START_TEST(a_note_of_an_agent)
+{
+    xd_wire_RANGE items[8];
+    begin(1);
+    run_up_to_tests(2, NULL, NULL);
+    leased(0, items, 8);
+    hear(0, XD_MSG_NO_MORE);
+    SAY(0, AGENT_NOTE, .level = 2, .text = XD_BYTES_LIT("waiting"));
+    SAY(0, AGENT_NOTE, .level = 3, .failed = 1, .text = XD_BYTES_LIT("it was cut"));
+    RESULTS(0, 0, .item = 0, .outcome = XD_OUT_PASSED);
+    RESULTS(0, 0, .item = 1, .outcome = XD_OUT_PASSED);
+    hear(0, XD_MSG_FINISH);
+    done(0);
+    ck_assert_int_eq(over(), 1);
 }
 END_TEST
 
@@ -708,6 +743,8 @@ static Suite *suite(void)
     tcase_add_test(t, an_item_given_after_the_last_teardown_is_told);
     tcase_add_test(t, enough_failures_cancel);
     tcase_add_test(t, a_stop_from_outside);
+    tcase_add_test(t, an_agent_that_does_not_answer_is_left);
+    tcase_add_test(t, a_note_of_an_agent);
     tcase_add_test(t, a_session_that_ends_by_itself_ends_the_run);
     tcase_add_test(t, a_crash_outside_of_tests);
     tcase_add_test(t, no_worker_is_left);

@@ -28,8 +28,8 @@ WORKERS_START 17 first:u16 count:u16 total:u16 maxfail:u32 max_restarts:u16
 LEASE 18 ranges:RANGE
 NO_MORE 19 final:u8
 TAKE_BACK 20 request:u32 count:u32
-CANCEL 21 how:u8 grace_ms:u32
-FINISH 22 failed:INDEX not_run:INDEX exit_status:i32
+CANCEL 21 how:u8 grace_ms:u32 leaving:u8
+FINISH 22 failed:INDEX not_run:INDEX exit_status:i32 shutdown_ms:u64
 PAUSE 23
 RESUME 24
 SEND_LIST 25
@@ -40,6 +40,7 @@ REPORT 35 item:u32 attempt:u16 worker:u16 nodeid:bytes when:bytes category:bytes
 WARNING 36 item:u32 worker:u16 when:bytes category:bytes nodeid:bytes text:bytes file:bytes line:u32
 SUITE_PROPERTY 45 worker:u16 name:bytes value:bytes
 SUMMARY 46 worker:u16 text:bytes
+AGENT_NOTE 48 level:u8 failed:u8 text:bytes
 RESULT 64 item:u32 attempt:u16 outcome:u8 flags:u8 setup_us:u32 call_us:u32 teardown_us:u32 position:u32 start_us:u64
 RESULTS 37 worker:u16 results:RESULT
 OUTPUT 38 worker:u16 stream:u8 item:u32 data:bytes dropped_bytes:u64

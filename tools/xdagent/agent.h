@@ -2,9 +2,12 @@
  *
  *   link.c      the stream to the controller: HELLO, sequence, credit, batches
  *   chan.c      local sockets and pipes to Python processes: frames out (with descriptors), frames in
- *   env.c       one environment: runner host, collector, collection and its digest
- *   worker.c    start of workers, what they say
- *   queue.c commands of the agent queue (engine/aqueue.h): RUN, limits on the progress page, blame, restarts
+ *   env.c       one environment: runner host, collector, collection
+ *   list.c      the collection and its digest
+ *   worker.c    what workers say
+ *   start.c     how they are started
+ *   life.c      their states: a table
+ *   queue.c     commands of the agent queue (engine/aqueue.h): RUN, limits on the progress page, blame, restarts
  *   down.c      how a worker ended, and what is said about it
  *   output.c    stdout and stderr of Python processes as OUTPUT
  *   cache.c     what pytest's cache needs when the controller is gone
@@ -75,7 +78,10 @@ void agent_link_close(agent *a);
  * blocks. */
 int agent_link_send(agent *a, uint16_t type, xd_bytes body) XD_MUST;
 /* The same without sequence number: not recorded, not sent again (PROGRESS). */
-int      agent_link_send_loose(agent *a, uint16_t type, xd_bytes body) XD_MUST;
+int agent_link_send_loose(agent *a, uint16_t type, xd_bytes body) XD_MUST;
+/* A line for the user (AGENT_NOTE). `failed`: it makes the exit code 1 at least. */
+int agent_note(agent *a, uint8_t level, bool failed, const char *fmt, ...) XD_MUST
+    __attribute__((format(printf, 4, 5)));
 bool     agent_link_full(const agent *a);    /* no credit: read nothing that would have to be sent */
 bool     agent_link_idle(const agent *a);    /* everything is written and acknowledged */
 uint64_t agent_link_bytes(const agent *a);   /* sent to the controller so far */
@@ -139,15 +145,47 @@ void agent_output_drain(agent_output *o); /* reads what is there now */
 /* The item is over: its kept tail goes out. */
 int agent_output_item_over(agent_output *o, uint32_t item) XD_MUST;
 
-/* ---- worker.c, down.c, queue.c ---------------------------------------------------------------------- */
+/* ---- worker.c, start.c, life.c, down.c, queue.c ---------------------------------------------------------------------- */
 
 typedef enum agent_worker_state {
     AGENT_WORKER_NONE,     /* slot is free */
     AGENT_WORKER_FORKING,  /* FORK is sent, FORKED awaited */
     AGENT_WORKER_STARTING, /* process exists, WORKER_READY awaited */
     AGENT_WORKER_UP,
-    AGENT_WORKER_GONE, /* process has ended: its pipes are read to the end, its status is awaited */
+    AGENT_WORKER_LEAVING, /* WORKER_DONE came: its session is over, the process about to end */
+    AGENT_WORKER_GONE,    /* process has ended: its pipes are read to the end, its status is awaited */
+    AGENT_WORKER_STATES,
 } agent_worker_state;
+
+/* What happens to a worker (life.c). */
+typedef enum agent_event {
+    AGENT_ON_FORK,       /* it is to be started */
+    AGENT_ON_BORN,       /* its process exists: news.pid */
+    AGENT_ON_UNBORN,     /* it will not: news.why */
+    AGENT_ON_READY,      /* WORKER_READY */
+    AGENT_ON_DONE,       /* WORKER_DONE */
+    AGENT_ON_PIPE_END,   /* its result pipe is closed, or holds what is no frame: news.why */
+    AGENT_ON_PARENT_END, /* the process that was to fork it has ended: news.why */
+    AGENT_ON_EXIT,       /* its process has ended */
+    AGENT_ON_STATUS,     /* how: news.status */
+    AGENT_ON_SETTLED,    /* ... and all it wrote has been read */
+    AGENT_ON_TERM,       /* we end it */
+    AGENT_ON_KILL,
+    AGENT_ON_OVERDUE, /* due_ns has come */
+    AGENT_EVENTS,
+} agent_event;
+
+typedef struct agent_news {
+    pid_t                 pid;
+    const char           *why;            /* static, or copied by the action */
+    bool                  free_of_charge; /* UNBORN: the budget of replacements stays as it is */
+    const xd_proc_status *status;
+} agent_news;
+
+/* Who forks a worker. */
+typedef enum agent_parent { AGENT_BY_AGENT, AGENT_BY_HOST, AGENT_BY_COLLECTOR } agent_parent;
+
+#define AGENT_KILL_NS (2 * XD_S_NS) /* a process that SIGKILL has not ended by then is given up */
 
 typedef struct agent_blame {
     uint32_t item;
@@ -163,9 +201,13 @@ struct agent_worker {
     uint16_t           replaces;
     uint8_t            way;    /* 1 collected 2 warm 3 fresh */
     bool               become; /* it was the collector */
+    agent_parent       parent;
     agent_worker_state state;
+    bool               was_up;
     bool               quit;     /* QUIT was sent */
-    bool               killed;   /* we killed it */
+    bool               killed;   /* we ended it */
+    bool               sigkill;  /* and by SIGKILL */
+    uint64_t           due_ns;   /* when OVERDUE comes; UINT64_MAX = never */
     xd_proc            proc;     /* pid 0 = not known yet, or handed over */
     pid_t              reap_pid; /* its parent was asked to wait for this one */
     agent_chan         cmd, results;
@@ -183,17 +225,14 @@ struct agent_worker {
     bool           ticking;  /* its result pipe is looked at every tick, not polled */
     uint8_t        idle_ticks;
     /* what it said at its end */
-    bool               done, stopped;
-    int32_t            session_status;
-    char              *reason;
-    xd_proc_status     status;
-    bool               status_known;
-    uint64_t           status_by_ns; /* waiting for REAPED until then */
-    const char        *deaf;         /* why it cannot be heard any more; static */
-    uint64_t           deaf_by_ns;
-    bool               deaf_killed;
-    agent_worker_state was;     /* when it ended */
-    bool               restart; /* the slot is to be filled again; `replaces` is set */
+    bool           done, stopped;
+    int32_t        session_status;
+    char          *reason;
+    xd_proc_status status;
+    bool           status_known;
+    const char    *deaf; /* why it cannot be heard any more; static */
+    bool           deaf_killed;
+    bool           restart; /* the slot is to be filled again; `replaces` is set */
     /* what the queue makes of its end */
     agent_fate fate;
     xd_buf     blamed; /* agent_blame, one behind the other */
@@ -205,8 +244,9 @@ int  agent_workers_start(agent *a, const xd_wire_WORKERS_START *m) XD_MUST;
 int  agent_workers_start_late(agent *a, uint64_t now_ns) XD_MUST;      /* at late_ns */
 void agent_workers_foretold(agent *a, const xd_span *spans, size_t n); /* a lease: how much there is to do */
 int  agent_worker_start(agent *a, uint32_t slot, uint16_t number, uint16_t replaces) XD_MUST;
-int  agent_worker_born(agent_worker *w, pid_t pid) XD_MUST;
 int  agent_worker_forked(agent *a, const xd_wire_FORKED *m) XD_MUST;
+/* The process that forks workers has ended: those it was still to fork have come to us, or never will. */
+int  agent_workers_parent_ended(agent *a, agent_parent parent, const char *why) XD_MUST;
 void agent_worker_release(agent_worker *w);
 int  agent_worker_flush(agent_worker *w) XD_MUST; /* its batch goes out */
 /* The item whose fixtures waited for their teardown is closed, with this result. */
@@ -216,7 +256,23 @@ int      agent_workers_tick(agent *a, uint64_t now_ns) XD_MUST; /* looks at the 
 bool     agent_worker_alive(const agent_worker *w);
 uint32_t agent_workers_alive(const agent *a);
 
-int      agent_worker_watch(agent_worker *w) XD_MUST; /* its process exists */
+/* What happened to a worker; news NULL = nothing more to say. */
+int agent_worker_on(agent_worker *w, agent_event event, const agent_news *news) XD_MUST;
+int agent_workers_on(agent *a, agent_event event, const agent_news *news) XD_MUST;
+/* The actions of life.c. */
+int agent_act_born(agent_worker *w, const agent_news *news) XD_MUST;   /* start.c */
+int agent_act_orphan(agent_worker *w, const agent_news *news) XD_MUST; /* start.c */
+int agent_act_up(agent_worker *w, const agent_news *news) XD_MUST;     /* worker.c */
+int agent_act_silent(agent_worker *w, const agent_news *news) XD_MUST; /* worker.c */
+int agent_act_unborn(agent_worker *w, const agent_news *news) XD_MUST; /* the others: down.c */
+int agent_act_gone(agent_worker *w, const agent_news *news) XD_MUST;
+int agent_act_status(agent_worker *w, const agent_news *news) XD_MUST;
+int agent_act_conclude(agent_worker *w, const agent_news *news) XD_MUST;
+int agent_act_term(agent_worker *w, const agent_news *news) XD_MUST;
+int agent_act_kill(agent_worker *w, const agent_news *news) XD_MUST;
+int agent_act_kill_parent(agent_worker *w, const agent_news *news) XD_MUST;
+int agent_act_overdue(agent_worker *w, const agent_news *news) XD_MUST;
+
 int      agent_worker_open_results(agent_worker *w, int fd) XD_MUST;
 uint16_t agent_next_number(agent *a, uint16_t replaces);
 /* Opens what a process named in the scratch folder, a file or a link to one that it has open, and removes the name.
@@ -225,10 +281,10 @@ int agent_take_file(const agent *a, const char *name);
 /* Adds the last bytes of a file; fd -1 = nothing. */
 int  agent_add_end(xd_buf *out, int fd, size_t most) XD_MUST;
 void agent_worker_files(agent_worker *w); /* opens and removes the files it writes its last words to */
-void agent_worker_ended(agent_worker *w); /* the process is gone */
 int  agent_worker_reaped(agent *a, const xd_wire_REAPED *m) XD_MUST;
 int  agent_down_timers(agent *a, uint64_t now_ns) XD_MUST;
-int  agent_worker_not_started(agent_worker *w, const char *reason) XD_MUST;
+/* " (out of memory: ...)" when the kernel has killed for lack of memory since it was asked last; else "". */
+const char *agent_say_oom(agent *a, const xd_proc_status *s);
 
 /* A worker that collects by itself must come to the same list. */
 int  agent_check_ids(agent_worker *w, xd_bytes body) XD_MUST;
@@ -241,6 +297,15 @@ int agent_queue_returned(agent *a) XD_MUST; /* sends what was held back while `b
 int agent_queue_lease(agent *a, const xd_wire_LEASE *m) XD_MUST;
 
 /* ---- env.c -------------------------------------------------------------------------------------------- */
+
+/* What the agent is at (stop.c). */
+typedef enum agent_phase {
+    AGENT_RUNNING,
+    AGENT_ENDING_SESSIONS,  /* QUIT is sent to all workers */
+    AGENT_ENDING_PROCESSES, /* ... and to collector and host; all of them leave side by side */
+    AGENT_CLOSING,          /* BYE is sent, the last acknowledgement awaited */
+    AGENT_OVER,
+} agent_phase;
 
 /* The agreed list of node ids, as it came from the collector. */
 typedef struct agent_part {
@@ -287,6 +352,9 @@ typedef struct agent_env {
     uint8_t      way;
     /* the collector's end, while its status is awaited */
     bool           collector_gone, collector_known;
+    bool           killed;          /* we ended host or collector: no news */
+    bool           told_end;        /* COLLECTED said that the session ends: so does the collector */
+    agent_phase    collector_phase; /* when it ended */
     pid_t          collector_pid;
     xd_proc_status collector_status;
     uint64_t       collector_by_ns;
@@ -312,15 +380,7 @@ int agent_cache_save(agent *a) XD_MUST;
 
 /* ---- stop.c -------------------------------------------------------------------------------------------- */
 
-typedef enum agent_phase {
-    AGENT_RUNNING,
-    AGENT_ENDING_SESSIONS,  /* QUIT is sent to all workers */
-    AGENT_ENDING_PROCESSES, /* ... and to collector and host; all of them leave side by side */
-    AGENT_CLOSING,          /* BYE is sent, the last acknowledgement awaited */
-    AGENT_OVER,
-} agent_phase;
-
-int  agent_cancel(agent *a, uint8_t how, uint32_t grace_ms) XD_MUST;
+int  agent_cancel(agent *a, const xd_wire_CANCEL *m) XD_MUST;
 int  agent_finish(agent *a, xd_bytes body) XD_MUST;
 void agent_pause(agent *a, bool on);
 int  agent_stop_timers(agent *a, uint64_t now_ns) XD_MUST; /* moves the phases on */
@@ -358,10 +418,15 @@ struct agent {
     uint8_t    *seen;    /* by item, for pytest's cache: see cache.c; NULL = nothing yet */
     /* deadlines, monotonic ns, UINT64_MAX = none */
     uint64_t down_ns, tick_ns, progress_ns, queue_ns, kill_ns, term_ns;
-    uint64_t late_ns;   /* when the workers that were not started at once are, if there is work for them */
-    bool     foretold;  /* the first lease has been looked at */
-    uint32_t startable; /* slots that there are descriptors for */
-    uint32_t to_start;  /* slots from here on have had no worker yet */
+    uint64_t leave_ns;    /* the user wants to leave: the grace of running tests and of sessions ends */
+    uint64_t shutdown_ns; /* how long the end of a session may take; 0 = as long as it does */
+    uint64_t phase_ns;    /* when the phase began */
+    uint64_t phase_by_ns; /* when it is over in any case */
+    uint64_t waiting_ns;  /* when it is said next what is waited for */
+    uint64_t late_ns;     /* when the workers that were not started at once are, if there is work for them */
+    bool     foretold;    /* the first lease has been looked at */
+    uint32_t startable;   /* slots that there are descriptors for */
+    uint32_t to_start;    /* slots from here on have had no worker yet */
     bool     progress_shown;
     int      fault; /* -errno that ends the agent */
 };

@@ -22,6 +22,13 @@ static void close_fds(const int *fds, size_t n)
             close(fds[i]);
 }
 
+static void drop_fds(agent_chan *c)
+{
+    for (size_t i = 0; i < c->nfds; i++)
+        close_fds(c->fds[i].fd, c->fds[i].count);
+    c->nfds = 0;
+}
+
 static int watch(agent_chan *c)
 {
     uint32_t want = (c->reading ? XD_POLL_IN : 0) | (c->out.len > c->written ? XD_POLL_OUT : 0);
@@ -50,8 +57,7 @@ void agent_chan_close(agent_chan *c)
         xd_poller_remove(c->agent->poller, c->fd);
         close(c->fd);
     }
-    for (size_t i = 0; i < c->nfds; i++)
-        close_fds(c->fds[i].fd, c->fds[i].count);
+    drop_fds(c);
     free(c->fds);
     xd_stream_in_release(&c->rx);
     xd_buf_release(&c->out);
@@ -96,7 +102,8 @@ static int flush(agent_chan *c)
         if (n == -EAGAIN || n == -EINTR)
             break;
         if (n == -EPIPE || n == -ECONNRESET) {
-            c->written = c->out.len; /* its reader is gone: the end of the process is told elsewhere */
+            drop_fds(c); /* its reader is gone: the end of the process is told elsewhere */
+            c->written = c->out.len;
             break;
         }
         if (n < 0)

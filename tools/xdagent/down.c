@@ -13,37 +13,36 @@
 #define STATUS_WAIT_NS (2 * XD_S_NS) /* for REAPED; then the status stays unknown */
 #define FAULT_BYTES 16384u
 
-static void on_pidfd(void *arg, int fd, uint32_t events)
+/* The process that waits for this worker when asked to; NULL: we do, as for every orphan. */
+static agent_chan *parent_of(agent_worker *w)
 {
-    (void)fd;
-    (void)events;
-    agent_worker_ended(arg);
+    agent_env *e = &w->agent->env;
+    if (w->parent == AGENT_BY_AGENT || e->host_is_collector)
+        return NULL;
+    if (w->parent == AGENT_BY_COLLECTOR && !w->become)
+        return e->collector.pid > 0 && e->collect.fd >= 0 ? &e->collect : NULL;
+    return e->host.pid > 0 && e->control.fd >= 0 ? &e->control : NULL;
 }
 
-int agent_worker_watch(agent_worker *w)
+/* The status of a process is known to its parent alone: H, C, or this agent. What it left in its group ends first,
+ * while the number is still its own. */
+int agent_act_gone(agent_worker *w, const agent_news *news)
 {
-    if (w->proc.pidfd < 0) {
-        agent_worker_ended(w); /* it was gone before it could be looked at */
-        return 0;
-    }
-    return xd_poller_set(w->agent->poller, w->proc.pidfd, XD_POLL_IN, on_pidfd, w);
-}
-
-/* The status of a process is known to its parent alone: H, C, or this agent. */
-static int ask_status(agent_worker *w)
-{
-    agent     *a = w->agent;
-    agent_env *e = &a->env;
-    w->status_by_ns = xd_clock_ns() + STATUS_WAIT_NS;
-    xd_proc_kill_group(&w->proc, SIGKILL); /* what it left there, while the number is still its own */
+    agent *a = w->agent;
+    (void)news;
+    if (w->proc.pidfd >= 0)
+        xd_poller_remove(a->poller, w->proc.pidfd);
+    w->due_ns = xd_clock_ns() + STATUS_WAIT_NS;
+    a->down_ns = 0;
+    (void)xd_proc_kill_group(&w->proc, SIGKILL);
     int ours = xd_proc_wait(&w->proc, false, &w->status);
     if (ours == 1) {
         w->status_known = true;
         return 0;
     }
-    agent_chan *parent = w->way == AGENT_COLLECTED && !w->become ? &e->collect : &e->control;
-    if (ours == 0 || parent->fd < 0)
-        return 0; /* adopted orphan that is not quite gone, or nobody to ask: looked at again by the timer */
+    agent_chan *parent = parent_of(w);
+    if (!parent)
+        return 0; /* an orphan that is not quite ours yet: looked at again by the timer */
     xd_autobuf body = XD_BUF_INIT;
     w->reap_pid = xd_proc_hand_over(&w->proc);
     xd_wire_REAP m = { .pid = (uint32_t)w->reap_pid };
@@ -51,46 +50,43 @@ static int ask_status(agent_worker *w)
     return agent_chan_send(parent, XD_MSG_REAP, xd_buf_view(&body), NULL, 0);
 }
 
-void agent_worker_ended(agent_worker *w)
+int agent_act_status(agent_worker *w, const agent_news *news)
 {
-    agent *a = w->agent;
-    if (!agent_worker_alive(w))
-        return;
-    w->was = w->state;
-    w->state = AGENT_WORKER_GONE;
-    if (w->proc.pidfd >= 0)
-        xd_poller_remove(a->poller, w->proc.pidfd);
-    agent_fault(a, ask_status(w));
-    a->down_ns = 0;
+    w->status = *news->status;
+    w->status_known = true;
+    w->agent->down_ns = 0;
+    return 0;
 }
 
 int agent_worker_reaped(agent *a, const xd_wire_REAPED *m)
 {
     for (uint32_t i = 0; i < a->slots; i++) {
-        agent_worker *w = &a->worker[i];
-        if (w->state != AGENT_WORKER_GONE || w->status_known || (uint32_t)w->reap_pid != m->pid)
+        agent_worker  *w = &a->worker[i];
+        xd_proc_status status = { .exit_status = m->exit_status, .signal = m->signal };
+        if (w->status_known || (uint32_t)w->reap_pid != m->pid)
             continue;
-        w->status = (xd_proc_status){ .exit_status = m->exit_status, .signal = m->signal };
-        w->status_known = true;
-        a->down_ns = 0;
+        XD_TRY(agent_worker_on(w, AGENT_ON_STATUS, &(agent_news){ .status = &status }));
     }
     return 0;
 }
 
 /* ---- texts ---------------------------------------------------------------------------------------- */
 
+const char *agent_say_oom(agent *a, const xd_proc_status *s)
+{
+    int64_t ooms = s->signal == SIGKILL ? xd_os_oom_kills() : -1;
+    if (ooms <= a->oom_kills || a->oom_kills < 0)
+        return "";
+    a->oom_kills = ooms;
+    return " (out of memory: the kernel killed in this cgroup)";
+}
+
 static int say_how(agent_worker *w, xd_buf *out)
 {
     char name[32];
-    if (w->status.signal) {
-        XD_TRY(xd_buf_printf(out, "killed by %s", xd_os_signal_name(w->status.signal, name, sizeof(name))));
-        int64_t ooms = w->status.signal == SIGKILL ? xd_os_oom_kills() : -1;
-        if (ooms > w->agent->oom_kills && w->agent->oom_kills >= 0) {
-            w->agent->oom_kills = ooms;
-            return xd_buf_add_str(out, " (out of memory: the kernel killed in this cgroup)");
-        }
-        return 0;
-    }
+    if (w->status.signal)
+        return xd_buf_printf(out, "killed by %s%s", xd_os_signal_name(w->status.signal, name, sizeof(name)),
+                             agent_say_oom(w->agent, &w->status));
     if (w->status.exit_status >= 0)
         return xd_buf_printf(out, "exited with status %d", w->status.exit_status);
     return xd_buf_add_str(out, "ended, how is not known");
@@ -328,19 +324,23 @@ static int bury(agent_worker *w, xd_aqueue_end end, bool expected, xd_bytes how)
     return 0;
 }
 
-int agent_worker_not_started(agent_worker *w, const char *reason)
+/* Its process never was, or is not known to be. That is no crash of a worker: no test is to blame. */
+int agent_act_unborn(agent_worker *w, const agent_news *news)
 {
     w->status = (xd_proc_status){ .exit_status = -2 };
-    return bury(w, XD_AQUEUE_NOT_STARTED, false, xd_bytes_str(reason));
+    return bury(w, news->free_of_charge ? XD_AQUEUE_UNBORN : XD_AQUEUE_NOT_STARTED,
+                news->free_of_charge || w->killed,
+                xd_bytes_str(news->why ? news->why : "it could not be started: nothing came of the fork"));
 }
 
 /* Everything it wrote has been read and its status is known (or never will be). */
-static int conclude(agent_worker *w)
+int agent_act_conclude(agent_worker *w, const agent_news *news)
 {
     agent     *a = w->agent;
     xd_autobuf how = XD_BUF_INIT;
     bool       by_itself = w->done && (w->status.signal == 0 || w->killed);
     bool       told_to = w->killed || (w->quit && w->status.signal == 0 && w->status.exit_status == 0);
+    (void)news;
     if (!w->status_known)
         w->status = (xd_proc_status){ .exit_status = -2 };
     if (by_itself && w->reason && *w->reason)
@@ -352,28 +352,99 @@ static int conclude(agent_worker *w)
     if (by_itself || told_to)
         return bury(w, XD_AQUEUE_ENDED, true, xd_buf_view(&how));
     a->highest_status = XD_MAX(a->highest_status, 1);
-    return bury(w, w->was == AGENT_WORKER_UP ? XD_AQUEUE_CRASHED : XD_AQUEUE_NOT_STARTED, false,
-                xd_buf_view(&how));
+    return bury(w, w->was_up ? XD_AQUEUE_CRASHED : XD_AQUEUE_NOT_STARTED, false, xd_buf_view(&how));
 }
 
+/* ---- we end it -------------------------------------------------------------------------------------- */
+
+int agent_act_term(agent_worker *w, const agent_news *news)
+{
+    (void)news;
+    w->killed = true;
+    (void)xd_proc_kill_group(&w->proc, SIGTERM);
+    (void)xd_proc_kill_group(&w->proc, SIGCONT); /* a stopped process hears nothing else */
+    return 0;
+}
+
+static void kill_now(agent_worker *w)
+{
+    w->sigkill = true;
+    w->due_ns = xd_clock_ns() + AGENT_KILL_NS;
+    w->agent->down_ns = XD_MIN(w->agent->down_ns, w->due_ns);
+    (void)xd_proc_kill_group(&w->proc, SIGKILL);
+}
+
+int agent_act_kill(agent_worker *w, const agent_news *news)
+{
+    (void)news;
+    w->killed = true;
+    kill_now(w);
+    return 0;
+}
+
+/* Its own process, if there is one, has no number yet: its parent's end brings it to us. */
+int agent_act_kill_parent(agent_worker *w, const agent_news *news)
+{
+    agent_env *e = &w->agent->env;
+    bool       collector = w->parent == AGENT_BY_COLLECTOR && !e->host_is_collector;
+    (void)news;
+    w->killed = true;
+    e->killed = true;
+    kill_now(w);
+    return xd_proc_kill(collector ? &e->collector : &e->host, SIGKILL);
+}
+
+/* A process that cannot be heard any more and has not ended by itself is ended; one that does not even end of that
+ * is left behind. */
+int agent_act_overdue(agent_worker *w, const agent_news *news)
+{
+    (void)news;
+    if (!w->sigkill) {
+        w->deaf_killed = true;
+        kill_now(w);
+        return 0;
+    }
+    w->status = (xd_proc_status){ .exit_status = -2 };
+    return bury(w, w->killed ? XD_AQUEUE_ENDED : XD_AQUEUE_CRASHED, w->killed,
+                XD_BYTES_LIT("SIGKILL does not end it: it is left behind"));
+}
+
+/* ---- timers ------------------------------------------------------------------------------------------- */
+
+/* By the loop, not from bury(): a start that fails comes back there. */
 static int refill(agent *a, agent_worker *w)
 {
     uint16_t replaces = w->replaces;
     w->restart = false;
+    if (a->cancelled || a->phase != AGENT_RUNNING) {
+        a->queue_dirty = true;
+        int r = xd_aqueue_worker_down(a->queue, w->slot, XD_AQUEUE_NOT_STARTED, &(xd_aqueue_last){ 0 },
+                                      xd_clock_ns());
+        return r < 0 ? r : 0;
+    }
     return agent_worker_start(a, w->slot, agent_next_number(a, replaces), replaces);
 }
 
-/* A process that cannot be heard any more and does not end by itself. */
-static void silence(agent_worker *w, uint64_t now_ns)
+/* Reads on what an ended worker wrote, then looks for its status. */
+static int settle(agent *a, agent_worker *w, uint64_t now_ns)
 {
-    if (!w->deaf || w->deaf_killed)
-        return;
-    if (now_ns >= w->deaf_by_ns && w->proc.pid > 0) {
-        w->deaf_killed = true;
-        xd_proc_kill_group(&w->proc, SIGKILL);
-        return;
+    if (agent_link_full(a))
+        return 0; /* no credit: its pipes keep what they hold */
+    ssize_t n = w->results.fd >= 0 ? agent_chan_pump(&w->results, AGENT_SCRATCH * 4) : 0;
+    if (n > 0) {
+        a->down_ns = now_ns;
+        return 0;
     }
-    w->agent->down_ns = XD_MIN(w->agent->down_ns, now_ns + 50 * XD_MS_NS);
+    if (n < 0 && n != -EPIPE)
+        return (int)n;
+    if (!w->status_known && xd_proc_wait(&w->proc, false, &w->status) == 1)
+        w->status_known = true;
+    if (w->status_known)
+        return agent_worker_on(w, AGENT_ON_SETTLED, NULL);
+    if (now_ns >= w->due_ns)
+        return agent_worker_on(w, AGENT_ON_OVERDUE, NULL);
+    a->down_ns = XD_MIN(a->down_ns, now_ns + 20 * XD_MS_NS);
+    return 0;
 }
 
 int agent_down_timers(agent *a, uint64_t now_ns)
@@ -385,25 +456,15 @@ int agent_down_timers(agent *a, uint64_t now_ns)
         agent_worker *w = &a->worker[i];
         if (w->restart)
             XD_TRY(refill(a, w));
-        if (agent_worker_alive(w))
-            silence(w, now_ns);
-        if (w->state != AGENT_WORKER_GONE)
-            continue;
-        if (agent_link_full(a))
-            continue; /* no credit: its pipes keep what they hold */
-        ssize_t n = w->results.fd >= 0 ? agent_chan_pump(&w->results, AGENT_SCRATCH * 4) : 0;
-        if (n > 0) {
-            a->down_ns = now_ns;
+        if (w->state == AGENT_WORKER_GONE) {
+            XD_TRY(settle(a, w, now_ns));
             continue;
         }
-        if (n < 0 && n != -EPIPE)
-            return (int)n;
-        if (!w->status_known && xd_proc_wait(&w->proc, false, &w->status) == 1)
-            w->status_known = true;
-        if (w->status_known || now_ns >= w->status_by_ns)
-            XD_TRY(conclude(w));
-        else
-            a->down_ns = XD_MIN(a->down_ns, now_ns + 20 * XD_MS_NS);
+        if (now_ns >= w->due_ns) {
+            w->due_ns = UINT64_MAX;
+            XD_TRY(agent_worker_on(w, AGENT_ON_OVERDUE, NULL));
+        }
+        a->down_ns = XD_MIN(a->down_ns, w->due_ns);
     }
     return 0;
 }

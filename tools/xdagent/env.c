@@ -132,6 +132,7 @@ static int on_collected(agent *a, const xd_frame *f)
     if (e->list.over || (m.exit_status < 0 && m.count != e->list.count))
         return -EPROTO;
     agent_list_close(&e->list);
+    e->told_end = m.exit_status >= 0;
     e->way = m.way == AGENT_COLLECTED || m.way == AGENT_FRESH ? m.way : AGENT_WARM;
     m.digest_lo = e->list.digest_lo;
     m.digest_hi = e->list.digest_hi;
@@ -294,35 +295,62 @@ static int drain(agent_chan *c)
     return 0;
 }
 
+/* Where nothing may be forked the host itself is a worker: how it ended is known here. */
+static int tell_its_worker(agent *a, pid_t pid, const xd_proc_status *s)
+{
+    for (uint32_t i = 0; i < a->slots; i++) {
+        agent_worker *w = &a->worker[i];
+        if (w->proc.pid != pid)
+            continue;
+        XD_TRY(agent_worker_on(w, AGENT_ON_EXIT, NULL));
+        XD_TRY(agent_worker_on(w, AGENT_ON_STATUS, &(agent_news){ .status = s }));
+    }
+    return 0;
+}
+
+/* Host or collector is no more, and nobody asked it to end. What was forked from it goes on. */
+static int say_ended(agent *a, agent_phase phase, const char *who, const xd_proc_status *s, bool known,
+                     const char *then)
+{
+    char how[64];
+    if (a->env.killed || a->env.failed || a->env.told_end || a->cancelled ||
+        (phase >= AGENT_ENDING_PROCESSES && !(known && s->signal)))
+        return 0;
+    how_it_ended(s, known, how, sizeof(how));
+    return agent_note(a, 3, false, "%s %s%s: %s", who, how, known ? agent_say_oom(a, s) : "",
+                      phase == AGENT_RUNNING ? then : "the run was at its end");
+}
+
 static int host_ended(agent *a)
 {
     agent_env     *e = &a->env;
     xd_proc_status s = { .exit_status = -2 };
     pid_t          pid = e->host.pid;
-    bool           known = xd_proc_wait(&e->host, true, &s) == 1;
+    bool           itself = e->host_is_collector;
     if (e->host.pidfd >= 0)
         xd_poller_remove(a->poller, e->host.pidfd);
+    if (itself)
+        (void)xd_proc_kill_group(&e->host, SIGKILL); /* else it is its workers' to use */
+    bool known = xd_proc_wait(&e->host, true, &s) == 1;
     XD_TRY(drain(&e->control));
     XD_TRY(drain(&e->collect));
-    a->down_ns = 0; /* as for the collector */
+    a->down_ns = 0; /* its children are ours now */
     agent_chan_close(&e->control);
-    if (e->host_is_collector)
+    if (itself || !e->ready)
         agent_chan_close(&e->collect);
     xd_proc_close(&e->host);
-    for (uint32_t i = 0; i < a->slots; i++) { /* where nothing may be forked the host itself is a worker */
-        if (a->worker[i].proc.pid == pid && known) {
-            a->worker[i].status = s;
-            a->worker[i].status_known = true;
-            a->down_ns = 0;
-        }
-    }
-    if (a->phase != AGENT_RUNNING || e->failed)
-        return 0;
-    if (!e->ready)
+    if (itself && known)
+        XD_TRY(tell_its_worker(a, pid, &s));
+    XD_TRY(agent_workers_parent_ended(a, itself ? AGENT_BY_COLLECTOR : AGENT_BY_HOST,
+                                      "the runner host ended before it had forked it"));
+    if (a->phase == AGENT_RUNNING && !e->failed && !e->ready)
         return fail_with(a, "the runner host (python with pytest) could not start: it", &s, known);
-    if (!e->list.over)
+    if (a->phase == AGENT_RUNNING && !e->failed && itself && !e->list.over)
         return fail_with(a, "the runner host", &s, known);
-    return 0; /* workers live on; replacements become new processes */
+    if (itself && e->became)
+        return 0;
+    return say_ended(a, a->phase, "the runner host", &s, known,
+                     "workers go on, further ones are started without it");
 }
 
 void agent_env_host_ended(agent *a)
@@ -331,25 +359,37 @@ void agent_env_host_ended(agent *a)
         agent_fault(a, host_ended(a));
 }
 
-static int collector_ended(agent *a)
+/* The collector's status comes from the host, or from here when the host has ended. */
+static int ask_collector_status(agent *a)
 {
     agent_env *e = &a->env;
-    e->collector_gone = true;
-    e->collector_pid = e->collector.pid;
-    if (e->collector.pidfd >= 0)
-        xd_poller_remove(a->poller, e->collector.pidfd);
-    xd_proc_close(&e->collector);
-    a->down_ns = 0; /* its children are ours now: the status of one that has ended can be had here */
-    if (e->became)
-        return 0; /* the worker's own pidfd tells */
-    XD_TRY(drain(&e->collect));
-    e->collector_by_ns = xd_clock_ns() + 2 * XD_S_NS;
-    if (e->control.fd < 0)
+    if (e->host.pid <= 0 || e->control.fd < 0)
         return 0;
     xd_autobuf   body = XD_BUF_INIT;
     xd_wire_REAP m = { .pid = (uint32_t)e->collector_pid };
     XD_TRY(xd_wire_REAP_encode(&body, &m));
     return agent_chan_send(&e->control, XD_MSG_REAP, xd_buf_view(&body), NULL, 0);
+}
+
+static int collector_ended(agent *a)
+{
+    agent_env *e = &a->env;
+    if (e->collector.pidfd >= 0)
+        xd_poller_remove(a->poller, e->collector.pidfd);
+    XD_TRY(drain(&e->collect));
+    e->collector_pid = xd_proc_hand_over(&e->collector);
+    a->down_ns = 0; /* its children are ours now */
+    XD_TRY(agent_workers_parent_ended(a, AGENT_BY_COLLECTOR,
+                                      "the process that collected the tests ended before it had forked it"));
+    if (e->became) { /* the worker's own pidfd tells, and a child of it keeps the socket */
+        xd_proc_close(&e->collector);
+        return 0;
+    }
+    agent_chan_close(&e->collect);
+    e->collector_gone = true;
+    e->collector_phase = a->phase;
+    e->collector_by_ns = xd_clock_ns() + 2 * XD_S_NS;
+    return ask_collector_status(a);
 }
 
 void agent_env_collector_ended(agent *a)
@@ -364,14 +404,20 @@ int agent_env_timers(agent *a, uint64_t now_ns)
     agent_env *e = &a->env;
     if (!e->collector_gone || e->collector_by_ns == 0)
         return 0;
+    if (!e->collector_known && xd_proc_wait(&e->collector, false, &e->collector_status) == 1)
+        e->collector_known = true;
     if (!e->collector_known && now_ns < e->collector_by_ns) {
-        a->down_ns = XD_MIN(a->down_ns, e->collector_by_ns);
+        a->down_ns = XD_MIN(a->down_ns, now_ns + 20 * XD_MS_NS);
         return 0;
     }
     e->collector_by_ns = 0;
-    if (e->list.over || e->failed || a->phase != AGENT_RUNNING)
-        return 0;
-    return fail_with(a, "the process that collects the tests", &e->collector_status, e->collector_known);
+    xd_proc_close(&e->collector);
+    static const char who[] = "the process that collects the tests";
+    if (!e->list.over && !e->failed && a->phase == AGENT_RUNNING)
+        return fail_with(a, who, &e->collector_status, e->collector_known);
+    return say_ended(
+        a, e->collector_phase, who, &e->collector_status, e->collector_known,
+        "workers go on, further ones are started another way; pytest's cache (--lf) is not written");
 }
 
 static void on_control_end(void *arg, int error)

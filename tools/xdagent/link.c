@@ -1,5 +1,6 @@
 /* The stream to the controller. Records are numbered and kept until they are acknowledged (engine/session.h);
  * what the descriptor does not take now waits in memory, bounded by the credit of the session. */
+#include <stdarg.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -71,6 +72,19 @@ int agent_link_send_loose(agent *a, uint16_t type, xd_bytes body)
     if (a->link.lost || xd_stream_out_pending(&a->link.tx) > LOOSE_MAX)
         return 0; /* news of the moment: not worth a queue */
     return send_plain(a, type, body);
+}
+
+int agent_note(agent *a, uint8_t level, bool failed, const char *fmt, ...)
+{
+    xd_autobuf text = XD_BUF_INIT, body = XD_BUF_INIT;
+    va_list    ap;
+    va_start(ap, fmt);
+    int r = xd_buf_vprintf(&text, fmt, ap);
+    va_end(ap);
+    XD_TRY(r);
+    xd_wire_AGENT_NOTE m = { .level = level, .failed = failed, .text = xd_buf_view(&text) };
+    XD_TRY(xd_wire_AGENT_NOTE_encode(&body, &m));
+    return agent_link_send(a, XD_MSG_AGENT_NOTE, xd_buf_view(&body));
 }
 
 bool agent_link_full(const agent *a)

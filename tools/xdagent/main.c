@@ -64,7 +64,7 @@ static int on_cancel(agent *a, const xd_frame *f)
 {
     xd_wire_CANCEL m;
     XD_TRY(xd_wire_CANCEL_decode(f->body, f->len, &m));
-    return agent_cancel(a, m.how, m.grace_ms);
+    return agent_cancel(a, &m);
 }
 
 static int on_env_start(agent *a, const xd_frame *f)
@@ -230,8 +230,8 @@ static int check_page(agent *a)
 
 static uint64_t next_deadline(const agent *a)
 {
-    const uint64_t all[] = { a->link.flush_ns, a->tick_ns, a->progress_ns, a->queue_ns,
-                             a->down_ns,       a->term_ns, a->kill_ns,     a->late_ns };
+    const uint64_t all[] = { a->link.flush_ns, a->tick_ns, a->progress_ns, a->queue_ns,    a->down_ns,
+                             a->term_ns,       a->kill_ns, a->late_ns,     a->phase_by_ns, a->waiting_ns };
     uint64_t       first = UINT64_MAX;
     for (size_t i = 0; i < XD_ARRAY_LEN(all); i++)
         first = XD_MIN(first, all[i]);
@@ -361,6 +361,9 @@ int main(int argc, char **argv)
                                      .kill_ns = UINT64_MAX,
                                      .term_ns = UINT64_MAX,
                                      .down_ns = UINT64_MAX,
+                                     .leave_ns = UINT64_MAX,
+                                     .phase_by_ns = UINT64_MAX,
+                                     .waiting_ns = UINT64_MAX,
                                      .late_ns = UINT64_MAX };
     uint64_t                   guard = 0;
     while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {

@@ -1,4 +1,5 @@
 /* Starting workers: pipes, slot of the progress page, FORK to the right parent or a process of its own. */
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -23,6 +24,7 @@
                      .proc = XD_PROC_NONE,    \
                      .files = { -1, -1, -1 }, \
                      .session_status = -1,    \
+                     .due_ns = UINT64_MAX,    \
                      .state = AGENT_WORKER_NONE })
 
 typedef struct pipes {
@@ -88,6 +90,7 @@ static void reset_slot(agent *a, uint32_t slot, uint16_t number)
     xd_page_set(&s->runs, 0);
     xd_page_set(&s->done, 0);
     xd_page_set(&s->worker_plus_1, number + 1u);
+    xd_page_set(&s->ending, 0);
     xd_page_set(&s->incarnation, xd_page_get(&s->incarnation) + 1);
     xd_page_set(&s->limit, XD_AQUEUE_NO_LIMIT);
 }
@@ -121,24 +124,94 @@ static void on_fresh_control_end(void *arg, int error)
     (void)error;
 }
 
+static void on_pidfd(void *arg, int fd, uint32_t events)
+{
+    agent_worker *w = arg;
+    (void)fd;
+    (void)events;
+    agent_fault(w->agent, agent_worker_on(w, AGENT_ON_EXIT, NULL));
+}
+
+/* FORKED or WORKER_READY named it, whichever pipe was read first, or it was found among our children. */
+int agent_act_born(agent_worker *w, const agent_news *news)
+{
+    int r = w->proc.pid > 0 ? 0 : xd_proc_open(news->pid, true, &w->proc);
+    if (r == -ESRCH) /* waited for by somebody before it could be looked at */
+        return agent_worker_on(w, AGENT_ON_EXIT, NULL);
+    if (r == 0)
+        r = xd_poller_set(w->agent->poller, w->proc.pidfd, XD_POLL_IN, on_pidfd, w);
+    if (r < 0) { /* of what is not watched nobody would hear the end */
+        char why[128];
+        snprintf(why, sizeof(why), "it cannot be watched: %s", xd_error_name(r));
+        xd_proc stranger = { .pid = news->pid, .pidfd = -1, .leader = true };
+        (void)xd_proc_kill_group(w->proc.pid > 0 ? &w->proc : &stranger, SIGKILL);
+        return agent_act_unborn(w, &(agent_news){ .why = why });
+    }
+    w->due_ns = UINT64_MAX;
+    if (w->killed)
+        return agent_worker_on(w, AGENT_ON_KILL, NULL);
+    if (w->done)
+        return agent_worker_on(w, AGENT_ON_DONE, NULL);
+    return w->deaf ? agent_worker_on(w, AGENT_ON_PIPE_END, &(agent_news){ .why = w->deaf }) : 0;
+}
+
+/* The process that was to fork it has ended: before it did, or before it could name it. In that case it is our child
+ * now, and has the other end of its result pipe open. */
+int agent_act_orphan(agent_worker *w, const agent_news *news)
+{
+    pid_t pid = w->results.fd >= 0 ? xd_os_child_with_pipe(w->results.fd) : 0;
+    if (pid > 0)
+        return agent_worker_on(w, AGENT_ON_BORN, &(agent_news){ .pid = pid });
+    return agent_worker_on(w, AGENT_ON_UNBORN, &(agent_news){ .why = news->why, .free_of_charge = true });
+}
+
+int agent_workers_parent_ended(agent *a, agent_parent parent, const char *why)
+{
+    for (uint32_t i = 0; i < a->slots; i++)
+        if (a->worker[i].parent == parent)
+            XD_TRY(agent_worker_on(&a->worker[i], AGENT_ON_PARENT_END, &(agent_news){ .why = why }));
+    a->down_ns = 0; /* those that have ended are ours to wait for now */
+    return 0;
+}
+
 static int start_fresh(agent_worker *w, pipes *p)
 {
     agent   *a = w->agent;
     int      control[2];
     xd_error err = { 0 };
-    XD_TRY(xd_os_socketpair(control, true));
+    int      r = xd_os_socketpair(control, true);
+    if (r < 0)
+        return agent_worker_on(w, AGENT_ON_UNBORN, &(agent_news){ .why = xd_error_name(r) });
     xd_pytest_worker_fds fds = { p->cmd[0], p->results[1], p->out[1], p->err[1] };
-    int r = xd_pytest_spawn_fresh(&a->env.pytest, a->env.page.fd, control[1], &fds, &w->proc, &err);
+    r = xd_pytest_spawn_fresh(&a->env.pytest, a->env.page.fd, control[1], &fds, &w->proc, &err);
     close(control[1]);
     if (r < 0) {
         close(control[0]);
-        return agent_worker_not_started(w, err.text);
+        return agent_worker_on(w, AGENT_ON_UNBORN, &(agent_news){ .why = err.text });
     }
-    w->state = AGENT_WORKER_STARTING;
     XD_TRY(agent_chan_open(&w->control, a, control[0], true, on_fresh_control, on_fresh_control_end, w));
     XD_TRY(agent_chan_send(&w->control, XD_MSG_ENV_START, xd_buf_view(&a->env.start), NULL, 0));
     XD_TRY(send_fork(w, &w->control, NULL));
-    return agent_worker_watch(w);
+    return agent_worker_on(w, AGENT_ON_BORN, &(agent_news){ .pid = w->proc.pid });
+}
+
+/* The fastest way that is still there: forked from the collector, which may have ended, or become a worker, or is not
+ * to be copied but can be one itself; forked from the host; a process of its own. */
+static agent_chan *choose_parent(agent_worker *w)
+{
+    agent_env *e = &w->agent->env;
+    bool       collector =
+        !e->became && e->collect.fd >= 0 && (e->host_is_collector ? e->host.pid : e->collector.pid) > 0;
+    bool host = !e->host_is_collector && e->control.fd >= 0 && e->host.pid > 0;
+    if (collector) {
+        w->way = e->way;
+        w->become = e->way != AGENT_COLLECTED;
+        w->parent = AGENT_BY_COLLECTOR;
+        return &e->collect;
+    }
+    w->way = e->way != AGENT_FRESH && host ? AGENT_WARM : AGENT_FRESH;
+    w->parent = w->way == AGENT_WARM ? AGENT_BY_HOST : AGENT_BY_AGENT;
+    return w->way == AGENT_WARM ? &e->control : NULL;
 }
 
 int agent_worker_start(agent *a, uint32_t slot, uint16_t number, uint16_t replaces)
@@ -151,26 +224,15 @@ int agent_worker_start(agent *a, uint32_t slot, uint16_t number, uint16_t replac
     w->slot = slot;
     w->number = number;
     w->replaces = replaces;
-    w->way = e->way;
-    w->state = AGENT_WORKER_FORKING;
+    XD_TRY(agent_worker_on(w, AGENT_ON_FORK, NULL));
     reset_slot(a, slot, number);
-    agent_chan *parent = &e->collect;
-    if (e->way != AGENT_COLLECTED) {
-        w->become = !e->became && e->collect.fd >= 0;
-        if (!w->become)
-            parent = e->way == AGENT_WARM ? &e->control : NULL;
-    }
-    if (!parent || parent->fd < 0) {
-        parent =
-            NULL; /* the process it would be forked from is gone (or there is none): a new process can still be made */
-        w->way = AGENT_FRESH;
-    }
-    int r = pipes_open(&p);
+    agent_chan *parent = choose_parent(w);
+    int         r = pipes_open(&p);
     if (r == 0)
         r = adopt(w, &p);
     if (r < 0) {
         pipes_close(&p);
-        return agent_worker_not_started(w, xd_error_name(r));
+        return agent_worker_on(w, AGENT_ON_UNBORN, &(agent_news){ .why = xd_error_name(r) });
     }
     e->became = e->became || w->become;
     r = parent ? send_fork(w, parent, &p) : start_fresh(w, &p);
@@ -178,27 +240,19 @@ int agent_worker_start(agent *a, uint32_t slot, uint16_t number, uint16_t replac
     return r;
 }
 
-/* The process exists: FORKED or WORKER_READY said so, whichever pipe was read first. */
-int agent_worker_born(agent_worker *w, pid_t pid)
-{
-    w->state = AGENT_WORKER_STARTING;
-    (void)!xd_proc_open(pid, true, &w->proc);
-    return agent_worker_watch(w);
-}
-
 int agent_worker_forked(agent *a, const xd_wire_FORKED *m)
 {
     for (uint32_t i = 0; i < a->slots; i++) {
         agent_worker *w = &a->worker[i];
-        if (w->number != m->worker || w->state != AGENT_WORKER_FORKING)
+        if (w->number != m->worker)
             continue;
-        if (m->pid == 0) {
-            xd_autofree char *why = xd_bytes_dup(m->error);
-            return agent_worker_not_started(w, why && *why ? why : "it could not be forked");
-        }
-        return agent_worker_born(w, (pid_t)m->pid);
+        if (m->pid)
+            return agent_worker_on(w, AGENT_ON_BORN, &(agent_news){ .pid = (pid_t)m->pid });
+        xd_autofree char *why = xd_bytes_dup(m->error);
+        return agent_worker_on(w, AGENT_ON_UNBORN,
+                               &(agent_news){ .why = why && *why ? why : "it could not be forked" });
     }
-    return 0; /* known by now */
+    return 0;
 }
 
 static int start_up_to(agent *a, uint32_t end)

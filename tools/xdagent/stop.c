@@ -9,26 +9,41 @@
 #include "engine/base/os_linux.h"
 #include "tools/xdagent/agent.h"
 
-#define GRACE_NS (5 * XD_S_NS)       /* from QUIT to TERM, from TERM to KILL */
-#define CLOSE_NS (5 * XD_S_NS)       /* for the last acknowledgement */
-#define CANCEL_KILL_NS (1 * XD_S_NS) /* from TERM to KILL after the grace of CANCEL */
+#define GRACE_NS \
+    (5 * XD_S_NS) /* of processes whose end nobody has a use for, from QUIT to TERM, from TERM to KILL */
+#define CLOSE_NS (5 * XD_S_NS)   /* for the last acknowledgement */
+#define TERM_NS (1 * XD_S_NS)    /* from TERM to KILL, where a time is over that somebody set */
+#define WAITING_NS (5 * XD_S_NS) /* then it is said what is waited for; then at doubled times, up to */
+#define WAITING_MOST_NS (60 * XD_S_NS)
+#define NAMES_MAX 4
 
 static int begin_phase(agent *a, agent_phase phase);
 
-static void kill_workers(agent *a, int sig)
+/* The deadlines of the phase: what the user said who wants to leave holds in every phase, and in the last one leaves
+ * a moment for the collector's cache. */
+static void set_deadlines(agent *a, uint64_t term_ns, uint64_t kill_ns)
 {
-    for (uint32_t i = 0; i < a->slots; i++) {
-        agent_worker *w = &a->worker[i];
-        if (!agent_worker_alive(w) || w->proc.pid <= 0)
-            continue;
-        w->killed = w->killed || sig == SIGTERM || sig == SIGKILL;
-        xd_proc_kill_group(&w->proc, sig);
-        if (sig == SIGTERM)
-            xd_proc_kill_group(&w->proc, SIGCONT); /* a stopped process hears nothing else */
-    }
+    uint64_t term = a->leave_ns, kill = UINT64_MAX;
+    if (term != UINT64_MAX && a->phase == AGENT_ENDING_PROCESSES)
+        term += 2 * TERM_NS;
+    if (term != UINT64_MAX)
+        kill = term + TERM_NS;
+    a->term_ns = XD_MIN(term_ns, term);
+    a->kill_ns = XD_MIN(kill_ns, kill);
 }
 
-int agent_cancel(agent *a, uint8_t how, uint32_t grace_ms)
+static int kill_all_now(agent *a)
+{
+    agent_env *e = &a->env;
+    XD_TRY(agent_workers_on(a, AGENT_ON_KILL, NULL));
+    if (a->queue)
+        return 0;
+    e->failed = e->killed = true; /* it is still collecting */
+    (void)xd_proc_kill(&e->collector, SIGKILL);
+    return xd_proc_kill_group(&e->host, SIGKILL);
+}
+
+int agent_cancel(agent *a, const xd_wire_CANCEL *m)
 {
     uint64_t now = xd_clock_ns();
     if (!a->env.page_made)
@@ -40,19 +55,16 @@ int agent_cancel(agent *a, uint8_t how, uint32_t grace_ms)
         int r = xd_aqueue_cancel(a->queue, now);
         XD_TRY(r);
     }
-    if (how == 2) {
-        a->term_ns = now + grace_ms * XD_MS_NS;
-        a->kill_ns = a->term_ns + CANCEL_KILL_NS;
-    } else if (how >= 3) {
-        kill_workers(a, SIGKILL);
-        if (!a->queue && a->env.host.pid > 0) { /* it is still collecting */
-            a->env.failed = true;
-            if (a->env.collector.pid > 0)
-                xd_proc_kill_group(&a->env.collector, SIGKILL);
-            xd_proc_kill_group(&a->env.host, SIGKILL);
-        }
-    }
-    return 0;
+    if (m->how < 2)
+        return 0;
+    uint64_t term = m->how == 2 ? now + m->grace_ms * XD_MS_NS : now;
+    if (m->leaving || m->how > 2)
+        a->leave_ns = XD_MIN(a->leave_ns, term);
+    if (a->phase == AGENT_RUNNING)
+        set_deadlines(a, term, term + TERM_NS);
+    else
+        set_deadlines(a, a->term_ns, a->kill_ns);
+    return m->how > 2 ? kill_all_now(a) : 0;
 }
 
 void agent_pause(agent *a, bool on)
@@ -75,6 +87,7 @@ int agent_finish(agent *a, xd_bytes body)
     XD_TRY(xd_wire_FINISH_decode(body.ptr, body.len, &m));
     if (a->phase != AGENT_RUNNING)
         return 0;
+    a->shutdown_ns = XD_MIN(m.shutdown_ms, UINT64_MAX / XD_MS_NS / 4) * XD_MS_NS;
     XD_TRY(begin_phase(a, AGENT_ENDING_SESSIONS)); /* the workers first: the collector has to wait for them */
     if (a->env.collect.fd >= 0)
         XD_TRY(agent_chan_send(&a->env.collect, XD_MSG_FINISH, body, NULL, 0));
@@ -116,23 +129,29 @@ static int say_done(agent *a)
 
 static int begin_phase(agent *a, agent_phase phase)
 {
-    uint64_t now = xd_clock_ns();
+    const agent_env *e = &a->env;
+    uint64_t         now = xd_clock_ns();
     a->phase = phase;
-    a->term_ns = a->kill_ns = UINT64_MAX;
+    a->phase_ns = now;
+    a->phase_by_ns = UINT64_MAX;
+    a->waiting_ns = phase < AGENT_CLOSING ? now + WAITING_NS : UINT64_MAX;
+    if (e->failed || !e->list.over) /* there was no session, or it is of no use */
+        set_deadlines(a, now + GRACE_NS, now + 2 * GRACE_NS);
+    else if (a->shutdown_ns)
+        set_deadlines(a, now + a->shutdown_ns, now + a->shutdown_ns + TERM_NS);
+    else
+        set_deadlines(a, UINT64_MAX, UINT64_MAX);
     switch (phase) {
     case AGENT_ENDING_SESSIONS:
-        a->term_ns = now + GRACE_NS;
-        a->kill_ns = a->term_ns + GRACE_NS;
         return quit_workers(a);
     case AGENT_ENDING_PROCESSES:
-        a->term_ns = now + GRACE_NS;
-        a->kill_ns = a->term_ns + GRACE_NS;
         XD_TRY(quit(&a->env.collect));
         return quit(&a->env.control);
     case AGENT_CLOSING:
         agent_output_close(&a->env.out);
         agent_output_close(&a->env.err);
         agent_kill_leftover();
+        a->term_ns = UINT64_MAX;
         a->kill_ns = now + CLOSE_NS;
         return say_done(a);
     case AGENT_RUNNING:
@@ -142,12 +161,72 @@ static int begin_phase(agent *a, agent_phase phase)
     return 0;
 }
 
+/* ---- what is waited for --------------------------------------------------------------------------------- */
+
+/* What the worker is at, as far as it is known. */
+static const char *doing(const agent_worker *w)
+{
+    static const char *const what[] = { "", " (pytest_sessionfinish)", " (pytest_unconfigure)",
+                                        " (threads that are no daemons)", " (exit handlers)" };
+    uint32_t                 n = xd_page_get(&w->agent->env.page.slot[w->slot].ending);
+    return n < XD_ARRAY_LEN(what) ? what[n] : "";
+}
+
+static bool waited_for(const agent *a, const agent_worker *w)
+{
+    return agent_worker_alive(w) && !(a->phase == AGENT_ENDING_SESSIONS && w->state == AGENT_WORKER_LEAVING);
+}
+
+/* "gw0 (pytest_sessionfinish), gw3 and 4 more"; the process beside them when no worker is left. */
+static int add_waited_for(const agent *a, xd_buf *out)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < a->slots; i++) {
+        const agent_worker *w = &a->worker[i];
+        if (waited_for(a, w) && n++ < NAMES_MAX)
+            XD_TRY(xd_buf_printf(out, "%sgw%u%s", n > 1 ? ", " : "", (unsigned)w->number, doing(w)));
+    }
+    if (n > NAMES_MAX)
+        return xd_buf_printf(out, " and %u more", (unsigned)(n - NAMES_MAX));
+    if (n)
+        return 0;
+    return xd_buf_add_str(out, a->env.collect.fd >= 0 ? "the process that collected the tests"
+                                                      : "the runner host");
+}
+
+/* Plain pytest waits as well, but there it can be seen. */
+static int say_waiting(agent *a, uint64_t now_ns)
+{
+    xd_autobuf names = XD_BUF_INIT;
+    uint64_t   waited = now_ns - a->phase_ns;
+    a->waiting_ns = now_ns + XD_MIN(waited, (uint64_t)WAITING_MOST_NS);
+    XD_TRY(add_waited_for(a, &names));
+    return agent_note(a, 2, false, "all tests are done; waiting for %llu s for the end of %s; Ctrl-C ends it",
+                      (unsigned long long)(waited / XD_S_NS), xd_buf_cstr(&names));
+}
+
+/* A time is over that somebody set: those that are ended now did not end as they wanted. */
+static int say_cut(agent *a, uint64_t now_ns)
+{
+    xd_autobuf names = XD_BUF_INIT;
+    if (a->phase == AGENT_RUNNING || a->env.failed || !a->env.list.over)
+        return 0;
+    XD_TRY(add_waited_for(a, &names));
+    bool leaving = now_ns >= a->leave_ns;
+    return agent_note(a, 3, true, "%s: ended after %.1f s, %s", xd_buf_cstr(&names),
+                      (double)(now_ns - a->phase_ns) / (double)XD_S_NS,
+                      leaving ? "because the run was interrupted"
+                              : "which is the limit of --shutdown-timeout");
+}
+
+/* ---- the phases ----------------------------------------------------------------------------------------- */
+
 /* No worker is inside of its session any more. What their processes still do the collector need not wait for;
  * when it or the host ends before them, they become children of this agent (subreaper). */
 static bool sessions_over(const agent *a)
 {
     for (uint32_t i = 0; i < a->slots; i++)
-        if (agent_worker_alive(&a->worker[i]) && !a->worker[i].done)
+        if (agent_worker_alive(&a->worker[i]) && a->worker[i].state != AGENT_WORKER_LEAVING)
             return false;
     return true;
 }
@@ -169,35 +248,39 @@ static bool phase_over(const agent *a)
     return false;
 }
 
-static void escalate(agent *a, int sig)
+static int escalate(agent *a, int sig)
 {
     agent_env *e = &a->env;
-    kill_workers(a, sig);
-    if (a->phase < AGENT_ENDING_PROCESSES)
-        return;
+    XD_TRY(agent_workers_on(a, sig == SIGKILL ? AGENT_ON_KILL : AGENT_ON_TERM, NULL));
+    if (a->phase != AGENT_ENDING_PROCESSES)
+        return 0;
+    e->killed = true;
     if (e->collector.pid > 0)
-        xd_proc_kill_group(&e->collector, sig);
+        (void)xd_proc_kill(&e->collector, sig);
     else if (sig == SIGKILL)
         agent_chan_close(
             &e->collect); /* only a keeper of the cache is left: the sweep of leftovers gets it */
-    if (e->host.pid > 0)
-        xd_proc_kill_group(&e->host, sig);
+    return xd_proc_kill_group(&e->host, sig);
 }
 
 int agent_stop_timers(agent *a, uint64_t now_ns)
 {
     if (now_ns >= a->term_ns) {
         a->term_ns = UINT64_MAX;
-        escalate(a, SIGTERM);
+        XD_TRY(say_cut(a, now_ns));
+        XD_TRY(escalate(a, SIGTERM));
     }
     if (now_ns >= a->kill_ns) {
         a->kill_ns = UINT64_MAX;
+        a->phase_by_ns = now_ns + AGENT_KILL_NS + XD_S_NS;
         if (a->phase == AGENT_CLOSING)
             a->phase = AGENT_OVER;
-        escalate(a, SIGKILL);
+        XD_TRY(escalate(a, SIGKILL));
     }
-    while (a->phase > AGENT_RUNNING && a->phase < AGENT_OVER && phase_over(a))
+    while (a->phase > AGENT_RUNNING && a->phase < AGENT_OVER && (phase_over(a) || now_ns >= a->phase_by_ns))
         XD_TRY(begin_phase(a, (agent_phase)(a->phase + 1)));
+    if (now_ns >= a->waiting_ns)
+        XD_TRY(say_waiting(a, now_ns));
     return 0;
 }
 
@@ -238,11 +321,10 @@ void agent_dead_man(agent *a)
         xd_page_set(&e->page.head->stop, 1);
     for (int round = 0; round < 2; round++) {
         int sig = round ? SIGKILL : SIGTERM;
-        kill_workers(a, sig);
-        if (e->collector.pid > 0)
-            xd_proc_kill_group(&e->collector, sig);
-        if (e->host.pid > 0)
-            xd_proc_kill_group(&e->host, sig);
+        if (agent_workers_on(a, round ? AGENT_ON_KILL : AGENT_ON_TERM, NULL) < 0)
+            break;
+        (void)xd_proc_kill(&e->collector, sig);
+        (void)xd_proc_kill_group(&e->host, sig);
         for (int i = 0; i < 100 && !round && !all_ended(a); i++)
             nap_ms(10);
     }

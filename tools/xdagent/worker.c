@@ -18,12 +18,13 @@
 #define BUSY_BATCH_NS (20 * XD_MS_NS)
 #define BUSY_NS (100 * XD_MS_NS)
 #define DEAF_NS (500 * XD_MS_NS)
+#define UNBORN_NS (2 * XD_S_NS)
 #define PUMP_BYTES (1024u * 1024u)
 
 bool agent_worker_alive(const agent_worker *w)
 {
     return w->state == AGENT_WORKER_FORKING || w->state == AGENT_WORKER_STARTING ||
-           w->state == AGENT_WORKER_UP;
+           w->state == AGENT_WORKER_UP || w->state == AGENT_WORKER_LEAVING;
 }
 
 uint32_t agent_workers_alive(const agent *a)
@@ -160,19 +161,21 @@ static int on_summary(agent_worker *w, const xd_frame *f)
 
 static int on_ready(agent_worker *w, const xd_frame *f)
 {
-    agent               *a = w->agent;
     xd_wire_WORKER_READY r;
-    xd_autobuf           body = XD_BUF_INIT;
     XD_TRY(xd_wire_WORKER_READY_decode(f->body, f->len, &r));
-    if (w->state == AGENT_WORKER_FORKING)
-        XD_TRY(agent_worker_born(w, (pid_t)r.pid));
-    if (w->state == AGENT_WORKER_UP)
-        return -EPROTO;
-    if (w->state != AGENT_WORKER_STARTING)
-        return 0; /* it was ready, and has ended since */
+    XD_TRY(
+        agent_worker_on(w, AGENT_ON_BORN, &(agent_news){ .pid = (pid_t)r.pid })); /* FORKED may come later */
     if (!r.same && !agent_check_passed(w))
         return 0; /* the environment has failed; said before */
-    w->state = AGENT_WORKER_UP;
+    return agent_worker_on(w, AGENT_ON_READY, NULL);
+}
+
+int agent_act_up(agent_worker *w, const agent_news *news)
+{
+    agent     *a = w->agent;
+    xd_autobuf body = XD_BUF_INIT;
+    (void)news;
+    w->was_up = true;
     agent_worker_files(w);
     xd_wire_WORKER_UP up = {
         .worker = w->number, .pid = (uint32_t)w->proc.pid, .way = w->way, .replaces = w->replaces
@@ -194,7 +197,7 @@ static int on_done(agent_worker *w, const xd_frame *f)
     free(w->reason);
     w->reason = xd_bytes_dup(d.reason);
     w->agent->highest_status = XD_MAX(w->agent->highest_status, d.exit_status);
-    return w->reason ? 0 : -ENOMEM;
+    return w->reason ? agent_worker_on(w, AGENT_ON_DONE, NULL) : -ENOMEM;
 }
 
 static int on_worker_frame(void *arg, const xd_frame *f)
@@ -227,15 +230,24 @@ static int on_worker_frame(void *arg, const xd_frame *f)
 }
 
 /* The worker closed its result pipe, or wrote what is no frame: nothing it does can be recorded any more.
- * Mostly it has just ended; if it has not within a moment, it is ended (agent_down_timers). */
+ * Mostly it has just ended; if it has not within a moment, it is ended. Of one that is not known yet: the answer of
+ * its parent is on the way. */
+int agent_act_silent(agent_worker *w, const agent_news *news)
+{
+    w->deaf = news->why;
+    if (w->sigkill)
+        return 0; /* it is ending */
+    w->due_ns = xd_clock_ns() + (w->state == AGENT_WORKER_FORKING ? UNBORN_NS : DEAF_NS);
+    w->agent->down_ns = 0;
+    return 0;
+}
+
 static void on_worker_end(void *arg, int error)
 {
     agent_worker *w = arg;
-    if (!agent_worker_alive(w) || w->done)
-        return;
-    w->deaf = error ? "it wrote what is no frame to its result pipe" : "it closed its result pipe";
-    w->deaf_by_ns = xd_clock_ns() + DEAF_NS;
-    w->agent->down_ns = 0;
+    agent_news    n = { .why = error ? "it wrote what is no frame to its result pipe"
+                                     : "it closed its result pipe" };
+    agent_fault(w->agent, agent_worker_on(w, AGENT_ON_PIPE_END, &n));
 }
 
 /* ---- when to look at the pipes --------------------------------------------------------------------- */
@@ -285,6 +297,8 @@ void agent_worker_release(agent_worker *w)
     agent_chan_close(&w->cmd);
     agent_chan_close(&w->results);
     agent_chan_close(&w->control);
+    if (w->proc.pidfd >= 0)
+        xd_poller_remove(w->agent->poller, w->proc.pidfd);
     xd_proc_close(&w->proc);
     if (w->agent)
         agent_worker_files(w); /* it may have ended before it was heard */

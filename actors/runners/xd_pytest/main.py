@@ -58,7 +58,7 @@ def collect(start, control, page_fd, no_fork=None):
         adapter.worker.done(status)
         if adapter.collector.own_control is not None:
             adapter.collector.finish_late()
-        leave(status)
+        leave(status, adapter.worker.ends)
     adapter.own_loop(status)
     adapter.send_collected(status, adapter.reason or reason_of(adapter.session))
     leave(status)
@@ -73,7 +73,7 @@ def work(start, page_fd, record, fds, way):
     if not adapter.collected_sent:
         adapter.send_collected(status, adapter.reason)
     adapter.worker.done(status)
-    leave(status)
+    leave(status, adapter.worker.ends)
 
 
 def host(first, h_fd, c_fd, page_fd):

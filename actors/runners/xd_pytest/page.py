@@ -6,7 +6,9 @@ import os
 
 # In 4-byte words.
 PAGE_HEADER, PAGE_SLOT, PAGE_SLOTS, PAGE_MAXFAIL, PAGE_STOP, PAGE_ELSEWHERE, PAGE_FILES, PAGE_ITEMS = 16, 16, 2, 3, 4, 5, 6, 7
-CLAIMED, LIMIT, FAILURES, ITEM, SINCE, DONE, PID, RUNS = 0, 1, 2, 3, 4, 6, 8, 9
+CLAIMED, LIMIT, FAILURES, ITEM, SINCE, DONE, PID, RUNS, ENDING = 0, 1, 2, 3, 4, 6, 8, 9, 15
+# What ENDING says: the agent tells who waits for the end of a session.
+IN_SESSIONFINISH, IN_UNCONFIGURE, IN_THREADS, IN_EXIT_HANDLERS = 1, 2, 3, 4
 
 
 class Page(object):

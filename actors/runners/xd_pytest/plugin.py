@@ -16,6 +16,7 @@ from xd_pytest.junitxml import hear
 from xd_pytest.outcome import ItemReports
 from xd_pytest.outlive import Closing
 from xd_pytest.owner import Owner
+from xd_pytest.page import IN_SESSIONFINISH, IN_UNCONFIGURE
 from xd_pytest.plugins import foreign_plugins, plugin_name
 from xd_pytest.process import flush_stdio, name_captures
 from xd_pytest.real import Real
@@ -374,7 +375,9 @@ class Adapter(object):
             output["exitstatus"] = int(exitstatus)
             output["shouldfail"] = session.shouldfail
             output["shouldstop"] = session.shouldstop
-        if not self.telling and not self.is_worker:
+        if self.is_worker:
+            self.worker.ends(IN_SESSIONFINISH)
+        elif not self.telling:
             self.owner.check()
             self.collector.end_early(session)
         outcome = yield
@@ -383,6 +386,10 @@ class Adapter(object):
             if text:
                 self.tell(wire.pack_SUMMARY(worker=NONE16, text=bounded(text)[0]))
         return outcome
+
+    def first_unconfigure(self):
+        if self.is_worker:
+            self.worker.ends(IN_UNCONFIGURE)
 
 
 def mark_hooks():
@@ -395,6 +402,7 @@ def mark_hooks():
     Adapter.pytest_cmdline_main = wrapper(Adapter.around_cmdline_main)
     Adapter.pytest_sessionfinish = wrapper(Adapter.around_sessionfinish)
     Adapter.pytest_load_initial_conftests = pytest.hookimpl(tryfirst=True)(Adapter.pytest_load_initial_conftests)
+    Adapter.pytest_unconfigure = pytest.hookimpl(tryfirst=True)(Adapter.first_unconfigure)
     Adapter.pytest_runtestloop = pytest.hookimpl(tryfirst=True)(Adapter.pytest_runtestloop)
     Adapter.pytest_configure = pytest.hookimpl(trylast=True)(Adapter.pytest_configure)
     Adapter.pytest_sessionstart = wrapper(Adapter.around_sessionstart)

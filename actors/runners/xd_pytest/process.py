@@ -6,6 +6,8 @@ import os
 import sys
 
 from xd_pytest import wire
+from xd_pytest.page import IN_EXIT_HANDLERS, IN_THREADS
+from xd_pytest.real import Real
 
 
 def flush_stdio():
@@ -44,14 +46,17 @@ def reap(control, pid):
     control.send(wire.pack_REAPED(pid=pid, exit_status=exit_status, signal=number))
 
 
-def leave(status):
-    """The end of a process that ran a session: what the interpreter would still do for the user's code, without its slow teardown."""
+def leave(status, at=lambda phase: None):
+    """The end of a process that ran a session: what the interpreter would still do for the user's code, without its slow teardown.
+    at: is told what it waits for."""
     threading = sys.modules.get("threading")
+    at(IN_THREADS)
     try:
         if threading is not None and threading.active_count() > 1:
             threading._shutdown()  # waits for threads that are no daemons
     except BaseException:
         pass
+    at(IN_EXIT_HANDLERS)
     try:
         atexit._run_exitfuncs()
     except BaseException:
@@ -88,7 +93,7 @@ def new_capture(own, link):
     fresh.close()
     if link:
         try:
-            os.symlink("/proc/%d/fd/%d" % (os.getpid(), own), link)
+            os.symlink("/proc/%d/fd/%d" % (Real.getpid(), own), link)
         except OSError:
             pass
 
@@ -109,7 +114,7 @@ def name_captures(config, link):
         path = link(target)
         if path:
             try:
-                os.symlink("/proc/%d/fd/%d" % (os.getpid(), fileno(capture.tmpfile)), path)
+                os.symlink("/proc/%d/fd/%d" % (Real.getpid(), fileno(capture.tmpfile)), path)
             except OSError:
                 pass
 

@@ -179,20 +179,25 @@ FINISH = 22
 
 class FINISH_(_Record):
     __slots__ = ()
-    _fields = ("failed", "not_run", "exit_status", )
+    _fields = ("failed", "not_run", "exit_status", "shutdown_ms", )
     failed = property(_at(0))
     not_run = property(_at(1))
     exit_status = property(_at(2))
+    shutdown_ms = property(_at(3))
 
 
 _FINISH_2 = struct.Struct("<i")
+_FINISH_3 = struct.Struct("<Q")
 
 
 def _read_FINISH(body, at):
     failed, at = _get_list(body, at, _read_INDEX)
     not_run, at = _get_list(body, at, _read_INDEX)
     (exit_status,), at = _get(body, at, _FINISH_2)
-    return FINISH_((failed, not_run, exit_status, )), at
+    if at == len(body):
+        return FINISH_((failed, not_run, exit_status, 0, )), at
+    (shutdown_ms,), at = _get(body, at, _FINISH_3)
+    return FINISH_((failed, not_run, exit_status, shutdown_ms, )), at
 
 
 CONFIG = 32

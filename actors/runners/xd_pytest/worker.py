@@ -7,6 +7,7 @@ import sys
 from xd_pytest import wire
 from xd_pytest.channel import Commands
 from xd_pytest.leash import Leash
+from xd_pytest.page import ENDING
 from xd_pytest.process import forget_exit_handlers, own_group, redirect_output
 from xd_pytest.text import as_text, bounded
 
@@ -83,6 +84,12 @@ class Worker(object):
             faulthandler.enable(file=fd)
         except (ImportError, OSError, ValueError, RuntimeError):
             pass
+
+    def ends(self, phase):
+        """What the end of this worker is at, for whoever waits for it."""
+        if not self.adapter.owner.is_copy():
+            page = self.adapter.page
+            page.words[page.slot(self.slot_number) + ENDING] = phase
 
     def done(self, status):
         adapter, session = self.adapter, self.adapter.session
