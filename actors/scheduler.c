@@ -364,18 +364,27 @@ int xd_scheduler_join(scheduler *self, gateway *g)
     return xd_sched_agent_up(self->sched, g->number, g->workers);
 }
 
-static int different(scheduler *self, const char *text)
+/* An error of the collection in every report, named by the environment that differs. */
+static int different(scheduler *self, const char *name, xd_bytes text)
 {
-    char *copy = strdup(text);
-    if (!copy)
-        return -ENOMEM;
-    xd_scheduler_end_with(self, XD_EXIT_FAILED, "Different tests were collected");
-    int r = 0;
-    for (char *save = NULL, *line = strtok_r(copy, "\n", &save); line && r == 0;
-         line = strtok_r(NULL, "\n", &save))
-        r = xd_scheduler_note(self, 4, "%s", line);
-    free(copy);
-    return r < 0 ? r : stop_everything(self, 1);
+    xd_autobuf     frame = XD_BUF_INIT;
+    xd_wire_REPORT r = { .item = UINT32_MAX,
+                         .worker = UINT16_MAX,
+                         .nodeid = xd_bytes_str(name),
+                         .when = XD_BYTES_LIT("collect"),
+                         .category = XD_BYTES_LIT("error"),
+                         .letter = XD_BYTES_LIT("E"),
+                         .word = XD_BYTES_LIT("ERROR"),
+                         .outcome = XD_BYTES_LIT("failed"),
+                         .text = text,
+                         .line = -1 };
+    const void    *end = memchr(text.ptr, '\n', text.len);
+    int            first = end ? (int)((const uint8_t *)end - text.ptr) : (int)text.len;
+    xd_scheduler_end_with(self, XD_EXIT_FAILED, XD_REASON_DIFFERENT);
+    XD_TRY(xd_scheduler_note(self, 4, "%.*s", first, (const char *)text.ptr));
+    XD_TRY(xd_wire_REPORT_frame(&frame, 0, 0, &r));
+    XD_TRY(xd_scheduler_record(self, XD_MSG_REPORT, &frame));
+    return stop_everything(self, 1);
 }
 
 static int ask_list(scheduler *self, gateway *g)
@@ -445,7 +454,7 @@ int xd_scheduler_on_ids(scheduler *self, gateway *g, const xd_wire_COLLECT_IDS *
     if (verdict == XD_COLLECTOR_COMPLETE)
         return collection_complete(self);
     if (verdict == XD_COLLECTOR_DIFFERENT)
-        return different(self, xd_buf_cstr(&text));
+        return different(self, g->spec_text, xd_buf_view(&text));
     return verdict;
 }
 

@@ -369,7 +369,8 @@ static int on_env_failed(scheduler *self, gateway *g, const xd_wire_ENV_FAILED *
         xd_event          ev = { .type = XD_EVENT_NOTE, .text = text, .value = 4 };
         self->args.event(self->args.event_arg, &ev);
     }
-    xd_scheduler_end_with(self, in->exit_status, "");
+    xd_scheduler_end_with(self, in->exit_status,
+                          in->exit_status == XD_EXIT_FAILED ? XD_REASON_DIFFERENT : "");
     if (self->running && !self->finishing) {
         XD_TRY(xd_sched_agent_up(self->sched, g->number, 0));
         XD_TRY(xd_sched_cancel(self->sched, 2));

@@ -48,6 +48,8 @@ typedef struct effective {
     char     dist[16];
 } effective;
 
+#define XD_REASON_DIFFERENT "Different tests were collected" /* of RUN_END */
+
 typedef struct scheduler {
     uint32_t          magic;
     xd_actor         *actor;

@@ -445,7 +445,9 @@ class AgentTest(unittest.TestCase):
         m = a.wait(wire.ENV_FAILED)
         self.assertEqual(m.exit_status, 1)
         self.assertIn(b"Different tests were collected between gw0 and gw1", m.text)
-        self.assertIn(b"test_a.py::test_more", m.text)
+        told, = [r for r in a.all(wire.REPORT) if r.category == b"error"]
+        self.assertEqual((told.nodeid, told.when, told.item), (b"gw1", b"collect", 0xFFFFFFFF))
+        self.assertIn(b"test_a.py::test_more", told.text)
         a.finish(status=1)
 
     # ---- output

@@ -437,17 +437,6 @@ def test_interpreters_that_cannot(project):
         assert len(errors) == 1, xd
 
 
-def test_environments_that_differ(project):
-    project.write(test_a='''
-        import os
-        if os.environ.get("WHICH") == "b":
-            def test_only_b(): pass
-        def test_a(): pass
-        ''')
-    xd = project.run("--tx", "popen", "--tx", "popen//env:WHICH=b")
-    assert xd.rc == 1 and "Different tests were collected" in xd.out and "test_only_b" in xd.out, xd
-
-
 # ---- which tests run, when it stops
 
 def test_duplicate_node_ids(project):

@@ -1,6 +1,7 @@
 /* The collection: node ids as the collector sent them, their digest, and whether other processes came to the
  * same. */
 #define XXH_STATIC_LINKING_ONLY
+#include <stdio.h>
 #include <string.h>
 #include <xxhash.h>
 
@@ -207,10 +208,39 @@ int agent_check_ids(agent_worker *w, xd_bytes body)
     return more;
 }
 
+/* As pytest-xdist: an error of the collection, named by the worker; the environment cannot go on with what it is. */
+static int fail_different(agent_worker *w, uint32_t count, xd_buf *text)
+{
+    agent     *a = w->agent;
+    char       id[16];
+    xd_autobuf body = XD_BUF_INIT, whole = XD_BUF_INIT;
+    if (a->env.failed)
+        return 0;
+    XD_TRY(xd_buf_printf(
+        &whole,
+        "Different tests were collected between gw%u and gw%u (%u and %u items); the first that differ:%s",
+        (unsigned)a->first, (unsigned)w->number, (unsigned)a->env.list.count, (unsigned)count,
+        xd_buf_cstr(text)));
+    snprintf(id, sizeof(id), "gw%u", (unsigned)w->number);
+    xd_wire_REPORT r = { .item = UINT32_MAX,
+                         .worker = w->number,
+                         .nodeid = xd_bytes_str(id),
+                         .when = XD_BYTES_LIT("collect"),
+                         .category = XD_BYTES_LIT("error"),
+                         .letter = XD_BYTES_LIT("E"),
+                         .word = XD_BYTES_LIT("ERROR"),
+                         .outcome = XD_BYTES_LIT("failed"),
+                         .text = xd_buf_view(&whole),
+                         .line = -1 };
+    XD_TRY(xd_wire_REPORT_encode(&body, &r));
+    XD_TRY(agent_link_send(a, XD_MSG_REPORT, xd_buf_view(&body)));
+    return agent_env_fail(a, 1, "Different tests were collected between gw%u and gw%u", (unsigned)a->first,
+                          (unsigned)w->number);
+}
+
 int agent_check_collected(agent_worker *w, xd_bytes body)
 {
-    agent              *a = w->agent;
-    const agent_list   *l = &a->env.list;
+    const agent_list   *l = &w->agent->env.list;
     struct agent_check *c = check_of(w);
     xd_wire_COLLECTED   m;
     if (!c)
@@ -226,11 +256,7 @@ int agent_check_collected(agent_worker *w, xd_bytes body)
     if (m.stop_reason.len)
         XD_TRY(xd_buf_printf(&c->text, "\n  gw%u: %.*s", (unsigned)w->number, (int)m.stop_reason.len,
                              (const char *)m.stop_reason.ptr));
-    return agent_env_fail(
-        a, 1,
-        "Different tests were collected between gw%u and gw%u (%u and %u items); the first that differ:%s",
-        (unsigned)a->first, (unsigned)w->number, (unsigned)l->count, (unsigned)c->count,
-        xd_buf_cstr(&c->text));
+    return fail_different(w, c->count, &c->text);
 }
 
 bool agent_check_passed(const agent_worker *w)
