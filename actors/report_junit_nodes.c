@@ -412,18 +412,33 @@ static int write_others(xd_junit *j)
     return 0;
 }
 
+/* Where the parameters begin, NULL = there are none. Until 9.2 pytest takes a bracket in the path for it. */
+static const uint8_t *parameters(const xd_junit *j, xd_bytes nodeid)
+{
+    if (xd_runview_pytest_from(j->view, 9, 2)) {
+        const uint8_t *sep = xd_bytes_find(nodeid, "::");
+        if (!sep)
+            return NULL;
+        nodeid.len -= (size_t)(sep - nodeid.ptr);
+        nodeid.ptr = sep;
+    }
+    return xd_bytes_find(nodeid, "[");
+}
+
 /* classname and name, as pytest's mangle_test_address. */
 static int names(xd_junit *j, xd_bytes nodeid)
 {
     xd_autobuf class = XD_BUF_INIT, path = XD_BUF_INIT;
-    const uint8_t *params = xd_bytes_find(nodeid, "[");
+    const uint8_t *params = parameters(j, nodeid);
     size_t         end = params ? (size_t)(params - nodeid.ptr) : nodeid.len, from = 0;
     const uint8_t *sep = xd_bytes_find((xd_bytes){ nodeid.ptr, end }, "::");
-    size_t         path_len = sep ? (size_t)(sep - nodeid.ptr) : nodeid.len;
+    size_t         path_len = sep ? (size_t)(sep - nodeid.ptr) : end;
     for (size_t k = 0; k < path_len; k++)
         XD_TRY(xd_buf_add_byte(&path, nodeid.ptr[k] == '/' ? '.' : nodeid.ptr[k]));
     if (path.len >= 3 && !memcmp(path.data + path.len - 3, ".py", 3))
         path.len -= 3;
+    if (!sep)
+        XD_TRY(xd_buf_add(&path, nodeid.ptr + end, nodeid.len - end));
     if (*j->prefix)
         XD_TRY(xd_buf_add_str(&class, j->prefix));
     xd_bytes name = xd_buf_view(&path);

@@ -16,7 +16,7 @@ LINE = re.compile(r'^XD_(REC|NUM|STR|LST|LATER|END)\((.*)\)\s*$')
 STRING = re.compile(r'"((?:[^"\\]|\\.)*)"\s*$')
 
 # What the adapter needs: the rest of the protocol would take a millisecond of each start to import.
-RUNNER_HEARS = ("ENV_START", "FORK", "RUN", "REAP", "FINISH", "QUIT")
+RUNNER_HEARS = ("ENV_START", "FORK", "ORDER", "RUN", "REAP", "FINISH", "QUIT")
 RUNNER_SAYS = ("HOST_READY", "CONFIG", "COLLECTED", "ENV_FAILED", "FORKED", "REAPED", "WORKER_READY", "WORKER_DONE", "REPORT", "WARNING",
                "SUITE_PROPERTY", "SAVED", "SUMMARY")
 RUNNER_WRITES_ITSELF = ("COLLECT_IDS", "RESULT")  # only the number

@@ -10,6 +10,7 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
+import wheels
 from conftest import XDCTL, counts_of, junit_cases, junit_suite_properties
 
 RICH = dict(
@@ -228,6 +229,113 @@ def test_headings(project):
     plain, xd = (run(*(options + ["--doctest-modules", "-p", "no:cacheprovider"])) for run, options in ((project.plain, []), (project.run, ["-n2"])))
     found = [sorted(line for line in r.out.splitlines() if re.match("_+ .* _+$", line)) for r in (plain, xd)]
     assert found[0] == found[1] and len(found[0]) == 4
+
+
+def test_headings_of_passed_tests(project):
+    """-rA: the output of a custom item stands below what the item says of itself."""
+    project.write(conftest="""
+        import pytest
+
+        class Item(pytest.Item):
+            def runtest(self): print("said by " + self.name)
+            def reportinfo(self): return self.path, 4, "table: " + self.name
+
+        class File(pytest.File):
+            def collect(self): return [Item.from_parent(self, name="one"), Item.from_parent(self, name="two[::x]")]
+
+        def pytest_collect_file(file_path, parent):
+            return File.from_parent(parent, path=file_path) if file_path.suffix == ".table" else None
+        """, test_a="""
+        class TestA:
+            def test_b(self): print("usual")
+        """, **{"some.table": ""})
+    plain, xd = project.plain("-rA"), project.run("-n2", "-rA")
+    found = [sorted(line for line in r.out.splitlines() if re.match("_+ .* _+$", line)) for r in (plain, xd)]
+    assert found[0] == found[1] and len(found[0]) == 3
+
+
+@pytest.mark.parametrize("family", ["xunit1", "xunit2"])
+@pytest.mark.parametrize("options", [["-n2"], ["-n2", "--no-fork"]], ids=" ".join)
+@pytest.mark.parametrize("release", ["", "9.1.1", "7.4.4"], ids=lambda release: release or "newest")
+def test_junit_of_odd_paths(project, family, options, release):
+    """Classes and names as pytest makes them: of brackets, dots, blanks, other alphabets, in folders, files and parameters."""
+    if release:
+        project.packages = wheels.folders(*wheels.with_needed("pytest==" + release))
+    source = """
+        import pytest
+        class TestIn:
+            def test_method(self): pass
+            class TestInner:
+                @pytest.mark.parametrize("p", ["a.b", "a/b.py", "a::b", "[x]", "\u00fc \u4e2d", ""])
+                def test_deep(self, p): assert p != "[x]"
+        @pytest.mark.parametrize("p", ["x-y.py::z", "]["])
+        def test_plain(p): pytest.skip("not now")
+        @pytest.fixture
+        def broken(): raise ValueError(1)
+        def test_error(broken): pass
+        """
+    places = ["test_one.py", "a.b/test_two.py", "[odd]/test_x[1].py", "with blank/test and more.py", "\u00fcber/test_\u4e2d\u6587.py", "d.py/test_in.py",
+              "deep/er/test_.py.py", "-dash/test_-.py", "a&b/test_<x>.py", "test_broken [x].py"]
+    project.write(**{place: source if "broken" not in place else "import nowhere" for place in places})
+    project.write(**{"pytest.ini": "[pytest]\njunit_family = %s\naddopts = --import-mode=importlib --continue-on-collection-errors\npython_files = test*.py\n" % family})
+    plain, xd = project.plain("--junitxml=plain.xml"), project.run(*(options + ["--junitxml=xd.xml"]))
+    assert (xd.rc, xd.summary) == (plain.rc, plain.summary) and xd.rc == 1, xd
+    assert xd.categories == plain.categories
+    assert junit_cases(project.root / "xd.xml") == junit_cases(project.root / "plain.xml")
+    assert short_summary(xd) == short_summary(plain)
+
+
+@pytest.mark.parametrize("options", [["-n2"], ["-n2", "--no-fork"], ["-n1", "-s"]], ids=" ".join)
+@pytest.mark.parametrize("asked", ["log_cli", "--log-cli-level=INFO"])
+def test_live_logs(project, asked, options):
+    """They are shown while a test runs, with its name and its worker; the report of a failure has them as well."""
+    project.write(test_a="""
+        import logging, os, time
+        import pytest
+        log = logging.getLogger("the.logger")
+        @pytest.fixture
+        def setup(): log.error("in setup")
+        def test_a(setup):
+            log.warning("in call \u2603")
+            for _ in range(400):  # what waits for it sees it before the test has ended
+                if os.path.exists("go"): break
+                time.sleep(0.05)
+            else: assert 0, "nobody saw it"
+        def test_b(): pass
+        """, **{"pytest.ini": "[pytest]\nlog_cli = true\n" if asked == "log_cli" else "[pytest]\n"})
+    process = project.start("run", "--python=" + project.python, *(options + ([asked] if asked[0] == "-" else [])))
+    said = b""
+    while "in call \u2603".encode() not in said:
+        data = os.read(process.stdout.fileno(), 4096)
+        assert data, said
+        said += data
+    (project.root / "go").write_text("")
+    result = project.finish(process)
+    said = said.decode() + result.out
+    assert result.rc == 0 and "2 passed" in said, said
+    assert len(re.findall(r"---- live log setup of test_a.py::test_a ----", said)) == len(re.findall(r"---- live log call of test_a.py::test_a ----", said)) == 1
+    assert re.search(r"ERROR +the.logger:test_a.py:\d+ in setup", said) and re.search(r"WARNING +the.logger:test_a.py:\d+ in call", said)
+    assert re.search(r"^\[gw\d\].*live log", said, re.M) or "-n1" in options, said
+
+
+@pytest.mark.parametrize("release", ["14.0", "16.7"])
+def test_rerunfailures(project, release):
+    """Merely installed it is no news; its summary is left out where it is asked for; a test that fails is run again as with plain pytest."""
+    project.packages = wheels.folders(*wheels.with_needed("pytest==8.3.5", "pytest-rerunfailures==" + release))
+    project.write(test_a="""
+        tries = []
+        def test_a():
+            tries.append(1)
+            assert len(tries) > 2
+        def test_b(): assert 0
+        def test_c(): pass
+        """)
+    xd = project.run("-n2", "-k", "test_c")
+    assert xd.rc == 0 and not [e for e in xd.events if e["event"] == "note"] and "left out" not in xd.out, xd
+    assert "pytest-rerunfailures implements pytest_terminal_summary" in project.run("-n2", "-rR", "-k", "test_c").out
+    plain, xd = project.plain("--reruns=3"), project.run("-n2", "--reruns=3")
+    assert xd.categories == plain.categories and (xd.rc, xd.summary) == (plain.rc, plain.summary), xd
+    assert "left out" not in xd.out
 
 
 def test_junit_of_what_plugins_report(project):

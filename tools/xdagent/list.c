@@ -5,11 +5,13 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "engine/base/hash.h"
 #include "engine/nodeid.h"
 #include "tools/xdagent/agent.h"
 
 #define LIST_BYTES_MAX (1u << 30)
 #define DIFFERENCES_SHOWN 10u
+#define NONE UINT32_MAX
 
 static int grow(void **at, uint32_t *cap, uint32_t need, size_t size)
 {
@@ -140,11 +142,23 @@ int agent_env_more_list(agent *a)
 
 /* ---- a worker's own collection ----------------------------------------------------------------------- */
 
+/* An item of the environment's list by its name; items of one name hang behind the first of them. */
+typedef struct named_item {
+    UT_hash_handle hh;
+    uint32_t       next; /* of the same name; NONE */
+    bool           met;  /* the worker has it, too */
+} named_item;
+
+/* Usually the worker's list is the same, and hashing it is enough. From the first difference on its items are looked
+ * up by name, as the same tests may have come in another order. */
 struct agent_check {
     XXH3_state_t *hash;
-    uint32_t      count;
-    uint32_t      different;
-    xd_buf        text; /* the first names that differ, a line each */
+    uint32_t      count;     /* items of the worker so far */
+    uint32_t      different; /* those that the environment does not have */
+    xd_buf        text;      /* the first names that differ, a line each */
+    named_item   *names;     /* of each item of the environment; NULL = no difference so far */
+    named_item   *table;
+    uint32_t     *place; /* of each item of the environment: where the worker has it */
     bool          passed;
 };
 
@@ -154,6 +168,9 @@ void agent_check_free(struct agent_check *c)
         return;
     XXH3_freeState(c->hash);
     xd_buf_release(&c->text);
+    HASH_CLEAR(hh, c->table);
+    free(c->names);
+    free(c->place);
     free(c);
 }
 
@@ -173,18 +190,51 @@ static struct agent_check *check_of(agent_worker *w)
     return w->check = c;
 }
 
-static int add_difference(agent_worker *w, struct agent_check *c, uint32_t index, xd_bytes theirs)
+static int add_difference(struct agent_check *c, unsigned worker, xd_bytes id)
 {
-    xd_bytes ours = { 0 };
-    bool     known = agent_env_nodeid(w->agent, index, &ours);
     if (c->different++ >= DIFFERENCES_SHOWN)
         return 0;
-    if (known)
-        XD_TRY(xd_buf_printf(&c->text, "\n  gw%u: %.*s", (unsigned)w->agent->first, (int)ours.len,
-                             (const char *)ours.ptr));
-    if (theirs.ptr)
-        XD_TRY(xd_buf_printf(&c->text, "\n  gw%u: %.*s", (unsigned)w->number, (int)theirs.len,
-                             (const char *)theirs.ptr));
+    return xd_buf_printf(&c->text, "\n  gw%u: %.*s", worker, (int)id.len, (const char *)id.ptr);
+}
+
+/* The lists differ at item c->count for the first time: the environment's items by name. */
+static int by_name(const agent *a, struct agent_check *c)
+{
+    uint32_t count = a->env.list.count;
+    c->names = calloc(count ? count : 1, sizeof(*c->names));
+    c->place = calloc(count ? count : 1, sizeof(*c->place));
+    if (!c->names || !c->place)
+        return -ENOMEM;
+    for (uint32_t i = count; i-- > 0;) { /* backwards: the first of a name ends up in front */
+        named_item *same, *n = &c->names[i];
+        xd_bytes    id;
+        n->next = NONE;
+        n->met = i < c->count;
+        c->place[i] = i;
+        if (!agent_env_nodeid(a, i, &id))
+            return -EPROTO;
+        HASH_FIND(hh, c->table, id.ptr, id.len, same);
+        if (same) {
+            n->next = (uint32_t)(same - c->names);
+            HASH_DELETE(hh, c->table, same);
+        }
+        HASH_ADD_KEYPTR(hh, c->table, id.ptr, id.len, n);
+        if (!n->hh.tbl)
+            return -ENOMEM;
+    }
+    return 0;
+}
+
+static int look_up(agent_worker *w, struct agent_check *c, xd_bytes id)
+{
+    named_item *n;
+    HASH_FIND(hh, c->table, id.ptr, id.len, n);
+    while (n && n->met)
+        n = n->next == NONE ? NULL : &c->names[n->next];
+    if (!n)
+        return add_difference(c, w->number, id);
+    n->met = true;
+    c->place[n - c->names] = c->count;
     return 0;
 }
 
@@ -201,11 +251,36 @@ int agent_check_ids(agent_worker *w, xd_bytes body)
     while ((more = xd_wire_NODEID_next(&it, &n)) > 0) {
         xd_bytes ours;
         hash_id(c->hash, n.id);
-        if (!agent_env_nodeid(w->agent, c->count, &ours) || !xd_bytes_eq(ours, n.id))
-            XD_TRY(add_difference(w, c, c->count, n.id));
+        if (!c->names && (!agent_env_nodeid(w->agent, c->count, &ours) || !xd_bytes_eq(ours, n.id)))
+            XD_TRY(by_name(w->agent, c));
+        if (c->names)
+            XD_TRY(look_up(w, c, n.id));
         c->count++;
     }
     return more;
+}
+
+/* What the environment has and the worker has not. */
+static int add_missing(agent_worker *w, struct agent_check *c)
+{
+    agent *a = w->agent;
+    for (uint32_t i = 0; i < a->env.list.count; i++) {
+        xd_bytes id;
+        if ((c->names ? !c->names[i].met : i >= c->count) && agent_env_nodeid(a, i, &id))
+            XD_TRY(add_difference(c, a->first, id));
+    }
+    return 0;
+}
+
+/* The same tests in another order: the worker puts its own list into that of the environment. */
+static int send_order(agent_worker *w, const struct agent_check *c)
+{
+    xd_autobuf list = XD_BUF_INIT, body = XD_BUF_INIT;
+    for (uint32_t i = 0; i < c->count; i++)
+        XD_TRY(xd_wire_INDEX_append(&list, &(xd_wire_INDEX){ .item = c->place[i] }));
+    xd_wire_ORDER m = { .places = agent_list_of(&list, c->count) };
+    XD_TRY(xd_wire_ORDER_encode(&body, &m));
+    return w->cmd.fd >= 0 ? agent_chan_send(&w->cmd, XD_MSG_ORDER, xd_buf_view(&body), NULL, 0) : 0;
 }
 
 /* As pytest-xdist: an error of the collection, named by the worker; the environment cannot go on with what it is. */
@@ -249,10 +324,13 @@ int agent_check_collected(agent_worker *w, xd_bytes body)
     XXH128_hash_t d = XXH3_128bits_digest(c->hash);
     c->passed = d.low64 == l->digest_lo && d.high64 == l->digest_hi && m.exit_status < 0;
     /* Behind FINISH pytest's cache is being written, on which --lf and the like depend; and nothing is left to run. */
-    if (c->passed || a->phase != AGENT_RUNNING)
+    if (c->passed || w->agent->phase != AGENT_RUNNING)
         return 0;
-    for (uint32_t i = c->count; i < l->count && c->different < DIFFERENCES_SHOWN; i++)
-        XD_TRY(add_difference(w, c, i, (xd_bytes){ 0 }));
+    XD_TRY(add_missing(w, c));
+    if (!c->different && c->names && m.exit_status < 0) {
+        c->passed = true;
+        return send_order(w, c);
+    }
     if (m.stop_reason.len)
         XD_TRY(xd_buf_printf(&c->text, "\n  gw%u: %.*s", (unsigned)w->number, (int)m.stop_reason.len,
                              (const char *)m.stop_reason.ptr));

@@ -8,7 +8,7 @@ with the numbers of inherited descriptors.  Standard library only; the real pyte
     host H         in  ENV_START, FORK (4 descriptors), REAP, QUIT     out HOST_READY, FORKED, REAPED, ENV_FAILED
     collector C    in  FORK (4 descriptors), REAP, FINISH, QUIT        out CONFIG, COLLECT_IDS, REPORT, WARNING, SUITE_PROPERTY, COLLECTED,
                                                                            ENV_FAILED, FORKED, REAPED
-    worker         in  RUN, QUIT                                       out WORKER_READY, RESULT (REPORT, WARNING, SUITE_PROPERTY before it), WORKER_DONE
+    worker         in  ORDER, RUN, QUIT                                       out WORKER_READY, RESULT (REPORT, WARNING, SUITE_PROPERTY before it), WORKER_DONE
 
 C is forked from H before anything else is imported, imports pytest, and stops inside pytest_runtestloop.  Workers are forked from C ("collected") or
 from H ("warm", C becomes the first of them), or are new processes ("fresh").  ARCHITECTURE.md tells the rest: the progress page, how an item is

@@ -34,12 +34,14 @@ LEFT_OUT = (
     ("instafail", "--instafail", "pytest-instafail"),
 )
 
-# Hooks that do nothing, or nothing anybody sees, unless this option is given; None: never.
+# Hooks that do nothing, or nothing anybody sees, unless this option is given; None: never; a function of the options: where it says so.
 QUIET = {
     ("_hypothesis", "pytest_terminal_summary"): "hypothesis_show_statistics",
     ("pytest_metadata", "pytest_testnodedown"): None,
     ("pytest_memray", "pytest_terminal_summary"): "memray",
     ("pytest_benchmark", "pytest_terminal_summary"): None,  # it measures nothing under distribution
+    ("pytest_rerunfailures", "pytest_terminal_summary"): lambda option: (
+        set("rR").intersection(getattr(option, "reportchars", "") or "") or getattr(option, "rerun_show_tracebacks", False)),
 }
 
 
@@ -96,6 +98,10 @@ def late_values(config, run_uid, writes):
     return dict((f.__name__, f) for f in (randomly_seed, random_order_seed) if hasattr(config.option, f.__name__))
 
 
+def is_asked_for(what, option):
+    return what(option) if callable(what) else what is not None and getattr(option, what, False)
+
+
 def notes(config):
     """Parts that are left out, one line each."""
     if not hasattr(config, "workerinput"):
@@ -104,7 +110,7 @@ def notes(config):
     for hook in HOOKS:
         for plugin in foreign_plugins(config, hook):
             quiet = [dest for (module, known), dest in QUIET.items() if known == hook and module_of(plugin).startswith(module)]
-            if quiet and (quiet[0] is None or not getattr(config.option, quiet[0], False)):
+            if quiet and not is_asked_for(quiet[0], config.option):
                 continue
             hooks.setdefault(id(plugin), []).append(hook)
             names[id(plugin)] = plugin_name(config, plugin)

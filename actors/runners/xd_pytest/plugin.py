@@ -24,7 +24,7 @@ from xd_pytest.reads import CallWatch, Reads, SeedWatch, WorkerInput
 from xd_pytest.reports import Screen, report_frame, warning_frame
 from xd_pytest.runloop import RunLoop
 from xd_pytest.settings import OPTIONS, collection_lines, config_frame
-from xd_pytest.terminal import count_for, plugin_summary, silence
+from xd_pytest.terminal import count_for, hear_live_log, plugin_summary, silence
 from xd_pytest.text import as_text, bounded, encode, microseconds
 from xd_pytest.worker import Worker
 from xd_pytest.xdistlike import add_xdist_options, make_fixtures, make_hookspecs, ramp_seconds, switch_off_xdist, wants_plain
@@ -275,6 +275,8 @@ class Adapter(object):
             if self.plain:
                 count_for(session)
             self.check_home(session.config)  # again: pytest_configure may have brought more plugins
+            if not self.is_worker:  # that would repeat what the collector logs
+                hear_live_log(session.config, self.reports)
         outcome = yield
         if self.telling or getattr(outcome, "excinfo", None) is not None:
             return outcome

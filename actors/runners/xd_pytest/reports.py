@@ -95,7 +95,7 @@ def short_of(report):
 def heading_of(report):
     """What pytest writes above the text of a failure, if that is not made of the node id."""
     location = getattr(report, "location", None)
-    if not location or report.outcome == "passed" or report.when == "collect":
+    if not location or report.when == "collect":
         return ""
     names, bracket, parameters = report.nodeid.partition("[")
     usual = names.partition("::")[2].replace("::", ".") + bracket + parameters

@@ -14,6 +14,7 @@ from xd_pytest.page import DONE, ITEM, LIMIT, PAGE_ELSEWHERE, PAGE_MAXFAIL, PAGE
 from xd_pytest.plugins import foreign_plugins
 from xd_pytest.real import Real
 from xd_pytest.settings import wants_output
+from xd_pytest.terminal import hear_live_log
 
 UNRESOLVED = object()  # the successor was not asked for
 UNKNOWN = object()     # none is told, nor that none comes
@@ -55,6 +56,7 @@ class RunLoop(object):
         reports.plain_type = TestReport
         reports.plain_status = not foreign_plugins(session.config, "pytest_report_teststatus")
         reports.want_output = reports.want_output or wants_output(session.config)
+        hear_live_log(session.config, reports)
         self.wrap_teardown()
 
     def wrap_teardown(self):
@@ -167,6 +169,8 @@ class RunLoop(object):
         kind, record = got
         if kind == wire.QUIT:
             self.quit = True
+        elif kind == wire.ORDER:
+            self.items[:] = [self.items[place.item] for place in record.places]
         elif kind == wire.RUN:
             self.runs += 1
             position = record.first

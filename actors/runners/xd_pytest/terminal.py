@@ -32,6 +32,36 @@ class QuietFile(object):
         return False
 
 
+class LiveLog(object):
+    """Where pytest's live log (log_cli) writes: the process's own stdout, which is shown as it comes, with the worker in front.  It writes
+    while capture is off."""
+
+    def __init__(self, reports):
+        self.reports = reports
+
+    def write(self, text):
+        text = text.strip("\n")
+        if text:
+            try:
+                Real.write(1, (text + "\n").encode("utf-8", "backslashreplace"))
+            except OSError:
+                pass
+
+    def section(self, title, sep="-", **_markup):
+        item = self.reports.item
+        self.write("%s %s%s %s" % (4 * sep, title, "" if item is None else " of " + item.nodeid, 4 * sep))
+
+    def flush(self):
+        pass
+
+
+def hear_live_log(config, reports):
+    """pytest's handler for it, where there is one, writes to the terminal reporter, which is quiet."""
+    handler = getattr(config.pluginmanager.get_plugin("logging-plugin"), "log_cli_handler", None)
+    if type(getattr(handler, "stream", None)) in (QuietReporter, LiveLog):
+        handler.stream = LiveLog(reports)
+
+
 class QuietReporter(object):
     """Stands in for pytest's terminal reporter in workers: everything can be asked and called, nothing is shown, no hook costs time.
     The header lines are asked of the real one, so that they come in pytest's order."""

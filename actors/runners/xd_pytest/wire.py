@@ -403,6 +403,20 @@ def _read_RUN(body, at):
     return RUN_((first, last, ranges, )), at
 
 
+ORDER = 75
+
+
+class ORDER_(_Record):
+    __slots__ = ()
+    _fields = ("places", )
+    places = property(_at(0))
+
+
+def _read_ORDER(body, at):
+    places, at = _get_list(body, at, _read_INDEX)
+    return ORDER_((places, )), at
+
+
 QUIT = 71
 
 
@@ -467,6 +481,7 @@ _READERS = {
     66: _read_FORK,
     68: _read_REAP,
     70: _read_RUN,
+    75: _read_ORDER,
     71: _read_QUIT,
 }
 
