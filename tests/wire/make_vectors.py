@@ -60,6 +60,7 @@ QUIT 71
 WORKER_READY 72 pid:u32 count:u32 same:u8
 WORKER_DONE 73 exit_status:i32 reason:bytes stopped:u8
 SAVED 74 fault:u8
+ORDER 75 places:INDEX
 RUN_START 96 run_id:bytes version:bytes wall_us:u64 cwd:bytes argv:TEXT options:PAIR
 GATEWAY_UP 97 gateway:u16 spec:bytes host:bytes system:bytes cpus:u32
 GATEWAY_DOWN 98 gateway:u16 expected:u8 reason:bytes
