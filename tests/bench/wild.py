@@ -55,7 +55,8 @@ SUITES = [
     # asyncio and other event loops
     Suite("anyio==4.16.0", "pytest-mock pytest-timeout trio trustme truststore uvloop psutil hypothesis blockbuster exceptiongroup", args="--ignore=tests/test_sockets.py"),
     Suite("aiohttp==3.14.5", "pytest-mock pytest-cov pytest-timeout pytest-codspeed blockbuster freezegun proxy.py re-assert trustme isal zlib-ng coverage "
-          "python-on-whales gunicorn uvloop brotli aiodns zstandard setuptools-git time-machine isal", drop="aiohttp"),
+          "python-on-whales gunicorn uvloop brotli aiodns zstandard setuptools-git time-machine isal", drop="aiohttp",
+          args="-o addopts= -p no:cov tests/test_web_request.py tests/test_client_request.py tests/test_helpers.py tests/test_multipart.py tests/test_web_urldispatcher.py"),
     Suite("starlette==1.10.0", "starlette[full] httpx2 blockbuster importlib-metadata opentelemetry-sdk pytest-codspeed trio anyio"),
     Suite("trio==0.35.0", "pytest-timeout async_generator trustme pyopenssl astor jedi cryptography", source=False, args="-p trio._tests.pytest_plugin trio/_core/_tests/test_run.py trio/_core/_tests/test_parking_lot.py trio/_tests/test_sync.py trio/_tests/test_path.py"),
     Suite("tornado==6.6.1", "pycurl", source=False, args="-p no:logging tornado/test/web_test.py tornado/test/gen_test.py tornado/test/httputil_test.py tornado/test/template_test.py"),
@@ -81,7 +82,7 @@ SUITES = [
     Suite("jinja2==3.1.6", "trio"),
     Suite("marshmallow==4.4.0", "simplejson"),
     Suite("pydantic==2.14.4", "pytz dirty-equals pytest-mock pytest-pretty pytest-examples faker pytest-benchmark pytest-codspeed pytest-run-parallel "
-          "packaging jsonschema time-machine email-validator", drop="pydantic", args="tests/test_main.py tests/test_types.py tests/test_json_schema.py tests/test_validators.py"),
+          "packaging jsonschema time-machine email-validator", drop="pydantic", args="-p no:pretty tests/test_main.py tests/test_types.py tests/test_json_schema.py tests/test_validators.py"),
 ]
 
 

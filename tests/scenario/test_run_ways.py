@@ -132,6 +132,28 @@ def test_a_start_that_carries_settings(project, hook, way):
     assert {e["way"] for e in xd.events if e["event"] == "worker_up"} == {way}, xd
 
 
+def test_a_known_plugin_that_keeps_the_worker_id(project):
+    """pytest-benchmark asks for it when it is configured, and looks at it at its end: each worker has its own by then."""
+    project.write(**{"conftest": "import pytest_benchmark.session", "pytest_benchmark/__init__.py": "", "pytest_benchmark/session.py": """
+        import os
+        class Session(object):
+            def __init__(self):
+                self.worker = os.environ.get("PYTEST_XDIST_WORKER")
+                self.active = bool(False or self.worker)
+        SESSION = Session()
+        """, "test_a": """
+        import os, pytest
+        from pytest_benchmark.session import SESSION
+        @pytest.mark.parametrize("n", range(6))
+        def test_a(n, worker_id):
+            assert SESSION.active and SESSION.worker == worker_id == os.environ["PYTEST_XDIST_WORKER"]
+            assert type(SESSION.worker) is str and (SESSION.worker in (None, "gw0")) == (worker_id == "gw0")
+        """})
+    xd = project.run("-n3")
+    assert xd.rc == 0 and xd.summary == {"passed": 6}, xd
+    assert {e["way"] for e in xd.events if e["event"] == "worker_up"} == {"collected"}, xd
+
+
 def test_a_start_never_meets_many_finishes(project):
     project.write(conftest=START + FINISH.replace("    import", "import"), test_a="def test_a(): pass\ndef test_b(): pass")
     assert project.run("-n2").rc == 0

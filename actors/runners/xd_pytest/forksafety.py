@@ -14,6 +14,7 @@ HARMLESS_HOOKS = frozenset((
     ("_hypothesis_pytestplugin", "pytest_sessionstart"),  # counts a global down: the initialization is over
     ("pytest_randomly", "pytest_sessionstart"),  # seeds, with the same number everywhere
     ("pytest_codspeed.plugin", "pytest_sessionstart"), ("pytest_codspeed.plugin", "pytest_sessionfinish"),  # a fixture; a file of each process
+    ("pytest_benchmark.session", "pytest_unconfigure"), ("pytest_benchmark.plugin", "pytest_sessionfinish"),  # a warning; sums up what it measured, in each process for itself
     ("pytest_sugar", "pytest_sessionstart"),  # reads its configuration
     ("pytest_pretty", "pytest_sessionstart"), ("pytest_pretty", "pytest_sessionfinish"),  # take the time
     ("pytest_rerunfailures", "pytest_sessionstart"), ("pytest_rerunfailures", "pytest_sessionfinish"),  # looks at items that were run again
