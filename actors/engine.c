@@ -28,6 +28,7 @@
 #include "engine/events.h"
 #include "engine/journal.h"
 #include "engine/runs.h"
+#include "engine/sized.h"
 #include "gateways/gateway.h"
 
 #define CLOSE_NS (15 * XD_S_NS)       /* for a gateway: its agent kills what does not end within 10 s */
@@ -35,6 +36,9 @@
 #define AGENT_STOP_NS (15 * XD_S_NS)  /* for agents then: they kill what does not end at once */
 #define REPORT_RESTARTS 4
 #define RESTART_WINDOW_NS (60 * XD_S_NS)
+
+/* See engine/events.c. */
+_Static_assert(sizeof(xd_result) == offsetof(xd_result, run_dir) + XD_TEXT, "xd_result ends with a member");
 
 struct xd_engine {
     xd_config           *config;
@@ -144,8 +148,10 @@ int xd_engine_adopt_orphans(xd_engine *x)
 static void on_event(void *arg, const xd_event *ev)
 {
     xd_engine *x = arg;
+    xd_event   sized = *ev;
+    sized.size = sizeof(sized);
     if (x->callback)
-        x->callback(x->callback_arg, ev);
+        x->callback(x->callback_arg, &sized);
     else
         (void)!xd_events_add(&x->events, ev);
 }
@@ -527,7 +533,7 @@ int xd_engine_say(xd_engine *x, const char *line)
 int xd_engine_wait(xd_engine *x, int timeout_ms, xd_result *ret)
 {
     uint64_t deadline = xd_clock_ns() + (timeout_ms > 0 ? (unsigned)timeout_ms * XD_MS_NS : 0);
-    if (!x->watching)
+    if (!x->watching || xd_sized_check(ret->size, XD_SIZED_LEAST(xd_result, duration_us)) < 0)
         return -EINVAL;
     for (;;) {
         pthread_mutex_lock(&x->lock);
@@ -542,13 +548,13 @@ int xd_engine_wait(xd_engine *x, int timeout_ms, xd_result *ret)
     if (!x->joined)
         pthread_join(x->watcher, NULL);
     x->joined = true;
-    *ret = x->result;
+    xd_sized_fill(ret, ret->size, &x->result, sizeof(x->result));
     return 0;
 }
 
 void xd_engine_free(xd_engine *x)
 {
-    xd_result ignored;
+    xd_result ignored = XD_RESULT_INIT;
     if (!x)
         return;
     if (x->watching) {

@@ -322,7 +322,9 @@ static int collection_complete(scheduler *self)
     uint32_t count = xd_collector_count(self->collector);
     self->reported = calloc(count ? count : 1, sizeof(*self->reported));
     xd_autofree xd_sched_item *items = calloc(count ? count : 1, sizeof(*items));
-    if (!items || !self->reported)
+    if (self->args.want_tests)
+        self->messages = calloc(count ? count : 1, sizeof(*self->messages));
+    if (!items || !self->reported || (self->args.want_tests && !self->messages))
         return -ENOMEM;
     const char   *dist = self->args.config->dist ? self->args.config->dist : self->options.dist;
     xd_sched_mode mode = XD_SCHED_LOAD;

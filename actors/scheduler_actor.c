@@ -599,6 +599,9 @@ static void scheduler_fini(void *state)
     free(self->gateways);
     free(self->python);
     free(self->reported);
+    for (uint32_t i = 0; self->messages && i < xd_collector_count(self->collector); i++)
+        free(self->messages[i]);
+    free(self->messages);
     free(self->long_running);
     xd_collector_free(self->collector);
     xd_sched_free(self->sched);

@@ -1,5 +1,10 @@
 /* actors/scheduler_results.c - see scheduler.h: results, and the reports before them. */
+#include <string.h>
+
 #include "actors/scheduler_state.h"
+#include "engine/base/text.h"
+
+#define MESSAGE_MOST 1000u /* bytes */
 
 static bool is_failure(uint8_t outcome)
 {
@@ -60,6 +65,52 @@ static int tell_again(scheduler *self, uint16_t worker, uint32_t item)
                              (unsigned)worker, (int)XD_MIN(id.len, (size_t)200), (const char *)id.ptr);
 }
 
+/* ---- XD_EVENT_TEST -------------------------------------------------------------------------------------- */
+
+/* The first line, as valid UTF-8, for whoever gets XD_EVENT_TEST. */
+static int keep_message(scheduler *self, const xd_wire_REPORT *in)
+{
+    xd_autobuf     line = XD_BUF_INIT;
+    xd_bytes       text = { in->message.ptr, XD_MIN(in->message.len, MESSAGE_MOST) };
+    const uint8_t *end = text.len ? memchr(text.ptr, '\n', text.len) : NULL;
+    if (end)
+        text.len = (size_t)(end - text.ptr);
+    else if (text.len < in->message.len) /* a letter is not cut in two */
+        while (text.len && (text.ptr[text.len] & 0xc0) == 0x80)
+            text.len--;
+    if (!text.len)
+        return 0;
+    XD_TRY(xd_text_to_utf8(&line, text));
+    char *copy = xd_bytes_dup(xd_buf_view(&line));
+    if (!copy)
+        return -ENOMEM;
+    free(self->messages[in->item]);
+    self->messages[in->item] = copy;
+    return 0;
+}
+
+void xd_scheduler_tell_test(scheduler *self, const xd_wire_RESULT *one, uint16_t worker)
+{
+    if (!self->messages || !self->args.event)
+        return;
+    char    *message = self->messages[one->item];
+    xd_event ev = { .type = XD_EVENT_TEST,
+                    .value = one->outcome,
+                    .count = one->item,
+                    .text = (const char *)xd_collector_items(self->collector)[one->item].id.ptr,
+                    .duration_us = (uint64_t)one->setup_us + one->call_us + one->teardown_us,
+                    .message = message                       ? message
+                               : one->outcome == XD_OUT_LOST ? "its agent was lost"
+                                                             : NULL,
+                    .worker = worker,
+                    .attempt = one->attempt };
+    self->messages[one->item] = NULL;
+    self->args.event(self->args.event_arg, &ev);
+    free(message);
+}
+
+/* ---- frames --------------------------------------------------------------------------------------------- */
+
 static int take_result(scheduler *self, gateway *g, const xd_wire_RESULT *one, uint16_t worker)
 {
     uint32_t failures =
@@ -71,13 +122,7 @@ static int take_result(scheduler *self, gateway *g, const xd_wire_RESULT *one, u
     ++*xd_scheduler_counter(self->args.result, one->outcome);
     if (one->flags & XD_RES_OPEN)
         XD_TRY(xd_sched_opened(self->sched, g->number, one->item));
-    if (self->args.want_tests && self->args.event) {
-        xd_event ev = { .type = XD_EVENT_TEST,
-                        .value = one->outcome,
-                        .count = one->item,
-                        .text = (const char *)xd_collector_items(self->collector)[one->item].id.ptr };
-        self->args.event(self->args.event_arg, &ev);
-    }
+    xd_scheduler_tell_test(self, one, worker);
     return one->flags & XD_RES_AGAIN ? tell_again(self, worker, one->item) : 0;
 }
 
@@ -99,13 +144,24 @@ int xd_scheduler_on_results(scheduler *self, gateway *g, const xd_wire_RESULTS *
 /* The reports of an item come before its result. */
 int xd_scheduler_on_report(scheduler *self, const xd_wire_REPORT *in)
 {
-    if (!self->reported || in->item >= xd_collector_count(self->collector) ||
-        !xd_bytes_eq_str(in->outcome, "failed") || (in->flags & XD_REP_WASXFAIL))
+    if (!self->reported || in->item >= xd_collector_count(self->collector))
         return 0;
     item_reported *f = &self->reported[in->item];
-    if (in->attempt > f->attempt)
+    const bool     failed = xd_bytes_eq_str(in->outcome, "failed") && !(in->flags & XD_REP_WASXFAIL);
+    if (in->attempt > f->attempt && (failed || self->messages)) {
         *f = (item_reported){ .attempt = in->attempt };
-    if (in->attempt == f->attempt && f->failed < UINT8_MAX)
+        if (self->messages) {
+            free(self->messages[in->item]);
+            self->messages[in->item] = NULL;
+        }
+    }
+    if (in->attempt != f->attempt)
+        return 0;
+    /* The first failure, else what was told first. After the outcome (XD_REP_CLOSES) nobody would get it. */
+    if (self->messages && !(in->flags & XD_REP_CLOSES) &&
+        (failed ? f->failed == 0 : !self->messages[in->item]))
+        XD_TRY(keep_message(self, in));
+    if (failed && f->failed < UINT8_MAX)
         f->failed++;
     return 0;
 }

@@ -129,5 +129,6 @@ int xd_scheduler_record_lost(scheduler *self, const xd_span *item)
     XD_TRY(xd_wire_RESULTS_frame(&frame, 0, 0, &all));
     self->failures++;
     ++*xd_scheduler_counter(self->args.result, XD_OUT_LOST);
+    xd_scheduler_tell_test(self, &one, all.worker);
     return xd_scheduler_record(self, XD_MSG_RESULTS, &frame);
 }

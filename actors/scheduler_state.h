@@ -70,6 +70,7 @@ typedef struct scheduler {
     uint32_t          home_errors; /* of one collection: environments mostly tell the same ones */
     uint64_t          digest_lo, digest_hi, started_ns;
     item_reported    *reported;      /* of each item */
+    char            **messages;      /* of each item, for XD_EVENT_TEST; NULL where nobody wants it; owned */
     uint8_t           up[65536 / 8]; /* bit per worker: it was ready, and has not ended */
     bool              zero_asked;    /* the run ends with 0 because somebody wants it so */
     bool              bad_end;       /* a worker crashed outside of any test */
@@ -108,6 +109,8 @@ int xd_scheduler_exit_code(const scheduler *self);
 /* scheduler_results.c */
 int xd_scheduler_on_results(scheduler *self, gateway *g, const xd_wire_RESULTS *in) XD_MUST;
 int xd_scheduler_on_report(scheduler *self, const xd_wire_REPORT *in) XD_MUST;
+/* XD_EVENT_TEST, where it is wanted; worker 0xffff: nobody can tell. */
+void xd_scheduler_tell_test(scheduler *self, const xd_wire_RESULT *one, uint16_t worker);
 /* Where outcomes of this kind are counted. */
 uint32_t *xd_scheduler_counter(xd_result *r, uint8_t outcome);
 

@@ -6,6 +6,12 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "engine/sized.h"
+
+/* No padding at the end: a later member there would seem to be known to libraries that have only the padding. */
+_Static_assert(sizeof(void *) != 8 || sizeof(xd_event) == offsetof(xd_event, attempt) + sizeof(uint32_t),
+               "xd_event ends with a member");
+
 struct xd_event_node {
     xd_event_node *next;
     xd_event       ev;
@@ -22,7 +28,7 @@ int xd_events_init(xd_events *q)
 
 void xd_events_release(xd_events *q)
 {
-    xd_event ev;
+    xd_event ev = XD_EVENT_INIT;
     while (xd_events_next(q, &ev) == 1)
         ;
     free(q->given);
@@ -32,14 +38,15 @@ void xd_events_release(xd_events *q)
 
 static xd_event_node *node(const xd_event *ev)
 {
-    size_t         len = ev->text ? strlen(ev->text) + 1 : 0;
-    xd_event_node *n = malloc(sizeof(*n) + len);
+    size_t len = ev->text ? strlen(ev->text) + 1 : 0, more = ev->message ? strlen(ev->message) + 1 : 0;
+    xd_event_node *n = malloc(sizeof(*n) + len + more);
     if (!n)
         return NULL;
     *n = (xd_event_node){ .ev = *ev };
     if (len)
-        memcpy(n->text, ev->text, len);
-    n->ev.text = len ? n->text : NULL;
+        n->ev.text = memcpy(n->text, ev->text, len);
+    if (more)
+        n->ev.message = memcpy(n->text + len, ev->message, more);
     return n;
 }
 
@@ -113,6 +120,7 @@ int xd_events_add(xd_events *q, const xd_event *ev)
 int xd_events_next(xd_events *q, xd_event *ret)
 {
     uint64_t n;
+    XD_TRY(xd_sized_check(ret->size, XD_SIZED_LEAST(xd_event, duration_us)));
     pthread_mutex_lock(&q->lock);
     free(q->given);
     q->given = q->first;
@@ -120,7 +128,7 @@ int xd_events_next(xd_events *q, xd_event *ret)
         q->first = q->first->next;
         if (!q->first)
             q->last = NULL;
-        *ret = q->given->ev;
+        xd_sized_fill(ret, ret->size, &q->given->ev, sizeof(xd_event));
         q->notes -= ret->type == XD_EVENT_NOTE;
         q->paused = q->paused && ret->type != XD_EVENT_PAUSED;
     }

@@ -26,5 +26,5 @@ void xd_events_release(xd_events *q);
 /* Any thread; the text is copied. Nobody may be taking them: of notes at most XD_EVENTS_NOTES wait; how many were left
  * out is `count` of the next one, or a note before XD_EVENT_FINISHED. -ENOMEM. */
 int xd_events_add(xd_events *q, const xd_event *ev) XD_MUST;
-/* 1 = got one; its text is valid until the next call. 0 = empty. */
+/* 1 = got one; its text is valid until the next call. 0 = empty. -EINVAL: ret->size was not set. */
 int xd_events_next(xd_events *q, xd_event *ret);

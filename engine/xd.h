@@ -1,6 +1,6 @@
 /* xd.h - the one installed header: run a test suite from your own program.
  *
- *     xd_config *cfg;  xd_engine *run;  xd_result res;  char err[XD_TEXT];
+ *     xd_config *cfg;  xd_engine *run;  xd_result res = XD_RESULT_INIT;  char err[XD_TEXT];
  *     xd_config_new(&cfg);
  *     xd_config_set(cfg, "numprocesses", "4", err);
  *     xd_config_add_arg(cfg, "tests/");
@@ -17,7 +17,17 @@
  * descriptors it is given; its threads block all signals. A program that gives it pipes, or may meet a limit
  * of file sizes (ulimit -f), ignores SIGPIPE and SIGXFSZ, as any program that writes does. Several engines may
  * run in one process. One config and one engine are used by one thread at a time, except xd_engine_stop, which
- * any thread may call. */
+ * any thread may call.
+ *
+ * Growing structures: xd_event and xd_result begin with `size`. Later versions put members at the end, and take none
+ * away and change none; a program that was built with an older or a newer xd.h than the library goes on working.
+ *   - A structure that the library fills is made with its XD_..._INIT, which sets `size`. The library never reads or
+ *     writes past it: members that are new to the program do not reach it, members that are new to the program's
+ *     header and not known to the library stay as they were (0 after XD_..._INIT). `size` stays.
+ *   - An event that a callback gets has the size that the library knows. A program that may meet an older library
+ *     asks XD_HAS(ev, member) before it reads a member that came later than 0.1.
+ *   - -EINVAL: `size` does not even hold the members that all versions have, up to the line that says so. It was not
+ *     set. */
 #ifndef XD_H
 #define XD_H
 
@@ -35,6 +45,9 @@ extern "C" {
 #endif
 
 #define XD_TEXT 1024 /* size of an error text buffer */
+
+/* Whether the structure that p points to, with its size, holds this member. */
+#define XD_HAS(p, member) ((p)->size >= (size_t)((const char *)(&(p)->member + 1) - (const char *)(p)))
 
 /* Exit codes: pytest's own for pytest suites, and two more. */
 enum xd_exit {
@@ -89,7 +102,7 @@ typedef struct xd_option {
     const char *fallback; /* default as text, may be "" */
     const char *help;     /* one sentence */
 } xd_option;
-/* Table of all options, ended by name = NULL; static storage. */
+/* Table of all options, ended by name = NULL; static storage. Its entries never grow. */
 XD_API const xd_option *xd_config_options(void);
 
 /* ---- a run --------------------------------------------------------------------------------------------- */
@@ -109,7 +122,8 @@ enum xd_event_type {
         1, /* collection is over, tests start: text = run id, count = tests, value = workers.  Not told when collection fails */
     XD_EVENT_TEST =
         2, /* a test has its outcome (a teardown that comes later may still make an error of it: see the result): text = node id, count = its index in the collection, value = 1 passed, 2 failed, 3 skipped,
-                              4 xfailed, 5 xpassed, 6 error, 7 crashed, 8 timeout, 9 lost.  Only with a callback: nobody has to fetch them all */
+                              4 xfailed, 5 xpassed, 6 error, 7 crashed, 8 timeout, 9 lost; duration_us, message, worker and attempt are set.
+                              Only with a callback: nobody has to fetch them all */
     XD_EVENT_NOTE =
         3, /* a line for the user: text, value = level: 1 detail, 2 note, 3 warning, 4 error; count = how
                           many were left out before it, because 1,000 waited to be taken */
@@ -118,12 +132,24 @@ enum xd_event_type {
 };
 
 typedef struct xd_event {
-    int type; /* xd_event_type */
-    const char *
-        text; /* NULL when the type has none; valid until the next xd_engine_next_event, or during the callback */
-    int64_t  value;
-    uint64_t count;
+    size_t size; /* XD_EVENT_INIT */
+    int    type; /* xd_event_type */
+    /* NULL when the type has none; valid until the next xd_engine_next_event, or during the callback. */
+    const char *text;
+    int64_t     value;
+    uint64_t    count;
+    /* Up to here: all versions. The others are of XD_EVENT_TEST, else 0. */
+    uint64_t duration_us; /* set-up, call and teardown, without a teardown that comes later */
+    /* One line: how it failed first, or why it was skipped or may fail. NULL: nobody says. As long valid as text. */
+    const char *message;
+    uint32_t    worker;  /* that ran it: 0 is gw0; XD_WORKER_NONE: nobody can tell */
+    uint32_t    attempt; /* from 1; 2: the first one's agent was lost */
 } xd_event;
+#define XD_EVENT_INIT                                  \
+    {                                                  \
+        sizeof(xd_event), 0, NULL, 0, 0, 0, NULL, 0, 0 \
+    }
+#define XD_WORKER_NONE 0xffffu
 
 /* Called on a thread of the engine, in order and never twice at a time, for each event; must return soon, as
  * the run waits for it. `ev` is valid during the call. Of this engine's functions it may call xd_engine_stop
@@ -131,16 +157,23 @@ typedef struct xd_event {
 typedef void (*xd_event_fn)(void *arg, const xd_event *ev);
 
 typedef struct xd_result {
+    size_t   size; /* XD_RESULT_INIT */
     int      exit_code;
     uint32_t collected, recorded, not_run; /* tests; recorded = they have an outcome, not_run = the others */
     uint32_t passed, failed, skipped, xfailed, xpassed, errors, crashed; /* tests by outcome */
+    /* Up to here: all versions. */
     uint64_t duration_us;                   /* from start to the end of the last worker */
     uint64_t controller_cpu_us;             /* this whole process, from start to end of the run */
     uint64_t agents_cpu_us, workers_cpu_us; /* of all agents; of all Python processes they started */
     uint64_t stream_bytes;                  /* received from all agents */
-    char     run_id[33];                    /* 32 hexadecimal digits */
-    char     run_dir[XD_TEXT];              /* folder of the journal; kept as the options runs-* say. Empty: the command line was refused, that is no run */
+    char     run_id[40];                    /* 32 hexadecimal digits */
+    /* Folder of the journal; kept as the options runs-* say. Empty: the command line was refused, that is no run. */
+    char run_dir[XD_TEXT];
 } xd_result;
+#define XD_RESULT_INIT                                                            \
+    {                                                                             \
+        sizeof(xd_result), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, "", "" \
+    }
 
 /* An engine for one run; nothing is started. cfg is copied. The caller frees it. -EINVAL: a bad spec or
  * option, err names it. */
@@ -162,7 +195,7 @@ XD_API int xd_engine_start(xd_engine *e, char *err);
 /* Descriptor that is readable while events wait (also XD_EVENT_FINISHED), for poll; owned by the engine,
  * valid until free. Do not read it. */
 XD_API int xd_engine_fd(const xd_engine *e);
-/* Takes the oldest event.  1 = got one, 0 = none waits now.  Never blocks. */
+/* Takes the oldest event.  1 = got one, 0 = none waits now, -EINVAL: ret->size was not set.  Never blocks. */
 XD_API int xd_engine_next_event(xd_engine *e, xd_event *ret);
 /* Asks the run to stop, pause or go on, and returns at once; the end comes as XD_EVENT_FINISHED. Any thread;
  * not for signal handlers. Before start has returned and after the end of the run: 0, and nothing happens. */
@@ -172,7 +205,7 @@ XD_API int xd_engine_stop(xd_engine *e, enum xd_stop how);
 XD_API int xd_engine_say(xd_engine *e, const char *line);
 /* Waits for the end, at most timeout_ms (-1 = for ever, 0 = only looks). 0 = over, *ret filled, also when
  * called again; 1 = still runs;
- * -EINVAL: it was not started. */
+ * -EINVAL: it was not started, or ret->size was not set. */
 XD_API int xd_engine_wait(xd_engine *e, int timeout_ms, xd_result *ret);
 /* NULL ok.  A run that is still going is stopped with XD_STOP_NOW and waited for first. */
 XD_API void xd_engine_free(xd_engine *e);

@@ -39,8 +39,8 @@ fail:
 static int follow(xd_engine *run, long stop_after)
 {
     long      notes = 0;
-    xd_event  ev;
-    xd_result res;
+    xd_event  ev = XD_EVENT_INIT;
+    xd_result res = XD_RESULT_INIT;
     for (;;) {
         struct pollfd p = { .fd = xd_engine_fd(run), .events = POLLIN };
         poll(&p, 1, -1);
@@ -74,7 +74,8 @@ static void on_event(void *arg, const xd_event *ev)
         fprintf(stderr, "embed: %s\n", ev->text);
     if (ev->type != XD_EVENT_TEST)
         return;
-    printf("test %s %lld\n", ev->text, (long long)ev->value);
+    printf("test %s %lld gw%u %llu us: %s\n", ev->text, (long long)ev->value, ev->worker,
+           (unsigned long long)ev->duration_us, ev->message ? ev->message : "-");
     if (++w->tests == w->stop_after)
         xd_engine_stop(w->run, XD_STOP_NOW);
 }
@@ -84,7 +85,7 @@ static int by_callback(const char *python, int argc, char **argv, long stop_afte
     char         err[XD_TEXT] = "";
     xd_config   *cfg = NULL;
     struct watch w = { .stop_after = stop_after };
-    xd_result    res = { 0 };
+    xd_result    res = XD_RESULT_INIT;
     int          code = XD_EXIT_INTERNAL;
     if (xd_config_new(&cfg) == 0 && xd_config_set(cfg, "python", python, err) == 0 &&
         xd_config_parse(cfg, argc, argv, err) == 0 && xd_engine_new(&w.run, cfg, err) == 0) {

@@ -77,8 +77,98 @@ def test_by_pkg_config(embed, suite):
     done = run(embed, sys.executable, suite, tmp=suite)
     out = done.stdout.decode()
     assert done.returncode == 1, done
-    tests = re.findall(r"^test (test_a.py::test_n\[\d+\]) \d+$", out, re.M)
+    tests = re.findall(r"^test (test_a.py::test_n\[\d+\]) \d+ gw[01] \d+ us: ", out, re.M)
     assert len(tests) == len(set(tests)) == 20 and "by callback 1: 20 tests told" in out, done
+
+
+def test_what_an_event_of_a_test_tells(embed, tmp_path):
+    """Worker, duration and message; of a failure the first line of the first one, of a skip the reason."""
+    root = tmp_path / "suite"
+    root.mkdir()
+    (root / "test_a.py").write_text('''
+import os, time, pytest
+
+def test_passes(worker_id):
+    time.sleep(0.2)
+    with open(os.path.join(os.path.dirname(__file__), "ran-in"), "w") as f:
+        f.write(worker_id)
+
+def test_fails():
+    assert 1 == 2, "first line\\nsecond line"
+
+@pytest.fixture
+def torn():
+    yield
+    raise ValueError("later")
+
+def test_fails_twice(torn):
+    raise KeyError("sooner")
+
+def test_skips():
+    pytest.skip("not \N{SNOWMAN} today")
+
+@pytest.mark.xfail(reason="known")
+def test_expected():
+    assert 0
+
+def test_long():
+    assert 0, "\N{SNOWMAN}" * 2000
+
+def test_crashes():
+    os._exit(3)
+''')
+    done = run(embed, sys.executable, root, tmp=root)
+    told = {name: (int(value), worker, int(us), message) for name, value, worker, us, message in
+            re.findall(r"^test test_a.py::test_(\w+) (\d+) gw(\d+) (\d+) us: (.*)$", done.stdout.decode(), re.M)}
+    assert len(told) == 7, done
+    value, worker, us, message = told["passes"]
+    assert (value, message) == (1, "-") and 200000 <= us < 5000000 and "gw" + worker == (root / "ran-in").read_text(), told
+    assert told["fails"][0] == 2 and told["fails"][3] == "AssertionError: first line", told
+    assert told["fails_twice"][0] in (2, 6) and told["fails_twice"][3] == "KeyError: 'sooner'", told
+    assert told["skips"][0] == 3 and told["skips"][3] == "not \N{SNOWMAN} today", told
+    assert told["expected"][0] == 4 and told["expected"][3] == "known", told
+    assert told["long"][3].startswith("AssertionError: \N{SNOWMAN}") and 900 < len(told["long"][3].encode()) <= 1000, told
+    assert told["crashes"][0] == 7 and re.match(r"worker 'gw\d' crashed while running 'test_a.py::test_crashes'", told["crashes"][3]), told
+    assert not re.search("\ufffd", done.stdout.decode()), done
+
+
+def other_header(prefix, where, version):
+    """xd.h as another version had it, or will have it."""
+    text = (prefix / "include" / "xd.h").read_text()
+    for name, least in (("event", 4), ("result", 11)):
+        if version == "older":
+            text, n = re.subn(r"    /\* Up to here: all versions\.[^}]*(\} xd_%s;)" % name, r"\1", text)
+            init = "#define XD_%s_INIT { sizeof(xd_%s)%s }\n" % (name.upper(), name, ", 0" * least)
+        else:
+            text, n = re.subn(r"(\} xd_%s;)" % name, r"    uint64_t later[8];\n\1", text)
+            init = "#define XD_%s_INIT { .size = sizeof(xd_%s) }\n" % (name.upper(), name)
+        text, m = re.subn(r"#define XD_%s_INIT(.*\\\n)*.*\n" % name.upper(), lambda _: init, text)
+        assert (n, m) == (1, 1), text
+    where.mkdir()
+    (where / "xd.h").write_text(text)
+    return where
+
+
+@pytest.mark.parametrize("sanitize", (False, True), ids=("plain", "asan"))
+@pytest.mark.parametrize("version", ("older", "newer"))
+def test_programs_of_other_versions(prefix, suite, tmp_path, version, sanitize):
+    """Neither writes the library past the structures of a program that has less, nor does one that has more misread it."""
+    program, lib = tmp_path / "embed_sized", library_dir(prefix)
+    call("cc", "-g", "-Wall", "-Wextra", "-Werror", "-Wno-missing-field-initializers", *(["-fsanitize=address"] if sanitize else []), "-D" + version.upper(),
+         "-I", other_header(prefix, tmp_path / "include", version), os.path.join(HERE, "embed_sized.c"), "-o", program, "-L", lib, "-lxd",
+         "-Wl,-rpath," + str(lib))
+    done = run(program, sys.executable, suite, env=dict(ASAN_OPTIONS="detect_leaks=0"))
+    assert done.returncode == 1 and not done.stderr, done
+    assert done.stdout.decode().splitlines() == ["taken 1: 1 events, 19 of 20 passed, untouched", "called 1: 20 events, 19 of 20 passed, untouched"], done
+
+
+@pytest.mark.parametrize("compiler", (("cc", "-std=c99", "-xc"), ("c++", "-std=c++11", "-xc++")), ids=("c99", "c++"))
+def test_the_header_is_strict(prefix, tmp_path, compiler):
+    if not shutil.which(compiler[0]):
+        pytest.skip("no %s on this machine" % compiler[0])
+    (tmp_path / "a.c").write_text("#include <xd.h>\nint a(void);\nint a(void)\n{\n    xd_event e = XD_EVENT_INIT;\n    xd_result r = XD_RESULT_INIT;\n"
+                                  "    return XD_HAS(&e, attempt) && XD_HAS(&r, run_dir) && r.size == sizeof(r);\n}\n")
+    call(*compiler, "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-I", prefix / "include", "-c", tmp_path / "a.c", "-o", tmp_path / "a.o")
 
 
 def test_by_cmake(prefix, suite, tmp_path):

@@ -20,7 +20,8 @@ START_TEST(in_order_with_copies_of_their_texts)
     xd_events q;
     char      text[16] = "one";
     ck_assert_int_eq(xd_events_init(&q), 0);
-    xd_event ev = { .type = XD_EVENT_NOTE, .text = text, .value = 2, .count = 3 }, got;
+    xd_event ev = { .type = XD_EVENT_NOTE, .text = text, .value = 2, .count = 3, .message = "why" },
+             got = XD_EVENT_INIT;
     ck_assert(!readable(&q));
     ck_assert_int_eq(xd_events_next(&q, &got), 0);
     ck_assert_int_eq(xd_events_add(&q, &ev), 0);
@@ -33,6 +34,8 @@ START_TEST(in_order_with_copies_of_their_texts)
     ck_assert_str_eq(got.text, "one");
     ck_assert_int_eq(got.value, 2);
     ck_assert_uint_eq(got.count, 3);
+    ck_assert_str_eq(got.message, "why");
+    ck_assert_ptr_ne(got.message, ev.message);
     ck_assert_int_eq(xd_events_next(&q, &got), 1);
     ck_assert_str_eq(got.text, "two");
     ck_assert_int_eq(xd_events_next(&q, &got), 1);
@@ -58,7 +61,7 @@ END_TEST
 START_TEST(notes_that_nobody_takes)
 {
     xd_events q;
-    xd_event  ev = { .type = XD_EVENT_NOTE, .text = "again" }, got;
+    xd_event  ev = { .type = XD_EVENT_NOTE, .text = "again" }, got = XD_EVENT_INIT;
     unsigned  notes = 0, paused = 0;
     uint64_t  dropped = 0;
     ck_assert_int_eq(xd_events_init(&q), 0);
@@ -114,7 +117,7 @@ START_TEST(from_many_threads)
     while (seen < THREADS * EACH) {
         struct pollfd p = { .fd = q.fd, .events = POLLIN };
         ck_assert_int_eq(poll(&p, 1, 10000), 1);
-        xd_event ev;
+        xd_event ev = XD_EVENT_INIT;
         while (xd_events_next(&q, &ev) == 1) {
             ck_assert_uint_eq(ev.count, next[ev.value]++); /* of one thread in order */
             seen++;
@@ -123,6 +126,38 @@ START_TEST(from_many_threads)
     for (int i = 0; i < THREADS; i++)
         pthread_join(threads[i], NULL);
     ck_assert(!readable(&q));
+    xd_events_release(&q);
+}
+END_TEST
+
+/* As programs of other versions have it: nothing past their size is written, and no event is lost to one that set
+ * none. */
+START_TEST(as_far_as_the_caller_has_room)
+{
+    xd_events q;
+    xd_event  ev = {
+         .type = XD_EVENT_NOTE, .text = "x", .value = 2, .count = 3, .duration_us = 4, .worker = 5
+    };
+    struct {
+        xd_event ev;
+        uint64_t later[4];
+    } newer = { .ev = { .size = sizeof(newer) }, .later = { 7, 7, 7, 7 } };
+    xd_event old, never = { .size = 0 };
+    memset(&old, 0x55, sizeof(old));
+    old.size = offsetof(xd_event, duration_us);
+    ck_assert_int_eq(xd_events_init(&q), 0);
+    ck_assert_int_eq(xd_events_add(&q, &ev), 0);
+    ck_assert_int_eq(xd_events_add(&q, &ev), 0);
+    ck_assert_int_eq(xd_events_next(&q, &never), -EINVAL);
+    ck_assert_int_eq(xd_events_next(&q, &old), 1);
+    ck_assert_uint_eq(old.count, 3);
+    for (size_t i = old.size; i < sizeof(old); i++)
+        ck_assert_int_eq(((unsigned char *)&old)[i], 0x55);
+    ck_assert_int_eq(xd_events_next(&q, &newer.ev), 1);
+    ck_assert_uint_eq(newer.ev.worker, 5);
+    ck_assert_uint_eq(newer.ev.size, sizeof(newer));
+    for (int i = 0; i < 4; i++)
+        ck_assert_uint_eq(newer.later[i], 7);
     xd_events_release(&q);
 }
 END_TEST
@@ -136,6 +171,7 @@ int main(void)
     tcase_add_test(t, in_order_with_copies_of_their_texts);
     tcase_add_test(t, what_nobody_took_is_freed);
     tcase_add_test(t, notes_that_nobody_takes);
+    tcase_add_test(t, as_far_as_the_caller_has_room);
     tcase_add_test(t, from_many_threads);
     suite_add_tcase(s, t);
     srunner_run_all(r, CK_NORMAL);

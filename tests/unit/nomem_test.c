@@ -350,7 +350,7 @@ static int configuration(void)
 static int events(void)
 {
     xd_events e;
-    xd_event  got;
+    xd_event  got = XD_EVENT_INIT;
     XD_TRY(xd_events_init(&e));
     int r = 0;
     for (int i = 0; i < 20 && r == 0; i++)

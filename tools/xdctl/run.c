@@ -159,7 +159,7 @@ static int wait_for_end(xd_engine *e, int signals, xd_result *res)
             return -errno;
         if (fds[0].revents)
             on_signals(signals, e, &s);
-        xd_event ev;
+        xd_event ev = XD_EVENT_INIT;
         while (xd_engine_next_event(e, &ev) == 1) {
             if (ev.type == XD_EVENT_FINISHED)
                 return xd_engine_wait(e, -1, res);
@@ -186,7 +186,7 @@ int xdctl_run(int argc, char **argv)
     char       err[XD_TEXT] = "";
     xd_config *cfg = NULL;
     xd_engine *e = NULL;
-    xd_result  res = { 0 };
+    xd_result  res = XD_RESULT_INIT;
     int        code = XD_EXIT_INTERNAL;
     int        signals = open_signals(); /* first: a signal must not find this program without its handlers */
     if (argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
