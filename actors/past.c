@@ -8,8 +8,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "actors/project.h"
 #include "actors/report.h"
 #include "engine/base/clock.h"
+#include "engine/base/command.h"
 #include "engine/base/os_linux.h"
 #include "engine/base/outfile.h"
 #include "engine/base/page.h"
@@ -204,63 +206,6 @@ static int say(doctor *d, bool good, const char *fmt, ...)
     return r < 0 ? r : xd_buf_add_byte(&d->out, '\n');
 }
 
-#define COMMAND_NS (20 * XD_S_NS)
-
-/* Takes what the pipe holds, of which 4 KiB are kept: 1 = there may be more, 0 = its end. */
-static int take_output(int fd, xd_buf *out)
-{
-    uint8_t data[4096];
-    ssize_t n = read(fd, data, sizeof(data));
-    if (n < 0)
-        return errno == EINTR || errno == EAGAIN;
-    if (n > 0 && out->len < sizeof(data))
-        XD_TRY(xd_buf_add(out, data, XD_MIN((size_t)n, sizeof(data) - out->len)));
-    return n > 0;
-}
-
-/* Until the process has ended, whatever it does with its output, and whoever else holds that open. */
-static int watch_command(const xd_proc *p, int fd, xd_buf *out, uint64_t deadline)
-{
-    bool open = true;
-    for (uint64_t now; (now = xd_clock_ns()) < deadline;) {
-        struct pollfd fds[2] = { { .fd = p->pidfd, .events = POLLIN },
-                                 { .fd = open ? fd : -1, .events = POLLIN } };
-        if (poll(fds, 2, (int)((deadline - now) / XD_MS_NS) + 1) < 0 && errno != EINTR)
-            return -errno;
-        int more = fds[1].revents ? take_output(fd, out) : 1;
-        if (more < 0)
-            return more;
-        open = open && more;
-        if (fds[0].revents && !fds[1].revents)
-            return 0;
-    }
-    return -ETIMEDOUT;
-}
-
-/* Output of a short command, at most 4 KiB. 0 = it ended with 0; 1 = with something else; -ETIMEDOUT = not in time:
- * it is killed, and err says so. */
-static int run_command(const char *const *argv, xd_buf *out, xd_error *err)
-{
-    int pipe_fds[2];
-    XD_TRY(xd_os_pipe(pipe_fds, 0, 0));
-    xd_proc_fd     fds[2] = { { pipe_fds[1], 1 }, { pipe_fds[1], 2 } };
-    xd_proc_args   args = { .argv = argv, .fds = fds, .nfds = 2, .new_group = true };
-    xd_proc        p;
-    xd_proc_status st = { .exit_status = -2 };
-    int            r = xd_proc_spawn(&args, &p, err);
-    close(pipe_fds[1]);
-    if (r == 0) {
-        r = watch_command(&p, pipe_fds[0], out, xd_clock_ns() + COMMAND_NS);
-        (void)xd_proc_kill_group(&p, SIGKILL); /* also what it left behind */
-        (void)!xd_proc_wait(&p, true, &st);
-        xd_proc_close(&p);
-        if (r < 0)
-            xd_error_set(err, r, "%s", r == -ETIMEDOUT ? "it did not end within 20 s" : xd_error_name(r));
-    }
-    close(pipe_fds[0]);
-    return r < 0 ? r : st.exit_status == 0 ? 0 : 1;
-}
-
 static const char probe[] = "import sys; v='.'.join(map(str, sys.version_info[:3]))\n"
                             "try:\n import pytest; p=pytest.__version__\nexcept ImportError: p=''\n"
                             "sys.stdout.write(v+' '+p)";
@@ -282,7 +227,7 @@ static int check_python(doctor *d, const xd_config *cfg)
     argv[n] = "-c";
     argv[n + 1] = probe;
     argv[n + 2] = NULL;
-    int r = run_command(argv, &out, &err);
+    int r = xd_command_output(argv, XD_COMMAND_NS, 4096, &out, &err);
     if (r != 0)
         return say(d, false, "python: %s (%s) does not run: %s", python, how,
                    r < 0 ? err.text : xd_buf_cstr(&out));
@@ -309,7 +254,7 @@ static int check_agent(doctor *d, const xd_config *cfg)
     if (xd_gateway_find_agent(cfg->agent, &agent, &err) < 0)
         return say(d, false, "agent: %s", err.text);
     const char *argv[] = { agent, "--version", NULL };
-    int         r = run_command(argv, &out, &err);
+    int         r = xd_command_output(argv, XD_COMMAND_NS, 4096, &out, &err);
     if (r != 0)
         return say(d, false, "agent: %s does not run: %s", agent, r < 0 ? err.text : xd_buf_cstr(&out));
     bool ours = strncmp(xd_buf_cstr(&out), "xdagent ", 8) == 0;
@@ -344,6 +289,33 @@ static int check_kernel(doctor *d)
     return say(d, true, "processors: %ld online", sysconf(_SC_NPROCESSORS_ONLN));
 }
 
+/* What a run of the project in this folder would refuse, and what it would leave out. */
+static int check_project(doctor *d, const xd_config *cfg)
+{
+    static const char *const args[] = { "project", NULL };
+    xd_error                 err = { 0 };
+    xd_autobuf               out = XD_BUF_INIT;
+    int                      r = xd_project_ask(cfg, args, &out, &err);
+    bool                     refused = false;
+    if (r < 0)
+        return say(d, false, "project: %s", err.text[0] ? err.text : xd_error_name(r));
+    XD_TRY(xd_buf_add_byte(&out, 0));
+    char *rest = NULL, *last = NULL;
+    for (char *line = strtok_r((char *)out.data, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
+        last = line;
+        if (strncmp(line, "refused ", 8) == 0) {
+            refused = true;
+            XD_TRY(say(d, false, "project: a run is refused: %s", line + 8));
+        } else if (strncmp(line, "left-out ", 9) == 0) {
+            XD_TRY(say(d, true, "note: %s", line + 9));
+        }
+    }
+    if (r > 0 && !refused)
+        return say(d, false, "project: pytest cannot read its configuration: %s",
+                   last ? last : "no reason given");
+    return refused ? 0 : say(d, true, "project: nothing in its configuration that a run refuses");
+}
+
 int xd_doctor(const xd_config *cfg, int fd, char *err)
 {
     doctor d = { .color = xd_colors(fd) };
@@ -358,6 +330,8 @@ int xd_doctor(const xd_config *cfg, int fd, char *err)
         r = check_agent(&d, cfg);
     if (r == 0)
         r = check_python(&d, cfg);
+    if (r == 0 && !d.ill)
+        r = check_project(&d, cfg);
     if (r == 0)
         r = check_folder(&d, "runs", xd_path_state);
     if (r == 0)

@@ -117,6 +117,7 @@ int xd_config_new(xd_config **ret)
     *c = (xd_config){
         .magic = CONFIG_MAGIC,
         .workers = XD_WORKERS_UNSET,
+        .args_final = SIZE_MAX,
         .max_worker_restart = -1,
         .runs_keep = 100,
         .runs_bytes = 1ull << 30,
@@ -374,11 +375,54 @@ static int take_option(xd_config *c, int argc, char *const *argv, int *i, bool a
 const char *xd_config_misplaced(const xd_config *c)
 {
     const char *value;
-    for (size_t i = 0; i < c->args.count; i++)
+    for (size_t i = 0; i < XD_MIN(c->args.count, c->args_final); i++)
         for (size_t k = 0; k < ENTRY_COUNT; k++)
             if (!entries[k].among_pytest && match(&entries[k], c->args.at[i], &value))
                 return entries[k].shown.name;
     return NULL;
+}
+
+const char *xd_config_misplaced_value(const xd_config *c, const char *name)
+{
+    const char *value = NULL;
+    size_t      end = XD_MIN(c->args.count, c->args_final);
+    for (size_t k = 0; k < ENTRY_COUNT; k++)
+        for (size_t i = 0; i < end && strcmp(entries[k].shown.name, name) == 0; i++)
+            if (match(&entries[k], c->args.at[i], &value))
+                return value ? value : i + 1 < end ? c->args.at[i + 1] : NULL;
+    return NULL;
+}
+
+static void drop_args(xd_strings *s, size_t at, size_t count)
+{
+    for (size_t i = at; i < at + count; i++)
+        free(s->at[i]);
+    memmove(s->at + at, s->at + at + count, (s->count - at - count + 1) * sizeof(*s->at));
+    s->count -= count;
+}
+
+int xd_config_take(xd_config *c, const char *name, xd_error *err)
+{
+    char text[XD_TEXT] = "";
+    for (size_t k = 0; k < ENTRY_COUNT; k++) {
+        const entry *e = &entries[k];
+        if (e->among_pytest || strcmp(e->shown.name, name) != 0)
+            continue;
+        for (size_t i = 0; i < XD_MIN(c->args.count, c->args_final);) {
+            const char *value;
+            if (!match(e, c->args.at[i], &value)) {
+                i++;
+                continue;
+            }
+            int end = (int)i, last = (int)XD_MIN(c->args.count, c->args_final);
+            int r = take_option(c, last, c->args.at, &end, false, text);
+            if (r < 0)
+                return xd_error_set(err, r, "%s", text[0] ? text : xd_error_name(r));
+            drop_args(&c->args, i, (size_t)end - i + 1);
+            c->args_final -= c->args_final == SIZE_MAX ? 0 : (size_t)end - i + 1;
+        }
+    }
+    return 0;
 }
 
 int xd_config_parse(xd_config *c, int argc, char *const *argv, char *err)
@@ -387,6 +431,7 @@ int xd_config_parse(xd_config *c, int argc, char *const *argv, char *err)
     for (int i = 0; i < argc; i++) {
         if (strcmp(argv[i], "--") == 0) {
             /* xd's options end here for good.  pytest itself must not see the word when it only served us. */
+            c->args_final = c->args.count;
             for (i++; i < argc; i++)
                 XD_TRY(xd_config_add_arg(c, argv[i]));
             break;

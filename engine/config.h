@@ -41,10 +41,16 @@ struct xd_config {
     uint64_t   shutdown_ns;   /* of the end of sessions; 0 = no limit */
     uint64_t   output_limit;  /* bytes kept of one test's uncaptured output */
     xd_strings args;          /* pytest's */
+    size_t     args_final;    /* so many of them stand before a `--`; SIZE_MAX = all */
     xd_strings command_line;  /* as typed, for the journal */
 };
 
 /* Name of an option that is xd's alone and stands among pytest's arguments, where it is pytest's to refuse; NULL:
  * there is none. */
 const char *xd_config_misplaced(const xd_config *c);
-int         xd_config_copy(xd_config **ret, const xd_config *from) XD_MUST;
+/* Value of the option of this name that stands there, or NULL. */
+const char *xd_config_misplaced_value(const xd_config *c, const char *name);
+/* Takes the option of this name out of pytest's arguments, wherever it stands there before a `--`. -EINVAL: a bad
+ * value, err names it; it is not there, or no option of xd: 0. */
+int xd_config_take(xd_config *c, const char *name, xd_error *err) XD_MUST;
+int xd_config_copy(xd_config **ret, const xd_config *from) XD_MUST;

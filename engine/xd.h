@@ -95,6 +95,12 @@ XD_API int xd_config_add_arg(xd_config *cfg, const char *arg);
  * the bad one stays set. */
 XD_API int xd_config_parse(xd_config *cfg, int argc, char *const *argv, char *err);
 
+/* Takes those of xd's options that stand among pytest's arguments, unless pytest, a plugin or a conftest of the
+ * project in the current folder has an option of that name. Starts the interpreter once when there are any, for
+ * at most 20 s; else it does nothing. Between xd_config_parse and xd_engine_new; `xdctl run` does so. -EINVAL: a
+ * bad value; other -errno: the interpreter or the agent could not be started. */
+XD_API int xd_config_settle(xd_config *cfg, char *err);
+
 typedef struct xd_option {
     const char *name;     /* long name without dashes */
     char        letter;   /* short option or 0 */

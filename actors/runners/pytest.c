@@ -280,13 +280,13 @@ enum { CHILD_LEASH = 8 };
 /* The adapter is imported, not run as a script: only what is imported is kept as bytecode. Its folder takes
  * the place of '' in front of sys.path, which stands for the current folder with -c (but not with python -P):
  * modules of the user's there must not come before those of Python. startup.py puts in what pytest has. */
-static int spawn(const xd_pytest *p, const char *role, const int *numbers, size_t n_numbers,
-                 const xd_proc_fd *fds, size_t nfds, xd_proc *ret, xd_error *err)
+static int spawn(const xd_pytest *p, const char *role, const char *const *rest, const xd_proc_fd *fds,
+                 size_t nfds, xd_proc *ret, xd_error *err)
 {
     xd_autobuf   code = XD_BUF_INIT;
-    char         text[8][16], leash[32];
+    char         leash[32];
     xd_proc_fd   all[8];
-    size_t       words = 0;
+    size_t       words = 0, n_rest = 0;
     const char **argv;
     /* Our own folder keeps the byte code of our own file, also where the user wants none written for theirs:
      * compiling costs 50 ms a start. */
@@ -299,20 +299,19 @@ static int spawn(const xd_pytest *p, const char *role, const int *numbers, size_
                           ".main.main(sys.argv[1:], first)"));
     while (p->python[words])
         words++;
-    xd_autofree const char **owned = calloc(words + n_numbers + 5, sizeof(char *));
-    if (!owned || n_numbers > XD_ARRAY_LEN(text) || nfds + 1 > XD_ARRAY_LEN(all))
+    while (rest[n_rest])
+        n_rest++;
+    xd_autofree const char **owned = calloc(words + n_rest + 5, sizeof(char *));
+    if (!owned || nfds + 1 > XD_ARRAY_LEN(all))
         return xd_error_set(err, -ENOMEM, "out of memory");
     argv = owned;
     memcpy(argv, p->python, words * sizeof(char *));
     argv[words++] = "-c";
     argv[words++] = xd_buf_cstr(&code);
     argv[words++] = role;
-    for (size_t i = 0; i < n_numbers; i++) {
-        snprintf(text[i], sizeof(text[i]), "%d", numbers[i]);
-        argv[words++] = text[i];
-    }
     snprintf(leash, sizeof(leash), "--leash=%d", CHILD_LEASH);
     argv[words++] = leash;
+    memcpy(argv + words, rest, n_rest * sizeof(char *));
     memcpy(all, fds, nfds * sizeof(*fds));
     all[nfds] = (xd_proc_fd){ p->leash[0], CHILD_LEASH };
     xd_proc_args args = { .argv = argv,
@@ -351,9 +350,9 @@ int xd_pytest_spawn_host(const xd_pytest *p, int page_fd, xd_pytest_host *ret, x
         return xd_error_set(err, r, "no descriptors for the runner host: %s", xd_error_name(r));
     e0 = pair[0];
     e1 = pair[1];
-    const int        numbers[] = { CHILD_A, CHILD_B, CHILD_C };
+    static const char *const numbers[] = { "3", "4", "5", NULL }; /* CHILD_A, CHILD_B, CHILD_C */
     const xd_proc_fd fds[] = { { o1, 1 }, { e1, 2 }, { h1, CHILD_A }, { c1, CHILD_B }, { page_fd, CHILD_C } };
-    XD_TRY(spawn(p, "host", numbers, XD_ARRAY_LEN(numbers), fds, XD_ARRAY_LEN(fds), &ret->proc, err));
+    XD_TRY(spawn(p, "host", numbers, fds, XD_ARRAY_LEN(fds), &ret->proc, err));
     ret->control = h0;
     ret->collector = c0;
     ret->out = o0;
@@ -365,9 +364,15 @@ int xd_pytest_spawn_host(const xd_pytest *p, int page_fd, xd_pytest_host *ret, x
 int xd_pytest_spawn_fresh(const xd_pytest *p, int page_fd, int control, const xd_pytest_worker_fds *w,
                           xd_proc *ret, xd_error *err)
 {
-    const int        numbers[] = { CHILD_A, CHILD_B, CHILD_C, CHILD_D };
-    const xd_proc_fd fds[] = { { w->out, 1 },           { w->err, 2 },
-                               { control, CHILD_A },    { w->commands, CHILD_B },
-                               { w->results, CHILD_C }, { page_fd, CHILD_D } };
-    return spawn(p, "fresh", numbers, XD_ARRAY_LEN(numbers), fds, XD_ARRAY_LEN(fds), ret, err);
+    static const char *const numbers[] = { "3", "4", "5", "6", NULL }; /* CHILD_A to CHILD_D */
+    const xd_proc_fd         fds[] = { { w->out, 1 },           { w->err, 2 },
+                                       { control, CHILD_A },    { w->commands, CHILD_B },
+                                       { w->results, CHILD_C }, { page_fd, CHILD_D } };
+    return spawn(p, "fresh", numbers, fds, XD_ARRAY_LEN(fds), ret, err);
+}
+
+int xd_pytest_spawn_check(const xd_pytest *p, const char *const *args, xd_proc *ret, xd_error *err)
+{
+    const xd_proc_fd fds[] = { { 1, 1 }, { 2, 2 } };
+    return spawn(p, "check", args, fds, XD_ARRAY_LEN(fds), ret, err);
 }

@@ -47,3 +47,7 @@ typedef struct xd_pytest_worker_fds {
  * FORK are sent to it. */
 int xd_pytest_spawn_fresh(const xd_pytest *p, int page_fd, int control, const xd_pytest_worker_fds *fds,
                           xd_proc *ret, xd_error *err) XD_MUST;
+
+/* Starts a process that looks at the project in the current folder and runs nothing: args, NULL terminated, are
+ * "project", or "options" and pytest's arguments (xd_pytest/check.py says what it prints). Its output is ours. */
+int xd_pytest_spawn_check(const xd_pytest *p, const char *const *args, xd_proc *ret, xd_error *err) XD_MUST;

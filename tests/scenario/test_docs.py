@@ -240,12 +240,6 @@ def test_wrong_usage_is_told_in_one_line(project, command, said):
     assert said in result.err and result.err.count("\n") == 1
 
 
-def test_an_option_of_xd_among_pytests_is_told(project):
-    project.write(test_a="def test_a(): pass\n")
-    result = project.run("test_a.py", "--no-fork")
-    assert result.rc == 4 and "--no-fork is an option of xd: it stands before pytest's arguments" in result.err
-
-
 @pytest.mark.parametrize("command", [("--version",), ("--help",), ("run", "--help"), ("runs",), ("report", "jsonl"), ("report", "junit"), ("show",)], ids=" ".join)
 def test_output_that_cannot_be_written(project, command):
     project.write(test_a="def test_a(): pass\n")

@@ -340,8 +340,30 @@ static int descriptor(const char *text, int *ret)
     return 0;
 }
 
+/* xdagent --check PYTHON CACHE project | options ARG ...: asked by the controller before a run, or by doctor. */
+static int check(char **argv)
+{
+    xd_error          err = { 0 };
+    xd_pytest         pytest;
+    xd_proc           p = XD_PROC_NONE;
+    xd_proc_status    status = { .exit_status = 6 };
+    xd_wire_ENV_START start = { .python = xd_bytes_str(argv[0]), .cache_dir = xd_bytes_str(argv[1]) };
+    int               r = xd_pytest_prepare(&pytest, &start, XD_BUILD_ID, &err);
+    if (r == 0)
+        r = xd_pytest_spawn_check(&pytest, (const char *const *)argv + 2, &p, &err);
+    if (r == 0)
+        r = xd_proc_wait(&p, true, &status);
+    xd_proc_close(&p);
+    xd_pytest_release(&pytest);
+    if (r < 0)
+        fprintf(stderr, "xdagent: %s\n", err.text[0] ? err.text : xd_error_name(r));
+    return r < 0 ? 6 : status.exit_status >= 0 ? status.exit_status : 6;
+}
+
 int main(int argc, char **argv)
 {
+    if (argc > 4 && strcmp(argv[1], "--check") == 0)
+        return check(argv + 2);
     static const struct option options[] = { { "fd", required_argument, NULL, 'f' },
                                              { "output-limit", required_argument, NULL, 'o' },
                                              { "guarded-by", required_argument, NULL, 'g' },

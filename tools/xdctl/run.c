@@ -18,14 +18,15 @@
 
 static void print_options(void)
 {
-    puts(
-        "usage: xdctl run [OPTION ...] [PYTEST-ARGUMENT ...]\n\n"
-        "Runs the pytest suite of this directory on all processors, with pytest's own arguments and "
-        "plugins.\n"
-        "xd's options come first; the first argument xd does not know begins pytest's arguments, in which "
-        "only -n, -d,\n"
-        "--dist, --tx, --maxprocesses, --max-worker-restart, --testrunuid and --jsonl are still read by xd.\n"
-        "`--` ends xd's options for good.  Sizes end in K, M or G, times in s, m, h or d.\n");
+    puts("usage: xdctl run [OPTION ...] [PYTEST-ARGUMENT ...]\n\n"
+         "Runs the pytest suite of this directory on all processors, with pytest's own arguments and "
+         "plugins.\n"
+         "xd's options come first; the first argument xd does not know begins pytest's arguments, in which "
+         "only -n, -d,\n"
+         "--dist, --tx, --maxprocesses, --max-worker-restart, --testrunuid and --jsonl are still read by xd "
+         "at once,\n"
+         "and others of xd's if no plugin has an option of that name.\n"
+         "`--` ends xd's options for good.  Sizes end in K, M or G, times in s, m, h or d.\n");
     for (const xd_option *o = xd_config_options(); o->name; o++) {
         char left[64];
         int  n = 0;
@@ -202,7 +203,12 @@ int xdctl_run(int argc, char **argv)
         goto out;
     }
     raise_open_files();
-    int r = xd_engine_new(&e, cfg, err);
+    int r = xd_config_settle(cfg, err);
+    if (r < 0) {
+        code = xdctl_fail(r == -EINVAL ? XD_EXIT_USAGE : XD_EXIT_INFRASTRUCTURE, "%s", err);
+        goto out;
+    }
+    r = xd_engine_new(&e, cfg, err);
     if (r < 0) {
         code = xdctl_fail(r == -EINVAL ? XD_EXIT_USAGE : XD_EXIT_INTERNAL, "%s", err);
         goto out;

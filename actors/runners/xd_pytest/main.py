@@ -159,15 +159,34 @@ def fresh(first, control_fd, cmd_fd, res_fd, page_fd):
     work(start, page_fd, record, [cmd_fd, res_fd], WAY_FRESH)
 
 
+class NoStart(object):
+    """ENV_START where there is no run."""
+    chdir, env, args, flags = b"", (), (), 0
+
+
+def check_project(first, what, args):
+    from xd_pytest.check import check
+    begin(NoStart, first)
+    failure = import_pytest(NoStart)
+    if failure is not None:
+        sys.stderr.write(failure[1] + "\n")
+        return failure[0]
+    return check(what, args)
+
+
 def main(argv, first):
     """first: sys.path[0] was the current folder, where that of the program belongs (see pytest.c)."""
-    leash = [a for a in argv[1:] if a.startswith("--leash=")]
-    numbers = [int(n) for n in argv[1:] if n not in leash]
-    Leash.take(int(leash[0].partition("=")[2]) if leash else None)
+    role, rest, leash = argv[0], argv[1:], None
+    if rest and rest[0].startswith("--leash="):
+        leash = int(rest.pop(0).partition("=")[2])
+    Leash.take(leash)
     try:
-        if argv[0] == "host":
-            status = host(first, *numbers)
+        if role == "check":
+            status = check_project(first, rest[0], rest[1:])
+        elif role == "host":
+            status = host(first, *[int(n) for n in rest])
         else:
+            numbers = [int(n) for n in rest]
             status = fresh(first, *([None] + numbers if len(numbers) == 3 else numbers))
     except Gone:
         status = 0

@@ -1,0 +1,73 @@
+/* actors/project.c - see project.h. */
+#include "actors/project.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/base/command.h"
+#include "engine/base/path.h"
+#include "engine/interp.h"
+#include "gateways/gateway.h"
+
+#define ANSWER_LIMIT 65536u
+
+int xd_project_ask(const xd_config *cfg, const char *const *args, xd_buf *out, xd_error *err)
+{
+    xd_autofree char        *agent = NULL, *python = NULL, *cache = NULL;
+    const char              *how = "";
+    size_t                   n = 0;
+    xd_autofree const char **argv = NULL;
+    const char              *behind = xd_config_misplaced_value(cfg, "python");
+    XD_TRY(xd_gateway_find_agent(cfg->agent, &agent, err));
+    XD_TRY(
+        xd_interp_find(cfg->python ? cfg->python : behind, getenv("VIRTUAL_ENV"), NULL, &python, &how, err));
+    XD_TRY(xd_path_cache(&cache, err));
+    while (args[n])
+        n++;
+    argv = calloc(n + 5, sizeof(*argv));
+    if (!argv)
+        return -ENOMEM;
+    argv[0] = agent;
+    argv[1] = "--check";
+    argv[2] = python;
+    argv[3] = cache;
+    memcpy(argv + 4, args, n * sizeof(*argv));
+    return xd_command_output(argv, XD_COMMAND_NS, ANSWER_LIMIT, out, err);
+}
+
+/* Each line "free OPTION" names an option that is xd's. */
+static int take_free(xd_config *cfg, char *answer, xd_error *err)
+{
+    char *rest = NULL;
+    for (char *line = strtok_r(answer, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))
+        if (strncmp(line, "free --", 7) == 0)
+            XD_TRY(xd_config_take(cfg, line + 7, err));
+    return 0;
+}
+
+int xd_project_take_options(xd_config *cfg, xd_error *err)
+{
+    if (!xd_config_misplaced(cfg))
+        return 0;
+    xd_autobuf               out = XD_BUF_INIT;
+    xd_autofree const char **args = calloc(cfg->args.count + 2, sizeof(*args));
+    if (!args)
+        return -ENOMEM;
+    args[0] = "options";
+    memcpy(args + 1, cfg->args.at, cfg->args.count * sizeof(*args));
+    int r = xd_project_ask(cfg, args, &out, err);
+    if (r < 0)
+        return r;
+    XD_TRY(xd_buf_add_byte(&out, 0));
+    return take_free(cfg, (char *)out.data, err); /* no answer: pytest says what is wrong */
+}
+
+int xd_config_settle(xd_config *cfg, char *err)
+{
+    xd_error e = { 0 };
+    int      r = xd_project_take_options(cfg, &e);
+    if (err && r < 0)
+        snprintf(err, XD_TEXT, "%.1000s", e.text[0] ? e.text : xd_error_name(r));
+    return r;
+}

@@ -1,0 +1,66 @@
+"""Looks at the configuration of a project without running anything.  Lines on standard output:
+    check project            "refused TEXT": a run would end with it at once; "left-out TEXT": it would run without that part
+    check options ARG ...    "free OPTION": of these arguments, an option that neither pytest nor a plugin knows"""
+from __future__ import absolute_import, division, print_function
+
+import os
+import sys
+
+from xd_pytest.home import notes, refusal
+from xd_pytest.text import as_text
+from xd_pytest.xdistlike import add_xdist_options, make_hookspecs, switch_off_xdist
+
+
+class Checker(object):
+    """In the place of the adapter: what it brings to a session of xd, no more."""
+
+    def __init__(self, say, args):
+        self.say, self.args = say, args
+
+    def pytest_addoption(self, parser, pluginmanager):
+        switch_off_xdist(pluginmanager)
+        add_xdist_options(parser)
+
+    def pytest_addhooks(self, pluginmanager):
+        pluginmanager.add_hookspecs(make_hookspecs())
+
+    def around_load_initial_conftests(self, early_config):
+        """All plugins and the first conftests are here now, and nothing has been refused yet."""
+        yield
+        if self.args is not None:
+            _known, unknown = early_config._parser.parse_known_and_unknown_args(list(self.args))
+            for word in unknown:
+                if word.startswith("--"):
+                    self.say("free", word.partition("=")[0])
+            sys.stdout.flush()
+            os._exit(0)
+
+
+def mark_hooks():
+    import pytest
+    Checker.pytest_load_initial_conftests = pytest.hookimpl(hookwrapper=True, tryfirst=True)(Checker.around_load_initial_conftests)
+
+
+def check(what, args):
+    """The exit status: 0, also where something is refused; 4 = the configuration cannot be read, which is said."""
+    from _pytest.config import UsageError, _prepareconfig
+    out = os.fdopen(os.dup(1), "w", encoding="utf-8", errors="surrogateescape", buffering=1)
+
+    def say(kind, text):
+        out.write("%s %s\n" % (kind, " ".join(as_text(text).split())))
+
+    mark_hooks()
+    try:
+        config = _prepareconfig([] if what == "project" else list(args), [Checker(say, args if what == "options" else None)])
+    except UsageError as e:
+        say("refused", "pytest's configuration: %s" % e)
+        return 4
+    config.workerinput = {}
+    text = refusal(config)
+    if text:
+        say("refused", text)
+    for text in notes(config):
+        say("left-out", text)
+    out.flush()
+    config._ensure_unconfigure()
+    return 0

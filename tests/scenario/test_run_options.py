@@ -1,0 +1,79 @@
+"""Options of xd among pytest's arguments; what doctor says of a project's own options."""
+import os
+
+import pytest
+
+PASSES = {"test_a": "def test_a(): pass\ndef test_b(): pass\n"}
+
+
+@pytest.mark.parametrize("args", [
+    ["-n", "2", "-q", "--grace", "1s"], ["test_a.py", "--grace=1s", "-n2"], ["-v", "--no-fork"], ["-q", "--runs-keep", "7", "test_a.py", "--no-history"],
+    ["-k", "a or b", "--output-limit=1M"]], ids=" ".join)
+def test_options_of_xd_behind_pytests(project, args):
+    project.write(**PASSES)
+    xd = project.run(*args)
+    assert xd.rc == 0 and xd.summary == {"passed": 2}, xd
+    if "--no-fork" in args:
+        assert {e["way"] for e in xd.events if e["event"] == "worker_up"} == {"fresh"}
+
+
+def test_interpreter_behind_pytests_arguments(project):
+    project.write(**PASSES)
+    xd = project.run("test_a.py", "--python", project.python, python=False, env=dict(PATH="/usr/bin:/bin"))
+    assert xd.rc == 0 and xd.summary == {"passed": 2}, xd
+
+
+def test_an_option_that_a_plugin_has_is_the_plugins(project):
+    project.write(conftest="def pytest_addoption(parser): parser.addoption('--grace', default='none')\n",
+                  test_a="def test_a(request): assert request.config.getoption('grace') == '77s'\n")
+    assert project.run("-q", "--grace", "77s").rc == 0
+    assert project.run("-q", "--grace=77s", "--no-fork").rc == 0
+
+
+def test_bad_values_and_names(project):
+    project.write(**PASSES)
+    bad = project.run("-q", "--grace", "soon")
+    assert bad.rc == 4 and bad.err.startswith("xdctl: option --grace: 'soon' is not valid") and bad.err.count("\n") == 1, bad
+    none = project.run("-q", "--grace")
+    assert none.rc == 4 and "--grace needs a value" in none.err, none
+    unknown = project.run("-q", "--grace", "1s", "--no-such-option")
+    assert unknown.rc == 4 and "--no-such-option" in unknown.err and "--grace" not in unknown.err, unknown
+
+
+def test_behind_the_dashes_all_is_pytests(project):
+    project.write(**PASSES)
+    xd = project.run("-q", "--", "--grace", "1s")
+    assert xd.rc == 4 and "unrecognized arguments: --grace" in xd.err, xd
+
+
+# ---- doctor
+
+def test_doctor_names_what_a_run_would_refuse(project):
+    project.write(conftest="def pytest_addoption(parser): parser.addoption('--html', dest='htmlpath')\n", **PASSES)
+    fine = project.xdctl("doctor", "--python", project.python)
+    assert fine.rc == 0 and "ok    project: nothing in its configuration that a run refuses" in fine.out, fine
+    project.write(**{"pytest.ini": "[pytest]\naddopts = --html=report.html\n"})
+    refused = project.xdctl("doctor", "--python", project.python)
+    assert refused.rc == 6 and "FAIL  project: a run is refused: --html (pytest-html) does its work in a controlling pytest process" in refused.out, refused
+    run = project.run()
+    assert run.rc == 4 and "--html (pytest-html) does its work" in run.err, run
+
+
+def test_doctor_names_what_is_left_out(project):
+    project.write(conftest="def pytest_terminal_summary(terminalreporter): pass\n", **PASSES)
+    doctor = project.xdctl("doctor", "--python", project.python)
+    assert doctor.rc == 0 and "note: conftest.py implements pytest_terminal_summary" in doctor.out, doctor
+
+
+@pytest.mark.parametrize("name, text", [("pytest.ini", "[pytest]\naddopts = --nix\n"), ("conftest.py", "import nothing_like_it\n"), ("conftest.py", "import os; os._exit(3)\n")],
+                         ids=["unknown option", "broken conftest", "conftest that exits"])
+def test_doctor_of_a_project_that_pytest_cannot_read(project, name, text):
+    project.write(**dict(PASSES, **{name: text}))
+    doctor = project.xdctl("doctor", "--python", project.python)
+    assert doctor.rc == 6 and "FAIL  project: " in doctor.out and doctor.out.count("FAIL") == 1, doctor
+
+
+def test_doctor_changes_nothing_in_the_project(project):
+    project.write(conftest="def pytest_configure(config): open('configured', 'w')\n", **PASSES)
+    assert project.xdctl("doctor", "--python", project.python).rc == 0
+    assert not os.path.exists(str(project.root / "configured"))
