@@ -50,7 +50,8 @@ struct xd_engine {
     xd_event_fn          callback;
     void                *callback_arg;
     xd_events            events;
-    char                *cwd, *journal_path;
+    xd_folders           where;
+    char                *journal_path;
     char                *junit_path; /* as far as the command line says */
     xd_bus              *bus;
     xd_broker           *broker;
@@ -164,7 +165,7 @@ static int first_record(xd_engine *x, xd_journal *journal)
     xd_wire_RUN_START s = { .run_id = xd_bytes_str(x->dir.id),
                             .version = xd_bytes_str(xd_version()),
                             .wall_us = xd_clock_wall_us(),
-                            .cwd = xd_bytes_str(x->cwd) };
+                            .cwd = xd_bytes_str(x->where.work) };
     for (size_t i = 0; i < x->config->args.count; i++) {
         xd_wire_TEXT t = { .text = xd_bytes_str(x->config->args.at[i]) };
         XD_TRY(xd_wire_TEXT_append(&args, &t));
@@ -180,7 +181,7 @@ static int start_broker(xd_engine *x, xd_error *err)
 {
     xd_auto(xd_journal) *journal = NULL;
     x->journal_path = xd_path_join(x->dir.path, "journal");
-    if (!x->journal_path || !x->cwd)
+    if (!x->journal_path || !x->where.work)
         return xd_error_set(err, -ENOMEM, "cannot tell the current directory: %s", strerror(errno));
     XD_TRY(xd_journal_open(&journal, x->journal_path, x->dir.id, false, err));
     int r = first_record(x, journal);
@@ -251,8 +252,10 @@ static int start_reports(xd_engine *x, xd_error *err)
     x->wants[x->report.count + x->files.count - 1].options.early_path = x->junit_path;
     if (x->config->jsonl)
         add_want(x, &x->files, &xd_report_jsonl_ops, -1, x->config->jsonl);
-    if (!x->config->no_history)
+    if (!x->config->no_history) {
         add_want(x, &x->files, &xd_report_history_ops, -1, NULL);
+        x->wants[x->report.count + x->files.count - 1].options.cache = x->where.cache;
+    }
     XD_TRY(start_report(x, &x->files, XD_FILES_ADDRESS, err));
     return start_report(x, &x->report, XD_REPORT_ADDRESS, err);
 }
@@ -270,6 +273,7 @@ static int start_gateways(xd_engine *x, xd_error *err)
             .session = xd_clock_wall_us(),
             .target = { .spec = x->plan.gateways[i].spec.text,
                         .agent = x->config->agent,
+                        .dir = x->config->work_dir ? x->where.work : NULL,
                         .output_limit = x->config->output_limit },
         };
         xd_gateway_address((uint16_t)i, address, sizeof(address));
@@ -303,7 +307,7 @@ static void on_actor_end(void *arg, const char *address, int reason, bool restar
 
 static int start_actors(xd_engine *x, xd_error *err)
 {
-    XD_TRY(xd_runs_create(&x->dir, err));
+    XD_TRY(xd_runs_create(&x->where, &x->dir, err));
     snprintf(x->result.run_id, sizeof(x->result.run_id), "%s", x->dir.id);
     snprintf(x->result.run_dir, sizeof(x->result.run_dir), "%s", x->dir.path);
     XD_TRY(start_broker(x, err));
@@ -313,8 +317,11 @@ static int start_actors(xd_engine *x, xd_error *err)
                                .plan = &x->plan,
                                .run_id = x->dir.id,
                                .run_dir = x->dir.path,
-                               .cwd = x->cwd,
-                               .note = xd_path_moved(moved, sizeof(moved)) ? moved : NULL,
+                               .cwd = x->where.work,
+                               .cache = x->where.cache,
+                               .note = xd_path_moved(!x->where.state, !x->where.cache, moved, sizeof(moved))
+                                           ? moved
+                                           : NULL,
                                .event = on_event,
                                .event_arg = x,
                                .want_tests = x->callback != NULL,
@@ -430,7 +437,7 @@ static void *watcher(void *arg)
     xd_engine *x = arg;
     pthread_setname_np(pthread_self(), "xd-watch");
     /* Old runs are cleared away while Python starts. */
-    (void)!xd_runs_retain(x->config->runs_keep, x->config->runs_bytes, x->config->runs_age_ns);
+    (void)!xd_runs_retain(&x->where, x->config->runs_keep, x->config->runs_bytes, x->config->runs_age_ns);
     if (wait_scheduler(x)) {
         wait_report(x, XD_FILES_ADDRESS);
         wait_report(x, XD_REPORT_ADDRESS);
@@ -461,15 +468,20 @@ int xd_engine_start(xd_engine *x, char *err)
 {
     xd_error e = { 0 };
     sigset_t all, old;
-    if (x->dir.path)
+    if (x->dir.path || x->where.work)
         return fail(err, xd_error_set(&e, -EALREADY, "an engine makes one run: this one was started before"),
                     &e);
     x->cpu_start_us = xd_clock_cpu_us();
-    x->cwd = getcwd(NULL, 0);
-    if (x->cwd)
+    int r = xd_folders_init(&x->where, x->config, &e);
+    if (r == 0)
+        r = xd_folders_make(&x->where, &e);
+    if (r == 0)
+        r = xd_folders_apply(&x->where, x->config);
+    if (x->where.work)
         (void)!xd_report_junit_named((const char *const *)x->config->args.at, x->config->args.count,
-                                     getenv("PYTEST_ADDOPTS"), x->cwd, &x->junit_path);
-    int r = xd_limits_check((uint32_t)x->plan.count, &e);
+                                     getenv("PYTEST_ADDOPTS"), x->where.work, &x->junit_path);
+    if (r == 0)
+        r = xd_limits_check((uint32_t)x->plan.count, &e);
     if (r == 0)
         r = start_actors(x, &e);
     if (r == 0) {
@@ -570,7 +582,7 @@ void xd_engine_free(xd_engine *x)
     xd_plan_release(&x->plan);
     xd_config_free(x->config);
     free(x->gateways);
-    free(x->cwd);
+    xd_folders_release(&x->where);
     free(x->junit_path);
     free(x->journal_path);
     if (x->trace_fd >= 0)

@@ -21,14 +21,15 @@ struct xd_history {
     bool              damaged; /* the file is no database: put it aside when saving */
 };
 
-int xd_history_path(const char *rootdir, char **ret, xd_error *err)
+int xd_history_path(const char *cache, const char *rootdir, char **ret, xd_error *err)
 {
-    xd_autofree char *cache = NULL;
-    XD_TRY(xd_path_cache(&cache, err));
+    xd_autofree char *found = NULL;
+    if (!cache)
+        XD_TRY(xd_path_cache(&found, err));
     const char *base = xd_path_base(rootdir);
     uint64_t    hash = XXH3_64bits(rootdir, strlen(rootdir));
     xd_autobuf  out = XD_BUF_INIT;
-    XD_TRY(xd_buf_printf(&out, "%s/%.60s-%08x/history.db", cache, *base ? base : "root",
+    XD_TRY(xd_buf_printf(&out, "%s/%.60s-%08x/history.db", cache ? cache : found, *base ? base : "root",
                          (unsigned)(hash & 0xffffffffu)));
     *ret = xd_bytes_dup(xd_buf_view(&out));
     return *ret ? 0 : -ENOMEM;

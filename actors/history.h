@@ -1,5 +1,5 @@
 /* actors/history.h - how long items took and how they ended in earlier runs; one SQLite file per project:
- * $XDG_CACHE_HOME/xd/<folder name>-<hash of rootdir>/history.db.  Key: XXH3-64 of the node id.
+ * <folder name>-<hash of rootdir>/history.db in the folder of the cache.  Key: XXH3-64 of the node id.
  * A cache: a damaged or locked file never fails a run; the call says so (XD_HISTORY_UNUSABLE and one line),
  * and the run goes on without.
  * One thread per object; any number of processes per file. */
@@ -21,8 +21,8 @@ enum {
         1, /* the file cannot be read (damaged, locked, no right): the object works and is empty; err says why */
 };
 
-/* Path of the project's file, malloc'ed; nothing is created. */
-int xd_history_path(const char *rootdir, char **ret, xd_error *err) XD_MUST;
+/* Path of the project's file, malloc'ed; nothing is created. cache: NULL = the default folder. */
+int xd_history_path(const char *cache, const char *rootdir, char **ret, xd_error *err) XD_MUST;
 /* Reads the whole file at once (100,000 entries in about 30 ms). A file that is not there is an empty
  * history. 0, XD_HISTORY_UNUSABLE (*ret is valid all the same), -ENOMEM. */
 int         xd_history_open(const char *path, xd_history **ret, xd_error *err) XD_MUST;

@@ -19,6 +19,7 @@
 #include "engine/base/proc.h"
 #include "engine/base/text.h"
 #include "engine/config.h"
+#include "engine/folders.h"
 #include "engine/interp.h"
 #include "gateways/gateway.h"
 
@@ -187,8 +188,9 @@ int xd_file_replace(const char *path, const void *data, size_t size, char *err)
 /* ---- doctor -------------------------------------------------------------------------------------------- */
 
 typedef struct doctor {
-    xd_buf out;
-    bool   ill, color;
+    xd_buf     out;
+    bool       ill, color;
+    xd_folders where;
 } doctor;
 
 static int say(doctor *d, bool good, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
@@ -227,7 +229,7 @@ static int check_python(doctor *d, const xd_config *cfg)
     argv[n] = "-c";
     argv[n + 1] = probe;
     argv[n + 2] = NULL;
-    int r = xd_command_output(argv, XD_COMMAND_NS, 4096, &out, &err);
+    int r = xd_command_output(argv, cfg->work_dir ? d->where.work : NULL, XD_COMMAND_NS, 4096, &out, &err);
     if (r != 0)
         return say(d, false, "python: %s (%s) does not run: %s", python, how,
                    r < 0 ? err.text : xd_buf_cstr(&out));
@@ -254,19 +256,19 @@ static int check_agent(doctor *d, const xd_config *cfg)
     if (xd_gateway_find_agent(cfg->agent, &agent, &err) < 0)
         return say(d, false, "agent: %s", err.text);
     const char *argv[] = { agent, "--version", NULL };
-    int         r = xd_command_output(argv, XD_COMMAND_NS, 4096, &out, &err);
+    int r = xd_command_output(argv, cfg->work_dir ? d->where.work : NULL, XD_COMMAND_NS, 4096, &out, &err);
     if (r != 0)
         return say(d, false, "agent: %s does not run: %s", agent, r < 0 ? err.text : xd_buf_cstr(&out));
     bool ours = strncmp(xd_buf_cstr(&out), "xdagent ", 8) == 0;
     return say(d, ours, "agent: %s%s", agent, ours ? "" : " is no xdagent");
 }
 
-static int check_folder(doctor *d, const char *what, int (*find)(char **ret, xd_error *err))
+/* `path` is taken; r, err: what finding it came to. */
+static int check_folder(doctor *d, const char *what, int r, char *found, xd_error *err)
 {
-    xd_error          err = { 0 };
-    xd_autofree char *path = NULL;
-    if (find(&path, &err) < 0 || xd_path_mkdirs(path, 0700, &err) < 0)
-        return say(d, false, "%s: %s", what, err.text);
+    xd_autofree char *path = found;
+    if (r < 0 || xd_path_mkdirs(path, 0700, err) < 0)
+        return say(d, false, "%s: %s", what, err->text);
     return say(d, access(path, W_OK) == 0, "%s: %s%s", what, path,
                access(path, W_OK) == 0 ? "" : " cannot be written");
 }
@@ -316,6 +318,44 @@ static int check_project(doctor *d, const xd_config *cfg)
     return refused ? 0 : say(d, true, "project: nothing in its configuration that a run refuses");
 }
 
+static int check_folders(doctor *d)
+{
+    char    *path = NULL;
+    xd_error err = { 0 };
+    char     moved[XD_TEXT];
+    int      found = xd_folders_state(&d->where, false, &path, &err);
+    XD_TRY(check_folder(d, "runs", found, path, &err));
+    path = NULL;
+    err = (xd_error){ 0 };
+    found = xd_folders_cache(&d->where, &path, &err);
+    XD_TRY(check_folder(d, "cache", found, path, &err));
+    return xd_path_moved(!d->where.state, !d->where.cache, moved, sizeof(moved))
+               ? say(d, true, "note: %s", moved)
+               : 0;
+}
+
+static int check_all(doctor *d, const xd_config *cfg)
+{
+    xd_error   err = { 0 };
+    xd_config *own = NULL;
+    XD_TRY(say(d, true, "xd: version %s", xd_version()));
+    if (xd_folders_init(&d->where, cfg, &err) < 0)
+        return say(d, false, "folders: %s", err.text);
+    int r = xd_config_copy(&own, cfg);
+    if (r == 0)
+        r = xd_folders_apply(&d->where, own);
+    if (r == 0)
+        r = check_agent(d, own);
+    if (r == 0)
+        r = check_python(d, own);
+    if (r == 0 && !d->ill)
+        r = check_project(d, own);
+    xd_config_free(own);
+    if (r == 0)
+        r = check_folders(d);
+    return r == 0 ? check_kernel(d) : r;
+}
+
 int xd_doctor(const xd_config *cfg, int fd, char *err)
 {
     doctor d = { .color = xd_colors(fd) };
@@ -325,22 +365,8 @@ int xd_doctor(const xd_config *cfg, int fd, char *err)
                      cfg->args.at[0]);
         return -EINVAL;
     }
-    int r = say(&d, true, "xd: version %s", xd_version());
-    if (r == 0)
-        r = check_agent(&d, cfg);
-    if (r == 0)
-        r = check_python(&d, cfg);
-    if (r == 0 && !d.ill)
-        r = check_project(&d, cfg);
-    if (r == 0)
-        r = check_folder(&d, "runs", xd_path_state);
-    if (r == 0)
-        r = check_folder(&d, "cache", xd_path_cache);
-    char moved[XD_TEXT];
-    if (r == 0 && xd_path_moved(moved, sizeof(moved)))
-        r = say(&d, true, "note: %s", moved);
-    if (r == 0)
-        r = check_kernel(&d);
+    int r = check_all(&d, cfg);
+    xd_folders_release(&d.where);
     size_t at = 0;
     while (r == 0 && at < d.out.len) {
         ssize_t n = write(fd, d.out.data + at, d.out.len - at);

@@ -7,22 +7,37 @@
 
 #include "engine/base/command.h"
 #include "engine/base/path.h"
+#include "engine/folders.h"
 #include "engine/interp.h"
 #include "gateways/gateway.h"
 
 #define ANSWER_LIMIT 65536u
 
-int xd_project_ask(const xd_config *cfg, const char *const *args, xd_buf *out, xd_error *err)
+/* The question is put where and to whom the run would be: what stands among pytest's arguments counts too. */
+static int asked_of(const xd_config *cfg, xd_config **ret, xd_folders *where, xd_error *err)
 {
-    xd_autofree char        *agent = NULL, *python = NULL, *cache = NULL;
+    static const char *const names[] = { "python", "work-dir", "cache-dir" };
+    XD_TRY(xd_config_copy(ret, cfg));
+    for (size_t i = 0; i < XD_ARRAY_LEN(names); i++) {
+        const char *value = xd_config_get(cfg, names[i]) ? NULL : xd_config_misplaced_value(cfg, names[i]);
+        if (value && *value)
+            XD_TRY(xd_config_set(*ret, names[i], value, NULL));
+    }
+    XD_TRY(xd_folders_init(where, *ret, err));
+    return xd_folders_apply(where, *ret);
+}
+
+static int ask(const xd_config *own, const xd_folders *where, const char *const *args, xd_buf *out,
+               xd_error *err)
+{
+    xd_autofree char        *found = NULL, *agent = NULL, *python = NULL, *cache = NULL;
     const char              *how = "";
     size_t                   n = 0;
     xd_autofree const char **argv = NULL;
-    const char              *behind = xd_config_misplaced_value(cfg, "python");
-    XD_TRY(xd_gateway_find_agent(cfg->agent, &agent, err));
-    XD_TRY(
-        xd_interp_find(cfg->python ? cfg->python : behind, getenv("VIRTUAL_ENV"), NULL, &python, &how, err));
-    XD_TRY(xd_path_cache(&cache, err));
+    XD_TRY(xd_gateway_find_agent(own->agent, &found, err));
+    XD_TRY(xd_path_absolute(found, &agent));
+    XD_TRY(xd_interp_find(own->python, getenv("VIRTUAL_ENV"), NULL, &python, &how, err));
+    XD_TRY(xd_folders_cache(where, &cache, err));
     while (args[n])
         n++;
     argv = calloc(n + 5, sizeof(*argv));
@@ -33,7 +48,19 @@ int xd_project_ask(const xd_config *cfg, const char *const *args, xd_buf *out, x
     argv[2] = python;
     argv[3] = cache;
     memcpy(argv + 4, args, n * sizeof(*argv));
-    return xd_command_output(argv, XD_COMMAND_NS, ANSWER_LIMIT, out, err);
+    return xd_command_output(argv, own->work_dir ? where->work : NULL, XD_COMMAND_NS, ANSWER_LIMIT, out, err);
+}
+
+int xd_project_ask(const xd_config *cfg, const char *const *args, xd_buf *out, xd_error *err)
+{
+    xd_config *own = NULL;
+    xd_folders where = { 0 };
+    int        r = asked_of(cfg, &own, &where, err);
+    if (r == 0)
+        r = ask(own, &where, args, out, err);
+    xd_folders_release(&where);
+    xd_config_free(own);
+    return r;
 }
 
 /* Each line "free OPTION" names an option that is xd's. */

@@ -35,6 +35,7 @@ typedef struct xd_report_options {
         hostname; /* NULL = ask the host (not byte-identical elsewhere: junit takes the journal's when it has one) */
     /* history */
     const char *project; /* key of the project folder: rootdir; NULL = CONFIG.rootdir */
+    const char *cache;   /* folder that it lies in; NULL = the default */
     /* value of an environment variable; NULL = getenv.  For tests. */
     const char *(*env)(void *arg, const char *name);
     void *env_arg;

@@ -10,9 +10,9 @@
 typedef struct xd_report_history {
     uint32_t          magic;
     const xd_runview *view;
-    char             *path, *project; /* owned; NULL = as told by CONFIG */
-    xd_history       *history;        /* opened when the first test ends */
-    xd_error          complaint;      /* the first; told at the end, once */
+    char             *path, *project, *cache; /* owned; NULL = as told by CONFIG, the default */
+    xd_history       *history;                /* opened when the first test ends */
+    xd_error          complaint;              /* the first; told at the end, once */
 } xd_report_history;
 
 static int load(xd_report_history *h)
@@ -23,7 +23,7 @@ static int load(xd_report_history *h)
         const char *project = h->project ? h->project : v->rootdir.len ? (const char *)v->rootdir.ptr : NULL;
         if (!project)
             project = v->cwd.len ? (const char *)v->cwd.ptr : "/";
-        XD_TRY(xd_history_path(project, &path, &h->complaint));
+        XD_TRY(xd_history_path(h->cache, project, &path, &h->complaint));
     }
     int r = xd_history_open(path, &h->history, &h->complaint);
     return r < 0 ? r : 0;
@@ -62,6 +62,7 @@ static void history_close(void *self)
     xd_history_free(h->history);
     free(h->path);
     free(h->project);
+    free(h->cache);
     free(h);
 }
 
@@ -74,7 +75,8 @@ static int history_open(const xd_report_options *options, const xd_runview *view
     *h = (xd_report_history){ .magic = HISTORY_MAGIC, .view = view };
     h->path = options->path ? strdup(options->path) : NULL;
     h->project = options->project ? strdup(options->project) : NULL;
-    if ((options->path && !h->path) || (options->project && !h->project)) {
+    h->cache = options->cache ? strdup(options->cache) : NULL;
+    if ((options->path && !h->path) || (options->project && !h->project) || (options->cache && !h->cache)) {
         history_close(h);
         return xd_error_set(err, -ENOMEM, "history: out of memory");
     }

@@ -515,7 +515,7 @@ static int term_open(const xd_report_options *options, const xd_runview *view, v
         return -ENOMEM;
     *t = (xd_term){ .magic = XD_TERM_MAGIC, .view = view, .options = *options };
     t->options.override = NULL;
-    t->options.path = t->options.hostname = t->options.project = NULL;
+    t->options.path = t->options.hostname = t->options.project = t->options.cache = NULL;
     t->out.fd = t->out.own_fd = t->err.fd = t->err.own_fd = -1;
     if (copy_override(t, options->override) < 0) {
         term_close(t);

@@ -134,8 +134,7 @@ static int start_environment(scheduler *self, gateway *g)
     chdir = spec->chdir ? xd_path_join(self->args.cwd, spec->chdir) : strdup(self->args.cwd);
     if (!chdir)
         return -ENOMEM;
-    int r = xd_path_cache(&cache, &err);
-    if (r < 0)
+    if (!self->args.cache && xd_path_cache(&cache, &err) < 0)
         cache = strdup("");
     start.env.ptr = env.data;
     start.env.len = env.len;
@@ -143,7 +142,7 @@ static int start_environment(scheduler *self, gateway *g)
     start.args.len = args.len;
     start.python = xd_buf_view(&python);
     start.chdir = xd_bytes_str(chdir);
-    start.cache_dir = xd_bytes_str(cache);
+    start.cache_dir = xd_bytes_str(self->args.cache ? self->args.cache : cache ? cache : "");
     XD_TRY(xd_wire_ENV_START_frame(&frame, 0, 0, &start));
     g->state = GW_COLLECTING;
     return xd_scheduler_send(self, g, XD_MSG_ENV_START, &frame);
@@ -292,7 +291,7 @@ static int on_config(scheduler *self, gateway *g, const xd_wire_CONFIG *in)
     xd_error          err = { 0 };
     if (!rootdir)
         return -ENOMEM;
-    if (xd_history_path(rootdir, &path, &err) == 0)
+    if (xd_history_path(self->args.cache, rootdir, &path, &err) == 0)
         (void)!xd_history_open(path, &self->history,
                                &err); /* the reporter that writes it tells what is wrong */
     return 0;

@@ -69,6 +69,9 @@ typedef enum {
     OPTION("runs-keep", 0, "N", "100", "Runs kept under $XDG_STATE_HOME/xd/runs.", KIND_SIZE, runs_keep, false) \
     OPTION("runs-size", 0, "SIZE", "1G", "Bytes kept there in all; the oldest runs go first.", KIND_SIZE, runs_bytes, false) \
     OPTION("runs-age", 0, "TIME", "30d", "Age at which a run there is removed.", KIND_TIME, runs_age_ns, false) \
+    OPTION("work-dir", 0, "DIR", "the current one", "Run as if started in DIR: names in other options and arguments count from there.", KIND_TEXT, work_dir, false) \
+    OPTION("state-dir", 0, "DIR", "$XDG_STATE_HOME/xd", "Folder of the runs that are kept; `show`, `report` and `runs` take it too.", KIND_TEXT, state_dir, false) \
+    OPTION("cache-dir", 0, "DIR", "$XDG_CACHE_HOME/xd", "Folder of the history of durations and of the agent's Python part.", KIND_TEXT, cache_dir, false) \
     OPTION("stats", 0, "FILE", "", "Write counters of the run (CPU time, bytes) as JSON to FILE.", KIND_TEXT, stats, false) \
     OPTION("agent", 0, "PATH", "found", "The xdagent program; else beside this program, else the installed one.", KIND_TEXT, agent, false)
 

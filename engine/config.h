@@ -20,18 +20,19 @@ enum { XD_WORKERS_UNSET = -1, XD_WORKERS_AUTO = -2, XD_WORKERS_LOGICAL = -3 };
 
 struct xd_config {
     uint32_t   magic;
-    int        workers;            /* -n: count or XD_WORKERS_* */
-    bool       load;               /* -d */
-    char      *dist;               /* --dist; NULL = not given */
-    char      *live;               /* --live: auto, always, never; NULL = not given */
-    xd_strings tx;                 /* --tx */
-    int        max_workers;        /* --maxprocesses; 0 = no limit */
-    int        max_worker_restart; /* -1 = 4 per worker */
-    char      *run_uid;            /* --testrunuid; NULL = made */
-    char      *python;             /* --python; NULL = found */
-    char      *agent;              /* --agent; NULL = found */
-    char      *jsonl;              /* --jsonl FILE */
-    char      *stats;              /* --stats FILE */
+    int        workers;                          /* -n: count or XD_WORKERS_* */
+    bool       load;                             /* -d */
+    char      *dist;                             /* --dist; NULL = not given */
+    char      *live;                             /* --live: auto, always, never; NULL = not given */
+    xd_strings tx;                               /* --tx */
+    int        max_workers;                      /* --maxprocesses; 0 = no limit */
+    int        max_worker_restart;               /* -1 = 4 per worker */
+    char      *run_uid;                          /* --testrunuid; NULL = made */
+    char      *python;                           /* --python; NULL = found */
+    char      *agent;                            /* --agent; NULL = found */
+    char      *jsonl;                            /* --jsonl FILE */
+    char      *stats;                            /* --stats FILE */
+    char      *state_dir, *cache_dir, *work_dir; /* NULL = the default; see folders.h */
     bool       as_module, no_fork, no_history;
     uint64_t   runs_keep; /* runs */
     uint64_t   runs_bytes;

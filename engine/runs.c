@@ -15,10 +15,10 @@
 #include "engine/base/clock.h"
 #include "engine/base/path.h"
 
-int xd_runs_folder(bool to_read, char **ret, xd_error *err)
+int xd_runs_folder(const xd_folders *where, bool to_read, char **ret, xd_error *err)
 {
     xd_autofree char *state = NULL;
-    XD_TRY(to_read ? xd_path_state_seen(&state, err) : xd_path_state(&state, err));
+    XD_TRY(xd_folders_state(where, to_read, &state, err));
     *ret = xd_path_join(state, "runs");
     return *ret ? 0 : -ENOMEM;
 }
@@ -53,16 +53,17 @@ static int take_lock(const char *dir)
     return fd;
 }
 
-int xd_runs_create(xd_run_dir *ret, xd_error *err)
+int xd_runs_create(const xd_folders *where, xd_run_dir *ret, xd_error *err)
 {
     xd_autofree char *folder = NULL;
     xd_run_dir        d = XD_RUN_DIR_INIT;
-    XD_TRY(xd_runs_folder(false, &folder, err));
+    XD_TRY(xd_runs_folder(where, false, &folder, err));
     int r = xd_path_mkdirs(folder, 0700, err);
     if (r < 0)
-        return xd_error_set(err, r,
-                            "cannot make the folder of runs, %s: %s; $XDG_STATE_HOME names another place",
-                            folder, xd_error_name(r));
+        return xd_error_set(
+            err, r,
+            "cannot make the folder of runs, %s: %s; --state-dir or $XDG_STATE_HOME names another place",
+            folder, xd_error_name(r));
     r = make_id(d.id);
     if (r < 0)
         return xd_error_set(err, r, "no random numbers for a run id: %s", xd_error_name(r));
@@ -70,9 +71,10 @@ int xd_runs_create(xd_run_dir *ret, xd_error *err)
     if (!d.path)
         return -ENOMEM;
     if (mkdir(d.path, 0700) < 0) {
-        r = xd_error_set(err, -errno,
-                         "cannot make the folder of the run, %s: %s; $XDG_STATE_HOME names another place",
-                         d.path, strerror(errno));
+        r = xd_error_set(
+            err, -errno,
+            "cannot make the folder of the run, %s: %s; --state-dir or $XDG_STATE_HOME names another place",
+            d.path, strerror(errno));
         free(d.path);
         return r;
     }
@@ -212,11 +214,11 @@ static uint64_t *sizes_of(const char *folder, struct dirent **names, int n, uint
     return sizes;
 }
 
-int xd_runs_retain(uint64_t keep, uint64_t bytes, uint64_t age_ns)
+int xd_runs_retain(const xd_folders *where, uint64_t keep, uint64_t bytes, uint64_t age_ns)
 {
     xd_autofree char *folder = NULL;
     struct dirent   **names = NULL;
-    XD_TRY(xd_runs_folder(false, &folder, NULL));
+    XD_TRY(xd_runs_folder(where, false, &folder, NULL));
     int n = xd_runs_scan(folder, &names);
     if (n < 0)
         return n;

@@ -79,13 +79,13 @@ static void keep_project(entry *all, int n, const char *here)
             all[i].id = NULL;
 }
 
-static int list(bool here_only, xd_run_fn fn, void *arg, xd_error *err)
+static int list(const xd_folders *where, bool here_only, xd_run_fn fn, void *arg, xd_error *err)
 {
-    xd_autofree char *folder = NULL, *here = here_only ? getcwd(NULL, 0) : NULL;
+    xd_autofree char *folder = NULL, *here = here_only && where->work ? strdup(where->work) : NULL;
     struct dirent   **names = NULL;
-    XD_TRY(xd_runs_folder(true, &folder, err));
+    XD_TRY(xd_runs_folder(where, true, &folder, err));
     if (here_only && !here)
-        return xd_error_set(err, -errno, "cannot tell the current directory: %s", strerror(errno));
+        return xd_error_set(err, -ENOENT, "the current directory is gone");
     int n = xd_runs_scan(folder, &names), r = 0;
     if (n < 0)
         return n;
@@ -115,16 +115,33 @@ static int told(char *err, int r, const xd_error *e)
     return r;
 }
 
-int xd_run_list(xd_run_fn fn, void *arg, char *err)
+static int nowhere(char *err, int r, const xd_error *e)
 {
-    xd_error e = { 0 };
-    return told(err, list(false, fn, arg, &e), &e);
+    if (err)
+        snprintf(err, XD_TEXT, "%.1000s", e->text[0] ? e->text : xd_error_name(r));
+    return r;
 }
 
-int xd_run_list_here(xd_run_fn fn, void *arg, char *err)
+static int list_of(const xd_config *cfg, bool here_only, xd_run_fn fn, void *arg, char *err)
 {
-    xd_error e = { 0 };
-    return told(err, list(true, fn, arg, &e), &e);
+    xd_error   e = { 0 };
+    xd_folders where;
+    int        r = xd_folders_init(&where, cfg, &e);
+    if (r < 0)
+        return nowhere(err, r, &e);
+    r = told(err, list(&where, here_only, fn, arg, &e), &e);
+    xd_folders_release(&where);
+    return r;
+}
+
+int xd_run_list(const xd_config *cfg, xd_run_fn fn, void *arg, char *err)
+{
+    return list_of(cfg, false, fn, arg, err);
+}
+
+int xd_run_list_here(const xd_config *cfg, xd_run_fn fn, void *arg, char *err)
+{
+    return list_of(cfg, true, fn, arg, err);
 }
 
 /* ---- one of them ---------------------------------------------------------------------------------------- */
@@ -153,10 +170,17 @@ static int look(void *arg, const char *id, const char *dir, uint64_t started)
 }
 
 /* By its folder. */
-static int named_folder(const char *which, char **ret_dir, char *err)
+static int named_folder(const xd_config *cfg, const char *which, char **ret_dir, char *err)
 {
-    xd_autofree char *dir = NULL;
-    XD_TRY(xd_path_absolute(which, &dir));
+    xd_error   e = { 0 };
+    xd_folders where;
+    int        r = xd_folders_init(&where, cfg, &e);
+    if (r < 0)
+        return nowhere(err, r, &e);
+    xd_autofree char *dir = xd_path_join(where.work ? where.work : "", which);
+    xd_folders_release(&where);
+    if (!dir)
+        return -ENOMEM;
     if (has_journal(dir)) {
         *ret_dir = xd_take(&dir);
         return 0;
@@ -166,13 +190,13 @@ static int named_folder(const char *which, char **ret_dir, char *err)
     return -ENOENT;
 }
 
-int xd_run_find(const char *which, char **ret_dir, char *err)
+int xd_run_find(const xd_config *cfg, const char *which, char **ret_dir, char *err)
 {
     const bool latest = strcmp(which, "latest") == 0, of_all = strcmp(which, "latest-of-all") == 0;
     search     s = { .begin = latest || of_all ? NULL : which };
     if (strchr(which, '/') || strcmp(which, ".") == 0 || strcmp(which, "..") == 0)
-        return named_folder(which, ret_dir, err);
-    int r = !which[0] ? 0 : latest ? xd_run_list_here(look, &s, err) : xd_run_list(look, &s, err);
+        return named_folder(cfg, which, ret_dir, err);
+    int r = !which[0] ? 0 : latest ? xd_run_list_here(cfg, look, &s, err) : xd_run_list(cfg, look, &s, err);
     if (r >= 0 && s.matches == 1) {
         *ret_dir = s.dir;
         return 0;

@@ -80,7 +80,7 @@ XD_API void xd_config_free(xd_config *cfg); /* NULL ok */
  * stays. */
 XD_API int xd_config_set(xd_config *cfg, const char *name, const char *value, char *err);
 
-/* Value of a text option (agent, dist, jsonl, live, python, stats, testrunuid), NULL when it was not set or is no
+/* Value of a text option (agent, cache-dir, dist, jsonl, live, python, state-dir, stats, testrunuid, work-dir), NULL when it was not set or is no
  * text. The config's own; valid until the next change. */
 XD_API const char *xd_config_get(const xd_config *cfg, const char *name);
 
@@ -96,7 +96,7 @@ XD_API int xd_config_add_arg(xd_config *cfg, const char *arg);
 XD_API int xd_config_parse(xd_config *cfg, int argc, char *const *argv, char *err);
 
 /* Takes those of xd's options that stand among pytest's arguments, unless pytest, a plugin or a conftest of the
- * project in the current folder has an option of that name. Starts the interpreter once when there are any, for
+ * project in work-dir (else the current folder) has an option of that name. Starts the interpreter once when there are any, for
  * at most 20 s; else it does nothing. Between xd_config_parse and xd_engine_new; `xdctl run` does so. -EINVAL: a
  * bad value; other -errno: the interpreter or the agent could not be started. */
 XD_API int xd_config_settle(xd_config *cfg, char *err);
@@ -194,8 +194,8 @@ XD_API void xd_engine_callback(xd_engine *e, xd_event_fn fn, void *arg);
  * prctl(2)), and at the end of the run every child of this process is killed: only for a program that has none but
  * those of its run, as xdctl. Before start. -EBUSY: it has children now; other -errno: the system cannot. */
 XD_API int xd_engine_adopt_orphans(xd_engine *e);
-/* Starts the run in the current directory and returns; once per engine. -EINVAL: a file that the options name
- * cannot be written; -EALREADY: it was called before; other -errno: the engine cannot work here. Nothing runs
+/* Starts the run and returns; once per engine. It takes place in the folder of option work-dir, else in the current
+ * directory. -EINVAL: a file or folder that the options name cannot be written, or is not there; -EALREADY: it was called before; other -errno: the engine cannot work here. Nothing runs
  * then, err says why; what is left is xd_engine_free. */
 XD_API int xd_engine_start(xd_engine *e, char *err);
 /* Descriptor that is readable while events wait (also XD_EVENT_FINISHED), for poll; owned by the engine,
@@ -218,21 +218,22 @@ XD_API void xd_engine_free(xd_engine *e);
 
 /* ---- runs of the past ---------------------------------------------------------------------------------- */
 
-/* These need no engine and may be called from any thread. */
+/* These need no engine and may be called from any thread. cfg: its state-dir is where runs are kept, its work-dir stands for
+ * the current directory, and nothing else counts; NULL = the defaults. -EINVAL: there is no such work-dir. */
 
 /* Finds the folder of a run: "latest" (of the project that the current directory is in, or that was started from it),
  * "latest-of-all", the folder itself (with a slash, or "."), an id or a unique beginning of one. The caller frees
  * *ret_dir with free(). -ENOENT: there is none;
  * -EEXIST: several begin so; other -errno: the folder of runs cannot be read. */
-XD_API int xd_run_find(const char *which, char **ret_dir, char *err);
+XD_API int xd_run_find(const xd_config *cfg, const char *which, char **ret_dir, char *err);
 
 /* id, dir: valid during the call.  started_us: microseconds since 1970, whole milliseconds. */
 typedef int (*xd_run_fn)(void *arg, const char *id, const char *dir, uint64_t started_us);
 /* Calls back for each run, newest first, in the caller's thread, until fn returns non-zero, which is passed
  * on. Else 0, or -errno: the folder of runs cannot be read. */
-XD_API int xd_run_list(xd_run_fn fn, void *arg, char *err);
+XD_API int xd_run_list(const xd_config *cfg, xd_run_fn fn, void *arg, char *err);
 /* The same for those of the project that the current directory is in, or that were started from it. */
-XD_API int xd_run_list_here(xd_run_fn fn, void *arg, char *err);
+XD_API int xd_run_list_here(const xd_config *cfg, xd_run_fn fn, void *arg, char *err);
 /* What a run is, as one JSON object: id, dir, project, cwd, arguments, version, started, state ("running", "finished",
  * "cut off"), exit_code and duration (null while it runs), reason, tests (collected and a count for each outcome). The
  * caller frees *ret_json. -errno: its journal cannot be read. */

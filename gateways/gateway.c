@@ -34,7 +34,7 @@ typedef struct gateway {
     const xd_gateway_ops *ops;
     uint16_t              number;
     gateway_state         state;
-    char                 *spec, *agent, *sched; /* owned */
+    char                 *spec, *agent, *dir, *sched; /* owned */
     uint64_t              output_limit, session, deadline_ns;
     uint32_t              window_frames, window_bytes, timeout_ms;
     uint32_t              silence_ms, silent_ms; /* silent for so long while an acknowledgement is owed */
@@ -471,7 +471,9 @@ static int read_errors(gateway *g)
 static int dial(gateway *g)
 {
     xd_error          err = { 0 };
-    xd_gateway_target target = { .spec = g->spec, .agent = g->agent, .output_limit = g->output_limit };
+    xd_gateway_target target = {
+        .spec = g->spec, .agent = g->agent, .dir = g->dir, .output_limit = g->output_limit
+    };
     g->deadline_ns = xd_clock_ns() + g->timeout_ms * XD_MS_NS;
     int r = g->ops->dial(&target, g->timeout_ms, &g->pipe, &err);
     if (r < 0)
@@ -518,6 +520,7 @@ static int gateway_init(void *state, xd_actor *actor, const void *args)
                     .number = a->number,
                     .spec = strdup(a->target.spec ? a->target.spec : a->ops->name),
                     .agent = a->target.agent ? strdup(a->target.agent) : NULL,
+                    .dir = a->target.dir ? strdup(a->target.dir) : NULL,
                     .sched = strdup(a->sched ? a->sched : "sched"),
                     .output_limit = a->target.output_limit,
                     .session = a->session,
@@ -527,7 +530,7 @@ static int gateway_init(void *state, xd_actor *actor, const void *args)
                     .silence_ms = a->silence_ms ? a->silence_ms : 60000,
                     .pipe = XD_GATEWAY_PIPE_INIT,
                     .seen = XD_SESSION_RX_INIT };
-    if (!g->spec || !g->sched || (a->target.agent && !g->agent))
+    if (!g->spec || !g->sched || (a->target.agent && !g->agent) || (a->target.dir && !g->dir))
         return -ENOMEM;
     xd_stream_in_init(&g->rx, true);
     XD_TRY(xd_session_tx_new(&g->sent, UINT32_MAX, UINT32_MAX));
@@ -557,6 +560,7 @@ static void gateway_fini(void *state)
     g->stuck = xd_msg_free(g->stuck);
     free(g->spec);
     free(g->agent);
+    free(g->dir);
     free(g->sched);
 }
 

@@ -24,6 +24,7 @@
 typedef struct xd_gateway_target {
     const char *spec;  /* as the user wrote it, for messages */
     const char *agent; /* path of the agent's program on this host; NULL = found by xd_gateway_find_agent */
+    const char *dir;   /* it starts there; NULL = in the current directory */
     uint64_t
         output_limit; /* bytes kept of what one test writes past pytest's capture; XD_OUTPUT_DEFAULT = the agent's default */
 } xd_gateway_target;

@@ -76,12 +76,13 @@ int xd_gateway_find_agent(const char *wanted, char **ret, xd_error *err)
 static int popen_dial(const xd_gateway_target *target, uint32_t timeout_ms, xd_gateway_pipe *ret,
                       xd_error *err)
 {
-    xd_autofree char *agent = NULL;
+    xd_autofree char *found = NULL, *agent = NULL;
     xd_autoclose int  ours = -1, theirs = -1, err_ours = -1, err_theirs = -1;
     int               pair[2];
     char              limit[32];
     (void)timeout_ms; /* nothing here waits for anybody */
-    XD_TRY(xd_gateway_find_agent(target->agent, &agent, err));
+    XD_TRY(xd_gateway_find_agent(target->agent, &found, err));
+    XD_TRY(xd_path_absolute(found, &agent)); /* it is started in another directory */
     int r = xd_os_socketpair(pair, true);
     if (r == 0) {
         ours = pair[0];
@@ -97,8 +98,10 @@ static int popen_dial(const xd_gateway_target *target, uint32_t timeout_ms, xd_g
                                  "3",   target->output_limit != XD_OUTPUT_DEFAULT ? "--output-limit" : NULL,
                                  limit, NULL };
     const xd_proc_fd  fds[] = { { theirs, CHILD_FD }, { err_theirs, 2 } };
-    xd_proc_args      args = { .argv = argv, .fds = fds, .nfds = XD_ARRAY_LEN(fds), .new_group = true };
-    xd_gateway_pipe   pipe = XD_GATEWAY_PIPE_INIT;
+    xd_proc_args      args = {
+             .argv = argv, .chdir = target->dir, .fds = fds, .nfds = XD_ARRAY_LEN(fds), .new_group = true
+    };
+    xd_gateway_pipe pipe = XD_GATEWAY_PIPE_INIT;
     XD_TRY(xd_proc_spawn(&args, &pipe.proc, err));
     pipe.in = pipe.out = ours;
     pipe.errors = err_ours;

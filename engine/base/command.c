@@ -41,12 +41,13 @@ static int watch(const xd_proc *p, int fd, size_t limit, xd_buf *out, uint64_t d
     return -ETIMEDOUT;
 }
 
-int xd_command_output(const char *const *argv, uint64_t limit_ns, size_t limit, xd_buf *out, xd_error *err)
+int xd_command_output(const char *const *argv, const char *dir, uint64_t limit_ns, size_t limit, xd_buf *out,
+                      xd_error *err)
 {
     int pipe_fds[2];
     XD_TRY(xd_os_pipe(pipe_fds, 0, 0));
     xd_proc_fd     fds[2] = { { pipe_fds[1], 1 }, { pipe_fds[1], 2 } };
-    xd_proc_args   args = { .argv = argv, .fds = fds, .nfds = 2, .new_group = true };
+    xd_proc_args   args = { .argv = argv, .chdir = dir, .fds = fds, .nfds = 2, .new_group = true };
     xd_proc        p;
     xd_proc_status st = { .exit_status = -2 };
     int            r = xd_proc_spawn(&args, &p, err);

@@ -22,8 +22,8 @@ int xd_path_state_seen(char **ret, xd_error *err) XD_MUST;
 /* xd-<uid> in the first of $TMPDIR, /tmp, /var/tmp, /dev/shm where it can be: a folder of this user (no link) that
  * nobody else can enter. Created, 0700. */
 int xd_path_private(char **ret, xd_error *err) XD_MUST;
-/* 1: state or cache are not where they belong; `note` says so in one line. 0 = they are. */
-int xd_path_moved(char *note, size_t size) XD_MUST;
+/* 1: state or cache, as far as they are asked for, are not where they belong; `note` says so in one line. 0 = they are. */
+int xd_path_moved(bool state, bool cache, char *note, size_t size) XD_MUST;
 /* Temp file in the same folder, fsync, rename. */
 int xd_path_write_file(const char *path, xd_bytes data, mode_t mode, xd_error *err) XD_MUST;
 int xd_path_read_file(const char *path, size_t limit, xd_buf *out, xd_error *err) XD_MUST;

@@ -161,12 +161,12 @@ int xd_path_state_seen(char **ret, xd_error *err)
     return 0;
 }
 
-int xd_path_moved(char *note, size_t size)
+int xd_path_moved(bool of_state, bool of_cache, char *note, size_t size)
 {
     xd_error          no_state = { 0 }, no_cache = { 0 };
     xd_autofree char *state = NULL, *cache = NULL, *base = NULL;
-    int               s = preferred(&state_place, &state, &no_state);
-    int               c = preferred(&cache_place, &cache, &no_cache);
+    int               s = of_state ? preferred(&state_place, &state, &no_state) : 0;
+    int               c = of_cache ? preferred(&cache_place, &cache, &no_cache) : 0;
     if ((s == 0 && c == 0) || find_private(true, &base, NULL) != 0)
         return 0;
     snprintf(note, size, "%s kept in %s, because %s; $XDG_STATE_HOME and $XDG_CACHE_HOME name other places",

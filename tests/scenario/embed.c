@@ -2,7 +2,7 @@
  * with the run's exit code.
  *     embed PYTHON FOLDER [ARGUMENT OF PYTEST ...] `STOP_AFTER=n` in the environment: asks the run to stop
  *     after n tests embed --twice PYTHON FOLDER                          two runs side by side in one process
- */
+ *     embed --apart PYTHON FOLDER FOLDER    one run in each, at once, with state and cache below them; no chdir */
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -102,8 +102,56 @@ static int by_callback(const char *python, int argc, char **argv, long stop_afte
     return code;
 }
 
+static int count_run(void *arg, const char *id, const char *dir, uint64_t started_us)
+{
+    (void)started_us;
+    printf("run %s in %s\n", id, dir);
+    ++*(int *)arg;
+    return 0;
+}
+
+static int apart(const char *python, char **folders)
+{
+    char       err[XD_TEXT] = "";
+    xd_config *cfg[2] = { NULL, NULL };
+    xd_engine *run[2] = { NULL, NULL };
+    int        code = 0;
+    for (int i = 0; i < 2; i++) {
+        if (xd_config_new(&cfg[i]) < 0 || xd_config_set(cfg[i], "python", python, err) < 0 ||
+            xd_config_set(cfg[i], "work-dir", folders[i], err) < 0 ||
+            xd_config_set(cfg[i], "state-dir", "kept/state", err) < 0 ||
+            xd_config_set(cfg[i], "cache-dir", "kept/cache", err) < 0 ||
+            xd_engine_new(&run[i], cfg[i], err) < 0) {
+            fprintf(stderr, "embed: %s\n", err);
+            return XD_EXIT_INTERNAL;
+        }
+        xd_engine_output(run[i], -1, 2);
+    }
+    if (xd_engine_start(run[0], err) < 0 || xd_engine_start(run[1], err) < 0) {
+        fprintf(stderr, "embed: %s\n", err);
+        return XD_EXIT_INTERNAL;
+    }
+    for (int i = 0; i < 2; i++) {
+        xd_result res = XD_RESULT_INIT;
+        char     *dir = NULL;
+        int       runs = 0;
+        if (xd_engine_wait(run[i], -1, &res) < 0 || xd_run_list_here(cfg[i], count_run, &runs, err) < 0 ||
+            xd_run_find(cfg[i], "latest", &dir, err) < 0)
+            fprintf(stderr, "embed: %s\n", err);
+        printf("apart %d: %u passed, %d runs, the latest is %s\n", res.exit_code, res.passed, runs,
+               dir && strcmp(dir, res.run_dir) == 0 ? "this one" : "another");
+        free(dir);
+        code = code ? code : res.exit_code;
+        xd_engine_free(run[i]);
+        xd_config_free(cfg[i]);
+    }
+    return code;
+}
+
 int main(int argc, char **argv)
 {
+    if (argc == 5 && strcmp(argv[1], "--apart") == 0)
+        return apart(argv[2], argv + 3);
     const char *stop = getenv("STOP_AFTER");
     int         twice = argc > 1 && strcmp(argv[1], "--twice") == 0;
     argc -= 1 + twice;

@@ -192,6 +192,23 @@ def test_two_runs_in_one_process(embed, suite):
     assert done.stdout.decode().count("started 20 tests, 2 workers") == 2
 
 
+def test_two_runs_in_folders_of_their_own(embed, tmp_path):
+    """Without a chdir: each takes place in its folder, keeps what it keeps below it, and finds its own run again."""
+    folders = [tmp_path / "one", tmp_path / "two"]
+    for i, folder in enumerate(folders):
+        folder.mkdir()
+        (folder / "test_a.py").write_text("import os\n" + "def test_where():\n    assert os.getcwd() == %r\n" % str(folder) +
+                                          "".join("def test_%d(): pass\n" % n for n in range(i)))
+    done = run(embed, "--apart", sys.executable, *folders, tmp=tmp_path / "x")
+    out = done.stdout.decode()
+    assert done.returncode == 0 and not done.stderr, done
+    assert re.findall("^apart.*", out, re.M) == ["apart 0: %d passed, 1 runs, the latest is this one" % n for n in (1, 2)], out
+    for folder in folders:
+        assert re.search("^run [0-9a-f]{32} in %s/kept/state/runs/" % folder, out, re.M), out
+        assert list((folder / "kept" / "cache").glob("one-*/history.db" if folder.name == "one" else "two-*/history.db"))
+    assert not (tmp_path / "x-state").exists() and not (tmp_path / "x-cache").exists()
+
+
 def test_bad_configuration_is_one_line(embed, suite):
     done = run(embed, "/nowhere/python", suite, tmp=suite)
     assert done.returncode == 6 and b"/nowhere/python" in done.stderr + done.stdout, done

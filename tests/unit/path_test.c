@@ -170,7 +170,7 @@ START_TEST(folders_of_the_specification)
     expect(xd_path_state_seen, dir, ".local/state/xd");
     unsetenv("XDG_CACHE_HOME");
     expect(xd_path_cache, dir, ".cache/xd");
-    ck_assert_int_eq(xd_path_moved(note, sizeof(note)), 0);
+    ck_assert_int_eq(xd_path_moved(true, true, note, sizeof(note)), 0);
 }
 END_TEST
 
@@ -193,7 +193,7 @@ START_TEST(folders_where_home_cannot_be_used)
         expect(xd_path_state, mine, "state");
         expect(xd_path_cache, mine, "cache");
         expect(xd_path_state_seen, mine, "state");
-        ck_assert_int_eq(xd_path_moved(note, sizeof(note)), 1);
+        ck_assert_int_eq(xd_path_moved(true, true, note, sizeof(note)), 1);
         ck_assert_ptr_nonnull(strstr(note, mine));
     }
     ck_assert_int_eq(lstat(mine, &st), 0);

@@ -16,6 +16,8 @@
 
 static char state[64], base[96];
 
+static const xd_folders where; /* the defaults */
+
 static void setup(void)
 {
     snprintf(state, sizeof(state), "/tmp/xd-runs-XXXXXX");
@@ -42,7 +44,7 @@ static void make(char id[static XD_RUN_ID_LEN + 1], size_t bytes)
     xd_run_dir        d = XD_RUN_DIR_INIT;
     xd_error          err = { 0 };
     xd_autofree char *journal = NULL;
-    ck_assert_msg(xd_runs_create(&d, &err) == 0, "%s", err.text);
+    ck_assert_msg(xd_runs_create(&where, &d, &err) == 0, "%s", err.text);
     snprintf(id, XD_RUN_ID_LEN + 1, "%s", d.id);
     journal = xd_path_join(d.path, "journal");
     int fd = open(journal, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
@@ -58,7 +60,7 @@ START_TEST(a_run_has_a_private_folder)
     xd_run_dir  d = XD_RUN_DIR_INIT;
     xd_error    err = { 0 };
     struct stat st;
-    ck_assert_int_eq(xd_runs_create(&d, &err), 0);
+    ck_assert_int_eq(xd_runs_create(&where, &d, &err), 0);
     ck_assert_uint_eq(strlen(d.id), XD_RUN_ID_LEN);
     ck_assert_uint_eq(strspn(d.id, "0123456789abcdef"), XD_RUN_ID_LEN);
     ck_assert_int_eq(stat(d.path, &st), 0);
@@ -89,7 +91,7 @@ START_TEST(a_place_that_cannot_be_had)
     xd_run_dir d = XD_RUN_DIR_INIT;
     xd_error   err = { 0 };
     setenv("XDG_STATE_HOME", "/proc/nowhere", 1);
-    ck_assert_int_lt(xd_runs_create(&d, &err), 0);
+    ck_assert_int_lt(xd_runs_create(&where, &d, &err), 0);
     ck_assert_ptr_nonnull(strstr(err.text, "/proc/nowhere"));
     ck_assert_ptr_null(d.path);
 }
@@ -100,10 +102,10 @@ START_TEST(the_oldest_go_beyond_the_number)
     char ids[5][XD_RUN_ID_LEN + 1];
     for (int i = 0; i < 5; i++)
         make(ids[i], 10);
-    ck_assert_int_eq(xd_runs_retain(3, UINT64_MAX, UINT64_MAX), 2);
+    ck_assert_int_eq(xd_runs_retain(&where, 3, UINT64_MAX, UINT64_MAX), 2);
     for (int i = 0; i < 5; i++)
         ck_assert_int_eq(there(ids[i]), i >= 2);
-    ck_assert_int_eq(xd_runs_retain(3, UINT64_MAX, UINT64_MAX), 0);
+    ck_assert_int_eq(xd_runs_retain(&where, 3, UINT64_MAX, UINT64_MAX), 0);
 }
 END_TEST
 
@@ -112,7 +114,7 @@ START_TEST(the_oldest_go_beyond_the_size)
     char ids[4][XD_RUN_ID_LEN + 1];
     for (int i = 0; i < 4; i++)
         make(ids[i], 100000);
-    ck_assert_int_eq(xd_runs_retain(100, 250000, UINT64_MAX), 2);
+    ck_assert_int_eq(xd_runs_retain(&where, 100, 250000, UINT64_MAX), 2);
     ck_assert(!there(ids[1]) && there(ids[2]) && there(ids[3]));
 }
 END_TEST
@@ -132,7 +134,7 @@ START_TEST(what_is_too_old_goes)
     struct timespec times[2] = { { .tv_sec = time(NULL) - 31 * 86400 },
                                  { .tv_sec = time(NULL) - 31 * 86400 } };
     ck_assert_int_eq(utimensat(AT_FDCWD, path, times, 0), 0);
-    ck_assert_int_eq(xd_runs_retain(100, UINT64_MAX, 30 * DAY_NS), 1);
+    ck_assert_int_eq(xd_runs_retain(&where, 100, UINT64_MAX, 30 * DAY_NS), 1);
     ck_assert(!there(old) && there(ids[1]));
 }
 END_TEST
@@ -142,17 +144,17 @@ START_TEST(a_run_that_lives_stays)
     char       ids[2][XD_RUN_ID_LEN + 1];
     xd_run_dir d = XD_RUN_DIR_INIT;
     xd_error   err = { 0 };
-    ck_assert_int_eq(xd_runs_create(&d, &err), 0);
+    ck_assert_int_eq(xd_runs_create(&where, &d, &err), 0);
     usleep(2000);
     make(ids[0], 10);
     make(ids[1], 10);
-    ck_assert_int_ge(xd_runs_retain(1, UINT64_MAX, UINT64_MAX), 1);
+    ck_assert_int_ge(xd_runs_retain(&where, 1, UINT64_MAX, UINT64_MAX), 1);
     ck_assert(there(d.id));
     ck_assert(there(ids[1]));
     char id[XD_RUN_ID_LEN + 1];
     snprintf(id, sizeof(id), "%s", d.id);
     xd_run_dir_release(&d);
-    ck_assert_int_ge(xd_runs_retain(1, UINT64_MAX, UINT64_MAX), 1);
+    ck_assert_int_ge(xd_runs_retain(&where, 1, UINT64_MAX, UINT64_MAX), 1);
     ck_assert(!there(id));
 }
 END_TEST
@@ -170,7 +172,7 @@ START_TEST(a_lock_that_is_none)
     snprintf(path, sizeof(path), "%s/%s/lock", base, ids[1]);
     ck_assert_int_eq(unlink(path), 0);
     ck_assert_int_eq(mkdir(path, 0700), 0);
-    ck_assert_int_eq(xd_runs_retain(1, UINT64_MAX, UINT64_MAX), 2);
+    ck_assert_int_eq(xd_runs_retain(&where, 1, UINT64_MAX, UINT64_MAX), 2);
     ck_assert(!there(ids[0]) && !there(ids[1]) && there(ids[2]));
     ck_assert_int_lt(access(target, F_OK), 0);
 }
@@ -185,7 +187,7 @@ START_TEST(a_link_to_a_folder_stays)
     ck_assert_int_eq(mkdir(target, 0700), 0);
     snprintf(path, sizeof(path), "%s/00000000000000000000000000000001", base);
     ck_assert_int_eq(symlink(target, path), 0);
-    (void)!xd_runs_retain(1, UINT64_MAX, UINT64_MAX);
+    (void)!xd_runs_retain(&where, 1, UINT64_MAX, UINT64_MAX);
     snprintf(lock, sizeof(lock), "%s/lock", target);
     ck_assert_int_lt(access(lock, F_OK), 0);
     ck_assert(xd_path_is_dir(target));
@@ -199,7 +201,7 @@ START_TEST(other_things_stay)
     make(ids[0], 10);
     snprintf(path, sizeof(path), "%s/notes", base);
     ck_assert_int_eq(mkdir(path, 0700), 0);
-    (void)!xd_runs_retain(0, 0, 0);
+    (void)!xd_runs_retain(&where, 0, 0, 0);
     ck_assert(there("notes"));
 }
 END_TEST

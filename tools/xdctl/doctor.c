@@ -75,8 +75,8 @@ int xdctl_doctor(int argc, char **argv)
         puts("usage: xdctl doctor [--json] [OPTION ...]\n\n"
              "Says what is installed, limits, which python and pytest are found, and what would fail; one "
              "line each, ok or FAIL.\n"
-             "Takes the options of `xdctl run`; of them --python and --agent matter.  Exit code: 0 all is "
-             "well, 6 a run would fail.\n"
+             "Takes the options of `xdctl run`; of them --python, --agent and the folders matter.  "
+             "Exit code: 0 all is well, 6 a run would fail.\n"
              "  --json               as one JSON object");
         return 0;
     }

@@ -14,6 +14,24 @@ const char *xdctl_which(const char *word, int all)
     return !word || strcmp(word, "latest") == 0 ? (all ? "latest-of-all" : "latest") : word;
 }
 
+int xdctl_where_enter(xdctl_where *w)
+{
+    char err[XD_TEXT] = "";
+    if (w->work_dir && chdir(w->work_dir) < 0)
+        return xdctl_fail(XD_EXIT_USAGE, "option --work-dir: %s: %s", w->work_dir, strerror(errno));
+    if (w->state_dir &&
+        (xd_config_new(&w->cfg) < 0 || xd_config_set(w->cfg, "state-dir", w->state_dir, err) < 0))
+        return xdctl_fail(XD_EXIT_USAGE, "%s", err[0] ? err : "no memory");
+    return 0;
+}
+
+void xdctl_where_release(xdctl_where *w)
+{
+    free(w->state_dir);
+    free(w->work_dir);
+    xd_config_free(w->cfg);
+}
+
 int xdctl_is_help(const char *word)
 {
     return strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0;
@@ -58,12 +76,12 @@ int xdctl_read_options(poptContext *ret_ctx, int argc, char **argv, const struct
 
 /* 0 = made, *ret_exit is the exit code that the run had; else the exit code of this program, and why was
  * said. */
-static int render(const char *which, const char *kind, const char *const *options, unsigned flags,
-                  const char *path, int *ret_exit)
+static int render(const xd_config *where, const char *which, const char *kind, const char *const *options,
+                  unsigned flags, const char *path, int *ret_exit)
 {
     char  err[XD_TEXT] = "";
     char *dir = NULL;
-    int   r = xd_run_find(which, &dir, err);
+    int   r = xd_run_find(where, which, &dir, err);
     if (r < 0)
         return xdctl_fail(XD_EXIT_USAGE, "%s", err);
     r = path ? xd_run_report(dir, kind, options, flags, path, err)
@@ -129,7 +147,8 @@ int xdctl_show(int argc, char **argv)
     int               failed = 0, all = 0, json = 0, no_header = 0, no_summary = 0, verbosity = 0;
     char             *values[SHOWN_AS] = { NULL }, texts[SHOWN_AS + 1][OPTION_TEXT];
     const char       *words[2], *options[SHOWN_AS + 4];
-    struct poptOption table[SHOWN_AS + 8] = {
+    xdctl_where       where = { 0 };
+    struct poptOption table[SHOWN_AS + 10] = {
         { "all", 0, POPT_ARG_NONE, &all, 0, "latest is that of any project", NULL },
         { "json", 0, POPT_ARG_NONE, &json, 0, "one JSON object: the run and its tests", NULL },
         { "failed", 0, POPT_ARG_NONE, &failed, 0, "only failures and the summary", NULL },
@@ -137,9 +156,10 @@ int xdctl_show(int argc, char **argv)
         { "quiet", 'q', POPT_ARG_NONE, NULL, 'q', "less: no header", NULL },
         { "no-header", 0, POPT_ARG_NONE, &no_header, 0, "no header", NULL },
         { "no-summary", 0, POPT_ARG_NONE, &no_summary, 0, "no summary", NULL },
+        XDCTL_WHERE(where),
     };
     for (size_t i = 0; i < SHOWN_AS; i++)
-        table[7 + i] =
+        table[9 + i] =
             (struct poptOption){ shown_as[i].name, shown_as[i].letter,  POPT_ARG_STRING, &values[i], 0,
                                  shown_as[i].help, shown_as[i].argument };
     poptContext ctx;
@@ -152,14 +172,17 @@ int xdctl_show(int argc, char **argv)
         char     err[XD_TEXT] = "";
         if (xd_run_render(NULL, "terminal", options, flags, -1, err) < 0)
             code = xdctl_fail(XD_EXIT_USAGE, "show: %s", err);
+        else if ((code = xdctl_where_enter(&where)) != 0)
+            of_run = code;
         else if (json)
-            code = xdctl_show_json(xdctl_which(words[0], all), failed, &of_run);
+            code = xdctl_show_json(where.cfg, xdctl_which(words[0], all), failed, &of_run);
         else
-            code = render(xdctl_which(words[0], all), "terminal", options, flags, NULL, &of_run);
+            code = render(where.cfg, xdctl_which(words[0], all), "terminal", options, flags, NULL, &of_run);
         code = code ? code : of_run;
     }
     for (size_t i = 0; i < SHOWN_AS; i++)
         free(values[i]);
+    xdctl_where_release(&where);
     poptFreeContext(ctx);
     return code;
 }
@@ -168,7 +191,9 @@ int xdctl_report(int argc, char **argv)
 {
     char             *path = NULL;
     int               all = 0;
+    xdctl_where       where = { 0 };
     struct poptOption table[] = { { "all", 0, POPT_ARG_NONE, &all, 0, "latest is that of any project", NULL },
+                                  XDCTL_WHERE(where),
                                   { "output", 'o', POPT_ARG_STRING, &path, 0,
                                     "write to FILE instead of standard output", "FILE" },
                                   POPT_TABLEEND };
@@ -182,6 +207,7 @@ int xdctl_report(int argc, char **argv)
                            "RUN-ID may be the beginning of one; `xdctl runs` lists them.\n",
                            2, words, NULL);
     if (bad) {
+        xdctl_where_release(&where);
         free(path);
         poptFreeContext(ctx);
         return bad - 1;
@@ -192,10 +218,12 @@ int xdctl_report(int argc, char **argv)
     else if (strcmp(words[0], "junit") != 0 && strcmp(words[0], "jsonl") != 0 &&
              strcmp(words[0], "terminal") != 0)
         code = xdctl_fail(XD_EXIT_USAGE, "no report is called '%s': junit, jsonl, terminal", words[0]);
-    else /* a report of a run that failed was still made: the exit code is that of making it */
-        code = render(xdctl_which(words[1], all), words[0], NULL, path ? 0 : XD_RENDER_COLOR_AUTO, path,
-                      &of_run);
+    else if ((code = xdctl_where_enter(&where)) ==
+             0) /* a report of a run that failed was still made: the exit code is that of making it */
+        code = render(where.cfg, xdctl_which(words[1], all), words[0], NULL, path ? 0 : XD_RENDER_COLOR_AUTO,
+                      path, &of_run);
     free(path);
+    xdctl_where_release(&where);
     poptFreeContext(ctx);
     return code;
 }

@@ -226,7 +226,10 @@ int xdctl_run(int argc, char **argv)
     }
     code = res.exit_code;
     const char *stats_path = xd_config_get(cfg, "stats");
-    if (stats_path && write_stats(stats_path, &res) < 0 && code == 0)
+    const char *work_dir = xd_config_get(cfg, "work-dir");
+    if (stats_path && work_dir && chdir(work_dir) < 0) /* all names count from there */
+        code = xdctl_fail(XD_EXIT_INTERNAL, "%s: %s", work_dir, strerror(errno));
+    else if (stats_path && write_stats(stats_path, &res) < 0 && code == 0)
         code = XD_EXIT_INTERNAL;
 out:
     xd_engine_free(e);

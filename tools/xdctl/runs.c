@@ -116,7 +116,9 @@ static int put_json(json_t *value)
 int xdctl_runs(int argc, char **argv)
 {
     int               all = 0, json = 0;
+    xdctl_where       where = { 0 };
     struct poptOption table[] = {
+        XDCTL_WHERE(where),
         { "all", 0, POPT_ARG_NONE, &all, 0, "of all projects, not of this folder's alone", NULL },
         { "json", 0, POPT_ARG_NONE, &json, 0, "as a JSON array, with all that is known", NULL },
         POPT_TABLEEND
@@ -129,14 +131,21 @@ int xdctl_runs(int argc, char **argv)
                         "result, duration, project, counts.\n",
                 0, words, NULL);
     poptFreeContext(ctx);
-    if (bad)
+    if (!bad && (bad = xdctl_where_enter(&where)) != 0)
+        bad++;
+    if (bad) {
+        xdctl_where_release(&where);
         return bad - 1;
+    }
     listing l = { .all = json ? json_array() : NULL };
     char    err[XD_TEXT] = "";
-    int r = json && !l.all ? -ENOMEM : all ? xd_run_list(on_run, &l, err) : xd_run_list_here(on_run, &l, err);
+    int     r = json && !l.all ? -ENOMEM
+                : all          ? xd_run_list(where.cfg, on_run, &l, err)
+                               : xd_run_list_here(where.cfg, on_run, &l, err);
     if (r == 0 && json)
         r = put_json(l.all);
     json_decref(l.all);
+    xdctl_where_release(&where);
     return r < 0 ? xdctl_fail(XD_EXIT_INTERNAL, "%s", err[0] ? err : strerror(-r)) : 0;
 }
 
@@ -185,11 +194,11 @@ static int load_tests(const char *dir, json_t *to, int failed, int *ret_exit, ch
     return r;
 }
 
-int xdctl_show_json(const char *which, int failed, int *ret_exit)
+int xdctl_show_json(const xd_config *where, const char *which, int failed, int *ret_exit)
 {
     char    err[XD_TEXT] = "", *dir = NULL, *text = NULL;
     json_t *tests = json_array(), *run = NULL;
-    int     r = xd_run_find(which, &dir, err);
+    int     r = xd_run_find(where, which, &dir, err);
     if (r < 0) {
         json_decref(tests);
         return xdctl_fail(XD_EXIT_USAGE, "%s", err);

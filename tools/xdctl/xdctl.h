@@ -21,10 +21,24 @@ int xdctl_is_help(const char *word);
  * long as *ret_ctx. verbosity: counts -v and -q; NULL where there are none. 0, or the exit code + 1 when all is said: wrong usage, or --help. */
 int xdctl_read_options(poptContext *ret_ctx, int argc, char **argv, const struct poptOption *table,
                        const char *usage, int most, const char **ret_words, int *verbosity);
+/* Options of the commands that look at past runs: where these are. */
+typedef struct xdctl_where {
+    char      *state_dir, *work_dir; /* of popt */
+    xd_config *cfg;                  /* NULL: none was given */
+} xdctl_where;
+#define XDCTL_WHERE(w)                                                                                    \
+    { "state-dir", 0, POPT_ARG_STRING, &(w).state_dir, 0, "folder of the runs, as of xdctl run", "DIR" }, \
+    {                                                                                                     \
+        "work-dir", 0, POPT_ARG_STRING, &(w).work_dir, 0,                                                 \
+            "as if started in DIR: its project, names from there", "DIR"                                  \
+    }
+/* Goes there. 0, or the exit code, and why was said. */
+int  xdctl_where_enter(xdctl_where *w);
+void xdctl_where_release(xdctl_where *w);
 /* What xd_run_find is asked for: the word, else the latest run, of any project with `all`. */
 const char *xdctl_which(const char *word, int all);
 /* `xdctl show --json`. 0, *ret_exit as the run's; else the exit code, and why was said. */
-int xdctl_show_json(const char *which, int failed, int *ret_exit);
+int xdctl_show_json(const xd_config *where, const char *which, int failed, int *ret_exit);
 
 /* "xdctl: <text>" on stderr; returns code. */
 int xdctl_fail(int code, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
