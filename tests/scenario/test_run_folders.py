@@ -53,6 +53,14 @@ def test_as_if_started_there(elsewhere):
         assert folder.stat().st_mode & 0o777 == 0o700
 
 
+def test_options_behind_pytests_are_asked_for_there(elsewhere):
+    """--work-dir may stand among pytest's arguments; the project that may claim it is the one in that folder."""
+    (elsewhere.suite / "conftest.py").write_text("def pytest_addoption(parser):\n    parser.addoption('--state-dir')\n")
+    result = elsewhere.xdctl("run", "--python", sys.executable, "-n2", "-q", "--work-dir", elsewhere.suite, "--state-dir=claimed")
+    assert result.rc == 1 and "1 failed, 1 passed" in result.out, result
+    assert (elsewhere.suite / "made-here").exists() and not (elsewhere.suite / "claimed").exists()
+
+
 def test_runs_are_found_there(elsewhere, tmp_path):
     kept, there = tmp_path / "kept", ("--work-dir", elsewhere.suite)
     assert elsewhere.xdctl("run", *there, "--state-dir", kept, "-n2", "--python", sys.executable).rc == 1
