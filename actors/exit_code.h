@@ -1,5 +1,5 @@
-/* actors/exit_code.h - the exit code of a run, from the facts alone: pytest's rules, 6 and 7.
- * 0 comes out only when every collected item has an outcome, unless somebody asked for 0 by name. */
+/* actors/exit_code.h - computes the exit code of a run from its facts: pytest's rules, plus 6 and 7.
+ * It is 0 only if every collected item has an outcome, or if a test or an option explicitly asked for 0. */
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>

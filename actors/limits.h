@@ -1,5 +1,5 @@
-/* actors/limits.h - what a run needs of the system, asked for before it begins: a thread or memory that is missing
- * later would end this process inside of a library (libzmq aborts), with no word about the cause. */
+/* actors/limits.h - checks the system's limits before a run starts. If a thread or memory were missing later, a library
+ * would end this process without naming the cause (libzmq aborts). */
 #pragma once
 #include <stdint.h>
 

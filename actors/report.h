@@ -1,23 +1,23 @@
-/* actors/report.h - reporters: objects that turn the journal into something people or machines read.
+/* actors/report.h - reporters: objects that turn the journal into output for people or programs.
  * A reporter is fed through a set: one journal, one runview, any number of reporters. The same objects serve
- * the live actor (actors/report_actor.h: reads the journal behind the TAIL messages) and `xdctl show` /
+ * the live actor (actors/report_actor.h: reads the journal up to the offsets of TAIL messages) and `xdctl show` /
  * `xdctl report` (xd_report_render): the bytes they write depend on the journal and the options alone.
- *   frame   called after the runview took the frame; RESULTS and REPORTs are better taken through `ended`
+ *   frame   called after the runview took the frame; for RESULTS and REPORTs prefer `ended`
  *   ended   called once per item, when it has its outcome, in order of ending
  *   closed  called for some items after that: fixtures that outlived the item are torn down (xd_runview.closing)
- * One thread per set. No reporter ever blocks on its output: what cannot be written waits in a bounded
- * buffer, and once that is full the set says so (xd_report_set_ready) and its driver stops reading the
- * journal. The run does not wait for it. */
+ * One thread per set. Reporters do not block on a full pipe or a stalled terminal: what cannot be written waits in a bounded
+ * buffer, and once that is full the set says so (xd_report_set_ready) and its driver stops reading the journal. Writes to
+ * regular files (JUnit XML, JSON lines, history) can wait for the disk. A run waits for its reporters only at its end. */
 #pragma once
 #include "actors/runview.h"
 
 typedef struct xd_report_options {
-    int fd;     /* where text goes (terminal; jsonl when path is NULL); borrowed; -1 = none */
-    int err_fd; /* terminal: where errors of usage go, and what pytest writes to stderr; borrowed; -1 = to fd */
-    const char *path;    /* file to write (junit, jsonl, history); NULL = reporter's own default, or none */
-    int         color;   /* -1 as CONFIG's option and the tty say, 0 no, 1 yes */
-    int         tty;     /* -1 ask the descriptor; 0 no live line; 1 with the live line */
-    uint32_t    width;   /* columns; 0 = ask the terminal, then $COLUMNS, then 80 */
+    int fd;            /* where text goes (terminal; jsonl when path is NULL); borrowed; -1 = none */
+    int err_fd;        /* terminal: for usage errors and what pytest writes to stderr; borrowed; -1 = to fd */
+    const char *path;  /* file to write (junit, jsonl, history); NULL = reporter's own default, or none */
+    int         color; /* -1 as CONFIG's option and the tty say, 0 no, 1 yes */
+    int         tty;   /* -1 ask the descriptor; 0 no live line; 1 with the live line */
+    uint32_t    width; /* columns; 0 = ask the terminal, then $COLUMNS, then 80 */
     int         verbose; /* added to CONFIG's */
     uint8_t     live;    /* XD_LIVE_*: whether a live last line is drawn */
     /* terminal: bytes of text written so far, kept by the caller for a reporter that takes this one's place;
@@ -42,15 +42,15 @@ typedef struct xd_report_options {
 } xd_report_options;
 #define XD_REPORT_OPTIONS_INIT ((xd_report_options){ .fd = -1, .err_fd = -1, .color = -1, .tty = -1 })
 
-/* The live last line of the terminal report. Auto: on a terminal that is not dumb, unless $CI or $BUILD_NUMBER tells
- * that nobody looks on. */
+/* The live last line of the terminal report. Auto: on a terminal that is not dumb, unless $CI or $BUILD_NUMBER says
+ * that nobody is watching. */
 enum { XD_LIVE_AUTO = 0, XD_LIVE_NEVER = 1, XD_LIVE_ALWAYS = 2 };
 
 /* Outcomes > 0 of the calls below. */
 enum {
     XD_REPORT_BUSY =
-        1, /* the output takes no more for now: try again when the descriptor is writable, or at the next tick */
-    XD_REPORT_NOTE = 2, /* finish: all well, but err holds a line for the user (history damaged) */
+        1, /* the output is full: try again when the descriptor is writable, or at the next tick */
+    XD_REPORT_NOTE = 2, /* finish: no fault, but err holds a line for the user (history damaged) */
 };
 
 typedef struct xd_report_ops {
@@ -65,19 +65,20 @@ typedef struct xd_report_ops {
                     uint64_t now_ns); /* not journaled; NULL ok */
     int (*tick)(void    *self,
                 uint64_t now_ns); /* every 100 ms or so, and when fd() is writable: redraw, flush; NULL ok */
-    /* Job control: before the process is stopped nothing stands on the terminal that would be redrawn, and what
-     * can be written is; off: the line comes back. NULL ok */
+    /* Job control. on: before the process is stopped, write what can be written and clear the live line; off: draw the
+     * line again. NULL ok */
     int (*pause)(void *self, bool on);
-    /* A line on a terminal that is no part of the report. NULL ok */
+    /* Shows a line that is not part of the report, if the output is a terminal. NULL ok */
     int (*say)(void *self, xd_bytes line);
     int (*flush)(
-        void *self);       /* writes what can be written; 0 = all is out, XD_REPORT_BUSY = not yet; NULL ok */
+        void *self); /* writes what can be written; 0 = all is written, XD_REPORT_BUSY = not yet; NULL ok */
     int (*fd)(void *self); /* descriptor to wait for while busy, -1; NULL = none */
     int (*finish)(
         void *self,
         xd_error
             *err); /* after the last frame (also of a journal without RUN_END): write the rest; NULL ok */
-    void (*close)(void *self); /* frees; also without finish; never blocks; NULL self ok */
+    void (*close)(
+        void *self); /* frees; also without finish; waits for no reader of the output; NULL self ok */
 } xd_report_ops;
 
 /* Writes JUnit XML for a run that could not begin: one error with `text`. */
@@ -89,7 +90,7 @@ int xd_report_junit_named(const char *const *args, size_t count, const char *add
 
 extern const xd_report_ops xd_report_term_ops, xd_report_junit_ops, xd_report_jsonl_ops,
     xd_report_history_ops;
-/* By name ("terminal", "junit", "jsonl", "history"); NULL when there is none. */
+/* By name ("terminal", "junit", "jsonl", "history"); NULL for any other name. */
 const xd_report_ops *xd_report_find(const char *name);
 
 typedef struct xd_report_set xd_report_set;

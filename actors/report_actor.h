@@ -1,21 +1,21 @@
 /* actors/report_actor.h - the live reporters of a run: one actor, one view of the journal, any number of
  * reporters.
- *   in   TAIL      u64: the journal is whole up to here (conflated by the broker)
- *   in   PROGRESS  frame: what runs now (not journaled; for the live line)
+ *   in   TAIL      u64: the journal is complete up to here (a newer one replaces an unread one)
+ *   in   PROGRESS  frame: what is running (not journaled; for the live line)
  *   in   PAUSE, RESUME  job control (Ctrl-Z), from "sched"
- *   in   SAY       a line for whoever watches, from the engine
+ *   in   SAY       a line for the user, from the engine
  *   out  SUBSCRIBE to the broker at the start; TAIL back when the journal is read up to there; PAUSED to "sched"
- *        when nothing stands on the terminal that would be redrawn
- * Reads the journal file itself. When a reporter's output is full it stops reading until that is writable
- * again: nobody waits for it but the end of the run. Ends by itself when RUN_END is read and all reports are
- * written; told to stop, it reads what is there and ends. */
+ *        when the live line is cleared
+ * Reads the journal file itself. When a reporter's output is full, the actor stops reading until the output is writable
+ * again; only the end of the run waits for it. Ends when RUN_END is read and all reports are written. When asked to stop,
+ * it reads what is there and ends. */
 #pragma once
 #include "actors/report.h"
 #include "engine/actor.h"
 
 #define XD_REPORT_ADDRESS "report" /* what people watch: the terminal */
 #define XD_FILES_ADDRESS \
-    "files" /* what is written to files, so that a terminal that stands still holds up none of them */
+    "files" /* reports in files; separate, so that a stalled terminal does not delay them */
 
 typedef struct xd_report_want {
     const xd_report_ops *ops;

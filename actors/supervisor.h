@@ -1,7 +1,6 @@
-/* actors/supervisor.h - keeps watch over the actors of one run: starts them in order, starts those that end
- * with a fault anew within a budget, stops all in reverse order, each with a deadline. The idea is that of an
- * OTP supervisor with the strategy one_for_one; there is no tree, because all stand beside each other on one
- * broker.
+/* actors/supervisor.h - supervises the actors of one run: starts them in order, restarts those that end with a fault
+ * within a budget, and stops all in reverse order, each with a deadline. It works like an OTP supervisor with the strategy
+ * one_for_one. There is no tree, because all actors are siblings on one broker.
  * No thread of its own: faults are seen while the owner is in xd_supervisor_wait. One thread, except
  * xd_supervisor_ask_stop. */
 #pragma once
@@ -17,8 +16,8 @@ typedef struct xd_child {
     uint64_t             within_ns; /* ... this time, counted back from a fault */
 } xd_child;
 
-/* Told of each end that nobody asked for. reason: 0 = it was done, or -errno. restarted: another one runs in
- * its place. In the owner's thread. */
+/* Called when a child ends without being asked to. reason: 0 = it was done, or -errno. restarted: another one runs in
+ * its place. On the owner's thread. */
 typedef void (*xd_supervisor_ended)(void *arg, const char *address, int reason, bool restarted);
 
 int xd_supervisor_new(xd_supervisor **ret, xd_bus *bus, xd_supervisor_ended ended, void *arg) XD_MUST;

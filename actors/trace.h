@@ -1,4 +1,4 @@
-/* actors/trace.h - the engine's log as a file, for whoever looks for a fault of the engine: $XD_TRACE names it.
+/* actors/trace.h - the engine's log in a file, for debugging the engine: $XD_TRACE names it.
  * Lines are appended, each by one write(2), so runs that share a file do not tear each other's lines:
  *   2026-11-28T05:40:00.123456Z PID LEVEL TEXT
  * Levels: debug (each message that an actor gets, each frame of an agent), info, warning, error. */

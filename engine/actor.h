@@ -3,7 +3,7 @@
  *
  * An actor is described by a const xd_actor_spec; the runtime owns the loop: it polls the inbox and the
  * descriptors the actor watches, calls handlers, ticks, and ends when a handler returns XD_ACTOR_STOP
- * (normal) or < 0 (fault), or when it is told to stop. Its thread blocks all signals.
+ * (normal) or < 0 (fault), or when it is asked to stop. Its thread blocks all signals.
  * Nothing of libzmq shows here: only bus.c, actor.c and broker.c know it. */
 #pragma once
 #include "engine/base/buf.h"
@@ -23,11 +23,10 @@ enum {
     XD_MSG_GONE =
         0x4006, /* broker -> "sched": the peer in `from` was dropped, it did not read its messages: text */
     XD_MSG_PAUSED =
-        0x4008, /* gateway -> "sched": PAUSE is on its way to the agent, nothing of ours holds it any more; the
-                   terminal's reporter -> "sched": the live line is gone */
-    XD_MSG_SAY =
-        0x4009, /* engine -> terminal's reporter: text of a line that stands between those of the report */
-    XD_MSG_UNKNOWN = 0x4007, /* broker -> a sender: nobody has the address in `from`; told once per address */
+        0x4008,          /* gateway -> "sched": PAUSE is on its way to the agent; the terminal's reporter ->
+                   "sched": the live line is cleared */
+    XD_MSG_SAY = 0x4009, /* engine -> terminal's reporter: a line to show between those of the report */
+    XD_MSG_UNKNOWN = 0x4007, /* broker -> a sender: nobody has the address in `from`; sent once per address */
 };
 /* Name of a message of either kind, "?" for neither.  Static storage. */
 const char *xd_msg_name(uint16_t type);

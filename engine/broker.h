@@ -5,7 +5,7 @@
  *        appended to the journal
  *   out  the messages, unchanged; ACK (frame) to the gateway whose sequenced frames became durable; TAIL to
  *        subscribers, at most one unanswered each, so that a slow reporter lags and blocks nobody; FAULT and
- *        GONE to "sched"; UNKNOWN to whoever writes to an address that nobody has
+ *        GONE to "sched"; UNKNOWN to a sender that names an address nobody has
  * A journaled frame with a sequence number passes the session of its gateway (engine/session.h): a duplicate
  * is acknowledged again and dropped, a gap drops the frame and is counted (the gateway closes such a stream
  * before it comes here).

@@ -1,8 +1,7 @@
 /* engine/session.h - delivery between agent and controller above any transport: sequence numbers, duplicates,
  * gaps, credit, resend.
  * Pure: no clock, no I/O. The sender keeps each frame until it is acknowledged (= recorded); the receiver
- * takes each sequence number once, in order. A connection that comes back resends what was not acknowledged.
- * (Semantics: reference on reliability, "transport rules".) */
+ * takes each sequence number once, in order. After a reconnect the sender resends what was not acknowledged. */
 #pragma once
 #include "engine/wire.h"
 
@@ -18,7 +17,7 @@ bool xd_session_tx_credit(const xd_session_tx *s, size_t bytes);
 /* Takes a whole frame (header + body), gives it the next sequence number, keeps a copy, and returns a view of
  * it to be written (valid until the next call). */
 int xd_session_tx_push(xd_session_tx *s, const void *frame, size_t len, xd_bytes *ret) XD_MUST;
-/* Cumulative acknowledgement.  0, 1 = old news, -EPROTO = beyond what was sent. */
+/* Cumulative acknowledgement.  0, 1 = already known, -EPROTO = beyond what was sent. */
 int xd_session_tx_acked(xd_session_tx *s, uint64_t seq) XD_MUST;
 /* After a reconnect: calls back for each unacknowledged frame in order. */
 int      xd_session_tx_resend(xd_session_tx *s, int (*fn)(void *arg, xd_bytes frame), void *arg) XD_MUST;
@@ -28,7 +27,7 @@ size_t   xd_session_tx_outstanding_bytes(const xd_session_tx *s);
 
 typedef struct xd_session_rx {
     uint64_t last;  /* highest number taken in order */
-    uint64_t acked; /* highest number told to the sender */
+    uint64_t acked; /* highest number acknowledged to the sender */
     uint64_t duplicates, gaps;
 } xd_session_rx;
 #define XD_SESSION_RX_INIT ((xd_session_rx){ 0 })

@@ -42,10 +42,10 @@ typedef struct xd_page {
 } xd_page;
 
 int xd_page_create(xd_page *ret, uint32_t slots) XD_MUST;
-/* The same in an empty memory file that another process has, too; takes *fd. */
+/* The same in an empty memfd that another process shares; takes *fd. */
 int  xd_page_create_in(xd_page *ret, int *fd, uint32_t slots) XD_MUST;
 void xd_page_release(xd_page *p);
-/* Relaxed atomic access to one number of the page. */
+/* Atomic access to one number of the page: reads acquire, writes release. */
 static inline uint32_t xd_page_get(const uint32_t *p)
 {
     return __atomic_load_n(p, __ATOMIC_ACQUIRE);
@@ -54,8 +54,8 @@ static inline void xd_page_set(uint32_t *p, uint32_t v)
 {
     __atomic_store_n(p, v, __ATOMIC_RELEASE);
 }
-/* What the slot counts as failures becomes failures_elsewhere. The agent's thread. */
+/* Adds the slot's failures to failures_elsewhere and clears them. On the agent's thread. */
 void xd_page_move_failures(xd_page *p, uint32_t slot);
-/* After it, what this thread stored before is visible to all processors, and it sees what they stored before,
- * also with the plain stores of Python. Sleeps 0.1 ms (RATIONALE.md "An asymmetric fence"). */
+/* When it returns, all processors see what this thread stored before, and this thread sees what they had stored, including
+ * Python's plain stores. Sleeps 0.1 ms (RATIONALE.md "An asymmetric fence"). */
 void xd_page_barrier(void);
