@@ -182,7 +182,7 @@ static int start_broker(xd_engine *x, xd_error *err)
     xd_auto(xd_journal) *journal = NULL;
     x->journal_path = xd_path_join(x->dir.path, "journal");
     if (!x->journal_path || !x->where.work)
-        return xd_error_set(err, -ENOMEM, "cannot tell the current directory: %s", strerror(errno));
+        return xd_error_set(err, -ENOMEM, "cannot determine the current directory: %s", strerror(errno));
     XD_TRY(xd_journal_open(&journal, x->journal_path, x->dir.id, false, err));
     int r = first_record(x, journal);
     if (r < 0)
@@ -297,7 +297,7 @@ static void on_actor_end(void *arg, const char *address, int reason, bool restar
     if (reason == 0)
         return;
     snprintf(line, sizeof(line), "%s ended with a fault: %s%s", address, xd_error_name(reason),
-             restarted ? "; it was started anew" : "");
+             restarted ? "; it was restarted" : "");
     say_line(x, line);
     if (is_report(address))
         x->report_failed |= !restarted;
@@ -341,7 +341,7 @@ static int start_actors(xd_engine *x, xd_error *err)
 static void say_stuck(void *arg, const char *address)
 {
     char line[128];
-    snprintf(line, sizeof(line), "a part of the engine (%s) does not end; it is left behind", address);
+    snprintf(line, sizeof(line), "a part of the engine (%s) does not end and is abandoned", address);
     say_line(arg, line);
 }
 
@@ -405,9 +405,9 @@ static bool wait_scheduler(xd_engine *x)
     int reason = 0;
     int r = wait_actor(x, "sched", xd_broker_broken_fd(x->broker), AGENT_STOP_NS, &reason);
     if (r == 1)
-        say_line(x, "the scheduler does not read its messages any more: the run is given up");
+        say_line(x, "the scheduler no longer reads its messages: the run is abandoned");
     if (r == -ETIMEDOUT)
-        say_line(x, "an agent does not answer: it is left to itself");
+        say_line(x, "an agent does not answer and is abandoned");
     return r == 0 && reason == 0;
 }
 

@@ -71,9 +71,9 @@ static int unusable(xd_history *h, sqlite3 *db, int code, xd_error *err)
         return -ENOMEM;
     h->damaged = code == SQLITE_CORRUPT || code == SQLITE_NOTADB || code == SQLITE_SCHEMA;
     const char *what = code == SQLITE_BUSY || code == SQLITE_LOCKED ? "is locked by another process"
-                       : h->damaged ? "is damaged; it will be put aside and begun anew"
+                       : h->damaged ? "is damaged; it will be moved aside and replaced"
                                     : (db ? sqlite3_errmsg(db) : sqlite3_errstr(code));
-    xd_error_set(err, -EIO, "history %s %s: this run goes on without it", h->path, what);
+    xd_error_set(err, -EIO, "history %s %s: this run continues without it", h->path, what);
     return XD_HISTORY_UNUSABLE;
 }
 

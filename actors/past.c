@@ -260,7 +260,7 @@ static int check_agent(doctor *d, const xd_config *cfg)
     if (r != 0)
         return say(d, false, "agent: %s does not run: %s", agent, r < 0 ? err.text : xd_buf_cstr(&out));
     bool ours = strncmp(xd_buf_cstr(&out), "xdagent ", 8) == 0;
-    return say(d, ours, "agent: %s%s", agent, ours ? "" : " is no xdagent");
+    return say(d, ours, "agent: %s%s", agent, ours ? "" : " is not an xdagent");
 }
 
 /* `path` is taken; r, err: what finding it came to. */
@@ -361,7 +361,7 @@ int xd_doctor(const xd_config *cfg, int fd, char *err)
     doctor d = { .color = xd_colors(fd) };
     if (cfg->args.count) {
         if (err)
-            snprintf(err, XD_TEXT, "doctor: '%.200s' is no option of xd, and no tests are run here",
+            snprintf(err, XD_TEXT, "doctor: '%.200s' is not an option of xd, and doctor runs no tests",
                      cfg->args.at[0]);
         return -EINVAL;
     }

@@ -51,9 +51,9 @@ static int add_text(xd_plan *p, const char *text, const uint32_t *workers, xd_er
         r = xd_error_set(err, -EINVAL,
                          "spec '%.200s': this version runs workers on this machine only (popen)", text);
     else if (spec.id)
-        r = xd_error_set(err, -EINVAL,
-                         "spec '%.200s': names of workers (id=) are not there yet; they are gw0, gw1, ...",
-                         text);
+        r = xd_error_set(
+            err, -EINVAL,
+            "spec '%.200s': worker names (id=) are not supported yet; workers are named gw0, gw1, ...", text);
     if (r == 0)
         r = add(p, &spec, workers ? *workers : spec.count, err);
     xd_xspec_release(&spec);

@@ -331,7 +331,7 @@ static int collection_complete(scheduler *self)
     if (dist[0] && xd_sched_mode_parse(&mode, dist) < 0) {
         xd_scheduler_end_with(self, XD_EXIT_USAGE, "");
         XD_TRY(xd_scheduler_note(self, XD_NOTE_USAGE,
-                                 "--dist=%s from pytest's ini or PYTEST_ADDOPTS is not known here", dist));
+                                 "--dist=%s from pytest's ini or PYTEST_ADDOPTS is not a known mode", dist));
         return xd_scheduler_finish(self);
     }
     self->mode_no = mode == XD_SCHED_NO && dist[0] && self->args.config->workers == XD_WORKERS_UNSET;
@@ -407,8 +407,7 @@ int xd_scheduler_on_collected(scheduler *self, gateway *g, const xd_wire_COLLECT
             in->exit_status == XD_EXIT_USAGE ? xd_config_misplaced(self->args.config) : NULL;
         if (misplaced)
             XD_TRY(xd_scheduler_note(self, XD_NOTE_USAGE,
-                                     "--%s is an option of xd: it stands before pytest's arguments",
-                                     misplaced));
+                                     "--%s is an option of xd: put it before pytest's arguments", misplaced));
         char *reason = xd_bytes_dup(in->stop_reason);
         self->zero_asked |=
             in->exit_status == XD_EXIT_OK; /* --collect-only and the like; the adapter has looked */
@@ -536,8 +535,7 @@ int xd_scheduler_on_tick(scheduler *self, uint64_t now_ns)
         gateway *g = &self->gateways[i];
         if (g->state == GW_DONE)
             continue;
-        XD_TRY(
-            xd_scheduler_note(self, 3, "%s: an agent does not answer: it is left to itself", g->spec_text));
+        XD_TRY(xd_scheduler_note(self, 3, "%s: an agent does not answer and is abandoned", g->spec_text));
         g->state = GW_DONE;
         if (self->running && !self->finishing)
             XD_TRY(xd_scheduler_lost(self, g));

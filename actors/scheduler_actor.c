@@ -164,7 +164,7 @@ static int on_gateway_down(scheduler *self, gateway *g, const xd_wire_GATEWAY_DO
         xd_autofree char *why = xd_bytes_dup(in->reason);
         self->bad_end = true;
         XD_TRY(xd_scheduler_note(self, 3,
-                                 "lost %s while its sessions ended, what they do at last may be missing: %s",
+                                 "lost %s while its sessions ended; what they do last may be missing: %s",
                                  g->spec_text, why ? why : ""));
     }
     g->state = GW_DONE;
@@ -201,9 +201,10 @@ static int take_number(scheduler *self, const char *option, const char *text, ui
         *at = (int)n;
         return 0;
     }
-    snprintf(why, sizeof(why),
-             "%s=%.100s in pytest's ini, its conftest or the environment: it is no whole number from 0 to %u",
-             option, text, most);
+    snprintf(
+        why, sizeof(why),
+        "%s=%.100s in pytest's ini, its conftest or the environment: it must be a whole number from 0 to %u",
+        option, text, most);
     return refuse_option(self, why);
 }
 
@@ -229,7 +230,7 @@ static int take_tx(scheduler *self, const char *spec, int *workers)
         return refuse_option(self, text);
     }
     snprintf(text, sizeof(text),
-             "--tx=%.200s stands in pytest's ini or PYTEST_ADDOPTS, where only NUM*popen is read: give it to "
+             "--tx=%.200s is in pytest's ini or PYTEST_ADDOPTS, where only NUM*popen is read: give it to "
              "xdctl run",
              spec);
     return plain ? 0 : refuse_option(self, text);
@@ -275,10 +276,10 @@ static int on_config(scheduler *self, gateway *g, const xd_wire_CONFIG *in)
         } else if (xd_bytes_eq_str(p.name, "tx")) {
             XD_TRY(take_tx(self, value, &tx_workers));
         } else if (xd_bytes_eq_str(p.name, "px")) {
-            return refuse_option(self, "option --px: proxies for gateways are not there yet");
+            return refuse_option(self, "option --px: proxy gateways are not supported yet");
         } else if (xd_bytes_eq_str(p.name, "looponfail") && value[0] == '1') {
             return refuse_option(self, "option -f/--looponfail: xd does not watch files; run it again with "
-                                       "--lf, or from a watcher of files");
+                                       "--lf, or use a file watcher");
         } else if (xd_bytes_eq_str(p.name, "loadscopereorder")) {
             self->options.keep_scope_order = value[0] == '0' || value[0] == 'F';
         }
@@ -423,7 +424,7 @@ static int after(scheduler *self, gateway *g, const char *what, int r)
 {
     if (r == -EPROTO && g) {
         xd_scheduler_end_with(self, XD_EXIT_INTERNAL, "");
-        r = xd_scheduler_note(self, 4, "%s: %s does not fit what was agreed; its agent is ended",
+        r = xd_scheduler_note(self, 4, "%s: %s contradicts what was agreed; its agent is stopped",
                               g->spec_text, what);
         g->state = GW_DONE;
         if (r == 0 && self->running && !self->finishing) {
@@ -537,7 +538,7 @@ static int handle_gone(void *state, const xd_msg *m)
     xd_autobuf           frame = XD_BUF_INIT;
     xd_wire_GATEWAY_DOWN down = { .gateway = g->number,
                                   .reason = XD_BYTES_LIT(
-                                      "the part of the engine that speaks with its agent has ended") };
+                                      "the part of the engine that talks to its agent has ended") };
     XD_TRY(xd_wire_GATEWAY_DOWN_frame(&frame, 0, 0, &down));
     XD_TRY(xd_scheduler_record(self, XD_MSG_GATEWAY_DOWN, &frame));
     return after(self, g, "GONE", on_gateway_down(self, g, &down));

@@ -51,29 +51,29 @@ typedef enum {
 #define OPTIONS \
     OPTION("numprocesses", 'n', "N|auto|logical", "auto", "Number of workers on this machine; auto takes the processors this process may use.", KIND_WORKERS, workers, true) \
     OPTION("maxprocesses", 0, "N", "", "Upper limit for the number that -n gives.", KIND_NUMBER, max_workers, true) \
-    OPTION("dist", 0, "MODE", "load", "How tests are given out: load, worksteal (the same here), loadfile, loadscope, loadgroup, no (one worker, if neither -n nor --tx tells a number).", KIND_DIST, dist, true) \
+    OPTION("dist", 0, "MODE", "load", "How tests are distributed: load, worksteal (the same), loadfile, loadscope, loadgroup, no (one plain session, if neither -n nor --tx gives a number).", KIND_DIST, dist, true) \
     OPTION("", 'd', NULL, "", "Short for --dist load; for use with --tx.", KIND_FLAG, load, true) \
-    OPTION("tx", 0, "SPEC", "popen", "A place to run workers: [NUM*]popen[//python=PY][//chdir=DIR][//env:NAME=VALUE][//nice=N]. May be given more than once; -n wins over it.", KIND_LIST, tx, true) \
-    OPTION("max-worker-restart", 0, "N", "4 per worker", "Crashed workers that are replaced in each environment; those that are left go on.", KIND_COUNT, max_worker_restart, true) \
-    OPTION("testrunuid", 0, "TEXT", "the run's id", "Shared id of the run that tests see (fixture testrun_uid).", KIND_TEXT, run_uid, true) \
-    OPTION("jsonl", 0, "FILE", "", "Write one JSON object per event to FILE while the run goes; xd-jsonl(5) tells the fields.", KIND_TEXT, jsonl, true) \
+    OPTION("tx", 0, "SPEC", "popen", "A place to run workers: [NUM*]popen[//python=PY][//chdir=DIR][//env:NAME=VALUE][//nice=N]. May be given more than once; -n overrides it.", KIND_LIST, tx, true) \
+    OPTION("max-worker-restart", 0, "N", "4 per worker", "How many crashed workers are replaced in each environment; after that the others continue.", KIND_COUNT, max_worker_restart, true) \
+    OPTION("testrunuid", 0, "TEXT", "the run's id", "The run id that tests see (fixture testrun_uid).", KIND_TEXT, run_uid, true) \
+    OPTION("jsonl", 0, "FILE", "", "Write one JSON object per event to FILE during the run; xd-jsonl(5) describes the fields.", KIND_TEXT, jsonl, true) \
     OPTION("python", 0, "PY", "found", "Interpreter (or a command line that ends in one) for specs that name none; else that of $VIRTUAL_ENV, of the pytest on PATH, python3.", KIND_TEXT, python, false) \
-    OPTION("live", 0, "auto|always|never", "auto", "A last line that tells what runs now; auto: on a terminal, unless $CI is set or it is dumb.", KIND_WORD, live, false) \
-    OPTION("slow-after", 0, "TIME", "60s", "A test that runs longer is named while it runs where there is no live line, and again each time its age has doubled; none or 0: never.", KIND_TIME_OR_NONE, slow_after_ns, false) \
+    OPTION("live", 0, "auto|always|never", "auto", "A status line at the bottom that shows what is running; auto: on a terminal, unless $CI is set or the terminal is dumb.", KIND_WORD, live, false) \
+    OPTION("slow-after", 0, "TIME", "60s", "Without a live line, name a test once it has run this long, and again each time its running time has doubled; none or 0: never.", KIND_TIME_OR_NONE, slow_after_ns, false) \
     OPTION("as-module", 0, NULL, "", "Set up sys.path and sys.argv as `python -m pytest` does, not as `pytest` does.", KIND_FLAG, as_module, false) \
-    OPTION("no-fork", 0, NULL, "", "Start each worker as a new process; slower, for programs that cannot stand a fork.", KIND_FLAG, no_fork, false) \
-    OPTION("no-history", 0, NULL, "", "Neither read nor write the history of durations.", KIND_FLAG, no_history, false) \
-    OPTION("grace", 0, "TIME", "10s", "Time running tests get after a first Ctrl-C.", KIND_GRACE, grace_ns, false) \
-    OPTION("shutdown-timeout", 0, "TIME", "none", "Time the sessions of workers get to end when all tests are done; those that take longer are ended, and the exit code is 1.", KIND_TIME_OR_NONE, shutdown_ns, false) \
-    OPTION("output-limit", 0, "SIZE", "1M", "Bytes kept of what one test writes past pytest's capture, for each of stdout and stderr.", KIND_SIZE, output_limit, false) \
-    OPTION("runs-keep", 0, "N", "100", "Runs kept under $XDG_STATE_HOME/xd/runs.", KIND_SIZE, runs_keep, false) \
-    OPTION("runs-size", 0, "SIZE", "1G", "Bytes kept there in all; the oldest runs go first.", KIND_SIZE, runs_bytes, false) \
-    OPTION("runs-age", 0, "TIME", "30d", "Age at which a run there is removed.", KIND_TIME, runs_age_ns, false) \
-    OPTION("work-dir", 0, "DIR", "the current one", "Run as if started in DIR: names in other options and arguments count from there.", KIND_TEXT, work_dir, false) \
-    OPTION("state-dir", 0, "DIR", "$XDG_STATE_HOME/xd", "Folder of the runs that are kept; `show`, `report` and `runs` take it too.", KIND_TEXT, state_dir, false) \
-    OPTION("cache-dir", 0, "DIR", "$XDG_CACHE_HOME/xd", "Folder of the history of durations and of the agent's Python part.", KIND_TEXT, cache_dir, false) \
+    OPTION("no-fork", 0, NULL, "", "Start each worker as a new process; slower, for suites that do not work after a fork.", KIND_FLAG, no_fork, false) \
+    OPTION("no-history", 0, NULL, "", "Neither read nor record the durations of tests.", KIND_FLAG, no_history, false) \
+    OPTION("grace", 0, "TIME", "10s", "Time for running tests to finish after the first Ctrl-C.", KIND_GRACE, grace_ns, false) \
+    OPTION("shutdown-timeout", 0, "TIME", "none", "Time for the workers' sessions to end when all tests are done; those that take longer are killed, and the exit code is 1.", KIND_TIME_OR_NONE, shutdown_ns, false) \
+    OPTION("output-limit", 0, "SIZE", "1M", "How much output that bypasses pytest's capture is kept, per test, for each of stdout and stderr.", KIND_SIZE, output_limit, false) \
+    OPTION("runs-keep", 0, "N", "100", "How many runs of each project are kept under $XDG_STATE_HOME/xd/runs.", KIND_SIZE, runs_keep, false) \
+    OPTION("runs-size", 0, "SIZE", "1G", "How many bytes they may take; the oldest runs are removed first.", KIND_SIZE, runs_bytes, false) \
+    OPTION("runs-age", 0, "TIME", "30d", "Age at which a run is removed.", KIND_TIME, runs_age_ns, false) \
+    OPTION("work-dir", 0, "DIR", "the current one", "Run as if started in DIR: relative paths in other options and arguments start there.", KIND_TEXT, work_dir, false) \
+    OPTION("state-dir", 0, "DIR", "$XDG_STATE_HOME/xd", "Folder for the kept runs; `show`, `report` and `runs` take this option too.", KIND_TEXT, state_dir, false) \
+    OPTION("cache-dir", 0, "DIR", "$XDG_CACHE_HOME/xd", "Folder for the durations of tests and the agent's Python code.", KIND_TEXT, cache_dir, false) \
     OPTION("stats", 0, "FILE", "", "Write counters of the run (CPU time, bytes) as JSON to FILE.", KIND_TEXT, stats, false) \
-    OPTION("agent", 0, "PATH", "found", "The xdagent program; else beside this program, else the installed one.", KIND_TEXT, agent, false)
+    OPTION("agent", 0, "PATH", "found", "The xdagent program; by default the one beside this program, else the installed one.", KIND_TEXT, agent, false)
 
 static const xd_option shown_options[] = {
 #define OPTION(name, letter, argument, fallback, help, kind, member, among) { name, letter, argument, fallback, help },
@@ -212,8 +212,9 @@ static const char *const dist_modes[] = { "load",      "worksteal", "loadfile", 
 static int set_dist(const entry *e, void *at, const char *value, char *err)
 {
     if (strcmp(value, "each") == 0)
-        return complain(err, "dist", 0, value,
-                        "every test on every spec is not there yet; run once for each --tx instead");
+        return complain(
+            err, "dist", 0, value,
+            "running every test on every spec is not supported yet; run once for each --tx instead");
     for (size_t i = 0; dist_modes[i]; i++)
         if (strcmp(value, dist_modes[i]) == 0)
             return replace_text(at, value);

@@ -87,7 +87,7 @@ static void tell_dropped(xd_events *q, xd_event_node *n)
         n->ev.count = q->dropped;
     } else if (n->ev.type == XD_EVENT_FINISHED) {
         xd_event       ev = { .type = XD_EVENT_NOTE,
-                              .text = "notes were left out, because nobody took them",
+                              .text = "notes were dropped, because nobody read them",
                               .value = 3,
                               .count = q->dropped };
         xd_event_node *last = node(&ev);

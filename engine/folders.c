@@ -42,7 +42,7 @@ int xd_folders_init(xd_folders *f, const xd_config *cfg, xd_error *err)
     if (r < 0)
         xd_folders_release(f);
     return r < 0 && err && !err->text[0]
-               ? xd_error_set(err, r, "cannot tell the current directory: %s", xd_error_name(r))
+               ? xd_error_set(err, r, "cannot determine the current directory: %s", xd_error_name(r))
                : r;
 }
 

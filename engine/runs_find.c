@@ -186,7 +186,7 @@ static int named_folder(const xd_config *cfg, const char *which, char **ret_dir,
         return 0;
     }
     if (err)
-        snprintf(err, XD_TEXT, "%.900s is no folder of a run: it has no journal", which);
+        snprintf(err, XD_TEXT, "%.900s is not the folder of a run: it has no journal", which);
     return -ENOENT;
 }
 

@@ -97,7 +97,7 @@ static int set_key(parse *p, const char *key, const char *value)
         /* Tests always run in the main thread here, which is what these two models mean for them. */
         if (!value || (strcmp(value, "main_thread_only") != 0 && strcmp(value, "thread") != 0))
             return bad(p->err, p->spec,
-                       "execmodel is thread or main_thread_only; eventlet and gevent are not known here");
+                       "execmodel is thread or main_thread_only; eventlet and gevent are not supported");
         return 0;
     }
     static const struct {

@@ -227,7 +227,7 @@ static int look_for_silence(gateway *g)
         g->silent_ms += (uint32_t)XD_MIN(ms, 2 * (uint64_t)SILENCE_TICK_MS);
     if (g->silent_ms < g->silence_ms)
         return 0;
-    snprintf(why, sizeof(why), "the agent is silent: for %u s it has not acknowledged what it was told",
+    snprintf(why, sizeof(why), "the agent is silent: for %u s it has not acknowledged its commands",
              g->silent_ms / 1000u);
     return bad_peer(g, why);
 }
@@ -244,7 +244,7 @@ static int on_command(void *state, const xd_msg *in)
     if (g->state != UP) /* GATEWAY_DOWN told, or will tell, that nothing arrives here */
         return f.type == XD_MSG_PAUSE ? tell_paused(g) : 0;
     if (xd_stream_out_pending(&g->tx) + in->body.len > OUT_MAX)
-        return bad_peer(g, "the agent reads nothing any more");
+        return bad_peer(g, "the agent no longer reads its commands");
     XD_TRY(xd_session_tx_push(g->sent, in->body.ptr, in->body.len, &numbered));
     XD_TRY(xd_stream_out_add(&g->tx, numbered.ptr, numbered.len));
     XD_TRY(flush(g));
@@ -295,7 +295,7 @@ static int on_hello(gateway *g, const xd_frame *f)
 {
     xd_wire_HELLO h;
     if (f->type == XD_MSG_REFUSE || xd_wire_HELLO_decode(f->body, f->len, &h) < 0 || f->type != XD_MSG_HELLO)
-        return bad_peer(g, "the program at the other end did not begin with HELLO: it is no agent of xd");
+        return bad_peer(g, "the program at the other end did not begin with HELLO: it is not an agent of xd");
     if (h.version_min > XD_WIRE_VERSION || h.version_max < XD_WIRE_VERSION_MIN)
         return refuse(g, &h);
     xd_wire_WELCOME w = { .version = XD_MIN(h.version_max, (uint16_t)XD_WIRE_VERSION),
@@ -355,7 +355,7 @@ static int on_agent_frame(gateway *g, const xd_frame *f)
     if (f->type == XD_MSG_REFUSE)
         return on_refuse(g, f);
     if (f->type != XD_MSG_BYE && (f->type < FIRST_FROM_AGENT || f->type > LAST_FROM_AGENT)) {
-        snprintf(why, sizeof(why), "the agent sent a record of type %u, which is not its to send",
+        snprintf(why, sizeof(why), "the agent sent a record of type %u, which agents may not send",
                  (unsigned)f->type);
         return bad_peer(g, why);
     }
@@ -383,8 +383,8 @@ static int deliver(gateway *g)
         if (more < 0)
             return bad_peer(
                 g, g->state == GREETING
-                       ? "the program at the other end does not speak xd's protocol: it is no agent of xd"
-                       : "the agent sent what is no frame of the protocol");
+                       ? "the program at the other end does not speak xd's protocol: it is not an agent of xd"
+                       : "the agent sent bytes that are not a frame of the protocol");
         XD_TRY(on_agent_frame(g, &f));
     }
     return 0;

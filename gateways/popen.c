@@ -50,13 +50,14 @@ int xd_gateway_find_agent(const char *wanted, char **ret, xd_error *err)
     if (given && *given && strchr(given, '/'))
         return try_agent("", given, &tried, ret)
                    ? 0
-                   : xd_error_set(err, -ENOENT, "the agent %s is no program that can be started", given);
+                   : xd_error_set(err, -ENOENT, "the agent %s is not an executable program", given);
     if (given && *given) /* a name alone is looked for as a shell does, and nowhere else */
         return xd_path_find_program(given, NULL, ret) == 0
                    ? 0
-                   : xd_error_set(err, -ENOENT,
-                                  "the agent %s is no program on PATH (one in this folder is ./%s)", given,
-                                  given);
+                   : xd_error_set(
+                         err, -ENOENT,
+                         "the agent %s is not a program on PATH (for one in this folder, write ./%s)", given,
+                         given);
     if (xd_path_self(&self) == 0 && (dir = xd_path_dir(self)) != NULL &&
         (try_agent(dir, "xdagent", &tried, ret) || try_agent(dir, "../libexec/xd/xdagent", &tried, ret) ||
          try_agent(dir, "../bin/xdagent", &tried, ret)))
@@ -69,7 +70,7 @@ int xd_gateway_find_agent(const char *wanted, char **ret, xd_error *err)
     if (try_agent(XD_AGENT_DIR, "xdagent", &tried, ret))
         return 0;
     return xd_error_set(err, -ENOENT,
-                        "the program xdagent is not there: tried %s; name it with --agent or XD_AGENT",
+                        "cannot find the program xdagent: tried %s; name it with --agent or XD_AGENT",
                         xd_buf_cstr(&tried));
 }
 

@@ -50,7 +50,7 @@ static int put_files(const char *dir, xd_error *err)
         return xd_error_set(err, -ENOMEM, "out of memory");
     XD_TRY(xd_path_mkdirs(package, 0700, err));
     if (!dir_is_ours(package))
-        return xd_error_set(err, -EPERM, "%s is not ours alone", package);
+        return xd_error_set(err, -EPERM, "%s can be changed by other users; remove it", package);
     for (size_t i = 0; i < xd_embedded_count; i++) {
         const xd_embedded *f = &xd_embedded_files[i];
         XD_TRY(put_file(dir, f->name, (xd_bytes){ f->data, f->len }, err));
@@ -151,7 +151,7 @@ static int make_env(xd_pytest *p, const xd_wire_ENV_START *start, xd_error *err)
     xd_wire_PAIR pair;
     while (xd_wire_PAIR_next(&it, &pair) > 0) {
         if (pair.name.len == 0 || memchr(pair.name.ptr, '=', pair.name.len))
-            return xd_error_set(err, -EINVAL, "env:%.*s= is no name of an environment entry",
+            return xd_error_set(err, -EINVAL, "env:%.*s= is not a valid name of an environment variable",
                                 (int)pair.name.len, (const char *)pair.name.ptr);
         if (env_set(&p->env, &count, pair.name, pair.value) < 0)
             return xd_error_set(err, -ENOMEM, "out of memory");
@@ -171,7 +171,7 @@ static int given_python(xd_pytest *p, const char *text, xd_error *err)
     int                r = xd_text_shell_split(text, &words);
     if (r < 0 || !words[0])
         return xd_error_set(err, -EINVAL, "python %s cannot be read as a command line: %s", text,
-                            r < 0 ? "a quote is left open" : "it has no word");
+                            r < 0 ? "a quote is left open" : "it is empty");
     if (strchr(words[0], '/')) {
         r = xd_path_absolute(words[0], &program);
         if (r == 0 && access(program, F_OK) != 0)

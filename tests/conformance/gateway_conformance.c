@@ -346,10 +346,11 @@ static void drops_bad_frames(int which, const char *program, const char *text)
 START_TEST(drops_bad_peers)
 {
     drops_bad_frames(_i, "hello()\nget()\nframe(38, b'xx', 1)\nexactly(99)\n", "malformed OUTPUT");
-    drops_bad_frames(_i, "hello()\nget()\nframe(18, b'\\0\\0\\0\\0', 1)\nexactly(99)\n", "not its to send");
+    drops_bad_frames(_i, "hello()\nget()\nframe(18, b'\\0\\0\\0\\0', 1)\nexactly(99)\n",
+                     "which agents may not send");
     drops_bad_frames(_i, "hello()\nget()\noutput(0, 2, b'x')\nexactly(99)\n", "missing");
     drops_bad_frames(_i, "hello()\nget()\nsock.sendall(b'\\xff' * 16)\nexactly(99)\n",
-                     "no frame of the protocol");
+                     "not a frame of the protocol");
 }
 END_TEST
 

@@ -226,8 +226,8 @@ def test_a_report_of_a_failed_run_is_made_and_a_cut_off_journal_is_told(project)
     (("nix",), "there is no command 'nix'"),
     (("n\x1b[31m",), "there is no command 'n\\x1b[31m'"),
     (("show",), "there is no past run of this project yet"),
-    (("doctor", "tests/"), "'tests/' is no option of xd"),
-    (("doctor", "--nix"), "'--nix' is no option of xd"),
+    (("doctor", "tests/"), "'tests/' is not an option of xd"),
+    (("doctor", "--nix"), "'--nix' is not an option of xd"),
     (("run", "--maxprocesses", "0"), "it is a whole number from 1 to 65535"),
     (("run", "--jsonl="), "it must not be empty"),
 ])
@@ -258,7 +258,7 @@ def test_a_machine_that_gives_too_little(project):
 
 def test_an_agent_that_is_none(project):
     doctor = project.xdctl("doctor", "--agent", "/bin/cat")
-    assert doctor.rc == 6 and "FAIL  agent: /bin/cat is no xdagent" in doctor.out
+    assert doctor.rc == 6 and "FAIL  agent: /bin/cat is not an xdagent" in doctor.out
 
 
 def test_a_python_that_is_too_old_is_told_so(project):

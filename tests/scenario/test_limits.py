@@ -104,7 +104,7 @@ def test_a_named_agent_is_looked_for_on_path(project):
     project.write(test_a="def test(): pass")
     program(project.root / "myagent", "#!/bin/sh\necho here >&2; exit 1\n")
     r = project.run("--agent", "myagent")
-    assert r.rc == 6 and "myagent is no program on PATH (one in this folder is ./myagent)" in r.err + r.out, r
+    assert r.rc == 6 and "myagent is not a program on PATH (for one in this folder, write ./myagent)" in r.err + r.out, r
     folder = project.path / "bin"
     folder.mkdir()
     agent = os.environ.get("XD_AGENT") or os.path.join(ROOT, "build", "bin", "xdagent")
@@ -114,7 +114,7 @@ def test_a_named_agent_is_looked_for_on_path(project):
     r = project.run("--agent", "./myagent")
     assert r.rc == 6, r
     r = project.run("--agent", str(folder))
-    assert r.rc == 6 and "is no program that can be started" in r.err + r.out, r
+    assert r.rc == 6 and "is not an executable program" in r.err + r.out, r
 
 
 @pytest.mark.parametrize("script, least, most, words", [

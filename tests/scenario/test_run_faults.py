@@ -301,7 +301,7 @@ def test_stopped_agent_does_not_hold_up_who_wants_to_leave(project):
         process.send_signal(signal.SIGTERM)
         time.sleep(0.2)
     result = project.finish(process, jsonl)
-    assert result.rc == 2 and "popen: an agent does not answer: it is left to itself" in result.out, result
+    assert result.rc == 2 and "popen: an agent does not answer and is abandoned" in result.out, result
     assert accounted(result)["exit_status"] == 2  # RUN_END is written all the same
     all_gone(processes)
 

@@ -90,7 +90,7 @@ def test_once_per_worker(project, dist, workers):
 @pytest.mark.parametrize("way", ["warm", "fresh"])
 def test_once_per_worker_in_other_ways(project, way):
     suite(project)
-    if way == "warm":  # what stands against forking it after the collection
+    if way == "warm":  # what prevents forking it after the collection
         project.write(conftest=SUITE["conftest"].rstrip(" ") + "        os.environ['PYTEST_XDIST_WORKER']\n")
     for _history in range(2):
         result = run(project, "-n", 4, *(["--no-fork"] if way == "fresh" else []))

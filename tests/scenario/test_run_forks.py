@@ -17,7 +17,7 @@ TESTS = '''
     @pytest.mark.parametrize("n", range(8))
     def test_n(n, worker_id): assert worker_id == os.environ["PYTEST_XDIST_WORKER"]
     '''
-NOTHING = "nothing in the collected process stands against forking it"
+NOTHING = "nothing in the collected process prevents forking it"
 
 
 def ways(result):
@@ -369,7 +369,7 @@ UNSAFE = {
     "shared memory": ("from multiprocessing import shared_memory, resource_tracker; S = shared_memory.SharedMemory(create=True, size=64); S.unlink()", "left "),
     "anonymous mapping": ("import mmap; M = mmap.mmap(-1, 4096)", "left shared memory mapped: /dev/zero"),
     "file mapping": ("import mmap, os; f = open(__file__ + '.m', 'w+b'); f.truncate(4096); M = mmap.mmap(os.dup(f.fileno()), 4096); f.close()", "left "),
-    "memory left out": ("import mmap; M = mmap.mmap(-1, 4096, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS); M.madvise(mmap.MADV_DONTFORK)", "left memory that a fork leaves out"),
+    "memory left out": ("import mmap; M = mmap.mmap(-1, 4096, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS); M.madvise(mmap.MADV_DONTFORK)", "left memory that a fork does not copy"),
     "locked memory": ("import ctypes, mmap; M = ctypes.create_string_buffer(8192); assert ctypes.CDLL(None).mlock(M, 4096) == 0", "locked memory"),
     "thread": ("import threading; E = threading.Event(); threading.Thread(target=E.wait, name='waits', daemon=True).start()", "left a thread running: waits"),
     "low thread": ("import _thread, time; _thread.start_new_thread(time.sleep, (3600,))", "native thread"),

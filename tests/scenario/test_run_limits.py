@@ -169,4 +169,4 @@ def test_agent_that_is_silent_after_hello(project):
     process = project.start("run", "-n2", "--agent", agent, "--python", project.python)
     out, err = process.communicate(timeout=120)
     assert process.returncode == 6, (out, err)
-    assert "popen: the agent is silent: for 60 s it has not acknowledged what it was told" in " ".join(out.decode().split())
+    assert "popen: the agent is silent: for 60 s it has not acknowledged its commands" in " ".join(out.decode().split())

@@ -118,7 +118,7 @@ def test_named_by_its_folder(project, other):
     r = project.xdctl("report", "junit", str(moved))
     assert r.rc == 0 and "test_one" in r.out, r
     r = project.xdctl("show", str(project.root))
-    assert r.rc == 4 and "is no folder of a run: it has no journal" in r.err, r
+    assert r.rc == 4 and "is not the folder of a run: it has no journal" in r.err, r
 
 
 def test_retention_is_per_project(project, other):

@@ -508,7 +508,7 @@ START_TEST(worker_that_sigkill_does_not_end)
     ck_assert_int_eq(agent_down_timers(&w.a, xd_clock_ns() + 3 * XD_S_NS), 0);
     ck_assert_int_eq(one->state, AGENT_WORKER_NONE);
     EXPECT(&w, WORKER_DOWN, down);
-    ck_assert(xd_bytes_eq_str(down.reason, "SIGKILL does not end it: it is left behind"));
+    ck_assert(xd_bytes_eq_str(down.reason, "SIGKILL does not end it; it is abandoned"));
     end(&w);
 }
 END_TEST

@@ -743,7 +743,7 @@ START_TEST(what_does_not_fit_ends_the_agent)
     hear(0, XD_MSG_ENV_START);
     RESULTS(0, 0, .item = 0, .outcome = XD_OUT_PASSED); /* nothing runs */
     ck_assert_int_eq(over(), 3);
-    ck_assert_int_eq(notes("RESULTS does not fit what was agreed; its agent is ended", NULL), 1);
+    ck_assert_int_eq(notes("RESULTS contradicts what was agreed; its agent is stopped", NULL), 1);
 }
 END_TEST
 

@@ -89,7 +89,7 @@ static int say_how(agent_worker *w, xd_buf *out)
                              agent_say_oom(w->agent, &w->status));
     if (w->status.exit_status >= 0)
         return xd_buf_printf(out, "exited with status %d", w->status.exit_status);
-    return xd_buf_add_str(out, "ended, how is not known");
+    return xd_buf_add_str(out, "ended; its exit status is unknown");
 }
 
 int agent_take_file(const agent *a, const char *name)
@@ -406,7 +406,7 @@ int agent_act_overdue(agent_worker *w, const agent_news *news)
     }
     w->status = (xd_proc_status){ .exit_status = -2 };
     return bury(w, w->killed ? XD_AQUEUE_ENDED : XD_AQUEUE_CRASHED, w->killed,
-                XD_BYTES_LIT("SIGKILL does not end it: it is left behind"));
+                XD_BYTES_LIT("SIGKILL does not end it; it is abandoned"));
 }
 
 /* ---- timers ------------------------------------------------------------------------------------------- */

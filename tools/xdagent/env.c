@@ -424,7 +424,8 @@ static void on_control_end(void *arg, int error)
 {
     agent *a = arg;
     if (error)
-        agent_fault(a, agent_env_fail(a, 6, "the runner host sent what is no frame of the protocol"));
+        agent_fault(a,
+                    agent_env_fail(a, 6, "the runner host sent bytes that are not a frame of the protocol"));
 }
 
 static void on_collect_end(void *arg, int error)
@@ -432,8 +433,9 @@ static void on_collect_end(void *arg, int error)
     agent *a = arg;
     if (error)
         agent_fault(
-            a, agent_env_fail(a, 6,
-                              "the process that collects the tests sent what is no frame of the protocol"));
+            a,
+            agent_env_fail(
+                a, 6, "the process that collects the tests sent bytes that are not a frame of the protocol"));
 }
 
 void agent_env_release(agent *a)

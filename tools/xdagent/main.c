@@ -321,13 +321,12 @@ static void clean_up(agent *a)
 
 static int usage(FILE *to)
 {
-    fprintf(to,
-            "usage: xdagent [--fd N] [--output-limit BYTES] [--version]\n"
-            "Started by a gateway of xd, not by hand: speaks xd's protocol on standard input and output.\n"
-            "  --fd N               speak on this descriptor (a socket) instead\n"
-            "  --output-limit SIZE  bytes kept of what one test writes past pytest's capture, per stream "
-            "(default 1M)\n"
-            "  --version            print the build id and leave\n");
+    fprintf(to, "usage: xdagent [--fd N] [--output-limit BYTES] [--version]\n"
+                "xdctl starts this program; it speaks xd's protocol on standard input and output.\n"
+                "  --fd N               speak on this descriptor (a socket) instead\n"
+                "  --output-limit SIZE  bytes kept of what one test writes past pytest's capture, per stream "
+                "(default 1M)\n"
+                "  --version            print the build id and exit\n");
     return to == stderr ? 4 : 0;
 }
 

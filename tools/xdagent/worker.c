@@ -245,7 +245,7 @@ int agent_act_silent(agent_worker *w, const agent_news *news)
 static void on_worker_end(void *arg, int error)
 {
     agent_worker *w = arg;
-    agent_news    n = { .why = error ? "it wrote what is no frame to its result pipe"
+    agent_news    n = { .why = error ? "it wrote bytes that are not a frame to its result pipe"
                                      : "it closed its result pipe" };
     agent_fault(w->agent, agent_worker_on(w, AGENT_ON_PIPE_END, &n));
 }

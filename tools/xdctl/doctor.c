@@ -73,11 +73,11 @@ int xdctl_doctor(int argc, char **argv)
     int        json = 0, code;
     if (argc > 1 && xdctl_is_help(argv[1])) {
         puts("usage: xdctl doctor [--json] [OPTION ...]\n\n"
-             "Says what is installed, limits, which python and pytest are found, and what would fail; one "
-             "line each, ok or FAIL.\n"
-             "Takes the options of `xdctl run`; of them --python, --agent and the folders matter.  "
-             "Exit code: 0 all is well, 6 a run would fail.\n"
-             "  --json               as one JSON object");
+             "Checks what a run needs: the agent, python and pytest, folders, limits, the project's options.\n"
+             "Each check prints one line, ok or FAIL.\n"
+             "Takes the options of `xdctl run`, of which --python, --agent and the folders have an effect.\n"
+             "Exit code: 0 all checks pass, 6 a run would fail.\n"
+             "  --json               print one JSON object");
         return 0;
     }
     if (argc > 1 && strcmp(argv[1], "--json") == 0) {

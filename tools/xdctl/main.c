@@ -44,7 +44,7 @@ static void usage(FILE *out)
           out);
     for (size_t i = 0; i < COMMAND_COUNT; i++)
         fprintf(out, "  %-8s %s\n", commands[i].name, commands[i].help);
-    fputs("\n`xdctl COMMAND --help` lists the options of a command; `xdctl --version` tells the version.\n"
+    fputs("\n`xdctl COMMAND --help` lists the options of a command; `xdctl --version` prints the version.\n"
           "The manual: xdctl(1), xdctl-run(1), xd(7).\n",
           out);
 }

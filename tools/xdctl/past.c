@@ -102,9 +102,9 @@ static const struct {
     { "tb", 0, "tracebacks: auto, line or no", "STYLE" },
     { "color", 0, "yes, no or auto", "WHEN" },
     { NULL, 'r', "what the short summary lists, as pytest's -r", "CHARS" },
-    { "show-capture", 0, "captured output of failed tests: no, stdout, stderr, log or all", "WHICH" },
-    { "durations", 0, "the N slowest phases of tests, 0: all", "N" },
-    { "durations-min", 0, "only phases of so many seconds and more", "SECONDS" },
+    { "show-capture", 0, "which captured output of failed tests: no, stdout, stderr, log or all", "WHICH" },
+    { "durations", 0, "show the N slowest phases of tests; 0: all", "N" },
+    { "durations-min", 0, "only phases that took at least so many seconds", "SECONDS" },
 };
 #define SHOWN_AS (sizeof(shown_as) / sizeof(shown_as[0]))
 #define OPTION_TEXT 128
@@ -112,7 +112,7 @@ static const struct {
 static const char show_usage[] =
     "[OPTION ...] [latest|RUN-ID|FOLDER]\n\n"
     "Shows a past run as the terminal showed it; the exit code is that of the run.\n"
-    "RUN-ID may be the beginning of one; `xdctl runs` lists them.\n";
+    "The first digits of a RUN-ID are enough; `xdctl runs` lists them.\n";
 
 /* "-vv" or "-qq", and the others; *ret is NULL-terminated and points into texts. */
 static void option_texts(int verbosity, char *const *values, bool no_header, bool no_summary,
@@ -149,10 +149,10 @@ int xdctl_show(int argc, char **argv)
     const char       *words[2], *options[SHOWN_AS + 4];
     xdctl_where       where = { 0 };
     struct poptOption table[SHOWN_AS + 10] = {
-        { "all", 0, POPT_ARG_NONE, &all, 0, "latest is that of any project", NULL },
-        { "json", 0, POPT_ARG_NONE, &json, 0, "one JSON object: the run and its tests", NULL },
-        { "failed", 0, POPT_ARG_NONE, &failed, 0, "only failures and the summary", NULL },
-        { "verbose", 'v', POPT_ARG_NONE, NULL, 'v', "more: a line for each test", NULL },
+        { "all", 0, POPT_ARG_NONE, &all, 0, "latest is the newest run of any project", NULL },
+        { "json", 0, POPT_ARG_NONE, &json, 0, "print one JSON object: the run and its tests", NULL },
+        { "failed", 0, POPT_ARG_NONE, &failed, 0, "show only failures and the summary", NULL },
+        { "verbose", 'v', POPT_ARG_NONE, NULL, 'v', "show more: a line for each test", NULL },
         { "quiet", 'q', POPT_ARG_NONE, NULL, 'q', "less: no header", NULL },
         { "no-header", 0, POPT_ARG_NONE, &no_header, 0, "no header", NULL },
         { "no-summary", 0, POPT_ARG_NONE, &no_summary, 0, "no summary", NULL },
@@ -192,7 +192,7 @@ int xdctl_report(int argc, char **argv)
     char             *path = NULL;
     int               all = 0;
     xdctl_where       where = { 0 };
-    struct poptOption table[] = { { "all", 0, POPT_ARG_NONE, &all, 0, "latest is that of any project", NULL },
+    struct poptOption table[] = { { "all", 0, POPT_ARG_NONE, &all, 0, "latest is the newest run of any project", NULL },
                                   XDCTL_WHERE(where),
                                   { "output", 'o', POPT_ARG_STRING, &path, 0,
                                     "write to FILE instead of standard output", "FILE" },
@@ -204,7 +204,7 @@ int xdctl_report(int argc, char **argv)
                            "[OPTION ...] junit|jsonl|terminal [latest|RUN-ID|FOLDER]\n\n"
                            "Makes a report of a past run; the exit code is 0 when it could be made, 7 when "
                            "the run was cut off.\n"
-                           "RUN-ID may be the beginning of one; `xdctl runs` lists them.\n",
+                           "The first digits of a RUN-ID are enough; `xdctl runs` lists them.\n",
                            2, words, NULL);
     if (bad) {
         xdctl_where_release(&where);

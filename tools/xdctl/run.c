@@ -18,15 +18,16 @@
 
 static void print_options(void)
 {
-    puts("usage: xdctl run [OPTION ...] [PYTEST-ARGUMENT ...]\n\n"
-         "Runs the pytest suite of this directory on all processors, with pytest's own arguments and "
-         "plugins.\n"
-         "xd's options come first; the first argument xd does not know begins pytest's arguments, in which "
-         "only -n, -d,\n"
-         "--dist, --tx, --maxprocesses, --max-worker-restart, --testrunuid and --jsonl are still read by xd "
-         "at once,\n"
-         "and others of xd's if no plugin has an option of that name.\n"
-         "`--` ends xd's options for good.  Sizes end in K, M or G, times in s, m, h or d.\n");
+    puts(
+        "usage: xdctl run [OPTION ...] [PYTEST-ARGUMENT ...]\n\n"
+        "Runs the pytest suite of this directory on all processors, with pytest's own arguments and "
+        "plugins.\n"
+        "xd's options come first; pytest's arguments begin at the first one that xd does not know. Among "
+        "those xd takes only\n"
+        "-n, -d, --dist, --tx, --maxprocesses, --max-worker-restart, --testrunuid and --jsonl, and its other "
+        "options unless\n"
+        "a plugin has an option of that name.\n"
+        "After `--` everything goes to pytest.  Sizes end in K, M or G, times in s, m, h or d.\n");
     for (const xd_option *o = xd_config_options(); o->name; o++) {
         char left[64];
         int  n = 0;
@@ -41,7 +42,7 @@ static void print_options(void)
     }
     puts("\nExit code: pytest's own (0 passed, 1 failed, 2 interrupted, 3 internal error, 4 usage, 5 no "
          "tests), and\n"
-         "6 no worker could be had, 7 results are incomplete.");
+         "6 no worker could be started, 7 results are incomplete.");
 }
 
 /* Blocks the signals this program handles and returns a descriptor that delivers them. */
@@ -55,7 +56,7 @@ static int open_signals(void)
     if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
         return -1;
     signal(SIGPIPE, SIG_IGN);
-    signal(SIGXFSZ, SIG_IGN); /* a file over `ulimit -f` is a fault that is told */
+    signal(SIGXFSZ, SIG_IGN); /* a write beyond `ulimit -f` fails with EFBIG, which is reported */
     return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
@@ -221,7 +222,7 @@ int xdctl_run(int argc, char **argv)
         goto out;
     }
     if (wait_for_end(e, signals, &res) < 0) {
-        code = xdctl_fail(XD_EXIT_INTERNAL, "lost touch with the run: %s", strerror(errno));
+        code = xdctl_fail(XD_EXIT_INTERNAL, "lost contact with the run: %s", strerror(errno));
         goto out;
     }
     code = res.exit_code;

@@ -119,8 +119,8 @@ int xdctl_runs(int argc, char **argv)
     xdctl_where       where = { 0 };
     struct poptOption table[] = {
         XDCTL_WHERE(where),
-        { "all", 0, POPT_ARG_NONE, &all, 0, "of all projects, not of this folder's alone", NULL },
-        { "json", 0, POPT_ARG_NONE, &json, 0, "as a JSON array, with all that is known", NULL },
+        { "all", 0, POPT_ARG_NONE, &all, 0, "list the runs of all projects", NULL },
+        { "json", 0, POPT_ARG_NONE, &json, 0, "print a JSON array with all details", NULL },
         POPT_TABLEEND
     };
     poptContext ctx;

@@ -75,7 +75,7 @@ class Collector(object):
             against = self.objection()
         if against:
             return WAY_WARM, against.text
-        return WAY_COLLECTED, "nothing in the collected process stands against forking it"
+        return WAY_COLLECTED, "nothing in the collected process prevents forking it"
 
     def serve(self, session):
         """Serves the agent until the end (False), or as a worker returns to run items (True)."""

@@ -120,7 +120,7 @@ def reads_objection(config, adapter):
 def why_not_collected(config, start_fds, page_inode, adapter):
     """What stands against forking workers from this process, or None; and the epoll instances that a worker must renew."""
     if start_fds is None:
-        return Objection("no /proc to see open descriptors in"), []
+        return Objection("there is no /proc to check open descriptors"), []
     left, epolls = fork_objection(start_fds, pytest_fds(config), page_inode, mmap_users() > adapter.collector.mmap_users)
     other = None if left else reads_objection(config, adapter) or hooks_objection(config)
     if other is not None:
@@ -135,7 +135,7 @@ def why_host_forks_not(known):
     """The same of the host, where sitecustomize and .pth files alone have run; in one line, or None.  known: the descriptors that it was given."""
     fds = open_fds()
     if fds is None:
-        return "no /proc to see open descriptors in"
+        return "there is no /proc to check open descriptors"
     found, epolls = fork_objection(dict((fd, what) for fd, what in fds.items() if fd in known), (), "", flags=False)
     if found is None and epolls:
         found = Objection("left a descriptor open: %s" % fds[epolls[0]])

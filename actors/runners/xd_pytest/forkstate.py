@@ -117,7 +117,7 @@ def mapping_left(page_inode, flags):
     for line in (flags and read_text("/proc/self/smaps") or read_text("/proc/self/maps")).splitlines():
         if line.startswith("VmFlags:"):
             if " dc" in line and "dc" in line.split():
-                return Objection("left memory that a fork leaves out (MADV_DONTFORK): %s" % (as_text(name) or "anonymous"), True)
+                return Objection("left memory that a fork does not copy (MADV_DONTFORK): %s" % (as_text(name) or "anonymous"), True)
             continue
         fields = line.split(None, 5)
         if len(fields) < 5 or len(fields[1]) != 4:

@@ -102,7 +102,7 @@ class Adapter(object):
         if status != 0 or not items or self.telling or self.reason or self.collector.served or self.collected_sent:
             return
         names = [plugin_name(self.config, p) for p in foreign_plugins(self.config, "pytest_runtestloop")]
-        self.fail_environment(EXIT_INCOMPLETE, "%s ran the tests by itself (pytest_runtestloop), or none: xd did not see the outcomes of %d tests; "
+        self.fail_environment(EXIT_INCOMPLETE, "%s ran the tests itself (pytest_runtestloop), or ran none: xd did not see the outcomes of %d tests; "
                               "leave out what asks for it, or use plain pytest" % (", ".join(names) or "a plugin", len(items)))
 
     def send_collection(self, items):
