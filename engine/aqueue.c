@@ -8,8 +8,8 @@
 #include "engine/aqueue_state.h"
 
 #define DEFAULT_WINDOW_NS 20000000u
-#define EWMA_SHIFT 3         /* a new measurement counts 1/8 */
-#define FORETOLD_US 1000000u /* how the expectations did is looked at over about so much */
+#define EWMA_SHIFT 3          /* a new measurement counts 1/8 */
+#define PREDICTED_US 1000000u /* the ratio of taken to predicted time covers about so much */
 
 int xd_aqueue_new(xd_aqueue **ret, const xd_aqueue_options *options)
 {
@@ -249,15 +249,15 @@ int xd_aqueue_cancel(xd_aqueue *q, uint64_t now_ns)
     return xd_aqueue_want_back(q, 0, XD_AQUEUE_ALL);
 }
 
-static void compare(xd_aqueue *q, uint32_t foretold_us, uint64_t took_us)
+static void compare(xd_aqueue *q, uint32_t predicted_us, uint64_t took_us)
 {
-    if (!foretold_us)
+    if (!predicted_us)
         return;
-    q->foretold_us += foretold_us;
+    q->predicted_us += predicted_us;
     q->took_us += XD_MIN(XD_MAX(took_us, 1u), (uint64_t)UINT32_MAX);
-    while (q->foretold_us > 1 && q->took_us > 1 &&
-           (q->foretold_us > FORETOLD_US || q->took_us > FORETOLD_US)) {
-        q->foretold_us /= 2;
+    while (q->predicted_us > 1 && q->took_us > 1 &&
+           (q->predicted_us > PREDICTED_US || q->took_us > PREDICTED_US)) {
+        q->predicted_us /= 2;
         q->took_us /= 2;
     }
 }

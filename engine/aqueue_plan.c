@@ -18,11 +18,11 @@ static uint64_t unit_us(const xd_aqueue *q)
     return q->st.ewma_ns ? XD_MAX(q->st.ewma_ns, (uint64_t)MIN_ITEM_NS) / 1000 : GUESS_US;
 }
 
-/* The history may be of another machine or a busier hour: what it foretells is measured by how it did so
- * far. */
+/* The history may come from another machine or a busier hour, so predictions are scaled by how well they have
+ * matched so far. */
 static uint64_t ahead_us(const xd_aqueue *q, const xd_slot *w)
 {
-    uint64_t known = q->foretold_us ? w->known_us * q->took_us / q->foretold_us : w->known_us;
+    uint64_t known = q->predicted_us ? w->known_us * q->took_us / q->predicted_us : w->known_us;
     return known + w->unknown * unit_us(q);
 }
 

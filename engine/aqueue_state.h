@@ -52,7 +52,7 @@ struct xd_aqueue {
     uint32_t          serial; /* of the TAKE_BACK being answered */
     bool              taking; /* one is being answered */
     uint32_t          expected;
-    uint64_t          foretold_us,
+    uint64_t          predicted_us,
         took_us; /* of recent items that had an expectation: what was expected, what they took */
     bool      ever_up;
     uint64_t  now_ns;

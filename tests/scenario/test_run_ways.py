@@ -418,7 +418,7 @@ def test_warnings_summary(project):
 
 
 def test_workers_that_would_have_nothing_to_do(project):
-    """Where the history foretells next to nothing, no more workers than processors start at once; the rest if it was wrong."""
+    """If recorded durations predict almost no work, no more workers than processors start at once; the others if the prediction was wrong."""
     cpus = len(os.sched_getaffinity(0))
     project.write(test_a='''
         import os, time, pytest
@@ -426,7 +426,7 @@ def test_workers_that_would_have_nothing_to_do(project):
         def test_n(n): time.sleep(float(os.environ["NAP"]))
         ''')
     wanted = "-n%d" % (cpus + 3)
-    assert workers(project.run(wanted, env=dict(NAP="0"))) == cpus + 3  # nothing is foretold yet
+    assert workers(project.run(wanted, env=dict(NAP="0"))) == cpus + 3  # nothing is predicted yet
     little = project.run(wanted, env=dict(NAP="0"))
     assert little.summary == {"passed": 60} and cpus <= workers(little) <= cpus + 3, little
     assert {t["worker"] for t in little.tests} <= {"gw%d" % n for n in range(cpus + 3)}

@@ -241,8 +241,8 @@ struct agent_worker {
 };
 
 int  agent_workers_start(agent *a, const xd_wire_WORKERS_START *m) XD_MUST;
-int  agent_workers_start_late(agent *a, uint64_t now_ns) XD_MUST;      /* at late_ns */
-void agent_workers_foretold(agent *a, const xd_span *spans, size_t n); /* a lease: how much there is to do */
+int  agent_workers_start_late(agent *a, uint64_t now_ns) XD_MUST;       /* at late_ns */
+void agent_workers_predicted(agent *a, const xd_span *spans, size_t n); /* a lease: how much there is to do */
 int  agent_worker_start(agent *a, uint32_t slot, uint16_t number, uint16_t replaces) XD_MUST;
 int  agent_worker_forked(agent *a, const xd_wire_FORKED *m) XD_MUST;
 /* The process that forks workers has ended: those it was still to fork have come to us, or never will. */
@@ -424,7 +424,7 @@ struct agent {
     uint64_t phase_by_ns; /* when it is over in any case */
     uint64_t waiting_ns;  /* when it is said next what is waited for */
     uint64_t late_ns;     /* when the workers that were not started at once are, if there is work for them */
-    bool     foretold;    /* the first lease has been looked at */
+    bool     predicted;   /* the first lease has been looked at */
     uint32_t startable;   /* slots that there are descriptors for */
     uint32_t to_start;    /* slots from here on have had no worker yet */
     bool     progress_shown;

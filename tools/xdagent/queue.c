@@ -31,7 +31,7 @@ int agent_queue_lease(agent *a, const xd_wire_LEASE *m)
     }
     XD_TRY(more);
     a->queue_dirty = true;
-    agent_workers_foretold(a, spans, n);
+    agent_workers_predicted(a, spans, n);
     int done = xd_aqueue_lease(a->queue, spans, n, xd_clock_ns());
     return done < 0 ? done : 0;
 }

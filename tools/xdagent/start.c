@@ -304,27 +304,27 @@ int agent_workers_start(agent *a, const xd_wire_WORKERS_START *m)
     return start_up_to(a, XD_MAX(xd_os_cpus(), 1u));
 }
 
-/* Called at late_ns. A worker costs some 10 ms of processor time: where the history foretells next to nothing
- * to do, more of them than there are processors only make a run longer. So they wait a little, and start as
- * soon as it turns out that it foretold wrong. */
+/* Called at late_ns. A worker costs some 10 ms of processor time. If recorded durations predict almost no work,
+ * more workers than processors only make a run longer. So the others wait a little, and start as soon as the
+ * prediction turns out to be wrong. */
 int agent_workers_start_late(agent *a, uint64_t now_ns)
 {
     a->late_ns = UINT64_MAX;
     if (a->to_start >= a->startable || a->phase != AGENT_RUNNING || a->cancelled)
         return 0;
-    if (!a->foretold || xd_aqueue_stats_get(a->queue)->queued)
+    if (!a->predicted || xd_aqueue_stats_get(a->queue)->queued)
         return start_up_to(a, a->slots);
     a->late_ns = now_ns + LATE_NS; /* a worker may crash, and its items come back */
     return 0;
 }
 
-void agent_workers_foretold(agent *a, const xd_span *spans, size_t n)
+void agent_workers_predicted(agent *a, const xd_span *spans, size_t n)
 {
     uint64_t sum_us = 0;
     bool     known = n > 0;
-    if (a->foretold)
+    if (a->predicted)
         return;
-    a->foretold = true;
+    a->predicted = true;
     for (size_t i = 0; i < n; i++) {
         sum_us += spans[i].expected_us;
         known &= spans[i].expected_us > 0;
