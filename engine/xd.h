@@ -57,7 +57,7 @@ enum xd_exit {
     XD_EXIT_INTERNAL = 3,
     XD_EXIT_USAGE = 4,
     XD_EXIT_NO_TESTS = 5,
-    XD_EXIT_INFRASTRUCTURE = 6, /* no worker could be had */
+    XD_EXIT_INFRASTRUCTURE = 6, /* no worker could be started */
     XD_EXIT_MAX_WARNINGS =
         6,                 /* pytest's own, of --max-warnings (9.1 and newer): all passed, it is said why */
     XD_EXIT_INCOMPLETE = 7 /* results are missing or could not be recorded */

@@ -72,12 +72,13 @@ int xdctl_doctor(int argc, char **argv)
     xd_config *cfg = NULL;
     int        json = 0, code;
     if (argc > 1 && xdctl_is_help(argv[1])) {
-        puts("usage: xdctl doctor [--json] [OPTION ...]\n\n"
-             "Checks what a run needs: the agent, python and pytest, folders, limits, the project's options.\n"
-             "Each check prints one line, ok or FAIL.\n"
-             "Takes the options of `xdctl run`, of which --python, --agent and the folders have an effect.\n"
-             "Exit code: 0 all checks pass, 6 a run would fail.\n"
-             "  --json               print one JSON object");
+        puts(
+            "usage: xdctl doctor [--json] [OPTION ...]\n\n"
+            "Checks what a run needs: the agent, python and pytest, folders, limits, the project's options.\n"
+            "Each check prints one line, ok or FAIL.\n"
+            "Takes the options of `xdctl run`, of which --python, --agent and the folders have an effect.\n"
+            "Exit code: 0 all checks pass, 6 a run would fail.\n"
+            "  --json               print one JSON object");
         return 0;
     }
     if (argc > 1 && strcmp(argv[1], "--json") == 0) {

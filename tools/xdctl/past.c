@@ -192,14 +192,15 @@ int xdctl_report(int argc, char **argv)
     char             *path = NULL;
     int               all = 0;
     xdctl_where       where = { 0 };
-    struct poptOption table[] = { { "all", 0, POPT_ARG_NONE, &all, 0, "latest is the newest run of any project", NULL },
-                                  XDCTL_WHERE(where),
-                                  { "output", 'o', POPT_ARG_STRING, &path, 0,
-                                    "write to FILE instead of standard output", "FILE" },
-                                  POPT_TABLEEND };
-    poptContext       ctx;
-    const char       *words[3];
-    int               bad =
+    struct poptOption table[] = {
+        { "all", 0, POPT_ARG_NONE, &all, 0, "latest is the newest run of any project", NULL },
+        XDCTL_WHERE(where),
+        { "output", 'o', POPT_ARG_STRING, &path, 0, "write to FILE instead of standard output", "FILE" },
+        POPT_TABLEEND
+    };
+    poptContext ctx;
+    const char *words[3];
+    int         bad =
         xdctl_read_options(&ctx, argc, argv, table,
                            "[OPTION ...] junit|jsonl|terminal [latest|RUN-ID|FOLDER]\n\n"
                            "Makes a report of a past run; the exit code is 0 when it could be made, 7 when "

@@ -117,19 +117,18 @@ int xdctl_runs(int argc, char **argv)
 {
     int               all = 0, json = 0;
     xdctl_where       where = { 0 };
-    struct poptOption table[] = {
-        XDCTL_WHERE(where),
-        { "all", 0, POPT_ARG_NONE, &all, 0, "list the runs of all projects", NULL },
-        { "json", 0, POPT_ARG_NONE, &json, 0, "print a JSON array with all details", NULL },
-        POPT_TABLEEND
-    };
-    poptContext ctx;
-    const char *words[1];
-    int         bad = xdctl_read_options(
-                &ctx, argc, argv, table,
-                "[OPTION ...]\n\nLists the runs of this project that are kept, newest first: id, start, "
-                        "result, duration, project, counts.\n",
-                0, words, NULL);
+    struct poptOption table[] = { XDCTL_WHERE(where),
+                                  { "all", 0, POPT_ARG_NONE, &all, 0, "list the runs of all projects", NULL },
+                                  { "json", 0, POPT_ARG_NONE, &json, 0, "print a JSON array with all details",
+                                    NULL },
+                                  POPT_TABLEEND };
+    poptContext       ctx;
+    const char       *words[1];
+    int               bad = xdctl_read_options(
+                      &ctx, argc, argv, table,
+                      "[OPTION ...]\n\nLists the runs of this project that are kept, newest first: id, start, "
+                                    "result, duration, project, counts.\n",
+                      0, words, NULL);
     poptFreeContext(ctx);
     if (!bad && (bad = xdctl_where_enter(&where)) != 0)
         bad++;
