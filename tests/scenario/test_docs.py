@@ -163,6 +163,50 @@ def test_lines_of_a_run_have_the_fields_of_the_manual(project):
     assert seen >= {"run_start", "config", "worker_up", "worker_down", "collect_report", "collected", "test", "warning", "run_end", "A crash"}
 
 
+# ---- libxd(3)
+
+
+def header():
+    with open(os.path.join(ROOT, "engine", "xd.h"), encoding="utf-8") as f:
+        return re.sub(r"/\*.*?\*/", "", f.read(), flags=re.S)
+
+
+def squeezed(text):
+    return re.sub(r"\(\s+", "(", re.sub(r"\s+", " ", text)).strip()
+
+
+def test_synopsis_of_the_library_is_the_header():
+    functions = {squeezed(f) for f in re.findall(r"^XD_API ([^;]*;)", header(), re.M)}
+    types = {squeezed(t) for t in re.findall(r"^typedef [^;{]*\([^;{]*;", header(), re.M)}
+    told = {squeezed(t) + ";" for t in section(page("libxd.3"), "SYNOPSIS").split("```")[1].replace("#include <xd.h>", "").split(";") if t.strip()}
+    assert len(functions) > 20 and told == functions | types
+
+
+def test_structures_and_events_of_the_library_are_those_of_the_manual():
+    text = page("libxd.3")
+    for name, part in (("xd_event", "Events"), ("xd_result", "The result")):
+        members = re.search(r"typedef struct %s \{(.*?)\} %s;" % (name, name), header(), re.S).group(1)
+        named = {re.sub(r"\[.*|\W", "", m) for line in members.split(";") if line.strip() for m in re.sub(r"^\s*(const )?\w+ ", "", line.strip()).split(",")}
+        assert named - {"type"} <= set(re.findall(r"\*(\w+)\*", section(text, part, "##"))), (name, named)
+    events = set(re.findall(r"\b(XD_EVENT_(?!INIT)[A-Z]+)\b", header()))
+    assert events == set(re.findall(r"^\*(XD_EVENT_[A-Z]+)\*$", text, re.M))
+
+
+@pytest.mark.parametrize("document", ("libxd.3", "README.md"))
+def test_examples_of_the_library_compile(document, tmp_path):
+    if not shutil.which("cc"):
+        pytest.skip("no C compiler on this machine")
+    if document == "README.md":
+        with open(os.path.join(ROOT, document), encoding="utf-8") as f:
+            example = f.read().split("```c\n")[1].split("```")[0]
+    else:
+        example = section(page(document), "EXAMPLES").split("```")[1]
+    (tmp_path / "a.c").write_text(example)
+    done = subprocess.run(["cc", "-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-I", os.path.join(ROOT, "engine"), "-c", str(tmp_path / "a.c"), "-o",
+                           str(tmp_path / "a.o")], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True, timeout=60)
+    assert done.returncode == 0, done.stdout
+
+
 # ---- what the manual says of specs, of ways and of reports
 
 
