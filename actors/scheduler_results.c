@@ -93,17 +93,18 @@ void xd_scheduler_tell_test(scheduler *self, const xd_wire_RESULT *one, uint16_t
 {
     if (!self->messages || !self->args.event)
         return;
-    char    *message = self->messages[one->item];
-    xd_event ev = { .type = XD_EVENT_TEST,
-                    .value = one->outcome,
-                    .count = one->item,
-                    .text = (const char *)xd_collector_items(self->collector)[one->item].id.ptr,
-                    .duration_us = (uint64_t)one->setup_us + one->call_us + one->teardown_us,
-                    .message = message                       ? message
-                               : one->outcome == XD_OUT_LOST ? "its agent was lost"
-                                                             : NULL,
-                    .worker = worker,
-                    .attempt = one->attempt };
+    char      *message = self->messages[one->item];
+    const bool its_own = message && self->reported[one->item].attempt == one->attempt;
+    xd_event   ev = { .type = XD_EVENT_TEST,
+                      .value = one->outcome,
+                      .count = one->item,
+                      .text = (const char *)xd_collector_items(self->collector)[one->item].id.ptr,
+                      .duration_us = (uint64_t)one->setup_us + one->call_us + one->teardown_us,
+                      .message = its_own                       ? message
+                                 : one->outcome == XD_OUT_LOST ? "its agent was lost"
+                                                               : NULL,
+                      .worker = worker,
+                      .attempt = one->attempt };
     self->messages[one->item] = NULL;
     self->args.event(self->args.event_arg, &ev);
     free(message);

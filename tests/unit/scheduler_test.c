@@ -36,6 +36,23 @@ static xd_actor   *driver_actor;
 static probe       driver;
 static const char *id_format;
 
+/* XD_EVENT_TEST as an embedder gets it, on the scheduler's thread: the last one. Read when the run is over. */
+static struct {
+    unsigned count;
+    xd_event ev;
+    char     message[64];
+} told;
+
+static void on_event(void *arg, const xd_event *ev)
+{
+    (void)arg;
+    if (ev->type != XD_EVENT_TEST)
+        return;
+    told.count++;
+    told.ev = *ev;
+    snprintf(told.message, sizeof(told.message), "%s", ev->message ? ev->message : "");
+}
+
 static void setup(void)
 {
     memcpy(folder + sizeof(folder) - 7, "XXXXXX", 6);
@@ -46,6 +63,7 @@ static void setup(void)
     cfg->no_history = true;
     plan = XD_PLAN_INIT;
     memset(&result, 0, sizeof(result));
+    memset(&told, 0, sizeof(told));
     id_format = "test_it.py::test_%u";
 }
 
@@ -73,9 +91,14 @@ static void begin(size_t count)
         agents[i].actor = probe_start(&agents[i].probe, bus, agents[i].address, NULL);
         agents[i].next = 0;
     }
-    xd_scheduler_args args = {
-        .config = cfg, .plan = &plan, .run_id = RUN_ID, .run_dir = folder, .cwd = folder, .result = &result
-    };
+    xd_scheduler_args args = { .config = cfg,
+                               .plan = &plan,
+                               .run_id = RUN_ID,
+                               .run_dir = folder,
+                               .cwd = folder,
+                               .result = &result,
+                               .event = on_event,
+                               .want_tests = true };
     ck_assert_int_eq(xd_actor_start(&sched, bus, &xd_scheduler_spec, "sched", &args, &err), 0);
 }
 
@@ -461,6 +484,11 @@ START_TEST(what_ran_on_a_lost_agent_runs_once_more_and_no_more)
     ck_assert_int_eq(notes("for the second time: it does not run again", &level), 1);
     ck_assert_uint_eq(level, 4);
     ck_assert_int_eq(notes("lost popen//env:WHERE=", NULL), 2);
+    ck_assert_uint_eq(told.count, 1);
+    ck_assert_int_eq(told.ev.value, XD_OUT_LOST);
+    ck_assert_uint_eq(told.ev.worker, 2 * b);
+    ck_assert_uint_eq(told.ev.attempt, 2);
+    ck_assert_str_eq(told.message, "its agent was lost");
 }
 END_TEST
 
@@ -485,6 +513,33 @@ START_TEST(reports_of_a_lost_attempt_do_not_count)
     ck_assert_uint_eq(fin.failed.count, 0);
     done(b);
     ck_assert_int_eq(over(), 0);
+}
+END_TEST
+
+/* Nor does its message: the second attempt passes, and reports nothing. */
+START_TEST(a_message_of_a_lost_attempt_is_not_told)
+{
+    uint16_t attempt = 0;
+    begin(2);
+    run_up_to_tests(1, NULL, NULL);
+    size_t a = holder(0, &attempt), b = 1 - a;
+    SAY(a, REPORT, .item = 0, .attempt = 1, .when = XD_BYTES_LIT("call"), .category = XD_BYTES_LIT("failed"),
+        .outcome = XD_BYTES_LIT("failed"), .message = XD_BYTES_LIT("of the first attempt"));
+    running(a, 0, 0);
+    lose(a);
+    ck_assert_uint_eq(holder(0, &attempt), b);
+    RESULTS(b, 2, .item = 0, .attempt = 2, .outcome = XD_OUT_PASSED, .setup_us = 1, .call_us = 20,
+            .teardown_us = 300);
+    while (probe_at(&agents[b].probe, agents[b].next).type != XD_MSG_FINISH)
+        agents[b].next++;
+    done(b);
+    ck_assert_int_eq(over(), 0);
+    ck_assert_uint_eq(told.count, 1);
+    ck_assert_int_eq(told.ev.value, XD_OUT_PASSED);
+    ck_assert_uint_eq(told.ev.duration_us, 321);
+    ck_assert_uint_eq(told.ev.worker, 2);
+    ck_assert_uint_eq(told.ev.attempt, 2);
+    ck_assert_ptr_null(told.ev.message);
 }
 END_TEST
 
@@ -758,6 +813,7 @@ static Suite *suite(void)
     tcase_add_test(t, none_will_come_only_when_no_agent_has_any_to_spare);
     tcase_add_test(t, what_ran_on_a_lost_agent_runs_once_more_and_no_more);
     tcase_add_test(t, reports_of_a_lost_attempt_do_not_count);
+    tcase_add_test(t, a_message_of_a_lost_attempt_is_not_told);
     tcase_add_test(t, the_last_agent_is_lost);
     tcase_add_test(t, an_open_item_of_a_lost_agent_is_not_waited_for);
     tcase_add_test(t, an_item_given_after_the_last_teardown_is_told);
