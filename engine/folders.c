@@ -32,6 +32,8 @@ int xd_folders_init(xd_folders *f, const xd_config *cfg, xd_error *err)
     *f = (xd_folders){ 0 };
     int r = 0;
     f->work = cfg && cfg->work_dir ? realpath(cfg->work_dir, NULL) : getcwd(NULL, 0);
+    if (!f->work && errno == ENOMEM)
+        return -ENOMEM;
     if (cfg && cfg->work_dir && (!f->work || !xd_path_is_dir(f->work) || access(f->work, X_OK) < 0))
         r = xd_error_set(err, -EINVAL, "option --work-dir: %s is no folder that can be entered",
                          cfg->work_dir);

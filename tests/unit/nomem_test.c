@@ -16,6 +16,7 @@
 #include "engine/base/text.h"
 #include "engine/config.h"
 #include "engine/events.h"
+#include "engine/folders.h"
 #include "engine/journal.h"
 #include "engine/nodeid.h"
 #include "engine/runs.h"
@@ -347,6 +348,33 @@ static int configuration(void)
     return r;
 }
 
+static int folders(void)
+{
+    xd_config *cfg = NULL;
+    xd_folders where = { 0 };
+    xd_error   e = { 0 };
+    char      *state = NULL, *cache = NULL;
+    XD_TRY(xd_config_new(&cfg));
+    int r = xd_config_set(cfg, "work-dir", "/tmp", NULL);
+    if (r == 0)
+        r = xd_config_set(cfg, "state-dir", "xd-state", NULL);
+    if (r == 0)
+        r = xd_config_set(cfg, "jsonl", "xd.jsonl", NULL);
+    if (r == 0)
+        r = xd_folders_init(&where, cfg, &e);
+    if (r == 0)
+        r = xd_folders_apply(&where, cfg);
+    if (r == 0)
+        r = xd_folders_state(&where, true, &state, &e);
+    if (r == 0)
+        r = xd_folders_cache(&where, &cache, &e);
+    free(state);
+    free(cache);
+    xd_folders_release(&where);
+    xd_config_free(cfg);
+    return r;
+}
+
 static int events(void)
 {
     xd_events e;
@@ -455,6 +483,7 @@ static const struct {
     { "agent queue", agent_queue, 5 },
     { "collections", collections, 8 },
     { "configuration", configuration, 20 },
+    { "folders", folders, 8 },
     { "events", events, 20 },
     { "journal", journal, 4 },
     { "terminal", report_terminal, 20 },
