@@ -1,8 +1,10 @@
 /* xdagent - the far end of a gateway: starts, feeds and watches the Python processes of one environment.
  * Speaks engine/wire.def on standard input and output, or on one descriptor (--fd N). Ends when the
  * controller says so, or is gone. */
+#include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -350,8 +352,14 @@ static int check(char **argv)
     int               r = xd_pytest_prepare(&pytest, &start, XD_BUILD_ID, &err);
     if (r == 0)
         r = xd_pytest_spawn_check(&pytest, (const char *const *)argv + 2, &p, &err);
-    if (r == 0)
+    if (r == 0) {
+        struct pollfd ended = { .fd = p.pidfd, .events = POLLIN };
+        while (poll(&ended, 1, -1) < 0 && errno == EINTR)
+            ;
+        (void)xd_proc_kill_group(&p,
+                                 SIGKILL); /* what it left behind; before the wait, which frees its number */
         r = xd_proc_wait(&p, true, &status);
+    }
     xd_proc_close(&p);
     xd_pytest_release(&pytest);
     if (r < 0)
