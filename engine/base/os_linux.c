@@ -226,7 +226,7 @@ void xd_os_kill_children(uint64_t most_ns)
 {
     uint64_t give_up = xd_clock_ns() + most_ns;
     while (xd_clock_ns() < give_up) {
-        pid_t pids[CHILDREN_MAX];
+        pid_t pids[CHILDREN_MAX] = { 0 };
         pid_t gone;
         while ((gone = xd_os_reap_any()) > 0)
             ;
