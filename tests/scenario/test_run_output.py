@@ -293,7 +293,7 @@ def test_dumb_terminal(project):
 def screen_of(text):
     """What stands on a terminal after this text: \\r, \\n, erase to the end of the line, cursor up, column."""
     lines, row, column = [""], 0, 0
-    for part in re.findall(r"\x1b\[[0-9;]*[A-Za-z]|[\r\n\b]|[^\x1b\r\n\b]+", text):
+    for part in re.findall(r"\x1b\[[?0-9;]*[A-Za-z]|[\r\n\b]|[^\x1b\r\n\b]+", text):
         if part == "\r":
             column = 0
         elif part == "\n":
@@ -302,10 +302,15 @@ def screen_of(text):
         elif part == "\b":
             column = max(column - 1, 0)
         elif part.startswith("\x1b["):
+            if part in ("\x1b[?7l", "\x1b[?7h"):
+                continue  # wrapping off, on
             number, what = int(part[2:-1].split(";")[0] or 0), part[-1]
             if what == "K":
                 assert number == 0, part
                 lines[row] = lines[row][:column]
+            elif what == "J":
+                assert number == 0, part
+                lines[row:] = [lines[row][:column]]
             elif what == "A":
                 row = max(row - (number or 1), 0)
             elif what == "G":
