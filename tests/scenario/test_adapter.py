@@ -563,7 +563,7 @@ def test_stop_and_maxfail(python, suite):
     '''
     env = run(["-x"], suite(test_a=source), python=python, maxfail=1)
     assert env.counts()["failed"] == 1
-    assert len(env.workers[1].results) <= len(env.workers[0].results) + 3
+    assert len(env.workers[1].results) < 45  # of 50
     down = env.workers[0].done
     assert (down.exit_status, down.stopped, text(down.reason)) == (1, 1, "stopping after 1 failures")
     assert env.workers[1].done.stopped == 0
