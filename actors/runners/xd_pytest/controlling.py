@@ -14,7 +14,7 @@ ASK_WORKER = frozenset(("is_xdist_worker",))
 ASK_CONTROLLER = frozenset(("is_xdist_controller", "is_xdist_master"))
 MARKS = ATTRIBUTES | ASK_WORKER | ASK_CONTROLLER
 
-# Plugins whose part outside of workers is told in another way (home.py), is done by xd itself, or only shows progress.
+# Plugins whose part outside of workers home.py reports, xd does itself, or only shows progress.
 HARMLESS = frozenset(("xdist", "pytest_randomly", "random_order", "pytest_rerunfailures", "pytest_html", "pytest_jsonreport", "pytest_reportlog", "pytest_instafail",
                       "testmon", "pytest_sugar", "pytest_progress", "pytest_base_url", "pytest_ruff"))
 ON_GITHUB = frozenset(("pytest_github_actions_annotate_failures",))  # harmless elsewhere
@@ -102,7 +102,7 @@ def harmless(plugin):
 
 
 def parts(config, known_hooks):
-    """[(plugin's name, [hooks])] of hooks with such a part, without `known_hooks`, which are told in another way."""
+    """[(plugin's name, [hooks])] of hooks with such a part, except `known_hooks`, which home.py reports."""
     manager, found = config.pluginmanager, []
     for plugin in manager.get_plugins():
         if is_pytests(plugin) or harmless(plugin):
