@@ -272,7 +272,7 @@ def test_as_module(python, suite):
     ("import os; os.environ.get('PYTEST_XDIST_WORKER')", "worker id"),
     ("import os; copy = (tuple(os.environ.values()),)", "worker id"),
     ("def pytest_configure(config): config.workerinput['workerid']", "worker id"),
-    ("def pytest_sessionstart(session): pass", "pytest_sessionstart"),
+    ("def pytest_sessionstart(session): session.config.begun = open('begun', 'w').close()", "pytest_sessionstart"),
     ("def pytest_sessionfinish(session): pass", "pytest_sessionfinish"),
     ("def pytest_unconfigure(config): pass", "pytest_unconfigure"),
     ("def pytest_configure(config): config.add_cleanup(lambda: None)", "cleanup"),

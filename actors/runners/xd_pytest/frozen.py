@@ -12,6 +12,8 @@ import functools
 import gc
 import sys
 
+from xd_pytest.real import Real
+
 THRESHOLD_WHILE_COLLECTING = 200000  # most of what collection allocates stays anyway
 SMALL_HEAP = 100000                  # objects; a full collection of so many takes 5 to 10 ms
 MOST_GROWTH = 1.25
@@ -106,7 +108,7 @@ heap = Heap()
 
 
 def collect(generation=2):
-    if sys._getframe(1).f_globals.get("__name__", "").startswith(WHOSE) or not heap.matters() or not heap.thaw():
+    if Real.frame(1).f_globals.get("__name__", "").startswith(WHOSE) or not heap.matters() or not heap.thaw():
         return ORIGINAL["collect"](generation)
     try:
         return ORIGINAL["collect"](2 if heap.mixed and generation in (0, 1) else generation)  # the youngest may be frozen with the oldest

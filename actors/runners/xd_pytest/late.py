@@ -9,6 +9,7 @@ import gc
 import sys
 
 from xd_pytest.frozen import ORIGINAL
+from xd_pytest.real import Real
 
 ID, COUNT = "PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT"
 
@@ -22,7 +23,7 @@ FOR_CHILDREN = ("subprocess",)  # and that make the environment of a child of th
 
 
 def caller(depth):
-    return sys._getframe(depth + 1).f_globals.get("__name__")
+    return Real.frame(depth + 1).f_globals.get("__name__")
 
 
 def other_characters(base, arguments, digits_only):

@@ -5,6 +5,7 @@ import os
 import sys
 
 from xd_pytest.late import COUNT, ID, LateBytes, LateText, places_of, put
+from xd_pytest.real import Real
 
 BETWEEN = frozenset(("os", "_collections_abc", "collections.abc", "_weakrefset", __name__))
 # Modules that ask for the key, look whether there is one, and keep it for later in an attribute.
@@ -14,7 +15,7 @@ INPUT_KEYS = {ID: "workerid", COUNT: "workercount"}
 
 def reader():
     """The module that reads os.environ just now."""
-    frame = sys._getframe(1)
+    frame = Real.frame(1)
     while frame is not None and frame.f_globals.get("__name__") in BETWEEN:
         frame = frame.f_back
     return None if frame is None else frame.f_globals.get("__name__")
@@ -271,7 +272,7 @@ class CallWatch(object):
         callers = self.callers
 
         def function(*args, **kw):
-            frame = sys._getframe(1)
+            frame = Real.frame(1)
             while frame is not None and frame.f_globals.get("__name__") == "tempfile":
                 frame = frame.f_back
             if frame is not None:

@@ -4,6 +4,7 @@ from __future__ import absolute_import, division, print_function
 
 import os
 import select
+import sys
 import time
 
 
@@ -20,5 +21,6 @@ class Real(object):
     write = staticmethod(os.write)
     getpid = staticmethod(os.getpid)
     exit = staticmethod(os._exit)
+    frame = staticmethod(sys._getframe)
     poll = staticmethod(select.poll) if hasattr(select, "poll") else None
     epoll = staticmethod(select.epoll) if hasattr(select, "epoll") else None

@@ -3,7 +3,6 @@ from __future__ import absolute_import, division, print_function
 
 import collections
 import functools
-import sys
 
 from xd_pytest import wire
 from xd_pytest.collection import give_location
@@ -70,7 +69,7 @@ class RunLoop(object):
 
         class Lookup(object):
             def __get__(self, instance, owner=None):
-                return original if instance is not state else loop.teardown_function(sys._getframe(1))
+                return original if instance is not state else loop.teardown_function(Real.frame(1))
 
         try:
             state.__class__ = type(plain.__name__, (plain,), {"teardown_exact": Lookup(), "__module__": plain.__module__})
