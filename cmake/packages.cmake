@@ -4,15 +4,14 @@ set(CPACK_GENERATOR DEB)
 set(CPACK_PACKAGE_NAME xd)
 set(CPACK_PACKAGE_VENDOR "xd")
 set(CPACK_PACKAGE_VERSION ${PROJECT_VERSION})
-# Who builds is the maintainer, as with Debian's own tools.
+# Who builds is the maintainer, named as Debian's own tools ask for it.
 if(DEFINED ENV{DEBEMAIL})
     set(maintainer "$ENV{DEBFULLNAME} <$ENV{DEBEMAIL}>")
 else()
     cmake_host_system_information(RESULT host QUERY FQDN)
-    execute_process(COMMAND id -un OUTPUT_VARIABLE user OUTPUT_STRIP_TRAILING_WHITESPACE)
-    set(maintainer "${user} <${user}@${host}>")
+    set(maintainer "Unnamed Packager <packager@${host}>") # whoever is logged in may be root, which is nobody's name
 endif()
-set(CPACK_PACKAGE_CONTACT "${maintainer}" CACHE STRING "maintainer of the Debian packages: Name <address>; from $DEBFULLNAME and $DEBEMAIL")
+set(CPACK_PACKAGE_CONTACT "${maintainer}")
 set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
 set(CPACK_STRIP_FILES ON)
 set(CPACK_COMPONENTS_ALL programs library development)
