@@ -92,7 +92,7 @@ def test_crash_is_blamed_on_its_test(project):
     downs = {e["nodeid"]: e for e in result.events if e["event"] == "worker_down" and not e["expected"]}
     assert {n.partition("::")[2]: d["reason"] for n, d in downs.items()} == BLAME
     replaced = {e["replaces"] for e in result.events if e["event"] == "worker_up" and e["replaces"]}
-    assert {"gw0", "gw1"} <= replaced <= {d["worker"] for d in downs.values()}
+    assert len(replaced) >= 2 and replaced <= {d["worker"] for d in downs.values()}  # which worker meets which crash is open
     assert result.summary == {"crashed": 4, "passed": 3}
     assert "Fatal Python error: Segmentation fault" in result.out
 
