@@ -66,7 +66,7 @@ def log_fds():
 
 
 def appended_log(fd, logs):
-    """A file that `logging` appends to: the kernel moves its position to the end for each record, whoever writes it.  A lock on it would be shared."""
+    """A file that `logging` appends to: the kernel moves its position to the end for each record, so several writers do no harm.  A lock on it would be shared."""
     if fd not in logs:
         return False
     import fcntl

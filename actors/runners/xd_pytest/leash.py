@@ -1,7 +1,7 @@
-"""Nothing of ours outlives the agent, whoever else is killed with it.
+"""No process of the environment outlives the agent, even if other processes are killed with it.
 
 The agent holds the only writing end of a pipe and never writes.  When that end closes, the kernel sends SIGKILL to the process group that owns the
-reading end: nobody has to be alive, or listening, for it to happen.  PR_SET_PDEATHSIG would not do: it tells of the death of the parent, which a
+reading end: nobody has to be alive, or listening, for it to happen.  PR_SET_PDEATHSIG would not do: it reports the death of the parent, which a
 worker is to survive.  The owner belongs to the open file, which a fork shares, so each process opens the pipe anew."""
 from __future__ import absolute_import, division, print_function
 

@@ -48,7 +48,7 @@ def reap(control, pid):
 
 def leave(status, at=lambda phase: None):
     """The end of a process that ran a session: what the interpreter would still do for the user's code, without its slow teardown.
-    at: is told what it waits for."""
+    at: is called with what it waits for."""
     threading = sys.modules.get("threading")
     at(IN_THREADS)
     try:
@@ -85,7 +85,7 @@ def fault_fd(config):
 
 
 def new_capture(own, link):
-    """Puts a fresh file under the descriptor that pytest captures with.  The file has no name, so that none is left whoever is killed; by `link` the
+    """Puts a fresh file under the descriptor that pytest captures with.  The file has no name, so none is left behind when a process is killed; by `link` the
     agent finds it through this process, and can still read it when the process has died inside of a test."""
     import tempfile
     fresh = tempfile.TemporaryFile(buffering=0)

@@ -22,7 +22,7 @@ def reader():
 
 
 class Entry(object):
-    """PYTEST_XDIST_WORKER or PYTEST_XDIST_WORKER_COUNT while collecting.  Asking for the key is a read.  Whoever takes all entries gets a key of our own,
+    """PYTEST_XDIST_WORKER or PYTEST_XDIST_WORKER_COUNT while collecting.  Asking for the key is a read.  Code that takes all entries gets a key of our own,
     and what he looks up with that very object is no read: it is a value that tells when it is used."""
 
     def __init__(self, reads, name, value):

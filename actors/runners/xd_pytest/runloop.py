@@ -16,7 +16,7 @@ from xd_pytest.settings import wants_output
 from xd_pytest.terminal import hear_live_log
 
 UNRESOLVED = object()  # the successor was not asked for
-UNKNOWN = object()     # none is told, nor that none comes
+UNKNOWN = object()     # the agent has named no successor, and has not said that none comes
 
 
 class RunLoop(object):
@@ -81,7 +81,7 @@ class RunLoop(object):
         """What tears down for the item that comes next."""
         name = caller.f_code.co_name
         if name == "pytest_sessionfinish" or self.owner.is_copy():
-            return self.original_teardown  # a child of a test must not take what its parent is told
+            return self.original_teardown  # a child of a test must not read commands that are meant for its parent
         if name != "pytest_runtest_teardown":
             return self.tear_down
         given = caller.f_locals.get("nextitem")
@@ -115,7 +115,7 @@ class RunLoop(object):
         return nextitem
 
     def resolve(self):
-        """The successor of the running item, claimed at this moment.  None: none will come.  UNKNOWN: none is told so far."""
+        """The successor of the running item, claimed at this moment.  None: none will come.  UNKNOWN: the agent has named none so far."""
         if self.next is UNRESOLVED or self.next is UNKNOWN:
             self.next = None
             self.next = self.look(self.position + 1)
@@ -135,7 +135,7 @@ class RunLoop(object):
                 return UNKNOWN
 
     def none_comes(self):
-        """Of all that is told nothing is left (the caller knows), and it is said that no more will come."""
+        """No item that the agent named is left (the caller knows), and the agent has said that no more will come."""
         return self.final and self.runs >= self.words[self.base + RUNS]
 
     def tear_down_owed(self, nextitem):

@@ -86,7 +86,7 @@ class Worker(object):
             pass
 
     def ends(self, phase):
-        """What the end of this worker is at, for whoever waits for it."""
+        """What the end of this worker is doing, for the process that waits for it."""
         if not self.adapter.owner.is_copy():
             page = self.adapter.page
             page.words[page.slot(self.slot_number) + ENDING] = phase
