@@ -10,18 +10,21 @@
 #define NOBODY 0xffffu
 #define SHOWN_DIFFERENCES 10
 
+#define NONE UINT32_MAX
+
 typedef struct list {
+    uint16_t           gateway; /* whose */
+    bool               settled; /* compared */
+    xd_arena           arena;
     xd_collected_item *items;
     uint32_t count, have, cap; /* announced, come, room for: a peer's number alone takes no memory */
 } list;
 
 struct xd_collector {
-    xd_arena arena;
-    uint16_t owner;  /* gateway whose list is the collection */
-    uint64_t lo, hi; /* its digest */
+    uint64_t lo, hi; /* digest of the agreed list */
     list     agreed;
-    uint16_t doubter; /* gateway whose list differs */
-    list     other;
+    list    *others; /* those with another digest */
+    size_t   n_others, unsettled;
 };
 
 int xd_collector_new(xd_collector **ret)
@@ -29,17 +32,25 @@ int xd_collector_new(xd_collector **ret)
     xd_collector *c = calloc(1, sizeof(*c));
     if (!c)
         return -ENOMEM;
-    c->owner = c->doubter = NOBODY;
+    c->agreed.gateway = NOBODY;
     *ret = c;
     return 0;
+}
+
+static void list_release(list *l)
+{
+    xd_arena_release(&l->arena);
+    free(l->items);
+    l->items = NULL;
 }
 
 xd_collector *xd_collector_free(xd_collector *c)
 {
     if (c) {
-        xd_arena_release(&c->arena);
-        free(c->agreed.items);
-        free(c->other.items);
+        list_release(&c->agreed);
+        for (size_t i = 0; i < c->n_others; i++)
+            list_release(&c->others[i]);
+        free(c->others);
         free(c);
     }
     return NULL;
@@ -58,25 +69,39 @@ static int room(list *l, uint32_t more)
     return 0;
 }
 
+static list *list_of(xd_collector *c, uint16_t gateway)
+{
+    if (c->agreed.gateway == gateway)
+        return &c->agreed;
+    for (size_t i = 0; i < c->n_others; i++)
+        if (c->others[i].gateway == gateway)
+            return &c->others[i];
+    return NULL;
+}
+
 int xd_collector_collected(xd_collector *c, uint16_t gateway, const xd_wire_COLLECTED *in)
 {
-    if (c->owner == NOBODY) {
-        c->owner = gateway;
+    if (c->agreed.gateway == NOBODY) {
         c->lo = in->digest_lo;
         c->hi = in->digest_hi;
+        c->agreed.gateway = gateway;
         c->agreed.count = in->count;
         return in->count ? XD_COLLECTOR_SEND_LIST : XD_COLLECTOR_COMPLETE;
     }
+    if (list_of(c, gateway))
+        return -EPROTO;
     if (in->digest_lo == c->lo && in->digest_hi == c->hi && in->count == c->agreed.count)
         return XD_COLLECTOR_AGREED;
-    if (c->doubter != NOBODY)
-        return XD_COLLECTOR_WAIT; /* one difference is enough to end the run */
-    c->doubter = gateway;
-    c->other.count = in->count;
-    return XD_COLLECTOR_SEND_LIST;
+    list *more = realloc(c->others, (c->n_others + 1) * sizeof(*more));
+    if (!more)
+        return -ENOMEM;
+    c->others = more;
+    c->others[c->n_others++] = (list){ .gateway = gateway, .count = in->count };
+    c->unsettled++;
+    return in->count ? XD_COLLECTOR_SEND_LIST : XD_COLLECTOR_WAIT;
 }
 
-static int take_part(xd_collector *c, list *l, const xd_wire_COLLECT_IDS *in)
+static int take_part(list *l, const xd_wire_COLLECT_IDS *in)
 {
     xd_wire_list   ids = in->ids;
     xd_wire_NODEID one;
@@ -88,12 +113,103 @@ static int take_part(xd_collector *c, list *l, const xd_wire_COLLECT_IDS *in)
     while (xd_wire_NODEID_next(&ids, &one) == 1) {
         xd_collected_item *item = &l->items[l->have];
         XD_TRY(xd_nodeid_join(&scratch, previous, &one, &id));
-        XD_TRY(xd_arena_bytes(&c->arena, id, &item->id));
+        XD_TRY(xd_arena_bytes(&l->arena, id, &item->id));
         previous = item->id;
-        XD_TRY(xd_arena_bytes(&c->arena, one.group, &item->group));
+        XD_TRY(xd_arena_bytes(&l->arena, one.group, &item->group));
         l->have++;
     }
-    return l->have == l->count ? 1 : 0;
+    return 0;
+}
+
+int xd_collector_ids(xd_collector *c, uint16_t gateway, const xd_wire_COLLECT_IDS *in)
+{
+    list *l = list_of(c, gateway);
+    if (!l)
+        return -EPROTO;
+    XD_TRY(take_part(l, in));
+    return l == &c->agreed && l->have == l->count ? XD_COLLECTOR_COMPLETE : XD_COLLECTOR_WAIT;
+}
+
+/* ---- lists that differ --------------------------------------------------------------------------- */
+
+/* A name of the agreed list, and the next of its items that the other list has not had so far. */
+typedef struct name_item {
+    xd_bytes       id;
+    uint32_t       item;
+    UT_hash_handle hh;
+} name_item;
+
+/* 1 = the other list has the same tests: `places` tells of each agreed item where; 0 = it has not. */
+static int find_places(const list *agreed, const list *other, name_item *pool, uint32_t *next,
+                       uint32_t *places)
+{
+    name_item *table = NULL, *n;
+    uint32_t   used = 0, found = 0;
+    int        r = 0;
+    for (uint32_t i = agreed->count; r == 0 && i-- > 0;) { /* backwards: the first of a name is met first */
+        xd_bytes id = agreed->items[i].id;
+        HASH_FIND(hh, table, id.ptr, id.len, n);
+        next[i] = n ? n->item : NONE;
+        if (!n) {
+            n = &pool[used++];
+            n->id = id;
+            HASH_ADD_KEYPTR(hh, table, n->id.ptr, n->id.len, n);
+            r = n->hh.tbl ? 0 : -ENOMEM;
+        }
+        n->item = i;
+    }
+    for (uint32_t i = 0; r == 0 && i < other->count; i++) {
+        HASH_FIND(hh, table, other->items[i].id.ptr, other->items[i].id.len, n);
+        if (!n || n->item == NONE)
+            break;
+        places[n->item] = i;
+        n->item = next[n->item];
+        found++;
+    }
+    HASH_CLEAR(hh, table);
+    return r < 0 ? r : found == agreed->count;
+}
+
+static int compare(const list *agreed, const list *other, xd_buf *ret_places)
+{
+    const size_t count = agreed->count;
+    if (count != other->count)
+        return 0;
+    xd_autofree name_item *pool = calloc(count ? count : 1, sizeof(*pool));
+    xd_autofree uint32_t  *next = calloc(count ? count : 1, sizeof(*next));
+    xd_autofree uint32_t  *places = calloc(count ? count : 1, sizeof(*places));
+    if (!pool || !next || !places)
+        return -ENOMEM;
+    int r = find_places(agreed, other, pool, next, places);
+    for (uint32_t i = 0; r == 1 && i < count; i++)
+        XD_TRY(xd_wire_INDEX_append(ret_places, &(xd_wire_INDEX){ .item = places[i] }));
+    return r;
+}
+
+int xd_collector_next(xd_collector *c, uint16_t *ret_gateway, xd_buf *ret_places)
+{
+    if (c->agreed.gateway == NOBODY || c->agreed.have < c->agreed.count)
+        return XD_COLLECTOR_WAIT;
+    for (size_t i = 0; i < c->n_others; i++) {
+        list *other = &c->others[i];
+        if (other->settled || other->have < other->count)
+            continue;
+        int r = compare(&c->agreed, other, ret_places);
+        XD_TRY(r);
+        other->settled = true;
+        c->unsettled--;
+        *ret_gateway = other->gateway;
+        if (r == 0)
+            return XD_COLLECTOR_DIFFERENT;
+        list_release(other);
+        return XD_COLLECTOR_REORDERED;
+    }
+    return XD_COLLECTOR_WAIT;
+}
+
+bool xd_collector_unsettled(const xd_collector *c)
+{
+    return c->unsettled > 0;
 }
 
 typedef struct name_count {
@@ -119,20 +235,24 @@ static int count_names(name_count **table, name_count *pool, size_t *used, const
     return 0;
 }
 
-static int describe(const xd_collector *c, const char *first_name, const char *other_name, xd_buf *out)
+int xd_collector_describe(xd_collector *c, uint16_t gateway, const char *first_name, const char *other_name,
+                          xd_buf *out)
 {
-    size_t      room = (size_t)c->agreed.count + c->other.count + 1, used = 0;
-    name_count *pool = calloc(room, sizeof(*pool)), *table = NULL;
+    const list *other = list_of(c, gateway);
+    if (!other)
+        return -ENOENT;
+    size_t      most = (size_t)c->agreed.count + other->count + 1, used = 0;
+    name_count *pool = calloc(most, sizeof(*pool)), *table = NULL;
     if (!pool)
         return -ENOMEM;
     int r = count_names(&table, pool, &used, &c->agreed, 1);
     if (r == 0)
-        r = count_names(&table, pool, &used, &c->other, -1);
+        r = count_names(&table, pool, &used, other, -1);
     HASH_CLEAR(hh, table);
     if (r == 0)
         r = xd_buf_printf(
             out, "Different tests were collected between %s (%u tests) and %s (%u tests). The difference is:",
-            first_name, c->agreed.count, other_name, c->other.count);
+            first_name, c->agreed.count, other_name, other->count);
     unsigned shown = 0, left = 0;
     for (size_t i = 0; r == 0 && i < used; i++) {
         if (pool[i].balance == 0)
@@ -147,34 +267,8 @@ static int describe(const xd_collector *c, const char *first_name, const char *o
     }
     if (r == 0 && left)
         r = xd_buf_printf(out, "\n(and %u more)", left);
-    if (r == 0 && !shown)
-        r = xd_buf_add_str(out, "\nthe same tests in another order");
     free(pool);
     return r;
-}
-
-int xd_collector_ids(xd_collector *c, uint16_t gateway, const xd_wire_COLLECT_IDS *in, const char *first_name,
-                     const char *other_name, xd_buf *ret_text)
-{
-    if (gateway == c->owner) {
-        int r = take_part(c, &c->agreed, in);
-        if (r < 0)
-            return r;
-        if (r == 1 && !(c->doubter != NOBODY && c->other.have == c->other.count))
-            return XD_COLLECTOR_COMPLETE;
-        if (r == 0)
-            return XD_COLLECTOR_WAIT;
-    } else if (gateway == c->doubter) {
-        int r = take_part(c, &c->other, in);
-        if (r < 0)
-            return r;
-        if (r == 0 || c->agreed.have < c->agreed.count)
-            return XD_COLLECTOR_WAIT;
-    } else {
-        return -EPROTO;
-    }
-    XD_TRY(describe(c, first_name, other_name, ret_text));
-    return XD_COLLECTOR_DIFFERENT;
 }
 
 uint32_t xd_collector_count(const xd_collector *c)

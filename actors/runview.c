@@ -246,6 +246,8 @@ static int on_collected(xd_runview *v, const xd_frame *frame)
 {
     xd_wire_COLLECTED in;
     XD_TRY(xd_wire_COLLECTED_decode(frame->body, frame->len, &in));
+    if (v->ids_gateway == XD_RUNVIEW_NONE && in.exit_status == -1 && in.count)
+        v->ids_gateway = frame->flags; /* the first to have collected: its list is the run's */
     if (v->home != XD_RUNVIEW_NONE && v->home != frame->flags)
         return XD_RUNVIEW_IGNORED;
     if (!v->collection_agreed) {

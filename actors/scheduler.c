@@ -71,7 +71,9 @@ static int send_finish(scheduler *self, gateway *g)
         return 0;
     xd_autobuf     failed = XD_BUF_INIT, not_run = XD_BUF_INIT, frame = XD_BUF_INIT;
     xd_wire_FINISH fin = { .exit_status = xd_scheduler_exit_code(self),
-                           .shutdown_ms = self->args.config->shutdown_ns / XD_MS_NS };
+                           .shutdown_ms = self->args.config->shutdown_ns / XD_MS_NS,
+                           .digest_lo = self->digest_lo,
+                           .digest_hi = self->digest_hi };
     for (uint32_t i = 0; self->sched && i < xd_collector_count(self->collector); i++) {
         xd_wire_INDEX one = { .item = i };
         uint8_t       out = xd_sched_outcome(self->sched, i);
@@ -367,9 +369,13 @@ int xd_scheduler_join(scheduler *self, gateway *g)
 }
 
 /* An error of the collection in every report, named by the environment that differs. */
-static int different(scheduler *self, const char *name, xd_bytes text)
+static int different(scheduler *self, const gateway *g)
 {
-    xd_autobuf     frame = XD_BUF_INIT;
+    xd_autobuf  frame = XD_BUF_INIT, said = XD_BUF_INIT;
+    const char *name = g->spec_text,
+               *first_name = self->owner >= 0 ? self->gateways[self->owner].spec_text : "";
+    XD_TRY(xd_collector_describe(self->collector, g->number, first_name, name, &said));
+    xd_bytes       text = xd_buf_view(&said);
     xd_wire_REPORT r = { .item = UINT32_MAX,
                          .worker = UINT16_MAX,
                          .nodeid = xd_bytes_str(name),
@@ -396,6 +402,46 @@ static int ask_list(scheduler *self, gateway *g)
     return xd_scheduler_send(self, g, XD_MSG_SEND_LIST, &frame);
 }
 
+/* The same tests in another order: its agent puts its list in order, before it is given any. */
+static int reorder(scheduler *self, gateway *g, const xd_buf *places)
+{
+    if (self->finishing || g->state != GW_COLLECTED)
+        return 0; /* nothing is left for it to run */
+    xd_autobuf      frame = XD_BUF_INIT;
+    xd_wire_REORDER m = {
+        .places = { .count = xd_collector_count(self->collector), .ptr = places->data, .len = places->len }
+    };
+    XD_TRY(xd_wire_REORDER_frame(&frame, 0, 0, &m));
+    XD_TRY(xd_scheduler_send(self, g, XD_MSG_REORDER, &frame));
+    g->state = GW_AGREED;
+    if (!self->running)
+        return 0;
+    XD_TRY(xd_scheduler_join(self, g));
+    return xd_scheduler_drain(self);
+}
+
+/* Compares the lists that have come. The run begins once all lists are compared that are known to differ somehow by
+ * then: no test runs where other tests were collected. */
+static int settle(scheduler *self)
+{
+    uint16_t number;
+    int      verdict;
+    for (;;) {
+        xd_autobuf places = XD_BUF_INIT;
+        verdict = xd_collector_next(self->collector, &number, &places);
+        XD_TRY(verdict);
+        if (verdict == XD_COLLECTOR_WAIT)
+            break;
+        gateway *g = &self->gateways[number];
+        if (verdict == XD_COLLECTOR_DIFFERENT)
+            return different(self, g);
+        XD_TRY(reorder(self, g, &places));
+    }
+    return self->list_whole && !self->agreed && !xd_collector_unsettled(self->collector)
+               ? collection_complete(self)
+               : 0;
+}
+
 int xd_scheduler_on_collected(scheduler *self, gateway *g, const xd_wire_COLLECTED *in)
 {
     if (self->finishing && (self->forced_exit >= 0 || self->stopping))
@@ -418,6 +464,8 @@ int xd_scheduler_on_collected(scheduler *self, gateway *g, const xd_wire_COLLECT
     }
     int verdict = xd_collector_collected(self->collector, g->number, in);
     XD_TRY(verdict);
+    if (verdict == XD_COLLECTOR_WAIT)
+        return settle(self);
     if (self->finishing) /* the others have run all there is: whether this one agrees must not hang on its speed */
         return verdict == XD_COLLECTOR_SEND_LIST ? ask_list(self, g) : 0;
     g->state = GW_COLLECTED;
@@ -432,8 +480,6 @@ int xd_scheduler_on_collected(scheduler *self, gateway *g, const xd_wire_COLLECT
     }
     if (verdict == XD_COLLECTOR_SEND_LIST)
         return ask_list(self, g);
-    if (verdict == XD_COLLECTOR_WAIT)
-        return 0;
     g->state = GW_AGREED;
     if (verdict == XD_COLLECTOR_COMPLETE) {
         self->deselected = in->deselected;
@@ -447,16 +493,10 @@ int xd_scheduler_on_collected(scheduler *self, gateway *g, const xd_wire_COLLECT
 
 int xd_scheduler_on_ids(scheduler *self, gateway *g, const xd_wire_COLLECT_IDS *in)
 {
-    xd_autobuf text = XD_BUF_INIT;
-    char       first[64], other[64];
-    snprintf(first, sizeof(first), "%s", self->owner >= 0 ? self->gateways[self->owner].spec_text : "");
-    snprintf(other, sizeof(other), "%s", g->spec_text);
-    int verdict = xd_collector_ids(self->collector, g->number, in, first, other, &text);
-    if (verdict == XD_COLLECTOR_COMPLETE)
-        return collection_complete(self);
-    if (verdict == XD_COLLECTOR_DIFFERENT)
-        return different(self, g->spec_text, xd_buf_view(&text));
-    return verdict;
+    int verdict = xd_collector_ids(self->collector, g->number, in);
+    XD_TRY(verdict);
+    self->list_whole |= verdict == XD_COLLECTOR_COMPLETE;
+    return settle(self);
 }
 
 /* ---- stops asked for from outside --------------------------------------------------------------------- */

@@ -74,6 +74,7 @@ typedef struct scheduler {
     uint8_t           up[65536 / 8]; /* bit per worker: it was ready, and has not ended */
     bool              zero_asked;    /* the run ends with 0 because somebody wants it so */
     bool              bad_end;       /* a worker crashed outside of any test */
+    bool              list_whole;    /* the list that is the collection has come */
     bool              agreed, running, finishing, ended, mode_no;
     uint32_t          pausing;  /* gateways that have not written PAUSE yet, and the terminal report */
     uint8_t           stopping; /* CANCEL.how in force, 0 */

@@ -306,7 +306,7 @@ class Env(object):
 
     def finish(self, failed=(), not_run=(), seconds=30):
         """FINISH to the collector, then workers, collector and host are ended: in the agent's order."""
-        self.say(self.c, wire.pack_FINISH(failed=[(i,) for i in failed], not_run=[(i,) for i in not_run], exit_status=0, shutdown_ms=0))
+        self.say(self.c, wire.pack_FINISH(failed=[(i,) for i in failed], not_run=[(i,) for i in not_run], exit_status=0, shutdown_ms=0, digest_lo=0, digest_hi=0))
         for worker in self.workers:
             worker.quit()
         self.until(lambda: all(worker.res not in worker.open for worker in self.workers), seconds)

@@ -139,7 +139,7 @@ class Agent(object):
             self.send(wire.pack_NO_MORE(final=1))
 
     def finish(self, failed=(), not_run=(), status=0, **more):
-        self.send(wire.pack_FINISH(failed=[(i,) for i in failed], not_run=[(i,) for i in not_run], exit_status=status, shutdown_ms=more.get("shutdown_ms", 0)))
+        self.send(wire.pack_FINISH(failed=[(i,) for i in failed], not_run=[(i,) for i in not_run], exit_status=status, shutdown_ms=more.get("shutdown_ms", 0), digest_lo=0, digest_hi=0))
         done = self.wait(wire.ENV_DONE)
         self.wait(wire.BYE)
         return done

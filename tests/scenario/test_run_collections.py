@@ -50,6 +50,73 @@ def test_environments_that_differ(project):
     check(xd, project, name, ["test_a.py::test_only_b"])
 
 
+@pytest.mark.parametrize("options", [[], ["--no-fork"]], ids=["forked", "fresh"])
+@pytest.mark.parametrize("values", ["uuid", "random", "set"])
+def test_environments_with_other_parameters(project, values, options):
+    """None of the tests runs: what differs was known before the first one could."""
+    text = dict(RANDOM, set="import os\nVALUES = {'a', 'b', os.environ.get('WHICH', 'c')}\n")[values]
+    project.write(test_a=text + """
+import os, pytest
+@pytest.mark.parametrize("value", VALUES)
+def test_value(value): open(os.environ["RAN"], "a").close()
+""")
+    log = project.path / "ran"
+    xd = project.run("--tx", "popen", "--tx", "popen//env:WHICH=d", "--junitxml=xd.xml", *options, env=dict(RAN=str(log)))
+    check(xd, project, "popen" if "ERROR popen\n" in xd.out else "popen//env:WHICH=d", ["test_a.py::test_value["])
+
+
+ENVIRONMENT_ORDERS = {
+    "reversed": "sorted(VALUES, reverse='WHICH' in os.environ)",
+    "shuffled": "random.Random(os.getpid()).sample(VALUES, len(VALUES))",
+    "of a set": "set(VALUES)",
+}
+
+
+@pytest.mark.parametrize("options, conftest", [([], ""), (["--no-fork"], ""), ([], WARM)], ids=["collected", "fresh", "warm"])
+@pytest.mark.parametrize("order", sorted(ENVIRONMENT_ORDERS))
+def test_environments_with_another_order(project, order, options, conftest):
+    """Each test runs once, under its own name, wherever it runs; the next run knows by name what failed."""
+    project.write(conftest=conftest, test_a="""
+import os, random, time
+import pytest
+VALUES = ["v%%02d" %% n for n in range(30)]
+@pytest.mark.parametrize("value", %s)
+def test_value(value, request):
+    with open(os.environ["RAN"], "a") as f: f.write(value + "\\n")
+    time.sleep(0.03)
+    assert request.node.name == "test_value[%%s]" %% value
+    assert value not in ("v05", "v20"), "the fault of " + value
+""" % ENVIRONMENT_ORDERS[order])
+    log = project.path / "ran"
+    xd = project.run("--tx", "2*popen", "--tx", "2*popen//env:WHICH=b", "--tx", "popen//env:WHICH=c", *options, env=dict(RAN=str(log)))
+    assert (xd.rc, xd.summary) == (1, {"passed": 28, "failed": 2}), xd
+    assert sorted(log.read_text().split()) == ["v%02d" % n for n in range(30)]
+    failed = {"test_a.py::test_value[v05]", "test_a.py::test_value[v20]"}
+    assert {nodeid for nodeid, outcome in xd.outcomes.items() if outcome == "failed"} == failed
+    assert len({e["worker"] for e in xd.tests}) > 2, xd
+    again = project.run("-n2", "--lf", env=dict(RAN=str(log)))
+    assert (again.rc, set(again.outcomes)) == (1, failed), again
+
+
+def test_the_first_environment_collects_last(project):
+    """It writes pytest's cache: with numbers of the others' list, which are not those of its own."""
+    project.write(conftest="""
+        import os, time
+        def pytest_collection_modifyitems(items):
+            if "SLOW" in os.environ:
+                time.sleep(1.5)
+                if os.environ["SLOW"] == "2": items.reverse()
+        """, test_a="def test_a(): assert 0\ndef test_b(): pass\ndef test_c(): pass\n")
+    for slow, known in (1, True), (2, False):
+        cache = project.root / ".pytest_cache" / "v" / "cache" / "lastfailed"
+        xd = project.run("--tx", "popen//env:SLOW=%d" % slow, "--tx", "popen")
+        assert (xd.rc, xd.summary) == (1, {"passed": 2, "failed": 1}), xd
+        assert cache.exists() == known, xd
+        if known:
+            assert "test_a.py::test_a" in cache.read_text() and "test_c" not in cache.read_text()
+            cache.unlink()
+
+
 ORDERS = {
     "by worker": "sorted(VALUES, reverse=os.environ['PYTEST_XDIST_WORKER'] != 'gw0')",
     "shuffled": "random.Random(os.getpid()).sample(VALUES, len(VALUES))",

@@ -75,8 +75,8 @@ static void add_ids(agent_list *l)
     agent_list_close(l);
 }
 
-/* A collected environment; its host and its collector are this test. */
-static void begin(world *w, uint8_t way, uint16_t max_restarts)
+/* An environment that has collected; its host and its collector are this test. */
+static void collected(world *w, uint8_t way)
 {
     int pair[2];
     *w = (world){ .a = { .tick_ns = UINT64_MAX,
@@ -121,6 +121,12 @@ static void begin(world *w, uint8_t way, uint16_t max_restarts)
     ck_assert_int_eq(xd_os_socketpair(pair, true), 0);
     ck_assert_int_eq(agent_chan_open(&e->collect, a, pair[0], true, no_frame, no_end, a), 0);
     w->collect = pair[1];
+}
+
+static void begin(world *w, uint8_t way, uint16_t max_restarts)
+{
+    agent *a = &w->a;
+    collected(w, way);
     xd_wire_WORKERS_START m = { .count = 1, .total = 1, .max_restarts = max_restarts };
     ck_assert_int_eq(agent_workers_start(a, &m), 0);
 }
@@ -707,6 +713,74 @@ START_TEST(events_that_mean_nothing)
 }
 END_TEST
 
+/* ---- the list ------------------------------------------------------------------------------------------- */
+
+static int reorder(world *w, const uint32_t *places, uint32_t count)
+{
+    xd_autobuf list = XD_BUF_INIT, body = XD_BUF_INIT;
+    for (uint32_t i = 0; i < count; i++)
+        ck_assert_int_eq(xd_wire_INDEX_append(&list, &(xd_wire_INDEX){ .item = places[i] }), 0);
+    xd_wire_REORDER m = { .places = agent_list_of(&list, count) };
+    ck_assert_int_eq(xd_wire_REORDER_encode(&body, &m), 0);
+    return agent_env_reorder(&w->a, xd_buf_view(&body));
+}
+
+/* What the collector is told next; 0 = nothing. */
+static uint16_t told_collector(world *w, uint8_t *bytes, size_t size)
+{
+    xd_frame f;
+    ssize_t  got = read(w->collect, bytes, size);
+    if (got < (ssize_t)XD_FRAME_HEADER)
+        return 0;
+    ck_assert_int_eq(xd_wire_header(bytes, &f), 0);
+    return f.type;
+}
+
+START_TEST(the_list_in_another_order)
+{
+    world    w;
+    uint8_t  bytes[256];
+    xd_bytes id;
+    collected(&w, AGENT_COLLECTED);
+    ck_assert_int_eq(xd_os_nonblock(w.collect, true), 0);
+    agent_list *l = &w.a.env.list;
+    uint64_t    before = l->digest_lo;
+    ck_assert_int_eq(reorder(&w, (const uint32_t[]){ 0, 1, 2 }, 3), -EPROTO);
+    ck_assert_int_eq(reorder(&w, (const uint32_t[]){ 0, 1, 2, 4 }, 4), -EPROTO);
+    ck_assert_int_eq(reorder(&w, (const uint32_t[]){ 0, 1, 2, 1 }, 4), -EPROTO);
+    ck_assert_uint_eq(told_collector(&w, bytes, sizeof(bytes)), 0);
+    ck_assert_int_eq(reorder(&w, (const uint32_t[]){ 3, 0, 2, 1 }, 4), 0);
+    ck_assert(agent_env_nodeid(&w.a, 0, &id) && xd_bytes_eq_str(id, "t.py::t3"));
+    ck_assert(agent_env_nodeid(&w.a, 3, &id) && xd_bytes_eq_str(id, "t.py::t1"));
+    ck_assert_uint_ne(l->digest_lo, before);
+    ck_assert_uint_eq(told_collector(&w, bytes, sizeof(bytes)), XD_MSG_ORDER);
+    ck_assert_int_eq(reorder(&w, (const uint32_t[]){ 1, 3, 2, 0 }, 4), 0);
+    ck_assert_uint_eq(l->digest_lo, before);
+    end(&w);
+}
+END_TEST
+
+/* pytest's cache is written by numbers: those of another list would name other tests. */
+START_TEST(finish_of_another_list)
+{
+    world   w;
+    uint8_t bytes[256];
+    for (int same = 0; same < 2; same++) {
+        collected(&w, AGENT_COLLECTED);
+        ck_assert_int_eq(xd_os_nonblock(w.collect, true), 0);
+        xd_autobuf     body = XD_BUF_INIT;
+        xd_wire_FINISH m = { .digest_lo = w.a.env.list.digest_lo + !same,
+                             .digest_hi = w.a.env.list.digest_hi };
+        ck_assert_int_eq(xd_wire_FINISH_encode(&body, &m), 0);
+        ck_assert_int_eq(agent_finish(&w.a, xd_buf_view(&body)), 0);
+        ck_assert_uint_eq(told_collector(&w, bytes, sizeof(bytes)), same ? XD_MSG_FINISH : 0);
+        ck_assert_int_eq(agent_stop_timers(&w.a, xd_clock_ns()), 0);
+        ck_assert_uint_eq(told_collector(&w, bytes, sizeof(bytes)), XD_MSG_QUIT);
+        end(&w);
+    }
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("agent");
@@ -726,6 +800,8 @@ int main(void)
     tcase_add_test(c, sessions_with_a_limit);
     tcase_add_test(c, no_phase_lasts_behind_the_grace);
     tcase_add_test(c, events_that_mean_nothing);
+    tcase_add_test(c, the_list_in_another_order);
+    tcase_add_test(c, finish_of_another_list);
     suite_add_tcase(s, c);
     SRunner *r = srunner_create(s);
     srunner_run_all(r, CK_NORMAL);

@@ -267,6 +267,35 @@ START_TEST(a_number_alone_takes_no_memory)
 }
 END_TEST
 
+static void ids_of(xd_fixture *f, uint16_t gateway, const char *first, const char *second)
+{
+    xd_autobuf list = XD_BUF_INIT;
+    ck_assert_int_eq(xd_wire_NODEID_append(&list, &(xd_wire_NODEID){ .id = xd_bytes_str(first) }), 0);
+    ck_assert_int_eq(xd_wire_NODEID_append(&list, &(xd_wire_NODEID){ .id = xd_bytes_str(second) }), 0);
+    xd_wire_COLLECT_IDS m = { .ids = { .count = 2, .ptr = list.data, .len = list.len } };
+    ck_assert_int_eq(xd_wire_COLLECT_IDS_frame(&f->frames, gateway, ++f->seq, &m), 0);
+}
+
+/* The list of the environment that collected first is the run's, also when another one's is there before it. */
+START_TEST(the_list_of_the_first)
+{
+    xd_fixture        f = { 0 };
+    xd_runview        v;
+    xd_wire_COLLECTED all = { .count = 2, .exit_status = -1, .way = 1 };
+    xd_fixture_start(&f, NULL);
+    for (uint16_t gateway = 2; gateway-- > 0;)
+        ck_assert_int_eq(xd_wire_COLLECTED_frame(&f.frames, gateway, ++f.seq, &all), 0);
+    ids_of(&f, 0, "t.py::b", "t.py::a");
+    ids_of(&f, 1, "t.py::a", "t.py::b");
+    ck_assert_int_eq(
+        xd_wire_COLLECTION_frame(&f.frames, 0, 0, &(xd_wire_COLLECTION){ .count = 2, .workers = 2 }), 0);
+    fold(&v, &f);
+    ck_assert(v.collection_agreed && xd_bytes_eq_str(v.items[0].id, "t.py::a"));
+    xd_runview_release(&v);
+    xd_fixture_release(&f);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("runview");
@@ -280,6 +309,7 @@ int main(void)
     tcase_add_test(c, a_hundred_thousand_fit);
     tcase_add_test(c, a_name_for_each_test);
     tcase_add_test(c, a_number_alone_takes_no_memory);
+    tcase_add_test(c, the_list_of_the_first);
     suite_add_tcase(s, c);
     SRunner *r = srunner_create(s);
     srunner_run_all(r, CK_NORMAL);

@@ -215,18 +215,31 @@ static void config(size_t g, const char *name, const char *value)
         .options = { .count = 1, .ptr = list.data, .len = list.len });
 }
 
+static void add_id(xd_buf *ids, uint32_t i)
+{
+    char text[64];
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+    snprintf(text, sizeof(text), id_format, i);
+#pragma GCC diagnostic pop
+    xd_wire_NODEID id = { .id = xd_bytes_str(text) };
+    ck_assert_int_eq(xd_wire_NODEID_append(ids, &id), 0);
+}
+
 static void send_ids(size_t g, uint32_t count)
 {
     xd_autobuf ids = XD_BUF_INIT;
-    for (uint32_t i = 0; i < count; i++) {
-        char text[64];
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wformat-nonliteral"
-        snprintf(text, sizeof(text), id_format, i);
-#pragma GCC diagnostic pop
-        xd_wire_NODEID id = { .id = xd_bytes_str(text) };
-        ck_assert_int_eq(xd_wire_NODEID_append(&ids, &id), 0);
-    }
+    for (uint32_t i = 0; i < count; i++)
+        add_id(&ids, i);
+    SAY(g, COLLECT_IDS, .ids = { .count = count, .ptr = ids.data, .len = ids.len });
+}
+
+/* The list of send_ids, the last one first. */
+static void send_backwards(size_t g, uint32_t count)
+{
+    xd_autobuf ids = XD_BUF_INIT;
+    for (uint32_t i = count; i-- > 0;)
+        add_id(&ids, i);
     SAY(g, COLLECT_IDS, .ids = { .count = count, .ptr = ids.data, .len = ids.len });
 }
 
@@ -758,24 +771,66 @@ START_TEST(other_tests_were_collected)
     collected(0, 2, DIGEST);
     hear(0, XD_MSG_SEND_LIST);
     collected(1, 2, DIGEST + 1);
-    send_ids(0, 2);
-    hear(0, XD_MSG_WORKERS_START);
     hear(1, XD_MSG_SEND_LIST);
+    send_ids(0, 2);
+    quiet(0); /* nothing runs before it is known whether it is the same */
     id_format = "test_it.py::test_other_%u";
     send_ids(1, 2);
     for (size_t g = 0; g < 2; g++)
-        while (probe_at(&agents[g].probe, agents[g].next++).type != XD_MSG_FINISH)
-            if (probe_at(&agents[g].probe, agents[g].next).type == XD_MSG_CANCEL) {
-                xd_autobuf    list = XD_BUF_INIT;
-                xd_wire_RANGE all = { .first = 0, .count = 2, .attempt = 1 };
-                ck_assert_int_eq(xd_wire_RANGE_append(&list, &all), 0);
-                SAY(g, RETURNED, .ranges = { .count = 1, .ptr = list.data, .len = list.len });
-            }
+        hear(g, XD_MSG_FINISH);
     done(0);
     done(1);
     ck_assert_int_eq(over(), 1);
     ck_assert_int_eq(notes("Different tests were collected", NULL), 1);
     ck_assert_int_eq(collect_errors("test_it.py::test_other_0"), 1);
+}
+END_TEST
+
+/* Before the run began, and while it goes. */
+START_TEST(the_same_tests_in_another_order)
+{
+    begin(3);
+    for (size_t g = 0; g < 3; g++) {
+        SAY(g, GATEWAY_UP, .gateway = (uint16_t)g, .cpus = 2);
+        hear(g, XD_MSG_ENV_START);
+        config(g, "verbose", "0");
+    }
+    collected(0, 2, DIGEST);
+    hear(0, XD_MSG_SEND_LIST);
+    collected(1, 2, DIGEST + 1);
+    hear(1, XD_MSG_SEND_LIST);
+    send_backwards(1, 2);
+    send_ids(0, 2);
+    for (size_t g = 1; g < 3; g++) {
+        if (g == 2) {
+            collected(2, 2, DIGEST + 2);
+            hear(2, XD_MSG_SEND_LIST);
+            send_backwards(2, 2);
+        }
+        HEAR(g, REORDER, order);
+        xd_wire_INDEX place;
+        ck_assert_uint_eq(order.places.count, 2);
+        for (uint32_t i = 2; i-- > 0;) {
+            ck_assert_int_eq(xd_wire_INDEX_next(&order.places, &place), 1);
+            ck_assert_uint_eq(place.item, i);
+        }
+        HEAR(g, WORKERS_START, start);
+        ck_assert_uint_eq(start.count, 2);
+    }
+    hear(0, XD_MSG_WORKERS_START);
+    xd_wire_RANGE items[4];
+    ck_assert_uint_eq(leased(0, items, 4), 2);
+    for (uint32_t i = 0; i < 2; i++)
+        RESULTS(0, (uint16_t)i, .item = items[i].first, .outcome = XD_OUT_PASSED);
+    for (size_t g = 0; g < 3; g++) {
+        while (probe_at(&agents[g].probe, agents[g].next).type != XD_MSG_FINISH)
+            agents[g].next++;
+        HEAR(g, FINISH, fin);
+        ck_assert_uint_eq(fin.digest_lo, DIGEST);
+        done(g);
+    }
+    ck_assert_int_eq(over(), 0);
+    ck_assert_uint_eq(result.passed, 2);
 }
 END_TEST
 
@@ -825,6 +880,7 @@ static Suite *suite(void)
     tcase_add_test(t, a_crash_outside_of_tests);
     tcase_add_test(t, no_worker_is_left);
     tcase_add_test(t, other_tests_were_collected);
+    tcase_add_test(t, the_same_tests_in_another_order);
     tcase_add_test(t, an_environment_that_cannot_run);
     tcase_add_test(t, what_does_not_fit_ends_the_agent);
     suite_add_tcase(s, t);

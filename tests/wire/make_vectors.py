@@ -29,10 +29,11 @@ LEASE 18 ranges:RANGE
 NO_MORE 19 final:u8
 TAKE_BACK 20 request:u32 count:u32
 CANCEL 21 how:u8 grace_ms:u32 leaving:u8
-FINISH 22 failed:INDEX not_run:INDEX exit_status:i32 shutdown_ms:u64
+FINISH 22 failed:INDEX not_run:INDEX exit_status:i32 shutdown_ms:u64 digest_lo:u64 digest_hi:u64
 PAUSE 23
 RESUME 24
 SEND_LIST 25
+REORDER 26 places:INDEX
 CONFIG 32 python:bytes python_version:bytes pytest_version:bytes rootdir:bytes invocation_dir:bytes header:TEXT options:PAIR notes:TEXT
 COLLECT_IDS 33 first:u32 ids:NODEID
 COLLECTED 34 count:u32 deselected:u32 errors:u32 digest_lo:u64 digest_hi:u64 exit_status:i32 stop_reason:bytes way:u8 why:bytes duration_us:u64 in_order:u8 lines:TEXT

@@ -349,6 +349,8 @@ typedef struct agent_env {
     xd_buf       last;        /* last output of host and collector */
     int          captured[2]; /* what pytest captures of the collector: stdout, stderr; -1 = not there */
     agent_list   list;
+    xd_buf       finish; /* body of a FINISH that came before the collection was over; empty = none */
+    bool         quit;   /* and QUIT is to follow it */
     uint8_t      way;
     /* the collector's end, while its status is awaited */
     bool           collector_gone, collector_known;
@@ -362,7 +364,12 @@ typedef struct agent_env {
 
 int agent_env_start(agent *a, xd_bytes body, const xd_wire_ENV_START *m) XD_MUST;
 int agent_env_send_list(agent *a) XD_MUST;
-int agent_env_more_list(agent *a) XD_MUST; /* as much of the list as there is credit for */
+int agent_env_more_list(agent *a) XD_MUST;              /* as much of the list as there is credit for */
+int agent_env_reorder(agent *a, xd_bytes body) XD_MUST; /* REORDER */
+/* FINISH for the collector, which writes pytest's cache by it: kept until it is known that the numbers in it are
+ * those of this environment's list. */
+int agent_env_finish(agent *a, xd_bytes body, const xd_wire_FINISH *m) XD_MUST;
+int agent_env_quit(agent *a) XD_MUST; /* QUIT for the collector, behind it */
 int agent_env_fail(agent *a, int exit_status, const char *fmt, ...) XD_MUST
     __attribute__((format(printf, 3, 4)));
 bool agent_env_nodeid(const agent *a, uint32_t item, xd_bytes *ret);

@@ -123,6 +123,43 @@ static int on_ready(agent *a, const xd_frame *f)
                : xd_poller_set(a->poller, e->collector.pidfd, XD_POLL_IN, on_collector_pidfd, a);
 }
 
+/* ---- FINISH and QUIT for the collector ------------------------------------------------------------------ */
+
+int agent_env_finish(agent *a, xd_bytes body, const xd_wire_FINISH *m)
+{
+    agent_env *e = &a->env;
+    if (e->collect.fd < 0)
+        return 0;
+    if (!e->list.over)
+        return xd_buf_add_bytes(&e->finish, body);
+    /* Of another list: there is nothing that its numbers would be right for. */
+    if ((m->digest_lo || m->digest_hi) &&
+        (m->digest_lo != e->list.digest_lo || m->digest_hi != e->list.digest_hi))
+        return 0;
+    return agent_chan_send(&e->collect, XD_MSG_FINISH, body, NULL, 0);
+}
+
+int agent_env_quit(agent *a)
+{
+    agent_env *e = &a->env;
+    if (e->collect.fd < 0)
+        return 0;
+    e->quit = e->finish.len > 0;
+    return e->quit ? 0 : agent_chan_send(&e->collect, XD_MSG_QUIT, (xd_bytes){ 0 }, NULL, 0);
+}
+
+static int finish_held(agent *a)
+{
+    agent_env     *e = &a->env;
+    xd_wire_FINISH m;
+    if (e->finish.len == 0)
+        return 0;
+    XD_TRY(xd_wire_FINISH_decode(e->finish.data, e->finish.len, &m));
+    XD_TRY(agent_env_finish(a, xd_buf_view(&e->finish), &m));
+    xd_buf_clear(&e->finish);
+    return e->quit ? agent_env_quit(a) : 0;
+}
+
 static int on_collected(agent *a, const xd_frame *f)
 {
     agent_env        *e = &a->env;
@@ -137,7 +174,8 @@ static int on_collected(agent *a, const xd_frame *f)
     m.digest_lo = e->list.digest_lo;
     m.digest_hi = e->list.digest_hi;
     XD_TRY(xd_wire_COLLECTED_encode(&body, &m));
-    return agent_link_send(a, XD_MSG_COLLECTED, xd_buf_view(&body));
+    XD_TRY(agent_link_send(a, XD_MSG_COLLECTED, xd_buf_view(&body)));
+    return finish_held(a);
 }
 
 static int on_reaped(agent *a, const xd_frame *f)
@@ -454,6 +492,7 @@ void agent_env_release(agent *a)
         xd_page_release(&e->page);
     xd_pytest_release(&e->pytest);
     xd_buf_release(&e->start);
+    xd_buf_release(&e->finish);
     xd_buf_release(&e->last);
     if (e->scratch_made)
         (void)xd_path_remove_tree(e->scratch);

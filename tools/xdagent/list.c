@@ -140,6 +140,48 @@ int agent_env_more_list(agent *a)
     return 0;
 }
 
+/* ---- REORDER -------------------------------------------------------------------------------------- */
+
+/* The list in the agreed order; its parts are no longer of use, they have been sent. */
+static int put_in_order(agent_list *l, xd_wire_list places)
+{
+    xd_wire_INDEX           place;
+    uint32_t                n = 0;
+    xd_autofree agent_part *id = calloc(l->count ? l->count : 1, sizeof(*id));
+    xd_autofree bool       *met = calloc(l->count ? l->count : 1, sizeof(*met));
+    if (!id || !met)
+        return -ENOMEM;
+    if (places.count != l->count)
+        return -EPROTO;
+    (void)XXH3_128bits_reset(l->hash);
+    while (xd_wire_INDEX_next(&places, &place) == 1) {
+        if (place.item >= l->count || met[place.item])
+            return -EPROTO;
+        met[place.item] = true;
+        id[n] = l->id[place.item];
+        hash_id(l->hash, (xd_bytes){ l->bytes.data + id[n].offset, id[n].len });
+        n++;
+    }
+    free(l->id);
+    l->id = xd_take(&id);
+    agent_list_close(l);
+    return 0;
+}
+
+int agent_env_reorder(agent *a, xd_bytes body)
+{
+    xd_wire_REORDER m;
+    xd_autobuf      order = XD_BUF_INIT;
+    XD_TRY(xd_wire_REORDER_decode(body.ptr, body.len, &m));
+    if (!a->env.list.over || a->queue)
+        return -EPROTO;
+    XD_TRY(put_in_order(&a->env.list, m.places));
+    XD_TRY(xd_wire_ORDER_encode(&order, &(xd_wire_ORDER){ .places = m.places }));
+    return a->env.collect.fd >= 0
+               ? agent_chan_send(&a->env.collect, XD_MSG_ORDER, xd_buf_view(&order), NULL, 0)
+               : 0;
+}
+
 /* ---- a worker's own collection ----------------------------------------------------------------------- */
 
 /* An item of the environment's list by its name; items of one name hang behind the first of them. */

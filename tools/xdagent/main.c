@@ -79,8 +79,8 @@ static int on_env_start(agent *a, const xd_frame *f)
 /* Is it about items? Such frames may have been on their way when the environment failed or was to end. */
 static bool about_items(uint16_t type)
 {
-    return type == XD_MSG_WORKERS_START || type == XD_MSG_LEASE || type == XD_MSG_NO_MORE ||
-           type == XD_MSG_TAKE_BACK;
+    return type == XD_MSG_REORDER || type == XD_MSG_WORKERS_START || type == XD_MSG_LEASE ||
+           type == XD_MSG_NO_MORE || type == XD_MSG_TAKE_BACK;
 }
 
 static int controller_frame(agent *a, const xd_frame *f)
@@ -92,6 +92,8 @@ static int controller_frame(agent *a, const xd_frame *f)
         return on_env_start(a, f);
     case XD_MSG_SEND_LIST:
         return agent_env_send_list(a);
+    case XD_MSG_REORDER:
+        return agent_env_reorder(a, agent_body(f));
     case XD_MSG_WORKERS_START:
         return on_workers_start(a, f);
     case XD_MSG_LEASE:

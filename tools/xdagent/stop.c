@@ -89,9 +89,7 @@ int agent_finish(agent *a, xd_bytes body)
         return 0;
     a->shutdown_ns = XD_MIN(m.shutdown_ms, UINT64_MAX / XD_MS_NS / 4) * XD_MS_NS;
     XD_TRY(begin_phase(a, AGENT_ENDING_SESSIONS)); /* the workers first: the collector has to wait for them */
-    if (a->env.collect.fd >= 0)
-        XD_TRY(agent_chan_send(&a->env.collect, XD_MSG_FINISH, body, NULL, 0));
-    return 0;
+    return agent_env_finish(a, body, &m);
 }
 
 static int quit(agent_chan *to)
@@ -145,7 +143,7 @@ static int begin_phase(agent *a, agent_phase phase)
     case AGENT_ENDING_SESSIONS:
         return quit_workers(a);
     case AGENT_ENDING_PROCESSES:
-        XD_TRY(quit(&a->env.collect));
+        XD_TRY(agent_env_quit(a));
         return quit(&a->env.control);
     case AGENT_CLOSING:
         agent_output_close(&a->env.out);

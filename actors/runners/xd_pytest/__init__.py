@@ -6,7 +6,7 @@ Started by the agent as
 with the numbers of inherited descriptors.  Standard library only; the real pytest runs in-process with two plugins of ours.
 
     host H         in  ENV_START, FORK (4 descriptors), REAP, QUIT     out HOST_READY, FORKED, REAPED, ENV_FAILED
-    collector C    in  FORK (4 descriptors), REAP, FINISH, QUIT        out CONFIG, COLLECT_IDS, REPORT, WARNING, SUITE_PROPERTY, COLLECTED,
+    collector C    in  ORDER, FORK (4 descriptors), REAP, FINISH, QUIT        out CONFIG, COLLECT_IDS, REPORT, WARNING, SUITE_PROPERTY, COLLECTED,
                                                                            ENV_FAILED, FORKED, REAPED
     worker         in  ORDER, RUN, QUIT                                       out WORKER_READY, RESULT (REPORT, WARNING, SUITE_PROPERTY before it), WORKER_DONE
 

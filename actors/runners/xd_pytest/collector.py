@@ -9,6 +9,7 @@ import sys
 from xd_pytest import wire
 from xd_pytest.cache import save_cache
 from xd_pytest.channel import Gone
+from xd_pytest.collection import put_in_order
 from xd_pytest.constants import ENV_CACHE, ENV_NO_COLLECTED, WAY_COLLECTED, WAY_FRESH, WAY_WARM
 from xd_pytest.forksafety import why_not_collected
 from xd_pytest.forkstate import mmap_users, renew_epolls
@@ -102,6 +103,8 @@ class Collector(object):
                     return True
             elif kind == wire.REAP:
                 reap(self.control, record.pid)
+            elif kind == wire.ORDER:
+                put_in_order(session.items, record.places)
             elif kind == wire.FINISH:
                 self.on_finish(record)
             elif kind == wire.QUIT:

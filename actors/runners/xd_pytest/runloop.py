@@ -5,7 +5,7 @@ import collections
 import functools
 
 from xd_pytest import wire
-from xd_pytest.collection import give_location
+from xd_pytest.collection import give_location, put_in_order
 from xd_pytest.constants import NONE32, RES_AGAIN, RES_OPEN, RUN_FINAL, RUN_LAST
 from xd_pytest.frozen import heap
 from xd_pytest.outlive import Closing, Neighbour, only_shells
@@ -169,7 +169,7 @@ class RunLoop(object):
         if kind == wire.QUIT:
             self.quit = True
         elif kind == wire.ORDER:
-            self.items[:] = [self.items[place.item] for place in record.places]
+            put_in_order(self.items, record.places)
         elif kind == wire.RUN:
             self.runs += 1
             position = record.first

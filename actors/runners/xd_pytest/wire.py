@@ -179,15 +179,18 @@ FINISH = 22
 
 class FINISH_(_Record):
     __slots__ = ()
-    _fields = ("failed", "not_run", "exit_status", "shutdown_ms", )
+    _fields = ("failed", "not_run", "exit_status", "shutdown_ms", "digest_lo", "digest_hi", )
     failed = property(_at(0))
     not_run = property(_at(1))
     exit_status = property(_at(2))
     shutdown_ms = property(_at(3))
+    digest_lo = property(_at(4))
+    digest_hi = property(_at(5))
 
 
 _FINISH_2 = struct.Struct("<i")
 _FINISH_3 = struct.Struct("<Q")
+_FINISH_4 = struct.Struct("<QQ")
 
 
 def _read_FINISH(body, at):
@@ -195,9 +198,12 @@ def _read_FINISH(body, at):
     not_run, at = _get_list(body, at, _read_INDEX)
     (exit_status,), at = _get(body, at, _FINISH_2)
     if at == len(body):
-        return FINISH_((failed, not_run, exit_status, 0, )), at
+        return FINISH_((failed, not_run, exit_status, 0, 0, 0, )), at
     (shutdown_ms,), at = _get(body, at, _FINISH_3)
-    return FINISH_((failed, not_run, exit_status, shutdown_ms, )), at
+    if at == len(body):
+        return FINISH_((failed, not_run, exit_status, shutdown_ms, 0, 0, )), at
+    (digest_lo, digest_hi,), at = _get(body, at, _FINISH_4)
+    return FINISH_((failed, not_run, exit_status, shutdown_ms, digest_lo, digest_hi, )), at
 
 
 CONFIG = 32
