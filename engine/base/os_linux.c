@@ -222,6 +222,37 @@ pid_t xd_os_reap_any(void)
     return pid < 0 ? -errno : pid;
 }
 
+/* A child that has ended, and stays as it is: its pid, 0 = none has. */
+static pid_t look_for_ended(void)
+{
+    siginfo_t si = { 0 };
+    while (waitid(P_ALL, 0, &si, WEXITED | WNOHANG | WNOWAIT) < 0)
+        if (errno != EINTR)
+            return 0;
+    return si.si_pid;
+}
+
+static void reap_if_ended(pid_t pid)
+{
+    while (waitpid(pid, NULL, WNOHANG) < 0 && errno == EINTR)
+        ;
+}
+
+void xd_os_reap_unknown(xd_os_known_fn known, const void *arg)
+{
+    pid_t pid;
+    while ((pid = look_for_ended()) > 0 && !known(arg, pid))
+        reap_if_ended(pid);
+    if (pid == 0)
+        return;
+    /* The kernel keeps showing that one, which may hide others for as long as nobody waits for it. */
+    pid_t pids[CHILDREN_MAX];
+    int   n = xd_os_children(getpid(), pids, CHILDREN_MAX);
+    for (int i = 0; i < n && i < CHILDREN_MAX; i++)
+        if (!known(arg, pids[i]))
+            reap_if_ended(pids[i]);
+}
+
 void xd_os_kill_children(uint64_t most_ns)
 {
     uint64_t give_up = xd_clock_ns() + most_ns;
@@ -417,6 +448,18 @@ int xd_os_signal_fd(void)
     sigaddset(&set, SIGHUP);
     (void)signal(SIGPIPE, SIG_IGN);
     (void)signal(SIGXFSZ, SIG_IGN);
+    if (sigprocmask(SIG_BLOCK, &set, NULL) != 0)
+        return -errno;
+    int fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    return fd < 0 ? -errno : fd;
+}
+
+int xd_os_child_fd(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGCHLD);
+    (void)signal(SIGCHLD, SIG_DFL); /* ignored, it would take the status of children away */
     if (sigprocmask(SIG_BLOCK, &set, NULL) != 0)
         return -errno;
     int fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);

@@ -35,6 +35,10 @@ int xd_os_children(pid_t parent, pid_t *ret, size_t max) XD_MUST;
 pid_t xd_os_child_with_pipe(int fd);
 /* Waits for any child that has ended, without blocking: its pid, 0 = none has, -ECHILD = no children. */
 pid_t xd_os_reap_any(void);
+/* Waits for every child that has ended, except those that `known` says somebody else here will wait for.  Never
+ * blocks. */
+typedef bool (*xd_os_known_fn)(const void *arg, pid_t pid);
+void xd_os_reap_unknown(xd_os_known_fn known, const void *arg);
 
 /* Kills all children of this process, and those that become its children meanwhile (orphans, see
  * xd_os_adopt_orphans), and waits for them; at most so long. */
@@ -59,7 +63,10 @@ const char *xd_os_signal_name(int sig, char *buf, size_t size);
 /* Blocks SIGTERM, SIGINT and SIGHUP in this thread and returns a descriptor that is readable when one has
  * come; ignores SIGPIPE and SIGXFSZ (a write beyond the limit then fails with EFBIG). For main() of a program, never for the library. */
 int xd_os_signal_fd(void) XD_MUST;
-/* Takes one signal from it without blocking: its number, 0 = none waits. */
+/* Blocks SIGCHLD in this thread and returns a descriptor that is readable when a child has ended, also one that ended
+ * before it was adopted.  For main() of a program. */
+int xd_os_child_fd(void) XD_MUST;
+/* Takes one signal from such a descriptor without blocking: its number, 0 = none waits. */
 int xd_os_signal_take(int fd) XD_MUST;
 
 /* This process gets `sig` when the thread that started it ends; at once when that is no longer `parent`. */

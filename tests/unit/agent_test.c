@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "engine/base/os_linux.h"
@@ -473,6 +474,71 @@ START_TEST(status_of_another_ones_child)
 }
 END_TEST
 
+/* ---- orphans -------------------------------------------------------------------------------------------- */
+
+static bool can_be_waited_for(const xd_proc *p)
+{
+    siginfo_t si = { 0 };
+    return waitid(P_PIDFD, (id_t)p->pidfd, &si, WEXITED | WNOHANG | WNOWAIT) == 0 && si.si_pid != 0;
+}
+
+/* A stranger is waited for at once; a process that may be the worker that is just being forked is not, nor is one
+ * whose status is still to be taken. */
+START_TEST(orphans_are_told_apart)
+{
+    world               w;
+    xd_wire_WORKER_DOWN down;
+    begin(&w, AGENT_COLLECTED, 0);
+    ck_assert_int_eq(agent_orphans_watch(&w.a), 0);
+    ck_assert(forked_from(&w, w.collect));
+    xd_proc stranger = stand_in(&w, "exit 0"), p = stand_in(&w, "exit 5");
+    ck_assert(ends(&stranger) && ends(&p));
+    ck_assert_int_ge(xd_poller_wait(w.a.poller, xd_clock_ns() + 10 * XD_S_NS), 0);
+    ck_assert(w.a.orphans);
+    agent_orphans_reap(&w.a);
+    ck_assert(can_be_waited_for(&p));
+    say_ready(&w, p.pid);
+    agent_orphans_reap(&w.a);
+    ck_assert(can_be_waited_for(&p) && !can_be_waited_for(&stranger));
+    close_fds(&w);
+    settle(&w);
+    EXPECT(&w, WORKER_DOWN, down);
+    ck_assert_int_eq(down.exit_status, 5);
+    ck_assert(!can_be_waited_for(&p));
+    xd_proc_close(&p);
+    xd_proc_close(&stranger);
+    close(w.a.children);
+    end(&w);
+}
+END_TEST
+
+/* Its parent was asked for its status, and ended: the number is known until the status is. */
+START_TEST(orphan_that_was_handed_over)
+{
+    world               w;
+    xd_wire_WORKER_DOWN down;
+    begin(&w, AGENT_COLLECTED, 0);
+    ck_assert(forked_from(&w, w.collect));
+    xd_proc p = stand_in(&w, "exit 6");
+    ck_assert(ends(&p));
+    say_ready(&w, p.pid);
+    agent_worker *one = worker(&w);
+    one->state = AGENT_WORKER_GONE;
+    one->reap_pid = xd_proc_hand_over(&one->proc);
+    one->due_ns = UINT64_MAX;
+    xd_poller_remove(w.a.poller, one->proc.pidfd);
+    w.a.orphans = true;
+    agent_orphans_reap(&w.a);
+    ck_assert(can_be_waited_for(&p));
+    w.a.down_ns = 0;
+    settle(&w);
+    EXPECT(&w, WORKER_DOWN, down);
+    ck_assert_int_eq(down.exit_status, 6);
+    xd_proc_close(&p);
+    end(&w);
+}
+END_TEST
+
 /* One that closed its result pipe and goes on is ended; REAPED of a stranger is nobody's. */
 START_TEST(worker_that_cannot_be_heard)
 {
@@ -792,6 +858,8 @@ int main(void)
     tcase_add_test(c, fork_that_fails);
     tcase_add_test(c, crash_in_an_item);
     tcase_add_test(c, status_of_another_ones_child);
+    tcase_add_test(c, orphans_are_told_apart);
+    tcase_add_test(c, orphan_that_was_handed_over);
     tcase_add_test(c, worker_that_cannot_be_heard);
     tcase_add_test(c, worker_that_sigkill_does_not_end);
     tcase_add_test(c, cancel_with_a_grace);

@@ -119,6 +119,72 @@ START_TEST(orphans_are_adopted)
 }
 END_TEST
 
+static pid_t start(const char *script, xd_proc *ret)
+{
+    xd_error          err;
+    const char *const argv[] = { "sh", "-c", script, NULL };
+    xd_proc_args      a = { .argv = argv };
+    ck_assert_int_eq(xd_proc_spawn(&a, ret, &err), 0);
+    return ret->pid;
+}
+
+static bool is_that(const void *arg, pid_t pid)
+{
+    return *(const pid_t *)arg == pid;
+}
+
+/* Of two that have ended the kernel shows one, and the other only once that has been waited for. */
+START_TEST(one_that_is_known_hides_none)
+{
+    for (int known_first = 0; known_first < 2; known_first++) {
+        xd_proc        known, other, runs;
+        xd_proc_status st;
+        pid_t          left[4];
+        if (known_first)
+            start("exit 7", &known);
+        start("exit 8", &other);
+        if (!known_first)
+            start("exit 7", &known);
+        start("sleep 1000", &runs);
+        pid_t         pid = known.pid;
+        struct pollfd ended[] = { { .fd = known.pidfd, .events = POLLIN },
+                                  { .fd = other.pidfd, .events = POLLIN } };
+        ck_assert_int_eq(poll(&ended[0], 1, 10000), 1);
+        ck_assert_int_eq(poll(&ended[1], 1, 10000), 1);
+        xd_os_reap_unknown(is_that, &pid);
+        ck_assert_int_eq(xd_os_children(getpid(), left, 4), 2);
+        ck_assert_int_eq(xd_proc_wait(&other, false, &st), -ECHILD);
+        ck_assert_int_eq(xd_proc_wait(&known, false, &st), 1);
+        ck_assert_int_eq(st.exit_status, 7);
+        xd_os_reap_unknown(is_that, &pid); /* nothing left but one that runs */
+        ck_assert_int_eq(xd_proc_kill(&runs, SIGKILL), 0);
+        ck_assert_int_eq(xd_proc_wait(&runs, true, &st), 1);
+        xd_os_reap_unknown(is_that, &pid); /* no child at all */
+        xd_proc_close(&known);
+        xd_proc_close(&other);
+        xd_proc_close(&runs);
+    }
+}
+END_TEST
+
+START_TEST(the_end_of_a_child_is_heard)
+{
+    xd_proc        p;
+    xd_proc_status st;
+    (void)signal(SIGCHLD, SIG_IGN);
+    int fd = xd_os_child_fd();
+    ck_assert_int_ge(fd, 0);
+    ck_assert_int_eq(xd_os_signal_take(fd), 0);
+    start("exit 9", &p);
+    ck_assert_int_eq(poll(&(struct pollfd){ .fd = fd, .events = POLLIN }, 1, 10000), 1);
+    ck_assert_int_eq(xd_os_signal_take(fd), SIGCHLD);
+    ck_assert_int_eq(xd_proc_wait(&p, true, &st), 1);
+    ck_assert_int_eq(st.exit_status, 9);
+    xd_proc_close(&p);
+    close(fd);
+}
+END_TEST
+
 START_TEST(the_machine)
 {
     char     host[256], system[512];
@@ -183,6 +249,8 @@ int main(void)
     tcase_add_test(t, descriptors_travel);
     tcase_add_test(t, a_full_socket_says_so);
     tcase_add_test(t, orphans_are_adopted);
+    tcase_add_test(t, one_that_is_known_hides_none);
+    tcase_add_test(t, the_end_of_a_child_is_heard);
     tcase_add_test(t, the_machine);
     tcase_add_test(t, limit_of_open_files);
     tcase_add_test(t, signals);

@@ -12,6 +12,7 @@
  *   output.c    stdout and stderr of Python processes as OUTPUT
  *   cache.c     what pytest's cache needs when the controller is gone
  *   guard.c     the process above this one, which cleans up when this one is killed
+ *   orphans.c   processes that lost their parent and have ended: waited for, as init does
  *   stop.c      CANCEL, FINISH, the dead-man, and that nothing stays behind
  *
  * Backpressure: while the credit of the session is used up (xd_link_full), nothing is read from workers, so
@@ -396,6 +397,12 @@ void agent_dead_man(
 void agent_kill_leftover(
     void); /* kills and waits for all children, also those that come to us as orphans meanwhile */
 
+/* ---- orphans.c ----------------------------------------------------------------------------------------- */
+
+int agent_orphans_watch(agent *a) XD_MUST;
+/* A child has ended: waits for it, unless it is one whose status is asked for elsewhere. */
+void agent_orphans_reap(agent *a);
+
 /* ---- main.c -------------------------------------------------------------------------------------------- */
 
 struct agent {
@@ -417,9 +424,11 @@ struct agent {
     uint64_t    output_limit;
     int32_t     highest_status;
     int64_t     oom_kills;
-    int         signals; /* signalfd */
-    int         page;    /* empty memory file, shared with the guard, for the progress page; -1 = none */
-    int         note;    /* memory shared with the guard: what it removes when this process is killed */
+    int         signals;  /* signalfd */
+    int         children; /* signalfd: SIGCHLD */
+    bool        orphans;  /* children have ended that have not been looked at */
+    int         page;     /* empty memory file, shared with the guard, for the progress page; -1 = none */
+    int         note;     /* memory shared with the guard: what it removes when this process is killed */
     bool        no_wakeup_by_worker;
     uint8_t    *scratch; /* AGENT_SCRATCH bytes for reading */
     uint8_t    *seen;    /* by item, for pytest's cache: see cache.c; NULL = nothing yet */

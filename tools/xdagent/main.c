@@ -271,6 +271,7 @@ static int timers(agent *a)
     XD_TRY(agent_env_more_list(a));
     XD_TRY(agent_link_flush(a));
     agent_mute(a, agent_link_full(a));
+    agent_orphans_reap(a);
     return 0;
 }
 
@@ -291,6 +292,7 @@ static int run(agent *a, int in, int out, pid_t guard)
               stderr);
     XD_TRY(xd_poller_new(&a->poller));
     XD_TRY(xd_poller_set(a->poller, a->signals, XD_POLL_IN, on_signal, a));
+    XD_TRY(agent_orphans_watch(a));
     XD_TRY(agent_link_open(a, in, out));
     while (a->phase != AGENT_OVER && !a->link.lost && a->fault == 0) {
         int r = xd_poller_wait(a->poller, next_deadline(a));
