@@ -14,6 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "actors/last_failed.h"
 #include "actors/limits.h"
 #include "actors/report.h"
 #include "actors/report_actor.h"
@@ -482,6 +483,9 @@ int xd_engine_start(xd_engine *x, char *err)
                                      getenv("PYTEST_ADDOPTS"), x->where.work, &x->junit_path);
     if (r == 0)
         r = xd_limits_check((uint32_t)x->plan.count, &e);
+    if (r == 0 &&
+        xd_last_failed_recover(&x->where) == -ENOMEM) /* other faults keep nobody from running tests */
+        r = -ENOMEM;
     if (r == 0)
         r = start_actors(x, &e);
     if (r == 0) {

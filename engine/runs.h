@@ -32,6 +32,9 @@ int xd_runs_retain(const xd_folders *where, uint64_t keep, uint64_t bytes, uint6
  * its journal cannot be read. cwd: the latter. Both malloc'ed. -ENOMEM. */
 int  xd_runs_project(const char *dir, char **ret_project, char **ret_cwd) XD_MUST;
 bool xd_runs_is_running(const char *dir);
+/* The newest run that was started in where->work or has its project around it; malloc'ed. 1 = found, 0 = there is none
+ * among the newest, -errno. */
+int xd_runs_newest_here(const xd_folders *where, char **ret_dir) XD_MUST;
 
 /* Between runs.c and runs_find.c. */
 struct dirent;

@@ -11,6 +11,7 @@
 #include "engine/runs.h"
 
 #define HEAD_RECORDS 64 /* CONFIG is one of the first */
+#define NEWEST_RUNS 50  /* of all projects: looked at for the newest of one */
 
 int xd_runs_project(const char *dir, char **ret_project, char **ret_cwd)
 {
@@ -103,6 +104,26 @@ static int list(const xd_folders *where, bool here_only, xd_run_fn fn, void *arg
             r = fn(arg, all[i].id, all[i].dir, xd_runs_started_us(all[i].id));
     if (all)
         free_entries(all, n);
+    xd_runs_scan_free(names, n);
+    return r;
+}
+
+int xd_runs_newest_here(const xd_folders *where, char **ret_dir)
+{
+    xd_autofree char *folder = NULL;
+    struct dirent   **names = NULL;
+    if (!where->work)
+        return 0;
+    XD_TRY(xd_runs_folder(where, true, &folder, NULL));
+    int n = xd_runs_scan(folder, &names), r = XD_MIN(n, 0);
+    for (int i = 0; i < XD_MIN(n, NEWEST_RUNS) && r == 0; i++) {
+        xd_autofree char *dir = xd_path_join(folder, names[i]->d_name), *project = NULL, *cwd = NULL;
+        r = dir ? xd_runs_project(dir, &project, &cwd) : -ENOMEM;
+        if (r == 0 && (strcmp(cwd, where->work) == 0 || holds(project, where->work))) {
+            *ret_dir = xd_take(&dir);
+            r = 1;
+        }
+    }
     xd_runs_scan_free(names, n);
     return r;
 }

@@ -3,6 +3,7 @@ import json
 import os
 import re
 import signal
+import subprocess
 import time
 import xml.etree.ElementTree as ElementTree
 
@@ -306,3 +307,81 @@ def test_last_failed_after_a_killed_run(project, way, killed):
     (project.root / "repaired").write_text("")
     again = project.run("--lf", "-n1")
     assert set(again.outcomes) == failed | {"test_l.py::test_comes_last"} and again.rc == 0, again
+
+
+def kill_at_once(processes):
+    """None of them sees another one's end."""
+    for sig in signal.SIGSTOP, signal.SIGKILL:
+        for pid in processes:
+            try:
+                os.kill(pid, sig)
+            except ProcessLookupError:
+                pass
+
+
+@pytest.mark.parametrize("options", [[], ["--no-fork"]], ids=["forked", "fresh"])
+@pytest.mark.parametrize("killed", ["xdctl", "all"])
+def test_last_failed_from_the_journal(project, options, killed):
+    """Where nobody was left that could write pytest's cache, the next run reads the journal."""
+    project.write(test_l=LAST_FAILED, test_o="def test_old(): pass")
+    cache = project.root / ".pytest_cache" / "v" / "cache" / "lastfailed"
+    jsonl = str(project.path / "k.jsonl")
+    process = project.start("run", "--python", project.python, "--jsonl", jsonl, *(options + ["-n1", "test_l.py"]))
+    wait_until(lambda: (project.root / "begun").exists(), "the long test")
+    wait_until(lambda: sum(e["event"] == "test" for e in events_so_far(jsonl)) == 4, "four results")
+    processes = tree(process.pid)
+    kill_at_once([process.pid] if killed == "xdctl" else processes)
+    process.communicate()
+    all_gone(processes, 35)
+    assert killed == "xdctl" or not cache.exists()
+    failed = {"test_l.py::test_fails", "test_l.py::test_breaks_at_its_end", "test_l.py::test_crashes"}
+    (project.root / "repaired").write_text("")
+    again = project.run("--lf", "-n1")
+    assert set(again.outcomes) == failed and again.rc == 0, again
+    assert json.loads(cache.read_text()) == {}
+    assert all((project.root / ".pytest_cache" / name).exists() for name in (".gitignore", "CACHEDIR.TAG"))
+    assert len(project.run("--lf", "-n1").outcomes) == 7  # nothing is recovered twice
+
+
+@pytest.mark.parametrize("killed", ["xdctl", "all"])
+def test_last_failed_of_the_second_environment(project, killed):
+    project.write(test_l="""
+        import os, time
+        import pytest
+        @pytest.mark.parametrize("i", range(8))
+        def test_fails(i):
+            time.sleep(0.1)
+            assert os.path.exists("repaired")
+        @pytest.mark.parametrize("i", range(2))
+        def test_runs(i):
+            if not os.path.exists("repaired"):
+                open("begun" + os.environ["WHICH"], "w").close()
+                time.sleep(60)
+        """)
+    jsonl = str(project.path / "k.jsonl")
+    process = project.start("run", "--python", project.python, "--jsonl", jsonl, "--tx=popen//env:WHICH=a", "--tx=popen//env:WHICH=b")
+    wait_until(lambda: all((project.root / ("begun" + which)).exists() for which in "ab"), "a long test in each environment")
+    done = wait_until(lambda: [t for t in [[e for e in events_so_far(jsonl) if e["event"] == "test"]] if len(t) == 8], "eight results")[0]
+    assert len({e["worker"] for e in done}) == 2
+    processes = tree(process.pid)
+    kill_at_once([process.pid] if killed == "xdctl" else processes)
+    process.communicate()
+    all_gone(processes, 35)
+    (project.root / "repaired").write_text("")
+    again = project.run("--lf", "-n1")
+    assert set(again.outcomes) == {"test_l.py::test_fails[%d]" % i for i in range(8)} and again.rc == 0, again
+
+
+def test_last_failed_of_a_later_session(project):
+    """What a session found after the run that was cut off is newer than its journal."""
+    project.write(test_l=LAST_FAILED)
+    jsonl = str(project.path / "k.jsonl")
+    process = project.start("run", "--python", project.python, "--jsonl", jsonl, "-n1")
+    wait_until(lambda: sum(e["event"] == "test" for e in events_so_far(jsonl)) == 4, "four results")
+    processes = tree(process.pid)
+    kill_at_once(processes)
+    process.communicate()
+    all_gone(processes, 35)
+    (project.root / "repaired").write_text("")
+    subprocess.run([project.python, "-m", "pytest", "-q", "-p", "no:xdist"], cwd=str(project.root), env=project.environment(), check=True, stdout=subprocess.DEVNULL)
+    assert len(project.run("--lf", "-n1").outcomes) == 6

@@ -9,7 +9,7 @@ from xd_pytest.basetemp import BaseTemp
 from xd_pytest.channel import write_all
 from xd_pytest.collection import CollectProgress, collection_frames
 from xd_pytest.collector import Collector
-from xd_pytest.constants import ENV_AS_MODULE, ENV_OUTPUT, ENV_PROGRESS, ENV_PLAIN, ENV_TTY, ENV_TYPED, EXIT_FAILED, EXIT_INCOMPLETE, EXIT_USAGE, NONE16, NONE32, WAY_COLLECTED
+from xd_pytest.constants import ENV_AS_MODULE, ENV_CACHE, ENV_OUTPUT, ENV_PROGRESS, ENV_PLAIN, ENV_TTY, ENV_TYPED, EXIT_FAILED, EXIT_INCOMPLETE, EXIT_USAGE, NONE16, NONE32, WAY_COLLECTED
 from xd_pytest.frozen import collection_begins, collection_ended
 from xd_pytest.home import late_values, notes, refusal, who_misses
 from xd_pytest.junitxml import hear
@@ -286,7 +286,7 @@ class Adapter(object):
         else:
             name_captures(session.config, self.collector.capture_link)
             self.noted = notes(session.config)
-            self.send(config_frame(session.config, self.asked, self.noted))
+            self.send(config_frame(session.config, self.asked, self.noted, bool(self.flags & ENV_CACHE)))
         return outcome
 
     # ---- hooks: collection

@@ -17,7 +17,7 @@ INIS = ("junit_family", "junit_suite_name", "junit_logging", "junit_log_passing_
         "verbosity_test_cases", "verbosity_subtests", "verbosity_assertions")
 
 
-def config_frame(config, asked, told):
+def config_frame(config, asked, told, keeps_cache):
     import pytest
     pairs = []
     for name in OPTIONS + ("auto_num_workers",):
@@ -28,6 +28,9 @@ def config_frame(config, asked, told):
             pairs.extend((encode(name), encode(v)) for v in value)
         elif value is not None:
             pairs.append((encode(name), encode(int(value) if isinstance(value, bool) else value)))
+    cache = cache_folder(config) if keeps_cache else None
+    if cache:
+        pairs.append((b"cache_dir", os.fsencode(cache)))
     most = max_warnings(config)
     if most is not None:
         pairs.append((b"max_warnings", encode(most)))
@@ -41,6 +44,12 @@ def config_frame(config, asked, told):
                             pytest_version=encode(pytest.__version__), rootdir=os.fsencode(str(config.rootpath)),
                             invocation_dir=os.fsencode(str(config.invocation_params.dir)), header=[(encode(t),) for t in header(config)],
                             options=pairs, notes=[(encode(t),) for t in told])
+
+
+def cache_folder(config):
+    """Where pytest keeps lastfailed; None: nowhere."""
+    folder = getattr(getattr(config, "cache", None), "_cachedir", None)
+    return str(folder) if folder and config.pluginmanager.has_plugin("lfplugin") else None
 
 
 def max_warnings(config):

@@ -1,0 +1,196 @@
+/* actors/last_failed.c - see last_failed.h. */
+#include "actors/last_failed.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "actors/runview.h"
+#include "engine/base/outfile.h"
+#include "engine/base/path.h"
+#include "engine/base/text.h"
+#include "engine/journal.h"
+#include "engine/runs.h"
+
+/* ---- the journal ---------------------------------------------------------------------------------------- */
+
+static int read_back(void *arg, uint64_t offset, xd_frame *ret)
+{
+    return xd_journal_reader_at(arg, offset, ret);
+}
+
+/* The environment that keeps the cache says where. */
+static int take_cache_dir(const xd_frame *f, char **at)
+{
+    xd_wire_CONFIG in;
+    xd_wire_PAIR   p;
+    if (*at || xd_wire_CONFIG_decode(f->body, f->len, &in) < 0)
+        return 0;
+    while (xd_wire_PAIR_next(&in.options, &p) == 1)
+        if (xd_bytes_eq_str(p.name, "cache_dir") && p.value.len && p.value.ptr[0] == '/')
+            return (*at = xd_bytes_dup(p.value)) ? 0 : -ENOMEM;
+    return 0;
+}
+
+/* As far as it goes: a damaged end ends it. */
+static int fold(xd_journal_reader *r, xd_runview *view, char **ret_cache)
+{
+    xd_frame f;
+    uint64_t offset;
+    int      got;
+    while ((got = xd_journal_reader_next(r, &f, &offset)) == 1) {
+        if (f.type == XD_MSG_CONFIG)
+            XD_TRY(take_cache_dir(&f, ret_cache));
+        int taken = xd_runview_frame(view, offset, &f, NULL, NULL);
+        XD_TRY(taken);
+    }
+    return got == -ENOMEM ? got : 0;
+}
+
+static bool has_failed(const xd_runview *view, const xd_runview_item *i)
+{
+    if (i->outcome == XD_OUT_FAILED || i->outcome == XD_OUT_ERROR || i->outcome == XD_OUT_CRASHED ||
+        i->outcome == XD_OUT_TIMEOUT || i->outcome == XD_OUT_LOST)
+        return true;
+    for (uint32_t at = i->first_report; at != XD_RUNVIEW_NONE; at = view->reports[at].next) {
+        const xd_runview_report *r = &view->reports[at];
+        if (r->attempt == i->attempt && r->outcome == 'f' && !(r->flags & XD_REP_WASXFAIL))
+            return true;
+    }
+    return false;
+}
+
+/* ---- the cache ------------------------------------------------------------------------------------------ */
+
+/* As pytest does at the end of a session: what passed is not in it any more, what failed is. Items of one name have
+ * failed when one of them has. */
+static int merge(json_t *known, const xd_runview *view)
+{
+    for (uint32_t i = 0; i < view->count; i++)
+        if (view->items[i].outcome && view->items[i].outcome != XD_OUT_NOT_RUN && view->items[i].id.len)
+            (void)json_object_del(known, (const char *)view->items[i].id.ptr);
+    for (uint32_t i = 0; i < view->count; i++) {
+        const xd_runview_item *item = &view->items[i];
+        if (item->id.len && has_failed(view, item) &&
+            xd_text_is_utf8(item->id) && /* pytest could not write another name either */
+            json_object_set_new_nocheck(known, (const char *)item->id.ptr, json_true()) < 0)
+            return -ENOMEM;
+    }
+    return 0;
+}
+
+static int write_all(int fd, const char *text, size_t len)
+{
+    while (len) {
+        ssize_t n = write(fd, text, len);
+        if (n < 0 && errno != EINTR)
+            return -errno;
+        text += XD_MAX(n, 0);
+        len -= (size_t)XD_MAX(n, 0);
+    }
+    return 0;
+}
+
+static int write_file(const char *folder, const char *name, const char *text)
+{
+    xd_autofree char *path = xd_path_join(folder, name);
+    xd_outfile        f = XD_OUTFILE_INIT;
+    if (!path)
+        return -ENOMEM;
+    XD_TRY(xd_outfile_open(&f, path, NULL));
+    int r = write_all(f.fd, text, strlen(text));
+    if (r == 0)
+        return xd_outfile_commit(&f, path, NULL);
+    xd_outfile_abandon(&f);
+    return r;
+}
+
+/* The folder as pytest makes it; it adds nothing to one that is there. */
+static int make_folder(const char *cache, const char *values)
+{
+    const bool is_new = !xd_path_is_dir(cache);
+    XD_TRY(xd_path_mkdirs(values, 0755, NULL));
+    if (!is_new)
+        return 0;
+    XD_TRY(write_file(cache, ".gitignore", "# Created by pytest automatically.\n*\n"));
+    return write_file(cache, "CACHEDIR.TAG",
+                      "Signature: 8a477f597d28d172789f06886806bc55\n"
+                      "# This file is a cache directory tag created by pytest.\n"
+                      "# For information about cache directory tags, see:\n"
+                      "#\thttps://bford.info/cachedir/spec.html\n");
+}
+
+static bool is_later(const char *path, const struct timespec *than)
+{
+    struct stat st;
+    if (stat(path, &st) < 0)
+        return false;
+    return st.st_mtim.tv_sec > than->tv_sec ||
+           (st.st_mtim.tv_sec == than->tv_sec && st.st_mtim.tv_nsec > than->tv_nsec);
+}
+
+static int update(const char *cache, const xd_runview *view, const struct timespec *over)
+{
+    xd_autofree char *values = xd_path_join(cache, "v/cache"), *last = NULL, *nodeids = NULL, *text = NULL;
+    if (!values || !(last = xd_path_join(values, "lastfailed")) ||
+        !(nodeids = xd_path_join(values, "nodeids")))
+        return -ENOMEM;
+    if (is_later(last, over) || is_later(nodeids, over))
+        return 0;
+    json_t *known = json_load_file(last, 0, NULL);
+    if (!json_is_object(known)) {
+        json_decref(known);
+        known = json_object();
+    }
+    json_t *before = json_deep_copy(known);
+    int     r = known && before ? merge(known, view) : -ENOMEM;
+    if (r == 0 && !json_equal(known, before)) {
+        text = json_dumps(known, JSON_INDENT(2));
+        r = text ? make_folder(cache, values) : -ENOMEM;
+        if (r == 0)
+            r = write_file(values, "lastfailed", text);
+        r = r < 0 ? r : 1;
+    }
+    json_decref(known);
+    json_decref(before);
+    return r;
+}
+
+/* ---- the run -------------------------------------------------------------------------------------------- */
+
+/* When the run's processes wrote something last: its journal, or its folder, from which an agent that outlived its
+ * controller removes what is its own, after it has let the cache be written as well as it could. */
+static bool when_over(const char *dir, const char *journal, struct timespec *ret)
+{
+    struct stat st, of_journal;
+    if (stat(dir, &st) < 0 || stat(journal, &of_journal) < 0)
+        return false;
+    *ret = is_later(journal, &st.st_mtim) ? of_journal.st_mtim : st.st_mtim;
+    return true;
+}
+
+int xd_last_failed_recover(const xd_folders *where)
+{
+    xd_autofree char *dir = NULL, *journal = NULL, *cache = NULL;
+    xd_auto(xd_journal_reader) *r = NULL;
+    xd_frame        f;
+    struct timespec over;
+    int             got = xd_runs_newest_here(where, &dir);
+    if (got <= 0)
+        return got;
+    if (!(journal = xd_path_join(dir, "journal")))
+        return -ENOMEM;
+    if (xd_journal_reader_open(&r, journal, NULL) < 0 || xd_journal_reader_last(r, XD_MSG_RUN_END, &f) == 0 ||
+        xd_runs_is_running(dir) || !when_over(dir, journal, &over))
+        return 0;
+    xd_runview view;
+    XD_TRY(xd_runview_init(&view, (xd_runview_source){ .read = read_back, .arg = r }));
+    got = fold(r, &view, &cache);
+    if (got == 0 && cache && view.ended)
+        got = update(cache, &view, &over);
+    xd_runview_release(&view);
+    return got;
+}
