@@ -1,15 +1,11 @@
 /* actors/last_failed.c - see last_failed.h. */
 #include "actors/last_failed.h"
 
-#include <errno.h>
 #include <jansson.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "actors/runview.h"
-#include "engine/base/outfile.h"
 #include "engine/base/path.h"
 #include "engine/base/text.h"
 #include "engine/journal.h"
@@ -82,30 +78,10 @@ static int merge(json_t *known, const xd_runview *view)
     return 0;
 }
 
-static int write_all(int fd, const char *text, size_t len)
-{
-    while (len) {
-        ssize_t n = write(fd, text, len);
-        if (n < 0 && errno != EINTR)
-            return -errno;
-        text += XD_MAX(n, 0);
-        len -= (size_t)XD_MAX(n, 0);
-    }
-    return 0;
-}
-
 static int write_file(const char *folder, const char *name, const char *text)
 {
     xd_autofree char *path = xd_path_join(folder, name);
-    xd_outfile        f = XD_OUTFILE_INIT;
-    if (!path)
-        return -ENOMEM;
-    XD_TRY(xd_outfile_open(&f, path, NULL));
-    int r = write_all(f.fd, text, strlen(text));
-    if (r == 0)
-        return xd_outfile_commit(&f, path, NULL);
-    xd_outfile_abandon(&f);
-    return r;
+    return path ? xd_path_write_file(path, xd_bytes_str(text), 0644, NULL) : -ENOMEM;
 }
 
 /* The folder as pytest makes it; it adds nothing to one that is there. */

@@ -9,7 +9,7 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from conftest import junit_cases
+from conftest import XDCTL, junit_cases
 from faults import Terminal, all_gone, children, exit_code, living, stat_of, tree, wait_until
 from test_run_faults import SLEEPERS, accounted, events_so_far
 
@@ -256,6 +256,34 @@ def test_killed_run_names_its_culprit(project, way):
     made = project.xdctl("report", "junit", "latest")
     errors = [e for e in ElementTree.fromstring(made.out).iter("error") if e.get("message") == "interrupted while running"]
     assert len(errors) == 2 and all("after at least" in e.text for e in errors), made
+
+
+def test_killed_run_names_what_had_just_begun(project):
+    """The journal has none of them so far: the agent tells, beside it, what ran when xdctl was killed."""
+    project.write(test_i="""
+        import os, time
+        def test_first(): run("a", "b")
+        def test_second(): run("b", "a")
+        def run(name, other):
+            open(name, "w").close()
+            while not os.path.exists(other): time.sleep(0.001)
+            os.kill(int(os.environ["VICTIM"]), 9) if name == "a" else None
+            time.sleep(60)
+        """)
+    # The one that is killed is known before it starts: a shell that becomes xdctl.
+    jsonl = str(project.path / "k.jsonl")
+    process = subprocess.Popen(["sh", "-c", 'VICTIM=$$ exec "$0" "$@"', XDCTL, "run", "--python", project.python, "--jsonl", jsonl] + ARGS, cwd=str(project.root),
+                               env=project.environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    project.started.append(process)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    assert not [e for e in events_so_far(jsonl) if e["event"] == "still_running"]
+    files = wait_until(lambda: [f for f in os.listdir(str(project.latest())) if f.endswith(".last")], "the agent's last words")
+    shown = project.xdctl("show", "latest")
+    lines = re.findall(r"xd: warning: was still running: test_i.py::(\S+) \((gw\d), for at least ([\d.]+m?s)\)", shown.out)
+    assert (shown.rc, files) == (7, ["env-0.last"]) and {line[0] for line in lines} == {"test_first", "test_second"} and len({line[1] for line in lines}) == 2, shown
+    made = project.xdctl("report", "junit", "latest")
+    assert len([e for e in ElementTree.fromstring(made.out).iter("error") if e.get("message") == "interrupted while running"]) == 2, made
 
 
 LAST_FAILED = """

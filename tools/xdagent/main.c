@@ -13,6 +13,7 @@
 
 #include "engine/base/clock.h"
 #include "engine/base/os_linux.h"
+#include "engine/base/path.h"
 #include "engine/base/text.h"
 #include "tools/xdagent/agent.h"
 
@@ -163,11 +164,11 @@ static int by_age(const void *x, const void *y)
     return a->age_ns < b->age_ns ? 1 : a->age_ns > b->age_ns ? -1 : 0;
 }
 
-/* last: this agent is about to end; what runs is told however short it ran. */
-static int send_progress(agent *a, uint64_t now, bool last)
+/* Body of PROGRESS; returns how many run. last: this agent is about to end; what runs is told however short it ran. */
+static int progress(const agent *a, uint64_t now, bool last, xd_buf *body)
 {
     xd_autofree running *all = malloc((a->slots ? a->slots : 1) * sizeof(*all));
-    xd_autobuf           list = XD_BUF_INIT, body = XD_BUF_INIT;
+    xd_autobuf           list = XD_BUF_INIT;
     uint32_t             n = 0;
     if (!all)
         return -ENOMEM;
@@ -179,9 +180,6 @@ static int send_progress(agent *a, uint64_t now, bool last)
             (last || now - since >= PROGRESS_MIN_NS))
             all[n++] = (running){ a->worker[i].number, item - 1, now - since };
     }
-    if (n == 0 && !a->progress_shown)
-        return 0;
-    a->progress_shown = n > 0;
     qsort(all, n, sizeof(*all), by_age);
     for (uint32_t i = 0; i < n; i++) {
         uint64_t        ms = all[i].age_ns / XD_MS_NS;
@@ -191,8 +189,35 @@ static int send_progress(agent *a, uint64_t now, bool last)
         XD_TRY(xd_wire_RUNNING_encode(&list, &r));
     }
     xd_wire_PROGRESS m = { .running = agent_list_of(&list, n), .last = last };
-    XD_TRY(xd_wire_PROGRESS_encode(&body, &m));
+    XD_TRY(xd_wire_PROGRESS_encode(body, &m));
+    return (int)n;
+}
+
+static int send_progress(agent *a, uint64_t now, bool last)
+{
+    xd_autobuf body = XD_BUF_INIT;
+    int        n = progress(a, now, last, &body);
+    XD_TRY(n);
+    if (n == 0 && !a->progress_shown)
+        return 0;
+    a->progress_shown = n > 0;
     return agent_link_send_loose(a, XD_MSG_PROGRESS, xd_buf_view(&body));
+}
+
+/* The controller is gone and its journal ends: what ran then is told in a file beside it. */
+static int keep_progress(const agent *a)
+{
+    xd_autobuf       body = XD_BUF_INIT, frame = XD_BUF_INIT, name = XD_BUF_INIT;
+    xd_wire_PROGRESS m;
+    if (!a->env.scratch_made || !a->env.page_made || !a->queue || a->phase != AGENT_RUNNING)
+        return 0;
+    int n = progress(a, xd_clock_ns(), true, &body);
+    if (n <= 0)
+        return n;
+    XD_TRY(xd_wire_PROGRESS_decode(body.data, body.len, &m));
+    XD_TRY(xd_wire_PROGRESS_frame(&frame, 0, 0, &m));
+    XD_TRY(xd_buf_printf(&name, "%s.last", a->env.scratch));
+    return xd_path_write_file(xd_buf_cstr(&name), xd_buf_view(&frame), 0600, NULL);
 }
 
 /* How far the collection is, for whoever watches. */
@@ -301,6 +326,8 @@ static int run(agent *a, int in, int out, pid_t guard)
             agent_fault(a, timers(a));
     }
     /* Without a controller, or told to end: it can do no more than end all, and see to pytest's cache before. */
+    if (a->link.lost)
+        (void)!keep_progress(a);
     if (a->link.lost || a->fault == -EINTR)
         (void)!agent_cache_save(a);
     return a->fault;
