@@ -261,6 +261,12 @@ static int start_reports(xd_engine *x, xd_error *err)
     return start_report(x, &x->report, XD_REPORT_ADDRESS, err);
 }
 
+static uint32_t silence_ms(const xd_config *c)
+{
+    uint64_t ms = c->agent_timeout_ns / XD_MS_NS;
+    return c->agent_timeout_ns && ms < UINT32_MAX ? (uint32_t)XD_MAX(ms, 1u) : UINT32_MAX;
+}
+
 static int start_gateways(xd_engine *x, xd_error *err)
 {
     x->gateways = calloc(x->plan.count, sizeof(*x->gateways));
@@ -272,6 +278,7 @@ static int start_gateways(xd_engine *x, xd_error *err)
             .ops = &xd_gateway_popen,
             .number = (uint16_t)i,
             .session = xd_clock_wall_us(),
+            .silence_ms = silence_ms(x->config),
             .target = { .spec = x->plan.gateways[i].spec.text,
                         .agent = x->config->agent,
                         .dir = x->config->work_dir ? x->where.work : NULL,

@@ -65,6 +65,7 @@ typedef enum {
     OPTION("no-history", 0, NULL, "", "Neither read nor record the durations of tests.", KIND_FLAG, no_history, false) \
     OPTION("grace", 0, "TIME", "10s", "Time for running tests to finish after the first Ctrl-C.", KIND_GRACE, grace_ns, false) \
     OPTION("shutdown-timeout", 0, "TIME", "none", "Time for the workers' sessions to end when all tests are done; those that take longer are killed, and the exit code is 1.", KIND_TIME_OR_NONE, shutdown_ns, false) \
+    OPTION("agent-timeout", 0, "TIME", "60s", "An environment whose agent answers nothing for this long is given up; none or 0: never.", KIND_TIME_OR_NONE, agent_timeout_ns, false) \
     OPTION("output-limit", 0, "SIZE", "1M", "How much output that bypasses pytest's capture is kept, per test, for each of stdout and stderr.", KIND_SIZE, output_limit, false) \
     OPTION("runs-keep", 0, "N", "100", "How many runs of each project are kept under $XDG_STATE_HOME/xd/runs.", KIND_SIZE, runs_keep, false) \
     OPTION("runs-size", 0, "SIZE", "1G", "How many bytes they may take; the oldest runs are removed first.", KIND_SIZE, runs_bytes, false) \
@@ -127,6 +128,7 @@ int xd_config_new(xd_config **ret)
         .runs_age_ns = 30ull * 86400 * 1000000000,
         .slow_after_ns = 60ull * 1000000000,
         .grace_ns = 10ull * 1000000000,
+        .agent_timeout_ns = 60ull * 1000000000,
         .output_limit = 1u << 20,
     };
     *ret = c;

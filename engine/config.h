@@ -37,13 +37,14 @@ struct xd_config {
     uint64_t   runs_keep; /* runs */
     uint64_t   runs_bytes;
     uint64_t   runs_age_ns;
-    uint64_t   slow_after_ns; /* age of a running test that is worth a line; 0 = none */
-    uint64_t   grace_ns;      /* of running tests after a first interrupt */
-    uint64_t   shutdown_ns;   /* of the end of sessions; 0 = no limit */
-    uint64_t   output_limit;  /* bytes kept of one test's uncaptured output */
-    xd_strings args;          /* pytest's */
-    size_t     args_final;    /* so many of them stand before a `--`; SIZE_MAX = all */
-    xd_strings command_line;  /* as typed, for the journal */
+    uint64_t   agent_timeout_ns; /* silence after which an environment is given up; 0 = none */
+    uint64_t   slow_after_ns;    /* age of a running test that is worth a line; 0 = none */
+    uint64_t   grace_ns;         /* of running tests after a first interrupt */
+    uint64_t   shutdown_ns;      /* of the end of sessions; 0 = no limit */
+    uint64_t   output_limit;     /* bytes kept of one test's uncaptured output */
+    xd_strings args;             /* pytest's */
+    size_t     args_final;       /* so many of them stand before a `--`; SIZE_MAX = all */
+    xd_strings command_line;     /* as typed, for the journal */
 };
 
 /* Name of an option that is xd's alone and stands among pytest's arguments, where it is pytest's to refuse; NULL:

@@ -63,7 +63,9 @@ enum {
 enum { XD_WAY_COLLECTED = 1, XD_WAY_WARM = 2, XD_WAY_FRESH = 3 };
 enum { XD_RANGE_TOGETHER = 1 };
 enum { XD_NOTE_USAGE = 5 }; /* level of a NOTE: the command line or a setting is refused */
-#define XD_CAP_ALL 0ull     /* no optional parts of the protocol yet */
+/* Optional parts of the protocol (HELLO.capabilities). */
+#define XD_CAP_PING 1ull /* answers PING */
+#define XD_CAP_ALL XD_CAP_PING
 
 typedef struct xd_wire_list {
     uint32_t       count;

@@ -37,8 +37,11 @@ typedef struct gateway {
     char                 *spec, *agent, *dir, *sched; /* owned */
     uint64_t              output_limit, session, deadline_ns;
     uint32_t              window_frames, window_bytes, timeout_ms;
-    uint32_t              silence_ms, silent_ms; /* silent for so long while an acknowledgement is owed */
+    uint32_t              silence_ms, silent_ms; /* silent for so long while an answer is owed */
     uint64_t              looked_ns;             /* when silent_ms was last added to; 0 = nothing is owed */
+    bool                  can_ping, pinged;      /* pinged: PONG is owed */
+    bool                  heard;                 /* something has come since ping_ns was set */
+    uint64_t              ping_ns;               /* when it is looked again whether a PING is due */
     xd_gateway_pipe       pipe;
     bool                  polls_out;
     bool                  bye;
@@ -197,9 +200,15 @@ static int tell_paused(gateway *g)
     return xd_actor_send(g->actor, g->sched, &m);
 }
 
+/* Nothing has come for so long, although nothing was asked either: PING. */
+static uint32_t quiet_ms(const gateway *g)
+{
+    return XD_MAX(g->silence_ms / 4, 1u);
+}
+
 static int next_tick(gateway *g)
 {
-    return xd_actor_set_tick(g->actor, g->looked_ns ? XD_MIN(SILENCE_TICK_MS, g->silence_ms) : 0);
+    return xd_actor_set_tick(g->actor, g->looked_ns ? XD_MIN(SILENCE_TICK_MS, g->silence_ms) : quiet_ms(g));
 }
 
 static int expect_answer(gateway *g)
@@ -209,26 +218,49 @@ static int expect_answer(gateway *g)
     return g->stuck || g->state != UP ? 0 : next_tick(g);
 }
 
-/* An agent acknowledges at once whatever its processes do: one that does not is stopped, or no agent. Time in which
- * this process was stopped itself (Ctrl-Z), or did not read, is not the agent's. */
+static int ping(gateway *g)
+{
+    xd_wire_PING m = { 0 };
+    g->pinged = true;
+    xd_buf_clear(&g->frame);
+    XD_TRY(xd_wire_PING_frame(&g->frame, 0, 0, &m));
+    XD_TRY(send_loose(g, &g->frame));
+    return expect_answer(g);
+}
+
+/* Nothing is owed. */
+static int ping_if_quiet(gateway *g, uint64_t now_ns)
+{
+    if (!g->can_ping || g->stuck || now_ns < g->ping_ns)
+        return 0;
+    g->ping_ns = now_ns + quiet_ms(g) * XD_MS_NS;
+    if (!g->heard)
+        return ping(g);
+    g->heard = false;
+    return 0;
+}
+
+/* An agent acknowledges commands and answers PING at once whatever its processes do: one that does not is stopped,
+ * or no agent. Time in which this process was stopped itself (Ctrl-Z), or did not read, is not the agent's. */
 static int look_for_silence(gateway *g)
 {
     uint64_t now = xd_clock_ns();
     char     why[128];
-    if (!g->looked_ns || g->state != UP)
+    if (g->state != UP)
         return 0;
-    if (xd_session_tx_outstanding(g->sent) == 0) {
+    bool commands = xd_session_tx_outstanding(g->sent) > 0;
+    if (!commands && !g->pinged)
         g->looked_ns = 0;
-        return 0;
-    }
+    if (!g->looked_ns)
+        return ping_if_quiet(g, now);
     uint64_t ms = (now - g->looked_ns) / XD_MS_NS;
     g->looked_ns = now;
     if (!g->stuck)
         g->silent_ms += (uint32_t)XD_MIN(ms, 2 * (uint64_t)SILENCE_TICK_MS);
     if (g->silent_ms < g->silence_ms)
         return 0;
-    snprintf(why, sizeof(why), "the agent is silent: for %u s it has not acknowledged its commands",
-             g->silent_ms / 1000u);
+    snprintf(why, sizeof(why), "the agent is silent: for %u s it has not %s", g->silent_ms / 1000u,
+             commands ? "acknowledged its commands" : "answered");
     return bad_peer(g, why);
 }
 
@@ -309,7 +341,8 @@ static int on_hello(gateway *g, const xd_frame *f)
     if (g->state == DOWN)
         return 0;
     g->state = UP;
-    XD_TRY(xd_actor_set_tick(g->actor, 0));
+    g->can_ping = (w.capabilities & XD_CAP_PING) != 0;
+    XD_TRY(next_tick(g));
     xd_wire_GATEWAY_UP up = { .gateway = g->number,
                               .spec = xd_bytes_str(g->spec),
                               .host = h.host,
@@ -354,6 +387,10 @@ static int on_agent_frame(gateway *g, const xd_frame *f)
         return on_agent_ack(g, f);
     if (f->type == XD_MSG_REFUSE)
         return on_refuse(g, f);
+    if (f->type == XD_MSG_PONG) {
+        g->pinged = false;
+        return 0;
+    }
     if (f->type != XD_MSG_BYE && (f->type < FIRST_FROM_AGENT || f->type > LAST_FROM_AGENT)) {
         snprintf(why, sizeof(why), "the agent sent a record of type %u, which agents may not send",
                  (unsigned)f->type);
@@ -404,6 +441,7 @@ static int read_pipe(gateway *g)
                                                    : "the connection to the agent ended");
         got += (size_t)n;
         g->silent_ms = 0;
+        g->heard = true;
         XD_TRY(deliver(g));
         if ((size_t)n < READ_BYTES / 4)
             break; /* most likely all there was */

@@ -71,9 +71,9 @@ typedef struct xd_gateway_args {
     uint32_t              window_frames; /* credit; 0 = 1024 */
     uint32_t              window_bytes;  /* 0 = 4 MiB */
     uint32_t              timeout_ms;    /* for dial and HELLO together; 0 = 20 s */
-    uint32_t
-        silence_ms; /* an agent that has not acknowledged what it was told, and says nothing else for so long, is
-                            given up; 0 = 60 s */
+    /* An agent that has not acknowledged what it was told, or not answered PING, and says nothing else for so long, is
+     * given up. PING follows a quarter of that time in which nothing came. 0 = 60 s, UINT32_MAX = never */
+    uint32_t silence_ms;
 } xd_gateway_args;
 
 /* Start with xd_actor_start(..., xd_gateway_address(number), &args). It dials after its start, so gateways

@@ -196,9 +196,9 @@ static const char PEER[] =
     "def get():\n"
     "    n, kind, flags, seq = struct.unpack('<IHHQ', exactly(16))\n"
     "    return kind, seq, exactly(n)\n"
-    "def hello(low=1, high=1):\n"
+    "def hello(low=1, high=1, caps=0):\n"
     "    sock.sendall(b'\\x89xd\\r\\n\\x1a\\n\\x01')\n"
-    "    frame(1, struct.pack('<HHQ', low, high, 0) + text(b'peer') + text(b'host') + text(b'system') + "
+    "    frame(1, struct.pack('<HHQ', low, high, caps) + text(b'peer') + text(b'host') + text(b'system') + "
     "struct.pack('<IIQ', os.getpid(), 2, 1))\n"
     "    exactly(8)\n"
     "def output(n, seq, data): frame(38, struct.pack('<HBI', 0, 1, n) + text(data) + struct.pack('<Q', 0), "
@@ -416,6 +416,41 @@ START_TEST(waits_for_who_has_acknowledged)
 }
 END_TEST
 
+/* One that can answer PING is asked when nothing has come for a while, again and again, and given up when it does not. */
+START_TEST(asks_who_is_quiet)
+{
+    WITH_PEER(f,
+              "hello(caps=1)\nget()\nfor n in range(4):\n    kind, seq, body = get()\n    assert (kind, seq, "
+              "body) == "
+              "(6, 0, b'')\n    frame(7, b'')\nbye(1)\nwait_ack(1)\n",
+              2000);
+    expect_down(&f, true, NULL, 30);
+    END_PEER(f);
+}
+END_TEST
+
+START_TEST(gives_up_who_does_not_answer)
+{
+    WITH_PEER(f, "hello(caps=1)\nget()\nget()\nframe(7, b'')\nwhile True: get()\n", 2000);
+    expect_down(&f, false, "the agent is silent: for 2 s it has not answered", 30);
+    END_PEER(f);
+}
+END_TEST
+
+/* What says something is not asked. */
+START_TEST(does_not_ask_who_is_heard)
+{
+    WITH_PEER(f,
+              "hello(caps=1)\nget()\nfor n in range(60):\n    frame(43, struct.pack('<I', 0))\n    "
+              "time.sleep(0.05)\nsock.setblocking(False)\ntry: sock.recv(1); sys.exit(1)\nexcept "
+              "BlockingIOError: pass\n"
+              "sock.setblocking(True)\nbye(1)\nwait_ack(1)\n",
+              2000);
+    expect_down(&f, true, NULL, 30);
+    END_PEER(f);
+}
+END_TEST
+
 #define MANY 5000
 
 START_TEST(loses_nothing_when_the_scheduler_is_slow)
@@ -538,6 +573,9 @@ Suite *xd_gateway_conformance(const xd_gateway_case *cases, int count)
     tcase_add_loop_test(t, carries_big_frames_both_ways, 0, count);
     tcase_add_loop_test(t, gives_up_who_does_not_acknowledge, 0, count);
     tcase_add_loop_test(t, waits_for_who_has_acknowledged, 0, count);
+    tcase_add_loop_test(t, asks_who_is_quiet, 0, count);
+    tcase_add_loop_test(t, gives_up_who_does_not_answer, 0, count);
+    tcase_add_loop_test(t, does_not_ask_who_is_heard, 0, count);
     tcase_add_loop_test(t, loses_nothing_when_the_scheduler_is_slow, 0, count);
     tcase_add_loop_test(t, does_not_record_progress, 0, count);
     tcase_add_loop_test(t, leaves_nothing_alive, 0, count);

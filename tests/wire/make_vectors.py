@@ -23,6 +23,8 @@ WELCOME 2 version:u16 capabilities:u64 session:u64 window_frames:u32 window_byte
 ACK 3 acked:u64
 REFUSE 4 version_min:u16 version_max:u16 reason:bytes
 BYE 5 status:i32
+PING 6
+PONG 7
 ENV_START 16 python:bytes chdir:bytes env:PAIR args:TEXT run_uid:bytes spec:bytes cache_dir:bytes scratch_dir:bytes workers_expected:u16 first_worker:u16 flags:u32
 WORKERS_START 17 first:u16 count:u16 total:u16 maxfail:u32 max_restarts:u16
 LEASE 18 ranges:RANGE

@@ -163,6 +163,8 @@ static int on_frame(agent *a, const xd_frame *f)
     }
     if (!l->welcome)
         return -EPROTO;
+    if (f->type == XD_MSG_PING)
+        return send_plain(a, XD_MSG_PONG, (xd_bytes){ 0 });
     if (f->seq) {
         int seen = xd_session_rx_seen(&l->seen, f->seq);
         if (seen == XD_SESSION_DUPLICATE)
