@@ -328,8 +328,9 @@ static int on_returned(scheduler *self, gateway *g, const xd_wire_RETURNED *in)
     return xd_scheduler_drain(self);
 }
 
-static int on_worker_up(scheduler *self, const xd_wire_WORKER_UP *in)
+static int on_worker_up(scheduler *self, gateway *g, const xd_wire_WORKER_UP *in)
 {
+    g->ran = true;
     self->up[in->worker / 8] |= (uint8_t)(1u << (in->worker % 8));
     return 0;
 }
@@ -449,7 +450,7 @@ ON_FRAME(RESULTS, xd_scheduler_on_results(self, g, &in))
 ON_FRAME(WARNING, on_warning(self, g, &in))
 ON_FRAME(REPORT, xd_scheduler_on_report(self, &in))
 ON_FRAME(RETURNED, on_returned(self, g, &in))
-ON_FRAME(WORKER_UP, on_worker_up(self, &in))
+ON_FRAME(WORKER_UP, on_worker_up(self, g, &in))
 ON_FRAME(WORKER_DOWN, on_worker_down(self, &in))
 ON_FRAME(ENV_FAILED, on_env_failed(self, g, &in))
 ON_FRAME(ENV_DONE, on_env_done(self, g, &in))

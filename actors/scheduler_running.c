@@ -1,12 +1,14 @@
 /* scheduler_running.c - tests that run for long: their age is recorded when it has doubled, so that a journal that
  * is cut off tells what ran, and once more at the ages at which the user is told (option slow-after).  What becomes
  * of the tests that ran where an agent is lost. */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "actors/scheduler_state.h"
 #include "engine/base/clock.h"
 
-#define LOST_TOLD 8u /* tests of a lost environment that are named */
+#define NOBODY 0xffffu /* worker */
+#define LOST_TOLD 8u   /* tests of a lost environment that are named */
 
 typedef struct scheduler_running {
     uint16_t worker, gateway;
@@ -44,8 +46,9 @@ static running of(const scheduler *self, const xd_wire_RUNNING *one, const gatew
                       .slow_ms = self->args.config->slow_after_ns ? XD_MAX(slow_ms, 1) : UINT64_MAX };
 }
 
-int xd_scheduler_on_progress(scheduler *self, const gateway *g, const xd_wire_PROGRESS *in)
+int xd_scheduler_on_progress(scheduler *self, gateway *g, const xd_wire_PROGRESS *in)
 {
+    g->last_words |= in->last != 0;
     xd_wire_list    list = in->running;
     xd_wire_RUNNING one;
     size_t          n = 0;
@@ -75,24 +78,35 @@ static xd_bytes id_of(const scheduler *self, uint32_t item)
     return id;
 }
 
-/* The worker that ran it when its agent was lost; 0xffff = not known. */
+/* The worker that ran it when its agent was lost; NOBODY = not known. */
 static uint16_t lost_worker(const scheduler *self, uint32_t item)
 {
     for (size_t i = 0; i < self->n_running; i++)
         if (self->long_running[i].gateway == self->losing && self->long_running[i].item == item)
             return self->long_running[i].worker;
-    return 0xffff;
+    return NOBODY;
 }
 
 static int tell_lost(scheduler *self, uint32_t item, bool others)
 {
-    xd_bytes id = id_of(self, item);
-    bool     over = xd_sched_outcome(self->sched, item) == XD_OUT_LOST;
-    return xd_scheduler_note(self, over ? 4 : 3, "%.*s was running there (gw%u)%s", (int)id.len,
-                             (const char *)id.ptr, (unsigned)lost_worker(self, item),
-                             over     ? ", for the second time: it does not run again"
-                             : others ? ": it runs again (attempt 2 of 2)"
-                                      : "");
+    xd_bytes    id = id_of(self, item);
+    bool        over = xd_sched_outcome(self->sched, item) == XD_OUT_LOST;
+    uint16_t    worker = lost_worker(self, item);
+    const char *then = over     ? ", for the second time: it does not run again"
+                       : others ? ": it runs again (attempt 2 of 2)"
+                                : "";
+    char        where[32] = "was all that was there";
+    if (worker != NOBODY)
+        snprintf(where, sizeof(where), "was running there (gw%u)", (unsigned)worker);
+    return xd_scheduler_note(self, over ? 4 : 3, "%.*s %s%s", (int)id.len, (const char *)id.ptr, where, then);
+}
+
+/* Nobody could tell what ran: agent and guard were killed at once, or a host is gone. What the agent had may have begun.
+ * (Before a worker was ready nothing had.) */
+static int tell_doubts(scheduler *self, uint32_t has, bool others)
+{
+    return xd_scheduler_note(self, 3, "what was running there is not known: %u tests that it had %s", has,
+                             others ? "run again, each of them alone (attempt 2 of 2)" : "have no outcome");
 }
 
 int xd_scheduler_lost(scheduler *self, const gateway *g)
@@ -110,7 +124,13 @@ int xd_scheduler_lost(scheduler *self, const gateway *g)
     }
     for (size_t i = 0; i < self->n_gateways; i++)
         live += self->gateways[i].state < GW_DONE;
-    XD_TRY(xd_sched_agent_lost(self->sched, g->number, started, n));
+    const bool told = g->last_words || !g->ran;
+    uint32_t   one = 0, has = told ? 0 : xd_sched_agent_has(self->sched, g->number, &one);
+    if (has == 1 && n == 0)
+        started[n++] = one;
+    XD_TRY(xd_sched_agent_lost(self->sched, g->number, started, n, told));
+    if (has > 1)
+        XD_TRY(tell_doubts(self, has, live > 0));
     for (uint32_t i = 0; i < n && i < LOST_TOLD; i++)
         XD_TRY(tell_lost(self, started[i], live > 0));
     return n > LOST_TOLD ? xd_scheduler_note(self, 3, "%u more tests were running there", n - LOST_TOLD) : 0;

@@ -28,7 +28,9 @@ typedef struct gateway {
     uint32_t workers;   /* 0 = not decided */
     uint16_t first_worker;
     uint32_t cpus;
-    bool     up; /* its session stood at some time */
+    bool     up;         /* its session stood at some time */
+    bool     ran;        /* a worker of it was ready at some time */
+    bool     last_words; /* it told what ran at its end */
 } gateway;
 
 /* Reports of an item's attempt that are failures, as pytest counts them for --maxfail. */
@@ -97,7 +99,7 @@ int  xd_scheduler_on_collected(scheduler *self, gateway *g, const xd_wire_COLLEC
 int  xd_scheduler_on_ids(scheduler *self, gateway *g, const xd_wire_COLLECT_IDS *in) XD_MUST;
 int  xd_scheduler_on_paused(scheduler *self) XD_MUST;
 /* scheduler_running.c */
-int xd_scheduler_on_progress(scheduler *self, const gateway *g, const xd_wire_PROGRESS *in) XD_MUST;
+int xd_scheduler_on_progress(scheduler *self, gateway *g, const xd_wire_PROGRESS *in) XD_MUST;
 /* Its agent is gone while the run goes on: what ran there runs again, or is lost. */
 int xd_scheduler_lost(scheduler *self, const gateway *g) XD_MUST;
 /* An item whose agent was lost in it gets its outcome. */

@@ -117,8 +117,13 @@ int xd_sched_closed(xd_sched *s, uint16_t agent, uint32_t item, uint16_t attempt
  * xd_sched_agent_up(). */
 int xd_sched_returned(xd_sched *s, uint16_t agent, uint32_t request, const xd_span *spans,
                       size_t count) XD_MUST;
-/* The agent is gone for good.  `started`: items known to have begun there (borrowed; may be NULL). */
-int xd_sched_agent_lost(xd_sched *s, uint16_t agent, const uint32_t *started, size_t count) XD_MUST;
+/* The agent is gone for good.  `started`: items known to have begun there (borrowed; may be NULL).
+ * `told`: no other had. Else each item that it had may be what ended it; such an item counts as begun once, and runs
+ * again only at an agent that has nothing else at that time, so that no innocent item shares its second start. */
+int xd_sched_agent_lost(xd_sched *s, uint16_t agent, const uint32_t *started, size_t count,
+                        bool told) XD_MUST;
+/* Items that it has; *ret_one: one of them. */
+uint32_t xd_sched_agent_has(const xd_sched *s, uint16_t agent, uint32_t *ret_one);
 /* Start no more items anywhere; how as CANCEL.  A stronger `how` may follow. */
 int xd_sched_cancel(xd_sched *s, uint8_t how) XD_MUST;
 

@@ -174,13 +174,35 @@ static int lease(xd_sched *s, uint16_t a, bool all)
     return 0;
 }
 
+/* The next doubted item, for an agent that has nothing else. */
+static int lease_alone(xd_sched *s, uint16_t a)
+{
+    xd_sched_agent *g = &s->agents[a];
+    s->n_out = 0;
+    XD_TRY(out_add(s, g, a, s->doubted[s->doubt_at++], 1));
+    g->alone = true;
+    g->last_batch = 1;
+    g->no_more = g->final = false;
+    g->ask_below = UINT32_MAX;
+    s->st.leases++;
+    return 0;
+}
+
+static int idle(const xd_sched *s)
+{
+    for (uint32_t a = 0; a < s->n_agents; a++)
+        if (xd_sched_usable(&s->agents[a]) && !s->agents[a].outstanding && !s->agents[a].request)
+            return (int)a;
+    return -1;
+}
+
 /* The agent that should get a lease now: the one with least work per worker, if that is little.  -1 none. */
 static int needy(const xd_sched *s, bool single)
 {
     int best = -1;
     for (uint32_t a = 0; a < s->n_agents; a++) {
         const xd_sched_agent *g = &s->agents[a];
-        if (!xd_sched_usable(g))
+        if (!xd_sched_usable(g) || g->alone)
             continue;
         if (s->sharing ? g->units >= fair_units(s, g)
                        : !single && g->units >= XD_MAX(2 * g->workers, g->last_batch / 4))
@@ -202,7 +224,7 @@ static uint32_t spare(const xd_sched_agent *g)
  * its own workers can have begun.  Holds from then on, unless one is lost. */
 static bool is_final(const xd_sched *s)
 {
-    if (s->ring_len)
+    if (s->ring_len || s->doubt_at < s->doubt_end)
         return false;
     if (XD_MAX(s->opt.agents_expected, s->agents_seen) == 1)
         return true;
@@ -233,7 +255,7 @@ static int take_back(xd_sched *s, xd_sched_command *ret)
         xd_sched_agent *g = &s->agents[a];
         if (!xd_sched_usable(g))
             continue;
-        if (g->units <= g->workers && (!dry || g->units < dry->units))
+        if (!g->alone && g->units <= g->workers && (!dry || g->units < dry->units))
             dry = g;
         if (spare(g) && !g->request && g->units < g->ask_below && (!victim || spare(g) > spare(victim))) {
             victim = g;
@@ -289,6 +311,14 @@ static int next_work(xd_sched *s, xd_sched_command *ret)
         return 0;
     if (take_back(s, ret))
         return 1;
+    int free_one = s->doubt_at < s->doubt_end ? idle(s) : -1;
+    if (free_one >= 0) {
+        XD_TRY(lease_alone(s, (uint16_t)free_one));
+        *ret = (xd_sched_command){
+            .kind = XD_SCHED_LEASE, .agent = (uint16_t)free_one, .spans = s->out, .n_spans = s->n_out
+        };
+        return 1;
+    }
     bool final = is_final(s);
     for (uint32_t a = 0; a < s->n_agents; a++) {
         xd_sched_agent *g = &s->agents[a];

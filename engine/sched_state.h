@@ -14,14 +14,16 @@ typedef struct xd_sched_entry {
     uint16_t attempt;
     uint8_t  outcome;
     uint8_t  state;
-    uint8_t  starts; /* times it was lost while running */
-    uint8_t  known;  /* weight comes from history */
-    uint8_t  open;   /* over, and its fixtures wait for their teardown at `agent` */
+    uint8_t  starts;  /* times it was lost while running */
+    uint8_t  known;   /* weight comes from history */
+    uint8_t  open;    /* over, and its fixtures wait for their teardown at `agent` */
+    uint8_t  doubted; /* may have begun where nobody could tell: runs alone from now on */
 } xd_sched_entry;
 
 typedef struct xd_sched_agent {
     bool     seen, lost, closed, no_more, final;
-    bool     gave; /* gave items back that still wait: others come first */
+    bool     gave;  /* gave items back that still wait: others come first */
+    bool     alone; /* has a doubted item, and gets nothing else meanwhile */
     uint8_t  cancel_sent;
     uint32_t workers;
     uint32_t outstanding; /* items leased, without outcome */
@@ -45,6 +47,9 @@ struct xd_sched {
     xd_sched_seg *ring; /* pending */
     size_t        ring_cap, ring_at, ring_len;
     uint64_t      pending_weight;
+
+    uint32_t *doubted; /* pending, too: behind all others, each alone at an agent */
+    size_t    doubt_at, doubt_end, cap_doubted;
 
     xd_sched_agent *agents;
     uint32_t        n_agents, agents_seen;

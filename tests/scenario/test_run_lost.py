@@ -22,6 +22,13 @@ AGENTS = '''
     def kill_guard():
         os.kill(agents()[1], signal.SIGKILL)
         time.sleep(60)
+    def kill_both():
+        """At the same moment: neither can tell what ran."""
+        agent, guard = agents()
+        os.kill(agent, signal.SIGSTOP)
+        os.kill(guard, signal.SIGKILL)
+        os.kill(agent, signal.SIGKILL)
+        time.sleep(60)
     def note(what):
         with open(os.environ["XD_LOG"], "a") as f: f.write(what + "\\n")
 '''
@@ -57,6 +64,35 @@ def test_a_test_that_kills_its_agent_takes_two_environments_at_most(project, how
     assert lost["worker"] in ("gw0", "gw1", "gw2")
     bad = [case for case in junit_cases(project.path / "out.xml") if case[1]]
     assert len(bad) == 1 and ["test_kills"] == [v for k, v in bad[0][0] if k == "name"]
+
+
+@pytest.mark.parametrize("dist", ["load", "loadfile", "worksteal"])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_test_that_leaves_nobody_to_tell(project, workers, dist):
+    """Whatever the lost environment had runs again, each test alone in its environment; only the one that did it is lost."""
+    good = """
+        import time
+        from agents import *
+        import pytest
+        @pytest.mark.parametrize("n", range(12))
+        def test_good(n): note("good"); time.sleep(0.02)
+        """
+    project.write(agents=AGENTS, test_a=good, test_b=good, test_c=good, test_it=good.replace("def test_good", "def test_more") + """
+        def test_kills(): note("kills"); kill_both()
+        @pytest.mark.parametrize("n", range(12))
+        def test_good(n): note("good"); time.sleep(0.02)
+        """)
+    tx = ["--tx=%d*popen//env:WHERE=%s" % (workers, name) for name in "abcd"]
+    result, starts = run(project, *(tx + ["--dist=" + dist]))
+    assert result.rc == 1 and starts["kills"] == 2, (result, starts)
+    outcomes = result.outcomes
+    assert outcomes.pop("test_it.py::test_kills") == "lost"
+    assert len(outcomes) == 60 and set(outcomes.values()) == {"passed"}, result
+    assert result.out.count("xd: error: lost popen//env:WHERE=") == 2, result
+    notes = [e["text"] for e in result.events if e["event"] == "note"]
+    assert any("what was running there is not known: " in text and "run again, each of them alone" in text for text in notes) or \
+        any(text.startswith("test_it.py::test_kills was all that was there: it runs again") for text in notes), notes
+    assert any(text == "test_it.py::test_kills was all that was there, for the second time: it does not run again" for text in notes), notes
 
 
 def test_what_ran_with_it_runs_again(project):

@@ -49,6 +49,8 @@ static void ctl_pump(sim_world *w)
             break;
         case XD_SCHED_OUTCOME:
             count_outcome(w, c.spans[0].first);
+            if (w->killer && !w->item[c.spans[0].first].kills)
+                sim_fault(w, "item %u is called lost for what another one did", c.spans[0].first);
             break;
         case XD_SCHED_STARVED: /* no worker is left and none may be started: as a run does then */
             w->user_cancel = true;
@@ -97,7 +99,7 @@ void sim_ctl_message(sim_world *w, uint32_t a, const uint32_t *msg, const xd_spa
     ctl_pump(w);
 }
 
-static void agent_lost(sim_world *w, uint32_t a)
+static void agent_lost(sim_world *w, uint32_t a, bool silent)
 {
     sim_agent *g = &w->agent[a];
     uint32_t   running[SIM_WORKERS], n = 0;
@@ -105,12 +107,12 @@ static void agent_lost(sim_world *w, uint32_t a)
         return;
     for (uint32_t i = 0; i < g->workers; i++) {
         sim_worker *k = &g->worker[i];
-        if (k->alive && k->item_plus_1 && w->now - k->began_ns > SEC) /* as PROGRESS tells */
+        if (!silent && k->alive && k->item_plus_1 && w->now - k->began_ns > SEC) /* as PROGRESS tells */
             running[n++] = k->item_plus_1 - 1;
         k->alive = false;
     }
     g->lost = w->disturbed = true;
-    if (xd_sched_agent_lost(w->sched, (uint16_t)a, running, n) < 0)
+    if (xd_sched_agent_lost(w->sched, (uint16_t)a, running, n, !silent) < 0)
         sim_fault(w, "loss of agent refused");
     ctl_pump(w);
 }
@@ -163,7 +165,7 @@ static void make_trouble(sim_world *w, uint64_t span)
     if (sim_chance(w, 40))
         for (uint32_t k = 1 + sim_rand(w, 4); k > 0; k--)
             sim_at(w, sim_between(w, 0, span), (sim_event){ .kind = EV_DROP, .a = sim_rand(w, w->n_agents) });
-    if (sim_chance(w, 25))
+    if (sim_chance(w, 25) && !w->killer)
         sim_at(w, sim_between(w, 0, span),
                (sim_event){ .kind = EV_DROP, .a = sim_rand(w, w->n_agents), .d = 1 });
     if (sim_chance(w, 8))
@@ -179,13 +181,20 @@ static void make_world(sim_world *w, uint64_t seed)
         (void)sim_rand(w, 2);
     make_items(w);
     w->n_agents = sim_chance(w, 40) ? 1 : 1 + sim_rand(w, SIM_AGENTS);
+    w->killer = w->n_agents > 2 && w->n_items > 1 && seed % 3;
+    if (w->killer) {
+        sim_item *it = &w->item[seed % w->n_items];
+        it->kills = true;
+        it->crash = it->robs = false;
+        it->dur_us += 1000; /* it ends its agent before it ends */
+    }
     w->tells_away = sim_chance(w, 50);
     w->eager = sim_chance(w, 60);
     w->early = sim_chance(w, 50);
     w->maxfail = sim_chance(w, 25) ? 1 + sim_rand(w, 3) : 0;
     xd_sched_options o = { .mode = (xd_sched_mode)sim_rand(w, XD_SCHED_LOADGROUP + 1),
                            .maxfail = w->maxfail,
-                           .max_attempts = sim_rand(w, 3),
+                           .max_attempts = w->killer ? 2 : sim_rand(w, 3),
                            .agents_expected = w->n_agents,
                            .keep_scope_order = sim_chance(w, 50),
                            .in_order = sim_chance(w, 20) };
@@ -242,7 +251,7 @@ static void dispatch(sim_world *w, const sim_event *ev)
         sim_link_event(w, ev);
         break;
     case EV_LOST:
-        agent_lost(w, ev->a);
+        agent_lost(w, ev->a, ev->d || w->seed % 2);
         break;
     case EV_CANCEL:
         w->user_cancel = true;
@@ -274,6 +283,8 @@ static void check_end(sim_world *w)
         uint8_t o = xd_sched_outcome(w->sched, i);
         if (o == 0 || (w->item[i].outcomes == 0) != (o == XD_SCHED_OUT_NOT_RUN))
             sim_fault(w, "item %u: outcome %u, %u counted", i, o, w->item[i].outcomes);
+        if (w->item[i].kills && w->item[i].begun && (o == 1 || o == 2))
+            sim_fault(w, "item %u ended its agent and has outcome %u", i, o);
         if ((o == 1 || o == 2) && w->item[i].ran_on < 0)
             sim_fault(w, "item %u has an outcome and never ran", i);
     }

@@ -33,7 +33,7 @@ typedef enum sim_kind {
     EV_DROP,          /* a, d: the connection breaks; d = for good */
     EV_CONNECT,       /* a */
     EV_ACK,           /* a, b direction: time to acknowledge */
-    EV_LOST,          /* a: given up for good */
+    EV_LOST,          /* a, d: given up for good; d = by an item */
     EV_CANCEL,        /* the user stops the run */
 } sim_kind;
 
@@ -93,7 +93,9 @@ typedef struct sim_item {
     uint32_t dur_us;
     uint8_t  outcome; /* that it will have */
     bool     crash;
-    bool     robs;     /* takes the result pipe away from its worker */
+    bool     robs;  /* takes the result pipe away from its worker */
+    bool     kills; /* ends its agent, without a word of what ran there */
+    uint32_t begun;
     uint8_t  outcomes; /* counted */
     uint32_t started;  /* highest attempt begun, and a check that none begins twice */
     uint64_t attempts; /* bits of attempts begun: none begins twice */
@@ -113,6 +115,7 @@ typedef struct sim_world {
     uint32_t       setups, ran; /* of session fixtures; processes that ran something */
     bool           user_cancel, disturbed, broken, done, grouped;
     bool           early;      /* leases go out before workers are up, their number is not corrected */
+    bool           killer;     /* an item ends agents: nothing else does for good */
     bool           eager;      /* workers claim before they know the successor */
     bool           tells_away; /* controller tells the scheduler of lost connections */
     char           fault[256]; /* first broken invariant; empty = fine */

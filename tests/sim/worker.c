@@ -144,6 +144,11 @@ static void begin(sim_world *w, uint32_t a, uint32_t slot)
         if (w->plan[k].group == group && w->item[k].ran_on >= 0 && w->item[k].ran_on != here)
             sim_fault(w, "group of item %u runs on two workers", i);
     it->ran_on = here;
+    if (it->kills) {
+        if (++it->begun > 2)
+            sim_fault(w, "item %u ends an agent for the third time", i);
+        sim_at(w, w->now + sim_between(w, 0, MS), (sim_event){ .kind = EV_LOST, .a = a, .d = 1 });
+    }
     for (uint32_t k = 0; k < SIM_WORKERS; k++)
         failures += w->agent[a].worker[k].failures;
     if (w->maxfail && failures >= w->maxfail && ++g->late_starts > 1)

@@ -222,7 +222,7 @@ static int scheduling(xd_sched_mode mode)
         }
         XD_TRY(r);
         if (done == ITEMS / 3 && turn)
-            XD_TRY(xd_sched_agent_lost(s, 1, NULL, 0));
+            XD_TRY(xd_sched_agent_lost(s, 1, NULL, 0, false));
         uint32_t i = 0;
         while (i < ITEMS &&
                !(at[i].leased && !xd_sched_outcome(s, i) && !(done >= ITEMS / 3 && at[i].agent == 1)))

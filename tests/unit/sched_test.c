@@ -266,7 +266,7 @@ START_TEST(test_agent_lost)
     want(s, XD_SCHED_NO_MORE);
     ck_assert_int_eq(xd_sched_result(s, 0, 0, 1, 1, 0), 0);
     uint32_t started = 1;
-    ck_assert_int_eq(xd_sched_agent_lost(s, 0, &started, 1), 0);
+    ck_assert_int_eq(xd_sched_agent_lost(s, 0, &started, 1, true), 0);
     xd_sched_command c = want(s, XD_SCHED_OUTCOME);
     ck_assert_uint_eq(c.spans[0].first, 1);
     ck_assert_uint_eq(c.outcome, XD_SCHED_OUT_LOST);
@@ -279,6 +279,72 @@ START_TEST(test_agent_lost)
     ck_assert_uint_eq(c.spans[0].attempt, 2);
     ck_assert_int_eq(xd_sched_result(s, 0, 2, 1, 1, 0), 1);
     ck_assert_uint_eq(xd_sched_outcome(s, 1), XD_SCHED_OUT_LOST);
+    ck_assert_uint_eq(xd_sched_stats_get(s)->failures, 1);
+}
+END_TEST
+
+/* Nobody knows what ran at agent 0: its items run again at agents that have nothing else. The one that ends the
+ * next agent is lost, the others are not. */
+START_TEST(test_agent_lost_without_a_word)
+{
+    xd_sched_item    items[8];
+    uint32_t         has, one = 99;
+    xd_sched_command c;
+    for (uint32_t i = 0; i < 8; i++)
+        items[i] = (xd_sched_item){ 1 + i, 0, 0 };
+    xd_auto(xd_sched) *s =
+        make((xd_sched_options){ .mode = XD_SCHED_LOAD, .agents_expected = 3, .max_attempts = 2 }, items, 8);
+    for (uint16_t a = 0; a < 3; a++)
+        ck_assert_int_eq(xd_sched_agent_up(s, a, 1), 0);
+    uint16_t agent_of[8] = { 0 };
+    for (uint32_t leased = 0; leased < 8;) {
+        c = want(s, XD_SCHED_LEASE);
+        for (size_t k = 0; k < c.n_spans; k++)
+            for (uint32_t i = 0; i < c.spans[k].count; i++, leased++)
+                agent_of[c.spans[k].first + i] = c.agent;
+        if (leased < 8) /* the rest waits until somebody is through */
+            for (uint32_t i = 0; i < 8; i++)
+                if (agent_of[i] == 2 && xd_sched_outcome(s, i) == 0)
+                    (void)!xd_sched_result(s, 2, i, 1, 1, 0);
+    }
+    has = xd_sched_agent_has(s, 0, &one);
+    ck_assert_uint_ge(has, 2);
+    ck_assert_uint_eq(agent_of[one], 0);
+    for (uint32_t i = 0; i < 8; i++)
+        if (agent_of[i] == 1)
+            ck_assert_int_eq(xd_sched_result(s, 1, i, 1, 1, 0), 0);
+        else if (agent_of[i] == 2 && xd_sched_outcome(s, i) == 0)
+            ck_assert_int_eq(xd_sched_result(s, 2, i, 1, 1, 0), 0);
+    ck_assert_int_eq(xd_sched_agent_lost(s, 0, NULL, 0, false), 0);
+    uint32_t alone[3] = { 0 };
+    for (int i = 0; i < 2; i++) {
+        do
+            ck_assert_int_eq(xd_sched_next(s, &c), 1);
+        while (c.kind == XD_SCHED_NO_MORE);
+        ck_assert_int_eq(c.kind, XD_SCHED_LEASE);
+        ck_assert_uint_eq(c.n_spans, 1);
+        ck_assert_uint_eq(c.spans[0].count, 1);
+        ck_assert_uint_eq(c.spans[0].attempt, 2);
+        alone[c.agent] = c.spans[0].first;
+    }
+    while (xd_sched_next(s, &c) == 1)
+        ck_assert_int_eq(c.kind, XD_SCHED_NO_MORE); /* no second one beside it */
+    ck_assert_int_eq(xd_sched_agent_lost(s, 1, NULL, 0, false), 0);
+    c = want(s, XD_SCHED_OUTCOME);
+    ck_assert_uint_eq(c.spans[0].first, alone[1]);
+    ck_assert_int_eq(xd_sched_result(s, 2, alone[2], 2, 1, 0), 0);
+    for (uint32_t left = has - 2; left; left--) {
+        do
+            ck_assert_int_eq(xd_sched_next(s, &c), 1);
+        while (c.kind == XD_SCHED_NO_MORE);
+        ck_assert_int_eq(c.kind, XD_SCHED_LEASE);
+        ck_assert_uint_eq(c.agent, 2);
+        ck_assert_uint_eq(c.spans[0].count, 1);
+        ck_assert_int_eq(xd_sched_result(s, 2, c.spans[0].first, c.spans[0].attempt, 1, 0), 0);
+    }
+    while (xd_sched_next(s, &c) == 1 && c.kind == XD_SCHED_NO_MORE)
+        ;
+    ck_assert_int_eq(c.kind, XD_SCHED_ALL_DONE);
     ck_assert_uint_eq(xd_sched_stats_get(s)->failures, 1);
 }
 END_TEST
@@ -392,6 +458,7 @@ int main(void)
     tcase_add_test(t, test_two_agents_share);
     tcase_add_test(t, test_take_back);
     tcase_add_test(t, test_agent_lost);
+    tcase_add_test(t, test_agent_lost_without_a_word);
     tcase_add_test(t, test_maxfail);
     tcase_add_test(t, test_empty);
     tcase_add_loop_test(t, test_scale, 0, 3);
