@@ -158,13 +158,16 @@ def timer_left():
 
 
 def signals_left():
-    """A handler of SIGCHLD would meet the ends of workers; signals that wait are not copied."""
+    """A handler of SIGCHLD would meet the ends of workers; signals that wait are not copied; PTRACE_TRACEME stops the process at each of them, for a parent
+    that does not know."""
     if signal.getsignal(signal.SIGCHLD) != signal.SIG_DFL:
         return Objection("set a handler for SIGCHLD")
     for line in read_text("/proc/self/status").splitlines():
         key, _, value = line.partition(":")
         if key in ("SigPnd", "ShdPnd") and int(value, 16):
             return Objection("left a signal pending")
+        if key == "TracerPid" and int(value) == os.getppid() != 0:
+            return Objection("is traced by its parent (PTRACE_TRACEME)")
         if key == "VmLck" and value.split()[:1] != ["0"]:
             return Objection("locked memory (mlock)")
     return None
@@ -173,11 +176,13 @@ def signals_left():
 def attributes_left():
     """Of the process: what its children would begin with, or lack."""
     for kind in ("pid", "time"):
+        own, childrens = "/proc/self/ns/" + kind, "/proc/self/ns/%s_for_children" % kind
         try:
-            if os.readlink("/proc/self/ns/" + kind) != os.readlink("/proc/self/ns/%s_for_children" % kind):
+            if os.readlink(own) != os.readlink(childrens):
                 return Objection("set a %s namespace for children" % kind)
         except OSError:
-            pass
+            if os.path.lexists(childrens):  # it cannot be read before the first process is in it
+                return Objection("set a %s namespace for children" % kind)
     ctypes = sys.modules.get("ctypes")  # nothing in Python itself makes a process a subreaper
     if ctypes is not None:
         try:
