@@ -10,9 +10,9 @@ from xd_pytest.text import encode_id
 from xd_pytest.xdistlike import Groups
 
 IDS_LIMIT = 60 * 1024     # bytes of one COLLECT_IDS frame
-NOTHING_SHARED = b"\0\0"  # the agent shortens what travels on
 FRAME_HEADER = struct.Struct("<IHHQ")
-LENGTH, LENGTHS, LINE_LENGTH = struct.Struct("<I"), struct.Struct("<II"), struct.Struct("<iI")
+LENGTH, LENGTHS, LINE_LENGTH, LINE_ALONE = struct.Struct("<I"), struct.Struct("<II"), struct.Struct("<iI"), struct.Struct("<iII")
+NOT_SHARED = struct.Struct("<HI")  # the agent shortens what travels on
 
 FunctionType = type(encode_id)
 
@@ -35,21 +35,22 @@ class CollectProgress(object):
 def collection_frames(items):
     """COLLECT_IDS, made without the generic codec: there may be a hundred thousand (tests compare the two)."""
     part, size, first = [], 0, 0
-    groups = Groups()
+    groups, lines = Groups(), Lines()
     for index, item in enumerate(items):
         nodeid = item.nodeid
-        try:
-            data = nodeid.encode("utf-8")
-        except UnicodeEncodeError:
-            data = nodeid.encode("utf-8", "surrogatepass")
-        line = plain_line(item, nodeid)
-        file = ""
+        data = encode_id(nodeid)
+        line = lines.of(item, nodeid)
+        file = b""
         if line is None:
-            file, line, _domain = item.location
-        file = b"" if not file or (nodeid.startswith(file) and nodeid[len(file):len(file) + 2] in ("::", "")) else encode_id(file)
+            named, line, _domain = item.location
+            if named and not (nodeid.startswith(named) and nodeid[len(named):len(named) + 2] in ("::", "")):
+                file = encode_id(named)
         group = groups.of(item)
-        entry = b"".join((NOTHING_SHARED, LENGTH.pack(len(data)), data, LINE_LENGTH.pack(-1 if line is None else line, len(file)), file,
-                          LENGTH.pack(len(group)), group))
+        if file or group:
+            end = b"".join((LINE_LENGTH.pack(-1 if line is None else line, len(file)), file, LENGTH.pack(len(group)), group))
+        else:
+            end = LINE_ALONE.pack(-1 if line is None else line, 0, 0)
+        entry = NOT_SHARED.pack(0, len(data)) + data + end
         if size + len(entry) > IDS_LIMIT and part:
             yield ids_frame(first, part)
             part, size, first = [], 0, index
@@ -69,34 +70,58 @@ def put_in_order(items, places):
     items[:] = [items[place.item] for place in places]
 
 
-def plain_line(item, nodeid):
-    """item.location[1] of an undecorated test function in the file of its node id, without the file system, which item.location asks;
-    None: ask it."""
-    function = getattr(item, "_obj", None)
-    function = getattr(function, "__func__", function)
-    if type(item).__module__ != "_pytest.python" or type(function) is not FunctionType:
-        return None
-    for name in function.__dict__:
-        if name != "pytestmark":
+class Lines(object):
+    """item.location[1] of undecorated test functions in the file of their node id, without the file system, which item.location asks.  Of items
+    with one path, the path is looked at once."""
+
+    def __init__(self):
+        self.path = self.name = None
+        self.start = ""  # of the node ids of what is at that path
+
+    def of(self, item, nodeid):
+        """None: ask item.location."""
+        try:
+            function = item._obj
+        except AttributeError:
             return None
-    code = function.__code__
-    path = os.fspath(item.path)
-    if code.co_filename != path or "reportinfo" in item.__dict__ or path != os.path.join(root_of(item), nodeid.partition("::")[0]):
-        return None
-    return code.co_firstlineno - 1
+        if type(function) is not FunctionType:
+            function = getattr(function, "__func__", None)
+            if type(function) is not FunctionType:
+                return None
+        if type(item).__module__ != "_pytest.python":
+            return None
+        for name in function.__dict__:
+            if name != "pytestmark":
+                return None
+        path = item.path
+        if path is not self.path:
+            self.path, self.name, self.start = path, os.fspath(path), None
+        code = function.__code__
+        if code.co_filename != self.name or "reportinfo" in item.__dict__:
+            return None
+        if self.start is None or not nodeid.startswith(self.start):
+            file = nodeid.partition("::")[0]
+            if self.name != os.path.join(os.fspath(item.config.rootpath), file):
+                return None
+            self.start = file + "::"
+        return code.co_firstlineno - 1
 
-
-def root_of(item):
-    return os.fspath(item.config.rootpath)
-
-
-def give_location(item):
-    """item.location of such a function, before pytest computes the same."""
-    if "location" not in item.__dict__:
+    def give(self, item):
+        """item.location of such a function, before pytest computes the same."""
+        fields = item.__dict__
+        if "location" in fields:
+            return
         nodeid = item.nodeid
         try:
-            line = plain_line(item, nodeid)
+            line = self.of(item, nodeid)
+            if line is not None:
+                fields["location"] = (self.start[:-2], line, path_in_module(item))
         except Exception:  # an item that is like none of pytest's
-            line = None
-        if line is not None:
-            item.__dict__["location"] = (nodeid.partition("::")[0], line, item.getmodpath())
+            fields.pop("location", None)
+
+
+def path_in_module(item):
+    name = item.name
+    if type(item).__module__ == type(item.parent).__module__ and type(item.parent).__name__ == "Module" and ".[" not in name:
+        return name  # what getmodpath() finds
+    return item.getmodpath()

@@ -5,7 +5,7 @@ import collections
 import functools
 
 from xd_pytest import wire
-from xd_pytest.collection import give_location, put_in_order
+from xd_pytest.collection import Lines, put_in_order
 from xd_pytest.constants import NONE32, RES_AGAIN, RES_OPEN, RUN_FINAL, RUN_LAST
 from xd_pytest.frozen import heap
 from xd_pytest.outlive import Closing, Neighbour, only_shells
@@ -28,6 +28,7 @@ class RunLoop(object):
         self.reports = reports = adapter.reports
         self.session = session
         self.items = session.items
+        self.lines = Lines()
         self.commands = adapter.worker.commands
         self.told = {}
         self.end = 0          # positions below it are told
@@ -258,7 +259,7 @@ class RunLoop(object):
         reports.begin(index, attempt, item)
         if self.torn_for is not item and self.torn_for is not None:
             self.tear_down_late(item)
-        give_location(item)
+        self.lines.give(item)
         self.next = UNRESOLVED
         marks = RES_AGAIN if self.spent else 0
         if self.original_teardown is None:
