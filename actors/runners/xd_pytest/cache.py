@@ -2,8 +2,20 @@
 from __future__ import absolute_import, division, print_function
 
 
-def save_cache(config, session, failed, not_run):
-    """What cacheprovider does at the end of a session, with the outcomes of all workers."""
+def known_ids(config):
+    """How many node ids pytest's cache knows; the set only grows."""
+    return len(getattr(config.pluginmanager.get_plugin("nfplugin"), "cached_nodeids", ()))
+
+
+def is_kept(cache, key):
+    try:
+        return cache._getvaluepath(key).is_file()
+    except Exception:
+        return False
+
+
+def save_cache(config, session, failed, not_run, known_before):
+    """What cacheprovider does at the end of a session, with the outcomes of all workers.  known_before: known_ids() before the collection."""
     cache = getattr(config, "cache", None)
     if cache is None or getattr(config.option, "cacheshow", None):
         return
@@ -14,7 +26,7 @@ def save_cache(config, session, failed, not_run):
         current = dict((str(key), value) for key, value in last.items())
         items = session.items if session is not None else ()
         bad = set(items[i].nodeid for i in failed if i < len(items))
-        for index, item in enumerate(items):
+        for index, item in enumerate(items if current else ()):
             if index not in skip and index not in failed and item.nodeid not in bad:
                 current.pop(item.nodeid, None)
         for nodeid in bad:
@@ -23,7 +35,7 @@ def save_cache(config, session, failed, not_run):
             cache.set("cache/lastfailed", current)
     save_stepwise(config, session, set(failed), set(not_run))
     known = getattr(manager.get_plugin("nfplugin"), "cached_nodeids", None)
-    if known is not None:
+    if known is not None and not (len(known) == known_before and is_kept(cache, "cache/nodeids")):
         cache.set("cache/nodeids", sorted(str(n) for n in known))
 
 

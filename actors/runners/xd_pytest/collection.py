@@ -15,6 +15,7 @@ LENGTH, LENGTHS, LINE_LENGTH, LINE_ALONE = struct.Struct("<I"), struct.Struct("<
 NOT_SHARED = struct.Struct("<HI")  # the agent shortens what travels on
 
 FunctionType = type(encode_id)
+ELSEWHERE = ("__wrapped__", "__pytest_wrapped__", "place_as", "compat_co_firstlineno")  # attributes by which pytest finds another place of a function
 
 
 class CollectProgress(object):
@@ -72,7 +73,7 @@ def put_in_order(items, places):
 
 class Lines(object):
     """item.location[1] of undecorated test functions in the file of their node id, without the file system, which item.location asks.  Of items
-    with one path, the path is looked at once."""
+    with one path, the path is looked at once.  Asking for __dict__ would make a dictionary of each function and item, which all workers copy."""
 
     def __init__(self):
         self.path = self.name = None
@@ -90,14 +91,14 @@ class Lines(object):
                 return None
         if type(item).__module__ != "_pytest.python":
             return None
-        for name in function.__dict__:
-            if name != "pytestmark":
+        for name in ELSEWHERE:
+            if hasattr(function, name):
                 return None
         path = item.path
         if path is not self.path:
             self.path, self.name, self.start = path, os.fspath(path), None
         code = function.__code__
-        if code.co_filename != self.name or "reportinfo" in item.__dict__:
+        if code.co_filename != self.name or getattr(item.reportinfo, "__module__", None) != "_pytest.python":
             return None
         if self.start is None or not nodeid.startswith(self.start):
             file = nodeid.partition("::")[0]

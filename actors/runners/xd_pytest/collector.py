@@ -31,6 +31,7 @@ class Collector(object):
         self.served = False         # it has been in serve()
         self.collecting = None      # descriptor of a file that names what is collected, for the agent if this process dies in it
         self.finish = None          # (failed, not run) of FINISH
+        self.known_ids = 0          # by pytest's cache, before the collection
 
     def capture_link(self, target):
         return self.adapter.scratch("collector.out" if target == 1 else "collector.err")
@@ -192,7 +193,7 @@ class Collector(object):
         fault = 0
         if self.keeps_cache():
             try:
-                save_cache(self.adapter.config, self.adapter.session, *self.finish)
+                save_cache(self.adapter.config, self.adapter.session, self.finish[0], self.finish[1], self.known_ids)
             except Exception as e:
                 sys.stderr.write("xd: pytest's cache could not be written: %s: %s\n" % (type(e).__name__, e))
                 fault = 1
@@ -204,4 +205,4 @@ class Collector(object):
     def end_early(self, session):
         """A session that ended before it served (errors, no tests) keeps its cache like plain pytest."""
         if not self.served and self.keeps_cache():
-            save_cache(self.adapter.config, session, (), range(len(session.items)))
+            save_cache(self.adapter.config, session, (), range(len(session.items)), self.known_ids)

@@ -7,6 +7,7 @@ import sys
 from xd_pytest import wire
 from xd_pytest.basetemp import BaseTemp
 from xd_pytest.channel import write_all
+from xd_pytest.cache import known_ids
 from xd_pytest.collection import CollectProgress, collection_frames
 from xd_pytest.collector import Collector
 from xd_pytest.constants import ENV_AS_MODULE, ENV_CACHE, ENV_OUTPUT, ENV_PROGRESS, ENV_PLAIN, ENV_TTY, ENV_TYPED, EXIT_FAILED, EXIT_INCOMPLETE, EXIT_USAGE, NONE16, NONE32, WAY_COLLECTED
@@ -293,6 +294,7 @@ class Adapter(object):
 
     def around_collection(self, session):
         self.collect_started = Real.time()
+        self.collector.known_ids = known_ids(session.config)
         if self.flags & ENV_PROGRESS and not self.is_worker and not self.telling:
             self.progress = CollectProgress(self.page)
         outcome = yield
