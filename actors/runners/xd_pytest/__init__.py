@@ -34,4 +34,5 @@ Only what is named here is in sys.modules; nothing imports a module of ours by a
     frozen       the heap of the collection, never walked again        home         what a controlling pytest process would do
     leash        nothing outlives the agent                    outlive      fixtures that wait until their item's successor is known
     owner        the process that pipes, page and files belong to
-    controlling  which hooks have a part that runs only outside of workers"""
+    controlling  which hooks have a part that runs only outside of workers
+    argnames     which fixtures a function asks for"""

@@ -7,6 +7,7 @@ import shutil
 import signal
 import sys
 
+from xd_pytest import argnames
 from xd_pytest.constants import ENV_AS_MODULE, EXIT_INFRASTRUCTURE
 from xd_pytest.frozen import freeze
 
@@ -162,4 +163,5 @@ def import_all():
             __import__(name)
         except ImportError:
             pass
+    argnames.install()
     return None

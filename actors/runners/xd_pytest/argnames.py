@@ -1,0 +1,61 @@
+"""Names of the fixtures that a function asks for, from its code object.
+
+pytest takes them from inspect.signature(), which makes an object of each parameter: a tenth of the time of a collection.  For plain functions the code
+object says the same; all others, and whatever looks unusual, go to pytest's own function."""
+from __future__ import absolute_import, division, print_function
+
+FunctionType = type(lambda: None)
+OTHER_SIGNATURE = ("__wrapped__", "__signature__", "_partialmethod", "__partialmethod__")  # where inspect.signature() looks before the code object
+
+
+def shortcut(original):
+    def getfuncargnames(function, name="", cls=None, **more):
+        found = None if more else names_of_plain(function, name, cls)
+        return original(function, name=name, cls=cls, **more) if found is None else found
+    return getfuncargnames
+
+
+def names_of_plain(function, name, cls):
+    """None: ask pytest."""
+    if type(function) is not FunctionType:
+        return None
+    code = function.__code__
+    if code.co_kwonlyargcount or code.co_posonlyargcount:
+        return None
+    for other in OTHER_SIGNATURE:
+        if hasattr(function, other):
+            return None
+    names = code.co_varnames[:code.co_argcount - len(function.__defaults__ or ())]
+    if cls is None:
+        return names
+    if type(cls) is not type:  # a metaclass may have an opinion
+        return None
+    for base in cls.__mro__:
+        if name in base.__dict__:
+            return names[1:] if base.__dict__[name] is function else None  # a static method is none of the function itself
+    return None
+
+
+def samples():
+    class Case(object):
+        def method(self, a, b=1): pass
+
+        @staticmethod
+        def static(a, b): pass
+
+    def plain(a, b, c=1, *args, **kwargs): pass
+
+    def empty(): pass
+    return [(plain, "plain", None), (empty, "empty", None), (Case.method, "method", Case), (Case.static, "static", Case)]
+
+
+def install():
+    """If this pytest asks as the ones do that we know."""
+    try:
+        from _pytest import compat, fixtures
+        original = compat.getfuncargnames
+        if fixtures.getfuncargnames is original and all(
+                names_of_plain(*sample) in (None, original(sample[0], name=sample[1], cls=sample[2])) for sample in samples()):
+            fixtures.getfuncargnames = shortcut(original)
+    except Exception:
+        pass
