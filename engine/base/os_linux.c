@@ -405,6 +405,19 @@ uint64_t xd_os_children_cpu_us(void)
            (uint64_t)(ru.ru_utime.tv_usec + ru.ru_stime.tv_usec);
 }
 
+uint64_t xd_os_runnable_ns(pid_t pid)
+{
+    char               path[64];
+    unsigned long long ran = 0, waited = 0;
+    snprintf(path, sizeof(path), "/proc/%d/schedstat", (int)pid);
+    FILE *f = fopen(path, "re");
+    if (!f)
+        return 0;
+    bool told = fscanf(f, "%llu %llu", &ran, &waited) == 2;
+    fclose(f);
+    return told ? ran + waited : 0;
+}
+
 uint64_t xd_os_raise_nofile(uint64_t need)
 {
     struct rlimit rl;

@@ -52,6 +52,9 @@ uint64_t xd_os_memory_bytes(void);
 int64_t xd_os_oom_kills(void);
 /* CPU time of all processes that were waited for below this one, microseconds. */
 uint64_t xd_os_children_cpu_us(void);
+/* How long the main thread of a process has run or waited for a processor so far (proc(5), schedstat), nanoseconds;
+ * 0 = there is no such process, or the kernel does not count it. */
+uint64_t xd_os_runnable_ns(pid_t pid);
 /* Raises the soft limit of open files, as far as the hard one allows, when it is below `need`; returns what it is then.
  * Children started later inherit it. */
 uint64_t xd_os_raise_nofile(uint64_t need);

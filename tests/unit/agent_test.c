@@ -112,7 +112,7 @@ static void collected(world *w, uint8_t way)
     e->captured[0] = e->captured[1] = -1;
     e->out.fd = e->err.fd = -1;
     add_ids(&e->list);
-    ck_assert_int_eq(xd_page_create(&e->page, 8), 0);
+    ck_assert_int_eq(xd_page_create(&e->page, XD_MAX(8u, xd_os_cpus() + 1)), 0);
     e->page_made = true;
     e->host = (xd_proc){ .pid = NOBODY, .pidfd = -1, .leader = true };
     e->collector = (xd_proc){ .pid = NOBODY + 1, .pidfd = -1 };
@@ -124,12 +124,17 @@ static void collected(world *w, uint8_t way)
     w->collect = pair[1];
 }
 
-static void begin(world *w, uint8_t way, uint16_t max_restarts)
+static void begin_many(world *w, uint8_t way, uint16_t max_restarts, uint16_t workers)
 {
     agent *a = &w->a;
     collected(w, way);
-    xd_wire_WORKERS_START m = { .count = 1, .total = 1, .max_restarts = max_restarts };
+    xd_wire_WORKERS_START m = { .count = workers, .total = workers, .max_restarts = max_restarts };
     ck_assert_int_eq(agent_workers_start(a, &m), 0);
+}
+
+static void begin(world *w, uint8_t way, uint16_t max_restarts)
+{
+    begin_many(w, way, max_restarts, 1);
 }
 
 static void close_fds(world *w)
@@ -632,6 +637,41 @@ START_TEST(cancel_during_a_fork)
 }
 END_TEST
 
+/* More workers than processors start at once if there is much to do; else when the first are seen to sleep (0), or
+ * after a while (1, they compute). */
+START_TEST(workers_that_start_late)
+{
+    world    w;
+    uint32_t cpus = xd_os_cpus();
+    begin_many(&w, AGENT_COLLECTED, 0, (uint16_t)(cpus + 1));
+    ck_assert_uint_eq(w.a.to_start, cpus);
+    ck_assert(forked_from(&w, w.collect));
+    w.a.started_ns = xd_clock_ns();
+    xd_proc p = stand_in(&w, _i == 0 ? "sleep 100" : "while :; do :; done");
+    worker(&w)->proc = p;
+    lease(&w, 0, ITEMS);
+    uint64_t look_ns = w.a.late_ns, now_ns;
+    ck_assert_uint_gt(look_ns, w.a.started_ns);
+    ck_assert_uint_lt(look_ns, w.a.late_by_ns);
+    w.a.late_by_ns = UINT64_MAX;
+    do {
+        ck_assert_int_ge(xd_poller_wait(w.a.poller, xd_clock_ns() + 10 * XD_MS_NS), 0);
+        now_ns = xd_clock_ns();
+    } while (now_ns < w.a.started_ns + 200 * XD_MS_NS);
+    ck_assert_int_eq(agent_workers_start_late(&w.a, now_ns), 0);
+    if (_i == 1) {
+        ck_assert_uint_eq(w.a.to_start, cpus);
+        ck_assert_uint_gt(w.a.late_ns, now_ns);
+        ck_assert_uint_ne(w.a.late_ns, UINT64_MAX);
+        w.a.late_by_ns = now_ns;
+        ck_assert_int_eq(agent_workers_start_late(&w.a, now_ns), 0);
+    }
+    ck_assert_uint_eq(w.a.to_start, cpus + 1);
+    ck_assert_uint_eq(w.a.late_ns, UINT64_MAX);
+    end(&w);
+}
+END_TEST
+
 static void finish(world *w, uint64_t shutdown_ms)
 {
     xd_autobuf     body = XD_BUF_INIT;
@@ -864,6 +904,7 @@ int main(void)
     tcase_add_test(c, worker_that_sigkill_does_not_end);
     tcase_add_test(c, cancel_with_a_grace);
     tcase_add_test(c, cancel_during_a_fork);
+    tcase_add_loop_test(c, workers_that_start_late, 0, 2);
     tcase_add_test(c, sessions_are_waited_for);
     tcase_add_test(c, sessions_with_a_limit);
     tcase_add_test(c, no_phase_lasts_behind_the_grace);

@@ -440,6 +440,8 @@ struct agent {
     uint64_t phase_by_ns; /* when it is over in any case */
     uint64_t waiting_ns;  /* when it is said next what is waited for */
     uint64_t late_ns;     /* when the workers that were not started at once are, if there is work for them */
+    uint64_t late_by_ns;  /* when they are in any case */
+    uint64_t started_ns;  /* when the first ones were */
     bool     predicted;   /* the first lease has been looked at */
     uint32_t startable;   /* slots that there are descriptors for */
     uint32_t to_start;    /* slots from here on have had no worker yet */

@@ -8,9 +8,10 @@
 #include "engine/base/os_linux.h"
 #include "tools/xdagent/agent.h"
 
-#define LITTLE_US \
-    30000u /* of expected work per worker: less is not worth one more than there are processors */
+#define MUCH_US 100000u /* of expected work per worker: more is worth any number of workers from the start */
+#define LOOK_NS (20 * XD_MS_NS)
 #define LATE_NS (100 * XD_MS_NS)
+#define BUSY_PERCENT 60u
 #define LEASE_WAIT_NS (10 * XD_MS_NS) /* for the first LEASE, which tells how much there is to do */
 #define OWN_FILES 64u
 #define FILES_PER_WORKER 8u
@@ -300,20 +301,38 @@ int agent_workers_start(agent *a, const xd_wire_WORKERS_START *m)
     for (uint32_t i = 0; i < m->count; i++)
         a->worker[i] = NO_WORKER;
     a->progress_ns = xd_clock_ns() + AGENT_PROGRESS_NS;
-    a->late_ns = xd_clock_ns() + LEASE_WAIT_NS;
+    a->started_ns = xd_clock_ns();
+    a->late_ns = a->started_ns + LEASE_WAIT_NS;
+    a->late_by_ns = a->started_ns + LATE_NS;
     return start_up_to(a, XD_MAX(xd_os_cpus(), 1u));
 }
 
-/* Called at late_ns. A worker costs some 10 ms of processor time. If recorded durations predict almost no work,
- * more workers than processors only make a run longer. So the others wait a little, and start as soon as the
- * prediction turns out to be wrong. */
+/* Whether the workers that have started compute, or would if they had a processor. */
+static bool workers_busy(const agent *a, uint64_t now_ns)
+{
+    uint64_t runnable = 0, workers = 0;
+    for (uint32_t i = 0; i < a->to_start; i++)
+        if (a->worker[i].proc.pid > 0) {
+            runnable += xd_os_runnable_ns(a->worker[i].proc.pid);
+            workers++;
+        }
+    return runnable * 100 > workers * (now_ns - a->started_ns) * BUSY_PERCENT;
+}
+
+/* Called at late_ns. A worker costs some 10 ms of processor time. Of tests that compute, more workers than processors
+ * make a short run longer; of tests that wait, they make it shorter. So the others start as soon as the first ones are
+ * seen to wait, at the latest after LATE_NS. */
 int agent_workers_start_late(agent *a, uint64_t now_ns)
 {
     a->late_ns = UINT64_MAX;
     if (a->to_start >= a->startable || a->phase != AGENT_RUNNING || a->cancelled)
         return 0;
-    if (!a->predicted || xd_aqueue_stats_get(a->queue)->queued)
-        return start_up_to(a, a->slots);
+    if (xd_aqueue_stats_get(a->queue)->queued || !a->predicted) {
+        if (!a->predicted || now_ns >= a->late_by_ns || !workers_busy(a, now_ns))
+            return start_up_to(a, a->slots);
+        a->late_ns = XD_MIN(now_ns + LOOK_NS, a->late_by_ns);
+        return 0;
+    }
     a->late_ns = now_ns + LATE_NS; /* a worker may crash, and its items come back */
     return 0;
 }
@@ -330,7 +349,7 @@ void agent_workers_predicted(agent *a, const xd_span *spans, size_t n)
         known &= spans[i].expected_us > 0;
     }
     if (a->to_start < a->startable)
-        a->late_ns = known && sum_us < (uint64_t)a->slots * LITTLE_US ? xd_clock_ns() + LATE_NS : 0;
+        a->late_ns = known && sum_us >= (uint64_t)a->slots * MUCH_US ? 0 : xd_clock_ns() + LOOK_NS;
 }
 
 /* Number of a replacement: the next free one; where other agents give numbers too, one that only this slot's
