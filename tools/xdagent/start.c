@@ -320,8 +320,8 @@ static bool workers_busy(const agent *a, uint64_t now_ns)
 }
 
 /* Called at late_ns. A worker costs some 10 ms of processor time. Of tests that compute, more workers than processors
- * make a short run longer; of tests that wait, they make it shorter. So the others start as soon as the first ones are
- * seen to wait, at the latest after LATE_NS. */
+ * make a short run longer; of tests that wait, they make it shorter. So if recorded durations predict a short run, the
+ * others start as soon as the first ones are seen to wait, at the latest after LATE_NS. */
 int agent_workers_start_late(agent *a, uint64_t now_ns)
 {
     a->late_ns = UINT64_MAX;
@@ -349,7 +349,7 @@ void agent_workers_predicted(agent *a, const xd_span *spans, size_t n)
         known &= spans[i].expected_us > 0;
     }
     if (a->to_start < a->startable)
-        a->late_ns = known && sum_us >= (uint64_t)a->slots * MUCH_US ? 0 : xd_clock_ns() + LOOK_NS;
+        a->late_ns = known && sum_us < (uint64_t)a->slots * MUCH_US ? xd_clock_ns() + LOOK_NS : 0;
 }
 
 /* Number of a replacement: the next free one; where other agents give numbers too, one that only this slot's
