@@ -21,35 +21,77 @@
 #include "engine/config.h"
 #include "engine/folders.h"
 #include "engine/interp.h"
+#include "engine/journal.h"
 #include "gateways/gateway.h"
 
 /* ---- reports of the past ------------------------------------------------------------------------------ */
 
 #define MAX_OVERRIDES 32
-#define NOT_MADE_AGAIN ": other styles are made while a test runs"
+#define HEAD_RECORDS 64 /* CONFIG is one of the first */
 
 /* pytest's options that say how a report is shown: "--name=" and what may follow. */
 static const struct {
     const char *option;
     const char *words; /* those allowed, with a | behind each; NULL = a number */
     bool        decimals;
-    const char *why; /* not others */
 } known_options[] = {
-    { "--tb=", "auto|line|no|", false, NOT_MADE_AGAIN },
-    { "--color=", "yes|no|auto|", false, "" },
-    { "--show-capture=", "no|stdout|stderr|log|all|", false, "" },
-    { "--durations=", NULL, false, "" },
-    { "--durations-min=", NULL, true, "" },
+    { "--tb=", "auto|line|no|long|short|native|", false },
+    { "--color=", "yes|no|auto|", false },
+    { "--show-capture=", "no|stdout|stderr|log|all|", false },
+    { "--durations=", NULL, false },
+    { "--durations-min=", NULL, true },
 };
 
-static int check_word(const char *name, const char *value, const char *words, const char *why, xd_error *err)
+static int check_word(const char *name, const char *value, const char *words, xd_error *err)
 {
     size_t len = strlen(value);
     for (const char *w = words; len && *w; w += strcspn(w, "|") + 1)
         if (strcspn(w, "|") == len && strncmp(w, value, len) == 0)
             return 0;
-    return xd_error_set(err, -EINVAL, "option %.*s: '%.100s' is not valid: it is one of %.*s%s",
-                        (int)strcspn(name, "="), name, value, (int)strlen(words) - 1, words, why);
+    return xd_error_set(err, -EINVAL, "option %.*s: '%.100s' is not valid: it is one of %.*s",
+                        (int)strcspn(name, "="), name, value, (int)strlen(words) - 1, words);
+}
+
+/* The --tb that the run was made with. */
+static int style_of(const char *journal, char *ret, size_t size)
+{
+    xd_auto(xd_journal_reader) *r = NULL;
+    xd_frame       f;
+    xd_wire_CONFIG config;
+    xd_wire_PAIR   p;
+    snprintf(ret, size, "auto");
+    XD_TRY(xd_journal_reader_open(&r, journal, NULL));
+    xd_journal_reader_look(r);
+    for (int i = 0; i < HEAD_RECORDS && xd_journal_reader_next(r, &f, NULL) == 1; i++) {
+        if (f.type != XD_MSG_CONFIG || xd_wire_CONFIG_decode(f.body, f.len, &config) < 0)
+            continue;
+        while (xd_wire_PAIR_next(&config.options, &p) == 1)
+            if (xd_bytes_eq_str(p.name, "tbstyle"))
+                snprintf(ret, size, "%.*s", (int)XD_MIN(p.value.len, size - 1), (const char *)p.value.ptr);
+        break;
+    }
+    return 0;
+}
+
+/* A traceback is text once the test has run: what its frames held, and their source, are gone. */
+static int check_style(const char *journal, const char *const *overrides, xd_error *err)
+{
+    char made[16];
+    for (; *overrides; overrides++) {
+        const char *style = *overrides + 5;
+        if (strncmp(*overrides, "--tb=", 5) != 0 || !strcmp(style, "auto") || !strcmp(style, "line") ||
+            !strcmp(style, "no"))
+            continue;
+        if (style_of(journal, made, sizeof(made)) < 0 ||
+            !strcmp(style, made)) /* the report tells of the fault */
+            return 0;
+        return xd_error_set(
+            err, -EINVAL,
+            "option --tb: %s tracebacks cannot be made of a run's journal, which has them as the "
+            "run made them (%s): it is auto, line or no here; or run the tests with --tb=%s",
+            style, made, style);
+    }
+    return 0;
 }
 
 static int check_number(const char *name, const char *value, bool decimals, xd_error *err)
@@ -69,9 +111,8 @@ static int check_option(const char *o, xd_error *err)
         size_t len = strlen(known_options[i].option);
         if (strncmp(o, known_options[i].option, len) != 0)
             continue;
-        return known_options[i].words
-                   ? check_word(o, o + len, known_options[i].words, known_options[i].why, err)
-                   : check_number(o, o + len, known_options[i].decimals, err);
+        return known_options[i].words ? check_word(o, o + len, known_options[i].words, err)
+                                      : check_number(o, o + len, known_options[i].decimals, err);
     }
     return strcmp(o, "--no-header") == 0 || strcmp(o, "--no-summary") == 0 ||
                    (strncmp(o, "-r", 2) == 0 && o[2])
@@ -131,6 +172,8 @@ int xd_run_render(const char *dir, const char *kind, const char *const *options,
     xd_autofree char *path = dir ? xd_path_join(dir, "journal") : NULL;
     int               code = dir ? XD_EXIT_INCOMPLETE : 0;
     int               r = path || !dir ? translate(options, &o, overrides, &e) : -ENOMEM;
+    if (r == 0 && path)
+        r = check_style(path, overrides, &e);
     o.fd = fd;
     o.color = color_of(overrides, flags, fd);
     o.live = XD_LIVE_NEVER;

@@ -263,7 +263,7 @@ def test_a_report_of_a_failed_run_is_made_and_a_cut_off_journal_is_told(project)
 
 @pytest.mark.parametrize("command,said", [
     (("show", "a", "b"), "one argument too many: 'b'"),
-    (("show", "--tb=long"), "option --tb: 'long' is not valid: it is one of auto|line|no"),
+    (("show", "--tb=odd"), "option --tb: 'odd' is not valid: it is one of auto|line|no|long|short|native"),
     (("show", "--nix"), "--nix: unknown option"),
     (("report",), "junit, jsonl or terminal"),
     (("report", "nix"), "no report is called 'nix'"),

@@ -365,8 +365,20 @@ def test_show_display_options(shown):
     assert "\x1b[" in shown("--color=yes").out and "\x1b[" not in shown("--color=no", FORCE_COLOR="1").out
 
 
+def test_show_in_the_style_of_the_run(project):
+    project.write(test_m=MIXED)
+    assert project.xdctl("run", "--python", project.python, "-n2", "--tb=short", *NO_CACHE).rc == 1
+    short = project.xdctl("show", "--tb=short")
+    assert short.rc == 1 and short.out == project.xdctl("show").out and re.search(r"^test_m.py:\d+: in test_fails$", short.out, re.M), short
+    other = project.xdctl("show", "--tb=long")
+    assert other.rc == 4 and "as the run made them (short)" in other.err, other
+
+
 @pytest.mark.parametrize("options, text", [
-    (["--tb=long"], "option --tb: 'long' is not valid: it is one of auto|line|no: other styles are made while a test runs"),
+    (["--tb=long"], "option --tb: long tracebacks cannot be made of a run's journal, which has them as the run made them (auto): it is auto, line or no here; "
+                    "or run the tests with --tb=long"),
+    (["--tb=short"], "option --tb: short tracebacks cannot be made of a run's journal"),
+    (["--tb=native"], "or run the tests with --tb=native"),
     (["--tb=odd"], "option --tb: 'odd' is not valid"),
     (["--color=maybe"], "option --color: 'maybe' is not valid: it is one of yes|no|auto"),
     (["--show-capture", "some"], "option --show-capture: 'some' is not valid: it is one of no|stdout|stderr|log|all"),
