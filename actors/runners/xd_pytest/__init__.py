@@ -35,4 +35,5 @@ Only what is named here is in sys.modules; nothing imports a module of ours by a
     leash        nothing outlives the agent                    outlive      fixtures that wait until their item's successor is known
     owner        the process that pipes, page and files belong to
     controlling  which hooks have a part that runs only outside of workers
-    argnames     which fixtures a function asks for"""
+    argnames     which fixtures a function asks for
+    hosted       a plain session whose loop over the items is a plugin's or a conftest's"""

@@ -5,7 +5,7 @@ from __future__ import absolute_import, division, print_function
 import zlib
 
 from xd_pytest.controlling import parts
-from xd_pytest.plugins import distribution_of, foreign_plugins, module_of, plugin_name
+from xd_pytest.plugins import distribution_of, foreign_loops, foreign_plugins, module_of, plugin_name
 from xd_pytest.text import encode
 
 NO_HOME = "a controlling pytest process, which xd does not have yet"
@@ -116,7 +116,10 @@ def notes(config):
             names[id(plugin)] = plugin_name(config, plugin)
     lines = ["%s implements %s, which is called in %s: that part is left out" % (names[key], ", ".join(found), NO_HOME)
              for key, found in hooks.items()]
+    loops = sorted(set(plugin_name(config, impl.plugin) for impl in foreign_loops(config) if not impl.tryfirst))
+    lines += ["%s implements pytest_runtestloop: that hook is not called, because xd has a loop of its own, except with -n 0" % name for name in loops]
+    reported = frozenset(HOOKS) | CALLED_THERE | frozenset(["pytest_runtestloop"] if loops else [])
     lines += ["%s has a part for a controlling pytest process only (%s), which xd does not have yet: it does not run, except with -n 0" % (name, ", ".join(found))
-              for name, found in parts(config, frozenset(HOOKS) | CALLED_THERE)]
+              for name, found in parts(config, reported)]
     return lines + ["%s (%s) shows its part in %s: it is left out" % (option, name, NO_HOME)
                     for dest, option, name in LEFT_OUT if getattr(config.option, dest, None)]

@@ -12,6 +12,7 @@ from xd_pytest.collection import CollectProgress, collection_frames
 from xd_pytest.collector import Collector
 from xd_pytest.constants import ENV_AS_MODULE, ENV_CACHE, ENV_OUTPUT, ENV_PROGRESS, ENV_PLAIN, ENV_TTY, ENV_TYPED, EXIT_FAILED, EXIT_INCOMPLETE, EXIT_USAGE, NONE16, NONE32, WAY_COLLECTED
 from xd_pytest.frozen import collection_begins, collection_ended
+from xd_pytest.hosted import Host, HostedLoop, NoLoop
 from xd_pytest.home import late_values, notes, refusal, who_misses
 from xd_pytest.junitxml import hear
 from xd_pytest.outcome import ItemReports
@@ -68,6 +69,7 @@ class Adapter(object):
         self.collect_started = Real.time()
         self.reason = ""
         self.stopped = False
+        self.hosted = False        # the loop is not ours
         self.seed_watch = self.call_watch = None
         self.basetemp = BaseTemp(self.scratch("basetemp"))
         self.collector = Collector(self, start_fds, page_inode, no_fork)
@@ -265,6 +267,8 @@ class Adapter(object):
         config.addinivalue_line("markers", "xdist_group(name): tests of one group run on the same worker under --dist loadgroup.")
         if not self.telling:
             hear(self, config)
+        if self.plain and not self.telling and not self.is_worker:  # a worker in place of one that crashed begins in the middle
+            config.pluginmanager.register(Host(self), "xd_host")
         fixtures = make_fixtures()
         if not config.pluginmanager.has_plugin("xd_fixtures"):
             config.pluginmanager.register(fixtures, "xd_fixtures")
@@ -340,23 +344,24 @@ class Adapter(object):
 
     # ---- hooks: the loop and the end
 
-    def pytest_runtestloop(self, session):
-        if self.telling:
-            return None
+    def begin_loop(self, session):
+        """Collection is over: True in the process that is to run items."""
         option = session.config.option
         if session.testsfailed and not option.continue_on_collection_errors:
             raise session.Interrupted("%d error%s during collection" % (session.testsfailed, "s" if session.testsfailed != 1 else ""))
         collection_ended()
         if not self.is_worker:
-            if not session.items:
-                return True
-            if not self.collector.serve(session):
-                return True
-        else:
-            self.send_collection(session.items)
-            self.send_collected(-1)
-            self.send(wire.pack_WORKER_READY(pid=os.getpid(), count=len(session.items), same=0))
-        RunLoop(self, session).run()
+            return bool(session.items) and self.collector.serve(session)
+        self.send_collection(session.items)
+        self.send_collected(-1)
+        self.send(wire.pack_WORKER_READY(pid=os.getpid(), count=len(session.items), same=0))
+        return True
+
+    def pytest_runtestloop(self, session):
+        if self.telling or self.hosted:
+            return None
+        if self.begin_loop(session):
+            RunLoop(self, session).run()
         return True
 
     def pytest_keyboard_interrupt(self, excinfo):
@@ -407,6 +412,9 @@ def mark_hooks():
     Adapter.pytest_sessionfinish = wrapper(Adapter.around_sessionfinish)
     Adapter.pytest_load_initial_conftests = pytest.hookimpl(tryfirst=True)(Adapter.pytest_load_initial_conftests)
     Adapter.pytest_unconfigure = pytest.hookimpl(tryfirst=True)(Adapter.first_unconfigure)
+    Host.pytest_runtestloop = wrapper(Host.around_runtestloop)
+    HostedLoop.pytest_runtest_protocol = wrapper(HostedLoop.around_protocol)
+    NoLoop.pytest_runtest_protocol = pytest.hookimpl(tryfirst=True)(NoLoop.refuse)
     Adapter.pytest_runtestloop = pytest.hookimpl(tryfirst=True)(Adapter.pytest_runtestloop)
     Adapter.pytest_configure = pytest.hookimpl(trylast=True)(Adapter.pytest_configure)
     Adapter.pytest_sessionstart = wrapper(Adapter.around_sessionstart)

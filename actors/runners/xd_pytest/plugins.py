@@ -39,3 +39,10 @@ def foreign_plugins(config, hook_name):
     """Plugins that implement a hook and are neither pytest's own nor ours."""
     hook = getattr(config.hook, hook_name, None)
     return [] if hook is None else [impl.plugin for impl in hook.get_hookimpls() if not is_pytests(impl.plugin)]
+
+
+def foreign_loops(config):
+    """Their implementations of pytest_runtestloop that are called before pytest's own and are no wrappers: of the first that does not return None
+    pytest thinks that it ran the tests."""
+    return [impl for impl in config.hook.pytest_runtestloop.get_hookimpls()
+            if not (is_pytests(impl.plugin) or impl.trylast or impl.hookwrapper or getattr(impl, "wrapper", False))]

@@ -22,6 +22,7 @@ class Worker(object):
         self.slot_number = 0
         self.maxfail = 0
         self.commands = None
+        self.status = 0             # of its session, where pytest's own is 0
 
     def name(self):
         return "gw%d" % self.number
@@ -97,5 +98,5 @@ class Worker(object):
             adapter.reason = as_text(session.shouldfail or session.shouldstop)
             adapter.stopped = True
         frames, adapter.reports.pending = adapter.reports.pending, []
-        frames.append(wire.pack_WORKER_DONE(exit_status=status, reason=bounded(adapter.reason, 64 * 1024)[0], stopped=1 if adapter.stopped else 0))
+        frames.append(wire.pack_WORKER_DONE(exit_status=status or self.status, reason=bounded(adapter.reason, 64 * 1024)[0], stopped=1 if adapter.stopped else 0))
         adapter.send(b"".join(frames))
