@@ -2,7 +2,6 @@
 on.  In all other sessions the loop is ours, and theirs is not called (home.py says so)."""
 from __future__ import absolute_import, division, print_function
 
-from xd_pytest.collection import give_location
 from xd_pytest.constants import EXIT_INCOMPLETE, NONE32
 from xd_pytest.frozen import heap
 from xd_pytest.page import DONE, ITEM, SINCE
@@ -49,7 +48,6 @@ class HostedLoop(RunLoop):
                 loop_names(item.config), item.nodeid, self.items[index].nodeid)
             raise self.session.Failed(self.session.shouldfail)
         self.reports.begin(index, attempt, item)
-        give_location(item)
         self.longs[(self.base + SINCE) >> 1] = Real.monotonic_ns()
         self.words[self.base + ITEM] = index + 1
 
