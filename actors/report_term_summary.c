@@ -36,8 +36,7 @@ int xd_term_each(xd_term *t, const char *category, xd_term_each_fn fn, void *arg
             uint32_t n = i->first_report;
             while (n != XD_RUNVIEW_NONE && !xd_bytes_eq_str(v->names[v->reports[n].category], category))
                 n = v->reports[n].next;
-            bool bad = own == XD_OUT_FAILED && i->own >= XD_OUT_CRASHED && i->own <= XD_OUT_LOST;
-            if (i->own == own || bad)
+            if (i->own == own)
                 XD_TRY(fn(t, order[k], n, arg));
         }
         for (uint32_t n = i->first_report; n != XD_RUNVIEW_NONE; n = v->reports[n].next)
