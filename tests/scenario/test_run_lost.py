@@ -92,7 +92,7 @@ def test_a_test_that_leaves_nobody_to_tell(project, workers, dist):
     notes = [e["text"] for e in result.events if e["event"] == "note"]
     assert any("what was running there is not known: " in text and "run again, each of them alone" in text for text in notes) or \
         any(text.startswith("test_it.py::test_kills was all that was there: it runs again") for text in notes), notes
-    assert result.out.count("LOST test_it.py::test_kills") == 1 and len([line for line in result.out.splitlines() if line.strip("_ ") == "test_kills"]) == 1, result
+    assert result.out.count("LOST test_it.py::test_kills - ") == 1 and len([line for line in result.out.splitlines() if line.strip("_ ") == "test_kills"]) == 1, result
     assert any(text == "test_it.py::test_kills was all that was there, for the second time: it does not run again" for text in notes), notes
 
 

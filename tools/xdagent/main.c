@@ -13,7 +13,6 @@
 
 #include "engine/base/clock.h"
 #include "engine/base/os_linux.h"
-#include "engine/base/path.h"
 #include "engine/base/text.h"
 #include "tools/xdagent/agent.h"
 
@@ -217,7 +216,10 @@ static int keep_progress(const agent *a)
     XD_TRY(xd_wire_PROGRESS_decode(body.data, body.len, &m));
     XD_TRY(xd_wire_PROGRESS_frame(&frame, 0, 0, &m));
     XD_TRY(xd_buf_printf(&name, "%s.last", a->env.scratch));
-    return xd_path_write_file(xd_buf_cstr(&name), xd_buf_view(&frame), 0600, NULL);
+    /* In one piece: this process may be killed as well, and nobody would remove the beginning of a file. */
+    xd_autoclose int fd =
+        open(xd_buf_cstr(&name), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    return fd >= 0 && write(fd, frame.data, frame.len) == (ssize_t)frame.len ? 0 : -EIO;
 }
 
 /* How far the collection is, for whoever watches. */
