@@ -428,7 +428,7 @@ int xd_sched_agent_lost(xd_sched *s, uint16_t a, const uint32_t *started, size_t
     if (!g || g->lost)
         return 1;
     size_t   before = s->n_lost;
-    uint32_t only;
+    uint32_t only = 0;
     if (!told && xd_sched_agent_has(s, a, &only) == 1) { /* it can have been no other */
         started = &only;
         count = 1;
