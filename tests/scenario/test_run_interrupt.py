@@ -400,6 +400,32 @@ def test_last_failed_of_the_second_environment(project, killed):
     assert set(again.outcomes) == {"test_l.py::test_fails[%d]" % i for i in range(8)} and again.rc == 0, again
 
 
+@pytest.mark.parametrize("option", ["--lf", "--ff"])
+@pytest.mark.parametrize("workers", ["-n0", "-n2"])
+def test_last_failed_with_a_cache_elsewhere(project, workers, option):
+    """The folder is that of the ini file; the next run is started from a folder below, with another order of the files."""
+    project.write(**{"pytest.ini": "[pytest]\ncache_dir = made/cache\ntestpaths = tests\n", "tests/test_a.py": "def test_a(): pass\n", "tests/test_l.py": """
+        import os, time
+        def test_fails(): assert os.path.exists(os.environ["REPAIRED"])
+        def test_runs():
+            if not os.path.exists(os.environ["REPAIRED"]):
+                open(os.environ["REPAIRED"] + ".begun", "w").close()
+                time.sleep(60)
+        """})
+    env = dict(REPAIRED=str(project.path / "repaired"))
+    jsonl = str(project.path / "k.jsonl")
+    process = project.start("run", "--python", project.python, "--jsonl", jsonl, workers, env=env)
+    wait_until(lambda: (project.path / "repaired.begun").exists() and sum(e["event"] == "test" for e in events_so_far(jsonl)) == 2, "two results, and the long test")
+    processes = tree(process.pid)
+    kill_at_once(processes)
+    process.communicate()
+    all_gone(processes, 35)
+    (project.path / "repaired").write_text("")
+    again = project.run(option, "-n1", env=env, cwd=str(project.root / "tests"))
+    assert again.rc == 0 and again.tests[0]["nodeid"] == "tests/test_l.py::test_fails" and len(again.tests) == (1 if option == "--lf" else 3), again
+    assert (project.root / "made" / "cache" / "v" / "cache" / "lastfailed").exists() and not (project.root / ".pytest_cache").exists()
+
+
 def test_last_failed_of_a_later_session(project):
     """What a session found after the run that was cut off is newer than its journal."""
     project.write(test_l=LAST_FAILED)
