@@ -64,7 +64,6 @@ int xd_plan_make(xd_plan *ret, const xd_config *cfg, xd_error *err)
 {
     xd_plan p = XD_PLAN_INIT;
     int     r = 0;
-    p.from_defaults = cfg->workers == XD_WORKERS_UNSET && cfg->tx.count == 0;
     if (cfg->workers != XD_WORKERS_UNSET || cfg->tx.count == 0) {
         /* -n wins over --tx, as in xdist; -n0 is one worker. */
         uint32_t workers = cfg->workers > 0 ? (uint32_t)cfg->workers : cfg->workers == 0 ? 1 : 0;

@@ -13,7 +13,6 @@ typedef struct xd_plan_gateway {
 typedef struct xd_plan {
     xd_plan_gateway *gateways;
     size_t           count;
-    bool             from_defaults; /* neither -n nor --tx was given: pytest's ini may still say so */
 } xd_plan;
 #define XD_PLAN_INIT ((xd_plan){ 0 })
 

@@ -55,11 +55,6 @@ struct xd_actor {
     bool                 stopping;
 };
 
-const char *xd_actor_address(const xd_actor *a)
-{
-    return a->address;
-}
-
 const xd_log *xd_actor_log(const xd_actor *a)
 {
     return &a->bus->log;

@@ -98,7 +98,6 @@ int xd_actor_exit_fd(const xd_actor *a);
 xd_actor *xd_actor_free(xd_actor *a);
 
 /* ---- inside the actor's thread ------------------------------------------------------------------- */
-const char   *xd_actor_address(const xd_actor *a);
 const xd_log *xd_actor_log(const xd_actor *a);
 /* Takes *m on success only. What finds the inbox of the broker full waits in a queue of the actor's own and
  * keeps its order; -ENOBUFS when that holds 65,536 messages, -ENOMEM. */

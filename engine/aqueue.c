@@ -329,28 +329,6 @@ int xd_aqueue_tick(xd_aqueue *q, uint64_t now_ns)
 
 /* ---- questions ---- */
 
-int xd_aqueue_item_at(const xd_aqueue *q, uint32_t slot, uint32_t position, uint32_t *ret_item,
-                      uint16_t *ret_attempt)
-{
-    if (slot >= q->opt.slots || q->slot[slot].state != XD_SLOT_UP || position < q->slot[slot].done ||
-        position >= q->slot[slot].end)
-        return 1;
-    const xd_told *t = xd_slot_at(&q->slot[slot], position);
-    *ret_item = t->item;
-    *ret_attempt = t->attempt;
-    return 0;
-}
-
-uint16_t xd_aqueue_attempt(const xd_aqueue *q, uint32_t slot, uint32_t item)
-{
-    if (slot >= q->opt.slots || q->slot[slot].state != XD_SLOT_UP)
-        return 0;
-    for (uint32_t p = q->slot[slot].done; p < q->slot[slot].end; p++)
-        if (xd_slot_at(&q->slot[slot], p)->item == item)
-            return xd_slot_at(&q->slot[slot], p)->attempt;
-    return 0;
-}
-
 const xd_aqueue_stats *xd_aqueue_stats_get(const xd_aqueue *q)
 {
     xd_aqueue_stats *st = (xd_aqueue_stats *)&q->st; /* derived numbers are made on demand */

@@ -123,11 +123,4 @@ int xd_aqueue_tick(xd_aqueue *q, uint64_t now_ns) XD_MUST;
 /* 1 and *ret filled, or 0: nothing (more) to do; -ENOMEM. */
 int xd_aqueue_next(xd_aqueue *q, xd_aqueue_command *ret) XD_MUST;
 
-/* Item at a position of a worker's stream that has no result yet; 0 and *ret_item, *ret_attempt, or 1 = none.
- */
-int xd_aqueue_item_at(const xd_aqueue *q, uint32_t slot, uint32_t position, uint32_t *ret_item,
-                      uint16_t *ret_attempt) XD_MUST;
-/* Attempt under which this worker was told an item that has no result yet (for BLAME of a time limit); 0 =
- * not told. */
-uint16_t               xd_aqueue_attempt(const xd_aqueue *q, uint32_t slot, uint32_t item);
 const xd_aqueue_stats *xd_aqueue_stats_get(const xd_aqueue *q);

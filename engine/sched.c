@@ -151,12 +151,6 @@ int xd_sched_agent_up(xd_sched *s, uint16_t a, uint32_t workers)
     return 0;
 }
 
-int xd_sched_expect(xd_sched *s, uint32_t agents)
-{
-    s->opt.agents_expected = agents;
-    return 0;
-}
-
 static xd_sched_agent *agent_get(xd_sched *s, uint16_t a)
 {
     return a < s->n_agents && s->agents[a].seen ? &s->agents[a] : NULL;

@@ -101,8 +101,6 @@ int xd_sched_collection(xd_sched *s, const xd_sched_item *items, uint32_t count)
  * it has stays there. A worker whose replacement is being started counts as a worker; report 0 when the last
  * one is given up. */
 int xd_sched_agent_up(xd_sched *s, uint16_t agent, uint32_t workers) XD_MUST;
-/* No further agents will come (or so many in all). */
-int xd_sched_expect(xd_sched *s, uint32_t agents) XD_MUST;
 /* An outcome (wire numbers) arrived; `failures`: how many failures it counts for maxfail (0 = none). */
 int xd_sched_result(xd_sched *s, uint16_t agent, uint32_t item, uint16_t attempt, uint8_t outcome,
                     uint32_t failures) XD_MUST;

@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "tests/sim/sim.h"
+#include "tests/unit/aqueue_told.h"
 
 #define TICK_NS (50 * MS)
 
@@ -114,7 +115,7 @@ static void result(sim_world *w, const sim_event *ev)
     sim_agent *g = &w->agent[ev->a];
     uint32_t   item;
     uint16_t   attempt;
-    if (xd_aqueue_item_at(g->queue, ev->b, ev->d, &item, &attempt) != 0 || item != ev->e) {
+    if (aqueue_item_at(g->queue, ev->b, ev->d, &item, &attempt) != 0 || item != ev->e) {
         sim_fault(w, "result of item %u at position %u, which was not told", ev->e, ev->d);
         return;
     }

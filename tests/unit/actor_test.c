@@ -32,7 +32,6 @@ START_TEST(messages_arrive_in_order_with_their_sender)
 {
     probe     a, b;
     xd_actor *aa = probe_start(&a, bus, "alice", NULL), *bb = probe_start(&b, bus, "bob", NULL);
-    ck_assert_str_eq(xd_actor_address(aa), "alice");
     for (int i = 0; i < 50; i++) {
         char text[16];
         snprintf(text, sizeof(text), "no %d", i);

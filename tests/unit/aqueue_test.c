@@ -6,6 +6,7 @@
 
 #include "engine/aqueue.h"
 #include "engine/sched.h"
+#include "tests/unit/aqueue_told.h"
 
 #define MS 1000000ull
 
@@ -78,12 +79,10 @@ START_TEST(test_one_worker)
     ck_assert_int_eq(xd_aqueue_result(q, 0, 2, 21, MS, MS), 1);
     uint32_t item;
     uint16_t attempt;
-    ck_assert_int_eq(xd_aqueue_item_at(q, 0, 1, &item, &attempt), 0);
+    ck_assert_int_eq(aqueue_item_at(q, 0, 1, &item, &attempt), 0);
     ck_assert_uint_eq(item, 20);
     ck_assert_uint_eq(attempt, 1);
-    ck_assert_int_eq(xd_aqueue_item_at(q, 0, 0, &item, &attempt), 1);
-    ck_assert_uint_eq(xd_aqueue_attempt(q, 0, 21), 1);
-    ck_assert_uint_eq(xd_aqueue_attempt(q, 0, 10), 0);
+    ck_assert_int_eq(aqueue_item_at(q, 0, 0, &item, &attempt), 1);
     ck_assert_uint_eq(xd_aqueue_stats_get(q)->stale, 2);
 }
 END_TEST
@@ -165,7 +164,7 @@ START_TEST(test_steal)
     uint32_t item;
     uint16_t attempt;
     uint32_t pos = 0;
-    while (xd_aqueue_item_at(q, 1, pos, &item, &attempt) == 0)
+    while (aqueue_item_at(q, 1, pos, &item, &attempt) == 0)
         result(q, 1, pos++, item, MS, 1000 * MS);
     c = want(q, XD_AQUEUE_LIMIT);
     ck_assert_uint_eq(c.slot, 0);
@@ -458,7 +457,7 @@ START_TEST(test_scale)
             if (c.kind == XD_AQUEUE_LIMIT && xd_aqueue_limit_answer(q, c.slot, pos[c.slot] + 1, now) != 0)
                 break;
         for (uint32_t w = 0; w < W; w++)
-            if (xd_aqueue_item_at(q, w, pos[w], &item, &attempt) == 0)
+            if (aqueue_item_at(q, w, pos[w], &item, &attempt) == 0)
                 done += xd_aqueue_result(q, w, pos[w]++, item, 40000, now += 5000) == 0;
         if (done == before)
             break;
@@ -488,10 +487,10 @@ START_TEST(test_final)
         ck_assert_int_eq(c.kind, XD_AQUEUE_RUN);
         ck_assert(!c.final); /* none waits here, but one of the two that one worker has may still move */
     }
-    uint32_t two = xd_aqueue_item_at(q, 0, 1, &item, &attempt) == 0 ? 0 : 1, one = 1 - two;
-    ck_assert_int_eq(xd_aqueue_item_at(q, two, 1, &item, &attempt), 0);
+    uint32_t two = aqueue_item_at(q, 0, 1, &item, &attempt) == 0 ? 0 : 1, one = 1 - two;
+    ck_assert_int_eq(aqueue_item_at(q, two, 1, &item, &attempt), 0);
     uint32_t moves = item;
-    ck_assert_int_eq(xd_aqueue_item_at(q, one, 0, &item, &attempt), 0);
+    ck_assert_int_eq(aqueue_item_at(q, one, 0, &item, &attempt), 0);
     result(q, one, 0, item, 400 * MS, 400 * MS); /* it waits now, and takes the other's second */
     c = want(q, XD_AQUEUE_LIMIT);
     ck_assert_uint_eq(c.slot, two);

@@ -40,7 +40,6 @@ START_TEST(nothing_said)
     ck_assert_uint_eq(plan.count, 1);
     ck_assert_uint_eq(plan.gateways[0].workers, 0); /* decided later */
     ck_assert_int_eq(plan.gateways[0].spec.kind, XD_SPEC_POPEN);
-    ck_assert(plan.from_defaults);
 }
 END_TEST
 
@@ -54,7 +53,6 @@ START_TEST(numbers)
         set("numprocesses", table[i].given);
         made();
         ck_assert_uint_eq(plan.gateways[0].workers, table[i].workers);
-        ck_assert(!plan.from_defaults);
         xd_plan_release(&plan);
         plan = XD_PLAN_INIT;
     }

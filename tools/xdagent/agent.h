@@ -103,7 +103,7 @@ typedef struct agent_chan {
     xd_buf           out;
     size_t           written; /* of out */
     struct chan_fds *fds;     /* descriptors to go with bytes of `out`, in order */
-    size_t           nfds, fds_cap;
+    size_t           nfds;
     agent_frame_fn   on_frame;
     agent_end_fn     on_end;
     void (*on_readable)(void *arg); /* instead of reading at once, when set */
@@ -332,7 +332,7 @@ void agent_list_close(agent_list *l);                      /* the digest is made
 void agent_list_release(agent_list *l);
 
 typedef struct agent_env {
-    bool         started, ready, failed, broken; /* ready: HOST_READY came; failed: ENV_FAILED was sent */
+    bool         started, ready, failed; /* ready: HOST_READY came; failed: ENV_FAILED was sent */
     xd_pytest    pytest;
     xd_buf       start;        /* body of ENV_START */
     char        *scratch;      /* scratch_dir */
@@ -413,7 +413,6 @@ struct agent {
     agent_worker *worker; /* by slot */
     uint32_t      slots;
     uint16_t      first, total, next_number;
-    uint32_t      step; /* distance of the numbers a slot's replacements get; 0 = next free */
     bool          cancelled;
     uint32_t      maxfail; /* as it stands on the page */
     bool          muted;   /* backpressure */
@@ -429,9 +428,8 @@ struct agent {
     bool        orphans;  /* children have ended that have not been looked at */
     int         page;     /* empty memory file, shared with the guard, for the progress page; -1 = none */
     int         note;     /* memory shared with the guard: what it removes when this process is killed */
-    bool        no_wakeup_by_worker;
-    uint8_t    *scratch; /* AGENT_SCRATCH bytes for reading */
-    uint8_t    *seen;    /* by item, for pytest's cache: see cache.c; NULL = nothing yet */
+    uint8_t    *scratch;  /* AGENT_SCRATCH bytes for reading */
+    uint8_t    *seen;     /* by item, for pytest's cache: see cache.c; NULL = nothing yet */
     /* deadlines, monotonic ns, UINT64_MAX = none */
     uint64_t down_ns, tick_ns, progress_ns, queue_ns, kill_ns, term_ns;
     uint64_t leave_ns;    /* the user wants to leave: the grace of running tests and of sessions ends */
