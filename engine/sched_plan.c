@@ -3,6 +3,8 @@
 
 #include "engine/sched_state.h"
 
+#define LEVEL_ONE 1024u /* one unit per worker */
+
 static xd_sched_seg *ring_front(xd_sched *s)
 {
     return &s->ring[s->ring_at];
@@ -59,24 +61,74 @@ static int make_order(xd_sched *s)
     return 0;
 }
 
-/* While groups that were taken back are shared out: up to how many units this agent gets. */
-static uint32_t fair_units(const xd_sched *s, const xd_sched_agent *g)
+/* ---- sharing out groups that were taken back ---- */
+
+/* What all agents lack to have `level` units per LEVEL_ONE workers. */
+static uint64_t lacking(const xd_sched *s, uint64_t level)
 {
-    if (g->gave)
-        return UINT32_MAX; /* the rest, after all others */
-    return (uint32_t)XD_MAX(s->share_units * g->workers / workers_now(s), g->workers);
+    uint64_t sum = 0;
+    for (uint32_t a = 0; a < s->n_agents; a++) {
+        const xd_sched_agent *g = &s->agents[a];
+        uint64_t              want = level * g->workers / LEVEL_ONE;
+        sum += xd_sched_usable(g) && want > g->units ? want - g->units : 0;
+    }
+    return sum;
+}
+
+/* Units that wait here.  The segments of a group are neighbours. */
+static uint64_t ring_units(const xd_sched *s)
+{
+    uint64_t units = 0;
+    uint32_t group = 0, held = 0;
+    for (size_t i = 0; i < s->ring_len; i++) {
+        const xd_sched_seg *seg = &s->ring[(s->ring_at + i) % s->ring_cap];
+        held = seg->group == group ? held : 0;
+        group = seg->group;
+        units += group ? XD_MIN(held + seg->count, 2u) - XD_MIN(held, 2u) : seg->count;
+        held += seg->count;
+    }
+    return units;
 }
 
 void xd_sched_share_out(xd_sched *s)
 {
+    uint64_t units = ring_units(s), low = 0, high = LEVEL_ONE;
     s->sharing = s->max_group && s->ring_len;
-    s->share_units = 0;
-    for (uint32_t a = 0; a < s->n_agents; a++)
-        s->share_units += xd_sched_usable(&s->agents[a]) ? s->agents[a].units : 0;
-    for (size_t i = 0; i < s->ring_len; i++) {
-        const xd_sched_seg *seg = &s->ring[(s->ring_at + i) % s->ring_cap];
-        s->share_units += seg->group ? XD_MIN(seg->count, 2u) : seg->count;
+    while (s->sharing && lacking(s, high) < units && high < UINT32_MAX)
+        high *= 2;
+    while (low + 1 < high) {
+        uint64_t middle = low + (high - low) / 2;
+        *(lacking(s, middle) < units ? &low : &high) = middle;
     }
+    s->level = high;
+}
+
+/* Up to how many units this agent gets. Up to the level, so that nobody who takes has more than who gave; what does not
+ * come out even is given to workers without work, and else left to who gave. */
+static uint32_t fair_units(const xd_sched *s, const xd_sched_agent *g)
+{
+    if (g->gave)
+        return UINT32_MAX; /* the rest, after all others */
+#if XD_PLANTED_BUG == 7
+    return UINT32_MAX; /* who takes gets all, and is the one to give next */
+#endif
+    uint64_t units = s->level * g->workers;
+    if (s->level < LEVEL_ONE)
+        units += LEVEL_ONE - 1;
+    return (uint32_t)XD_MIN(units / LEVEL_ONE, (uint64_t)UINT32_MAX);
+}
+
+/* May this agent get what is at the head of the ring?  One without work for all its workers gets a group at once. */
+static bool fits(const xd_sched *s, const xd_sched_agent *g)
+{
+    uint32_t fair = fair_units(s, g), units = 0, group = s->ring[s->ring_at].group;
+    for (size_t i = 0; i < s->ring_len && units < 2 && (i == 0 || group); i++) {
+        const xd_sched_seg *seg = &s->ring[(s->ring_at + i) % s->ring_cap];
+        if (seg->group != group)
+            break;
+        units += group ? seg->count : 1;
+    }
+    return g->units < fair && (g->units < g->workers || g->units + XD_MIN(units, 2u) <= fair);
 }
 
 /* ---- leases ---- */
@@ -139,8 +191,7 @@ static int lease(xd_sched *s, uint16_t a, bool all)
     uint64_t want = s->pending_weight * g->workers / (2ull * workers), got = 0;
     uint32_t before = g->outstanding;
     s->n_out = 0;
-    uint32_t fair = s->sharing ? fair_units(s, g) : 0;
-    while (s->ring_len && (all || (s->sharing ? g->units < fair : got < want || g->units < 2 * g->workers))) {
+    while (s->ring_len && (all || (s->sharing ? fits(s, g) : got < want || g->units < 2 * g->workers))) {
         xd_sched_seg seg = *ring_front(s);
         if (seg.group) {
             uint32_t group = seg.group;
@@ -155,7 +206,7 @@ static int lease(xd_sched *s, uint16_t a, bool all)
         }
         uint32_t least = g->units < 2 * g->workers ? 2 * g->workers - g->units : 0;
         if (s->sharing)
-            least = fair - g->units;
+            least = fair_units(s, g) - g->units;
         uint32_t k = all ? seg.count : portion(s, &seg, want > got ? want - got : 0, least);
         if (k == seg.count) {
             ring_pop(s);
@@ -204,8 +255,7 @@ static int needy(const xd_sched *s, bool single)
         const xd_sched_agent *g = &s->agents[a];
         if (!xd_sched_usable(g) || g->alone)
             continue;
-        if (s->sharing ? g->units >= fair_units(s, g)
-                       : !single && g->units >= XD_MAX(2 * g->workers, g->last_batch / 4))
+        if (s->sharing ? !fits(s, g) : !single && g->units >= XD_MAX(2 * g->workers, g->last_batch / 4))
             continue;
         const xd_sched_agent *b = best < 0 ? NULL : &s->agents[best];
         if (!b || (b->gave && !g->gave) ||

@@ -58,7 +58,7 @@ struct xd_sched {
     bool            starved_told, done_told, ordered;
 
     bool sharing; /* what waits was taken back; groups come in larger numbers than wanted, so with measure: */
-    uint64_t share_units; /* all that can keep workers busy, here and with agents */
+    uint64_t level; /* units per worker that all have at the end, see sched_plan.c */
 
     uint32_t *lost; /* items to report lost */
     size_t    n_lost, cap_lost, at_lost;

@@ -97,6 +97,8 @@ typedef struct sim_item {
     bool     kills; /* ends its agent, without a word of what ran there */
     uint32_t begun;
     uint8_t  outcomes; /* counted */
+    int32_t  home;     /* agent that it was leased to last, -1 = none, or that one is lost */
+    uint32_t moves;    /* times it went from an agent that lived on to another one */
     uint32_t started;  /* highest attempt begun, and a check that none begins twice */
     uint64_t attempts; /* bits of attempts begun: none begins twice */
     int32_t  ran_on;   /* agent * SIM_WORKERS + slot */

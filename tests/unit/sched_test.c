@@ -255,6 +255,72 @@ START_TEST(test_take_back)
 }
 END_TEST
 
+/* An agent whose workers are not up yet gives back whole groups, as many as fit into what is asked for. */
+static uint32_t give_all(xd_sched *s, const xd_sched_command *ask, const uint32_t *group_of,
+                         const uint16_t *at, const uint16_t *attempt, uint32_t n, xd_span *back)
+{
+    uint32_t spans = 0, given = 0;
+    for (uint32_t group = 6; group-- > 0;) {
+        uint32_t size = 0;
+        for (uint32_t i = 0; i < n; i++)
+            size += group_of[i] == group && at[i] == ask->agent;
+        if (given + size > ask->count)
+            continue;
+        given += size;
+        for (uint32_t i = 0; i < n; i++)
+            if (group_of[i] == group && at[i] == ask->agent)
+                back[spans++] = (xd_span){ i, 1, attempt[i], XD_SPAN_TOGETHER, group + 1, 0 };
+    }
+    ck_assert_int_eq(xd_sched_returned(s, ask->agent, ask->request, back, spans), 0);
+    return spans;
+}
+
+/* One group of 31 items, five of 29 together that lie between each other. Who comes late is given some of the
+ * five, and who gave does not take them back. */
+START_TEST(test_groups_do_not_go_to_and_fro)
+{
+    xd_sched_item items[60];
+    uint32_t      group_of[60], takes = 0, has[2] = { 0 };
+    uint16_t      at[60], attempt[60];
+    xd_span       back[60];
+    for (uint32_t i = 0; i < 60; i++) {
+        group_of[i] = i < 31 ? 0 : 1 + i % 5;
+        items[i] = (xd_sched_item){ 1, 1 + group_of[i], 0 };
+    }
+    xd_auto(xd_sched) *s = make((xd_sched_options){ .mode = XD_SCHED_LOADGROUP }, items, 60);
+    ck_assert_int_eq(xd_sched_agent_up(s, 0, 4), 0);
+    xd_sched_command c;
+    int              r;
+    bool             late = false;
+    while ((r = xd_sched_next(s, &c)) == 1 || !late) {
+        if (r == 0 && !late) {
+            late = true;
+            ck_assert_int_eq(xd_sched_agent_up(s, 1, 3), 0);
+            continue;
+        }
+        for (size_t k = 0; c.kind == XD_SCHED_LEASE && k < c.n_spans; k++)
+            for (uint32_t i = c.spans[k].first; i < c.spans[k].first + c.spans[k].count; i++) {
+                at[i] = c.agent;
+                attempt[i] = c.spans[k].attempt;
+            }
+        if (c.kind == XD_SCHED_TAKE_BACK) {
+            ck_assert_uint_le(++takes, 3);
+            give_all(s, &c, group_of, at, attempt, 60, back);
+        }
+    }
+    ck_assert_int_eq(r, 0);
+    ck_assert_uint_ge(takes, 1);
+    for (uint32_t group = 0; group < 6; group++)
+        for (uint32_t i = 0, found = 0; i < 60 && !found; i++)
+            if (group_of[i] == group) {
+                has[at[i]]++;
+                found = 1;
+            }
+    ck_assert_uint_ge(has[0], 2);
+    ck_assert_uint_ge(has[1], 2);
+}
+END_TEST
+
 START_TEST(test_agent_lost)
 {
     xd_sched_item items[10];
@@ -457,6 +523,7 @@ int main(void)
     tcase_add_test(t, test_keep_scope_order);
     tcase_add_test(t, test_two_agents_share);
     tcase_add_test(t, test_take_back);
+    tcase_add_test(t, test_groups_do_not_go_to_and_fro);
     tcase_add_test(t, test_agent_lost);
     tcase_add_test(t, test_agent_lost_without_a_word);
     tcase_add_test(t, test_maxfail);
