@@ -3,9 +3,10 @@
 gc.get_objects() and gc.get_referrers() do not see what is frozen, so stand-ins thaw the heap for the call and freeze it again at once, unless the tests
 have grown it by a quarter; then it stays thawed until they have let go.  A stand-in is no referrer of what it is given.
 
-gc.collect() does not free what is frozen.  Of the collection that is garbage only if a test drops a cycle that was made while test modules were
-imported.  A small heap thaws for that; a large one does not, because the call would take longer than most tests.  Objects of tests that were frozen
-again with the rest are always found: while there are some, gc.collect() thaws.  pytest's own calls are left out."""
+gc.collect() does not free what is frozen.  A small heap thaws for that.  A large one does so for the first call only, because a call would take longer
+than most tests.  The first finds what the import of test modules left (attrs leaves the original of each class with slots, which __subclasses__() shows
+until it is freed).  After it, of the collection that is garbage only if a test drops a cycle that was made while test modules were imported.  Objects of
+tests that were frozen again with the rest are always found: while there are some, gc.collect() thaws.  pytest's own calls are left out."""
 from __future__ import absolute_import, division, print_function
 
 import functools
@@ -32,6 +33,7 @@ class Heap(object):
         self.mixed = False     # objects of tests are among the frozen ones
         self.thawed = False    # by us, as it has grown
         self.restless = False  # something is to be done between two tests
+        self.littered = False  # what the collection left has not been looked through
         self.pause = self.paused = 0
 
     def begin(self):
@@ -47,6 +49,7 @@ class Heap(object):
             gc.set_threshold(*self.threshold)
         self.__init__()
         self.collecting = False
+        self.littered = True
 
     def is_raised(self):
         """Not if the suite has set a threshold itself."""
@@ -70,10 +73,13 @@ class Heap(object):
             gc.unfreeze()
             self.thawed = self.restless = True
 
-    def matters(self):
+    def matters(self, generation):
         """Whether gc.collect() has to look at what is frozen."""
         self.left = self.left or gc.get_freeze_count()
         if self.left <= SMALL_HEAP:
+            return True
+        if self.littered and generation == 2:
+            self.littered, self.restless = False, True
             return True
         self.restless = self.restless or self.mixed
         return self.mixed
@@ -108,7 +114,7 @@ heap = Heap()
 
 
 def collect(generation=2):
-    if Real.frame(1).f_globals.get("__name__", "").startswith(WHOSE) or not heap.matters() or not heap.thaw():
+    if Real.frame(1).f_globals.get("__name__", "").startswith(WHOSE) or not heap.matters(generation) or not heap.thaw():
         return ORIGINAL["collect"](generation)
     try:
         return ORIGINAL["collect"](2 if heap.mixed and generation in (0, 1) else generation)  # the youngest may be frozen with the oldest
@@ -197,3 +203,4 @@ def collect_frozen():
         gc.unfreeze()
     ORIGINAL["collect"]()
     collection_ended()
+    heap.littered = False
