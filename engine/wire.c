@@ -83,6 +83,50 @@ static int put_bytes(xd_buf *out, xd_bytes v)
 #undef XD_LST
 #undef XD_END
 
+/* ---- each record: numbers in their ranges ---------------------------------------------------- */
+
+#define XD_REC(NAME, id, doc)                                     \
+    const char *xd_wire_##NAME##_beyond(const xd_wire_##NAME *in) \
+    {                                                             \
+        (void)in;
+#define XD_NUM(NAME, type, field, doc)
+#define XD_STR(NAME, field, doc)
+#define XD_LST(NAME, RECORD, field, doc)
+#define XD_RANGE(NAME, field, low, high)                                             \
+    if ((int64_t)in->field < (int64_t)(low) || (int64_t)in->field > (int64_t)(high)) \
+        return #field;
+#define XD_END(NAME) \
+    return NULL;     \
+    }
+#include "engine/wire.def"
+#undef XD_REC
+#undef XD_NUM
+#undef XD_STR
+#undef XD_LST
+#undef XD_END
+
+unsigned xd_wire_when(uint16_t type)
+{
+    switch (type) {
+#define XD_REC(NAME, id, doc)
+#define XD_NUM(NAME, type, field, doc)
+#define XD_STR(NAME, field, doc)
+#define XD_LST(NAME, RECORD, field, doc)
+#define XD_WHEN(NAME, phases) \
+    case XD_MSG_##NAME:       \
+        return phases;
+#define XD_END(NAME)
+#include "engine/wire.def"
+#undef XD_REC
+#undef XD_NUM
+#undef XD_STR
+#undef XD_LST
+#undef XD_END
+    default:
+        return 0;
+    }
+}
+
 /* ---- each record: write its fields ----------------------------------------------------------- */
 
 #define XD_REC(NAME, id, doc)                                          \

@@ -8,6 +8,7 @@
  *     int xd_wire_NAME_encode(buf, &in)                  appends the body; -ENOMEM
  *     int xd_wire_NAME_append(buf, &in) the same, by the name that reads well for list elements
  *     int xd_wire_NAME_next(&list, &ret)                 1 = got the next element, 0 = no more
+ *     const char *xd_wire_NAME_beyond(&in)               name of a number that is outside of its XD_RANGE, or NULL
  *     int xd_wire_NAME_frame(buf, flags, seq, &in)       appends header and body (records with an id)
  * No state, any thread. */
 #pragma once
@@ -24,6 +25,17 @@
 
 #define XD_NONE32 0xffffffffu
 #define XD_NONE16 0xffffu
+#define XD_ITEMS_MAX (1 << 24) /* of one collection */
+
+/* How far an agent's environment is, as its controller knows it (XD_WHEN in wire.def). */
+enum {
+    XD_PHASE_IDLE = 1,       /* ENV_START was not sent */
+    XD_PHASE_COLLECTING = 2, /* it was */
+    XD_PHASE_COLLECTED = 4,  /* COLLECTED came */
+    XD_PHASE_RUNNING = 8,    /* WORKERS_START was sent */
+    XD_PHASE_DONE = 16,      /* ENV_DONE came */
+    XD_PHASE_OVER = 32,      /* BYE came */
+};
 
 enum xd_outcome {
     XD_OUT_NONE = 0,
@@ -108,14 +120,15 @@ enum {
 #define XD_STR(NAME, field, doc) xd_bytes field;
 #define XD_LST(NAME, RECORD, field, doc) xd_wire_list field;
 /* The last member keeps records without fields legal and is never sent. */
-#define XD_END(NAME)                                                                           \
-    uint8_t end_;                                                                              \
-    }                                                                                          \
-    xd_wire_##NAME;                                                                            \
-    int xd_wire_##NAME##_decode(const uint8_t *body, size_t len, xd_wire_##NAME *ret) XD_MUST; \
-    int xd_wire_##NAME##_encode(xd_buf *out, const xd_wire_##NAME *in) XD_MUST;                \
-    int xd_wire_##NAME##_append(xd_buf *out, const xd_wire_##NAME *in) XD_MUST;                \
-    int xd_wire_##NAME##_next(xd_wire_list *it, xd_wire_##NAME *ret);                          \
+#define XD_END(NAME)                                                                                   \
+    uint8_t end_;                                                                                      \
+    }                                                                                                  \
+    xd_wire_##NAME;                                                                                    \
+    int         xd_wire_##NAME##_decode(const uint8_t *body, size_t len, xd_wire_##NAME *ret) XD_MUST; \
+    int         xd_wire_##NAME##_encode(xd_buf *out, const xd_wire_##NAME *in) XD_MUST;                \
+    int         xd_wire_##NAME##_append(xd_buf *out, const xd_wire_##NAME *in) XD_MUST;                \
+    int         xd_wire_##NAME##_next(xd_wire_list *it, xd_wire_##NAME *ret);                          \
+    const char *xd_wire_##NAME##_beyond(const xd_wire_##NAME *in);                                     \
     int xd_wire_##NAME##_frame(xd_buf *out, uint16_t flags, uint64_t seq, const xd_wire_##NAME *in) XD_MUST;
 #include "engine/wire.def"
 #undef XD_REC
@@ -135,6 +148,8 @@ void xd_wire_put_header(uint8_t *p, const xd_frame *f);
 
 /* "RESULT", or "?" for a number that is none. */
 const char *xd_wire_name(uint16_t type);
+/* XD_PHASE_* in which an agent may send this record; 0 = never. */
+unsigned xd_wire_when(uint16_t type);
 /* 0 = a well-formed body of this type; -EPROTO; -ENOENT = unknown type. */
 int xd_wire_check(uint16_t type, const uint8_t *body, size_t len) XD_MUST;
 /* Appends one line for people: NAME field=value ...; text is made harmless.  -EPROTO, -ENOENT. */

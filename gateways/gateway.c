@@ -10,6 +10,7 @@
 #include "engine/base/clock.h"
 #include "engine/base/poller.h"
 #include "engine/base/text.h"
+#include "engine/check.h"
 #include "engine/session.h"
 #include "engine/stream.h"
 
@@ -24,7 +25,6 @@
 #define LEASH_MS 8000u /* an agent whose pipe is closed ends all it started within so long */
 #define FIRST_TO_AGENT 16u
 #define FIRST_FROM_AGENT 32u
-#define LAST_FROM_AGENT 63u
 
 typedef enum gateway_state { DIALING, GREETING, UP, DOWN } gateway_state;
 
@@ -49,16 +49,19 @@ typedef struct gateway {
     xd_stream_out         tx;
     xd_session_tx        *sent; /* what the agent has not acknowledged */
     xd_session_rx         seen;
-    xd_buf                frame; /* scratch */
-    xd_msg               *stuck; /* the broker had no room for it; nothing more is read until it has */
-    bool                  down_told;
-    char                  reason[512]; /* why it is down */
-    xd_buf                line;        /* of the agent's stderr, not yet whole */
-    uint32_t              lines;
-    uint64_t              refused_frames; /* that were none of the protocol */
+    xd_check             *check; /* of what the agent says */
+    bool     full;  /* its credit is used up: nothing more is read until something is acknowledged */
+    xd_buf   frame; /* scratch */
+    xd_msg  *stuck; /* the broker had no room for it; nothing more is read until it has */
+    bool     down_told;
+    char     reason[512]; /* why it is down */
+    xd_buf   line;        /* of the agent's stderr, not yet whole */
+    uint32_t lines;
+    uint64_t refused_frames; /* that were none of the protocol */
 } gateway;
 
 static int on_stream(void *state, int fd, uint32_t events);
+static int deliver(gateway *g);
 
 /* ---- to the broker ------------------------------------------------------------------------------------- */
 
@@ -162,7 +165,7 @@ static int bad_peer(gateway *g, const char *what)
 static int watch_pipe(gateway *g)
 {
     bool     out = xd_stream_out_pending(&g->tx) > 0;
-    uint32_t in = g->stuck ? 0 : XD_POLL_IN;
+    uint32_t in = g->stuck || g->full ? 0 : XD_POLL_IN;
     if (g->pipe.in < 0)
         return 0;
     if (g->pipe.in == g->pipe.out)
@@ -231,7 +234,7 @@ static int ping(gateway *g)
 /* Nothing is owed. */
 static int ping_if_quiet(gateway *g, uint64_t now_ns)
 {
-    if (!g->can_ping || g->stuck || now_ns < g->ping_ns)
+    if (!g->can_ping || g->stuck || g->full || now_ns < g->ping_ns)
         return 0;
     g->ping_ns = now_ns + quiet_ms(g) * XD_MS_NS;
     if (!g->heard)
@@ -255,7 +258,7 @@ static int look_for_silence(gateway *g)
         return ping_if_quiet(g, now);
     uint64_t ms = (now - g->looked_ns) / XD_MS_NS;
     g->looked_ns = now;
-    if (!g->stuck)
+    if (!g->stuck && !g->full)
         g->silent_ms += (uint32_t)XD_MIN(ms, 2 * (uint64_t)SILENCE_TICK_MS);
     if (g->silent_ms < g->silence_ms)
         return 0;
@@ -277,6 +280,7 @@ static int on_command(void *state, const xd_msg *in)
         return f.type == XD_MSG_PAUSE ? tell_paused(g) : 0;
     if (xd_stream_out_pending(&g->tx) + in->body.len > OUT_MAX)
         return bad_peer(g, "the agent no longer reads its commands");
+    XD_TRY(xd_check_command(g->check, &f));
     XD_TRY(xd_session_tx_push(g->sent, in->body.ptr, in->body.len, &numbered));
     XD_TRY(xd_stream_out_add(&g->tx, numbered.ptr, numbered.len));
     XD_TRY(flush(g));
@@ -293,9 +297,17 @@ static int on_ack(void *state, const xd_msg *in)
     XD_TRY(xd_msg_frame(in, &f));
     if (g->state != UP || f.type != XD_MSG_ACK)
         return 0;
+    xd_wire_ACK a;
+    XD_TRY(xd_wire_ACK_decode(f.body, f.len, &a));
+    xd_check_acked(g->check, a.acked);
     xd_buf_clear(&g->frame);
     XD_TRY(xd_buf_add_bytes(&g->frame, in->body));
-    return send_loose(g, &g->frame);
+    XD_TRY(send_loose(g, &g->frame));
+    if (!g->full || xd_check_full(g->check) || g->state != UP)
+        return 0;
+    g->full = false;
+    XD_TRY(deliver(g));
+    return watch_pipe(g);
 }
 
 /* The scheduler is gone: the engine is ending, and us with it. */
@@ -328,6 +340,8 @@ static int on_hello(gateway *g, const xd_frame *f)
     xd_wire_HELLO h;
     if (f->type == XD_MSG_REFUSE || xd_wire_HELLO_decode(f->body, f->len, &h) < 0 || f->type != XD_MSG_HELLO)
         return bad_peer(g, "the program at the other end did not begin with HELLO: it is not an agent of xd");
+    if (xd_wire_HELLO_beyond(&h))
+        return bad_peer(g, "the agent's HELLO has a number out of range");
     if (h.version_min > XD_WIRE_VERSION || h.version_max < XD_WIRE_VERSION_MIN)
         return refuse(g, &h);
     xd_wire_WELCOME w = { .version = XD_MIN(h.version_max, (uint16_t)XD_WIRE_VERSION),
@@ -376,44 +390,73 @@ static int on_refuse(gateway *g, const xd_frame *f)
     return bad_peer(g, why);
 }
 
+/* What is wrong with a frame, in words that name its sender: bad_peer() puts the spec before them. */
+static int bad_frame(gateway *g, int r)
+{
+    char why[256];
+    if (r != -EPROTO)
+        return r;
+    g->bye = false;
+    snprintf(why, sizeof(why), "the agent broke the protocol: %s", xd_check_why(g->check));
+    return bad_peer(g, why);
+}
+
+static int on_loose(gateway *g, const xd_frame *f)
+{
+    int r = xd_check_loose(g->check, f, xd_clock_ns());
+    if (r < 0)
+        return bad_frame(g, r);
+    if (f->type == XD_MSG_ACK)
+        return on_agent_ack(g, f);
+    if (f->type == XD_MSG_PROGRESS) {
+        r = xd_check_frame(g->check, f);
+        return r < 0 ? bad_frame(g, r)
+                     : pass_up(g, f->type, 0, f->body - XD_FRAME_HEADER, f->len + XD_FRAME_HEADER);
+    }
+    if (!g->pinged)
+        return bad_peer(g, "the agent sent a PONG that nobody asked for");
+    g->pinged = false;
+    return 0;
+}
+
 static int on_agent_frame(gateway *g, const xd_frame *f)
 {
-    char why[128];
     xd_log_write(xd_actor_log(g->actor), XD_LOG_DEBUG, "gateway %u: agent -> %s (%u bytes)",
                  (unsigned)g->number, xd_wire_name(f->type), (unsigned)f->len);
     if (g->state == GREETING)
         return on_hello(g, f);
-    if (f->type == XD_MSG_ACK)
-        return on_agent_ack(g, f);
     if (f->type == XD_MSG_REFUSE)
         return on_refuse(g, f);
-    if (f->type == XD_MSG_PONG) {
-        g->pinged = false;
-        return 0;
-    }
-    if (f->type != XD_MSG_BYE && (f->type < FIRST_FROM_AGENT || f->type > LAST_FROM_AGENT)) {
-        snprintf(why, sizeof(why), "the agent sent a record of type %u, which agents may not send",
-                 (unsigned)f->type);
-        return bad_peer(g, why);
-    }
-    if (xd_wire_check(f->type, f->body, f->len) < 0) {
-        snprintf(why, sizeof(why), "the agent sent a malformed %s", xd_wire_name(f->type));
-        return bad_peer(g, why);
-    }
-    bool loose = f->type == XD_MSG_PROGRESS;
-    if (!loose && xd_session_rx_seen(&g->seen, f->seq) == XD_SESSION_GAP)
+    if (f->type == XD_MSG_ACK || f->type == XD_MSG_PONG || f->type == XD_MSG_PROGRESS)
+        return on_loose(g, f);
+    if (!xd_wire_when(f->type))
+        return bad_frame(g, xd_check_frame(g->check, f));
+    if (!f->seq)
+        return bad_peer(g, "the agent sent a record outside of the sequence");
+    switch (xd_session_rx_seen(&g->seen, f->seq)) {
+    case XD_SESSION_GAP:
         return bad_peer(g, "records of the agent are missing");
+    case XD_SESSION_DUPLICATE: /* the broker acknowledges it again, and drops it */
+        XD_TRY(bad_frame(g, xd_check_loose(g->check, f, xd_clock_ns())));
+        break;
+    default:
+        XD_TRY(bad_frame(g, xd_check_frame(g->check, f)));
+        xd_check_passed(g->check, f);
+        g->full = xd_check_full(g->check);
+        break;
+    }
+    if (g->state == DOWN)
+        return 0;
     g->bye = g->bye || f->type == XD_MSG_BYE;
     /* The frame lies whole in the stream's buffer: its header is in front of its body. */
-    return pass_up(g, f->type, loose ? 0 : XD_FLAG_JOURNAL, f->body - XD_FRAME_HEADER,
-                   f->len + XD_FRAME_HEADER);
+    return pass_up(g, f->type, XD_FLAG_JOURNAL, f->body - XD_FRAME_HEADER, f->len + XD_FRAME_HEADER);
 }
 
 /* Frames that have been read and not given on yet. */
 static int deliver(gateway *g)
 {
     xd_frame f;
-    while (g->state != DOWN && !g->stuck) {
+    while (g->state != DOWN && !g->stuck && !g->full) {
         int more = xd_stream_in_next(&g->rx, &f);
         if (more == 0)
             return 0;
@@ -430,7 +473,7 @@ static int deliver(gateway *g)
 static int read_pipe(gateway *g)
 {
     size_t got = 0;
-    while (g->state != DOWN && !g->stuck && got < TURN_BYTES) {
+    while (g->state != DOWN && !g->stuck && !g->full && got < TURN_BYTES) {
         int n = xd_stream_read_fd(&g->rx, g->pipe.in, READ_BYTES);
         if (n == -EAGAIN)
             return 0;
@@ -446,7 +489,7 @@ static int read_pipe(gateway *g)
         if ((size_t)n < READ_BYTES / 4)
             break; /* most likely all there was */
     }
-    return g->stuck ? watch_pipe(g) : 0;
+    return g->stuck || g->full ? watch_pipe(g) : 0;
 }
 
 static int on_stream(void *state, int fd, uint32_t events)
@@ -458,7 +501,7 @@ static int on_stream(void *state, int fd, uint32_t events)
         return read_errors(g);
     if (events & XD_POLL_OUT)
         XD_TRY(flush(g));
-    if (fd == g->pipe.in && (events & (XD_POLL_IN | XD_POLL_HUP)) && !g->stuck)
+    if (fd == g->pipe.in && (events & (XD_POLL_IN | XD_POLL_HUP)) && !g->stuck && !g->full)
         return read_pipe(g);
     return 0;
 }
@@ -572,6 +615,7 @@ static int gateway_init(void *state, xd_actor *actor, const void *args)
         return -ENOMEM;
     xd_stream_in_init(&g->rx, true);
     XD_TRY(xd_session_tx_new(&g->sent, UINT32_MAX, UINT32_MAX));
+    XD_TRY(xd_check_new(&g->check, g->window_frames, g->window_bytes));
     return xd_actor_set_tick(actor, 1); /* the first tick dials */
 }
 
@@ -593,6 +637,7 @@ static void gateway_fini(void *state)
     xd_stream_in_release(&g->rx);
     xd_stream_out_release(&g->tx);
     g->sent = xd_session_tx_free(g->sent);
+    g->check = xd_check_free(g->check);
     xd_buf_release(&g->frame);
     xd_buf_release(&g->line);
     g->stuck = xd_msg_free(g->stuck);

@@ -12,7 +12,7 @@ import types
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 NUMBERS = {"u8": "B", "u16": "H", "u32": "I", "u64": "Q", "i32": "i"}
-LINE = re.compile(r'^XD_(REC|NUM|STR|LST|LATER|END)\((.*)\)\s*$')
+LINE = re.compile(r'^XD_(REC|NUM|STR|LST|LATER|RANGE|WHEN|END)\((.*)\)\s*$')
 STRING = re.compile(r'"((?:[^"\\]|\\.)*)"\s*$')
 
 # What the adapter needs: the rest of the protocol would take a millisecond of each start to import.
@@ -26,6 +26,8 @@ class Record(object):
     def __init__(self, name, number, doc):
         self.name, self.number, self.doc, self.fields = name, number, doc, []
         self.later = []  # how many fields go before each XD_LATER
+        self.ranges = {}  # field -> (lowest, highest), as written
+        self.when = ""  # phases of its environment in which an agent may say it
 
     def fixed(self):
         return all(kind in NUMBERS for kind, _name, _doc in self.fields)
@@ -57,6 +59,10 @@ def parse(path):
                 records[-1].fields.append((words[1], words[2], text))
             elif macro == "LATER":
                 records[-1].later.append(len(records[-1].fields))
+            elif macro == "RANGE":
+                records[-1].ranges[words[1]] = (words[2], words[3])
+            elif macro == "WHEN":
+                records[-1].when = words[1]
     listed = set(kind for r in records for kind, _name, _doc in r.fields)
     for r in records:
         if r.later and r.name in listed:
@@ -274,10 +280,13 @@ def manual(records):
            "A reader passes over bytes behind the last field that it knows, and over frames that it does not know.", ""]
     for r in records:
         out += ["## %s%s" % (r.name, " (%d)" % r.number if r.number else ""), "", r.doc + ".", ""]
+        if r.when:
+            out += ["An agent may say it while its environment is %s." % r.when.replace("XD_PHASE_", "").lower().replace(" |", ","), ""]
         if r.fields:
             out += ["| field | type | meaning |", "|---|---|---|"]
             for at, (kind, name, doc) in enumerate(r.fields):
                 doc += " (came later: 0 or empty in an older body)" if r.later and at >= r.later[0] else ""
+                doc += " (%s to %s)" % r.ranges[name] if name in r.ranges else ""
                 shown = kind if kind in NUMBERS or kind == "bytes" else "list of %s" % kind
                 out.append("| `%s` | %s | %s |" % (name, shown, doc.replace("|", "\\|")))
             out.append("")

@@ -33,6 +33,7 @@ typedef struct fixture {
     kept           *at;
     size_t          count;
     uint32_t        delay_us; /* per message: a slow scheduler */
+    bool            begins;   /* ENV_START and FINISH follow GATEWAY_UP */
     char            dir[64];
     xd_bus         *bus;
     xd_broker      *broker;
@@ -40,14 +41,27 @@ typedef struct fixture {
 } fixture;
 
 typedef struct sched {
-    fixture *f;
+    fixture  *f;
+    xd_actor *actor;
 } sched;
 
 static int sched_init(void *state, xd_actor *actor, const void *args)
 {
-    (void)actor;
-    ((sched *)state)->f = *(fixture *const *)args;
+    *(sched *)state = (sched){ .f = *(fixture *const *)args, .actor = actor };
     return 0;
+}
+
+/* Its collection and its workers, so that a peer may say what agents say. */
+static int begin(const sched *self)
+{
+    xd_autobuf env = XD_BUF_INIT, finish = XD_BUF_INIT;
+    xd_auto(xd_msg) *first = NULL, *second = NULL;
+    XD_TRY(xd_wire_ENV_START_frame(&env, 0, 0, &(xd_wire_ENV_START){ 0 }));
+    XD_TRY(xd_wire_FINISH_frame(&finish, 0, 0, &(xd_wire_FINISH){ 0 }));
+    XD_TRY(xd_msg_new_take(&first, XD_MSG_ENV_START, &env));
+    XD_TRY(xd_msg_new_take(&second, XD_MSG_FINISH, &finish));
+    XD_TRY(xd_actor_send(self->actor, "gateway.3", &first));
+    return xd_actor_send(self->actor, "gateway.3", &second);
 }
 
 static int sched_other(void *state, const xd_msg *in)
@@ -65,6 +79,8 @@ static int sched_other(void *state, const xd_msg *in)
     }
     pthread_cond_broadcast(&f->news);
     pthread_mutex_unlock(&f->lock);
+    if (more && f->begins && in->type == XD_MSG_GATEWAY_UP)
+        return begin(state);
     return more ? 0 : -ENOMEM;
 }
 
@@ -117,7 +133,9 @@ static void setup(fixture *f, int which, const char *agent, uint32_t timeout_ms)
     char        path[128];
     xd_journal *journal = NULL;
     fixture    *self = f;
-    *f = (fixture){ .lock = PTHREAD_MUTEX_INITIALIZER, .news = PTHREAD_COND_INITIALIZER };
+    *f = (fixture){ .lock = PTHREAD_MUTEX_INITIALIZER,
+                    .news = PTHREAD_COND_INITIALIZER,
+                    .begins = strstr(agent, "/xd-peer-") };
     snprintf(f->dir, sizeof(f->dir), "/tmp/xd-gateway-XXXXXX");
     ck_assert_ptr_nonnull(mkdtemp(f->dir));
     snprintf(path, sizeof(path), "%s/journal", f->dir);
@@ -201,9 +219,16 @@ static const char PEER[] =
     "    frame(1, struct.pack('<HHQ', low, high, caps) + text(b'peer') + text(b'host') + text(b'system') + "
     "struct.pack('<IIQ', os.getpid(), 2, 1))\n"
     "    exactly(8)\n"
-    "def output(n, seq, data): frame(38, struct.pack('<HBI', 0, 1, n) + text(data) + struct.pack('<Q', 0), "
+    "def output(n, seq, data): frame(38, struct.pack('<HBI', 65535, 1, n) + text(data) + struct.pack('<Q', "
+    "0), "
     "seq)\n"
-    "def bye(seq): frame(5, struct.pack('<i', 0), seq)\n"
+    "def done(seq):\n"
+    "    frame(44, struct.pack('<iQQQ', 0, 0, 0, 0), seq)\n"
+    "    frame(5, struct.pack('<i', 0), seq + 1)\n"
+    "    wait_ack(seq + 1)\n"
+    "def begin():\n"
+    "    for kind in (2, 16, 22): assert get()[0] == kind\n"
+    "    frame(3, struct.pack('<Q', 2))\n"
     "def wait_ack(last):\n"
     "    while True:\n"
     "        kind, seq, body = get()\n"
@@ -311,7 +336,8 @@ END_TEST
 START_TEST(tells_of_an_end_in_the_middle)
 {
     WITH_PEER(f,
-              "hello()\nget()\noutput(0, 1, b'first')\nsock.sendall(struct.pack('<IHHQ', 1000, 38, 0, 2) + "
+              "hello()\nbegin()\noutput(0xffffffff, 1, b'first')\nsock.sendall(struct.pack('<IHHQ', 1000, "
+              "38, 0, 2) + "
               "b'half')\nsys.exit(9)\n",
               0);
     expect_down(&f, false, "status 9", 10);
@@ -345,12 +371,19 @@ static void drops_bad_frames(int which, const char *program, const char *text)
 
 START_TEST(drops_bad_peers)
 {
-    drops_bad_frames(_i, "hello()\nget()\nframe(38, b'xx', 1)\nexactly(99)\n", "malformed OUTPUT");
-    drops_bad_frames(_i, "hello()\nget()\nframe(18, b'\\0\\0\\0\\0', 1)\nexactly(99)\n",
+    drops_bad_frames(_i, "hello()\nbegin()\nframe(38, b'xx', 1)\nexactly(99)\n", "OUTPUT: malformed");
+    drops_bad_frames(_i, "hello()\nbegin()\nframe(18, b'\\0\\0\\0\\0', 1)\nexactly(99)\n",
                      "which agents may not send");
     drops_bad_frames(_i, "hello()\nget()\noutput(0, 2, b'x')\nexactly(99)\n", "missing");
-    drops_bad_frames(_i, "hello()\nget()\nsock.sendall(b'\\xff' * 16)\nexactly(99)\n",
+    drops_bad_frames(_i, "hello()\nbegin()\nsock.sendall(b'\\xff' * 16)\nexactly(99)\n",
                      "not a frame of the protocol");
+    drops_bad_frames(_i, "hello()\nbegin()\noutput(0xffffffff, 0, b'x')\nexactly(99)\n",
+                     "outside of the sequence");
+    drops_bad_frames(_i, "hello()\nbegin()\nframe(5, struct.pack('<i', 0), 1)\nexactly(99)\n",
+                     "BYE: it may not come");
+    drops_bad_frames(_i,
+                     "hello()\nbegin()\nfor n in range(9999): frame(43, struct.pack('<I', 0))\nexactly(99)\n",
+                     "flood");
 }
 END_TEST
 
@@ -359,11 +392,11 @@ START_TEST(carries_big_frames_both_ways)
     size_t     len;
     xd_autobuf frame = XD_BUF_INIT, list = XD_BUF_INIT;
     WITH_PEER(f,
-              "hello()\nget()\noutput(0, 1, b'x' * (15 << 20))\n"
+              "hello()\nbegin()\noutput(0xffffffff, 1, b'x' * (15 << 20))\n"
               "kind, seq, body = get()\n"
               "while kind == 3: kind, seq, body = get()\n"
               "frame(42, struct.pack('<i', 6) + text(b'%d %d %d' % (kind, seq, len(body))), 2)\n"
-              "bye(3)\nwait_ack(3)\n",
+              "done(3)\n",
               0);
     const kept *k = await(&f, XD_MSG_OUTPUT, 0, 20);
     ck_assert_ptr_nonnull(k);
@@ -372,7 +405,7 @@ START_TEST(carries_big_frames_both_ways)
     xd_wire_FINISH m = { .failed = { .count = 1000000, .ptr = list.data, .len = list.len } };
     ck_assert_int_eq(xd_wire_FINISH_frame(&frame, 0, 0, &m), 0);
     char want[32];
-    snprintf(want, sizeof(want), "22 1 %zu", frame.len - XD_FRAME_HEADER);
+    snprintf(want, sizeof(want), "22 3 %zu", frame.len - XD_FRAME_HEADER);
     ck_assert_int_eq(xd_bus_post(f.bus, "", "gateway.3", XD_MSG_FINISH, frame.data, frame.len), 0);
     k = await(&f, XD_MSG_ENV_FAILED, 0, 20);
     ck_assert_ptr_nonnull(k);
@@ -385,19 +418,9 @@ START_TEST(carries_big_frames_both_ways)
 }
 END_TEST
 
-static void tell_finish(fixture *f)
-{
-    xd_autobuf     frame = XD_BUF_INIT;
-    xd_wire_FINISH m = { 0 };
-    ck_assert_ptr_nonnull(await(f, XD_MSG_GATEWAY_UP, 0, 10));
-    ck_assert_int_eq(xd_wire_FINISH_frame(&frame, 0, 0, &m), 0);
-    ck_assert_int_eq(xd_bus_post(f->bus, "", "gateway.3", XD_MSG_FINISH, frame.data, frame.len), 0);
-}
-
 START_TEST(gives_up_who_does_not_acknowledge)
 {
     WITH_PEER(f, "hello()\nwhile True: get()\n", 2000);
-    tell_finish(&f);
     expect_down(&f, false, "the agent is silent", 20);
     END_PEER(f);
 }
@@ -406,11 +429,7 @@ END_TEST
 /* Silence is no fault of an agent that owes nothing. */
 START_TEST(waits_for_who_has_acknowledged)
 {
-    WITH_PEER(f,
-              "hello()\nget()\nkind, seq, body = get()\nframe(3, struct.pack('<Q', seq))\ntime.sleep(4)\n"
-              "bye(1)\nwait_ack(1)\n",
-              2000);
-    tell_finish(&f);
+    WITH_PEER(f, "hello()\nbegin()\ntime.sleep(4)\ndone(1)\n", 2000);
     expect_down(&f, true, NULL, 20);
     END_PEER(f);
 }
@@ -419,11 +438,12 @@ END_TEST
 /* One that can answer PING is asked when nothing has come for a while, again and again, and given up when it does not. */
 START_TEST(asks_who_is_quiet)
 {
-    WITH_PEER(f,
-              "hello(caps=1)\nget()\nfor n in range(4):\n    kind, seq, body = get()\n    assert (kind, seq, "
-              "body) == "
-              "(6, 0, b'')\n    frame(7, b'')\nbye(1)\nwait_ack(1)\n",
-              2000);
+    WITH_PEER(
+        f,
+        "hello(caps=1)\nbegin()\nfor n in range(4):\n    kind, seq, body = get()\n    assert (kind, seq, "
+        "body) == "
+        "(6, 0, b'')\n    frame(7, b'')\ndone(1)\n",
+        2000);
     expect_down(&f, true, NULL, 30);
     END_PEER(f);
 }
@@ -431,7 +451,7 @@ END_TEST
 
 START_TEST(gives_up_who_does_not_answer)
 {
-    WITH_PEER(f, "hello(caps=1)\nget()\nget()\nframe(7, b'')\nwhile True: get()\n", 2000);
+    WITH_PEER(f, "hello(caps=1)\nbegin()\nget()\nframe(7, b'')\nwhile True: get()\n", 2000);
     expect_down(&f, false, "the agent is silent: for 2 s it has not answered", 30);
     END_PEER(f);
 }
@@ -441,10 +461,10 @@ END_TEST
 START_TEST(does_not_ask_who_is_heard)
 {
     WITH_PEER(f,
-              "hello(caps=1)\nget()\nfor n in range(60):\n    frame(43, struct.pack('<I', 0))\n    "
+              "hello(caps=1)\nbegin()\nfor n in range(60):\n    frame(43, struct.pack('<I', 0))\n    "
               "time.sleep(0.05)\nsock.setblocking(False)\ntry: sock.recv(1); sys.exit(1)\nexcept "
               "BlockingIOError: pass\n"
-              "sock.setblocking(True)\nbye(1)\nwait_ack(1)\n",
+              "sock.setblocking(True)\ndone(1)\n",
               2000);
     expect_down(&f, true, NULL, 30);
     END_PEER(f);
@@ -455,9 +475,10 @@ END_TEST
 
 START_TEST(loses_nothing_when_the_scheduler_is_slow)
 {
-    WITH_PEER(
-        f, "hello()\nget()\nfor n in range(5000): output(n, n + 1, b'y' * 1000)\nbye(5001)\nwait_ack(5001)\n",
-        0);
+    WITH_PEER(f,
+              "hello()\nbegin()\nfor n in range(5000): output(0xffffffff, n + 1, b'%d ' % n + b'y' * "
+              "1000)\ndone(5001)\n",
+              0);
     f.delay_us = 200;
     expect_down(&f, true, NULL, 60);
     uint32_t next = 0;
@@ -468,7 +489,7 @@ START_TEST(loses_nothing_when_the_scheduler_is_slow)
             continue;
         const uint8_t *body = body_of(&f.at[i], &len);
         ck_assert_int_eq(xd_wire_OUTPUT_decode(body, len, &out), 0);
-        ck_assert_uint_eq(out.item, next++);
+        ck_assert_uint_eq(strtoul((const char *)out.data.ptr, NULL, 10), next++);
     }
     ck_assert_uint_eq(next, MANY);
     END_PEER(f);
@@ -477,7 +498,7 @@ END_TEST
 
 START_TEST(does_not_record_progress)
 {
-    WITH_PEER(f, "hello()\nget()\nframe(43, struct.pack('<I', 0))\nbye(1)\nwait_ack(1)\n", 0);
+    WITH_PEER(f, "hello()\nbegin()\nframe(43, struct.pack('<I', 0))\ndone(1)\n", 0);
     const kept *k = await(&f, XD_MSG_PROGRESS, 0, 10);
     ck_assert_ptr_nonnull(k);
     ck_assert(!k->journaled);

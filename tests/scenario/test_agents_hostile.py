@@ -1,0 +1,117 @@
+"""Every mode of tests/conformance/hostile_agent.py, once alone and once beside an environment that is good.  What must hold: one clear line that names
+the environment, exit code 6 or 7, never 0 with tests that did not run, an end in bounded time, bounded memory and disk; and the other environment
+runs on.  All runs are started by the first test, a few at a time: each test then looks at one of them."""
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from conftest import ROOT, XDCTL, clean_environment
+
+sys.path.insert(0, os.path.join(ROOT, "tests", "conformance"))
+import hostile_agent  # noqa: E402
+
+AGENT = os.environ.get("XD_AGENT") or os.path.join(ROOT, "build", "bin", "xdagent")
+SECONDS = 30
+MEMORY = 300 << 20  # of xdctl and whatever it waited for
+DISK = 80 << 20     # of the state folder: the flood that is journaled stops at its credit, or at --journal-limit
+QUICK = [m for m in hostile_agent.MODES if m not in hostile_agent.SLOW]
+# What is said in other words than "broke the protocol".
+TOLD = {
+    "no HELLO": "did not begin with HELLO", "a malformed HELLO": "did not begin with HELLO", "a HELLO of 100,000 processors": "out of range",
+    "version 9": "versions 9 to 9", "a gap": "records of the agent are missing", "sequence number 0": "outside of the sequence",
+    "a flood with sequence number 0": "outside of the sequence", "acknowledges what was not sent": "acknowledged what was never sent",
+    "a PONG that nobody asked for": "PONG that nobody asked for", "a flood of PONG": "PONG that nobody asked for",
+    "the end in the middle": "status 9", "the end while it collects": "status 9", "a truncated frame": "status 9",
+    "refuses in the middle": "refused the session", "an oversized frame": "not a frame", "a frame of 16 MiB and a byte": "not a frame",
+    "bytes that are no frame": "not a frame",
+}
+# The environment was done with its part, and said so: what follows costs nothing but its end.
+AT_THE_END = ("results after the end", "report after the end", "results after BYE", "BYE without done", "BYE twice")
+
+
+class Run(object):
+    def __init__(self, folder, mode, both, python):
+        self.mode, self.both = mode, both
+        suite = folder / "suite"
+        suite.mkdir(parents=True)
+        (suite / "test_a.py").write_text(hostile_agent.SUITE)
+        agent = folder / "agent"
+        agent.write_text("#!/bin/sh\nexec '%s' '%s' \"$@\"\n" % (sys.executable, hostile_agent.__file__))
+        agent.chmod(0o755)
+        more = ["--tx=2*popen", "--tx=2*popen//env:OTHER=1"] if both else ["-n2"]
+        env = clean_environment(XDG_STATE_HOME=str(folder / "state"), XDG_CACHE_HOME=str(folder.parent / "cache"), XD_HOSTILE=mode,
+                                XD_HOSTILE_REAL=AGENT, XD_HOSTILE_LOCK=str(folder / "lock"))
+        began = time.monotonic()
+        out, jsonl = str(folder / "out"), str(folder / "jsonl")
+        with open(out, "wb") as f:
+            process = subprocess.Popen([XDCTL, "run", "--agent", str(agent), "--python", python, "--jsonl", jsonl, "-p", "no:cacheprovider"] + more,
+                                       cwd=str(suite), env=env, stdin=subprocess.DEVNULL, stdout=f, stderr=f)
+            self.hung = True
+            while time.monotonic() < began + SECONDS:
+                pid, status, usage = os.wait4(process.pid, os.WNOHANG)
+                if pid:
+                    self.hung, self.rc, self.memory = False, os.WEXITSTATUS(status) if os.WIFEXITED(status) else -os.WTERMSIG(status), usage.ru_maxrss * 1024
+                    process.returncode = self.rc
+                    break
+                time.sleep(0.01)
+            if self.hung:
+                process.kill()
+                process.wait()
+        with open(out, errors="replace") as f:
+            self.out = f.read()
+        with open(jsonl) as f:
+            self.tests = [e for e in map(json.loads, f) if e["event"] == "test"] if not self.hung else []
+        self.disk = sum(os.path.getsize(os.path.join(at, name)) for at, _dirs, names in os.walk(str(folder / "state")) for name in names)
+
+    def __repr__(self):
+        return "%s%s: rc %s\n%s" % (self.mode, " beside a good one" if self.both else "", getattr(self, "rc", "none: it hangs"), self.out[-3000:])
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("hostile")
+    with ThreadPoolExecutor(4) as pool:
+        started = {(mode, both): pool.submit(Run, folder / ("%d%s" % (n, "b" if both else "a")), mode, both, sys.executable)
+                   for n, mode in enumerate(QUICK) for both in (False, True)}
+        yield started
+
+
+def check_all(run):
+    """What holds whatever an agent does."""
+    assert not run.hung, run
+    assert "Traceback" not in run.out and "INTERNALERROR" not in run.out and "\x1b" not in run.out, run
+    assert run.memory < MEMORY and run.disk < DISK, (run.memory, run.disk, run)
+    ran = [t["nodeid"] for t in run.tests]
+    assert len(ran) == len(set(ran)) <= hostile_agent.TESTS and set(ran) <= {i.decode() for i in hostile_agent.IDS}, run
+    assert run.rc != 0 or len(ran) == hostile_agent.TESTS, run
+
+
+def told(run):
+    lines = [line for line in run.out.splitlines() if line.startswith(("xd: error: lost popen", "xd: warning: lost popen"))]
+    assert len(lines) == 1, run
+    return lines[0]
+
+
+@pytest.mark.parametrize("mode", QUICK)
+def test_alone(runs, mode):
+    run = runs[mode, False].result()
+    check_all(run)
+    if mode in AT_THE_END and run.rc in (0, 1):
+        assert len(run.tests) == hostile_agent.TESTS, run
+        return
+    assert run.rc in (6, 7), run
+    assert TOLD.get(mode, "broke the protocol") in told(run), run
+
+
+@pytest.mark.parametrize("mode", QUICK)
+def test_beside_a_good_environment(runs, mode):
+    run = runs[mode, True].result()
+    check_all(run)
+    assert mode in AT_THE_END or TOLD.get(mode, "broke the protocol") in told(run), run
+    assert run.rc in (0, 1, 6, 7), run
