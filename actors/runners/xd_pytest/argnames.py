@@ -4,6 +4,10 @@ pytest takes them from inspect.signature(), which makes an object of each parame
 object says the same; all others, and whatever looks unusual, go to pytest's own function."""
 from __future__ import absolute_import, division, print_function
 
+import sys
+
+from xd_pytest import compat
+
 FunctionType = type(lambda: None)
 OTHER_SIGNATURE = ("__wrapped__", "__signature__", "_partialmethod", "__partialmethod__")  # where inspect.signature() looks before the code object
 
@@ -52,10 +56,9 @@ def samples():
 def install():
     """If this pytest asks as the ones do that we know."""
     try:
-        from _pytest import compat, fixtures
-        original = compat.getfuncargnames
-        if fixtures.getfuncargnames is original and all(
+        original = compat.ARGUMENT_NAMES.get()
+        if getattr(original, "__module__", None) == "_pytest.compat" and all(
                 names_of_plain(*sample) in (None, original(sample[0], name=sample[1], cls=sample[2])) for sample in samples()):
-            fixtures.getfuncargnames = shortcut(original)
+            setattr(sys.modules[compat.ARGUMENT_NAMES.where], compat.ARGUMENT_NAMES.name, shortcut(original))
     except Exception:
         pass

@@ -3,6 +3,8 @@ from __future__ import absolute_import, division, print_function
 
 import os
 
+from xd_pytest import compat
+
 
 class BaseTemp(object):
     def __init__(self, path):
@@ -13,7 +15,9 @@ class BaseTemp(object):
         """Where no test asks for a folder none is made; one that asks while it runs gets its worker's own."""
         if not any("tmp_path_factory" in getattr(item, "fixturenames", ()) for item in items) and not config.option.basetemp:
             return
-        factory = getattr(config, "_tmp_path_factory", None)
+        if not compat.knows_temporary_folders(config):
+            return  # every worker has its own
+        factory = compat.TMP_PATH_FACTORY.of(config)
         try:
             self.base = None if factory is None else str(factory.getbasetemp())
         except Exception:
@@ -27,6 +31,9 @@ class BaseTemp(object):
                 pass
 
     def give(self, config, factory, number):
+        """factory: that of a session that has one already."""
+        if factory is not None and not compat.knows_temporary_folders(config):
+            return
         base = self.base
         if base is None:
             try:
@@ -36,15 +43,10 @@ class BaseTemp(object):
                 base = None
         if not base:
             if factory is not None:
-                factory._basetemp = None
+                compat.renew_temporary_folders(factory, None)
             return
         mine = os.path.join(base, "popen-gw%d" % number)
         config.option.basetemp = mine
         if factory is not None:
             import pathlib
-            factory._given_basetemp = pathlib.Path(mine)
-            factory._basetemp = None
-            if hasattr(factory, "_exit_stack"):
-                factory._exit_stack = type(factory._exit_stack)()
-            if hasattr(factory, "_next_number"):
-                factory._next_number = {}
+            compat.renew_temporary_folders(factory, pathlib.Path(mine))

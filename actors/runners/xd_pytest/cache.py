@@ -1,17 +1,12 @@
 """pytest's cache, written once for all workers."""
 from __future__ import absolute_import, division, print_function
 
+from xd_pytest import compat
+
 
 def known_ids(config):
     """How many node ids pytest's cache knows; the set only grows."""
-    return len(getattr(config.pluginmanager.get_plugin("nfplugin"), "cached_nodeids", ()))
-
-
-def is_kept(cache, key):
-    try:
-        return cache._getvaluepath(key).is_file()
-    except Exception:
-        return False
+    return len(compat.KNOWN_IDS.of(config.pluginmanager.get_plugin("nfplugin")) or ())
 
 
 def save_cache(config, session, failed, not_run, known_before):
@@ -20,7 +15,7 @@ def save_cache(config, session, failed, not_run, known_before):
     if cache is None or getattr(config.option, "cacheshow", None):
         return
     manager = config.pluginmanager
-    last = getattr(manager.get_plugin("lfplugin"), "lastfailed", None)
+    last = compat.LAST_FAILED.of(manager.get_plugin("lfplugin"))
     if last is not None:
         failed, skip = set(failed), set(not_run)
         current = dict((str(key), value) for key, value in last.items())
@@ -34,8 +29,8 @@ def save_cache(config, session, failed, not_run, known_before):
         if cache.get("cache/lastfailed", {}) != current:
             cache.set("cache/lastfailed", current)
     save_stepwise(config, session, set(failed), set(not_run))
-    known = getattr(manager.get_plugin("nfplugin"), "cached_nodeids", None)
-    if known is not None and not (len(known) == known_before and is_kept(cache, "cache/nodeids")):
+    known = compat.KNOWN_IDS.of(manager.get_plugin("nfplugin"))
+    if known is not None and not (len(known) == known_before and compat.is_cached(cache, "cache/nodeids")):
         cache.set("cache/nodeids", sorted(str(n) for n in known))
 
 
@@ -57,7 +52,7 @@ def set_last_failed(plugin, item):
 def save_stepwise(config, session, failed, not_run):
     """--stepwise goes on from the first test that failed, in the order of the collection: its own plugin hears what all workers found."""
     plugin = config.pluginmanager.get_plugin("stepwiseplugin")
-    if plugin is None or session is None or not hasattr(plugin, "pytest_runtest_logreport"):
+    if plugin is None or session is None or not hasattr(plugin, "pytest_runtest_logreport") or not compat.STEPWISE.is_there(config, session):
         return
     stopped, plugin.session = session.shouldstop, session
     session.shouldstop = False

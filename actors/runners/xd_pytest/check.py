@@ -6,6 +6,7 @@ from __future__ import absolute_import, division, print_function
 import os
 import sys
 
+from xd_pytest import compat
 from xd_pytest.home import notes, refusal
 from xd_pytest.text import as_text
 from xd_pytest.xdistlike import add_xdist_options, make_hookspecs, switch_off_xdist
@@ -28,8 +29,8 @@ class Checker(object):
         """All plugins and the first conftests are here now, and nothing has been refused yet."""
         yield
         if self.args is not None:
-            _known, unknown = early_config._parser.parse_known_and_unknown_args(list(self.args))
-            for word in unknown:
+            parse = compat.UNKNOWN_ARGS.of(compat.PARSER.of(early_config))
+            for word in parse(list(self.args))[1] if parse is not None else ():
                 if word.startswith("--"):
                     self.say("free", word.partition("=")[0])
             sys.stdout.flush()
@@ -43,24 +44,30 @@ def mark_hooks():
 
 def check(what, args):
     """The exit status: 0, also where something is refused; 4 = the configuration cannot be read, which is said."""
-    from _pytest.config import UsageError, _prepareconfig
+    import pytest
     out = os.fdopen(os.dup(1), "w", encoding="utf-8", errors="surrogateescape", buffering=1)
 
     def say(kind, text):
         out.write("%s %s\n" % (kind, " ".join(as_text(text).split())))
 
     mark_hooks()
+    prepare = compat.PREPARE_CONFIG.get()
+    if prepare is None:
+        say("left-out", "pytest %s has no %s: this project cannot be looked at" % (pytest.__version__, compat.PREPARE_CONFIG.full_name()))
+        return 0
     try:
-        config = _prepareconfig([] if what == "project" else list(args), [Checker(say, args if what == "options" else None)])
-    except UsageError as e:
+        config = prepare([] if what == "project" else list(args), [Checker(say, args if what == "options" else None)])
+    except pytest.UsageError as e:
         say("refused", "pytest's configuration: %s" % e)
         return 4
     config.workerinput = {}
     text = refusal(config)
     if text:
         say("refused", text)
-    for text in notes(config):
+    for text in notes(config) + compat.notes(config):
         say("left-out", text)
     out.flush()
-    config._ensure_unconfigure()
+    unconfigure = compat.UNCONFIGURE.of(config)
+    if unconfigure is not None:
+        unconfigure()
     return 0

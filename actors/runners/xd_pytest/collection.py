@@ -5,6 +5,7 @@ import os
 import struct
 
 from xd_pytest import wire
+from xd_pytest.compat import function_of
 from xd_pytest.page import PAGE_FILES, PAGE_ITEMS
 from xd_pytest.text import encode_id
 from xd_pytest.xdistlike import Groups
@@ -82,7 +83,7 @@ class Lines(object):
     def of(self, item, nodeid):
         """None: ask item.location."""
         try:
-            function = item._obj
+            function = function_of(item)
         except AttributeError:
             return None
         if type(function) is not FunctionType:

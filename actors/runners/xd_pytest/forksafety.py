@@ -4,6 +4,7 @@ from __future__ import absolute_import, division, print_function
 import os
 import sys
 
+from xd_pytest import compat
 from xd_pytest.forkstate import Objection, fork_objection, mmap_users, native_thread_left, open_fds
 from xd_pytest.plugins import foreign_plugins, is_pytests, module_of, plugin_name
 from xd_pytest.process import fault_fd, fileno
@@ -40,27 +41,17 @@ HARMLESS_CLEANUPS = frozenset((
 def pytest_fds(config):
     """Descriptors that pytest itself opened: capture, faulthandler, log file."""
     own = set()
-    capman = config.pluginmanager.get_plugin("capturemanager")
-    capturing = getattr(capman, "_global_capturing", None)
-    for capture in (getattr(capturing, name, None) for name in ("in_", "out", "err")):
-        for attribute in ("targetfd", "targetfd_save", "targetfd_invalid"):
-            own.add(getattr(capture, attribute, None))
+    for capture in compat.captures(config).values():
+        own.update(compat.captured_fds(capture))
         own.add(fileno(getattr(capture, "tmpfile", None)))
     own.add(fault_fd(config))
-    handler = getattr(config.pluginmanager.get_plugin("logging-plugin"), "log_file_handler", None)
+    handler = compat.LOG_FILE.of(config.pluginmanager.get_plugin("logging-plugin"))
     own.add(fileno(getattr(handler, "stream", None)))
     return own
 
 
-def cleanup_functions(config):
-    for function in list(getattr(config, "_cleanup", None) or ()):
-        yield function
-    for _is_sync, wrapper in list(getattr(getattr(config, "_cleanup_stack", None), "_exit_callbacks", ())):
-        yield getattr(wrapper, "__wrapped__", wrapper)
-
-
 def foreign_cleanup(config):
-    for function in cleanup_functions(config):
+    for function in compat.cleanups(config):
         function = getattr(function, "func", function)  # functools.partial
         if getattr(getattr(function, "__func__", function), "__module__", None) == "contextlib":
             continue  # pytest's own warning filters
@@ -121,6 +112,9 @@ def why_not_collected(config, start_fds, page_inode, adapter):
     """What stands against forking workers from this process, or None; and the epoll instances that a worker must renew."""
     if start_fds is None:
         return Objection("there is no /proc to check open descriptors"), []
+    unknown = compat.against_fork(config, adapter.session)
+    if unknown is not None:
+        return Objection(unknown), []
     left, epolls = fork_objection(start_fds, pytest_fds(config), page_inode, mmap_users() > adapter.collector.mmap_users)
     other = None if left else reads_objection(config, adapter) or hooks_objection(config)
     if other is not None:

@@ -7,6 +7,7 @@ import signal
 import stat
 import sys
 
+from xd_pytest import compat
 from xd_pytest.channel import readable
 from xd_pytest.process import fileno, quiet_fork
 from xd_pytest.real import Real
@@ -52,9 +53,8 @@ def open_fds():
 
 def log_fds():
     """Descriptors of the files that handlers of `logging` write; what they hold back is written."""
-    logging, found = sys.modules.get("logging"), set()
-    for ref in list(getattr(logging, "_handlerList", ())):
-        handler = ref() if callable(ref) else ref
+    found = set()
+    for handler in compat.log_handlers():
         fd = fileno(getattr(handler, "stream", None))
         if fd is not None:
             try:

@@ -2,6 +2,7 @@
 on.  In all other sessions the loop is ours, and theirs is not called (home.py says so)."""
 from __future__ import absolute_import, division, print_function
 
+from xd_pytest.compat import setup_stack
 from xd_pytest.constants import EXIT_INCOMPLETE, NONE32
 from xd_pytest.frozen import heap
 from xd_pytest.page import DONE, ITEM, SINCE
@@ -59,7 +60,7 @@ class HostedLoop(RunLoop):
         self.reports.index = NONE32
         self.position += 1
         if heap.restless:
-            heap.between_tests(getattr(self.session._setupstate, "stack", ()))
+            heap.between_tests(setup_stack(self.session))
 
     def around_protocol(self, item, nextitem):
         self.starts(item)

@@ -1,9 +1,7 @@
 """What tests tell pytest's JUnit XML beyond reports: there is no LogXML in a worker, so a stand-in hears it for xd's reporter."""
 from __future__ import absolute_import, division, print_function
 
-import sys
-
-from xd_pytest import wire
+from xd_pytest import compat, wire
 from xd_pytest.constants import NONE16
 from xd_pytest.text import TEXT_LIMIT, bounded
 
@@ -16,7 +14,7 @@ class XmlNotes(object):
         self.family = "xunit1" if family == "legacy" else family
 
     def add_global_property(self, name, value):
-        check = getattr(sys.modules["_pytest.junitxml"], "_check_record_param_type", None)
+        check = compat.XML_CHECK.get()
         if check is not None:
             check("name", name)
         if self.adapter.is_worker and not self.adapter.collected_sent:
@@ -42,7 +40,7 @@ class CaseNotes(object):
 
 def hear(adapter, config):
     """Puts the stand-in where pytest would have put LogXML, or has (in a plain session): --junitxml was given, and xd writes the file."""
-    key = getattr(sys.modules.get("_pytest.junitxml"), "xml_key", None)
+    key = compat.XML_KEY.get()
     if adapter.plain and key is not None and key in config.stash:
         config.pluginmanager.unregister(config.stash[key])
         del config.stash[key]

@@ -3,6 +3,7 @@ from __future__ import absolute_import, division, print_function
 
 import functools
 
+from xd_pytest import compat
 from xd_pytest.plugins import is_pytests
 
 AROUND = ("timeout",)  # foreign plugins (pytest-timeout) whose wrappers go round this teardown, too
@@ -20,9 +21,9 @@ class Neighbour(object):
 
 def only_shells(state):
     """Whether what is still set up are modules and classes without any fixture: tearing them down does nothing."""
-    from _pytest.nodes import Node
+    import pytest
     try:
-        return all(len(finalizers) <= 1 and type(node).teardown is Node.teardown for node, (finalizers, _failure) in state.stack.items())
+        return all(len(finalizers) <= 1 and type(node).teardown is pytest.Item.teardown for node, (finalizers, _failure) in compat.STACK.of(state).items())
     except Exception:  # pytest keeps it in another way
         return False
 
@@ -49,29 +50,31 @@ class Closing(object):
         return self.manager.subset_hook_caller(hook, self.others)
 
     def pytest_runtest_protocol(self, item, nextitem):
-        from _pytest.outcomes import Exit
-        from _pytest.runner import CallInfo, check_interactive_exception
+        import pytest
 
         teardown = functools.partial(self.own("pytest_runtest_teardown"), item=item, nextitem=nextitem)  # no frame of ours in a traceback
         ready_log(item)
         said = self.said(item)
-        call = CallInfo.from_call(teardown, when="teardown", reraise=(Exit, KeyboardInterrupt))
+        call = pytest.CallInfo.from_call(teardown, when="teardown", reraise=(pytest.exit.Exception, KeyboardInterrupt))
         self.duration_s = call.duration
         if call.excinfo is not None or self.said(item) != said:
             report = item.ihook.pytest_runtest_makereport(item=item, call=call)
             item.ihook.pytest_runtest_logreport(report=report)
-            if check_interactive_exception(call, report):
+            if is_interactive(call, report):
                 item.ihook.pytest_exception_interact(node=item, call=call, report=report)
         return True
 
     def said(self, item):
-        return len(item.user_properties), len(item._report_sections) if self.want_output else 0
+        return len(item.user_properties), len(compat.sections_of(item)) if self.want_output else 0
+
+
+def is_interactive(call, report):
+    """What pytest shows a debugger."""
+    import bdb
+    import pytest
+    return call.excinfo is not None and not hasattr(report, "wasxfail") and not isinstance(call.excinfo.value, (pytest.skip.Exception, bdb.BdbQuit))
 
 
 def ready_log(item):
     """pytest's log plugin forgets at the end of a teardown that it had begun with this item."""
-    try:
-        from _pytest.logging import caplog_records_key
-        item.stash.setdefault(caplog_records_key, {})
-    except (ImportError, AttributeError):
-        pass
+    item.stash.setdefault(compat.LOG_RECORDS.get(), {})  # without it no fixture outlives an item

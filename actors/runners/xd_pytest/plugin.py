@@ -4,7 +4,7 @@ from __future__ import absolute_import, division, print_function
 import os
 import sys
 
-from xd_pytest import wire
+from xd_pytest import compat, wire
 from xd_pytest.basetemp import BaseTemp
 from xd_pytest.channel import write_all
 from xd_pytest.cache import known_ids
@@ -13,7 +13,7 @@ from xd_pytest.collector import Collector
 from xd_pytest.constants import ENV_AS_MODULE, ENV_CACHE, ENV_OUTPUT, ENV_PROGRESS, ENV_PLAIN, ENV_TTY, ENV_TYPED, EXIT_FAILED, EXIT_INCOMPLETE, EXIT_USAGE, NONE16, NONE32, WAY_COLLECTED
 from xd_pytest.frozen import collection_begins, collection_ended
 from xd_pytest.hosted import Host, HostedLoop, NoLoop
-from xd_pytest.home import late_values, notes, refusal, who_misses
+from xd_pytest.home import late_values, refusal, who_misses
 from xd_pytest.junitxml import hear
 from xd_pytest.outcome import ItemReports
 from xd_pytest.outlive import Closing
@@ -25,7 +25,7 @@ from xd_pytest.real import Real
 from xd_pytest.reads import CallWatch, Reads, SeedWatch, WorkerInput
 from xd_pytest.reports import Screen, report_frame, warning_frame
 from xd_pytest.runloop import RunLoop
-from xd_pytest.settings import OPTIONS, collection_lines, config_frame
+from xd_pytest.settings import OPTIONS, all_notes, collection_lines, config_frame
 from xd_pytest.terminal import count_for, hear_live_log, plugin_summary, silence
 from xd_pytest.text import as_text, bounded, encode, microseconds
 from xd_pytest.worker import Worker
@@ -45,7 +45,7 @@ class Adapter(object):
     def __init__(self, start, page, start_fds, page_inode, no_fork):
         self.start = start
         self.flags = start.flags
-        self.args = [os.fsdecode(t.text) for t in start.args]
+        self.args = compat.spelled_out([os.fsdecode(t.text) for t in start.args])
         self.page = page
         self.plain = bool(self.flags & ENV_PLAIN)  # one session without workers, as pytest's own (-n 0)
         self.noted = []            # lines of CONFIG.notes
@@ -119,7 +119,7 @@ class Adapter(object):
         frame = wire.pack_COLLECTED(
             count=count, deselected=self.deselected, errors=self.collect_errors, digest_lo=0, digest_hi=0, exit_status=status,
             in_order=1 if self.in_order else 0, stop_reason=bounded(reason)[0], way=self.way, why=encode(why), duration_us=microseconds(Real.time() - self.collect_started),
-            lines=collection_lines(self.config, self.session.items, self.noted) if status < 0 and not self.is_worker else [])
+            lines=collection_lines(self.session, self.noted) if status < 0 and not self.is_worker else [])
         self.collected_sent = True  # not before: the hook behind the lines may fail, and that ends the collection
         self.send(frame)
 
@@ -142,16 +142,16 @@ class Adapter(object):
 
     def run_session(self):
         """The whole pytest session; in a forked worker this returns a second time, in the child.  The exit status."""
-        import _pytest.config
+        import pytest
         self.before()
         collection_begins()
-        entry = getattr(_pytest.config, "_main", None)
+        entry = compat.MAIN.get()
         try:
             if entry is not None:
                 name = "python -m pytest" if self.flags & ENV_AS_MODULE else "pytest"
                 status = entry(args=list(self.args), plugins=[self, self.reports], prog=name)
             else:
-                status = _pytest.config.main(list(self.args), plugins=[self, self.reports])
+                status = pytest.main(list(self.args), plugins=[self, self.reports])
         except SystemExit as e:  # argparse
             status = e.code if isinstance(e.code, int) else 0 if e.code is None else 1
         except BaseException as e:
@@ -214,7 +214,7 @@ class Adapter(object):
         if option.distload:
             option.dist = "load"
         if self.flags & ENV_TYPED:
-            typed = config._parser.parse_known_args(list(self.args))
+            typed = compat.typed_options(config, self.args)
             if typed.distload:
                 typed.dist = "load"
             self.typed = dict((name, getattr(typed, name, None)) for name in TYPED_OPTIONS)
@@ -290,7 +290,7 @@ class Adapter(object):
             self.worker.fault_file(session.config)
         else:
             name_captures(session.config, self.collector.capture_link)
-            self.noted = notes(session.config)
+            self.noted = all_notes(session)
             self.send(config_frame(session.config, self.asked, self.noted, bool(self.flags & ENV_CACHE)))
         return outcome
 

@@ -1,11 +1,10 @@
 """Processes: fork, reap, redirect, leave."""
 from __future__ import absolute_import, division, print_function
 
-import atexit
 import os
 import sys
 
-from xd_pytest import wire
+from xd_pytest import compat, wire
 from xd_pytest.page import IN_EXIT_HANDLERS, IN_THREADS
 from xd_pytest.real import Real
 
@@ -49,18 +48,11 @@ def reap(control, pid):
 def leave(status, at=lambda phase: None):
     """The end of a process that ran a session: what the interpreter would still do for the user's code, without its slow teardown.
     at: is called with what it waits for."""
-    threading = sys.modules.get("threading")
     at(IN_THREADS)
-    try:
-        if threading is not None and threading.active_count() > 1:
-            threading._shutdown()  # waits for threads that are no daemons
-    except BaseException:
-        pass
+    if not compat.end_threads():
+        sys.exit(status & 0xFF)
     at(IN_EXIT_HANDLERS)
-    try:
-        atexit._run_exitfuncs()
-    except BaseException:
-        pass
+    compat.run_exit_handlers()
     flush_stdio()
     os._exit(status & 0xFF)
 
@@ -74,14 +66,8 @@ def fileno(stream):
 
 def fault_fd(config):
     """The descriptor pytest's faulthandler plugin writes to, or None."""
-    module = sys.modules.get("_pytest.faulthandler")
-    for name in ("fault_handler_stderr_fd_key", "fault_handler_stderr_key"):
-        key = getattr(module, name, None)
-        stash = getattr(config, "stash", None) or getattr(config, "_store", None)
-        if key is not None and stash is not None and key in stash:
-            value = stash[key]
-            return value if isinstance(value, int) else fileno(value)
-    return None
+    found = compat.fault_stream(config)
+    return found if isinstance(found, int) else fileno(found)
 
 
 def new_capture(own, link):
@@ -100,10 +86,9 @@ def new_capture(own, link):
 
 def fd_captures(config):
     """(descriptor, pytest's capture of it) where pytest captures descriptors."""
-    capman = config.pluginmanager.get_plugin("capturemanager")
-    capturing = getattr(capman, "_global_capturing", None)
+    captures = compat.captures(config)
     for target in (1, 2):
-        capture = getattr(capturing, "out" if target == 1 else "err", None)
+        capture = captures["out" if target == 1 else "err"]
         if getattr(capture, "targetfd", None) == target and fileno(getattr(capture, "tmpfile", None)) is not None:
             yield target, capture
 
@@ -121,7 +106,12 @@ def name_captures(config, link):
 
 def redirect_output(config, out, err, link):
     """stdout and stderr of a worker forked from the collector, below all that holds them: the descriptor numbers stay, what they lead to is new.
-    pytest's capture keeps working on files that no other process shares."""
+    pytest's capture keeps working on files that no other process shares.  Where the capture is unknown, only a collector that goes on as a worker is
+    here: it keeps what it has."""
+    if not compat.knows_capture(config):
+        os.close(out)
+        os.close(err)
+        return
     fault = fault_fd(config)
     active = set()
     for target, capture in fd_captures(config):
@@ -129,7 +119,7 @@ def redirect_output(config, out, err, link):
         os.dup2(out if target == 1 else err, capture.targetfd_save, False)
         new_capture(own, link(target))
         capture.tmpfile.seek(0)
-        if getattr(capture, "_state", "suspended") == "started":
+        if compat.is_capturing(capture):
             os.dup2(own, target)
             active.add(target)
     if 1 not in active:
@@ -140,19 +130,3 @@ def redirect_output(config, out, err, link):
         os.dup2(err, fault, False)
     for fd in (out, err):
         os.close(fd)
-
-
-def forget_exit_handlers():
-    """What was to happen at the exit of the original process must not happen at that of its copies."""
-    import weakref
-    atexit._clear()
-    for finalizer in list(weakref.finalize._registry):
-        finalizer.detach()
-    weakref.finalize._registered_with_atexit = False
-    if "logging" in sys.modules:
-        atexit.register(sys.modules["logging"].shutdown)
-    util = sys.modules.get("multiprocessing.util")
-    if util is not None:
-        util._finalizer_registry.clear()
-        util._run_after_forkers()
-        atexit.register(util._exit_function)

@@ -4,6 +4,7 @@ from __future__ import absolute_import, division, print_function
 import os
 import sys
 
+from xd_pytest.compat import can_watch_environ, environ_data
 from xd_pytest.late import COUNT, ID, LateBytes, LateText, places_of, put
 from xd_pytest.real import Real
 
@@ -49,11 +50,11 @@ class Entry(object):
         return self.value.encode() if as_bytes else self.value
 
     def in_environ(self):
-        return os.environ._data.get(self.name.encode()) is self.late[1]
+        return environ_data().get(self.name.encode()) is self.late[1]
 
     def settle(self, worker_input):
         """All is collected: where are the copies?  False: in a place that is unknown or cannot be changed."""
-        ours = [self.late, os.environ._data, worker_input]
+        ours = [self.late, environ_data(), worker_input]
         known = [dict.get(worker_input, INPUT_KEYS[self.name]) is self.late[0], self.in_environ()]
         for n in (0, 1):
             late = self.late[n]
@@ -87,10 +88,12 @@ class Reads(object):
             self.count = COUNT in self.entries
 
     def begin(self, worker_input, count_known):
-        """The entries are set, and from here on their readers are noted."""
+        """The entries are set, and from here on their readers are noted.  Where that cannot be done, no process is copied."""
+        if not can_watch_environ():
+            return
         for name in (ID,) if count_known else (ID, COUNT):
             entry = self.entries[name] = Entry(self, name, os.environ[name])
-            os.environ._data[name.encode()] = entry.late[1]
+            environ_data()[name.encode()] = entry.late[1]
             RecordingEnviron.entries[name] = RecordingEnviron.entries[name.encode()] = entry
         worker_input["workerid"] = self.entries[ID].late[0]
         worker_input.reads = self
@@ -111,7 +114,7 @@ class Reads(object):
         for name, entry in self.entries.items():
             entry.end()
             if entry.in_environ():
-                os.environ._data[name.encode()] = entry.value.encode()
+                environ_data()[name.encode()] = entry.value.encode()
             if dict.get(worker_input, INPUT_KEYS[name]) is entry.late[0]:
                 worker_input[INPUT_KEYS[name]] = entry.value
 
@@ -193,7 +196,7 @@ class RecordingEnviron(type(os.environ)):
         copied = entry is not None and any(value is late for late in entry.late)
         super(RecordingEnviron, self).__setitem__(key, value.plain() if copied else value)
         if copied:
-            self._data[entry.name.encode()] = entry.late[1]
+            environ_data()[entry.name.encode()] = entry.late[1]
 
     def __iter__(self):
         for key in super(RecordingEnviron, self).__iter__():
@@ -202,7 +205,7 @@ class RecordingEnviron(type(os.environ)):
 
     def __contains__(self, key):
         """Whether it is there says nothing of its value."""
-        return self.encodekey(key) in self._data
+        return self.encodekey(key) in environ_data()
 
 
 class SeedWatch(object):

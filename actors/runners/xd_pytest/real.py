@@ -4,8 +4,9 @@ from __future__ import absolute_import, division, print_function
 
 import os
 import select
-import sys
 import time
+
+from xd_pytest import compat
 
 
 def nanoseconds():
@@ -21,6 +22,6 @@ class Real(object):
     write = staticmethod(os.write)
     getpid = staticmethod(os.getpid)
     exit = staticmethod(os._exit)
-    frame = staticmethod(sys._getframe)
+    frame = staticmethod(compat.frame)
     poll = staticmethod(select.poll) if hasattr(select, "poll") else None
     epoll = staticmethod(select.epoll) if hasattr(select, "epoll") else None

@@ -3,7 +3,7 @@ from __future__ import absolute_import, division, print_function
 
 from io import StringIO
 
-from xd_pytest import wire
+from xd_pytest import compat, wire
 from xd_pytest.constants import NONE16
 from xd_pytest.text import TEXT_LIMIT, as_text, bounded, encode, encode_id, microseconds
 
@@ -11,14 +11,11 @@ REPORT_LIMIT = 8 << 20  # bytes of all sections and properties of one report (a 
 
 
 def description_of_subtest(report):
-    for name in ("_sub_test_description", "sub_test_description"):
-        describe = getattr(report, name, None)
-        if describe is not None:
-            try:
-                return as_text(describe())
-            except Exception:
-                return "(<subtest>)"
-    return ""
+    describe = compat.subtest_description(report)
+    try:
+        return "" if describe is None else as_text(describe())
+    except Exception:
+        return "(<subtest>)"
 
 
 class Screen(StringIO):
@@ -31,18 +28,19 @@ class Screen(StringIO):
     @classmethod
     def configure(cls, config, tty):
         """Asked once: tests change the environment that says something of colours."""
-        from _pytest.config import create_terminal_writer
         cls.tty = tty
         try:
-            writer = create_terminal_writer(config, cls())
+            writer = compat.writer_for(config, cls())
         except AttributeError:  # -p no:terminal takes the options away
             return
-        cls.markup, cls.highlight = writer.hasmarkup, writer.code_highlight
+        if writer is not None:
+            cls.markup, cls.highlight = writer.hasmarkup, writer.code_highlight
 
     def writer(self):
-        from _pytest._io import TerminalWriter
-        writer = TerminalWriter(self)
-        writer.hasmarkup, writer.code_highlight = self.markup, self.highlight
+        """None: it is unknown how."""
+        writer = compat.terminal_writer(self)
+        if writer is not None:
+            writer.hasmarkup, writer.code_highlight = self.markup, self.highlight
         return writer
 
 
@@ -52,9 +50,9 @@ def text_of(report):
     if longrepr is None or (report.outcome == "skipped" and isinstance(longrepr, tuple)):
         return "", False
     try:  # not longreprtext: its strip() takes the indent of the first source line
-        out = Screen().writer()
-        report.toterminal(out)
-        return out._file.getvalue(), Screen.markup
+        screen = Screen()
+        report.toterminal(screen.writer())
+        return screen.getvalue(), Screen.markup
     except Exception:
         return as_text(longrepr), False
 
@@ -153,9 +151,8 @@ def fault_frame(text, item, attempt, flags):
 
 
 def warning_frame(message, when, nodeid, item):
-    from _pytest.warnings import warning_record_to_str
     try:
-        text = warning_record_to_str(message)
+        text = compat.warning_text(message)
     except Exception as e:
         text = "<unprintable warning: %s>" % type(e).__name__
     category = getattr(message.category, "__name__", "")

@@ -4,7 +4,7 @@ from __future__ import absolute_import, division, print_function
 import collections
 import functools
 
-from xd_pytest import wire
+from xd_pytest import compat, wire
 from xd_pytest.collection import Lines, put_in_order
 from xd_pytest.constants import NONE32, RES_AGAIN, RES_OPEN, RUN_FINAL, RUN_LAST
 from xd_pytest.frozen import heap
@@ -23,7 +23,7 @@ class RunLoop(object):
     """Runs what RUN tells.  Positions count the items of this worker; told maps those not yet started to (item, attempt)."""
 
     def __init__(self, adapter, session):
-        from _pytest.reports import TestReport
+        from pytest import TestReport
         self.ramp_delay = adapter.input.get("rampdelay")
         self.reports = reports = adapter.reports
         self.session = session
@@ -62,10 +62,10 @@ class RunLoop(object):
     def wrap_teardown(self):
         """From here on `state.teardown_exact` asks us, when it is looked up, what to call.  A function in its place would be a frame in the
         traceback of each failing teardown, and pytest chooses by the frames what it shows."""
-        state = getattr(self.session, "_setupstate", None)
-        original = getattr(state, "teardown_exact", None)
-        if original is None:
+        if not compat.can_tear_down_late(self.session):
             return
+        state = compat.SETUP_STATE.of(self.session)
+        original = state.teardown_exact
         loop, plain = self, type(state)
 
         class Lookup(object):
@@ -144,7 +144,7 @@ class RunLoop(object):
         item, index, position = self.owed
         reports, words, base = self.reports, self.words, self.base
         self.owed = None
-        if only_shells(self.session._setupstate):
+        if only_shells(compat.SETUP_STATE.of(self.session)):
             self.tear_down(nextitem)
             return
         closing = Closing(item, reports.want_output or not reports.plain)
@@ -231,7 +231,7 @@ class RunLoop(object):
                 self.hear_of_next(self.position + 1)
             self.one(current)
             if heap.restless:
-                heap.between_tests(getattr(self.session._setupstate, "stack", ()))
+                heap.between_tests(compat.setup_stack(self.session))
             self.end_if_asked()
             current = self.next
             self.position += 1
@@ -276,7 +276,7 @@ class RunLoop(object):
         finally:
             self.owner.check()
             self.running = False
-            if self.owed and not only_shells(self.session._setupstate):
+            if self.owed and not only_shells(compat.SETUP_STATE.of(self.session)):
                 marks |= RES_OPEN
             reports.flush(self.position, ended, marks)
             words[base + ITEM] = 0
@@ -287,10 +287,9 @@ class RunLoop(object):
 
     def tear_down_late(self, item):
         """The teardown before was for another successor than `item`; what fails in it now is an error of `item`."""
-        from _pytest.outcomes import Exit
-        from _pytest.runner import CallInfo
+        import pytest
         self.torn_for = item
-        call = CallInfo.from_call(functools.partial(self.original_teardown, item), when="teardown", reraise=(Exit, KeyboardInterrupt))
+        call = pytest.CallInfo.from_call(functools.partial(self.original_teardown, item), when="teardown", reraise=(pytest.exit.Exception, KeyboardInterrupt))
         if call.excinfo is not None:
             hook = item.ihook
             hook.pytest_runtest_logreport(report=hook.pytest_runtest_makereport(item=item, call=call))

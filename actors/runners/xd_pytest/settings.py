@@ -4,7 +4,7 @@ from __future__ import absolute_import, division, print_function
 import os
 import sys
 
-from xd_pytest import wire
+from xd_pytest import compat, wire
 from xd_pytest.home import notes
 from xd_pytest.startup import python_version
 from xd_pytest.text import as_text, encode
@@ -48,15 +48,18 @@ def config_frame(config, asked, told, keeps_cache):
 
 def cache_folder(config):
     """Where pytest keeps lastfailed; None: nowhere."""
-    folder = getattr(getattr(config, "cache", None), "_cachedir", None)
+    folder = compat.CACHE_FOLDER.of(getattr(config, "cache", None))
     return str(folder) if folder and config.pluginmanager.has_plugin("lfplugin") else None
 
 
 def max_warnings(config):
     """--max-warnings, or the ini value of this name; None where there is none, and in pytest before 9.1."""
     given = getattr(config.option, "max_warnings", None)
-    if given is None and "max_warnings" in getattr(config._parser, "_inidict", ()):
-        given = config.getini("max_warnings")
+    if given is None:
+        try:
+            given = config.getini("max_warnings")
+        except (KeyError, ValueError):
+            return None
     return None if given in (None, "") else int(given)  # "": what 9.1 says where it is not set
 
 
@@ -69,9 +72,14 @@ def header(config):
     return [as_text(line) for line in lines]
 
 
-def collection_lines(config, items, told):
+def all_notes(session):
+    return notes(session.config) + compat.notes(session.config, session)
+
+
+def collection_lines(session, told):
     """What pytest prints below "collected N items": "run-last-failure: ..." and the like; and notes on conftests that the collection brought."""
-    lines = ["xd: " + line for line in notes(config) if line not in told]
+    config, items = session.config, session.items
+    lines = ["xd: " + line for line in all_notes(session) if line not in told]
     if not config.pluginmanager.has_plugin("terminalreporter"):
         return [(encode(line),) for line in lines]
     for given in reversed(config.hook.pytest_report_collectionfinish(config=config, start_path=config.invocation_params.dir, items=items)):

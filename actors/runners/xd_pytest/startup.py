@@ -7,7 +7,7 @@ import shutil
 import signal
 import sys
 
-from xd_pytest import argnames
+from xd_pytest import argnames, compat
 from xd_pytest.constants import ENV_AS_MODULE, EXIT_INFRASTRUCTURE
 from xd_pytest.frozen import freeze
 
@@ -152,8 +152,7 @@ def import_all():
     if major < 7:
         return EXIT_INFRASTRUCTURE, "%s has pytest %s, but xd needs pytest 7 or newer: run '%s -m pip install -U pytest'" % (
             where, version, sys.executable)
-    import _pytest.config
-    for name in _pytest.config.default_plugins:  # what every session imports anyway: once for all processes
+    for name in compat.DEFAULT_PLUGINS.get() or ():  # what every session imports anyway: once for all processes
         try:
             __import__("_pytest." + name)
         except ImportError:

@@ -1,9 +1,9 @@
 """The terminal reporter that stays quiet."""
 from __future__ import absolute_import, division, print_function
 
-import sys
 import threading
 
+from xd_pytest import compat
 from xd_pytest.plugins import foreign_plugins, is_pytests
 from xd_pytest.real import Real
 from xd_pytest.reports import Screen
@@ -57,7 +57,7 @@ class LiveLog(object):
 
 def hear_live_log(config, reports):
     """pytest's handler for it, where there is one, writes to the terminal reporter, which is quiet."""
-    handler = getattr(config.pluginmanager.get_plugin("logging-plugin"), "log_cli_handler", None)
+    handler = compat.LIVE_LOG.of(config.pluginmanager.get_plugin("logging-plugin"))
     if type(getattr(handler, "stream", None)) in (QuietReporter, LiveLog):
         handler.stream = LiveLog(reports)
 
@@ -68,11 +68,11 @@ class QuietReporter(object):
 
     def __init__(self, real, loud):
         object.__setattr__(self, "_real", real)
-        writer = getattr(real, "_tw", None)
+        writer = compat.REPORTER_WRITER.of(real)
         if writer is not None:
             writer.hasmarkup = False  # escape sequences would get into assertion texts
             if not loud:
-                writer._file = QuietFile()
+                compat.replace_file(writer, QuietFile())
 
     def pytest_report_header(self, config):
         return self._real.pytest_report_header(config=config)
@@ -96,7 +96,7 @@ class CountingReporter(QuietReporter):
 
     def __init__(self, real, loud):
         QuietReporter.__init__(self, real, loud)
-        real._show_progress_info = False
+        compat.count_quietly(real)
 
     def pytest_runtest_logreport(self, report):
         return self._real.pytest_runtest_logreport(report=report)
@@ -116,20 +116,19 @@ class CountingReporter(QuietReporter):
 
 def silence(plugin, manager, counts):
     """Puts the quiet one in the place of pytest's reporter, when that is what was registered."""
-    reporter = getattr(sys.modules.get("_pytest.terminal"), "TerminalReporter", None)
-    if reporter is None or type(plugin) in (QuietReporter, CountingReporter) or not isinstance(plugin, reporter):
+    if type(plugin) in (QuietReporter, CountingReporter) or not isinstance(plugin, compat.REPORTER.get() or object):
         return
     if manager.get_plugin("terminalreporter") is plugin:
         manager.unregister(plugin)
-        stand_in = CountingReporter if counts else QuietReporter
+        stand_in = CountingReporter if counts and compat.reporter_counts(plugin) else QuietReporter
         manager.register(stand_in(plugin, loud=plugin.config.getoption("setupshow", False)), "terminalreporter")
 
 
 def count_for(session):
     """Of a reporter that counts: what it would have noted when it showed the start of the session."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    if reporter is not None:
-        reporter._session = session
+    if type(reporter) is CountingReporter:
+        compat.begins(reporter, session)
 
 
 def plugin_summary(config, exitstatus):
@@ -139,10 +138,14 @@ def plugin_summary(config, exitstatus):
     if reporter is None or not foreign_plugins(config, "pytest_terminal_summary"):
         return ""
     own = [impl.plugin for impl in config.hook.pytest_terminal_summary.get_hookimpls() if is_pytests(impl.plugin)]
-    quiet, reporter._tw = reporter._tw, Screen().writer()
+    screen = Screen()
+    quiet, writer = compat.REPORTER_WRITER.of(reporter), screen.writer()
+    if quiet is None or writer is None:
+        return ""
+    compat.writes_to(reporter, writer)
     reporter.currentfspath = None  # no line of tests is open there
     try:
         manager.subset_hook_caller("pytest_terminal_summary", own)(terminalreporter=reporter, exitstatus=exitstatus, config=config)
-        return reporter._tw._file.getvalue()
+        return screen.getvalue()
     finally:
-        reporter._tw = quiet
+        compat.writes_to(reporter, quiet)

@@ -4,11 +4,11 @@ from __future__ import absolute_import, division, print_function
 import os
 import sys
 
-from xd_pytest import wire
+from xd_pytest import compat, wire
 from xd_pytest.channel import Commands
 from xd_pytest.leash import Leash
 from xd_pytest.page import ENDING
-from xd_pytest.process import forget_exit_handlers, own_group, redirect_output
+from xd_pytest.process import own_group, redirect_output
 from xd_pytest.text import as_text, bounded
 
 
@@ -50,9 +50,9 @@ class Worker(object):
         redirect_output(config, fds[2], fds[3], self.capture_link)
         if forked:
             config.workeroutput = {}
-            forget_exit_handlers()
+            compat.forget_exit_handlers()
             self.reseed()
-        adapter.basetemp.give(config, getattr(config, "_tmp_path_factory", None), self.number)
+        adapter.basetemp.give(config, compat.TMP_PATH_FACTORY.of(config), self.number)
         self.fault_file(config)
         session.testsfailed = 0
         adapter.send(wire.pack_WORKER_READY(pid=os.getpid(), count=len(session.items), same=1))

@@ -1,8 +1,10 @@
 """What pytest-xdist has and plugins and suites count on: options, hooks, fixtures, marks."""
 from __future__ import absolute_import, division, print_function
 
-import sys
+import functools
 
+from xd_pytest import compat
+from xd_pytest.real import Real
 from xd_pytest.text import as_text, encode
 
 
@@ -13,7 +15,8 @@ def switch_off_xdist(manager):
     """An installed xdist takes no part, also where `-p xdist` asks for it; and where ini says required_plugins = pytest-xdist it is there."""
     for name in XDIST:
         manager.set_blocked(name)
-    consider, distributions = manager.consider_pluginarg, manager.list_plugin_distinfo
+    consider, distributions = getattr(manager, "consider_pluginarg", None), manager.list_plugin_distinfo
+    asked_by = compat.VALIDATE_PLUGINS.name.rpartition(".")[2] if compat.VALIDATE_PLUGINS.get() is not None else None
 
     def consider_pluginarg(arg):
         if arg.strip() not in XDIST:
@@ -21,11 +24,12 @@ def switch_off_xdist(manager):
 
     def list_plugin_distinfo():
         found = distributions()
-        if sys._getframe(1).f_code.co_name == "_validate_plugins":
+        if asked_by is None or Real.frame(1).f_code.co_name == asked_by:
             found = list(found) + installed_xdist(manager)
         return found
 
-    manager.consider_pluginarg = consider_pluginarg
+    if consider is not None:
+        manager.consider_pluginarg = consider_pluginarg
     manager.list_plugin_distinfo = list_plugin_distinfo
 
 
@@ -61,7 +65,7 @@ def number_of_processes(text):
 
 def add_xdist_options(parser):
     group = parser.getgroup("xdist", "distributed and subprocess testing")
-    add = group._addoption  # also takes the short lower-case names
+    add = functools.partial(compat.add_option, group)
     add("-n", "--numprocesses", dest="numprocesses", metavar="numprocesses", action="store", type=number_of_processes,
         help="Number of workers: a number, auto or logical.")
     add("--maxprocesses", dest="maxprocesses", metavar="maxprocesses", action="store", type=int, help="Limit of --numprocesses.")
