@@ -16,6 +16,7 @@
 extern char **environ;
 
 #define ADAPTER "xd_pytest"
+#define NO_PYTEST ((xd_pytest){ .leash = { -1, -1 }, .output = { -1, -1 } })
 
 /* ---- the unpacked adapter ---------------------------------------------------------------------- */
 
@@ -227,10 +228,10 @@ static int make_chdir(xd_pytest *p, xd_bytes chdir, xd_error *err)
 
 int xd_pytest_prepare(xd_pytest *ret, const xd_wire_ENV_START *start, const char *build_id, xd_error *err)
 {
-    *ret = (xd_pytest){ .leash = { -1, -1 } };
+    *ret = NO_PYTEST;
     int r = xd_os_pipe(ret->leash, 1, 0);
     if (r < 0)
-        return xd_error_set(err, r, "no descriptors for the runner host: %s", xd_error_name(r));
+        return xd_error_set(err, r, "no descriptors for Python: %s", xd_error_name(r));
     XD_TRY(make_env(ret, start, err));
     XD_TRY(make_chdir(ret, start->chdir, err));
     if (start->python.len) {
@@ -252,10 +253,11 @@ void xd_pytest_release(xd_pytest *p)
     for (char **e = p->env; e && *e; e++)
         free(*e);
     free(p->env);
-    for (size_t i = 0; i < XD_ARRAY_LEN(p->leash); i++)
-        if (p->leash[i] >= 0)
-            close(p->leash[i]);
-    *p = (xd_pytest){ .leash = { -1, -1 } };
+    const int fds[] = { p->leash[0], p->leash[1], p->output[0], p->output[1] };
+    for (size_t i = 0; i < XD_ARRAY_LEN(fds); i++)
+        if (fds[i] >= 0)
+            close(fds[i]);
+    *p = NO_PYTEST;
 }
 
 /* A path as the text of a Python string: bytes that are not plain ASCII as surrogate escapes, which is what a
@@ -326,39 +328,40 @@ static int spawn(const xd_pytest *p, const char *role, const char *const *rest, 
 /* Numbers of the descriptors in the Python process. */
 enum { CHILD_A = 3, CHILD_B, CHILD_C, CHILD_D };
 
-int xd_pytest_spawn_host(const xd_pytest *p, int page_fd, xd_pytest_host *ret, xd_error *err)
+int xd_pytest_open_output(xd_pytest *p, int ret[2], xd_error *err)
 {
-    xd_autoclose int h0 = -1, h1 = -1, c0 = -1, c1 = -1, o0 = -1, o1 = -1, e0 = -1, e1 = -1;
-    int              pair[2];
-    int              r = xd_os_socketpair(pair, true);
-    if (r == 0) {
-        h0 = pair[0];
-        h1 = pair[1];
-        r = xd_os_socketpair(pair, true);
+    for (size_t i = 0; i < XD_ARRAY_LEN(p->output); i++) {
+        int pair[2];
+        int r = xd_os_pipe(pair, 0, 0);
+        if (r < 0) {
+            if (i)
+                close(ret[0]);
+            return xd_error_set(err, r, "no descriptors for the output of Python: %s", xd_error_name(r));
+        }
+        ret[i] = pair[0];
+        p->output[i] = pair[1];
     }
-    if (r == 0) {
-        c0 = pair[0];
-        c1 = pair[1];
-        r = xd_os_pipe(pair, 0, 0);
-    }
-    if (r == 0) {
-        o0 = pair[0];
-        o1 = pair[1];
-        r = xd_os_pipe(pair, 0, 0);
-    }
-    if (r < 0)
-        return xd_error_set(err, r, "no descriptors for the runner host: %s", xd_error_name(r));
-    e0 = pair[0];
-    e1 = pair[1];
-    static const char *const numbers[] = { "3", "4", "5", NULL }; /* CHILD_A, CHILD_B, CHILD_C */
-    const xd_proc_fd fds[] = { { o1, 1 }, { e1, 2 }, { h1, CHILD_A }, { c1, CHILD_B }, { page_fd, CHILD_C } };
-    XD_TRY(spawn(p, "host", numbers, fds, XD_ARRAY_LEN(fds), &ret->proc, err));
-    ret->control = h0;
-    ret->collector = c0;
-    ret->out = o0;
-    ret->err = e0;
-    h0 = c0 = o0 = e0 = -1;
     return 0;
+}
+
+int xd_pytest_spawn_parent(const xd_pytest *p, const char *role, int page_fd, xd_proc *ret, int *ret_control,
+                           xd_error *err)
+{
+    static const char *const numbers[] = { "3", "4", NULL }; /* CHILD_A, CHILD_B */
+    int                      pair[2];
+    int                      r = xd_os_socketpair(pair, true);
+    if (r < 0)
+        return xd_error_set(err, r, "no descriptors for Python: %s", xd_error_name(r));
+    const xd_proc_fd fds[] = {
+        { p->output[0], 1 }, { p->output[1], 2 }, { pair[1], CHILD_A }, { page_fd, CHILD_B }
+    };
+    r = spawn(p, role, numbers, fds, XD_ARRAY_LEN(fds), ret, err);
+    close(pair[1]);
+    if (r == 0)
+        *ret_control = pair[0];
+    else
+        close(pair[0]);
+    return r;
 }
 
 int xd_pytest_spawn_fresh(const xd_pytest *p, int page_fd, int control, const xd_pytest_worker_fds *w,

@@ -2,8 +2,8 @@
  * started. Linked into the agent only.
  *
  * The adapter (a Python package, embedded in the program) is unpacked into a folder named after the build, so
- * that Python's own bytecode cache makes the next start fast; the interpreter is found; the runner host is
- * spawned with its three descriptors. What is said on these descriptors is the agent's business
+ * that Python's own bytecode cache makes the next start fast; the interpreter is found; collector and runner host
+ * are spawned with their descriptors. What is said on these descriptors is the agent's business
  * (tools/xdagent/). One thread; blocking only in file access and posix_spawn. */
 #pragma once
 #include "engine/base/buf.h"
@@ -18,6 +18,7 @@ typedef struct xd_pytest {
     char  *chdir;    /* NULL = stay */
     char **env;      /* whole environment, NULL terminated, each entry malloc'ed */
     int    leash[2]; /* a pipe into which nobody writes: its end tells the processes that the agent is gone */
+    int    output[2]; /* where collector and host write: stdout, stderr */
 } xd_pytest;
 
 /* Prepares everything that can fail before a process exists. *ret is set up even on failure: release it
@@ -27,16 +28,13 @@ int  xd_pytest_prepare(xd_pytest *ret, const xd_wire_ENV_START *start, const cha
                        xd_error *err) XD_MUST;
 void xd_pytest_release(xd_pytest *p); /* removes a temporary folder too */
 
-typedef struct xd_pytest_host {
-    xd_proc proc;
-    int     control;   /* to the host, non-blocking */
-    int     collector; /* to the collector, non-blocking */
-    int     out, err;  /* its stdout and stderr, non-blocking */
-} xd_pytest_host;
+/* The reading ends of what collector and host will write to stdout and stderr, non-blocking. The caller owns them. */
+int xd_pytest_open_output(xd_pytest *p, int ret[2], xd_error *err) XD_MUST;
 
-/* Starts the runner host (it forks the collector by itself). page_fd: the progress page. The caller owns what
- * is in *ret. */
-int xd_pytest_spawn_host(const xd_pytest *p, int page_fd, xd_pytest_host *ret, xd_error *err) XD_MUST;
+/* Starts a process that forks workers: `role` is "collector" or "host". page_fd: the progress page. The caller owns
+ * the process and *ret_control, the socket to it, non-blocking. */
+int xd_pytest_spawn_parent(const xd_pytest *p, const char *role, int page_fd, xd_proc *ret, int *ret_control,
+                           xd_error *err) XD_MUST;
 
 /* The descriptors a worker gets; those of its side. */
 typedef struct xd_pytest_worker_fds {

@@ -144,7 +144,7 @@ class Worker(object):
 
 
 class Env(object):
-    """One environment: host, collector, workers."""
+    """One environment: collector, workers, and a host when there is one to be forked from it."""
 
     def __init__(self, args, cwd, flags=0, python=None, env=(), maxfail=0, workers=2, first=0, expected=None):
         self.python = python or sys.executable
@@ -167,20 +167,35 @@ class Env(object):
             if name.startswith(("PYTEST_", "COV_")):
                 del self.environ[name]
         self.environ.update(env)
-        h, h_theirs = socket.socketpair()
-        c, c_theirs = socket.socketpair()
-        out, out_w = os.pipe()
-        self.h, self.c, self.out = h, c, out
+        self.out, self.out_w = os.pipe()
+        self.h = None
         self.h_reader, self.c_reader = wire.FrameReader(), wire.FrameReader()
-        fds = (h_theirs.fileno(), c_theirs.fileno(), self.page.fd)
+        self.processes = []
+        self.open = {self.out: None}
         self.started = time.monotonic()
-        self.process = subprocess.Popen([self.python, "-c", START % ADAPTER, "host"] + [str(fd) for fd in fds], pass_fds=fds, cwd=self.cwd,
-                                        env=self.environ, stdin=subprocess.DEVNULL, stdout=out_w, stderr=out_w, start_new_session=True)
-        os.close(out_w)
-        h_theirs.close()
-        c_theirs.close()
-        self.open = {h.fileno(): h, c.fileno(): c, out: None}
-        self.h.sendall(self.start_frame)
+        self.c = self.spawn("collector")
+
+    def spawn(self, role):
+        """Collector or host; the socket to it."""
+        here, there = socket.socketpair()
+        fds = (there.fileno(), self.page.fd)
+        self.processes.append(subprocess.Popen([self.python, "-c", START % ADAPTER, role] + [str(fd) for fd in fds], pass_fds=fds, cwd=self.cwd,
+                                               env=self.environ, stdin=subprocess.DEVNULL, stdout=self.out_w, stderr=self.out_w, start_new_session=True))
+        there.close()
+        self.open[here.fileno()] = here
+        here.sendall(self.start_frame)
+        return here
+
+    def host(self):
+        if self.h is None:
+            self.h = self.spawn("host")
+        return self.h
+
+    def no_more_output(self):
+        """No process is started any more: the output ends with those that there are."""
+        if self.out_w is not None:
+            os.close(self.out_w)
+            self.out_w = None
 
     # ---- reading
 
@@ -245,7 +260,10 @@ class Env(object):
             self.pump(0.05)
 
     def collect(self, seconds=60):
-        self.until(lambda: self.collected is not None or self.failed is not None or not self.open, seconds)
+        self.until(lambda: self.collected is not None or self.failed is not None or self.c.fileno() not in self.open, seconds)
+        if self.c.fileno() not in self.open:  # it has ended: all that it wrote is read
+            self.no_more_output()
+            self.until(lambda: self.out not in self.open, seconds)
         self.ids = [text(entry.id) for entry in self.entries]
         return self
 
@@ -280,7 +298,7 @@ class Env(object):
             to = self.c
             if way != COLLECTED:
                 if self.workers:
-                    to = self.h
+                    to = self.host()
                 else:
                     fork["become"] = 1
             ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", worker.theirs()))]
@@ -311,7 +329,9 @@ class Env(object):
             worker.quit()
         self.until(lambda: all(worker.res not in worker.open for worker in self.workers), seconds)
         self.say(self.c, wire.pack_QUIT())
-        self.say(self.h, wire.pack_QUIT())
+        if self.h is not None:
+            self.say(self.h, wire.pack_QUIT())
+        self.no_more_output()
         self.until(lambda: not self.open and not any(w.open for w in self.workers), seconds)
         self.close()
         return self
@@ -323,12 +343,12 @@ class Env(object):
             pass  # it has ended
 
     def close(self):
-        if self.process.poll() is None:
+        for process in self.processes:
             try:
-                self.process.wait(5)
+                process.wait(5)
             except subprocess.TimeoutExpired:
-                os.killpg(self.process.pid, signal.SIGKILL)
-                self.process.wait()
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
         for worker in self.workers:
             if worker.process is not None and worker.process.poll() is None:
                 worker.process.wait(10)

@@ -53,6 +53,20 @@ def children(pid):
     return [p for p in tree(pid) if (stat_of(p) or (0,))[0] == pid]
 
 
+def of_role(agent, role):
+    """The processes that the agent started as "collector", "host" or "fresh", by process id."""
+    found = []
+    for pid in children(agent):
+        try:
+            with open("/proc/%d/cmdline" % pid, "rb") as f:
+                words = f.read().split(b"\0")
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if b"xd_pytest.main" in b"".join(words) and role.encode() in words:
+            found.append(pid)
+    return found
+
+
 def living(processes):
     """Those of tree() that are still there; a zombie is not."""
     return [p for p, start in processes.items() for stat in [stat_of(p)] if stat and stat[2] == start and stat[1] not in "ZX"]

@@ -414,14 +414,14 @@ class AgentTest(unittest.TestCase):
         self.assertIn(b"pytest", m.text)
         a.finish(status=6)
 
-    def test_host_dies(self):
+    def test_python_dies(self):
         bad = os.path.join(self.folder, "python")
         with open(bad, "w") as f:
             f.write("#!/bin/sh\necho something is wrong >&2\nexit 9\n")
         os.chmod(bad, 0o755)
         _a, m = self.failed(python=bad)
         self.assertEqual(m.exit_status, 6)
-        self.assertIn(b"status 9", m.text)
+        self.assertIn(b"the process that collects the tests (python with pytest) could not start: it ended with status 9", m.text)
         self.assertIn(b"something is wrong", m.text)
 
     def test_collector_dies(self):

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from faults import all_gone, children, tree, wait_until
+from faults import all_gone, children, of_role, tree, wait_until
 from test_run_faults import accounted, events_so_far
 
 ARGS = ["-p", "no:cacheprovider"]
@@ -132,8 +132,7 @@ def test_first_ctrl_c_while_the_status_of_a_worker_is_awaited(project):
     processes = tree(process.pid)
     guard, = children(process.pid)
     agent, = children(guard)
-    host, = children(agent)
-    collector, = children(host)
+    collector, = of_role(agent, "collector")
     os.kill(collector, signal.SIGSTOP)
     os.kill(int(marks(project, "began")[0][5:]), signal.SIGKILL)
     begin = time.monotonic()

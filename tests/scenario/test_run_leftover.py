@@ -9,7 +9,7 @@ import uuid
 import pytest
 
 from conftest import XDCTL
-from faults import children, living, stat_of, tree, wait_until
+from faults import children, living, of_role, stat_of, tree, wait_until
 
 ROLES = ("xdctl", "guard", "agent", "host", "collector", "worker")
 SUITE = """
@@ -58,23 +58,25 @@ def kill_marked(marker):
             pass
 
 
+def first(pids):
+    """Not a test's daemon that has yet to become its program."""
+    return min(pids, key=lambda pid: (stat_of(pid) or (0, "", float("inf")))[2])
+
+
 def roles(process):
     """Role -> pid, of a run whose workers are forked from the collector."""
-    found = {"xdctl": process.pid}
-    for above, role in zip(ROLES, ROLES[1:]):
-        below = wait_until(lambda: [pid for pid in children(found[above]) if role in ("guard", "agent") or is_adapter(pid)], "the " + role)
-        found[role] = min(below, key=lambda pid: (stat_of(pid) or (0, "", float("inf")))[2])  # not a test's daemon that has yet to become its program
+    guard, = children(process.pid)
+    agent, = children(guard)
+    found = {"xdctl": process.pid, "guard": guard, "agent": agent}
+    for role in ("host", "collector"):
+        found[role] = first(wait_until(lambda: of_role(agent, role), "the " + role))
+    found["worker"] = first(wait_until(lambda: children(found["collector"]), "a worker"))
     return found
-
-
-def is_adapter(pid):
-    with open("/proc/%d/cmdline" % pid, "rb") as f:
-        return b"xd_pytest.main" in f.read()
 
 
 @pytest.mark.parametrize("whom", [pair for n in (1, 2) for pair in itertools.combinations(ROLES, n)] + [("xdctl", "guard", "agent")], ids="+".join)
 def test_nothing_lives_on(project, whom):
-    project.write(test_l=SUITE)
+    project.write(test_l=SUITE, conftest="import time\ntime.sleep(0.7)\n")  # so long that there is a host
     temporary = project.path / "temporary"
     temporary.mkdir()
     marker = uuid.uuid4().hex

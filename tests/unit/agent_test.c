@@ -60,6 +60,8 @@ static void no_end(void *arg, int error)
     (void)error;
 }
 
+#define NO_PYTEST ((xd_pytest){ .leash = { -1, -1 }, .output = { -1, -1 } })
+
 static void add_ids(agent_list *l)
 {
     xd_autobuf ids = XD_BUF_INIT, body = XD_BUF_INIT;
@@ -106,9 +108,10 @@ static void collected(world *w, uint8_t way)
     a->link.welcome = true;
     xd_session_tx_window(a->link.session, 1000, 1u << 20);
     agent_env *e = &a->env;
-    e->started = e->ready = true;
+    e->started = e->ready = e->forks = e->hosted = true;
+    e->host_ns = UINT64_MAX;
     e->way = way;
-    e->pytest.leash[0] = e->pytest.leash[1] = -1;
+    e->pytest = NO_PYTEST;
     e->captured[0] = e->captured[1] = -1;
     e->out.fd = e->err.fd = -1;
     add_ids(&e->list);
@@ -331,13 +334,14 @@ START_TEST(parent_ends_before_the_fork)
     w.a.env.pytest = (xd_pytest){ .python = (char **)(uintptr_t)python,
                                   .env = (char **)(uintptr_t)env,
                                   .dir = (char *)(uintptr_t) "/",
-                                  .leash = { -1, -1 } };
+                                  .leash = { -1, -1 },
+                                  .output = { -1, -1 } };
     w.a.env.host.pid = 0;
     ck_assert_int_eq(agent_workers_parent_ended(&w.a, AGENT_BY_HOST, "the other, too"), 0);
     ck_assert_int_eq(agent_down_timers(&w.a, xd_clock_ns()), 0);
     ck_assert_int_eq(worker(&w)->way, AGENT_FRESH);
     ck_assert_int_eq(worker(&w)->parent, AGENT_BY_AGENT);
-    w.a.env.pytest = (xd_pytest){ .leash = { -1, -1 } }; /* nothing of it is malloc'ed */
+    w.a.env.pytest = NO_PYTEST; /* nothing of it is malloc'ed */
     end(&w);
 }
 END_TEST

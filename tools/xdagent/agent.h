@@ -2,7 +2,7 @@
  *
  *   link.c      the stream to the controller: HELLO, sequence, credit, batches
  *   chan.c      local sockets and pipes to Python processes: frames out (with descriptors), frames in
- *   env.c       one environment: runner host, collector, collection
+ *   env.c       one environment: collector, runner host, collection
  *   list.c      the collection and its digest
  *   worker.c    what workers say
  *   start.c     how they are started
@@ -127,7 +127,7 @@ ssize_t agent_chan_pump(agent_chan *c, size_t max) XD_MUST;
  * half is kept and sent when the item is over; what lies between is counted in dropped_bytes. */
 typedef struct agent_output {
     agent        *agent;
-    agent_worker *worker; /* NULL: runner host or collector */
+    agent_worker *worker; /* NULL: collector or runner host */
     int           fd;     /* owned; -1 = closed */
     uint8_t       stream; /* 1 stdout, 2 stderr */
     bool          reading;
@@ -333,6 +333,7 @@ void agent_list_release(agent_list *l);
 
 typedef struct agent_env {
     bool         started, ready, failed; /* ready: HOST_READY came; failed: ENV_FAILED was sent */
+    bool         forks;                  /* HOST_READY said that workers may be forked */
     xd_pytest    pytest;
     xd_buf       start;        /* body of ENV_START */
     char        *scratch;      /* scratch_dir */
@@ -341,26 +342,22 @@ typedef struct agent_env {
     bool         watched;            /* the controller shows how far the collection is */
     bool         keeps_cache, saved; /* its collector writes pytest's cache; it has done so */
     xd_page      page;
-    xd_proc      host;      /* pid 0 = not started or gone */
-    xd_proc      collector; /* pid 0 = the host itself or gone */
-    bool         host_is_collector;
-    bool         became; /* the collector is a worker now */
-    agent_chan   control, collect;
+    xd_proc      collector;        /* pid 0 = gone, or a worker, whose process it is then */
+    bool         became;           /* the collector is a worker now, or about to be */
+    xd_proc      host;             /* pid 0 = not started or gone */
+    bool         hosted;           /* it was started, or could not be: that is tried once */
+    uint64_t     host_ns;          /* when it is started though nobody needs it yet; UINT64_MAX = not */
+    uint16_t     workers;          /* that are expected; 0 = not known */
+    agent_chan   collect, control; /* to the collector, to the host */
     agent_output out, err;
-    xd_buf       last;        /* last output of host and collector */
+    xd_buf       last;        /* last output of collector and host */
     int          captured[2]; /* what pytest captures of the collector: stdout, stderr; -1 = not there */
     agent_list   list;
     xd_buf       finish; /* body of a FINISH that came before the collection was over; empty = none */
     bool         quit;   /* and QUIT is to follow it */
     uint8_t      way;
-    /* the collector's end, while its status is awaited */
-    bool           collector_gone, collector_known;
-    bool           killed;          /* we ended host or collector: no news */
-    bool           told_end;        /* COLLECTED said that the session ends: so does the collector */
-    agent_phase    collector_phase; /* when it ended */
-    pid_t          collector_pid;
-    xd_proc_status collector_status;
-    uint64_t       collector_by_ns;
+    bool         killed;   /* we ended host or collector: no news */
+    bool         told_end; /* COLLECTED said that the session ends: so does the collector */
 } agent_env;
 
 int agent_env_start(agent *a, xd_bytes body, const xd_wire_ENV_START *m) XD_MUST;
@@ -374,10 +371,12 @@ int agent_env_quit(agent *a) XD_MUST; /* QUIT for the collector, behind it */
 int agent_env_fail(agent *a, int exit_status, const char *fmt, ...) XD_MUST
     __attribute__((format(printf, 3, 4)));
 bool agent_env_nodeid(const agent *a, uint32_t item, xd_bytes *ret);
-void agent_env_host_ended(agent *a);
-void agent_env_collector_ended(agent *a);
-void agent_env_release(agent *a);
+/* The channel to the host, which is started now if it was not yet; NULL in *ret: it is gone, or cannot be. */
+int agent_env_host(agent *a, agent_chan **ret) XD_MUST;
+/* The collector is a worker from here on: its process, of which pid is the number. False: it is another's. */
+bool agent_env_take_collector(agent *a, pid_t pid, xd_proc *ret);
 int  agent_env_timers(agent *a, uint64_t now_ns) XD_MUST;
+void agent_env_release(agent *a);
 
 /* ---- cache.c ------------------------------------------------------------------------------------------ */
 

@@ -17,11 +17,11 @@
 static agent_chan *parent_of(agent_worker *w)
 {
     agent_env *e = &w->agent->env;
-    if (w->parent == AGENT_BY_AGENT || e->host_is_collector)
-        return NULL;
     if (w->parent == AGENT_BY_COLLECTOR && !w->become)
         return e->collector.pid > 0 && e->collect.fd >= 0 ? &e->collect : NULL;
-    return e->host.pid > 0 && e->control.fd >= 0 ? &e->control : NULL;
+    if (w->parent == AGENT_BY_HOST)
+        return e->host.pid > 0 && e->control.fd >= 0 ? &e->control : NULL;
+    return NULL;
 }
 
 /* The status of a process is known to its parent alone: H, C, or this agent. What it left in its group ends first,
@@ -386,12 +386,11 @@ int agent_act_kill(agent_worker *w, const agent_news *news)
 int agent_act_kill_parent(agent_worker *w, const agent_news *news)
 {
     agent_env *e = &w->agent->env;
-    bool       collector = w->parent == AGENT_BY_COLLECTOR && !e->host_is_collector;
     (void)news;
     w->killed = true;
     e->killed = true;
     kill_now(w);
-    return xd_proc_kill(collector ? &e->collector : &e->host, SIGKILL);
+    return xd_proc_kill(w->parent == AGENT_BY_COLLECTOR ? &e->collector : &e->host, SIGKILL);
 }
 
 /* A process that cannot be heard any more and has not ended by itself is ended; one that does not even end of that

@@ -1,4 +1,4 @@
-/* One environment: runner host and collector, from ENV_START to their end. */
+/* One environment: collector and runner host, from ENV_START to their end. */
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -12,10 +12,15 @@
 #include "tools/xdagent/agent.h"
 
 #define ERROR_TAIL 4096u
+/* A collection that takes longer leaves the host time to import pytest beside it, for workers that may be forked from
+ * it. */
+#define HOST_AFTER_NS (500 * XD_MS_NS)
 
-static int  on_host_frame(void *arg, const xd_frame *f);
+static int  on_frame(void *arg, const xd_frame *f);
 static void on_control_end(void *arg, int error);
 static void on_collect_end(void *arg, int error);
+static int  collector_ended(agent *a);
+static int  host_ended(agent *a);
 
 int agent_env_fail(agent *a, int exit_status, const char *fmt, ...)
 {
@@ -37,33 +42,59 @@ int agent_env_fail(agent *a, int exit_status, const char *fmt, ...)
 
 /* ---- start ------------------------------------------------------------------------------------------ */
 
-static void on_host_pidfd(void *arg, int fd, uint32_t events)
-{
-    (void)fd;
-    (void)events;
-    agent_env_host_ended(arg);
-}
-
 static void on_collector_pidfd(void *arg, int fd, uint32_t events)
 {
     (void)fd;
     (void)events;
-    agent_env_collector_ended(arg);
+    agent_fault(arg, collector_ended(arg));
 }
 
-static int spawn(agent *a, xd_error *err)
+static void on_host_pidfd(void *arg, int fd, uint32_t events)
 {
-    agent_env     *e = &a->env;
-    xd_pytest_host h;
-    XD_TRY(xd_pytest_spawn_host(&e->pytest, e->page.fd, &h, err));
-    e->host = h.proc;
-    XD_TRY(agent_chan_open(&e->control, a, h.control, true, on_host_frame, on_control_end, a));
-    XD_TRY(agent_chan_open(&e->collect, a, h.collector, true, on_host_frame, on_collect_end, a));
-    XD_TRY(agent_output_open(&e->out, a, NULL, h.out, 1, &e->last));
-    XD_TRY(agent_output_open(&e->err, a, NULL, h.err, 2, &e->last));
+    (void)fd;
+    (void)events;
+    agent_fault(arg, host_ended(arg));
+}
+
+static int spawn_collector(agent *a, xd_error *err)
+{
+    agent_env *e = &a->env;
+    int        output[2], control;
+    XD_TRY(xd_pytest_open_output(&e->pytest, output, err));
+    XD_TRY(agent_output_open(&e->out, a, NULL, output[0], 1, &e->last));
+    XD_TRY(agent_output_open(&e->err, a, NULL, output[1], 2, &e->last));
+    XD_TRY(xd_pytest_spawn_parent(&e->pytest, "collector", e->page.fd, &e->collector, &control, err));
+    XD_TRY(agent_chan_open(&e->collect, a, control, true, on_frame, on_collect_end, a));
+    if (e->collector.pidfd >= 0)
+        XD_TRY(xd_poller_set(a->poller, e->collector.pidfd, XD_POLL_IN, on_collector_pidfd, a));
+    return agent_chan_send(&e->collect, XD_MSG_ENV_START, xd_buf_view(&e->start), NULL, 0);
+}
+
+static int spawn_host(agent *a)
+{
+    agent_env *e = &a->env;
+    xd_error   err = { 0 };
+    int        control;
+    int        r = xd_pytest_spawn_parent(&e->pytest, "host", e->page.fd, &e->host, &control, &err);
+    if (r < 0)
+        return agent_note(a, 3, false,
+                          "the runner host could not be started: %s: workers are started without it",
+                          *err.text ? err.text : xd_error_name(r));
+    XD_TRY(agent_chan_open(&e->control, a, control, true, on_frame, on_control_end, a));
     if (e->host.pidfd >= 0)
         XD_TRY(xd_poller_set(a->poller, e->host.pidfd, XD_POLL_IN, on_host_pidfd, a));
     return agent_chan_send(&e->control, XD_MSG_ENV_START, xd_buf_view(&e->start), NULL, 0);
+}
+
+int agent_env_host(agent *a, agent_chan **ret)
+{
+    agent_env *e = &a->env;
+    bool       first = !e->hosted;
+    e->hosted = true;
+    e->host_ns = UINT64_MAX;
+    XD_TRY(first && e->forks ? spawn_host(a) : 0);
+    *ret = e->host.pid > 0 && e->control.fd >= 0 ? &e->control : NULL;
+    return 0;
 }
 
 int agent_env_start(agent *a, xd_bytes body, const xd_wire_ENV_START *m)
@@ -73,6 +104,7 @@ int agent_env_start(agent *a, xd_bytes body, const xd_wire_ENV_START *m)
     if (e->started)
         return -EPROTO;
     e->started = true;
+    e->workers = m->workers_expected;
     XD_TRY(xd_buf_add_bytes(&e->start, body));
     e->scratch = xd_bytes_dup(m->scratch_dir);
     if (!e->scratch)
@@ -94,7 +126,7 @@ int agent_env_start(agent *a, xd_bytes body, const xd_wire_ENV_START *m)
     if (e->pytest.dir_temp)
         agent_guard_note(a, e->pytest.dir);
     if (r == 0)
-        r = spawn(a, &err);
+        r = spawn_collector(a, &err);
     if (r == -ENOMEM && !*err.text)
         return r;
     if (r < 0)
@@ -103,7 +135,7 @@ int agent_env_start(agent *a, xd_bytes body, const xd_wire_ENV_START *m)
     return 0;
 }
 
-/* ---- what host and collector say ---------------------------------------------------------------------- */
+/* ---- what collector and host say ---------------------------------------------------------------------- */
 
 static int on_ready(agent *a, const xd_frame *f)
 {
@@ -113,14 +145,10 @@ static int on_ready(agent *a, const xd_frame *f)
     if (e->ready)
         return -EPROTO;
     e->ready = true;
-    if (m.collector_pid == 0) {
-        e->host_is_collector = true;
-        return 0;
-    }
-    /* Of the host's group; what it left there is the host's and other workers' to use. */
-    return xd_proc_open((pid_t)m.collector_pid, false, &e->collector) < 0
-               ? 0
-               : xd_poller_set(a->poller, e->collector.pidfd, XD_POLL_IN, on_collector_pidfd, a);
+    e->forks = m.collector_pid != 0;
+    if (e->forks && e->workers != 1)
+        e->host_ns = xd_clock_ns() + HOST_AFTER_NS;
+    return 0;
 }
 
 /* ---- FINISH and QUIT for the collector ------------------------------------------------------------------ */
@@ -169,6 +197,7 @@ static int on_collected(agent *a, const xd_frame *f)
     if (e->list.over || (m.exit_status < 0 && m.count != e->list.count))
         return -EPROTO;
     agent_list_close(&e->list);
+    e->host_ns = UINT64_MAX;
     e->told_end = m.exit_status >= 0;
     e->way = m.way == AGENT_COLLECTED || m.way == AGENT_FRESH ? m.way : AGENT_WARM;
     m.digest_lo = e->list.digest_lo;
@@ -182,11 +211,6 @@ static int on_reaped(agent *a, const xd_frame *f)
 {
     xd_wire_REAPED m;
     XD_TRY(xd_wire_REAPED_decode(f->body, f->len, &m));
-    if (a->env.collector_gone && (uint32_t)a->env.collector_pid == m.pid) {
-        a->env.collector_status = (xd_proc_status){ .exit_status = m.exit_status, .signal = m.signal };
-        a->env.collector_known = true;
-        a->down_ns = 0;
-    }
     return agent_worker_reaped(a, &m);
 }
 
@@ -236,7 +260,7 @@ static int on_passed_on(agent *a, const xd_frame *f)
     return agent_link_send(a, f->type, agent_body(f));
 }
 
-static int on_host_frame(void *arg, const xd_frame *f)
+static int on_frame(void *arg, const xd_frame *f)
 {
     agent *a = arg;
     switch (f->type) {
@@ -333,129 +357,77 @@ static int drain(agent_chan *c)
     return 0;
 }
 
-/* Where nothing may be forked the host itself is a worker: how it ended is known here. */
-static int tell_its_worker(agent *a, pid_t pid, const xd_proc_status *s)
-{
-    for (uint32_t i = 0; i < a->slots; i++) {
-        agent_worker *w = &a->worker[i];
-        if (w->proc.pid != pid)
-            continue;
-        XD_TRY(agent_worker_on(w, AGENT_ON_EXIT, NULL));
-        XD_TRY(agent_worker_on(w, AGENT_ON_STATUS, &(agent_news){ .status = s }));
-    }
-    return 0;
-}
-
 /* Host or collector is no more, and nobody asked it to end. What was forked from it goes on. */
-static int say_ended(agent *a, agent_phase phase, const char *who, const xd_proc_status *s, bool known,
-                     const char *then)
+static int say_ended(agent *a, const char *who, const xd_proc_status *s, bool known, const char *then)
 {
     char how[64];
     if (a->env.killed || a->env.failed || a->env.told_end || a->cancelled ||
-        (phase >= AGENT_ENDING_PROCESSES && !(known && s->signal)))
+        (a->phase >= AGENT_ENDING_PROCESSES && !(known && s->signal)))
         return 0;
     how_it_ended(s, known, how, sizeof(how));
     return agent_note(a, 3, false, "%s %s%s: %s", who, how, known ? agent_say_oom(a, s) : "",
-                      phase == AGENT_RUNNING ? then : "the run was at its end");
+                      a->phase == AGENT_RUNNING ? then : "the run was at its end");
+}
+
+/* Its end is a failure of the environment only as long as its collection was awaited. What it left in its process
+ * group may be its workers' to use. */
+static int collector_ended(agent *a)
+{
+    agent_env        *e = &a->env;
+    xd_proc_status    s = { .exit_status = -2 };
+    static const char who[] = "the process that collects the tests";
+    XD_TRY(drain(&e->collect));
+    if (e->collector.pid <= 0)
+        return 0; /* it said that it is a worker now: that one's end is looked at as such */
+    if (e->collector.pidfd >= 0)
+        xd_poller_remove(a->poller, e->collector.pidfd);
+    bool known = xd_proc_wait(&e->collector, true, &s) == 1;
+    xd_proc_close(&e->collector);
+    agent_chan_close(&e->collect);
+    XD_TRY(agent_workers_parent_ended(a, AGENT_BY_COLLECTOR,
+                                      "the process that collected the tests ended before it had forked it"));
+    if (a->phase == AGENT_RUNNING && !e->failed && !e->ready)
+        return fail_with(a, "the process that collects the tests (python with pytest) could not start: it",
+                         &s, known);
+    if (a->phase == AGENT_RUNNING && !e->failed && !e->list.over)
+        return fail_with(a, who, &s, known);
+    return say_ended(
+        a, who, &s, known,
+        "workers go on, further ones are started another way; pytest's cache (--lf) is not written");
 }
 
 static int host_ended(agent *a)
 {
     agent_env     *e = &a->env;
     xd_proc_status s = { .exit_status = -2 };
-    pid_t          pid = e->host.pid;
-    bool           itself = e->host_is_collector;
     if (e->host.pidfd >= 0)
         xd_poller_remove(a->poller, e->host.pidfd);
-    if (itself)
-        (void)xd_proc_kill_group(&e->host, SIGKILL); /* else it is its workers' to use */
     bool known = xd_proc_wait(&e->host, true, &s) == 1;
     XD_TRY(drain(&e->control));
-    XD_TRY(drain(&e->collect));
-    a->down_ns = 0; /* its children are ours now */
     agent_chan_close(&e->control);
-    if (itself || !e->ready)
-        agent_chan_close(&e->collect);
     xd_proc_close(&e->host);
-    if (itself && known)
-        XD_TRY(tell_its_worker(a, pid, &s));
-    XD_TRY(agent_workers_parent_ended(a, itself ? AGENT_BY_COLLECTOR : AGENT_BY_HOST,
-                                      "the runner host ended before it had forked it"));
-    if (a->phase == AGENT_RUNNING && !e->failed && !e->ready)
-        return fail_with(a, "the runner host (python with pytest) could not start: it", &s, known);
-    if (a->phase == AGENT_RUNNING && !e->failed && itself && !e->list.over)
-        return fail_with(a, "the runner host", &s, known);
-    if (itself && e->became)
-        return 0;
-    return say_ended(a, a->phase, "the runner host", &s, known,
-                     "workers go on, further ones are started without it");
+    XD_TRY(agent_workers_parent_ended(a, AGENT_BY_HOST, "the runner host ended before it had forked it"));
+    return say_ended(a, "the runner host", &s, known, "workers go on, further ones are started without it");
 }
 
-void agent_env_host_ended(agent *a)
+bool agent_env_take_collector(agent *a, pid_t pid, xd_proc *ret)
 {
-    if (a->env.host.pid > 0)
-        agent_fault(a, host_ended(a));
+    xd_proc *c = &a->env.collector;
+    if (c->pid != pid)
+        return false;
+    *ret = *c;
+    *c = XD_PROC_NONE;
+    return true;
 }
 
-/* The collector's status comes from the host, or from here when the host has ended. */
-static int ask_collector_status(agent *a)
-{
-    agent_env *e = &a->env;
-    if (e->host.pid <= 0 || e->control.fd < 0)
-        return 0;
-    xd_autobuf   body = XD_BUF_INIT;
-    xd_wire_REAP m = { .pid = (uint32_t)e->collector_pid };
-    XD_TRY(xd_wire_REAP_encode(&body, &m));
-    return agent_chan_send(&e->control, XD_MSG_REAP, xd_buf_view(&body), NULL, 0);
-}
-
-static int collector_ended(agent *a)
-{
-    agent_env *e = &a->env;
-    if (e->collector.pidfd >= 0)
-        xd_poller_remove(a->poller, e->collector.pidfd);
-    XD_TRY(drain(&e->collect));
-    e->collector_pid = xd_proc_hand_over(&e->collector);
-    a->down_ns = 0; /* its children are ours now */
-    XD_TRY(agent_workers_parent_ended(a, AGENT_BY_COLLECTOR,
-                                      "the process that collected the tests ended before it had forked it"));
-    if (e->became) { /* the worker's own pidfd tells, and a child of it keeps the socket */
-        xd_proc_close(&e->collector);
-        return 0;
-    }
-    agent_chan_close(&e->collect);
-    e->collector_gone = true;
-    e->collector_phase = a->phase;
-    e->collector_by_ns = xd_clock_ns() + 2 * XD_S_NS;
-    return ask_collector_status(a);
-}
-
-void agent_env_collector_ended(agent *a)
-{
-    if (a->env.collector.pid > 0)
-        agent_fault(a, collector_ended(a));
-}
-
-/* The collector's end is a failure of the environment only as long as its collection was awaited. */
 int agent_env_timers(agent *a, uint64_t now_ns)
 {
-    agent_env *e = &a->env;
-    if (!e->collector_gone || e->collector_by_ns == 0)
+    agent_env  *e = &a->env;
+    agent_chan *host;
+    if (now_ns < e->host_ns)
         return 0;
-    if (!e->collector_known && xd_proc_wait(&e->collector, false, &e->collector_status) == 1)
-        e->collector_known = true;
-    if (!e->collector_known && now_ns < e->collector_by_ns) {
-        a->down_ns = XD_MIN(a->down_ns, now_ns + 20 * XD_MS_NS);
-        return 0;
-    }
-    e->collector_by_ns = 0;
-    xd_proc_close(&e->collector);
-    static const char who[] = "the process that collects the tests";
-    if (!e->list.over && !e->failed && a->phase == AGENT_RUNNING)
-        return fail_with(a, who, &e->collector_status, e->collector_known);
-    return say_ended(
-        a, e->collector_phase, who, &e->collector_status, e->collector_known,
-        "workers go on, further ones are started another way; pytest's cache (--lf) is not written");
+    e->host_ns = UINT64_MAX;
+    return a->phase == AGENT_RUNNING && !e->failed && !a->cancelled ? agent_env_host(a, &host) : 0;
 }
 
 static void on_control_end(void *arg, int error)

@@ -261,8 +261,9 @@ static int check_page(agent *a)
 
 static uint64_t next_deadline(const agent *a)
 {
-    const uint64_t all[] = { a->link.flush_ns, a->tick_ns, a->progress_ns, a->queue_ns,    a->down_ns,
-                             a->term_ns,       a->kill_ns, a->late_ns,     a->phase_by_ns, a->waiting_ns };
+    const uint64_t all[] = { a->link.flush_ns, a->tick_ns,     a->progress_ns, a->queue_ns,
+                             a->down_ns,       a->env.host_ns, a->term_ns,     a->kill_ns,
+                             a->late_ns,       a->phase_by_ns, a->waiting_ns };
     uint64_t       first = UINT64_MAX;
     for (size_t i = 0; i < XD_ARRAY_LEN(all); i++)
         first = XD_MIN(first, all[i]);
@@ -455,6 +456,7 @@ int main(int argc, char **argv)
     a.scratch = malloc(AGENT_SCRATCH);
     a.env.captured[0] = a.env.captured[1] = -1;
     a.env.control.fd = a.env.collect.fd = a.env.host.pidfd = a.env.collector.pidfd = -1;
+    a.env.host_ns = UINT64_MAX;
     int r = a.scratch ? run(&a, in, out, (pid_t)guard) : -ENOMEM;
     if (r < 0 && r != -EINTR)
         fprintf(stderr, "xdagent: %s\n", xd_error_name(r));

@@ -8,8 +8,7 @@ static bool is_known(const void *arg, pid_t pid)
 {
     const agent     *a = arg;
     const agent_env *e = &a->env;
-    if (pid == e->host.pid || pid == e->collector.pid ||
-        (e->collector_gone && !e->collector_known && pid == e->collector_pid))
+    if (pid == e->collector.pid || pid == e->host.pid)
         return true;
     for (uint32_t i = 0; i < a->slots; i++) {
         const agent_worker *w = &a->worker[i];
@@ -22,9 +21,6 @@ static bool is_known(const void *arg, pid_t pid)
 /* A process is being made whose number is not known yet. It becomes our child if the one that makes it dies. */
 static bool expects_child(const agent *a)
 {
-    const agent_env *e = &a->env;
-    if (e->started && !e->ready && !e->failed)
-        return true;
     for (uint32_t i = 0; i < a->slots; i++)
         if (a->worker[i].state == AGENT_WORKER_FORKING)
             return true;

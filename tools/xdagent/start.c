@@ -136,7 +136,8 @@ static void on_pidfd(void *arg, int fd, uint32_t events)
 /* FORKED or WORKER_READY named it, whichever pipe was read first, or it was found among our children. */
 int agent_act_born(agent_worker *w, const agent_news *news)
 {
-    int r = w->proc.pid > 0 ? 0 : xd_proc_open(news->pid, true, &w->proc);
+    bool have = w->proc.pid > 0 || (w->become && agent_env_take_collector(w->agent, news->pid, &w->proc));
+    int  r = have ? 0 : xd_proc_open(news->pid, true, &w->proc);
     if (r == -ESRCH) /* waited for by somebody before it could be looked at */
         return agent_worker_on(w, AGENT_ON_EXIT, NULL);
     if (r == 0)
@@ -197,22 +198,23 @@ static int start_fresh(agent_worker *w, pipes *p)
 }
 
 /* The fastest way that is still there: forked from the collector, which may have ended, or become a worker, or is not
- * to be copied but can be one itself; forked from the host; a process of its own. */
-static agent_chan *choose_parent(agent_worker *w)
+ * to be copied but can be one itself; forked from the host; a process of its own (*ret NULL). */
+static int choose_parent(agent_worker *w, agent_chan **ret)
 {
     agent_env *e = &w->agent->env;
-    bool       collector =
-        !e->became && e->collect.fd >= 0 && (e->host_is_collector ? e->host.pid : e->collector.pid) > 0;
-    bool host = !e->host_is_collector && e->control.fd >= 0 && e->host.pid > 0;
-    if (collector) {
+    *ret = NULL;
+    if (!e->became && e->collect.fd >= 0 && e->collector.pid > 0) {
         w->way = e->way;
         w->become = e->way != AGENT_COLLECTED;
         w->parent = AGENT_BY_COLLECTOR;
-        return &e->collect;
+        *ret = &e->collect;
+        return 0;
     }
-    w->way = e->way != AGENT_FRESH && host ? AGENT_WARM : AGENT_FRESH;
-    w->parent = w->way == AGENT_WARM ? AGENT_BY_HOST : AGENT_BY_AGENT;
-    return w->way == AGENT_WARM ? &e->control : NULL;
+    if (e->way != AGENT_FRESH)
+        XD_TRY(agent_env_host(w->agent, ret));
+    w->way = *ret ? AGENT_WARM : AGENT_FRESH;
+    w->parent = *ret ? AGENT_BY_HOST : AGENT_BY_AGENT;
+    return 0;
 }
 
 int agent_worker_start(agent *a, uint32_t slot, uint16_t number, uint16_t replaces)
@@ -227,8 +229,9 @@ int agent_worker_start(agent *a, uint32_t slot, uint16_t number, uint16_t replac
     w->replaces = replaces;
     XD_TRY(agent_worker_on(w, AGENT_ON_FORK, NULL));
     reset_slot(a, slot, number);
-    agent_chan *parent = choose_parent(w);
-    int         r = pipes_open(&p);
+    agent_chan *parent;
+    XD_TRY(choose_parent(w, &parent));
+    int r = pipes_open(&p);
     if (r == 0)
         r = adopt(w, &p);
     if (r < 0) {

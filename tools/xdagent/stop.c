@@ -39,7 +39,7 @@ static int kill_all_now(agent *a)
     if (a->queue)
         return 0;
     e->failed = e->killed = true; /* it is still collecting */
-    (void)xd_proc_kill(&e->collector, SIGKILL);
+    (void)xd_proc_kill_group(&e->collector, SIGKILL);
     return xd_proc_kill_group(&e->host, SIGKILL);
 }
 
@@ -188,8 +188,8 @@ static int add_waited_for(const agent *a, xd_buf *out)
         return xd_buf_printf(out, " and %u more", (unsigned)(n - NAMES_MAX));
     if (n)
         return 0;
-    return xd_buf_add_str(out, a->env.collect.fd >= 0 ? "the process that collected the tests"
-                                                      : "the runner host");
+    bool collector = a->env.collector.pid > 0 || a->env.collect.fd >= 0;
+    return xd_buf_add_str(out, collector ? "the process that collected the tests" : "the runner host");
 }
 
 /* Plain pytest waits as well, but there it can be seen. */
@@ -236,7 +236,7 @@ static bool phase_over(const agent *a)
     case AGENT_ENDING_SESSIONS:
         return sessions_over(a);
     case AGENT_ENDING_PROCESSES: /* end of file: the last process that had the collector's job is gone */
-        return agent_workers_alive(a) == 0 && e->collect.fd < 0 && e->host.pid <= 0;
+        return agent_workers_alive(a) == 0 && e->collect.fd < 0 && e->collector.pid <= 0 && e->host.pid <= 0;
     case AGENT_CLOSING:
         return agent_link_idle(a);
     case AGENT_RUNNING:
@@ -254,7 +254,7 @@ static int escalate(agent *a, int sig)
         return 0;
     e->killed = true;
     if (e->collector.pid > 0)
-        (void)xd_proc_kill(&e->collector, sig);
+        (void)xd_proc_kill_group(&e->collector, sig);
     else if (sig == SIGKILL)
         agent_chan_close(
             &e->collect); /* only a keeper of the cache is left: the sweep of leftovers gets it */
@@ -321,7 +321,7 @@ void agent_dead_man(agent *a)
         int sig = round ? SIGKILL : SIGTERM;
         if (agent_workers_on(a, round ? AGENT_ON_KILL : AGENT_ON_TERM, NULL) < 0)
             break;
-        (void)xd_proc_kill(&e->collector, sig);
+        (void)xd_proc_kill_group(&e->collector, sig);
         (void)xd_proc_kill_group(&e->host, sig);
         for (int i = 0; i < 100 && !round && !all_ended(a); i++)
             nap_ms(10);

@@ -1,20 +1,21 @@
 """actors/runners/xd_pytest - the far end in Python: runner host, collector and workers of one environment.
 
 Started by the agent as
-    python -c "import sys; sys.path[:1] = [DIR]; import xd_pytest.main; xd_pytest.main.main(sys.argv[1:], True)" host H C PAGE --leash=FD
+    python -c "import sys; sys.path[:1] = [DIR]; import xd_pytest.main; xd_pytest.main.main(sys.argv[1:], True)" collector CONTROL PAGE --leash=FD
+    ... host CONTROL PAGE --leash=FD
     ... fresh [CONTROL] COMMANDS RESULTS PAGE --leash=FD
 with the numbers of inherited descriptors.  Standard library only; the real pytest runs in-process with two plugins of ours.
 
-    host H         in  ENV_START, FORK (4 descriptors), REAP, QUIT     out HOST_READY, FORKED, REAPED, ENV_FAILED
-    collector C    in  ORDER, FORK (4 descriptors), REAP, FINISH, QUIT        out CONFIG, COLLECT_IDS, REPORT, WARNING, SUITE_PROPERTY, COLLECTED,
-                                                                           ENV_FAILED, FORKED, REAPED
+    collector C    in  ENV_START, ORDER, FORK (4 descriptors), REAP, FINISH, QUIT
+                   out HOST_READY, CONFIG, COLLECT_IDS, REPORT, WARNING, SUITE_PROPERTY, COLLECTED, ENV_FAILED, FORKED, REAPED
+    host H         in  ENV_START, FORK (4 descriptors), REAP, QUIT            out FORKED, REAPED
     worker         in  ORDER, RUN, QUIT                                       out WORKER_READY, RESULT (REPORT, WARNING, SUITE_PROPERTY before it), WORKER_DONE
 
-C is forked from H before anything else is imported, imports pytest, and stops inside pytest_runtestloop.  Workers are forked from C ("collected") or
-from H ("warm", C becomes the first of them), or are new processes ("fresh").  ARCHITECTURE.md tells the rest: the progress page, how an item is
-claimed, why nextitem is resolved when the item before it is torn down.
+C imports pytest, and stops inside pytest_runtestloop.  Workers are forked from C ("collected"), or from H, which has imported pytest and nothing else
+and is started when it is needed ("warm", C becomes the first of them), or are new processes ("fresh").  ARCHITECTURE.md tells the rest: the progress
+page, how an item is claimed, why nextitem is resolved when the item before it is torn down.
 
-All modules are imported by xd_pytest.main, before pytest, which C, and H when it has to fork workers, imports later: the folder is on sys.path only until then, and only then is byte code kept for sure.
+All modules are imported by xd_pytest.main, before pytest: the folder is on sys.path only until then, and only then is byte code kept for sure.
 Only what is named here is in sys.modules; nothing imports a module of ours by a name that a user's module could have.
 
     main         processes: host, collector, workers          plugin       our plugin: configuration and collection

@@ -14,6 +14,7 @@ from xd_pytest.constants import ENV_CACHE, ENV_NO_COLLECTED, WAY_COLLECTED, WAY_
 from xd_pytest.forksafety import why_not_collected
 from xd_pytest.forkstate import mmap_users, renew_epolls
 from xd_pytest.frozen import collect_frozen
+from xd_pytest.leash import Leash
 from xd_pytest.process import own_group, quiet_fork, reap
 from xd_pytest.text import encode
 
@@ -144,10 +145,13 @@ class Collector(object):
         self.control.send(wire.pack_FORKED(worker=record.worker, pid=os.getpid(), error=b""))
         if self.no_fork is None and not self.adapter.plain:
             try:
-                if quiet_fork() == 0:
-                    self.keep_cache_alone()
+                pid = quiet_fork()
             except OSError:
                 pass
+            else:
+                if pid == 0:
+                    self.keep_cache_alone()
+                own_group(pid)
             self.control.close()
         else:
             self.own_control = self.control
@@ -168,9 +172,13 @@ class Collector(object):
 
     def keep_cache_alone(self):
         try:
-            keep = self.control.fd
-            os.closerange(0, keep)
-            os.closerange(keep + 1, os.sysconf("SC_OPEN_MAX") if "SC_OPEN_MAX" in os.sysconf_names else 65536)
+            own_group(0)  # that of the worker ends with the worker
+            Leash.renew()
+            begin = 0
+            for fd in sorted(fd for fd in (self.control.fd, Leash.fd) if fd is not None):
+                os.closerange(begin, fd)
+                begin = fd + 1
+            os.closerange(begin, os.sysconf("SC_OPEN_MAX") if "SC_OPEN_MAX" in os.sysconf_names else 65536)
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             while True:
                 kind, record = self.control.next()

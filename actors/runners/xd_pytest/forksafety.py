@@ -125,8 +125,9 @@ def why_not_collected(config, start_fds, page_inode, adapter):
     return left, epolls
 
 
-def why_host_forks_not(known):
-    """The same of the host, where sitecustomize and .pth files alone have run; in one line, or None.  known: the descriptors that it was given."""
+def why_start_forks_not(known):
+    """The same of a process that has just started, where sitecustomize and .pth files alone have run; in one line, or None.  known: the descriptors
+    that it was given."""
     fds = open_fds()
     if fds is None:
         return "there is no /proc to check open descriptors"

@@ -1,4 +1,4 @@
-"""Processes: the runner host, and what is forked from it or started apart."""
+"""Processes that the agent starts: collector, runner host, fresh workers."""
 from __future__ import absolute_import, division, print_function
 
 import os
@@ -11,8 +11,8 @@ if sys.version_info < (3, 6):  # some module below is no longer read by it
 
 from xd_pytest import wire
 from xd_pytest.channel import Commands, Control, Gone, wait_for
-from xd_pytest.constants import ENV_NO_FORK, EXIT_INFRASTRUCTURE, WAY_FRESH, WAY_WARM
-from xd_pytest.forksafety import why_host_forks_not
+from xd_pytest.constants import ENV_NO_FORK, WAY_FRESH, WAY_WARM
+from xd_pytest.forksafety import why_start_forks_not
 from xd_pytest.forkstate import inode_of, open_fds
 from xd_pytest.leash import Leash
 from xd_pytest.page import Page
@@ -22,16 +22,13 @@ from xd_pytest.startup import begin, import_pytest
 from xd_pytest.text import as_text, encode
 
 
-IMPORT_AFTER_S = 0.5  # a collection that takes longer leaves the host time to import pytest beside it, for workers that may be forked from it
-
-
 def why_never_forked(start, known_fds):
     """What stands against any fork, before pytest is imported; None = nothing."""
     if start.flags & ENV_NO_FORK:
         return "forking is switched off"
     if not hasattr(os, "fork") or not hasattr(socket, "CMSG_SPACE"):
         return "this platform cannot fork"
-    return why_host_forks_not(known_fds)
+    return why_start_forks_not(known_fds)
 
 
 def reason_of(session):
@@ -76,34 +73,25 @@ def work(start, page_fd, record, fds, way):
     leave(status, adapter.worker.ends)
 
 
-def host(first, h_fd, c_fd, page_fd):
-    """Forks the collector before pytest is imported, which is then done by the one alone that needs it; of the host's own, warm workers are forked."""
+def collector(first, control_fd, page_fd):
     os.set_inheritable(page_fd, False)
-    os.set_inheritable(c_fd, False)
-    control = Control(h_fd)
+    control = Control(control_fd)
     start = control.wait(wire.ENV_START)
     begin(start, first)
-    no_fork = why_never_forked(start, (0, 1, 2, h_fd, c_fd, page_fd, Leash.fd))
-    if no_fork is not None:
-        control.send(wire.pack_HOST_READY(collector_pid=0))
-        collect(start, Control(c_fd), page_fd, no_fork)
+    no_fork = why_never_forked(start, (0, 1, 2, control_fd, page_fd, Leash.fd))
+    control.send(wire.pack_HOST_READY(collector_pid=0 if no_fork else os.getpid()))
+    collect(start, control, page_fd, no_fork)
+
+
+def host(first, control_fd, page_fd):
+    """Workers are forked from here, behind the import of pytest, where the collector is not to be copied."""
+    os.set_inheritable(page_fd, False)
+    control = Control(control_fd)
     interrupt = signal.getsignal(signal.SIGINT)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the agent says when to stop
-    try:
-        pid = quiet_fork()
-    except OSError as e:
-        control.send(wire.pack_ENV_FAILED(exit_status=EXIT_INFRASTRUCTURE, text=encode(
-            "the process that collects the tests could not be started: %s; see the limits of processes (ulimit -u) and of memory (ulimit -v)" % e.strerror)))
-        return EXIT_INFRASTRUCTURE
-    if pid == 0:
-        signal.signal(signal.SIGINT, interrupt)
-        control.close()
-        Leash.renew()
-        collect(start, Control(c_fd), page_fd)
-    os.close(c_fd)
-    control.send(wire.pack_HOST_READY(collector_pid=pid))
-    if control.idle(IMPORT_AFTER_S):
-        import_pytest(start)
+    start = control.wait(wire.ENV_START)
+    begin(start, first)
+    import_pytest(start)  # if it cannot, the answer to FORK says why
     while True:
         kind, record = control.next()
         if kind == wire.FORK:
@@ -183,6 +171,8 @@ def main(argv, first):
     try:
         if role == "check":
             status = check_project(first, rest[0], rest[1:])
+        elif role == "collector":
+            status = collector(first, *[int(n) for n in rest])
         elif role == "host":
             status = host(first, *[int(n) for n in rest])
         else:
