@@ -98,8 +98,12 @@ def short_lines(result):
 @pytest.mark.parametrize("release", RELEASES)
 def test_each_outcome(project, release):
     project.packages = [wheels.folder(r) for r in wanted(release)]
+    is_as_plain(project, release)
+
+
+def is_as_plain(project, release):
     project.write(test_each=EACH, test_alone=ALONE)
-    options = ["-p", "no:cacheprovider", "-W", "ignore::DeprecationWarning", "-rfE" if release < "8.3" else "-rfEsxX"]
+    options = ["-p", "no:cacheprovider", "-W", "ignore::DeprecationWarning", "-rfE" if numbers(release) < (8, 3) else "-rfEsxX"]
     with concurrent.futures.ThreadPoolExecutor(1) as pool:  # side by side
         plain = pool.submit(project.plain, "--junitxml=plain.xml", *options)
         xd = project.run("-n2", "--junitxml=xd.xml", *options)
@@ -112,6 +116,35 @@ def test_each_outcome(project, release):
     assert short_lines(xd) == short_lines(plain) != []
     assert junit_cases(project.root / "xd.xml") == junit_cases(project.root / "plain.xml")
     assert junit_suite_properties(project.root / "xd.xml") == junit_suite_properties(project.root / "plain.xml")
+
+
+def numbers(release):
+    return tuple(int(n) for n in re.match(r"(\d+)\.(\d+)", release).groups())
+
+
+def pip(*args):
+    return subprocess.run([sys.executable, "-m", "pip"] + list(args) + ["-q", "--disable-pip-version-check", "--retries", "1"],
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True, timeout=300)
+
+
+def test_newest_with_pre_releases(project, tmp_path, capsys):
+    """What the next release of pytest changes is seen before it is out, where the index has a pre-release of it."""
+    wheel, packages = tmp_path / "wheel", tmp_path / "packages"
+    got = pip("download", "--pre", "--no-deps", "--only-binary", ":all:", "--dest", str(wheel), "pytest")
+    if got.returncode != 0:
+        pytest.skip("the index does not give the newest pytest: %s" % got.stdout.strip()[-200:])
+    [file] = os.listdir(str(wheel))
+    release = re.match("pytest-(.+?)-", file).group(1)
+    got = pip("install", "--only-binary", ":all:", "--target", str(packages), str(wheel / file))
+    if got.returncode != 0:
+        pytest.skip("what pytest %s needs cannot be installed: %s" % (release, got.stdout.strip()[-200:]))
+    with capsys.disabled():
+        if re.match(r"[\d.]+$", release):
+            print("\nthe index has no pre-release of pytest that is newer than its newest release: pytest %s was taken" % release)
+        else:
+            print("\ntaken: pytest %s, a pre-release" % release)
+    project.packages = [str(packages)]
+    is_as_plain(project, release)
 
 
 def test_no_release_is_missing():
