@@ -1,6 +1,7 @@
 """What the adapter uses of pytest's and Python's private surface (compat.py): each name in turn is another one, in a copy of the code that has it."""
 import ast
 import functools
+import importlib
 import os
 import re
 import shutil
@@ -192,3 +193,92 @@ def test_private_names_are_in_one_module():
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("getattr", "hasattr", "setattr") and isinstance(node.args[1], ast.Constant):
                 asked = node.args[1].value
                 assert not asked.startswith("_") or asked.startswith("__") or asked in NUMPYS, (name, node.lineno, asked)
+
+
+# ---- releases of plugins (tested.py)
+
+
+def adapter(name):
+    sys.path.insert(0, ADAPTER)
+    try:
+        return importlib.import_module("xd_pytest." + name)
+    finally:
+        sys.path.remove(ADAPTER)
+
+
+def install(folder, module, distribution, release, code):
+    """A plugin of this release, as pip leaves it.  release: None, where it was copied by hand."""
+    top = module.partition(".")[0]
+    path = os.path.join(folder, *module.split(".")) + ".py"
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w") as f:
+        f.write(textwrap.dedent(code))
+    if release is not None:
+        info = os.path.join(folder, "%s-%s.dist-info" % (distribution.replace("-", "_"), release))
+        os.mkdir(info)
+        with open(os.path.join(info, "METADATA"), "w") as f:
+            f.write("Metadata-Version: 2.1\nName: %s\nVersion: %s\n" % (distribution, release))
+        with open(os.path.join(info, "entry_points.txt"), "w") as f:
+            f.write("[pytest11]\n%s = %s\n" % (top, module))
+
+
+@pytest.mark.parametrize("release, tested", [("0.12.2", True), ("0.14.1", True), ("0.14.9", True), ("0.12.1", False), ("0.15.0", False), ("1.0rc1", False), (None, False)])
+def test_a_hook_of_another_release_may_do_harm(changed, release, tested):
+    project, folder = changed
+    install(folder, "pytest_recording.plugin", "pytest-recording", release, "def pytest_unconfigure(): pass\n")
+    xd = project.run("-n2", "-v", *([] if release else ["-p", "pytest_recording.plugin"]))
+    if tested:
+        assert "xd: workers are forked after the collection" in xd.out, xd
+    else:
+        why = "implements pytest_unconfigure (pytest-recording is %s; releases that are known to do no harm: 0.12.2 to 0.14)" % (release or "of unknown release")
+        assert "xd: workers are forked before the collection" in xd.out and why in xd.out, xd
+    assert {k: n for k, n in xd.summary.items() if k != "warning"} == COUNTS, xd
+
+
+@pytest.mark.parametrize("release, tested", [("3.17.0", True), ("9.0", False)])
+def test_a_cleanup_of_another_release_may_do_harm(changed, release, tested):
+    project, folder = changed
+    install(folder, "pytest_mock.plugin", "pytest-mock", release, """
+        def undo(): pass
+        def pytest_configure(config): config.add_cleanup(undo)
+        """)
+    xd = project.run("-n2", "-v")
+    assert ("pytest_mock.plugin registered a cleanup of the configuration (pytest-mock is 9.0;" in xd.out) is not tested, xd
+    assert ("xd: workers are forked after the collection" in xd.out) is tested, xd
+
+
+@pytest.mark.parametrize("release, tested", [("5.3.1", True), ("6.0", False)])
+def test_a_part_of_another_release_may_be_missed(changed, release, tested):
+    project, folder = changed
+    install(folder, "pytest_benchmark.plugin", "pytest-benchmark", release, "def pytest_terminal_summary(): pass\n")
+    xd = project.run("-n2")
+    assert ("implements pytest_terminal_summary" in xd.out) is not tested, xd
+
+
+@pytest.mark.parametrize("release, tested", [("0.5", True), ("0.6", False)])
+def test_a_branch_of_another_release_may_be_missed(changed, release, tested):
+    project, folder = changed
+    install(folder, "pytest_ruff", "pytest-ruff", release, """
+        def pytest_collection_finish(session):
+            if not hasattr(session.config, "workerinput"):
+                print("controlling")
+        """)
+    xd = project.run("-n2")
+    assert ("has a part for a controlling pytest process only (pytest_collection_finish)" in xd.out) is not tested, xd
+
+
+def test_each_exemption_has_its_releases():
+    forksafety, home, controlling, reads = [adapter(name) for name in ("forksafety", "home", "controlling", "reads")]
+    modules = [module for module, _hook in forksafety.HARMLESS_HOOKS] + list(forksafety.HARMLESS_CLEANUPS) + list(reads.KEEPING_READERS)
+    modules += list(controlling.HARMLESS - {"xdist"}) + list(controlling.ON_GITHUB)
+    known = adapter("tested").RELEASES
+    assert not [module for module in modules if module.partition(".")[0] not in known]
+    assert not [module for module, _hook in home.QUIET if not any(name.startswith(module) for name in known)]
+
+
+def test_releases_in_order():
+    is_within = adapter("tested").is_within
+    inside = [("1.0", "1.0", "1.0"), ("1.0.7", "1.0", "1.0"), ("1.9", "1.10", "2"), ("1.12", "1.10", "1.12"), ("2.0.1", "1.10", "2"), ("1.12.3.post1", "1.2", "1.12")]
+    assert [is_within(*case) for case in inside] == [True, True, False, True, True, True]
+    outside = [("1.13", "1.10", "1.12"), ("1.0.5", "1.0.6", "1.2"), ("0.9", "1.0", "1.0"), ("3", "1.0", "2.0")]
+    assert [is_within(*case) for case in outside] == [False] * 4

@@ -8,9 +8,11 @@ from xd_pytest import compat
 from xd_pytest.forkstate import Objection, fork_objection, mmap_users, native_thread_left, open_fds
 from xd_pytest.plugins import foreign_plugins, is_pytests, module_of, plugin_name
 from xd_pytest.process import fault_fd, fileno
+from xd_pytest.tested import Tested, untested
 
 
-# Session hooks of plugins that are known: what they did once, in the process that collected, is right in all workers forked from it.
+# Session hooks of plugins that are known: what they did once, in the process that collected, is right in all workers forked from it.  Of which
+# releases: tested.py.
 HARMLESS_HOOKS = frozenset((
     ("_hypothesis_pytestplugin", "pytest_sessionstart"),  # counts a global down: the initialization is over
     ("pytest_randomly", "pytest_sessionstart"),  # seeds, with the same number everywhere
@@ -55,7 +57,7 @@ def foreign_cleanup(config):
         function = getattr(function, "func", function)  # functools.partial
         if getattr(getattr(function, "__func__", function), "__module__", None) == "contextlib":
             continue  # pytest's own warning filters
-        if not is_pytests(function) and module_of(function) not in HARMLESS_CLEANUPS:
+        if not is_pytests(function) and not (module_of(function) in HARMLESS_CLEANUPS and Tested.is_tested(function)):
             return function
     return None
 
@@ -87,11 +89,12 @@ def hooks_objection(config):
     """What was done once in the process that collected, and would be undone in each of its copies."""
     for hook in ("pytest_sessionstart", "pytest_sessionfinish", "pytest_unconfigure"):
         for plugin in foreign_plugins(config, hook):
-            if (module_of(plugin), hook) not in HARMLESS_HOOKS and not (
-                    hook == "pytest_sessionstart" and is_settings_alone(getattr(plugin, hook, None))):
-                return Objection("%s implements %s" % (plugin_name(config, plugin), hook))
+            known = (module_of(plugin), hook) in HARMLESS_HOOKS
+            if not (known and Tested.is_tested(plugin)) and not (hook == "pytest_sessionstart" and is_settings_alone(getattr(plugin, hook, None))):
+                return Objection("%s implements %s%s" % (plugin_name(config, plugin), hook, untested(plugin) if known else ""))
     function = foreign_cleanup(config)
-    return None if function is None else Objection("%s registered a cleanup of the configuration" % module_of(function))
+    return None if function is None else Objection("%s registered a cleanup of the configuration%s" % (
+        module_of(function), untested(function) if module_of(function) in HARMLESS_CLEANUPS else ""))
 
 
 def reads_objection(config, adapter):

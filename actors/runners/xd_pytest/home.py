@@ -6,6 +6,7 @@ import zlib
 
 from xd_pytest.controlling import parts
 from xd_pytest.plugins import distribution_of, foreign_loops, foreign_plugins, module_of, plugin_name
+from xd_pytest.tested import Tested
 from xd_pytest.text import encode
 
 NO_HOME = "a controlling pytest process, which xd does not have yet"
@@ -110,7 +111,7 @@ def notes(config):
     for hook in HOOKS:
         for plugin in foreign_plugins(config, hook):
             quiet = [dest for (module, known), dest in QUIET.items() if known == hook and module_of(plugin).startswith(module)]
-            if quiet and not is_asked_for(quiet[0], config.option):
+            if quiet and not is_asked_for(quiet[0], config.option) and Tested.is_tested(plugin):
                 continue
             hooks.setdefault(id(plugin), []).append(hook)
             names[id(plugin)] = plugin_name(config, plugin)

@@ -7,6 +7,7 @@ import sys
 from xd_pytest.compat import can_watch_environ, environ_data
 from xd_pytest.late import COUNT, ID, LateBytes, LateText, places_of, put
 from xd_pytest.real import Real
+from xd_pytest.tested import Tested
 
 BETWEEN = frozenset(("os", "_collections_abc", "collections.abc", "_weakrefset", __name__))
 # Modules that ask for the key, look whether there is one, and keep it for later in an attribute.
@@ -44,7 +45,7 @@ class Entry(object):
         if key is self.given[bytes if as_bytes else str]:
             return self.late[as_bytes]
         who = reader()
-        if who in KEEPING_READERS:
+        if who in KEEPING_READERS and Tested.is_tested(who):
             return self.late[as_bytes]
         self.reads.note(self.name, "os.environ by %s" % who if who else "os.environ")
         return self.value.encode() if as_bytes else self.value
