@@ -275,11 +275,11 @@ static int start_gateways(xd_engine *x, xd_error *err)
     for (size_t i = 0; i < x->plan.count; i++) {
         char address[XD_ADDRESS_LEN];
         x->gateways[i] = (xd_gateway_args){
-            .ops = &xd_gateway_popen,
+            .transport = xd_transport_find(&x->plan.gateways[i].spec),
             .number = (uint16_t)i,
             .session = xd_clock_wall_us(),
             .silence_ms = silence_ms(x->config),
-            .target = { .spec = x->plan.gateways[i].spec.text,
+            .target = { .spec = &x->plan.gateways[i].spec,
                         .agent = x->config->agent,
                         .dir = x->config->work_dir ? x->where.work : NULL,
                         .output_limit = x->config->output_limit },

@@ -22,7 +22,7 @@
 #include "engine/folders.h"
 #include "engine/interp.h"
 #include "engine/journal.h"
-#include "gateways/gateway.h"
+#include "gateways/agent_program.h"
 
 /* ---- reports of the past ------------------------------------------------------------------------------ */
 
@@ -296,7 +296,7 @@ static int check_agent(doctor *d, const xd_config *cfg)
     xd_error          err = { 0 };
     xd_autofree char *agent = NULL;
     xd_autobuf        out = XD_BUF_INIT;
-    if (xd_gateway_find_agent(cfg->agent, &agent, &err) < 0)
+    if (xd_agent_program_find(cfg->agent, &agent, &err) < 0)
         return say(d, false, "agent: %s", err.text);
     const char *argv[] = { agent, "--version", NULL };
     int r = xd_command_output(argv, cfg->work_dir ? d->where.work : NULL, XD_COMMAND_NS, 4096, &out, &err);

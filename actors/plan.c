@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+#include "gateways/transport.h"
+
 #define XD_PLAN_WORKERS_MAX 32768u /* their numbers, with those of replacements, have 16 bits */
 
 void xd_plan_release(xd_plan *p)
@@ -47,7 +49,7 @@ static int add_text(xd_plan *p, const char *text, const uint32_t *workers, xd_er
     xd_xspec spec = { 0 };
     XD_TRY(xd_xspec_parse(&spec, text, err));
     int r = 0;
-    if (spec.kind != XD_SPEC_POPEN)
+    if (!xd_transport_find(&spec))
         r = xd_error_set(err, -EINVAL,
                          "spec '%.200s': this version runs workers on this machine only (popen)", text);
     else if (spec.id)

@@ -9,7 +9,7 @@
 #include "engine/base/path.h"
 #include "engine/folders.h"
 #include "engine/interp.h"
-#include "gateways/gateway.h"
+#include "gateways/agent_program.h"
 
 #define ANSWER_LIMIT 65536u
 
@@ -34,7 +34,7 @@ static int ask(const xd_config *own, const xd_folders *where, const char *const 
     const char              *how = "";
     size_t                   n = 0;
     xd_autofree const char **argv = NULL;
-    XD_TRY(xd_gateway_find_agent(own->agent, &found, err));
+    XD_TRY(xd_agent_program_find(own->agent, &found, err));
     XD_TRY(xd_path_absolute(found, &agent));
     XD_TRY(xd_interp_find(own->python, getenv("VIRTUAL_ENV"), NULL, &python, &how, err));
     XD_TRY(xd_folders_cache(where, &cache, err));

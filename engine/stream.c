@@ -3,8 +3,8 @@
 
 #include <limits.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
+
+#include "engine/base/os_linux.h"
 
 void xd_stream_in_init(xd_stream_in *s, bool want_preamble)
 {
@@ -91,35 +91,35 @@ int xd_stream_out_add(xd_stream_out *s, const void *data, size_t len)
     return xd_buf_add(&s->buf, data, len);
 }
 
+void xd_stream_out_written(xd_stream_out *s, size_t len)
+{
+    s->at += len;
+    s->bytes += len;
+    if (s->at < s->buf.len)
+        return;
+    xd_buf_clear(&s->buf);
+    s->at = 0;
+}
+
 int xd_stream_read_fd(xd_stream_in *s, int fd, size_t limit)
 {
     uint8_t *at;
     size_t   room;
     XD_TRY(xd_stream_in_space(s, limit, &at, &room));
-    ssize_t n;
-    do
-        n = read(fd, at, XD_MIN(room, XD_MIN(limit, (size_t)INT_MAX)));
-    while (n < 0 && errno == EINTR);
-    if (n < 0)
-        return errno == EWOULDBLOCK ? -EAGAIN : -errno;
-    xd_stream_in_filled(s, (size_t)n);
+    ssize_t n = xd_os_read_some(fd, at, XD_MIN(room, XD_MIN(limit, (size_t)INT_MAX)));
+    if (n > 0)
+        xd_stream_in_filled(s, (size_t)n);
     return (int)n;
 }
 
 int xd_stream_write_fd(xd_stream_out *s, int fd)
 {
     while (xd_stream_out_pending(s)) {
-        ssize_t n = send(fd, s->buf.data + s->at, xd_stream_out_pending(s), MSG_NOSIGNAL | MSG_DONTWAIT);
-        if (n < 0 && errno == ENOTSOCK)
-            n = write(fd, s->buf.data + s->at, xd_stream_out_pending(s));
-        if (n < 0 && errno == EINTR)
-            continue;
+        xd_bytes rest = xd_stream_out_view(s);
+        ssize_t  n = xd_os_write_some(fd, rest.ptr, rest.len);
         if (n < 0)
-            return errno == EAGAIN || errno == EWOULDBLOCK ? 1 : -errno;
-        s->at += (size_t)n;
-        s->bytes += (uint64_t)n;
+            return n == -EAGAIN ? 1 : (int)n;
+        xd_stream_out_written(s, (size_t)n);
     }
-    xd_buf_clear(&s->buf);
-    s->at = 0;
     return 0;
 }

@@ -33,6 +33,13 @@ static inline size_t xd_stream_out_pending(const xd_stream_out *s)
 }
 void xd_stream_out_release(xd_stream_out *s);
 int  xd_stream_out_add(xd_stream_out *s, const void *data, size_t len) XD_MUST;
+/* What is to be written; valid until the next call. */
+static inline xd_bytes xd_stream_out_view(const xd_stream_out *s)
+{
+    return (xd_bytes){ s->buf.data + s->at, s->buf.len - s->at };
+}
+/* So much of it is written, or taken by whoever writes it. */
+void xd_stream_out_written(xd_stream_out *s, size_t len);
 
 /* Reads what is there (at most `limit` bytes). > 0 bytes read, 0 = end of stream, -EAGAIN = nothing now,
  * -errno. */

@@ -191,6 +191,32 @@ int xd_xspec_parse(xd_xspec *ret, const char *text, xd_error *err)
     return 0;
 }
 
+static bool copy_text(char **ret, const char *from)
+{
+    *ret = from ? strdup(from) : NULL;
+    return !from || *ret;
+}
+
+int xd_xspec_copy(xd_xspec *ret, const xd_xspec *from)
+{
+    xd_xspec s = { .kind = from->kind,
+                   .count = from->count,
+                   .dont_write_bytecode = from->dont_write_bytecode };
+    bool     ok = copy_text(&s.text, from->text) && copy_text(&s.target, from->target) &&
+              copy_text(&s.python, from->python) && copy_text(&s.chdir, from->chdir) &&
+              copy_text(&s.id, from->id) && copy_text(&s.nice, from->nice);
+    if (ok && from->n_env && !(s.env = calloc(from->n_env, sizeof(*s.env))))
+        ok = false;
+    for (size_t i = 0; ok && i < from->n_env; i++, s.n_env++)
+        ok = copy_text(&s.env[i], from->env[i]);
+    if (!ok) {
+        xd_xspec_release(&s);
+        return -ENOMEM;
+    }
+    *ret = s;
+    return 0;
+}
+
 static bool same(const char *a, const char *b)
 {
     return a && b ? strcmp(a, b) == 0 : a == b;

@@ -25,6 +25,8 @@ typedef struct xd_xspec {
 
 /* -EINVAL: err names the spec, the key, and what is allowed.  *ret is untouched on failure. */
 int  xd_xspec_parse(xd_xspec *ret, const char *text, xd_error *err) XD_MUST;
+/* A copy with texts of its own.  -ENOMEM. */
+int  xd_xspec_copy(xd_xspec *ret, const xd_xspec *from) XD_MUST;
 void xd_xspec_release(xd_xspec *s);
 /* Same host, interpreter, folder and environment: their workers can share one agent. */
 bool xd_xspec_same_env(const xd_xspec *a, const xd_xspec *b);

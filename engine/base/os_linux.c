@@ -38,6 +38,26 @@ int xd_os_nonblock(int fd, bool on)
     return fcntl(fd, F_SETFL, flags) == 0 ? 0 : -errno;
 }
 
+ssize_t xd_os_read_some(int fd, void *to, size_t room)
+{
+    ssize_t n;
+    do
+        n = read(fd, to, room);
+    while (n < 0 && errno == EINTR);
+    return n >= 0 ? n : errno == EWOULDBLOCK ? -EAGAIN : -errno;
+}
+
+ssize_t xd_os_write_some(int fd, const void *from, size_t len)
+{
+    ssize_t n;
+    do {
+        n = send(fd, from, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (n < 0 && errno == ENOTSOCK)
+            n = write(fd, from, len);
+    } while (n < 0 && errno == EINTR);
+    return n >= 0 ? n : errno == EWOULDBLOCK ? -EAGAIN : -errno;
+}
+
 int xd_os_socketpair(int ret[2], bool nonblock)
 {
     int fds[2];

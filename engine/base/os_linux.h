@@ -20,6 +20,10 @@ int xd_os_socketpair(int ret[2], bool nonblock) XD_MUST;
  * capacity_bytes: wished size, 0 = as it is. */
 int xd_os_pipe(int ret[2], int ours, int capacity_bytes) XD_MUST;
 int xd_os_nonblock(int fd, bool on) XD_MUST;
+/* One read or write of what a descriptor has or takes now: bytes, 0 = end of file (reading), -EAGAIN, -errno (a closed
+ * peer is -EPIPE; on a socket without SIGPIPE).  The descriptor is non-blocking; writing, a socket need not be. */
+ssize_t xd_os_read_some(int fd, void *to, size_t room) XD_MUST;
+ssize_t xd_os_write_some(int fd, const void *from, size_t len) XD_MUST;
 
 /* Sends bytes with up to 8 descriptors in one message. Returns the number of bytes taken (>= 1: the
  * descriptors are on their way), -EAGAIN, -errno. */

@@ -3,6 +3,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,16 +29,16 @@ typedef struct kept {
 } kept;
 
 typedef struct fixture {
-    pthread_mutex_t lock;
-    pthread_cond_t  news;
-    kept           *at;
-    size_t          count;
-    uint32_t        delay_us; /* per message: a slow scheduler */
-    bool            begins;   /* ENV_START and FINISH follow GATEWAY_UP */
-    char            dir[64];
-    xd_bus         *bus;
-    xd_broker      *broker;
-    xd_actor       *sched, *gateway;
+    pthread_mutex_t  lock;
+    pthread_cond_t   news;
+    kept            *at;
+    size_t           count;
+    _Atomic uint32_t delay_us; /* per message: a slow scheduler */
+    bool             begins;   /* ENV_START and FINISH follow GATEWAY_UP */
+    char             dir[64];
+    xd_bus          *bus;
+    xd_broker       *broker;
+    xd_actor        *sched, *gateway;
 } fixture;
 
 typedef struct sched {
@@ -68,8 +69,9 @@ static int sched_other(void *state, const xd_msg *in)
 {
     fixture *f = ((sched *)state)->f;
     kept     k = { .type = in->type, .journaled = (in->flags & XD_FLAG_JOURNAL) != 0, .frame = XD_BUF_INIT };
-    if (f->delay_us)
-        usleep(f->delay_us);
+    uint32_t delay_us = atomic_load(&f->delay_us);
+    if (delay_us)
+        usleep(delay_us);
     XD_TRY(xd_buf_add_bytes(&k.frame, in->body));
     pthread_mutex_lock(&f->lock);
     kept *more = realloc(f->at, (f->count + 1) * sizeof(*more));
@@ -127,9 +129,11 @@ static const uint8_t *body_of(const kept *k, size_t *len)
 
 /* ---- start and end ------------------------------------------------------------------------------------- */
 
-static void setup(fixture *f, int which, const char *agent, uint32_t timeout_ms)
+static void setup_with(fixture *f, int which, const xd_transport *transport, const char *agent,
+                       uint32_t timeout_ms)
 {
     xd_error    err = { 0 };
+    xd_xspec    spec;
     char        path[128];
     xd_journal *journal = NULL;
     fixture    *self = f;
@@ -143,9 +147,10 @@ static void setup(fixture *f, int which, const char *agent, uint32_t timeout_ms)
     ck_assert_int_eq(xd_journal_open(&journal, path, "0123456789abcdef0123456789abcdef", false, &err), 0);
     ck_assert_msg(xd_broker_start(&f->broker, f->bus, &journal, &err) == 0, "%s", err.text);
     ck_assert_msg(xd_actor_start(&f->sched, f->bus, &sched_spec, "sched", &self, &err) == 0, "%s", err.text);
-    xd_gateway_args args = { .ops = all_cases[which].ops,
+    ck_assert_msg(xd_xspec_parse(&spec, all_cases[which].spec, &err) == 0, "%s", err.text);
+    xd_gateway_args args = { .transport = transport,
                              .number = 3,
-                             .target = { .spec = all_cases[which].spec, .agent = agent },
+                             .target = { .spec = &spec, .agent = agent, .output_limit = XD_OUTPUT_DEFAULT },
                              .session = 77,
                              .timeout_ms = timeout_ms,
                              .silence_ms = timeout_ms };
@@ -153,6 +158,12 @@ static void setup(fixture *f, int which, const char *agent, uint32_t timeout_ms)
     xd_gateway_address(3, address, sizeof(address));
     ck_assert_msg(xd_actor_start(&f->gateway, f->bus, &xd_gateway_spec, address, &args, &err) == 0, "%s",
                   err.text);
+    xd_xspec_release(&spec);
+}
+
+static void setup(fixture *f, int which, const char *agent, uint32_t timeout_ms)
+{
+    setup_with(f, which, all_cases[which].transport, agent, timeout_ms);
 }
 
 static void end_actor(xd_actor **a)
@@ -369,21 +380,121 @@ static void drops_bad_frames(int which, const char *program, const char *text)
     END_PEER(f);
 }
 
-START_TEST(drops_bad_peers)
+START_TEST(drops_a_malformed_record)
 {
     drops_bad_frames(_i, "hello()\nbegin()\nframe(38, b'xx', 1)\nexactly(99)\n", "OUTPUT: malformed");
+}
+END_TEST
+
+START_TEST(drops_a_record_of_the_other_direction)
+{
     drops_bad_frames(_i, "hello()\nbegin()\nframe(18, b'\\0\\0\\0\\0', 1)\nexactly(99)\n",
                      "which agents may not send");
+}
+END_TEST
+
+START_TEST(drops_who_leaves_a_record_out)
+{
     drops_bad_frames(_i, "hello()\nget()\noutput(0, 2, b'x')\nexactly(99)\n", "missing");
+}
+END_TEST
+
+START_TEST(drops_what_is_no_frame)
+{
     drops_bad_frames(_i, "hello()\nbegin()\nsock.sendall(b'\\xff' * 16)\nexactly(99)\n",
                      "not a frame of the protocol");
+}
+END_TEST
+
+START_TEST(drops_who_numbers_no_record)
+{
     drops_bad_frames(_i, "hello()\nbegin()\noutput(0xffffffff, 0, b'x')\nexactly(99)\n",
                      "outside of the sequence");
+}
+END_TEST
+
+START_TEST(drops_an_early_bye)
+{
     drops_bad_frames(_i, "hello()\nbegin()\nframe(5, struct.pack('<i', 0), 1)\nexactly(99)\n",
                      "BYE: it may not come");
+}
+END_TEST
+
+START_TEST(drops_who_floods)
+{
     drops_bad_frames(_i,
                      "hello()\nbegin()\nfor n in range(9999): frame(43, struct.pack('<I', 0))\nexactly(99)\n",
                      "flood");
+}
+END_TEST
+
+/* ---- a dial that waits ---------------------------------------------------------------------------------- */
+
+/* Ended within a second, whatever it waits for; teardown() looks whether something is left. */
+static void ends_at_once(fixture *f)
+{
+    uint64_t begun = xd_clock_ns();
+    end_actor(&f->gateway);
+    uint64_t ms = (xd_clock_ns() - begun) / XD_MS_NS;
+    ck_assert_msg(ms < 1000, "it took %u ms", (unsigned)ms);
+    teardown(f);
+}
+
+static void wait_for_file(const char *path)
+{
+    for (int i = 0; i < 1000 && access(path, F_OK) != 0; i++)
+        usleep(10000);
+    ck_assert_int_eq(access(path, F_OK), 0);
+}
+
+START_TEST(is_given_up_at_once_while_it_opens)
+{
+    fixture f;
+    char    path[512];
+    if (!all_cases[_i].never)
+        return; /* it opens at once */
+    real_agent(path, sizeof(path));
+    setup_with(&f, _i, all_cases[_i].never, path, 0);
+    ck_assert_ptr_null(await(&f, XD_MSG_GATEWAY_DOWN, 0, 1)); /* it has begun, and is at it */
+    ends_at_once(&f);
+}
+END_TEST
+
+START_TEST(does_not_open_for_ever)
+{
+    fixture f;
+    char    path[512];
+    if (!all_cases[_i].never)
+        return; /* it opens at once */
+    real_agent(path, sizeof(path));
+    setup_with(&f, _i, all_cases[_i].never, path, 400);
+    expect_down(&f, false, "could not be made in time", 10);
+    teardown(&f);
+}
+END_TEST
+
+START_TEST(says_why_it_does_not_open)
+{
+    fixture f;
+    char    path[512];
+    if (!all_cases[_i].fails)
+        return; /* it opens at once */
+    real_agent(path, sizeof(path));
+    setup_with(&f, _i, all_cases[_i].fails, path, 0);
+    expect_down(&f, false, "no route", 10);
+    teardown(&f);
+}
+END_TEST
+
+/* Neither HELLO nor the end of its pipe moves this one. */
+START_TEST(is_given_up_at_once_before_hello)
+{
+    char there[160];
+    WITH_PEER(f, "open(sys.argv[0] + '.up', 'w').close()\ntime.sleep(60)\n", 0);
+    snprintf(there, sizeof(there), "%s.up", path);
+    wait_for_file(there);
+    ends_at_once(&f);
+    remove_peer(path);
 }
 END_TEST
 
@@ -479,7 +590,7 @@ START_TEST(loses_nothing_when_the_scheduler_is_slow)
               "hello()\nbegin()\nfor n in range(5000): output(0xffffffff, n + 1, b'%d ' % n + b'y' * "
               "1000)\ndone(5001)\n",
               0);
-    f.delay_us = 200;
+    atomic_store(&f.delay_us, 200);
     expect_down(&f, true, NULL, 60);
     uint32_t next = 0;
     for (size_t i = 0; i < f.count; i++) {
@@ -576,31 +687,48 @@ START_TEST(tells_of_a_killed_agent)
 }
 END_TEST
 
+#define TESTS(X)                                \
+    X(dials_the_agent)                          \
+    X(names_what_it_tried)                      \
+    X(refuses_another_version)                  \
+    X(skips_a_banner)                           \
+    X(drops_what_is_no_agent)                   \
+    X(does_not_wait_for_ever)                   \
+    X(tells_of_an_end_in_the_middle)            \
+    X(shows_the_stderr_of_the_agent)            \
+    X(drops_a_malformed_record)                 \
+    X(drops_a_record_of_the_other_direction)    \
+    X(drops_who_leaves_a_record_out)            \
+    X(drops_what_is_no_frame)                   \
+    X(drops_who_numbers_no_record)              \
+    X(drops_an_early_bye)                       \
+    X(drops_who_floods)                         \
+    X(is_given_up_at_once_while_it_opens)       \
+    X(does_not_open_for_ever)                   \
+    X(says_why_it_does_not_open)                \
+    X(is_given_up_at_once_before_hello)         \
+    X(carries_big_frames_both_ways)             \
+    X(gives_up_who_does_not_acknowledge)        \
+    X(waits_for_who_has_acknowledged)           \
+    X(asks_who_is_quiet)                        \
+    X(gives_up_who_does_not_answer)             \
+    X(does_not_ask_who_is_heard)                \
+    X(loses_nothing_when_the_scheduler_is_slow) \
+    X(does_not_record_progress)                 \
+    X(leaves_nothing_alive)                     \
+    X(tells_of_a_killed_agent)
+
 Suite *xd_gateway_conformance(const xd_gateway_case *cases, int count)
 {
     Suite *s = suite_create("gateway conformance");
-    TCase *t = tcase_create("every gateway");
     all_cases = cases;
-    tcase_set_timeout(t, 120);
-    tcase_add_loop_test(t, dials_the_agent, 0, count);
-    tcase_add_loop_test(t, names_what_it_tried, 0, count);
-    tcase_add_loop_test(t, refuses_another_version, 0, count);
-    tcase_add_loop_test(t, skips_a_banner, 0, count);
-    tcase_add_loop_test(t, drops_what_is_no_agent, 0, count);
-    tcase_add_loop_test(t, does_not_wait_for_ever, 0, count);
-    tcase_add_loop_test(t, tells_of_an_end_in_the_middle, 0, count);
-    tcase_add_loop_test(t, shows_the_stderr_of_the_agent, 0, count);
-    tcase_add_loop_test(t, drops_bad_peers, 0, count);
-    tcase_add_loop_test(t, carries_big_frames_both_ways, 0, count);
-    tcase_add_loop_test(t, gives_up_who_does_not_acknowledge, 0, count);
-    tcase_add_loop_test(t, waits_for_who_has_acknowledged, 0, count);
-    tcase_add_loop_test(t, asks_who_is_quiet, 0, count);
-    tcase_add_loop_test(t, gives_up_who_does_not_answer, 0, count);
-    tcase_add_loop_test(t, does_not_ask_who_is_heard, 0, count);
-    tcase_add_loop_test(t, loses_nothing_when_the_scheduler_is_slow, 0, count);
-    tcase_add_loop_test(t, does_not_record_progress, 0, count);
-    tcase_add_loop_test(t, leaves_nothing_alive, 0, count);
-    tcase_add_loop_test(t, tells_of_a_killed_agent, 0, count);
-    suite_add_tcase(s, t);
+    for (int i = 0; i < count; i++) {
+        TCase *t = tcase_create(cases[i].name);
+        tcase_set_timeout(t, 120);
+#define ADD(test) tcase_add_loop_test(t, test, i, i + 1);
+        TESTS(ADD)
+#undef ADD
+        suite_add_tcase(s, t);
+    }
     return s;
 }

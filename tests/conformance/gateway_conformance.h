@@ -1,14 +1,18 @@
-/* tests/conformance/gateway_conformance.h - one suite that every gateway must pass.
- * A gateway's test program calls xd_gateway_conformance() once per transport and runs the suite. */
+/* tests/conformance/gateway_conformance.h - one suite that every transport must pass, generated for each: a test case per
+ * transport with its name, so that a failure says whose it is, and every test in a process of its own, so that it hides no
+ * other. */
 #pragma once
 #include <check.h>
 
 #include "gateways/gateway.h"
 
 typedef struct xd_gateway_case {
-    const xd_gateway_ops *ops;
-    const char           *spec; /* for messages */
+    const char         *name;
+    const char         *spec; /* that it is dialled with */
+    const xd_transport *transport;
+    const xd_transport *never; /* one of its kind that opens for ever; NULL = it opens at once */
+    const xd_transport *fails; /* one that fails while it opens, with "no route"; NULL = it opens at once */
 } xd_gateway_case;
 
-/* `cases` is static; the tests loop over it. */
+/* `cases` is static. */
 Suite *xd_gateway_conformance(const xd_gateway_case *cases, int count);

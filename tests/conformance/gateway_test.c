@@ -1,10 +1,16 @@
-/* needs: engine gateways */
+/* needs: engine gateways cases: popen ring */
 #include <stdlib.h>
 
 #include "tests/conformance/gateway_conformance.c" /* each test program is one source */
+#include "tests/conformance/ring_transport.c"
 
 static const xd_gateway_case cases[] = {
-    { &xd_gateway_popen, "popen" },
+    { .name = "popen", .spec = "popen", .transport = &xd_transport_popen },
+    { .name = "ring",
+      .spec = "popen",
+      .transport = &xd_transport_ring,
+      .never = &xd_transport_ring_never,
+      .fails = &xd_transport_ring_fails },
 };
 
 int main(void)

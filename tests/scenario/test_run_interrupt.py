@@ -224,6 +224,23 @@ def test_signal_drains(project, name):
     assert "!! KeyboardInterrupt !!" in result.out and len(junit_cases(project.root / "report.xml")) >= 1
 
 
+@pytest.mark.parametrize("agent", ["exec sleep 100", "trap '' HUP TERM; while :; do sleep 1; done"], ids=["silent", "deaf"])
+def test_ctrl_c_while_an_agent_is_dialled(project, agent):
+    """What takes its place says nothing and does not see the end of its pipe: the user does not wait for it."""
+    program = project.path / "agent"
+    program.write_text("#!/bin/sh\necho $$ > '%s/pid.new'; mv '%s/pid.new' '%s/pid'\n%s\n" % ((project.path,) * 3 + (agent,)))
+    program.chmod(0o755)
+    project.write(test_one="def test_one(): pass")
+    process = project.start("run", "--python", project.python, "--agent", str(program), *ARGS)
+    wait_until(lambda: (project.path / "pid").exists(), "the agent's program")
+    begin = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    assert exit_code(process) == 2
+    assert time.monotonic() - begin < 3  # 0.5 s for the program, and the end of xdctl on a busy machine
+    pid = int((project.path / "pid").read_text())
+    wait_until(lambda: not os.path.exists("/proc/%d" % pid), "the end of the program")
+
+
 def test_sigquit_kills_at_once(project):
     project.write(test_i=SUITE % (6, 60))
     process = project.start("run", "--python", project.python, *ARGS)

@@ -122,6 +122,28 @@ START_TEST(same_environment)
 }
 END_TEST
 
+START_TEST(copies)
+{
+    static const char *const all[] = {
+        "popen", "3*popen//python=x//chdir=a//env:A=1//env:B=2//nice=5//dont_write_bytecode", "ssh=a b//id=c",
+        "socket=h:1"
+    };
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+        xd_xspec a, b;
+        ck_assert_int_eq(xd_xspec_parse(&a, all[i], &err), 0);
+        ck_assert_int_eq(xd_xspec_copy(&b, &a), 0);
+        ck_assert(xd_xspec_same_env(&a, &b));
+        ck_assert_uint_eq(a.count, b.count);
+        ck_assert_str_eq(a.text, b.text);
+        ck_assert_ptr_ne(a.text, b.text);
+        ck_assert(a.id ? b.id && strcmp(a.id, b.id) == 0 : !b.id);
+        xd_xspec_release(&a);
+        ck_assert_uint_gt(strlen(b.text), 0); /* its own */
+        xd_xspec_release(&b);
+    }
+}
+END_TEST
+
 int main(void)
 {
     Suite   *s = suite_create("xspec");
@@ -131,6 +153,7 @@ int main(void)
     tcase_add_test(t, values_may_hold_much);
     tcase_add_test(t, mistyped_ones);
     tcase_add_test(t, same_environment);
+    tcase_add_test(t, copies);
     suite_add_tcase(s, t);
     srunner_run_all(r, CK_NORMAL);
     int failed = srunner_ntests_failed(r);

@@ -1,0 +1,8 @@
+/* gateways/agent_program.h - where the agent's program lies on this host. */
+#pragma once
+#include "engine/base/error.h"
+#include "engine/base/mem.h"
+
+/* `wanted` if given, $XD_AGENT, beside this program, ../libexec/xd beside it, the prefix in which libxd.so lies, the
+ * installed place.  *ret is the caller's to free.  -ENOENT: err lists what was tried. */
+int xd_agent_program_find(const char *wanted, char **ret, xd_error *err) XD_MUST;

@@ -1,0 +1,147 @@
+/* gateways/fdpipe.c - see fdpipe.h. */
+#include "gateways/fdpipe.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "engine/base/clock.h"
+#include "engine/base/mem.h"
+#include "engine/base/os_linux.h"
+
+#define FDPIPE_MAGIC 0xfd919e01u
+
+typedef struct fdpipe {
+    xd_pipe         pipe;
+    uint32_t        magic;
+    xd_fdpipe_parts at;
+} fdpipe;
+
+int xd_fdpipe_new(xd_pipe **ret, const xd_transport *transport, const xd_fdpipe_parts *parts)
+{
+    fdpipe *f = calloc(1, sizeof(*f));
+    if (!f)
+        return -ENOMEM;
+    *f = (fdpipe){ .pipe = { transport }, .magic = FDPIPE_MAGIC, .at = *parts };
+    *ret = &f->pipe;
+    return 0;
+}
+
+int xd_fdpipe_opened(xd_pipe *p, xd_error *err)
+{
+    (void)p;
+    (void)err;
+    return 1;
+}
+
+void xd_fdpipe_wait(xd_pipe *p, uint32_t want, xd_pipe_wait *ret)
+{
+    const fdpipe  *f = XD_CAST(p, fdpipe, FDPIPE_MAGIC);
+    const bool     one = f->at.in == f->at.out;
+    const uint32_t in = want & XD_PIPE_READ ? XD_POLL_IN : 0, out = want & XD_PIPE_WRITE ? XD_POLL_OUT : 0;
+    *ret = (xd_pipe_wait){ 0 };
+    if (f->at.in >= 0 && (in || (one && out))) {
+        ret->on[ret->n].fd = f->at.in;
+        ret->on[ret->n].events = in | (one ? out : 0);
+        ret->on[ret->n++].uses = one ? want : XD_PIPE_READ;
+    }
+    if (!one && f->at.out >= 0 && out) {
+        ret->on[ret->n].fd = f->at.out;
+        ret->on[ret->n].events = out;
+        ret->on[ret->n++].uses = XD_PIPE_WRITE;
+    }
+    if (f->at.text >= 0) {
+        ret->on[ret->n].fd = f->at.text;
+        ret->on[ret->n].events = XD_POLL_IN;
+        ret->on[ret->n++].uses = XD_PIPE_TEXT;
+    }
+}
+
+ssize_t xd_fdpipe_read(xd_pipe *p, void *to, size_t room)
+{
+    return xd_os_read_some(XD_CAST(p, fdpipe, FDPIPE_MAGIC)->at.in, to, room);
+}
+
+ssize_t xd_fdpipe_write(xd_pipe *p, const void *from, size_t len)
+{
+    return xd_os_write_some(XD_CAST(p, fdpipe, FDPIPE_MAGIC)->at.out, from, len);
+}
+
+ssize_t xd_fdpipe_text(xd_pipe *p, void *to, size_t room)
+{
+    fdpipe *f = XD_CAST(p, fdpipe, FDPIPE_MAGIC);
+    if (f->at.text < 0)
+        return 0;
+    const ssize_t n = xd_os_read_some(f->at.text, to, room);
+    if (n != -EAGAIN && n <= 0) {
+        close(f->at.text);
+        f->at.text = -1;
+    }
+    return n;
+}
+
+void xd_fdpipe_close(xd_pipe *p)
+{
+    fdpipe *f = XD_CAST(p, fdpipe, FDPIPE_MAGIC);
+    if (f->at.in >= 0)
+        close(f->at.in);
+    if (f->at.out >= 0 && f->at.out != f->at.in)
+        close(f->at.out);
+    f->at.in = f->at.out = -1;
+}
+
+static bool wait_for(xd_proc *proc, uint32_t grace_ms, xd_proc_status *status)
+{
+    uint64_t end = xd_clock_ns() + grace_ms * XD_MS_NS;
+    for (;;) {
+        int r = xd_proc_wait(proc, false, status);
+        if (r != 0) {
+            if (r < 0)
+                *status = (xd_proc_status){ .exit_status = -2 }; /* somebody else waited for it */
+            return true;
+        }
+        uint64_t now = xd_clock_ns();
+        if (now >= end)
+            return false;
+        struct pollfd p = { .fd = proc->pidfd, .events = POLLIN };
+        int           ms = (int)((end - now) / XD_MS_NS) + 1;
+        (void)poll(&p, proc->pidfd >= 0 ? 1 : 0, proc->pidfd >= 0 ? ms : XD_MIN(ms, 10));
+    }
+}
+
+static void end_process(xd_proc *proc, uint32_t grace_ms, xd_proc_status *status)
+{
+    if (proc->pid <= 0 || wait_for(proc, grace_ms / 2, status))
+        return;
+    (void)xd_proc_kill_group(proc, SIGCONT); /* a stopped agent does not see that its pipe is closed */
+    if (wait_for(proc, grace_ms - grace_ms / 2, status))
+        return;
+    /* Not its group: what is left of the agent cleans up (tools/xdagent/guard.c). */
+    (void)xd_proc_kill(proc, SIGKILL);
+    (void)wait_for(proc, 1000, status);
+}
+
+void xd_fdpipe_hang_up(xd_pipe **p, uint32_t grace_ms, char *how, size_t how_size)
+{
+    fdpipe        *f = XD_CAST(*p, fdpipe, FDPIPE_MAGIC);
+    xd_proc_status status = { .exit_status = -2 };
+    char           name[32];
+    xd_fdpipe_close(*p);
+    end_process(&f->at.proc, grace_ms, &status);
+    if (f->at.text >= 0)
+        close(f->at.text);
+    xd_proc_close(&f->at.proc);
+    free(f);
+    *p = NULL;
+    if (how_size == 0)
+        return;
+    if (status.signal)
+        snprintf(how, how_size, "the agent was killed by %s",
+                 xd_os_signal_name(status.signal, name, sizeof(name)));
+    else if (status.exit_status > 0)
+        snprintf(how, how_size, "the agent ended with status %d", status.exit_status);
+    else
+        snprintf(how, how_size, "%s", status.exit_status == 0 ? "the agent ended" : "");
+}

@@ -1,0 +1,155 @@
+/* gateways/gateway_dial.c - see gateway_state.h: the pipe is opened, the agent says HELLO, and the end of it. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "engine/base/clock.h"
+#include "engine/base/path.h"
+#include "gateways/agent_program.h"
+#include "gateways/gateway_state.h"
+
+#define OPEN_TICK_MS 100u
+#define LEASH_MS 8000u /* an agent whose pipe is closed ends all it started within so long */
+#define GREET_MS 2000u /* one that fails before its HELLO may want to say why */
+#define CANCEL_MS 500u /* one that is not wanted any more, and has not been told to start anything */
+
+/* ---- the end of the pipe ------------------------------------------------------------------------------- */
+
+/* Tells of the end once; waits for room when there is none. */
+int xd_gateway_tell_down(gateway *g)
+{
+    xd_autobuf           frame = XD_BUF_INIT;
+    xd_wire_GATEWAY_DOWN m = { .gateway = g->number, .expected = g->bye, .reason = xd_bytes_str(g->reason) };
+    if (g->down_told)
+        return 0;
+    int r = xd_gateway_unstick(g);
+    XD_TRY(r);
+    if (r > 0)
+        return xd_actor_set_tick(g->actor, RETRY_MS);
+    XD_TRY(xd_wire_GATEWAY_DOWN_frame(&frame, 0, 0, &m));
+    XD_TRY(xd_gateway_pass_up(g, XD_MSG_GATEWAY_DOWN, XD_FLAG_JOURNAL, frame.data, frame.len));
+    g->down_told = true;
+    return g->stuck ? 0 : xd_actor_set_tick(g->actor, 0);
+}
+
+void xd_gateway_drop_pipe(gateway *g, uint32_t grace_ms, char *how, size_t how_size)
+{
+    if (!g->pipe)
+        return;
+    xd_gateway_unwatch(g);
+    g->transport->hang_up(&g->pipe, grace_ms, how, how_size);
+}
+
+uint32_t xd_gateway_grace_ms(const gateway *g)
+{
+    return g->state == UP ? LEASH_MS : CANCEL_MS;
+}
+
+/* What was written last beside the pipe is read before the pipe is dropped: it often says why. */
+int xd_gateway_go_down(gateway *g, const char *why)
+{
+    char how[128] = "";
+    if (g->state == DOWN)
+        return 0;
+    uint32_t grace_ms = g->state == GREETING ? GREET_MS : xd_gateway_grace_ms(g);
+    g->state = DOWN;
+    XD_TRY(xd_gateway_read_text(g));
+    xd_gateway_drop_pipe(g, grace_ms, how, sizeof(how));
+    if (g->bye)
+        snprintf(g->reason, sizeof(g->reason), "all done");
+    else
+        snprintf(g->reason, sizeof(g->reason), "%s: %s%s%s", g->spec.text, why, *how ? "; " : "", how);
+    return xd_gateway_tell_down(g);
+}
+
+int xd_gateway_bad_peer(gateway *g, const char *what)
+{
+    g->refused_frames++;
+    xd_log_write(xd_actor_log(g->actor), XD_LOG_WARNING, "gateway %u (%s): dropped: %s", (unsigned)g->number,
+                 g->spec.text, what);
+    return xd_gateway_go_down(g, what);
+}
+
+/* ---- HELLO --------------------------------------------------------------------------------------------- */
+
+static int refuse(gateway *g, const xd_wire_HELLO *h)
+{
+    char           why[256];
+    xd_wire_REFUSE m = { .version_min = XD_WIRE_VERSION_MIN, .version_max = XD_WIRE_VERSION };
+    snprintf(why, sizeof(why),
+             "the agent speaks versions %u to %u of the protocol, this program %u to %u; use an agent of "
+             "the same build",
+             (unsigned)h->version_min, (unsigned)h->version_max, XD_WIRE_VERSION_MIN, XD_WIRE_VERSION);
+    m.reason = xd_bytes_str(why);
+    xd_buf_clear(&g->frame);
+    XD_TRY(xd_wire_REFUSE_frame(&g->frame, 0, 0, &m));
+    XD_TRY(xd_gateway_send_loose(g, &g->frame));
+    return xd_gateway_bad_peer(g, why);
+}
+
+int xd_gateway_on_hello(gateway *g, const xd_frame *f)
+{
+    xd_wire_HELLO h;
+    if (f->type == XD_MSG_REFUSE || xd_wire_HELLO_decode(f->body, f->len, &h) < 0 || f->type != XD_MSG_HELLO)
+        return xd_gateway_bad_peer(
+            g, "the program at the other end did not begin with HELLO: it is not an agent of xd");
+    if (xd_wire_HELLO_beyond(&h))
+        return xd_gateway_bad_peer(g, "the agent's HELLO has a number out of range");
+    if (h.version_min > XD_WIRE_VERSION || h.version_max < XD_WIRE_VERSION_MIN)
+        return refuse(g, &h);
+    xd_wire_WELCOME w = { .version = XD_MIN(h.version_max, (uint16_t)XD_WIRE_VERSION),
+                          .capabilities = h.capabilities & XD_CAP_ALL,
+                          .session = g->session,
+                          .window_frames = g->window_frames,
+                          .window_bytes = g->window_bytes };
+    xd_buf_clear(&g->frame);
+    XD_TRY(xd_wire_WELCOME_frame(&g->frame, 0, 0, &w));
+    XD_TRY(xd_gateway_send_loose(g, &g->frame));
+    if (g->state == DOWN)
+        return 0;
+    g->state = UP;
+    g->can_ping = (w.capabilities & XD_CAP_PING) != 0;
+    XD_TRY(xd_gateway_next_tick(g));
+    xd_wire_GATEWAY_UP up = { .gateway = g->number,
+                              .spec = xd_bytes_str(g->spec.text),
+                              .host = h.host,
+                              .system = h.system,
+                              .cpus = h.cpus };
+    xd_buf_clear(&g->frame);
+    XD_TRY(xd_wire_GATEWAY_UP_frame(&g->frame, 0, 0, &up));
+    return xd_gateway_pass_up(g, XD_MSG_GATEWAY_UP, XD_FLAG_JOURNAL, g->frame.data, g->frame.len);
+}
+
+/* ---- opening ------------------------------------------------------------------------------------------- */
+
+static int open_pipe(gateway *g, xd_error *err)
+{
+    xd_autofree char *found = NULL, *agent = NULL;
+    xd_target         target = {
+                .spec = &g->spec, .agent = g->agent, .dir = g->dir, .output_limit = g->output_limit
+    };
+    if (g->transport->local) {
+        XD_TRY(xd_agent_program_find(g->agent, &found, err));
+        XD_TRY(xd_path_absolute(found, &agent)); /* it is started in another directory */
+        target.agent = agent;
+    }
+    g->deadline_ns = xd_clock_ns() + g->timeout_ms * XD_MS_NS;
+    return g->transport->open(&g->pipe, &target, err);
+}
+
+int xd_gateway_dial(gateway *g)
+{
+    xd_error err = { 0 };
+    int      r = g->pipe ? 0 : open_pipe(g, &err);
+    if (r == 0)
+        r = g->transport->opened(g->pipe, &err);
+    if (r < 0)
+        return xd_gateway_go_down(g, *err.text ? err.text : xd_error_name(r));
+    if (r == 0 && xd_clock_ns() >= g->deadline_ns)
+        return xd_gateway_go_down(g, "the connection could not be made in time");
+    XD_TRY(xd_actor_set_tick(g->actor, OPEN_TICK_MS));
+    if (r == 0)
+        return xd_gateway_watch(g);
+    g->state = GREETING;
+    XD_TRY(xd_stream_out_add(&g->tx, XD_WIRE_PREAMBLE, XD_WIRE_PREAMBLE_LEN));
+    return xd_gateway_flush(g);
+}

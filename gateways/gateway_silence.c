@@ -1,0 +1,71 @@
+/* gateways/gateway_silence.c - see gateway_state.h: PING, and agents that do not answer. */
+#include <stdio.h>
+
+#include "engine/base/clock.h"
+#include "gateways/gateway_state.h"
+
+#define SILENCE_TICK_MS 1000u
+
+/* Nothing has come for so long, although nothing was asked either: PING. */
+static uint32_t quiet_ms(const gateway *g)
+{
+    return XD_MAX(g->silence_ms / 4, 1u);
+}
+
+int xd_gateway_next_tick(gateway *g)
+{
+    return xd_actor_set_tick(g->actor, g->looked_ns ? XD_MIN(SILENCE_TICK_MS, g->silence_ms) : quiet_ms(g));
+}
+
+int xd_gateway_expect_answer(gateway *g)
+{
+    g->looked_ns = xd_clock_ns();
+    g->silent_ms = 0;
+    return g->stuck || g->state != UP ? 0 : xd_gateway_next_tick(g);
+}
+
+static int ping(gateway *g)
+{
+    xd_wire_PING m = { 0 };
+    g->pinged = true;
+    xd_buf_clear(&g->frame);
+    XD_TRY(xd_wire_PING_frame(&g->frame, 0, 0, &m));
+    XD_TRY(xd_gateway_send_loose(g, &g->frame));
+    return xd_gateway_expect_answer(g);
+}
+
+/* Nothing is owed. */
+static int ping_if_quiet(gateway *g, uint64_t now_ns)
+{
+    if (!g->can_ping || xd_gateway_holds(g) || now_ns < g->ping_ns)
+        return 0;
+    g->ping_ns = now_ns + quiet_ms(g) * XD_MS_NS;
+    if (!g->heard)
+        return ping(g);
+    g->heard = false;
+    return 0;
+}
+
+/* An agent acknowledges commands and answers PING at once whatever its processes do: one that does not is stopped,
+ * or no agent. Time in which this process was stopped itself (Ctrl-Z), or did not read, is not the agent's. */
+int xd_gateway_look_for_silence(gateway *g)
+{
+    uint64_t now = xd_clock_ns();
+    char     why[128];
+    if (g->state != UP)
+        return 0;
+    bool commands = xd_session_tx_outstanding(g->sent) > 0;
+    if (!commands && !g->pinged)
+        g->looked_ns = 0;
+    if (!g->looked_ns)
+        return ping_if_quiet(g, now);
+    uint64_t ms = (now - g->looked_ns) / XD_MS_NS;
+    g->looked_ns = now;
+    if (!xd_gateway_holds(g))
+        g->silent_ms += (uint32_t)XD_MIN(ms, 2 * (uint64_t)SILENCE_TICK_MS);
+    if (g->silent_ms < g->silence_ms)
+        return 0;
+    snprintf(why, sizeof(why), "the agent is silent: for %u s it has not %s", g->silent_ms / 1000u,
+             commands ? "acknowledged its commands" : "answered");
+    return xd_gateway_bad_peer(g, why);
+}

@@ -1,0 +1,85 @@
+/* gateways/gateway_state.h - private to the gateway actor's files.
+ *   gateway.c          the actor: its start, end and messages
+ *   gateway_dial.c     the pipe's life: opening it, HELLO, its end
+ *   gateway_pump.c     what travels: bytes and frames both ways, the text beside the pipe
+ *   gateway_silence.c  PING, and who does not answer */
+#pragma once
+#include "engine/actor.h"
+#include "engine/check.h"
+#include "engine/session.h"
+#include "engine/stream.h"
+#include "gateways/gateway.h"
+
+#define GATEWAY_MAGIC 0x6a7e0a11u
+#define RETRY_MS 2u /* while the broker's inbox is full */
+
+typedef enum gateway_state { DIALING, GREETING, UP, DOWN } gateway_state;
+
+typedef struct gateway {
+    uint32_t            magic;
+    xd_actor           *actor; /* borrowed; outlives us */
+    const xd_transport *transport;
+    xd_xspec            spec; /* owned */
+    uint16_t            number;
+    gateway_state       state;
+    char               *agent, *dir, *sched; /* owned */
+    uint64_t            output_limit, session, deadline_ns;
+    uint32_t            window_frames, window_bytes, timeout_ms;
+
+    xd_pipe     *pipe;    /* NULL = not dialled yet, or hung up */
+    xd_pipe_wait waits;   /* what is watched of it */
+    uint32_t     ready;   /* XD_PIPE_*: to be called at the next turn */
+    int          turn_fd; /* always readable; watched while something is `ready`. -1 = not needed so far */
+    bool         deaf;    /* the far end takes no more */
+
+    xd_stream_in   rx;
+    xd_stream_out  tx;
+    xd_session_tx *sent; /* what the agent has not acknowledged */
+    xd_session_rx  seen;
+    xd_check      *check; /* of what the agent says */
+    bool           full;  /* its credit is used up: nothing more is read until something is acknowledged */
+    xd_buf         frame; /* scratch */
+    xd_msg        *stuck; /* the broker had no room for it; nothing more is read until it has */
+    bool           bye, down_told;
+    char           reason[512]; /* why it is down */
+    xd_buf         line;        /* of the text beside the pipe, not yet whole */
+    uint32_t       lines;
+    uint64_t       refused_frames; /* that were none of the protocol */
+
+    uint32_t silence_ms, silent_ms; /* silent for so long while an answer is owed */
+    uint64_t looked_ns;             /* when silent_ms was last added to; 0 = nothing is owed */
+    bool     can_ping, pinged;      /* pinged: PONG is owed */
+    bool     heard;                 /* something has come since ping_ns was set */
+    uint64_t ping_ns;               /* when it is looked again whether a PING is due */
+} gateway;
+
+/* gateway_dial.c */
+int  xd_gateway_dial(gateway *g); /* begins, or goes on */
+int  xd_gateway_on_hello(gateway *g, const xd_frame *f);
+int  xd_gateway_go_down(gateway *g, const char *why);
+int  xd_gateway_bad_peer(gateway *g, const char *what); /* bytes that are not the protocol: it is dropped */
+int  xd_gateway_tell_down(gateway *g);                  /* once; waits for room when there is none */
+void xd_gateway_drop_pipe(gateway *g, uint32_t grace_ms, char *how, size_t how_size);
+uint32_t
+xd_gateway_grace_ms(const gateway *g); /* that an agent gets to end by itself, by what it may have started */
+
+/* gateway_pump.c */
+/* Nothing is read: the broker has no room, or the agent's credit is used up. */
+static inline bool xd_gateway_holds(const gateway *g)
+{
+    return g->stuck || g->full;
+}
+int  xd_gateway_watch(gateway *g); /* after whatever may change what the pipe waits for */
+void xd_gateway_unwatch(gateway *g);
+int  xd_gateway_flush(gateway *g);
+int  xd_gateway_send_loose(gateway *g, const xd_buf *frame);
+int  xd_gateway_deliver(gateway *g); /* frames that have been read and not given on yet */
+int  xd_gateway_read_text(gateway *g);
+/* Sends a frame on; one that finds no room is kept and stops the reading. Call only while nothing is stuck. */
+int xd_gateway_pass_up(gateway *g, uint16_t type, uint16_t flags, const void *frame, size_t len);
+int xd_gateway_unstick(gateway *g); /* 0 = nothing is stuck any more, 1 = it still is */
+
+/* gateway_silence.c */
+int xd_gateway_next_tick(gateway *g);
+int xd_gateway_expect_answer(gateway *g);
+int xd_gateway_look_for_silence(gateway *g);
