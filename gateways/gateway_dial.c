@@ -10,7 +10,7 @@
 #define OPEN_TICK_MS 100u
 #define LEASH_MS 8000u /* an agent whose pipe is closed ends all it started within so long */
 #define GREET_MS 2000u /* one that fails before its HELLO may want to say why */
-#define CANCEL_MS 500u /* one that is not wanted any more, and has not been told to start anything */
+#define CANCEL_MS 300u /* one that is not wanted any more, and has not been told to start anything */
 
 /* ---- the end of the pipe ------------------------------------------------------------------------------- */
 

@@ -1,4 +1,5 @@
 """Ctrl-C once, twice, three times; Ctrl-Z; TERM, HUP, QUIT: what still runs, what is reported, what is left behind."""
+import contextlib
 import json
 import os
 import re
@@ -140,7 +141,8 @@ def test_ctrl_c_three_times_leaves(project):
     assert run.terminal.end() == 2
     assert time.monotonic() - begin < 5
     for pid in held:
-        os.kill(pid, signal.SIGCONT)
+        with contextlib.suppress(ProcessLookupError):  # the first that goes on may have ended the other
+            os.kill(pid, signal.SIGCONT)
     all_gone(run.processes)
     shown = project.xdctl("show", "latest")
     assert shown.rc == 7, shown
@@ -236,7 +238,7 @@ def test_ctrl_c_while_an_agent_is_dialled(project, agent):
     begin = time.monotonic()
     process.send_signal(signal.SIGINT)
     assert exit_code(process) == 2
-    assert time.monotonic() - begin < 3  # 0.5 s for the program, and the end of xdctl on a busy machine
+    assert time.monotonic() - begin < 3  # 0.3 s for the program, and the end of xdctl on a busy machine
     pid = int((project.path / "pid").read_text())
     wait_until(lambda: not os.path.exists("/proc/%d" % pid), "the end of the program")
 
