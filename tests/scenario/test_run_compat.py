@@ -143,7 +143,8 @@ def changed(project, tmp_path):
     folder.mkdir()
     project.packages = [str(folder)]
     project.write(**SUITE)
-    return project, str(folder)
+    yield project, str(folder)
+    shutil.rmtree(str(folder))  # 4 MB each
 
 
 @pytest.mark.parametrize("use", [u for u in USES if VERSION >= u.since], ids=lambda use: use.where + "." + use.name)
@@ -167,6 +168,23 @@ def test_a_name_is_another(changed, use):
         if counts is COUNTS:
             assert xd.out.count("heard\n") == 1 and "said 3" not in xd.out, xd  # captured, and shown of the failure
             assert len(junit_cases(project.root / "xd.xml")) == 15
+
+
+@pytest.mark.parametrize("use", [u for u in USES if "doctor" in u.lost or "options of xd" in u.lost], ids=lambda use: use.name)
+def test_doctor_without_a_name(changed, use):
+    """What it cannot look at it says, and all the rest is looked at."""
+    project, folder = changed
+    another_pytest(folder, use)
+    doctor = project.xdctl("doctor", "--python", project.python)
+    assert doctor.rc == 0 and use.full_name() in doctor.out and "Traceback" not in doctor.out + doctor.err, doctor
+    project.write(conftest="""
+        def pytest_configure_node(node): pass
+        """)
+    doctor = project.xdctl("doctor", "--python", project.python)
+    assert "conftest.py implements pytest_configure_node" in doctor.out, doctor
+    os.remove(str(project.root / "conftest.py"))
+    xd = project.run("test_two.py", "--no-fork", "-v")  # --no-fork is xd's
+    assert (xd.rc == 0) is (use.name != "parse_known_and_unknown_args") and "Traceback" not in xd.err, xd
 
 
 def test_nothing_is_missing(changed):

@@ -42,6 +42,27 @@ def mark_hooks():
     Checker.pytest_load_initial_conftests = pytest.hookimpl(hookwrapper=True, tryfirst=True)(Checker.around_load_initial_conftests)
 
 
+class Looker(Checker):
+    """In the place of a run, where a configuration cannot be made without one."""
+
+    @staticmethod
+    def looks(config):
+        pass
+
+    def pytest_cmdline_main(self, config):
+        self.looks(config)
+        return 0
+
+
+def look(config, say):
+    config.workerinput = {}
+    text = refusal(config)
+    if text:
+        say("refused", text)
+    for text in notes(config) + compat.notes(config):
+        say("left-out", text)
+
+
 def check(what, args):
     """The exit status: 0, also where something is refused; 4 = the configuration cannot be read, which is said."""
     import pytest
@@ -51,21 +72,21 @@ def check(what, args):
         out.write("%s %s\n" % (kind, " ".join(as_text(text).split())))
 
     mark_hooks()
+    args = list(args) if what == "options" else []
     prepare = compat.PREPARE_CONFIG.get()
     if prepare is None:
-        say("left-out", "pytest %s has no %s: this project cannot be looked at" % (pytest.__version__, compat.PREPARE_CONFIG.full_name()))
-        return 0
+        looker = Looker(say, args if what == "options" else None)
+        looker.looks = lambda config: look(config, say)
+        if pytest.main(args, plugins=[looker]) == 0:
+            return 0
+        say("refused", "pytest cannot read its configuration")
+        return 4
     try:
-        config = prepare([] if what == "project" else list(args), [Checker(say, args if what == "options" else None)])
+        config = prepare(args, [Checker(say, args if what == "options" else None)])
     except pytest.UsageError as e:
         say("refused", "pytest's configuration: %s" % e)
         return 4
-    config.workerinput = {}
-    text = refusal(config)
-    if text:
-        say("refused", text)
-    for text in notes(config) + compat.notes(config):
-        say("left-out", text)
+    look(config, say)
     out.flush()
     unconfigure = compat.UNCONFIGURE.of(config)
     if unconfigure is not None:

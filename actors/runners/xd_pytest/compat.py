@@ -109,11 +109,11 @@ OWNERS = {
 
 MAIN = Use("_pytest.config", "_main", "its usage errors name pytest.main()", since=(9, 1))
 DEFAULT_PLUGINS = Use("_pytest.config", "default_plugins", "its modules are imported more often, which takes time")
-PREPARE_CONFIG = Use("_pytest.config", "_prepareconfig", "xdctl doctor cannot look at this project")
+PREPARE_CONFIG = Use("_pytest.config", "_prepareconfig", "xdctl doctor does not say what is wrong with its configuration")
 UNCONFIGURE = Use("config", "_ensure_unconfigure", "xdctl doctor leaves plugins configured")
 PARSER = Use("config", "_parser", "options of the command line are not told from those of the configuration")
 PARSE = Use("parser", "parse_known_args", "options of the command line are not told from those of the configuration")
-UNKNOWN_ARGS = Use("parser", "parse_known_and_unknown_args", "xdctl doctor does not name unknown options")
+UNKNOWN_ARGS = Use("parser", "parse_known_and_unknown_args", "options of xd behind those of pytest are not found")
 ADD_OPTION = Use("_pytest.config.argparsing", "OptionGroup._addoption", "-n, -d and -f are known on the command line only")
 CONSIDER_PLUGINARG = Use("_pytest.config", "PytestPluginManager.consider_pluginarg", "-p xdist is not ignored")
 VALIDATE_PLUGINS = Use("_pytest.config", "Config._validate_plugins", "an installed pytest-xdist is listed among the plugins")
