@@ -205,9 +205,9 @@ static int lease(xd_sched *s, uint16_t a, bool all)
             continue;
         }
         uint32_t least = g->units < 2 * g->workers ? 2 * g->workers - g->units : 0;
-        if (s->sharing)
-            least = fair_units(s, g) - g->units;
-        uint32_t k = all ? seg.count : portion(s, &seg, want > got ? want - got : 0, least);
+        uint32_t k = all          ? seg.count
+                     : s->sharing ? XD_MIN(seg.count, fair_units(s, g) - g->units)
+                                  : portion(s, &seg, want > got ? want - got : 0, least);
         if (k == seg.count) {
             ring_pop(s);
             got += seg.weight;

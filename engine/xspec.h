@@ -24,7 +24,7 @@ typedef struct xd_xspec {
 #define XD_XSPEC_MAX_COUNT 1024u
 
 /* -EINVAL: err names the spec, the key, and what is allowed.  *ret is untouched on failure. */
-int  xd_xspec_parse(xd_xspec *ret, const char *text, xd_error *err) XD_MUST;
+int xd_xspec_parse(xd_xspec *ret, const char *text, xd_error *err) XD_MUST;
 /* A copy with texts of its own.  -ENOMEM. */
 int  xd_xspec_copy(xd_xspec *ret, const xd_xspec *from) XD_MUST;
 void xd_xspec_release(xd_xspec *s);
