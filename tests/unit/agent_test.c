@@ -305,6 +305,28 @@ START_TEST(ways_to_start)
 }
 END_TEST
 
+/* The collector that becomes a worker is the process of that worker from then on, and our own child. */
+START_TEST(collector_becomes_a_worker)
+{
+    world               w;
+    xd_wire_WORKER_DOWN down;
+    begin(&w, AGENT_WARM, 0);
+    ck_assert(forked_from(&w, w.collect));
+    ck_assert_uint_eq(w.asked.become, 1);
+    w.a.env.collector = stand_in(&w, "kill -9 $$");
+    pid_t          pid = w.a.env.collector.pid;
+    xd_wire_FORKED m = { .worker = 0, .pid = (uint32_t)pid };
+    ck_assert_int_eq(agent_worker_forked(&w.a, &m), 0);
+    ck_assert_int_eq(w.a.env.collector.pid, 0);
+    ck_assert_int_eq(worker(&w)->proc.pid, pid);
+    settle(&w);
+    EXPECT(&w, WORKER_DOWN, down);
+    ck_assert_int_eq(down.signal, SIGKILL);
+    ck_assert_ptr_null(sent(&w, XD_MSG_AGENT_NOTE)); /* one process ended, once */
+    end(&w);
+}
+END_TEST
+
 /* The collector ends during FORK: that is no crash, costs no replacement, and the next one is forked from the
  * host; when that ends too, there is a new process. */
 START_TEST(parent_ends_before_the_fork)
@@ -902,6 +924,7 @@ int main(void)
     TCase *c = tcase_create("agent");
     tcase_set_timeout(c, 60);
     tcase_add_test(c, ways_to_start);
+    tcase_add_test(c, collector_becomes_a_worker);
     tcase_add_test(c, parent_ends_before_the_fork);
     tcase_add_test(c, parent_ends_behind_the_fork);
     tcase_add_test(c, fork_that_fails);
