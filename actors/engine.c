@@ -185,6 +185,7 @@ static int start_broker(xd_engine *x, xd_error *err)
     if (!x->journal_path || !x->where.work)
         return xd_error_set(err, -ENOMEM, "cannot determine the current directory: %s", strerror(errno));
     XD_TRY(xd_journal_open(&journal, x->journal_path, x->dir.id, false, err));
+    xd_journal_limit(journal, x->config->journal_limit);
     int r = first_record(x, journal);
     if (r < 0)
         return xd_error_set(err, r, "cannot write the journal %s: %s", x->journal_path, xd_error_name(r));
@@ -279,6 +280,8 @@ static int start_gateways(xd_engine *x, xd_error *err)
             .number = (uint16_t)i,
             .session = xd_clock_wall_us(),
             .silence_ms = silence_ms(x->config),
+            .foreign = x->config->agent != NULL,
+            .junit_path = x->junit_path,
             .target = { .spec = &x->plan.gateways[i].spec,
                         .agent = x->config->agent,
                         .dir = x->config->work_dir ? x->where.work : NULL,

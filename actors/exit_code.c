@@ -5,13 +5,13 @@
 int xd_exit_code(const xd_exit_facts *f)
 {
     bool incomplete = f->recorded < f->collected;
-    if (f->forced > 0)
-        return f->forced;
+    if (f->forced > 0) /* a process has eight bits of it: 256 must not come out as 0 */
+        return f->forced % 256 ? f->forced : XD_EXIT_INCOMPLETE;
     if (f->forced == 0)
-        return f->zero_asked ? XD_EXIT_OK : incomplete || f->agreed ? XD_EXIT_INCOMPLETE : XD_EXIT_INTERNAL;
+        return f->zero_asked ? XD_EXIT_OK : XD_EXIT_INCOMPLETE;
     if (f->failures || f->collect_errors || f->bad_end)
         return XD_EXIT_FAILED;
-    if (!f->agreed)
+    if (!f->agreed || f->missing)
         return XD_EXIT_INFRASTRUCTURE;
     if (incomplete)
         return XD_EXIT_INCOMPLETE;

@@ -288,6 +288,8 @@ static void number_workers(scheduler *self)
     uint32_t next = 0, items = xd_collector_count(self->collector);
     for (size_t i = 0; i < self->n_gateways; i++) {
         gateway *g = &self->gateways[i];
+        if (g->state == GW_DONE)
+            continue; /* lost: the others have its numbers */
         if (g->workers == 0) {
             const xd_config *cfg = self->args.config;
             int              wanted = cfg->workers != XD_WORKERS_UNSET ? cfg->workers : self->options.workers;
@@ -348,6 +350,10 @@ static int collection_complete(scheduler *self)
     XD_TRY(xd_sched_new(&self->sched, &opts));
     XD_TRY(sched_items(self, mode, items));
     XD_TRY(xd_sched_collection(self->sched, items, count));
+    for (size_t i = 0; i < self->n_gateways; i++)
+        if (self->gateways[i].state == GW_DONE &&
+            xd_sched_agent_lost(self->sched, (uint16_t)i, NULL, 0, true) < 0)
+            return -ENOMEM;
     self->history = xd_history_free(self->history);
     XD_TRY(publish_collection(self));
     if (count == 0 || self->stopping || self->finishing)
@@ -442,8 +448,45 @@ static int settle(scheduler *self)
                : 0;
 }
 
+/* Its list is the collection. */
+static void take_owner(scheduler *self, gateway *g)
+{
+    self->owner = g->number;
+    self->options.in_order = g->in_order;
+    self->deselected = g->deselected;
+    self->digest_lo = g->digest_lo;
+    self->digest_hi = g->digest_hi;
+    g->state = GW_AGREED;
+}
+
+int xd_scheduler_without(scheduler *self, gateway *g)
+{
+    uint16_t heir = UINT16_MAX, owner;
+    self->missing = true;
+    for (size_t i = self->n_gateways; i-- > 0;)
+        if (self->gateways[i].state == GW_AGREED)
+            heir = (uint16_t)i;
+    const bool its_own = self->owner == g->number && !self->list_whole;
+    int        verdict = xd_collector_lost(self->collector, g->number, heir, &owner);
+    XD_TRY(verdict);
+    if (its_own && owner == UINT16_MAX) {
+        self->owner = -1;
+    } else if (its_own) {
+        take_owner(self, &self->gateways[owner]);
+        self->list_whole = xd_collector_whole(self->collector);
+        if (verdict == XD_COLLECTOR_SEND_LIST)
+            XD_TRY(ask_list(self, &self->gateways[owner]));
+    }
+    return settle(self);
+}
+
 int xd_scheduler_on_collected(scheduler *self, gateway *g, const xd_wire_COLLECTED *in)
 {
+    g->zero = in->exit_status == XD_EXIT_OK;
+    g->digest_lo = in->digest_lo;
+    g->digest_hi = in->digest_hi;
+    g->deselected = in->deselected;
+    g->in_order = in->in_order != 0;
     if (self->finishing && (self->forced_exit >= 0 || self->stopping))
         return 0; /* it was on its way when the run ended: an option was refused, another environment failed */
     self->collect_errors += in->errors;
@@ -470,12 +513,7 @@ int xd_scheduler_on_collected(scheduler *self, gateway *g, const xd_wire_COLLECT
         return verdict == XD_COLLECTOR_SEND_LIST ? ask_list(self, g) : 0;
     g->state = GW_COLLECTED;
     if (verdict == XD_COLLECTOR_SEND_LIST && !self->agreed && self->owner < 0) {
-        self->owner = g->number;
-        self->options.in_order = in->in_order != 0;
-        self->deselected = in->deselected;
-        self->digest_lo = in->digest_lo;
-        self->digest_hi = in->digest_hi;
-        g->state = GW_AGREED;
+        take_owner(self, g);
         return ask_list(self, g);
     }
     if (verdict == XD_COLLECTOR_SEND_LIST)

@@ -41,11 +41,22 @@ int xd_scheduler_send_copy(scheduler *self, gateway *g, uint16_t type, const xd_
 
 /* ---- exit code ---------------------------------------------------------------------------------------- */
 
+/* An agent is believed that its session ended with 0 before all was run, as far as its own items go: those of other
+ * environments are left out only if these say so, too. */
+static bool zero_asked(const scheduler *self)
+{
+    bool all = self->zero_asked;
+    for (size_t i = 0; i < self->n_gateways && self->n_gateways > 1; i++)
+        all = all && self->gateways[i].zero;
+    return all;
+}
+
 int xd_scheduler_exit_code(const scheduler *self)
 {
     const effective *o = &self->options;
     xd_exit_facts    facts = { .forced = self->forced_exit,
-                               .zero_asked = self->zero_asked,
+                               .zero_asked = zero_asked(self),
+                               .missing = self->missing,
                                .agreed = self->agreed,
                                .collected = self->agreed ? xd_collector_count(self->collector) : 0,
                                .recorded = self->sched ? xd_sched_stats_get(self->sched)->recorded : 0,
@@ -172,6 +183,11 @@ static int on_gateway_down(scheduler *self, gateway *g, const xd_wire_GATEWAY_DO
         char *why = xd_bytes_dup(in->reason);
         XD_TRY(xd_scheduler_note(self, 4, "lost %s: %s", g->spec_text, why ? why : ""));
         free(why);
+        bool others = false;
+        for (size_t i = 0; i < self->n_gateways; i++)
+            others |= self->gateways[i].state < GW_DONE;
+        if (others && !self->running && !self->finishing)
+            return xd_scheduler_without(self, g);
         if (!self->running || self->n_gateways == 1)
             xd_scheduler_end_with(self, XD_EXIT_INFRASTRUCTURE, "");
     }
@@ -337,7 +353,7 @@ static int on_worker_up(scheduler *self, gateway *g, const xd_wire_WORKER_UP *in
 
 /* A worker that ended its session by itself: pytest.exit, an interrupt or an internal error inside a test, or
  * a plugin's own exit code. */
-static int on_worker_down(scheduler *self, const xd_wire_WORKER_DOWN *in)
+static int on_worker_down(scheduler *self, gateway *g, const xd_wire_WORKER_DOWN *in)
 {
     int  status = in->session_status;
     bool was_up = self->up[in->worker / 8] >> (in->worker % 8) & 1;
@@ -351,6 +367,7 @@ static int on_worker_down(scheduler *self, const xd_wire_WORKER_DOWN *in)
         return 0;
     char *reason = xd_bytes_dup(in->reason);
     self->zero_asked |= status == XD_EXIT_OK; /* pytest.exit() says so, and pytest does as it says */
+    g->zero |= status == XD_EXIT_OK;
     xd_scheduler_end_with(self, status, reason ? reason : "");
     free(reason);
     if (self->finishing)
@@ -412,6 +429,8 @@ static int on_env_done(scheduler *self, gateway *g, const xd_wire_ENV_DONE *in)
         xd_frame       f;                                                 \
         xd_wire_##NAME in;                                                \
         int            r = g ? xd_msg_frame(m, &f) : -EPROTO;             \
+        if (g && g->dropped && XD_MSG_##NAME != XD_MSG_GATEWAY_DOWN)      \
+            return 0;                                                     \
         if (r == 0)                                                       \
             r = xd_wire_##NAME##_decode(f.body, f.len, &in);              \
         if (r == 0)                                                       \
@@ -419,22 +438,22 @@ static int on_env_done(scheduler *self, gateway *g, const xd_wire_ENV_DONE *in)
         return after(self, g, #NAME, r);                                  \
     }
 
+static int drop(scheduler *self, gateway *g, const char *why)
+{
+    xd_auto(xd_msg) *m = NULL;
+    g->dropped = true;
+    XD_TRY(xd_msg_new(&m, XD_MSG_DROP, why, strlen(why)));
+    return xd_actor_send(self->actor, g->address, &m);
+}
+
 /* What every handler ends with: faults of a peer become the end of that peer, the end of the run that of the
  * actor. */
 static int after(scheduler *self, gateway *g, const char *what, int r)
 {
-    if (r == -EPROTO && g) {
-        xd_scheduler_end_with(self, XD_EXIT_INTERNAL, "");
-        r = xd_scheduler_note(self, 4, "%s: %s contradicts what was agreed; its agent is stopped",
-                              g->spec_text, what);
-        g->state = GW_DONE;
-        if (r == 0 && self->running && !self->finishing) {
-            r = xd_scheduler_lost(self, g);
-            if (r >= 0)
-                r = xd_scheduler_drain(self);
-        }
-        if (r >= 0)
-            r = xd_scheduler_finish(self);
+    if (r == -EPROTO && g) { /* its gateway hangs up, and GATEWAY_DOWN brings the rest */
+        char text[96];
+        snprintf(text, sizeof(text), "the agent broke the protocol: %s contradicts what was agreed", what);
+        return drop(self, g, text);
     }
     if (r < 0)
         return r;
@@ -451,7 +470,7 @@ ON_FRAME(WARNING, on_warning(self, g, &in))
 ON_FRAME(REPORT, xd_scheduler_on_report(self, &in))
 ON_FRAME(RETURNED, on_returned(self, g, &in))
 ON_FRAME(WORKER_UP, on_worker_up(self, g, &in))
-ON_FRAME(WORKER_DOWN, on_worker_down(self, &in))
+ON_FRAME(WORKER_DOWN, on_worker_down(self, g, &in))
 ON_FRAME(ENV_FAILED, on_env_failed(self, g, &in))
 ON_FRAME(ENV_DONE, on_env_done(self, g, &in))
 ON_FRAME(AGENT_NOTE, on_agent_note(self, g, &in))
@@ -464,6 +483,8 @@ static int handle_progress(void *state, const xd_msg *m)
     xd_wire_PROGRESS in;
     xd_frame         f;
     xd_auto(xd_msg) *copy = NULL;
+    if (g && g->dropped)
+        return 0;
     if (g && !self->ended && xd_msg_frame(m, &f) == 0 && xd_wire_PROGRESS_decode(f.body, f.len, &in) == 0)
         XD_TRY(xd_scheduler_on_progress(self, g, &in));
     XD_TRY(xd_msg_new(&copy, XD_MSG_PROGRESS, m->body.ptr, m->body.len));
@@ -501,6 +522,24 @@ static int handle_paused(void *state, const xd_msg *m)
     return xd_scheduler_on_paused(XD_CAST(state, scheduler, SCHEDULER_MAGIC));
 }
 
+/* Nothing of the agents is heard any more: the run ends at once. */
+static int journal_full(scheduler *self)
+{
+    xd_scheduler_end_with(self, XD_EXIT_INCOMPLETE, "the journal has reached its limit");
+    XD_TRY(xd_scheduler_note(
+        self, 4,
+        "the journal in %s has reached its limit (--journal-limit, %llu bytes): the run ends, its "
+        "results are incomplete",
+        self->args.run_dir, (unsigned long long)self->args.config->journal_limit));
+    for (size_t i = 0; i < self->n_gateways; i++) {
+        gateway *g = &self->gateways[i];
+        if (g->state > GW_DIALING && g->state < GW_DONE)
+            XD_TRY(drop(self, g, "the journal has reached its limit"));
+        g->state = GW_DONE;
+    }
+    return xd_scheduler_finish(self);
+}
+
 /* The journal cannot be written: nothing new starts, and the exit code says so. */
 static int handle_fault(void *state, const xd_msg *m)
 {
@@ -508,6 +547,8 @@ static int handle_fault(void *state, const xd_msg *m)
     int32_t    code = 0;
     if (m->body.len == sizeof(code))
         memcpy(&code, m->body.ptr, sizeof(code));
+    if (code == -EDQUOT)
+        return after(self, NULL, "FAULT", journal_full(self));
     xd_scheduler_end_with(self, XD_EXIT_INCOMPLETE, "the journal cannot be written");
     int r =
         xd_scheduler_note(self, 4, "the journal in %s cannot be written (%s%s): results are incomplete",

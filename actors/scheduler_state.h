@@ -28,8 +28,13 @@ typedef struct gateway {
     uint32_t workers;   /* 0 = not decided */
     uint16_t first_worker;
     uint32_t cpus;
-    bool     up;         /* its session stood at some time */
-    bool     ran;        /* a worker of it was ready at some time */
+    bool     up;       /* its session stood at some time */
+    bool     ran;      /* a worker of it was ready at some time */
+    bool     zero;     /* its session ended with 0 by its own wish, before all tests were run */
+    bool     dropped;  /* it contradicts what was agreed: nothing of it is heard any more, except its end */
+    bool     in_order; /* of COLLECTED, as the next ones */
+    uint32_t deselected;
+    uint64_t digest_lo, digest_hi;
     bool     last_words; /* it told what ran at its end */
 } gateway;
 
@@ -76,6 +81,7 @@ typedef struct scheduler {
     uint8_t           up[65536 / 8]; /* bit per worker: it was ready, and has not ended */
     bool              zero_asked;    /* the run ends with 0 because somebody wants it so */
     bool              bad_end;       /* a worker crashed outside of any test */
+    bool              missing;       /* an environment was lost before the tests began; the others run them */
     bool              list_whole;    /* the list that is the collection has come */
     bool              agreed, running, finishing, ended, mode_no;
     uint32_t          pausing;  /* gateways that have not written PAUSE yet, and the terminal report */
@@ -94,10 +100,12 @@ int      xd_scheduler_note(scheduler *self, uint8_t level, const char *fmt, ...)
 void xd_scheduler_end_with(scheduler *self, int code, const char *reason);
 int  xd_scheduler_finish(scheduler *self) XD_MUST;
 int  xd_scheduler_drain(scheduler *self) XD_MUST;
-int  xd_scheduler_join(scheduler *self, gateway *g) XD_MUST;
-int  xd_scheduler_on_collected(scheduler *self, gateway *g, const xd_wire_COLLECTED *in) XD_MUST;
-int  xd_scheduler_on_ids(scheduler *self, gateway *g, const xd_wire_COLLECT_IDS *in) XD_MUST;
-int  xd_scheduler_on_paused(scheduler *self) XD_MUST;
+/* Its agent is gone before the tests began: the others go on without it. */
+int xd_scheduler_without(scheduler *self, gateway *g) XD_MUST;
+int xd_scheduler_join(scheduler *self, gateway *g) XD_MUST;
+int xd_scheduler_on_collected(scheduler *self, gateway *g, const xd_wire_COLLECTED *in) XD_MUST;
+int xd_scheduler_on_ids(scheduler *self, gateway *g, const xd_wire_COLLECT_IDS *in) XD_MUST;
+int xd_scheduler_on_paused(scheduler *self) XD_MUST;
 /* scheduler_running.c */
 int xd_scheduler_on_progress(scheduler *self, gateway *g, const xd_wire_PROGRESS *in) XD_MUST;
 /* Its agent is gone while the run goes on: what ran there runs again, or is lost. */

@@ -159,7 +159,7 @@ static int register_address(xd_actor *a)
 const char *xd_msg_name(uint16_t type)
 {
     static const char *const own[] = { "REGISTER", "SUBSCRIBE", "TAIL",   "STOP", "FAULT",
-                                       "GONE",     "UNKNOWN",   "PAUSED", "SAY" };
+                                       "GONE",     "UNKNOWN",   "PAUSED", "SAY",  "DROP" };
     const unsigned           at = (unsigned)type - XD_MSG_REGISTER;
     return at < XD_ARRAY_LEN(own) ? own[at] : xd_wire_name(type);
 }

@@ -23,9 +23,10 @@ enum {
     XD_MSG_GONE =
         0x4006, /* broker -> "sched": the peer in `from` was dropped, it did not read its messages: text */
     XD_MSG_PAUSED =
-        0x4008,          /* gateway -> "sched": PAUSE is on its way to the agent; the terminal's reporter ->
+        0x4008,           /* gateway -> "sched": PAUSE is on its way to the agent; the terminal's reporter ->
                    "sched": the live line is cleared */
-    XD_MSG_SAY = 0x4009, /* engine -> terminal's reporter: a line to show between those of the report */
+    XD_MSG_DROP = 0x400a, /* "sched" -> a gateway: its agent contradicts what was agreed: text; hang up */
+    XD_MSG_SAY = 0x4009,  /* engine -> terminal's reporter: a line to show between those of the report */
     XD_MSG_UNKNOWN = 0x4007, /* broker -> a sender: nobody has the address in `from`; sent once per address */
 };
 /* Name of a message of either kind, "?" for neither.  Static storage. */

@@ -58,6 +58,7 @@ struct xd_broker {
     peer           *dead;    /* forgotten in this turn, perhaps in the middle of a walk over `peers` */
     sender         *senders; /* by gateway */
     bool            backlog; /* some peer has a queue */
+    bool            full;    /* the journal has reached its limit; told */
     int             fault;   /* of the journal, reported */
     xd_broker_stats stats;
 };
@@ -220,6 +221,15 @@ static void report_fault(xd_broker *b, int fault)
     post(b, "sched", "", XD_MSG_FAULT, &code, sizeof(code));
 }
 
+/* What an agent says and the journal has no room for is as if it had not been said. */
+static void report_full(xd_broker *b)
+{
+    int32_t code = -EDQUOT;
+    if (!b->full)
+        post(b, "sched", "", XD_MSG_FAULT, &code, sizeof(code));
+    b->full = true;
+}
+
 static sender *find_sender(xd_broker *b, const xd_envelope *env)
 {
     sender *s;
@@ -255,6 +265,10 @@ static int record(xd_broker *b, const xd_envelope *env, zmq_msg_t *body)
         s->again |= verdict == XD_SESSION_DUPLICATE;
         if (verdict != XD_SESSION_TAKE)
             return 1;
+        if (b->full || (b->journal && xd_journal_full(b->journal, len))) {
+            report_full(b);
+            return 1;
+        }
     }
     uint64_t end = 0;
     if (b->journal) {

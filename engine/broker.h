@@ -9,6 +9,8 @@
  * A journaled frame with a sequence number passes the session of its gateway (engine/session.h): a duplicate
  * is acknowledged again and dropped, a gap drops the frame and is counted (the gateway closes such a stream
  * before it comes here).
+ * A journal that has reached its limit takes no more from agents: their frames are dropped, and "sched" hears of it once
+ * (FAULT with -EDQUOT).
  * Own thread.  Sends never block: what a peer does not take waits in its own bounded queue. */
 #pragma once
 #include "engine/actor.h"

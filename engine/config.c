@@ -67,6 +67,7 @@ typedef enum {
     OPTION("shutdown-timeout", 0, "TIME", "none", "Time for the workers' sessions to end when all tests are done; those that take longer are killed, and the exit code is 1.", KIND_TIME_OR_NONE, shutdown_ns, false) \
     OPTION("agent-timeout", 0, "TIME", "60s", "An environment whose agent answers nothing for this long is given up; none or 0: never.", KIND_TIME_OR_NONE, agent_timeout_ns, false) \
     OPTION("output-limit", 0, "SIZE", "1M", "How much output that bypasses pytest's capture is kept, per test, for each of stdout and stderr.", KIND_SIZE, output_limit, false) \
+    OPTION("journal-limit", 0, "SIZE", "4G", "How large a run's journal may become; then the run ends with exit code 7. 0: no limit.", KIND_SIZE, journal_limit, false) \
     OPTION("runs-keep", 0, "N", "100", "How many runs of each project are kept under $XDG_STATE_HOME/xd/runs.", KIND_SIZE, runs_keep, false) \
     OPTION("runs-size", 0, "SIZE", "1G", "How many bytes they may take; the oldest runs are removed first.", KIND_SIZE, runs_bytes, false) \
     OPTION("runs-age", 0, "TIME", "30d", "Age at which a run is removed.", KIND_TIME, runs_age_ns, false) \
@@ -130,6 +131,7 @@ int xd_config_new(xd_config **ret)
         .grace_ns = 10ull * 1000000000,
         .agent_timeout_ns = 60ull * 1000000000,
         .output_limit = 1u << 20,
+        .journal_limit = 4ull << 30,
     };
     *ret = c;
     return 0;

@@ -42,6 +42,7 @@ struct xd_config {
     uint64_t   grace_ns;         /* of running tests after a first interrupt */
     uint64_t   shutdown_ns;      /* of the end of sessions; 0 = no limit */
     uint64_t   output_limit;     /* bytes kept of one test's uncaptured output */
+    uint64_t   journal_limit;    /* bytes; 0 = none */
     xd_strings args;             /* pytest's */
     size_t     args_final;       /* so many of them stand before a `--`; SIZE_MAX = all */
     xd_strings command_line;     /* as typed, for the journal */

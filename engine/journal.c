@@ -21,7 +21,8 @@
 static const char magic[8] = "XDJOURN1";
 
 struct xd_journal {
-    int fd, wake_fd,
+    uint64_t limit; /* 0 = none */
+    int      fd, wake_fd,
         commit_fd;         /* wake_fd: writer -> committer; commit_fd: committer -> whoever acknowledges */
     int       dir_fd;      /* until the file's name is durable too; -1 */
     uint64_t  end;         /* written; the writer's own */
@@ -200,6 +201,16 @@ static int write_record(int fd, struct iovec *v, int n)
         }
     }
     return 0;
+}
+
+void xd_journal_limit(xd_journal *j, uint64_t bytes)
+{
+    j->limit = bytes;
+}
+
+bool xd_journal_full(const xd_journal *j, size_t more)
+{
+    return j->limit && j->end + XD_JOURNAL_RECORD + more > j->limit;
 }
 
 int xd_journal_append(xd_journal *j, const void *frame, size_t len, uint16_t gateway, uint64_t *ret_end)

@@ -26,8 +26,11 @@ xd_journal *xd_journal_close(xd_journal *j);
 XD_DEFINE_AUTO(xd_journal, xd_journal_close)
 /* Appends one whole frame (header and body). *ret_end (may be NULL) = file offset behind it. -errno of the
  * write, or of an earlier fault. One thread. */
-int      xd_journal_append(xd_journal *j, const void *frame, size_t len, uint16_t gateway,
-                           uint64_t *ret_end) XD_MUST;
+int xd_journal_append(xd_journal *j, const void *frame, size_t len, uint16_t gateway,
+                      uint64_t *ret_end) XD_MUST;
+/* Records of agents beyond this size are not taken (xd_journal_full); 0 = no limit. Before the first append. */
+void     xd_journal_limit(xd_journal *j, uint64_t bytes);
+bool     xd_journal_full(const xd_journal *j, size_t more);
 uint64_t xd_journal_end(const xd_journal *j); /* offset behind the last record */
 /* Everything before this offset is durable.  Any thread. */
 uint64_t xd_journal_durable(const xd_journal *j);

@@ -65,6 +65,18 @@ static int on_ack(void *state, const xd_msg *in)
     return xd_gateway_watch(g);
 }
 
+/* What the checks here cannot see, or the end of the journal: hang up. */
+static int on_drop(void *state, const xd_msg *in)
+{
+    gateway *g = XD_CAST(state, gateway, GATEWAY_MAGIC);
+    char     why[256];
+    if (g->state == DOWN)
+        return 0;
+    snprintf(why, sizeof(why), "%.*s", (int)XD_MIN(in->body.len, (size_t)200), (const char *)in->body.ptr);
+    g->bye = false;
+    return xd_gateway_bad_peer(g, why);
+}
+
 /* The scheduler is gone: the engine is ending, and us with it. */
 static int on_unknown(void *state, const xd_msg *in)
 {
@@ -105,6 +117,8 @@ static int gateway_init(void *state, xd_actor *actor, const void *args)
                     .dir = a->target.dir ? strdup(a->target.dir) : NULL,
                     .sched = strdup(a->sched ? a->sched : "sched"),
                     .output_limit = a->target.output_limit,
+                    .foreign = a->foreign,
+                    .junit_path = a->junit_path ? strdup(a->junit_path) : NULL,
                     .session = a->session,
                     .window_frames = a->window_frames ? a->window_frames : 1024,
                     .window_bytes = a->window_bytes ? a->window_bytes : 4u << 20,
@@ -113,7 +127,8 @@ static int gateway_init(void *state, xd_actor *actor, const void *args)
                     .turn_fd = -1,
                     .seen = XD_SESSION_RX_INIT };
     XD_TRY(xd_xspec_copy(&g->spec, a->target.spec));
-    if (!g->sched || (a->target.agent && !g->agent) || (a->target.dir && !g->dir))
+    if (!g->sched || (a->junit_path && !g->junit_path) || (a->target.agent && !g->agent) ||
+        (a->target.dir && !g->dir))
         return -ENOMEM;
     xd_stream_in_init(&g->rx, true);
     XD_TRY(xd_session_tx_new(&g->sent, UINT32_MAX, UINT32_MAX));
@@ -151,6 +166,7 @@ static void gateway_fini(void *state)
     free(g->agent);
     free(g->dir);
     free(g->sched);
+    free(g->junit_path);
 }
 
 const xd_actor_spec xd_gateway_spec = {
@@ -161,7 +177,9 @@ const xd_actor_spec xd_gateway_spec = {
     .tick = gateway_tick,
     .stop = gateway_stop,
     .fini = gateway_fini,
-    .handlers = (const xd_handler[]){ { XD_MSG_ACK, on_ack }, { XD_MSG_UNKNOWN, on_unknown }, { 0 } },
+    .handlers =
+        (const xd_handler[]){
+            { XD_MSG_ACK, on_ack }, { XD_MSG_DROP, on_drop }, { XD_MSG_UNKNOWN, on_unknown }, { 0 } },
     .other = on_command,
 };
 

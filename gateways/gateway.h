@@ -21,6 +21,8 @@ typedef struct xd_gateway_args {
     xd_target           target;        /* copied by init */
     const char         *sched;         /* address of the scheduler; copied.  NULL = "sched" */
     uint64_t            session;       /* id of the session, for WELCOME */
+    bool                foreign;       /* an agent that is not this program's own: it names no files here */
+    const char         *junit_path;    /* of such a one: stands for CONFIG's xmlpath; copied; NULL = none */
     uint32_t            window_frames; /* credit; 0 = 1024 */
     uint32_t            window_bytes;  /* 0 = 4 MiB */
     uint32_t            timeout_ms;    /* for opening and HELLO together; 0 = 20 s */

@@ -175,6 +175,55 @@ static int on_loose(gateway *g, const xd_frame *f)
     return 0;
 }
 
+/* Files of this host are chosen by this program and its user alone: what a foreign agent names as one is left out of
+ * its CONFIG before it is recorded, and what the user named stands in its place. */
+static int own_paths(gateway *g, const xd_frame *f, bool *ret_named)
+{
+    xd_autobuf     options = XD_BUF_INIT;
+    xd_wire_CONFIG m;
+    xd_wire_PAIR   p;
+    XD_TRY(xd_wire_CONFIG_decode(f->body, f->len, &m));
+    xd_wire_list it = m.options;
+    m.options.count = 0;
+    *ret_named = false;
+    while (xd_wire_PAIR_next(&it, &p) == 1) {
+        const bool junit = xd_bytes_eq_str(p.name, "xmlpath");
+        *ret_named |= junit && p.value.len;
+        if (junit || xd_bytes_eq_str(p.name, "cache_dir"))
+            continue;
+        XD_TRY(xd_wire_PAIR_append(&options, &p));
+        m.options.count++;
+    }
+    if (g->junit_path) {
+        p = (xd_wire_PAIR){ .name = XD_BYTES_LIT("xmlpath"), .value = xd_bytes_str(g->junit_path) };
+        XD_TRY(xd_wire_PAIR_append(&options, &p));
+        m.options.count++;
+    }
+    m.options.ptr = options.data;
+    m.options.len = options.len;
+    xd_buf_clear(&g->frame);
+    return xd_wire_CONFIG_frame(&g->frame, 0, f->seq, &m);
+}
+
+static int on_config(gateway *g, const xd_frame *f)
+{
+    bool       named;
+    xd_autobuf text = XD_BUF_INIT;
+    int        r = own_paths(g, f, &named);
+    if (r == -EMSGSIZE)
+        return xd_gateway_bad_peer(g, "the agent sent a malformed CONFIG");
+    XD_TRY(r);
+    XD_TRY(xd_gateway_pass_up(g, f->type, XD_FLAG_JOURNAL, g->frame.data, g->frame.len));
+    if (!named || g->junit_path)
+        return 0;
+    XD_TRY(xd_buf_printf(
+        &text,
+        "%s: the JUnit file that its agent names is not written: only an agent that xd finds itself "
+        "names files; give --junitxml to xdctl run",
+        g->spec.text));
+    return xd_gateway_tell_note(g, 3, xd_buf_view(&text));
+}
+
 static int on_agent_frame(gateway *g, const xd_frame *f)
 {
     xd_log_write(xd_actor_log(g->actor), XD_LOG_DEBUG, "gateway %u: agent -> %s (%u bytes)",
@@ -204,6 +253,8 @@ static int on_agent_frame(gateway *g, const xd_frame *f)
     if (g->state == DOWN)
         return 0;
     g->bye = g->bye || f->type == XD_MSG_BYE;
+    if (f->type == XD_MSG_CONFIG && g->foreign)
+        return on_config(g, f);
     /* The frame lies whole in the stream's buffer: its header is in front of its body. */
     return xd_gateway_pass_up(g, f->type, XD_FLAG_JOURNAL, f->body - XD_FRAME_HEADER,
                               f->len + XD_FRAME_HEADER);

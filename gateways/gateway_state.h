@@ -37,6 +37,8 @@ typedef struct gateway {
     xd_session_tx *sent; /* what the agent has not acknowledged */
     xd_session_rx  seen;
     xd_check      *check; /* of what the agent says */
+    bool           foreign;
+    char          *junit_path; /* owned */
     bool           full;  /* its credit is used up: nothing more is read until something is acknowledged */
     xd_buf         frame; /* scratch */
     xd_msg        *stuck; /* the broker had no room for it; nothing more is read until it has */

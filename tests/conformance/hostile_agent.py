@@ -141,9 +141,11 @@ class Agent(object):
             self.frame(wire.PONG, b"", 0)
         elif kind == wire.ENV_START:
             self.at(START)
-            self.config()
+            if self.mode != "paths":
+                self.config()
             self.at(CONFIGURED)
-            self.collected()
+            if self.mode != "collected with 0":
+                self.collected()
             self.at(COLLECTED)
         elif kind == wire.SEND_LIST:
             self.list()
@@ -363,10 +365,17 @@ GREETINGS = {
     "a malformed HELLO": lambda a: a.frame(1, b"\1\0", 0),
 }
 MODES.update((name, (None, None)) for name in GREETINGS)
-# Modes that take longer or need options of xdctl.
+# Modes of which each has a test of its own.
 SLOW = {
     "silent": ("start", lambda a: None),
     "never acknowledges": ("never", lambda a: None),
+    # paths of the controller's host, and an end with 0
+    "paths": (START, go_on(lambda a: a.config(xmlpath=os.environ["XD_HOSTILE_PATH"], cache_dir=os.environ["XD_HOSTILE_PATH"] + ".cache"))),
+    "collected with 0": (CONFIGURED, go_on(lambda a: a.collected(exit_status=0))),
+    "a session that ends with 0": (LEASED, go_on(lambda a: a.down(stopped=1, session_status=0, reason=b"all is well"))),
+    "a session that ends with 256": (LEASED, go_on(lambda a: a.down(stopped=1, session_status=256, reason=b"all is well"))),
+    "a flood of output": (LEASED, forever(lambda a: a.output(60000))),
+    "a flood of reports": (LEASED, forever(lambda a: a.report(a.leased[0], text=b"x" * 60000))),
 }
 MODES.update(SLOW)
 

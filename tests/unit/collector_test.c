@@ -98,6 +98,44 @@ START_TEST(no_items)
 }
 END_TEST
 
+START_TEST(the_owner_of_the_list_is_lost)
+{
+    uint16_t who = 99;
+    ck_assert_int_eq(collected(0, 3, 77), XD_COLLECTOR_SEND_LIST);
+    ck_assert_int_eq(collected(1, 3, 77), XD_COLLECTOR_AGREED);
+    ck_assert_int_eq(collected(2, 2, 5), XD_COLLECTOR_SEND_LIST);
+    ck_assert_int_eq(PART(0, 0, "t.py::a"), XD_COLLECTOR_WAIT);
+    ck_assert_int_eq(xd_collector_lost(collector, 0, 1, &who), XD_COLLECTOR_SEND_LIST);
+    ck_assert_uint_eq(who, 1);
+    ck_assert_int_eq(PART(1, 0, "t.py::a"), XD_COLLECTOR_WAIT);
+    ck_assert(xd_collector_unsettled(collector));
+    ck_assert_int_eq(PART(2, 0, "t.py::x"), XD_COLLECTOR_WAIT);
+    /* The other list, as far as it is. */
+    ck_assert_int_eq(xd_collector_lost(collector, 1, 0xffff, &who), XD_COLLECTOR_WAIT);
+    ck_assert_uint_eq(who, 2);
+    ck_assert(!xd_collector_whole(collector) && !xd_collector_unsettled(collector));
+    ck_assert_int_eq(PART(2, 1, "t.py::y"), XD_COLLECTOR_COMPLETE);
+    ck_assert(xd_collector_whole(collector));
+    ck_assert_int_eq(xd_collector_lost(collector, 2, 0xffff, &who), XD_COLLECTOR_WAIT); /* it is known */
+    ck_assert_uint_eq(who, 2);
+    item(0, "t.py::x");
+}
+END_TEST
+
+START_TEST(the_only_one_is_lost)
+{
+    uint16_t who = 99;
+    ck_assert_int_eq(collected(0, 3, 77), XD_COLLECTOR_SEND_LIST);
+    ck_assert_int_eq(xd_collector_lost(collector, 0, 0xffff, &who), XD_COLLECTOR_WAIT);
+    ck_assert_uint_eq(who, 0xffff);
+    ck_assert_int_eq(collected(1, 1, 5), XD_COLLECTOR_SEND_LIST);
+    ck_assert_int_eq(PART(1, 0, "t.py::a"), XD_COLLECTOR_COMPLETE);
+    ck_assert_int_eq(collected(2, 1, 6), XD_COLLECTOR_SEND_LIST);
+    ck_assert_int_eq(xd_collector_lost(collector, 2, 0xffff, &who), XD_COLLECTOR_WAIT);
+    ck_assert(!xd_collector_unsettled(collector));
+}
+END_TEST
+
 /* A peer announces what no machine holds: memory is taken for what comes. */
 START_TEST(an_announced_number_takes_no_memory)
 {
@@ -252,6 +290,8 @@ int main(void)
     tcase_add_checked_fixture(t, setup, teardown);
     tcase_add_test(t, one_environment_in_parts);
     tcase_add_test(t, no_items);
+    tcase_add_test(t, the_owner_of_the_list_is_lost);
+    tcase_add_test(t, the_only_one_is_lost);
     tcase_add_test(t, an_announced_number_takes_no_memory);
     tcase_add_test(t, an_equal_digest_needs_no_list);
     tcase_add_test(t, lists_that_differ);

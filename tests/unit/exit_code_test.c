@@ -14,7 +14,7 @@ START_TEST(green_means_that_all_was_run)
     for (size_t c = 0; c < sizeof(codes) / sizeof(*codes); c++)
         for (size_t n = 0; n < sizeof(counts) / sizeof(*counts); n++)
             for (size_t k = 0; k <= n; k++)
-                for (unsigned bits = 0; bits < 64; bits++) {
+                for (unsigned bits = 0; bits < 128; bits++) {
                     xd_exit_facts f = { .forced = codes[c],
                                         .collected = counts[n],
                                         .recorded = counts[k],
@@ -23,15 +23,18 @@ START_TEST(green_means_that_all_was_run)
                                         .failures = bits & 4,
                                         .collect_errors = bits & 8,
                                         .bad_end = bits & 16,
-                                        .too_many_warnings = bits & 32 };
+                                        .too_many_warnings = bits & 32,
+                                        .missing = bits & 64 };
                     int           code = xd_exit_code(&f);
                     if (f.forced > 0)
-                        ck_assert_int_eq(code, f.forced);
+                        ck_assert_int_eq(code, f.forced % 256 ? f.forced : XD_EXIT_INCOMPLETE);
+                    ck_assert(code % 256 != 0 || code == 0); /* what a shell sees */
                     if (code != XD_EXIT_OK || (f.forced == 0 && f.zero_asked))
                         continue;
                     greens++;
                     ck_assert(f.agreed && f.collected > 0 && f.recorded == f.collected);
-                    ck_assert(!f.failures && !f.collect_errors && !f.bad_end && !f.too_many_warnings);
+                    ck_assert(!f.failures && !f.collect_errors && !f.bad_end && !f.too_many_warnings &&
+                              !f.missing);
                     ck_assert_int_eq(f.forced, -1);
                 }
     ck_assert_uint_gt(greens, 0);
@@ -52,7 +55,12 @@ START_TEST(codes)
         { { .forced = -1 }, XD_EXIT_INFRASTRUCTURE },
         { { .forced = -1, .agreed = true, .collected = 1, .recorded = 1, .too_many_warnings = true },
           XD_EXIT_MAX_WARNINGS },
-        { { .forced = 0 }, XD_EXIT_INTERNAL },
+        { { .forced = -1, .agreed = true, .collected = 3, .recorded = 3, .missing = true },
+          XD_EXIT_INFRASTRUCTURE },
+        { { .forced = -1, .agreed = true, .collected = 3, .recorded = 3, .missing = true, .failures = 1 },
+          XD_EXIT_FAILED },
+        { { .forced = 256 }, XD_EXIT_INCOMPLETE },
+        { { .forced = 0 }, XD_EXIT_INCOMPLETE },
         { { .forced = 0, .agreed = true, .collected = 3, .recorded = 1 }, XD_EXIT_INCOMPLETE },
         { { .forced = 0, .zero_asked = true, .agreed = true, .collected = 3, .recorded = 1 }, XD_EXIT_OK },
         { { .forced = XD_EXIT_INTERRUPTED, .agreed = true, .collected = 3, .recorded = 3 },
