@@ -17,7 +17,6 @@ typedef struct list {
     bool               settled; /* compared */
     xd_arena           arena;
     xd_collected_item *items;
-    uint64_t           lo, hi; /* its digest */
     uint32_t count, have, cap; /* announced, come, room for: a peer's number alone takes no memory */
 } list;
 
@@ -97,8 +96,7 @@ int xd_collector_collected(xd_collector *c, uint16_t gateway, const xd_wire_COLL
     if (!more)
         return -ENOMEM;
     c->others = more;
-    c->others[c->n_others++] =
-        (list){ .gateway = gateway, .lo = in->digest_lo, .hi = in->digest_hi, .count = in->count };
+    c->others[c->n_others++] = (list){ .gateway = gateway, .count = in->count };
     c->unsettled++;
     return in->count ? XD_COLLECTOR_SEND_LIST : XD_COLLECTOR_WAIT;
 }
@@ -209,38 +207,24 @@ int xd_collector_next(xd_collector *c, uint16_t *ret_gateway, xd_buf *ret_places
     return XD_COLLECTOR_WAIT;
 }
 
-static list take_other(xd_collector *c, size_t i)
-{
-    list l = c->others[i];
-    c->unsettled -= !l.settled;
-    c->n_others--;
-    for (; i < c->n_others; i++)
-        c->others[i] = c->others[i + 1];
-    return l;
-}
-
-int xd_collector_lost(xd_collector *c, uint16_t gateway, uint16_t heir, uint16_t *ret_owner)
+int xd_collector_lost(xd_collector *c, uint16_t gateway, uint16_t heir)
 {
     int verdict = XD_COLLECTOR_WAIT;
     for (size_t i = 0; i < c->n_others; i++)
         if (c->others[i].gateway == gateway) {
-            list l = take_other(c, i);
-            list_release(&l);
+            c->unsettled -= !c->others[i].settled;
+            list_release(&c->others[i]);
+            c->others[i] = c->others[--c->n_others];
             break;
         }
     if (c->agreed.gateway == gateway && c->agreed.have < c->agreed.count) {
+        if (c->n_others)
+            return XD_COLLECTOR_DIFFERENT;
         const uint32_t count = c->agreed.count;
         list_release(&c->agreed);
         c->agreed = (list){ .gateway = heir, .count = heir == NOBODY ? 0 : count };
-        if (heir != NOBODY) {
-            verdict = XD_COLLECTOR_SEND_LIST;
-        } else if (c->n_others) {
-            c->agreed = take_other(c, 0);
-            c->lo = c->agreed.lo;
-            c->hi = c->agreed.hi;
-        }
+        verdict = heir == NOBODY ? XD_COLLECTOR_WAIT : XD_COLLECTOR_SEND_LIST;
     }
-    *ret_owner = c->agreed.gateway;
     return verdict;
 }
 
@@ -306,11 +290,6 @@ int xd_collector_describe(xd_collector *c, uint16_t gateway, const char *first_n
         r = xd_buf_printf(out, "\n(and %u more)", left);
     free(pool);
     return r;
-}
-
-bool xd_collector_whole(const xd_collector *c)
-{
-    return c->agreed.gateway != NOBODY && c->agreed.have == c->agreed.count;
 }
 
 uint32_t xd_collector_count(const xd_collector *c)

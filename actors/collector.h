@@ -38,15 +38,14 @@ int xd_collector_ids(xd_collector *c, uint16_t gateway, const xd_wire_COLLECT_ID
  * each agreed item: its index in that gateway's list. WAIT, REORDERED, DIFFERENT, -ENOMEM. */
 int xd_collector_next(xd_collector *c, uint16_t *ret_gateway, xd_buf *ret_places) XD_MUST;
 /* This gateway is lost: what it was to send is not waited for. When the agreed list is its own and has not come whole,
- * another takes its place: that of `heir`, which has told the same digest (SEND_LIST: ask it), else one of another digest,
- * else none. *ret_owner: whose the agreed list is, 0xffff = nobody's. WAIT otherwise. */
-int xd_collector_lost(xd_collector *c, uint16_t gateway, uint16_t heir, uint16_t *ret_owner) XD_MUST;
+ * that of `heir` takes its place, which has told the same digest (SEND_LIST: ask it; 0xffff: WAIT for whoever collects
+ * next). DIFFERENT: others have told of another list, and nobody can say which one it would have been. WAIT otherwise. */
+int xd_collector_lost(xd_collector *c, uint16_t gateway, uint16_t heir) XD_MUST;
 /* Lists are awaited that differ from the agreed one at least in their order. */
 bool xd_collector_unsettled(const xd_collector *c);
 /* Up to ten of the tests in which the list of this gateway differs, for people. `first_name`: whose the agreed one is. */
 int xd_collector_describe(xd_collector *c, uint16_t gateway, const char *first_name, const char *other_name,
                           xd_buf *out) XD_MUST;
 
-bool                     xd_collector_whole(const xd_collector *c); /* the agreed list has come */
 uint32_t                 xd_collector_count(const xd_collector *c);
 const xd_collected_item *xd_collector_items(const xd_collector *c); /* count entries once complete */

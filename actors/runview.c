@@ -7,6 +7,7 @@
 #include <string.h>
 
 struct xd_runview_gateway {
+    uint8_t  collected, down; /* it told of a list; it is gone */
     xd_bytes spec, host, python, python_version, system;
     bool     known;
 };
@@ -246,8 +247,13 @@ static int on_collected(xd_runview *v, const xd_frame *frame)
 {
     xd_wire_COLLECTED in;
     XD_TRY(xd_wire_COLLECTED_decode(frame->body, frame->len, &in));
-    if (v->ids_gateway == XD_RUNVIEW_NONE && in.exit_status == -1 && in.count)
+    struct xd_runview_gateway *g;
+    XD_TRY(gateway_of(v, frame->flags, &g));
+    g->collected = in.exit_status == -1;
+    if (v->ids_gateway == XD_RUNVIEW_NONE && in.exit_status == -1 && in.count) {
         v->ids_gateway = frame->flags; /* the first to have collected: its list is the run's */
+        v->list_count = in.count;
+    }
     if (v->home != XD_RUNVIEW_NONE && v->home != frame->flags)
         return XD_RUNVIEW_IGNORED;
     if (!v->collection_agreed) {
@@ -255,6 +261,24 @@ static int on_collected(xd_runview *v, const xd_frame *frame)
         v->deselected = in.deselected;
     }
     return in.exit_status != -1 ? keep(v, in.stop_reason, &v->reason) : 0;
+}
+
+/* The list that was to come of it comes of another: the first that has told of one (xd_scheduler_without), or tells. */
+static int on_gateway_down(xd_runview *v, const xd_frame *frame)
+{
+    xd_wire_GATEWAY_DOWN       in;
+    struct xd_runview_gateway *g;
+    XD_TRY(xd_wire_GATEWAY_DOWN_decode(frame->body, frame->len, &in));
+    XD_TRY(gateway_of(v, in.gateway, &g));
+    g->down = 1;
+    if (v->collection_agreed || v->ids_gateway != in.gateway || v->count == v->list_count)
+        return 0;
+    v->count = 0;
+    v->ids_gateway = XD_RUNVIEW_NONE;
+    for (uint32_t i = v->gateway_count; i-- > 0;)
+        if (v->gateways[i].collected && !v->gateways[i].down)
+            v->ids_gateway = i;
+    return 0;
 }
 
 static int on_collection(xd_runview *v, const xd_frame *frame)
@@ -549,6 +573,8 @@ static int dispatch(xd_runview *v, uint64_t offset, const xd_frame *frame, xd_ru
         return on_report(v, frame, offset);
     case XD_MSG_RUN_START:
         return on_run_start(v, frame);
+    case XD_MSG_GATEWAY_DOWN:
+        return on_gateway_down(v, frame);
     case XD_MSG_GATEWAY_UP:
         return on_gateway_up(v, frame);
     case XD_MSG_CONFIG:

@@ -137,6 +137,7 @@ typedef struct xd_runview {
     struct xd_runview_gateway *gateways; /* private */
     uint32_t                   gateway_count, gateways_cap;
     uint32_t                   ids_gateway; /* private: whose COLLECT_IDS are taken */
+    uint32_t                   list_count;  /* private: how many it has */
 } xd_runview;
 
 /* `source` is kept by value; its arg must outlive the view. */

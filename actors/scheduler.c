@@ -461,21 +461,23 @@ static void take_owner(scheduler *self, gateway *g)
 
 int xd_scheduler_without(scheduler *self, gateway *g)
 {
-    uint16_t heir = UINT16_MAX, owner;
+    uint16_t heir = UINT16_MAX; /* as reporters choose it: xd_runview */
     self->missing = true;
     for (size_t i = self->n_gateways; i-- > 0;)
         if (self->gateways[i].state == GW_AGREED)
             heir = (uint16_t)i;
     const bool its_own = self->owner == g->number && !self->list_whole;
-    int        verdict = xd_collector_lost(self->collector, g->number, heir, &owner);
+    int        verdict = xd_collector_lost(self->collector, g->number, heir);
     XD_TRY(verdict);
-    if (its_own && owner == UINT16_MAX) {
+    if (verdict == XD_COLLECTOR_DIFFERENT) {
+        xd_scheduler_end_with(self, XD_EXIT_INFRASTRUCTURE, "");
+        return xd_scheduler_finish(self);
+    }
+    if (its_own)
         self->owner = -1;
-    } else if (its_own) {
-        take_owner(self, &self->gateways[owner]);
-        self->list_whole = xd_collector_whole(self->collector);
-        if (verdict == XD_COLLECTOR_SEND_LIST)
-            XD_TRY(ask_list(self, &self->gateways[owner]));
+    if (verdict == XD_COLLECTOR_SEND_LIST) {
+        take_owner(self, &self->gateways[heir]);
+        XD_TRY(ask_list(self, &self->gateways[heir]));
     }
     return settle(self);
 }

@@ -128,8 +128,7 @@ class Agent(object):
                 if seq:
                     self.heard = seq
                 self.on_frame(kind, body)
-            if self.mode != "never acknowledges":
-                self.say("ACK", seq=0, acked=self.heard)
+            self.say("ACK", seq=0, acked=self.heard)
 
     def hello(self, **more):
         self.say("HELLO", seq=0, **dict(dict(version_min=1, version_max=1, capabilities=1, build_id=b"hostile", host=b"h", system=b"s", pid=os.getpid(),
@@ -368,7 +367,7 @@ MODES.update((name, (None, None)) for name in GREETINGS)
 # Modes of which each has a test of its own.
 SLOW = {
     "silent": ("start", lambda a: None),
-    "never acknowledges": ("never", lambda a: None),
+    "silent and deaf": ("start", lambda a: time.sleep(40)),
     # paths of the controller's host, and an end with 0
     "paths": (START, go_on(lambda a: a.config(xmlpath=os.environ["XD_HOSTILE_PATH"], cache_dir=os.environ["XD_HOSTILE_PATH"] + ".cache"))),
     "collected with 0": (CONFIGURED, go_on(lambda a: a.collected(exit_status=0))),

@@ -36,7 +36,7 @@ AT_THE_END = ("results after the end", "report after the end", "results after BY
 
 
 class Run(object):
-    def __init__(self, folder, mode, both, python):
+    def __init__(self, folder, mode, both, python=sys.executable, args=(), **env_more):
         self.mode, self.both = mode, both
         suite = folder / "suite"
         suite.mkdir(parents=True)
@@ -46,11 +46,11 @@ class Run(object):
         agent.chmod(0o755)
         more = ["--tx=2*popen", "--tx=2*popen//env:OTHER=1"] if both else ["-n2"]
         env = clean_environment(XDG_STATE_HOME=str(folder / "state"), XDG_CACHE_HOME=str(folder.parent / "cache"), XD_HOSTILE=mode,
-                                XD_HOSTILE_REAL=AGENT, XD_HOSTILE_LOCK=str(folder / "lock"))
+                                XD_HOSTILE_REAL=AGENT, XD_HOSTILE_LOCK=str(folder / "lock"), **env_more)
         began = time.monotonic()
         out, jsonl = str(folder / "out"), str(folder / "jsonl")
         with open(out, "wb") as f:
-            process = subprocess.Popen([XDCTL, "run", "--agent", str(agent), "--python", python, "--jsonl", jsonl, "-p", "no:cacheprovider"] + more,
+            process = subprocess.Popen([XDCTL, "run", "--agent", str(agent), "--python", python, "--jsonl", jsonl] + more + list(args) + ["-p", "no:cacheprovider"],
                                        cwd=str(suite), env=env, stdin=subprocess.DEVNULL, stdout=f, stderr=f)
             self.hung = True
             while time.monotonic() < began + SECONDS:
@@ -77,7 +77,7 @@ class Run(object):
 def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("hostile")
     with ThreadPoolExecutor(4) as pool:
-        started = {(mode, both): pool.submit(Run, folder / ("%d%s" % (n, "b" if both else "a")), mode, both, sys.executable)
+        started = {(mode, both): pool.submit(Run, folder / ("%d%s" % (n, "b" if both else "a")), mode, both)
                    for n, mode in enumerate(QUICK) for both in (False, True)}
         yield started
 
@@ -115,3 +115,42 @@ def test_beside_a_good_environment(runs, mode):
     check_all(run)
     assert mode in AT_THE_END or TOLD.get(mode, "broke the protocol") in told(run), run
     assert run.rc in (0, 1, 6, 7), run
+
+
+def test_an_environment_lost_before_the_tests_leaves_them_to_the_others(runs):
+    """All of them, and the exit code says that one is missing."""
+    for mode in ("collected 4294967295", "BYE at once", "no HELLO", "the end while it collects"):
+        run = runs[mode, True].result()
+        assert (run.rc, len(run.tests)) == (6, hostile_agent.TESTS), run
+        assert {t["outcome"] for t in run.tests} == {"passed"}, run
+
+
+@pytest.mark.parametrize("mode, alone, both", [("collected with 0", 0, 7), ("a session that ends with 0", 0, 7), ("a session that ends with 256", 7, 7)])
+def test_an_end_with_0(tmp_path, mode, alone, both):
+    """pytest.exit(returncode=0) is believed of whoever has all the tests; of the others' tests nobody else may say that they need not run."""
+    assert Run(tmp_path / "a", mode, False).rc == alone
+    run = Run(tmp_path / "b", mode, True)
+    assert run.rc == both and not run.hung, run
+
+
+def test_paths_are_not_the_agents_to_choose(tmp_path):
+    path = tmp_path / "chosen.xml"
+    run = Run(tmp_path / "a", "paths", False, XD_HOSTILE_PATH=str(path))
+    assert run.rc == 0 and "is not written" in run.out and not list(tmp_path.glob("chosen*")), run
+    mine = tmp_path / "mine.xml"
+    run = Run(tmp_path / "b", "paths", False, args=["--junitxml=%s" % mine], XD_HOSTILE_PATH=str(path))
+    assert run.rc == 0 and mine.exists() and "is not written" not in run.out and not list(tmp_path.glob("chosen*")), run
+
+
+@pytest.mark.parametrize("mode", ["a flood of output", "a flood of reports"])
+def test_the_journal_has_a_limit(tmp_path, mode):
+    run = Run(tmp_path / "a", mode, False, args=["--journal-limit=20M"])
+    assert not run.hung and run.rc == 7 and run.disk < 22 << 20 and run.memory < MEMORY, run
+    assert run.out.count("has reached its limit (--journal-limit") == 1, run
+
+
+@pytest.mark.parametrize("mode", ["silent", "silent and deaf"])
+def test_silence(tmp_path, mode):
+    """One that acknowledges, and answers nothing; one that does not even do that."""
+    run = Run(tmp_path / "a", mode, False, args=["--agent-timeout=1s"])
+    assert not run.hung and run.rc == 6 and "the agent is silent" in told(run), run
