@@ -221,7 +221,7 @@ static int on_config(gateway *g, const xd_frame *f)
         "%s: the JUnit file that its agent names is not written: only an agent that xd finds itself "
         "names files; give --junitxml to xdctl run",
         g->spec.text));
-    return xd_gateway_tell_note(g, 3, xd_buf_view(&text));
+    return tell_note(g, 3, xd_buf_view(&text));
 }
 
 static int on_agent_frame(gateway *g, const xd_frame *f)
