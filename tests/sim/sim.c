@@ -98,15 +98,13 @@ void sim_ctl_message(sim_world *w, uint32_t a, const uint32_t *msg, const xd_spa
         printf("%12.6f agent %u: message %u %u %u %u spans %u\n", (double)w->now / 1e9, a, msg[0], msg[1],
                msg[2], msg[3], count);
     if (msg[0] == M_WORKERS)
-        r = w->early && !w->agent[a].gave_up
-                ? 0
-                : xd_sched_agent_up(w->sched, (uint16_t)a, w->agent[a].known_up = msg[1]);
+        r = w->early ? 0 : xd_sched_agent_up(w->sched, (uint16_t)a, w->agent[a].known_up = msg[1]);
     else if (msg[0] == M_OPENED)
         r = xd_sched_opened(w->sched, (uint16_t)a, msg[1]);
     else if (msg[0] == M_CLOSED)
         r = xd_sched_closed(w->sched, (uint16_t)a, msg[1], (uint16_t)msg[2],
                             xd_sched_outcome(w->sched, msg[1]), 0);
-    else if (msg[0] == M_RETURNED && (w->agent[a].gave_up |= !msg[1], true))
+    else if (msg[0] == M_RETURNED)
         r = xd_sched_returned(w->sched, (uint16_t)a, msg[1], spans, count);
     else if ((r = xd_sched_result(w->sched, (uint16_t)a, msg[1], (uint16_t)msg[2], (uint8_t)msg[3],
                                   msg[3] == 2 || msg[3] == 7)) == 0)

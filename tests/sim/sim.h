@@ -84,7 +84,6 @@ typedef struct sim_agent {
     uint32_t   workers;
     uint32_t   known_up; /* as the controller heard */
     bool       away;     /* the controller knows that it is not connected */
-    bool       gave_up;  /* it returned everything for want of a worker */
     xd_aqueue *queue;
     sim_worker worker[SIM_WORKERS];
     sim_link  *link;
