@@ -190,7 +190,8 @@ int xd_term_live_tick(xd_term *t)
     if (t->live_below)
         XD_TRY(xd_buf_add_byte(&t->out.buf, '\n'));
     XD_TRY(xd_buf_add_str(&t->out.buf, NO_WRAP));
-    XD_TRY(xd_term_mark(&t->out, &t->out.buf, xd_buf_cstr(&shape), XD_MARK_LIGHT));
+    /* Before pytest's configuration nobody knows of --color=no. */
+    XD_TRY(xd_term_mark(&t->out, &t->out.buf, xd_buf_cstr(&shape), t->configured ? XD_MARK_LIGHT : 0));
     XD_TRY(xd_buf_add_str(&t->out.buf, WRAP "\r"));
     t->live_drawn = true;
     return 0;

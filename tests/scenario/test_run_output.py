@@ -250,6 +250,15 @@ def test_colors(project, tty, options, env, colored):
         assert not set(ESCAPE.findall(out)) - set(COLOR.findall(out))
 
 
+def test_no_colors_while_pytest_starts(project):
+    """What --color says is known when pytest has read its configuration; the line before is plain."""
+    project.write(conftest="import time; time.sleep(2.5)\n", test_c="def test_a(): pass\n")
+    terminal = Terminal(project, "run", "--python", project.python, "-n2", "--live=always", "--color=no", *NO_CACHE)
+    assert terminal.end() == 0
+    out = terminal.output.decode()
+    assert "starting pytest" in out and not COLOR.search(out), out
+
+
 def test_colors_of_pytest_and_of_tests(project):
     """Source lines are highlighted as in pytest, and what a test colours is coloured; where there are no colours, none of it is there."""
     project.write(test_c="""
