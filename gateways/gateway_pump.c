@@ -90,10 +90,9 @@ int xd_gateway_watch(gateway *g)
     for (uint32_t i = 0; i < w.n; i++)
         XD_TRY(xd_actor_watch(g->actor, w.on[i].fd, w.on[i].events, on_wake));
     g->waits = w;
-    if (!w.ready == !g->ready)
-        return 0;
-    g->ready = w.ready;
-    return watch_turn(g, w.ready != 0);
+    const bool took_turns = g->ready != 0;
+    g->ready = w.ready; /* also if only the use has changed */
+    return took_turns == (w.ready != 0) ? 0 : watch_turn(g, w.ready != 0);
 }
 
 /* ---- to the agent -------------------------------------------------------------------------------------- */
