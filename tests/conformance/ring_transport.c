@@ -55,6 +55,13 @@ static uint32_t throw(ring * g)
     return g->dice >> 8;
 }
 
+/* A call moves fewer bytes than it could. */
+static size_t some(ring *g, size_t most)
+{
+    const size_t n = 1 + throw(g) % RING_MOST;
+    return XD_MIN(n, most);
+}
+
 static size_t take(fifo *f, uint8_t *to, size_t n)
 {
     n = XD_MIN(n, f->len);
@@ -247,7 +254,7 @@ static ssize_t ring_take(ring *g, fifo *f, void *to, size_t room)
     pthread_mutex_lock(&g->lock);
     ssize_t n = -EAGAIN;
     if (f->len && throw(g) % 8)
-        n = (ssize_t)take(f, to, XD_MIN(room, (size_t)(1 + throw(g) % RING_MOST)));
+        n = (ssize_t)take(f, to, some(g, room));
     else if (!f->len && f->ended)
         n = f->error;
     if (f == &g->text && n == 0)
@@ -278,7 +285,7 @@ static ssize_t ring_write(xd_pipe *p, const void *from, size_t len)
     if (g->down.ended)
         n = g->down.error;
     else if (g->down.len < RING_BYTES && throw(g) % 8)
-        n = (ssize_t)put(&g->down, from, XD_MIN(len, (size_t)(1 + throw(g) % RING_MOST)));
+        n = (ssize_t)put(&g->down, from, some(g, len));
     pthread_mutex_unlock(&g->lock);
     if (n > 0)
         nudge(g->to_thread);
