@@ -134,6 +134,9 @@ def test_a_start_that_carries_settings(project, hook, way):
 
 def test_a_known_plugin_that_keeps_the_worker_id(project):
     """pytest-benchmark asks for it when it is configured, and looks at it at its end: each worker has its own by then."""
+    info = project.root / "pytest_benchmark-5.1.0.dist-info"  # a release that the adapter knows
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: pytest-benchmark\nVersion: 5.1.0\n")
     project.write(**{"conftest": "import pytest_benchmark.session", "pytest_benchmark/__init__.py": "", "pytest_benchmark/session.py": """
         import os
         class Session(object):
