@@ -7,10 +7,7 @@
 #include "engine/base/hash.h"
 #include "engine/nodeid.h"
 
-#define NOBODY 0xffffu
 #define SHOWN_DIFFERENCES 10
-
-#define NONE UINT32_MAX
 
 typedef struct list {
     uint16_t           gateway; /* whose */
@@ -32,7 +29,7 @@ int xd_collector_new(xd_collector **ret)
     xd_collector *c = calloc(1, sizeof(*c));
     if (!c)
         return -ENOMEM;
-    c->agreed.gateway = NOBODY;
+    c->agreed.gateway = XD_GATEWAY_NONE;
     *ret = c;
     return 0;
 }
@@ -81,7 +78,7 @@ static list *list_of(xd_collector *c, uint16_t gateway)
 
 int xd_collector_collected(xd_collector *c, uint16_t gateway, const xd_wire_COLLECTED *in)
 {
-    if (c->agreed.gateway == NOBODY) {
+    if (c->agreed.gateway == XD_GATEWAY_NONE) {
         c->lo = in->digest_lo;
         c->hi = in->digest_hi;
         c->agreed.gateway = gateway;
@@ -149,7 +146,7 @@ static int find_places(const list *agreed, const list *other, name_item *pool, u
     for (uint32_t i = agreed->count; r == 0 && i-- > 0;) { /* backwards: the first of a name is met first */
         xd_bytes id = agreed->items[i].id;
         HASH_FIND(hh, table, id.ptr, id.len, n);
-        next[i] = n ? n->item : NONE;
+        next[i] = n ? n->item : XD_NO_INDEX;
         if (!n) {
             n = &pool[used++];
             n->id = id;
@@ -160,7 +157,7 @@ static int find_places(const list *agreed, const list *other, name_item *pool, u
     }
     for (uint32_t i = 0; r == 0 && i < other->count; i++) {
         HASH_FIND(hh, table, other->items[i].id.ptr, other->items[i].id.len, n);
-        if (!n || n->item == NONE)
+        if (!n || n->item == XD_NO_INDEX)
             break;
         places[n->item] = i;
         n->item = next[n->item];
@@ -188,7 +185,7 @@ static int compare(const list *agreed, const list *other, xd_buf *ret_places)
 
 int xd_collector_next(xd_collector *c, uint16_t *ret_gateway, xd_buf *ret_places)
 {
-    if (c->agreed.gateway == NOBODY || c->agreed.have < c->agreed.count)
+    if (c->agreed.gateway == XD_GATEWAY_NONE || c->agreed.have < c->agreed.count)
         return XD_COLLECTOR_WAIT;
     for (size_t i = 0; i < c->n_others; i++) {
         list *other = &c->others[i];
@@ -222,8 +219,8 @@ int xd_collector_lost(xd_collector *c, uint16_t gateway, uint16_t heir)
             return XD_COLLECTOR_DIFFERENT;
         const uint32_t count = c->agreed.count;
         list_release(&c->agreed);
-        c->agreed = (list){ .gateway = heir, .count = heir == NOBODY ? 0 : count };
-        verdict = heir == NOBODY ? XD_COLLECTOR_WAIT : XD_COLLECTOR_SEND_LIST;
+        c->agreed = (list){ .gateway = heir, .count = heir == XD_GATEWAY_NONE ? 0 : count };
+        verdict = heir == XD_GATEWAY_NONE ? XD_COLLECTOR_WAIT : XD_COLLECTOR_SEND_LIST;
     }
     return verdict;
 }

@@ -38,7 +38,7 @@ int xd_collector_ids(xd_collector *c, uint16_t gateway, const xd_wire_COLLECT_ID
  * each agreed item: its index in that gateway's list. WAIT, REORDERED, DIFFERENT, -ENOMEM. */
 int xd_collector_next(xd_collector *c, uint16_t *ret_gateway, xd_buf *ret_places) XD_MUST;
 /* This gateway is lost: what it was to send is not waited for. When the agreed list is its own and has not come whole,
- * that of `heir` takes its place, which has told the same digest (SEND_LIST: ask it; 0xffff: WAIT for whoever collects
+ * that of `heir` takes its place, which has told the same digest (SEND_LIST: ask it; XD_GATEWAY_NONE: WAIT for whoever collects
  * next). DIFFERENT: others have told of another list, and nobody can say which one it would have been. WAIT otherwise. */
 int xd_collector_lost(xd_collector *c, uint16_t gateway, uint16_t heir) XD_MUST;
 /* Lists are awaited that differ from the agreed one at least in their order. */

@@ -9,6 +9,7 @@
 #include "engine/base/path.h"
 #include "engine/base/text.h"
 #include "engine/journal.h"
+#include "engine/outcome.h"
 #include "engine/runs.h"
 
 /* ---- the journal ---------------------------------------------------------------------------------------- */
@@ -48,10 +49,9 @@ static int fold(xd_journal_reader *r, xd_runview *view, char **ret_cache)
 
 static bool has_failed(const xd_runview *view, const xd_runview_item *i)
 {
-    if (i->outcome == XD_OUT_FAILED || i->outcome == XD_OUT_ERROR || i->outcome == XD_OUT_CRASHED ||
-        i->outcome == XD_OUT_TIMEOUT || i->outcome == XD_OUT_LOST)
+    if (xd_outcome_fails(i->outcome))
         return true;
-    for (uint32_t at = i->first_report; at != XD_RUNVIEW_NONE; at = view->reports[at].next) {
+    for (uint32_t at = i->first_report; at != XD_NO_INDEX; at = view->reports[at].next) {
         const xd_runview_report *r = &view->reports[at];
         if (r->attempt == i->attempt && r->outcome == 'f' && !(r->flags & XD_REP_WASXFAIL))
             return true;

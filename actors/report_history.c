@@ -33,7 +33,7 @@ static int history_ended(void *self, uint32_t item)
 {
     xd_report_history     *h = XD_CAST(self, xd_report_history, HISTORY_MAGIC);
     const xd_runview_item *i = &h->view->items[item];
-    if (i->outcome > 6 || !i->id.len) /* crashed and the like: its time says nothing */
+    if (i->outcome >= XD_OUT_CRASHED || !i->id.len) /* crashed and the like: its time says nothing */
         return 0;
     if (!h->history)
         XD_TRY(load(h));

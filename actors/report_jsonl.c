@@ -11,6 +11,7 @@
 #include "actors/report.h"
 #include "actors/term_out.h"
 #include "engine/base/text.h"
+#include "engine/outcome.h"
 
 #define JSONL_MAGIC 0x7501a001u
 #define SCHEMA_VERSION 1
@@ -83,7 +84,7 @@ static void put_seconds(line *l, const char *key, uint64_t us)
 
 static void put_worker(line *l, const char *key, uint16_t worker)
 {
-    put(l, key, worker == 0xffff ? json_null() : json_sprintf("gw%u", (unsigned)worker));
+    put(l, key, worker == XD_NO_WORKER ? json_null() : json_sprintf("gw%u", (unsigned)worker));
 }
 
 /* The node id; when it is not UTF-8, its bytes as hexadecimal digits as well. */
@@ -159,14 +160,14 @@ static json_t *report_object(const xd_wire_REPORT *r)
     l.failed |= xd_runview_plain_text(r, &room, &plain) < 0;
     if (r->text.len)
         put_text(&l, "text", plain);
-    if (r->flags & 8)
+    if (r->flags & XD_REP_CUT)
         put(&l, "text_shortened", json_true());
     if (r->path.len) {
         put_text(&l, "path", r->path);
         if (r->line >= 0)
             put_number(&l, "line", (int64_t)r->line + 1);
     }
-    if (r->flags & 2)
+    if (r->flags & XD_REP_WASXFAIL)
         put(&l, "wasxfail", json_true());
     put_pairs(&l, "sections", r->sections);
     put_pairs(&l, "properties", r->properties);
@@ -180,10 +181,10 @@ static json_t *report_object(const xd_wire_REPORT *r)
 
 static int put_reports(const xd_runview *v, line *l, const xd_runview_item *i, uint32_t first)
 {
-    if (first == XD_RUNVIEW_NONE)
+    if (first == XD_NO_INDEX)
         return 0;
     json_t *all = json_array();
-    for (uint32_t n = first; all && n != XD_RUNVIEW_NONE; n = v->reports[n].next) {
+    for (uint32_t n = first; all && n != XD_NO_INDEX; n = v->reports[n].next) {
         xd_wire_REPORT r;
         if (v->reports[n].attempt != i->attempt)
             continue;
@@ -204,7 +205,7 @@ static int put_crash(const xd_runview *v, line *l, const xd_runview_item *i)
     xd_frame            frame;
     xd_wire_WORKER_DOWN d;
     line                crash = { .object = NULL };
-    if (i->down == XD_RUNVIEW_NONE || i->outcome < 7 || i->outcome > 9)
+    if (i->down == XD_NO_INDEX || !xd_outcome_is_cut(i->outcome))
         return 0;
     XD_TRY(v->source.read(v->source.arg, v->downs[i->down].offset, &frame));
     XD_TRY(xd_wire_WORKER_DOWN_decode(frame.body, frame.len, &d));
@@ -227,7 +228,7 @@ static int jsonl_ended(void *self, uint32_t item)
     int                    r = 0;
     put_nodeid(&l, i->id);
     put_text(&l, "outcome", xd_bytes_str(xd_runview_outcome_name(i->outcome)));
-    if (i->outcome != 10) { /* not run: no worker, no time */
+    if (i->outcome != XD_OUT_NOT_RUN) { /* not run: no worker, no time */
         put_worker(&l, "worker", i->worker);
         put_number(&l, "attempt", i->attempt - (unsigned)i->unused);
         put_seconds(&l, "start", i->start_us);
@@ -249,7 +250,7 @@ static int jsonl_closed(void *self, uint32_t item)
     xd_jsonl              *j = XD_CAST(self, xd_jsonl, JSONL_MAGIC);
     const xd_runview      *v = j->view;
     const xd_runview_item *i = &v->items[item];
-    if (!v->outcome_changed && v->closing_report == XD_RUNVIEW_NONE && i->teardown_us < TOLD_US)
+    if (!v->outcome_changed && v->closing_report == XD_NO_INDEX && i->teardown_us < TOLD_US)
         return 0;
     line l = begin("test_teardown");
     put_nodeid(&l, i->id);
@@ -376,7 +377,7 @@ static int put_interrupted(const xd_runview *v, xd_buf *to)
 {
     for (uint32_t w = 0; w < v->worker_count; w++) {
         uint32_t item = xd_runview_interrupted_in(v, w);
-        if (item == XD_RUNVIEW_NONE)
+        if (item == XD_NO_INDEX)
             continue;
         line l = begin("interrupted");
         put_nodeid(&l, v->items[item].id);
@@ -389,11 +390,14 @@ static int put_interrupted(const xd_runview *v, xd_buf *to)
 
 static int on_note(xd_buf *to, const xd_frame *frame)
 {
-    static const char *const levels[] = { "detail", "detail", "note", "warning", "error" };
+    static const char *const levels[] = { [XD_NOTE_DETAIL] = "detail",
+                                          [XD_NOTE_NOTE] = "note",
+                                          [XD_NOTE_WARNING] = "warning",
+                                          [XD_NOTE_ERROR] = "error" };
     xd_wire_NOTE             in;
     XD_TRY(xd_wire_NOTE_decode(frame->body, frame->len, &in));
     line l = begin("note");
-    put_text(&l, "level", xd_bytes_str(levels[in.level < 5 ? in.level : 4]));
+    put_text(&l, "level", xd_bytes_str(levels[XD_MIN(XD_MAX(in.level, XD_NOTE_DETAIL), XD_NOTE_ERROR)]));
     put_text(&l, "text", in.text);
     return end(&l, to);
 }

@@ -17,6 +17,7 @@
 #include "engine/base/outfile.h"
 #include "engine/base/path.h"
 #include "engine/base/text.h"
+#include "engine/outcome.h"
 #include "engine/xd.h"
 
 /* ---- settings ------------------------------------------------------------------------------------------ */
@@ -68,13 +69,13 @@ static int read_report(xd_junit *j, uint32_t report, xd_wire_REPORT *ret)
 /* One try of an item: its reports up to that of its teardown. */
 typedef struct attempt {
     bool     failed_call, own_call, setup_ok, teardown_failed;
-    uint32_t teardown; /* its last report, XD_RUNVIEW_NONE before that */
+    uint32_t teardown; /* its last report, XD_NO_INDEX before that */
     uint64_t told_us;
 } attempt;
-#define NEW_ATTEMPT                                   \
-    (attempt)                                         \
-    {                                                 \
-        .setup_ok = true, .teardown = XD_RUNVIEW_NONE \
+#define NEW_ATTEMPT                               \
+    (attempt)                                     \
+    {                                             \
+        .setup_ok = true, .teardown = XD_NO_INDEX \
     }
 
 static int on_failed(xd_junit *j, const xd_runview_item *i, uint32_t report, attempt *a)
@@ -134,7 +135,7 @@ static int on_one(xd_junit *j, const xd_runview_item *i, uint32_t report, attemp
 static int crashed(xd_junit *j, const xd_runview_item *i, uint32_t item)
 {
     attempt a = NEW_ATTEMPT;
-    for (uint32_t n = i->first_report; n != XD_RUNVIEW_NONE; n = j->view->reports[n].next) {
+    for (uint32_t n = i->first_report; n != XD_NO_INDEX; n = j->view->reports[n].next) {
         const xd_runview_report *r = &j->view->reports[n];
         if (r->attempt == i->attempt && !xd_bytes_eq_str(j->view->names[r->category], "crashed"))
             XD_TRY(on_one(j, i, n, &a));
@@ -212,18 +213,18 @@ static int walk_item(xd_junit *j, uint32_t item)
     j->duration_us = 0;
     if (j->writer)
         XD_TRY(xd_junit_keep_attributes(j, i));
-    if (i->outcome >= XD_OUT_CRASHED) {
+    if (xd_outcome_is_cut(i->outcome)) {
         j->duration_us = j->only_call ? 0 : us;
         return crashed(j, i, item);
     }
-    for (uint32_t n = i->first_report; n != XD_RUNVIEW_NONE; n = v->reports[n].next) {
+    for (uint32_t n = i->first_report; n != XD_NO_INDEX; n = v->reports[n].next) {
         if (v->reports[n].attempt != i->attempt)
             continue;
-        if (a.teardown != XD_RUNVIEW_NONE && !(v->reports[n].flags & XD_REP_CLOSES)) /* it was run again */
+        if (a.teardown != XD_NO_INDEX && !(v->reports[n].flags & XD_REP_CLOSES)) /* it was run again */
             XD_TRY(end_attempt(j, i, &a, a.teardown, a.told_us));
         XD_TRY(take_report(j, i, n, &a));
     }
-    return end_attempt(j, i, &a, XD_RUNVIEW_NONE, us);
+    return end_attempt(j, i, &a, XD_NO_INDEX, us);
 }
 
 /* A file that two collectors read (its tests, its doctests) is one test case. 1 = it is, 0, -errno. */
@@ -368,7 +369,7 @@ static int target(const xd_junit *j, char **ret)
 {
     const char *path = j->path ? j->path : option(j, "xmlpath", NULL);
     *ret = NULL;
-    if (!path && j->view->home == XD_RUNVIEW_NONE && j->view->exit_status == XD_EXIT_INFRASTRUCTURE)
+    if (!path && j->view->home == XD_NO_INDEX && j->view->exit_status == XD_EXIT_INFRASTRUCTURE)
         path = j->early; /* a file of an earlier run must not stand for this one */
     if (!path || !*path)
         return 0;

@@ -35,7 +35,7 @@ int xd_junit_node_skipped(xd_junit *j, const xd_runview_report *r, uint32_t repo
 int xd_junit_node_collect(xd_junit *j, const xd_runview_report *r, uint32_t report) XD_MUST;
 int xd_junit_node_crashed(xd_junit *j, uint32_t item) XD_MUST;
 int xd_junit_node_interrupted(xd_junit *j, uint32_t item) XD_MUST;
-/* Captured output of j->item up to this report (XD_RUNVIEW_NONE = all). */
+/* Captured output of j->item up to this report (XD_NO_INDEX = all). */
 int xd_junit_node_output(xd_junit *j, uint32_t upto) XD_MUST;
 int xd_junit_keep_properties(xd_junit *j, const xd_wire_REPORT *r) XD_MUST;
 /* What an item says of its test case is told with its last report, and its first test case gets it. */

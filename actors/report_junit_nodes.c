@@ -1,5 +1,5 @@
 /* actors/report_junit_nodes.c - elements of one test case. They are collected as records (tag, type, message,
- * text: each a u32 length and data; length XD_RUNVIEW_NONE = there is none) because the attributes of the
+ * text: each a u32 length and data; length XD_NO_INDEX = there is none) because the attributes of the
  * case, written first, are known last. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,10 +7,11 @@
 
 #include "actors/report_junit.h"
 #include "engine/base/hash.h"
+#include "engine/outcome.h"
 
 #define PYTEST_COLUMNS 80
 
-static const xd_bytes none = { NULL, XD_RUNVIEW_NONE };
+static const xd_bytes none = { NULL, XD_NO_INDEX };
 
 static int put_part(xd_buf *to, xd_bytes part)
 {
@@ -23,8 +24,8 @@ static xd_bytes take_part(xd_bytes *from)
 {
     uint32_t len;
     memcpy(&len, from->ptr, sizeof len);
-    size_t   n = len == XD_RUNVIEW_NONE ? 0 : len;
-    xd_bytes part = { len == XD_RUNVIEW_NONE ? NULL : from->ptr + sizeof len, n };
+    size_t   n = len == XD_NO_INDEX ? 0 : len;
+    xd_bytes part = { len == XD_NO_INDEX ? NULL : from->ptr + sizeof len, n };
     *from = (xd_bytes){ from->ptr + sizeof len + n, from->len - sizeof len - n };
     return part;
 }
@@ -150,27 +151,14 @@ int xd_junit_node_crashed(xd_junit *j, uint32_t item)
     const xd_runview      *v = j->view;
     const xd_runview_item *i = &v->items[item];
     xd_autobuf             message = XD_BUF_INIT, text = XD_BUF_INIT;
-    const char            *what = i->outcome == XD_OUT_CRASHED   ? "crashed while running"
-                                  : i->outcome == XD_OUT_TIMEOUT ? "ran out of time in"
-                                                                 : "was lost while running";
-    if (i->worker == 0xffffu) /* it was lost with its environment, and nobody else knew of it */
-        XD_TRY(xd_buf_printf(&message, "the environment %s '", what));
-    else
-        XD_TRY(xd_buf_printf(&message, "worker 'gw%u' %s '", i->worker, what));
-    XD_TRY(xd_buf_add_bytes(&message, i->id));
-    XD_TRY(xd_buf_add_byte(&message, '\''));
-    if (i->down != XD_RUNVIEW_NONE) {
+    XD_TRY(xd_outcome_sentence(&message, i->outcome, i->worker, "running", i->id));
+    if (i->down != XD_NO_INDEX) {
         xd_frame            frame;
         xd_wire_WORKER_DOWN down;
         XD_TRY(v->source.read(v->source.arg, v->downs[i->down].offset, &frame));
         XD_TRY(xd_wire_WORKER_DOWN_decode(frame.body, frame.len, &down));
-        if (down.reason.len) {
-            XD_TRY(xd_buf_add_str(&message, ": "));
-            XD_TRY(xd_buf_add_bytes(&message, down.reason));
-        } else {
-            XD_TRY(down.signal ? xd_buf_printf(&message, ": killed by signal %d", down.signal)
-                               : xd_buf_printf(&message, ": exited with status %d", down.exit_status));
-        }
+        XD_TRY(xd_buf_add_str(&message, ": "));
+        XD_TRY(xd_outcome_reason(&message, &down));
         XD_TRY(xd_buf_add_bytes(&text, xd_buf_view(&message)));
         if (down.last_output.len) {
             XD_TRY(xd_buf_add_str(&text, "\n\n"));
@@ -200,7 +188,7 @@ static int gather(xd_junit *j, uint32_t upto, const char *prefix, const char *ti
     const xd_runview_item *i = &v->items[j->item];
     bool                   first = true;
     XD_TRY(centred(&j->text, title));
-    for (uint32_t n = i->first_report; n != XD_RUNVIEW_NONE; n = v->reports[n].next) {
+    for (uint32_t n = i->first_report; n != XD_NO_INDEX; n = v->reports[n].next) {
         xd_wire_REPORT r;
         xd_wire_PAIR   s;
         if (v->reports[n].attempt != i->attempt || v->reports[n].subtest)
@@ -265,7 +253,7 @@ int xd_junit_keep_properties(xd_junit *j, const xd_wire_REPORT *r)
 int xd_junit_keep_attributes(xd_junit *j, const xd_runview_item *i)
 {
     const xd_runview *v = j->view;
-    for (uint32_t n = i->first_report; n != XD_RUNVIEW_NONE; n = v->reports[n].next) {
+    for (uint32_t n = i->first_report; n != XD_NO_INDEX; n = v->reports[n].next) {
         xd_wire_REPORT r;
         xd_wire_PAIR   one;
         if (v->reports[n].attempt != i->attempt)

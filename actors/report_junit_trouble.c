@@ -28,7 +28,7 @@ int xd_junit_note_trouble(xd_junit *j, const xd_frame *frame)
     if (frame->type == XD_MSG_ENV_FAILED && xd_wire_ENV_FAILED_decode(frame->body, frame->len, &failed) == 0)
         return add(j, failed.text);
     if (frame->type == XD_MSG_NOTE && xd_wire_NOTE_decode(frame->body, frame->len, &note) == 0 &&
-        note.level == 4)
+        note.level == XD_NOTE_ERROR)
         return add(j, note.text);
     return 0;
 }

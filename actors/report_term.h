@@ -134,7 +134,7 @@ int xd_term_stats(xd_term *t) XD_MUST;
 
 /* Items in order of ending, reports of a category in pytest's order. */
 typedef int (*xd_term_each_fn)(xd_term *t, uint32_t item, uint32_t report,
-                               void *arg); /* report may be XD_RUNVIEW_NONE: crashed and the like */
+                               void *arg); /* report may be XD_NO_INDEX: crashed and the like */
 /* Calls fn for everything counted under `category` in order: collection reports first. "failed" also gives
  * the crashed, timed out and lost. */
 int xd_term_each(xd_term *t, const char *category, xd_term_each_fn fn, void *arg) XD_MUST;

@@ -226,7 +226,7 @@ int xd_term_durations(xd_term *t)
     for (uint32_t i = 0; i < v->count; i++) {
         const xd_runview_item *item = &v->items[i];
         uint32_t               us[3] = { item->setup_us, item->call_us, item->teardown_us };
-        for (uint8_t p = 0; p < 3 && item->outcome && item->outcome != 10; p++)
+        for (uint8_t p = 0; p < 3 && item->outcome && item->outcome != XD_OUT_NOT_RUN; p++)
             if (us[p] || p != 1) /* a call of 0 us did not take place */
                 all[n++] = (slow){ .us = us[p], .item = i, .order = item->ended * 3 + p, .phase = p };
     }

@@ -94,15 +94,15 @@ static int add_running(const xd_term *t, xd_buf *to)
 {
     bool used[XD_ARRAY_LEN(t->running)] = { false };
     for (int shown = 0; shown < 3; shown++) {
-        uint32_t best = XD_RUNVIEW_NONE;
+        uint32_t best = XD_NO_INDEX;
         for (uint32_t i = 0; i < t->running_count; i++) {
             const xd_term_running *r = &t->running[i];
             if (used[i] || r->item >= t->view->count || t->view->items[r->item].outcome)
                 continue;
-            if (best == XD_RUNVIEW_NONE || r->since_ns < t->running[best].since_ns)
+            if (best == XD_NO_INDEX || r->since_ns < t->running[best].since_ns)
                 best = i;
         }
-        if (best == XD_RUNVIEW_NONE)
+        if (best == XD_NO_INDEX)
             return 0;
         used[best] = true;
         XD_TRY(xd_buf_add_str(to, shown ? ", " : " | "));

@@ -6,10 +6,10 @@
 #include <string.h>
 
 #include "engine/base/text.h"
+#include "engine/outcome.h"
 #include "engine/xd.h"
 
 #define LINE_LIMIT 16384u /* a line of worker output longer than this is broken */
-#define HOST_WORKER 0xffffu
 
 typedef struct shown {
     const char *letter, *word;
@@ -19,20 +19,24 @@ typedef struct shown {
 static shown of_outcome(uint8_t outcome)
 {
     static const shown table[] = {
-        [1] = { ".", "PASSED", XD_MARK_GREEN },   [2] = { "F", "FAILED", XD_MARK_RED },
-        [3] = { "s", "SKIPPED", XD_MARK_YELLOW }, [4] = { "x", "XFAIL", XD_MARK_YELLOW },
-        [5] = { "X", "XPASS", XD_MARK_YELLOW },   [6] = { "E", "ERROR", XD_MARK_RED },
-        [7] = { "F", "CRASHED", XD_MARK_RED },    [8] = { "F", "TIMEOUT", XD_MARK_RED },
-        [9] = { "F", "LOST", XD_MARK_RED },
+        [XD_OUT_PASSED] = { ".", "PASSED", XD_MARK_GREEN },
+        [XD_OUT_FAILED] = { "F", "FAILED", XD_MARK_RED },
+        [XD_OUT_SKIPPED] = { "s", "SKIPPED", XD_MARK_YELLOW },
+        [XD_OUT_XFAILED] = { "x", "XFAIL", XD_MARK_YELLOW },
+        [XD_OUT_XPASSED] = { "X", "XPASS", XD_MARK_YELLOW },
+        [XD_OUT_ERROR] = { "E", "ERROR", XD_MARK_RED },
+        [XD_OUT_CRASHED] = { "F", "CRASHED", XD_MARK_RED },
+        [XD_OUT_TIMEOUT] = { "F", "TIMEOUT", XD_MARK_RED },
+        [XD_OUT_LOST] = { "F", "LOST", XD_MARK_RED },
     };
-    return outcome >= 1 && outcome < XD_ARRAY_LEN(table) ? table[outcome] : (shown){ "", "", 0 };
+    return outcome != XD_OUT_NONE && outcome < XD_ARRAY_LEN(table) ? table[outcome] : (shown){ "", "", 0 };
 }
 
 static unsigned mark_of(const xd_runview_report *r)
 {
     if (r->outcome == 'f')
         return XD_MARK_RED;
-    return r->outcome == 'p' && !(r->flags & 2) ? XD_MARK_GREEN : XD_MARK_YELLOW;
+    return r->outcome == 'p' && !(r->flags & XD_REP_WASXFAIL) ? XD_MARK_GREEN : XD_MARK_YELLOW;
 }
 
 /* " [ 33%]" or " [ 3/10]"; nothing in the other styles. */
@@ -48,7 +52,7 @@ static int progress_text(const xd_term *t, xd_buf *to, uint32_t item)
         int  digits = snprintf(total, sizeof total, "%llu", (unsigned long long)all);
         return xd_buf_printf(to, " [%*llu/%s]", digits, (unsigned long long)t->started, total);
     }
-    if (t->progress == XD_TERM_PROGRESS_TIMES && item != XD_RUNVIEW_NONE && t->cases > 0) {
+    if (t->progress == XD_TERM_PROGRESS_TIMES && item != XD_NO_INDEX && t->cases > 0) {
         const xd_runview_item *i = &v->items[item];
         return xd_term_node_duration(to, (uint64_t)i->setup_us + i->call_us + i->teardown_us);
     }
@@ -71,7 +75,7 @@ static int show_letter(xd_term *t, xd_bytes letter, unsigned mark)
     if (t->out.column + progress_columns(t) + 1 < t->out.width)
         return 0;
     xd_autobuf text = XD_BUF_INIT;
-    XD_TRY(progress_text(t, &text, XD_RUNVIEW_NONE));
+    XD_TRY(progress_text(t, &text, XD_NO_INDEX));
     XD_TRY(xd_buf_add_byte(&text, '\n'));
     t->line_open = false;
     return xd_term_out_write(&t->out, xd_buf_view(&text), xd_term_main_mark(t));
@@ -79,7 +83,7 @@ static int show_letter(xd_term *t, xd_bytes letter, unsigned mark)
 
 static const char *worker_name(uint16_t worker, char *text, size_t size)
 {
-    if (worker == HOST_WORKER)
+    if (worker == XD_NO_WORKER)
         return "the collector";
     snprintf(text, size, "gw%u", worker);
     return text;
@@ -89,7 +93,7 @@ static int show_line(xd_term *t, uint32_t item, uint16_t worker, xd_bytes word, 
 {
     XD_TRY(xd_term_newline(t));
     xd_autobuf text = XD_BUF_INIT;
-    if (worker != HOST_WORKER) /* an item that was lost with its environment has none */
+    if (worker != XD_NO_WORKER) /* an item that was lost with its environment has none */
         XD_TRY(xd_term_out_printf(&t->out, 0, "[gw%u]", worker));
     XD_TRY(progress_text(t, &text, item));
     XD_TRY(xd_buf_add_byte(&text, ' '));
@@ -117,7 +121,7 @@ static int show_one(xd_term *t, uint32_t item, xd_bytes letter, xd_bytes word, u
 static int show_reports(xd_term *t, uint32_t item, uint32_t first)
 {
     const xd_runview *v = t->view;
-    for (uint32_t n = first; n != XD_RUNVIEW_NONE; n = v->reports[n].next) {
+    for (uint32_t n = first; n != XD_NO_INDEX; n = v->reports[n].next) {
         const xd_runview_report *r = &v->reports[n];
         xd_bytes                 letter = v->names[r->letter], word = v->names[r->word];
         if (r->attempt == v->items[item].attempt && (letter.len || word.len))
@@ -130,14 +134,14 @@ int xd_term_on_ended(xd_term *t, uint32_t item)
 {
     const xd_runview      *v = t->view;
     const xd_runview_item *i = &v->items[item];
-    if (i->outcome == 10) /* not run: pytest shows nothing either */
+    if (i->outcome == XD_OUT_NOT_RUN) /* not run: pytest shows nothing either */
         return 0;
     t->done_us += (uint64_t)i->setup_us + i->call_us + i->teardown_us;
     t->started++;
     if (t->options.failed_only)
         return 0;
     XD_TRY(xd_term_live_erase(t));
-    if (!(i->flags & 1)) {
+    if (!(i->flags & XD_RES_REPORTS)) {
         shown s = of_outcome(i->outcome);
         return show_one(t, item, xd_bytes_str(s.letter), xd_bytes_str(s.word), s.mark);
     }
@@ -146,7 +150,7 @@ int xd_term_on_ended(xd_term *t, uint32_t item)
 
 int xd_term_on_closed(xd_term *t, uint32_t item)
 {
-    if (t->options.failed_only || t->view->closing_report == XD_RUNVIEW_NONE)
+    if (t->options.failed_only || t->view->closing_report == XD_NO_INDEX)
         return 0;
     XD_TRY(xd_term_live_erase(t));
     return show_reports(t, item, t->view->closing_report);
@@ -165,7 +169,7 @@ static bool is_workflow_command(const xd_term *t, xd_bytes line)
 static bool is_error(uint16_t worker, uint8_t stream, xd_bytes line)
 {
     static const char internal[] = "INTERNALERROR>";
-    return worker == HOST_WORKER && stream == 2 &&
+    return worker == XD_NO_WORKER && stream == XD_OUTPUT_STDERR &&
            !(line.len >= sizeof(internal) - 1 && !memcmp(line.ptr, internal, sizeof(internal) - 1));
 }
 
@@ -176,7 +180,7 @@ static int output_line(xd_term *t, uint16_t worker, uint8_t stream, xd_bytes lin
         return xd_term_complain(t, "", line, 0);
     }
     XD_TRY(xd_term_newline(t));
-    if (worker != HOST_WORKER && !is_workflow_command(t, line))
+    if (worker != XD_NO_WORKER && !is_workflow_command(t, line))
         XD_TRY(xd_term_out_printf(&t->out, 0, "[gw%u] ", worker));
     if (line.len && line.ptr[line.len - 1] == '\r')
         line.len--;
@@ -258,17 +262,13 @@ static int on_down(xd_term *t, const xd_frame *frame)
         XD_TRY(flush_lines(t, false, in.worker));
     if (in.expected)
         return 0;
-    xd_autobuf why = XD_BUF_INIT;
-    if (in.reason.len)
-        XD_TRY(xd_text_harmless(&why, in.reason, false));
-    else if (in.signal)
-        XD_TRY(xd_buf_printf(&why, "killed by signal %d", in.signal));
-    else
-        XD_TRY(xd_buf_printf(&why, "exited with status %d", in.exit_status));
+    xd_autobuf reason = XD_BUF_INIT, why = XD_BUF_INIT;
+    XD_TRY(xd_outcome_reason(&reason, &in));
+    XD_TRY(xd_text_harmless(&why, xd_buf_view(&reason), false));
     XD_TRY(xd_term_line_mark(t, 0, "[gw%u] node down: %s", in.worker, xd_buf_cstr(&why)));
-    if (in.will_restart == 1)
+    if (in.will_restart == XD_DOWN_REPLACED)
         return xd_term_line_mark(t, 0, "replacing crashed worker gw%u", in.worker);
-    if (in.will_restart == 2) {
+    if (in.will_restart == XD_DOWN_NO_BUDGET) {
         const char *max = xd_term_option(t, "maxworkerrestart");
         if (max && !strcmp(max, "0"))
             return xd_term_line_mark(t, 0, "worker gw%u crashed and worker restarting disabled", in.worker);
@@ -280,12 +280,15 @@ static int on_down(xd_term *t, const xd_frame *frame)
 
 static int on_note(xd_term *t, const xd_frame *frame)
 {
-    static const char *const before[] = { "xd: ", "xd: ", "xd: ", "xd: warning: ", "xd: error: " };
-    static const unsigned    marks[] = { 0, 0, 0, XD_MARK_YELLOW, XD_MARK_RED };
+    static const char *const before[] = { [XD_NOTE_DETAIL] = "xd: ",
+                                          [XD_NOTE_NOTE] = "xd: ",
+                                          [XD_NOTE_WARNING] = "xd: warning: ",
+                                          [XD_NOTE_ERROR] = "xd: error: " };
+    static const unsigned    marks[] = { [XD_NOTE_WARNING] = XD_MARK_YELLOW, [XD_NOTE_ERROR] = XD_MARK_RED };
     xd_wire_NOTE             in;
     XD_TRY(xd_wire_NOTE_decode(frame->body, frame->len, &in));
-    unsigned level = in.level < 4 ? in.level : 4;
-    if ((level <= 1 && t->verbose <= 0) || (level == 2 && t->verbose < 0))
+    int level = XD_MIN(XD_MAX(in.level, XD_NOTE_DETAIL), XD_NOTE_ERROR);
+    if ((level == XD_NOTE_DETAIL && t->verbose <= 0) || (level == XD_NOTE_NOTE && t->verbose < 0))
         return 0;
     if (in.level == XD_NOTE_USAGE)
         return xd_term_complain(t, before[level], in.text, marks[level]);
@@ -368,7 +371,7 @@ int xd_term_on_end(xd_term *t)
     /* As pytest: the last percentage goes to the right border. */
     if (t->cases <= 0 && t->progress != XD_TERM_PROGRESS_NONE && t->started && !t->options.failed_only) {
         xd_autobuf text = XD_BUF_INIT;
-        XD_TRY(progress_text(t, &text, XD_RUNVIEW_NONE));
+        XD_TRY(progress_text(t, &text, XD_NO_INDEX));
         size_t     fill = t->out.width > t->out.column + 1 ? t->out.width - t->out.column - 1 : 0;
         xd_autobuf line = XD_BUF_INIT;
         if (fill > text.len)
@@ -405,26 +408,14 @@ int xd_term_on_crash_text(const xd_term *t, uint32_t item, xd_buf *to)
 {
     const xd_runview      *v = t->view;
     const xd_runview_item *i = &v->items[item];
-    const char            *what = i->outcome == 7   ? "crashed while running"
-                                  : i->outcome == 8 ? "ran out of time in"
-                                                    : "was lost while running";
-    if (i->worker == HOST_WORKER)
-        XD_TRY(xd_buf_printf(to, "the environment %s '", what));
-    else
-        XD_TRY(xd_buf_printf(to, "worker 'gw%u' %s '", i->worker, what));
-    XD_TRY(xd_text_harmless(to, i->id, false));
-    XD_TRY(xd_buf_add_str(to, "'"));
-    if (i->down == XD_RUNVIEW_NONE)
-        return 0;
-    xd_frame            frame;
-    xd_wire_WORKER_DOWN down;
-    if (v->source.read(v->source.arg, v->downs[i->down].offset, &frame) < 0 ||
-        xd_wire_WORKER_DOWN_decode(frame.body, frame.len, &down) < 0)
-        return 0;
-    if (down.reason.len) {
-        XD_TRY(xd_buf_add_str(to, ": "));
-        return xd_text_harmless(to, down.reason, false);
+    xd_autobuf             text = XD_BUF_INIT;
+    xd_frame               frame;
+    xd_wire_WORKER_DOWN    down;
+    XD_TRY(xd_outcome_sentence(&text, i->outcome, i->worker, "running", i->id));
+    if (i->down != XD_NO_INDEX && v->source.read(v->source.arg, v->downs[i->down].offset, &frame) >= 0 &&
+        xd_wire_WORKER_DOWN_decode(frame.body, frame.len, &down) >= 0) {
+        XD_TRY(xd_buf_add_str(&text, ": "));
+        XD_TRY(xd_outcome_reason(&text, &down));
     }
-    return down.signal ? xd_buf_printf(to, ": killed by signal %d", down.signal)
-                       : xd_buf_printf(to, ": exited with status %d", down.exit_status);
+    return xd_text_harmless(to, xd_buf_view(&text), false);
 }

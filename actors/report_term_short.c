@@ -74,12 +74,12 @@ static int one_line(xd_term *t, uint32_t item, uint32_t report, void *arg)
     const xd_runview *v = t->view;
     xd_wire_REPORT    r = { 0 };
     XD_TRY(begin(t, s));
-    if (report != XD_RUNVIEW_NONE)
+    if (report != XD_NO_INDEX)
         XD_TRY(xd_runview_report_read(v, report, &r));
-    xd_bytes word =
-        r.word.len ? r.word
-                   : xd_bytes_str(item != XD_RUNVIEW_NONE ? outcome_word(v->items[item].outcome) : "ERROR");
-    size_t columns = xd_columns(word) + 1;
+    xd_bytes word = r.word.len
+                        ? r.word
+                        : xd_bytes_str(item != XD_NO_INDEX ? outcome_word(v->items[item].outcome) : "ERROR");
+    size_t   columns = xd_columns(word) + 1;
     XD_TRY(xd_term_out_foreign(&t->out, word, mark_of_kind(s->kind), false));
     XD_TRY(xd_term_out_str(&t->out, " ", 0));
     if (s->kind == 'x' && r.when.len && !xd_bytes_eq_str(r.when, "call")) {
@@ -87,14 +87,14 @@ static int one_line(xd_term *t, uint32_t item, uint32_t report, void *arg)
         XD_TRY(xd_term_out_foreign(&t->out, r.when, 0, false));
         XD_TRY(xd_term_out_str(&t->out, " of ", 0));
     }
-    XD_TRY(put_nodeid(t, r.nodeid.len || item == XD_RUNVIEW_NONE ? r.nodeid : v->items[item].id, &columns));
+    XD_TRY(put_nodeid(t, r.nodeid.len || item == XD_NO_INDEX ? r.nodeid : v->items[item].id, &columns));
     if (s->kind == 'x' || s->kind == 'X' || s->kind == 's') {
         xd_bytes reason = r.message;
         if (reason.len) {
             XD_TRY(xd_term_out_str(&t->out, " - ", 0));
             XD_TRY(xd_term_out_foreign(&t->out, reason, 0, true));
         }
-    } else if (report == XD_RUNVIEW_NONE && s->kind == 'f') {
+    } else if (report == XD_NO_INDEX && s->kind == 'f') {
         xd_buf_clear(&s->scratch);
         XD_TRY(xd_term_on_crash_text(t, item, &s->scratch));
         XD_TRY(put_message(t, xd_buf_view(&s->scratch), columns));
@@ -118,7 +118,7 @@ static int fold_skip(xd_term *t, uint32_t item, uint32_t report, void *arg)
     const xd_runview *v = t->view;
     xd_wire_REPORT    r = { .line = -1 };
     (void)item;
-    if (report != XD_RUNVIEW_NONE)
+    if (report != XD_NO_INDEX)
         XD_TRY(xd_runview_report_read(v, report, &r));
     if (!s->skip_word[0])
         snprintf(s->skip_word, sizeof s->skip_word, "%.*s", (int)XD_MIN(r.word.len, (size_t)30),
@@ -130,7 +130,7 @@ static int fold_skip(xd_term *t, uint32_t item, uint32_t report, void *arg)
         XD_TRY(xd_text_harmless(&s->scratch, xd_buf_view(&rel), false));
         if (r.line >= 0 && !(r.flags & XD_REP_FOLDED))
             XD_TRY(xd_buf_printf(&s->scratch, ":%d", r.line + 1));
-    } else if (item != XD_RUNVIEW_NONE) {
+    } else if (item != XD_NO_INDEX) {
         XD_TRY(xd_term_nodeid(t, &s->scratch, v->items[item].id));
     }
     XD_TRY(xd_buf_add_str(&s->scratch, ": "));

@@ -21,7 +21,7 @@ int xd_term_each(xd_term *t, const char *category, xd_term_each_fn fn, void *arg
         uint32_t                 n = v->collect_reports[i];
         const xd_runview_report *r = &v->reports[n];
         if (r->counted && xd_bytes_eq_str(v->names[r->category], category))
-            XD_TRY(fn(t, XD_RUNVIEW_NONE, n, arg));
+            XD_TRY(fn(t, XD_NO_INDEX, n, arg));
     }
     xd_autofree uint32_t *order = calloc((size_t)v->ended + 1, sizeof *order);
     if (!order)
@@ -34,12 +34,12 @@ int xd_term_each(xd_term *t, const char *category, xd_term_each_fn fn, void *arg
         if (i->own) {
             /* Its reports were not counted, but carry text (a passed test's output). */
             uint32_t n = i->first_report;
-            while (n != XD_RUNVIEW_NONE && !xd_bytes_eq_str(v->names[v->reports[n].category], category))
+            while (n != XD_NO_INDEX && !xd_bytes_eq_str(v->names[v->reports[n].category], category))
                 n = v->reports[n].next;
             if (i->own == own)
                 XD_TRY(fn(t, order[k], n, arg));
         }
-        for (uint32_t n = i->first_report; n != XD_RUNVIEW_NONE; n = v->reports[n].next)
+        for (uint32_t n = i->first_report; n != XD_NO_INDEX; n = v->reports[n].next)
             if (v->reports[n].counted && xd_bytes_eq_str(v->names[v->reports[n].category], category))
                 XD_TRY(fn(t, order[k], n, arg));
     }
@@ -129,11 +129,11 @@ static int all_sections(xd_term *t, uint32_t item, uint32_t report)
 {
     const xd_runview *v = t->view;
     xd_wire_REPORT    r;
-    if (item == XD_RUNVIEW_NONE) {
+    if (item == XD_NO_INDEX) {
         XD_TRY(xd_runview_report_read(v, report, &r));
         return sections(t, &r, NULL);
     }
-    for (uint32_t n = v->items[item].first_report; n != XD_RUNVIEW_NONE; n = v->reports[n].next) {
+    for (uint32_t n = v->items[item].first_report; n != XD_NO_INDEX; n = v->reports[n].next) {
         if (v->reports[n].attempt != v->items[item].attempt || (v->reports[n].subtest && n != report))
             continue;
         XD_TRY(xd_runview_report_read(v, n, &r));
@@ -148,8 +148,8 @@ static int all_sections(xd_term *t, uint32_t item, uint32_t report)
 static int teardown_sections(xd_term *t, uint32_t item, uint32_t report)
 {
     const xd_runview *v = t->view;
-    for (uint32_t n = report == XD_RUNVIEW_NONE ? XD_RUNVIEW_NONE : v->reports[report].next;
-         n != XD_RUNVIEW_NONE; n = v->reports[n].next) {
+    for (uint32_t n = report == XD_NO_INDEX ? XD_NO_INDEX : v->reports[report].next; n != XD_NO_INDEX;
+         n = v->reports[n].next) {
         xd_wire_REPORT r;
         if (v->reports[n].category || v->reports[n].when != 't' ||
             v->reports[n].attempt != v->items[item].attempt)
@@ -163,13 +163,13 @@ static int teardown_sections(xd_term *t, uint32_t item, uint32_t report)
 static int body(xd_term *t, uint32_t item, uint32_t report)
 {
     const xd_runview *v = t->view;
-    if (report != XD_RUNVIEW_NONE) {
+    if (report != XD_NO_INDEX) {
         xd_wire_REPORT r;
         XD_TRY(xd_term_worker_line(t, v->reports[report].worker));
         XD_TRY(xd_runview_report_read(v, report, &r));
         if (r.text.len)
             XD_TRY(text_lines(t, r.text));
-        if (r.flags & 8)
+        if (r.flags & XD_REP_CUT)
             XD_TRY(
                 xd_term_out_str(&t->out, "xd: the text above is shortened to the limit\n", XD_MARK_YELLOW));
         return all_sections(t, item, report);
@@ -179,7 +179,7 @@ static int body(xd_term *t, uint32_t item, uint32_t report)
     XD_TRY(xd_term_on_crash_text(t, item, &text));
     XD_TRY(xd_buf_add_byte(&text, '\n'));
     XD_TRY(xd_term_out_write(&t->out, xd_buf_view(&text), XD_MARK_RED));
-    if (v->items[item].down == XD_RUNVIEW_NONE || !strcmp(t->showcapture, "no"))
+    if (v->items[item].down == XD_NO_INDEX || !strcmp(t->showcapture, "no"))
         return 0;
     xd_frame            frame;
     xd_wire_WORKER_DOWN down;
@@ -203,17 +203,17 @@ static int headline(xd_term *t, uint32_t item, uint32_t report, const block *b, 
 {
     const xd_runview *v = t->view;
     xd_wire_REPORT    r = { 0 };
-    if (report != XD_RUNVIEW_NONE)
+    if (report != XD_NO_INDEX)
         XD_TRY(xd_runview_report_read(v, report, &r));
-    if (b->errors && item == XD_RUNVIEW_NONE)
+    if (b->errors && item == XD_NO_INDEX)
         XD_TRY(xd_buf_add_str(to, "ERROR collecting "));
     else if (b->errors) {
         XD_TRY(xd_buf_add_str(to, "ERROR at "));
-        XD_TRY(xd_text_harmless(to, report == XD_RUNVIEW_NONE ? XD_BYTES_LIT("setup") : r.when, false));
+        XD_TRY(xd_text_harmless(to, report == XD_NO_INDEX ? XD_BYTES_LIT("setup") : r.when, false));
         XD_TRY(xd_buf_add_str(to, " of "));
     }
-    xd_bytes id = r.nodeid.len || item == XD_RUNVIEW_NONE ? r.nodeid : v->items[item].id;
-    if (item == XD_RUNVIEW_NONE)
+    xd_bytes id = r.nodeid.len || item == XD_NO_INDEX ? r.nodeid : v->items[item].id;
+    if (item == XD_NO_INDEX)
         XD_TRY(id.len ? xd_text_harmless(to, id, false) : xd_buf_add_str(to, "test session"));
     else
         XD_TRY(r.heading.len ? xd_text_harmless(to, r.heading, false) : xd_term_headline(to, id));
@@ -228,7 +228,7 @@ static int crash_line(xd_term *t, uint32_t item, uint32_t report)
 {
     xd_autobuf     line = XD_BUF_INIT;
     xd_wire_REPORT r;
-    if (report == XD_RUNVIEW_NONE) {
+    if (report == XD_NO_INDEX) {
         XD_TRY(xd_term_on_crash_text(t, item, &line));
     } else {
         XD_TRY(xd_runview_report_read(t->view, report, &r));
@@ -247,7 +247,7 @@ static int crash_line(xd_term *t, uint32_t item, uint32_t report)
 static int has_sections(xd_term *t, uint32_t item, uint32_t report)
 {
     const xd_runview *v = t->view;
-    for (uint32_t n = v->items[item].first_report; n != XD_RUNVIEW_NONE; n = v->reports[n].next) {
+    for (uint32_t n = v->items[item].first_report; n != XD_NO_INDEX; n = v->reports[n].next) {
         xd_wire_REPORT r;
         if (v->reports[n].attempt != v->items[item].attempt || v->reports[n].subtest)
             continue;
@@ -264,7 +264,7 @@ static int one_block(xd_term *t, uint32_t item, uint32_t report, void *arg)
 {
     block     *b = arg;
     xd_autobuf title = XD_BUF_INIT;
-    if (b->passes && report == XD_RUNVIEW_NONE)
+    if (b->passes && report == XD_NO_INDEX)
         return 0;
     if (b->passes) {
         int any = has_sections(t, item, report);
@@ -284,7 +284,7 @@ static int one_block(xd_term *t, uint32_t item, uint32_t report, void *arg)
         XD_TRY(body(t, item, report));
     if (b->line)
         XD_TRY(crash_line(t, item, report));
-    else if (item != XD_RUNVIEW_NONE && !b->errors)
+    else if (item != XD_NO_INDEX && !b->errors)
         XD_TRY(teardown_sections(t, item, report));
     return xd_term_out_full(&t->out) ? xd_term_out_drain(&t->out, XD_TERM_OUT_LIMIT / 2) : 0;
 }
@@ -342,7 +342,7 @@ static int interrupted(xd_term *t)
     for (uint32_t w = 0; w < v->worker_count; w++) {
         uint32_t   item = xd_runview_interrupted_in(v, w);
         xd_autobuf line = XD_BUF_INIT;
-        if (item == XD_RUNVIEW_NONE)
+        if (item == XD_NO_INDEX)
             continue;
         XD_TRY(xd_buf_add_str(&line, v->over ? "interrupted while running: " : "was still running: "));
         XD_TRY(xd_term_nodeid(t, &line, v->items[item].id));

@@ -80,9 +80,8 @@ static int intern(xd_runview *v, xd_bytes text, uint32_t *ret)
 
 int xd_runview_init(xd_runview *ret, xd_runview_source source)
 {
-    *ret = (xd_runview){
-        .source = source, .home = XD_RUNVIEW_NONE, .ids_gateway = XD_RUNVIEW_NONE, .exit_status = -1
-    };
+    *ret =
+        (xd_runview){ .source = source, .home = XD_NO_INDEX, .ids_gateway = XD_NO_INDEX, .exit_status = -1 };
     uint32_t empty;
     return intern(ret, (xd_bytes){ (const uint8_t *)"", 0 }, &empty);
 }
@@ -136,10 +135,9 @@ static int items_to(xd_runview *v, uint32_t count)
         return 0;
     XD_TRY(room(&v->items, &v->items_cap, count, sizeof *v->items));
     for (uint32_t i = v->count; i < count; i++)
-        v->items[i] = (xd_runview_item){ .line = -1,
-                                         .first_report = XD_RUNVIEW_NONE,
-                                         .last_report = XD_RUNVIEW_NONE,
-                                         .down = XD_RUNVIEW_NONE };
+        v->items[i] = (xd_runview_item){
+            .line = -1, .first_report = XD_NO_INDEX, .last_report = XD_NO_INDEX, .down = XD_NO_INDEX
+        };
     v->count = count;
     return 0;
 }
@@ -198,7 +196,7 @@ static int on_config(xd_runview *v, const xd_frame *frame)
     XD_TRY(gateway_of(v, frame->flags, &g));
     XD_TRY(keep(v, in.python, &g->python));
     XD_TRY(keep(v, in.python_version, &g->python_version));
-    if (v->home != XD_RUNVIEW_NONE)
+    if (v->home != XD_NO_INDEX)
         return XD_RUNVIEW_IGNORED;
     v->home = frame->flags;
     v->python = g->python;
@@ -215,7 +213,7 @@ static int on_ids(xd_runview *v, const xd_frame *frame)
 {
     xd_wire_COLLECT_IDS in;
     XD_TRY(xd_wire_COLLECT_IDS_decode(frame->body, frame->len, &in));
-    if (v->ids_gateway == XD_RUNVIEW_NONE)
+    if (v->ids_gateway == XD_NO_INDEX)
         v->ids_gateway = frame->flags;
     if (v->ids_gateway != frame->flags || v->collection_agreed)
         return XD_RUNVIEW_IGNORED;
@@ -250,11 +248,11 @@ static int on_collected(xd_runview *v, const xd_frame *frame)
     struct xd_runview_gateway *g;
     XD_TRY(gateway_of(v, frame->flags, &g));
     g->collected = in.exit_status == -1;
-    if (v->ids_gateway == XD_RUNVIEW_NONE && in.exit_status == -1 && in.count) {
+    if (v->ids_gateway == XD_NO_INDEX && in.exit_status == -1 && in.count) {
         v->ids_gateway = frame->flags; /* the first to have collected: its list is the run's */
         v->list_count = in.count;
     }
-    if (v->home != XD_RUNVIEW_NONE && v->home != frame->flags)
+    if (v->home != XD_NO_INDEX && v->home != frame->flags)
         return XD_RUNVIEW_IGNORED;
     if (!v->collection_agreed) {
         v->collected = in.count;
@@ -274,7 +272,7 @@ static int on_gateway_down(xd_runview *v, const xd_frame *frame)
     if (v->collection_agreed || v->ids_gateway != in.gateway || v->count == v->list_count)
         return 0;
     v->count = 0;
-    v->ids_gateway = XD_RUNVIEW_NONE;
+    v->ids_gateway = XD_NO_INDEX;
     for (uint32_t i = v->gateway_count; i-- > 0;)
         if (v->gateways[i].collected && !v->gateways[i].down)
             v->ids_gateway = i;
@@ -315,7 +313,7 @@ static int on_report(xd_runview *v, const xd_frame *frame, uint64_t offset)
 {
     xd_wire_REPORT in;
     XD_TRY(xd_wire_REPORT_decode(frame->body, frame->len, &in));
-    bool collect = in.item == XD_RUNVIEW_NONE;
+    bool collect = in.item == XD_NO_INDEX;
     if (!collect && in.item >= v->count)
         return -EPROTO;
     const int other = collect ? known_collect_report(v, &in, frame->flags) : 0;
@@ -324,7 +322,7 @@ static int on_report(xd_runview *v, const xd_frame *frame, uint64_t offset)
     XD_TRY(room(&v->reports, &v->reports_cap, v->report_count + 1, sizeof *v->reports));
     xd_runview_report r = { .offset = offset,
                             .item = in.item,
-                            .next = XD_RUNVIEW_NONE,
+                            .next = XD_NO_INDEX,
                             .attempt = in.attempt,
                             .worker = in.worker,
                             .gateway = frame->flags,
@@ -345,7 +343,7 @@ static int on_report(xd_runview *v, const xd_frame *frame, uint64_t offset)
             XD_TRY(count_name(v, r.category));
     } else {
         xd_runview_item *i = &v->items[in.item];
-        if (i->last_report == XD_RUNVIEW_NONE)
+        if (i->last_report == XD_NO_INDEX)
             i->first_report = index;
         else
             v->reports[i->last_report].next = index;
@@ -371,12 +369,12 @@ static int on_returned(xd_runview *v, const xd_frame *frame)
  * first of them. */
 static int take_reports(xd_runview *v, const xd_runview_item *i, bool count, uint32_t *ret_first)
 {
-    *ret_first = XD_RUNVIEW_NONE;
-    for (uint32_t n = i->first_report; n != XD_RUNVIEW_NONE; n = v->reports[n].next) {
+    *ret_first = XD_NO_INDEX;
+    for (uint32_t n = i->first_report; n != XD_NO_INDEX; n = v->reports[n].next) {
         xd_runview_report *r = &v->reports[n];
         if (r->attempt != i->attempt || r->taken)
             continue;
-        if (*ret_first == XD_RUNVIEW_NONE)
+        if (*ret_first == XD_NO_INDEX)
             *ret_first = n;
         r->taken = 1;
         r->counted = count && r->category != 0;
@@ -404,7 +402,7 @@ static int close_item(xd_runview *v, const xd_wire_RESULT *in, uint16_t worker, 
 static int take_result(xd_runview *v, const xd_wire_RESULT *in, uint16_t worker, uint16_t gateway)
 {
     v->closing = false;
-    if (in->item >= v->count || !in->outcome || in->outcome > 10)
+    if (in->item >= v->count || !in->outcome || in->outcome > XD_OUT_NOT_RUN)
         return -EPROTO;
     xd_runview_item *i = &v->items[in->item];
     if (in->flags & XD_RES_CLOSES)
@@ -421,7 +419,7 @@ static int take_result(xd_runview *v, const xd_wire_RESULT *in, uint16_t worker,
     i->worker = worker;
     i->gateway = gateway;
     i->ended = ++v->ended;
-    if (in->outcome == 10)
+    if (in->outcome == XD_OUT_NOT_RUN)
         v->not_run++;
     uint32_t first, name;
     XD_TRY(take_reports(v, i, in->flags & XD_RES_REPORTS, &first));
@@ -496,7 +494,7 @@ static int on_down(xd_runview *v, const xd_frame *frame, uint64_t offset)
     w->up = 0;
     w->running = in.expected && !in.stopped && in.item < v->count ? in.item + 1 : 0;
     w->age_ms = in.age_ms;
-    if (in.item != XD_RUNVIEW_NONE && in.item < v->count)
+    if (in.item != XD_NO_INDEX && in.item < v->count)
         v->items[in.item].down = v->down_count;
     return add_ref(
         &v->downs, &v->down_count, &v->downs_cap,
@@ -523,7 +521,7 @@ static int on_warning(xd_runview *v, const xd_frame *frame, uint64_t offset)
     xd_wire_WARNING in;
     XD_TRY(xd_wire_WARNING_decode(frame->body, frame->len, &in));
     /* What configuration and collection warn of, every environment says again. */
-    if (!xd_bytes_eq_str(in.when, "runtest") && v->home != XD_RUNVIEW_NONE && v->home != frame->flags)
+    if (!xd_bytes_eq_str(in.when, "runtest") && v->home != XD_NO_INDEX && v->home != frame->flags)
         return XD_RUNVIEW_IGNORED;
     return add_ref(
         &v->warnings, &v->warning_count, &v->warnings_cap,
@@ -534,20 +532,18 @@ static int on_property(xd_runview *v, const xd_frame *frame, uint64_t offset)
 {
     xd_wire_SUITE_PROPERTY in;
     XD_TRY(xd_wire_SUITE_PROPERTY_decode(frame->body, frame->len, &in));
-    return add_ref(
-        &v->properties, &v->property_count, &v->properties_cap,
-        (xd_runview_ref){
-            .offset = offset, .item = XD_RUNVIEW_NONE, .worker = in.worker, .gateway = frame->flags });
+    return add_ref(&v->properties, &v->property_count, &v->properties_cap,
+                   (xd_runview_ref){
+                       .offset = offset, .item = XD_NO_INDEX, .worker = in.worker, .gateway = frame->flags });
 }
 
 static int on_summary(xd_runview *v, const xd_frame *frame, uint64_t offset)
 {
     xd_wire_SUMMARY in;
     XD_TRY(xd_wire_SUMMARY_decode(frame->body, frame->len, &in));
-    return add_ref(
-        &v->summaries, &v->summary_count, &v->summaries_cap,
-        (xd_runview_ref){
-            .offset = offset, .item = XD_RUNVIEW_NONE, .worker = in.worker, .gateway = frame->flags });
+    return add_ref(&v->summaries, &v->summary_count, &v->summaries_cap,
+                   (xd_runview_ref){
+                       .offset = offset, .item = XD_NO_INDEX, .worker = in.worker, .gateway = frame->flags });
 }
 
 static int on_run_end(xd_runview *v, const xd_frame *frame)
@@ -639,7 +635,7 @@ uint32_t xd_runview_interrupted_in(const xd_runview *v, uint32_t worker)
     uint32_t item = v->workers[worker].running - 1u;
     return item < v->count && (!v->items[item].outcome || v->items[item].outcome == XD_OUT_NOT_RUN)
                ? item
-               : XD_RUNVIEW_NONE;
+               : XD_NO_INDEX;
 }
 
 const xd_runview_worker *xd_runview_interrupted(const xd_runview *v, uint32_t item)

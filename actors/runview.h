@@ -10,13 +10,11 @@
 #include "engine/base/arena.h"
 #include "engine/wire.h"
 
-#define XD_RUNVIEW_NONE 0xffffffffu
-
 /* One REPORT record.  Reports of one item are linked in journal order (next). */
 typedef struct xd_runview_report {
     uint64_t offset;       /* of the frame in the journal */
-    uint32_t item;         /* XD_RUNVIEW_NONE = collection report */
-    uint32_t next;         /* index of the next report of the same item, XD_RUNVIEW_NONE = last */
+    uint32_t item;         /* XD_NO_INDEX = collection report */
+    uint32_t next;         /* index of the next report of the same item, XD_NO_INDEX = last */
     uint32_t category;     /* index into xd_runview.names; 0 = the empty one: not counted */
     uint32_t letter, word; /* indices into names */
     uint16_t attempt;
@@ -34,11 +32,11 @@ typedef struct xd_runview_item {
     xd_bytes id;                        /* node id, in the arena; empty = not told (damaged journal) */
     xd_bytes file;                      /* location file; empty = the part of id before "::" */
     int32_t  line;                      /* 0-based, -1 unknown */
-    uint32_t first_report, last_report; /* XD_RUNVIEW_NONE = none */
+    uint32_t first_report, last_report; /* XD_NO_INDEX = none */
     uint32_t setup_us, call_us, teardown_us;
     uint32_t ended;    /* this item was the n-th to end, from 1; 0 = has not ended */
     uint64_t start_us; /* wall clock */
-    uint32_t down;     /* crashed: index into downs, XD_RUNVIEW_NONE */
+    uint32_t down;     /* crashed: index into downs, XD_NO_INDEX */
     uint16_t worker, gateway, attempt;
     uint16_t unused;  /* leases given back without a start: attempt - unused executions were begun */
     uint8_t  outcome; /* XD_OUT_*, 0 = none yet */
@@ -54,7 +52,7 @@ typedef struct xd_runview_count {
 /* One WARNING, SUITE_PROPERTY or WORKER_DOWN record: where it lies. */
 typedef struct xd_runview_ref {
     uint64_t offset;
-    uint32_t item; /* or XD_RUNVIEW_NONE */
+    uint32_t item; /* or XD_NO_INDEX */
     uint16_t worker, gateway;
 } xd_runview_ref;
 
@@ -63,7 +61,7 @@ typedef struct xd_runview_worker {
     xd_bytes python;         /* interpreter path */
     xd_bytes spec;           /* xspec of its gateway */
     uint16_t gateway;
-    uint16_t replaces; /* 0xffff = none */
+    uint16_t replaces; /* XD_NO_WORKER = none */
     uint8_t  up;       /* 1 = runs */
     uint8_t  known;    /* 1 = had a WORKER_UP */
     uint32_t
@@ -110,7 +108,7 @@ typedef struct xd_runview {
     uint32_t          *collect_reports; /* indices into reports, in order */
     uint32_t           collect_report_count, collect_reports_cap;
 
-    /* configuration: of the first CONFIG (the home gateway); XD_RUNVIEW_NONE = none yet */
+    /* configuration: of the first CONFIG (the home gateway); XD_NO_INDEX = none yet */
     uint32_t home;
     xd_bytes python, python_version, pytest_version, rootdir, invocation_dir, cwd, run_id, xd_version,
         hostname;
@@ -120,7 +118,7 @@ typedef struct xd_runview {
     uint32_t         header_count, header_cap;
 
     /* While `ended` is called for an item that had ended before and whose last teardown is over: the first of
-     * the reports that came of it (XD_RUNVIEW_NONE = none), and whether its outcome is another now. */
+     * the reports that came of it (XD_NO_INDEX = none), and whether its outcome is another now. */
     bool     closing, outcome_changed;
     uint32_t closing_report;
 
@@ -168,7 +166,7 @@ int xd_runview_plain_text(const xd_wire_REPORT *r, xd_buf *room, xd_bytes *ret) 
 /* At the end of a run, or of a journal that is cut off: the worker that was inside of this item, which has got no
  * outcome. NULL = it was not running. */
 const xd_runview_worker *xd_runview_interrupted(const xd_runview *v, uint32_t item);
-/* The other way round: the item that this worker was inside of, XD_RUNVIEW_NONE. */
+/* The other way round: the item that this worker was inside of, XD_NO_INDEX. */
 uint32_t xd_runview_interrupted_in(const xd_runview *v, uint32_t worker);
 /* The run's pytest is of this release or a newer one (or unknown): reports are written as that pytest writes them. */
 bool xd_runview_pytest_from(const xd_runview *v, unsigned major, unsigned minor);

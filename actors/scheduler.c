@@ -42,7 +42,7 @@ int xd_scheduler_note(scheduler *self, uint8_t level, const char *fmt, ...)
     xd_autobuf   frame = XD_BUF_INIT;
     xd_wire_NOTE note = { .level = level, .text = xd_bytes_str(text) };
     XD_TRY(xd_wire_NOTE_frame(&frame, 0, 0, &note));
-    emit(self, XD_EVENT_NOTE, text, XD_MIN(level, 4), 0); /* an embedder knows no more levels */
+    emit(self, XD_EVENT_NOTE, text, XD_MIN(level, XD_NOTE_ERROR), 0); /* an embedder knows no more levels */
     return xd_scheduler_record(self, XD_MSG_NOTE, &frame);
 }
 
@@ -77,11 +77,10 @@ static int send_finish(scheduler *self, gateway *g)
     for (uint32_t i = 0; self->sched && i < xd_collector_count(self->collector); i++) {
         xd_wire_INDEX one = { .item = i };
         uint8_t       out = xd_sched_outcome(self->sched, i);
-        if (out == 0 || out == XD_OUT_NOT_RUN) {
+        if (out == XD_OUT_NONE || out == XD_OUT_NOT_RUN) {
             XD_TRY(xd_wire_INDEX_append(&not_run, &one));
             fin.not_run.count++;
-        } else if (out == XD_OUT_FAILED || out == XD_OUT_ERROR || out == XD_OUT_CRASHED ||
-                   out == XD_OUT_TIMEOUT || out == XD_OUT_LOST || self->reported[i].ever) {
+        } else if (xd_outcome_fails(out) || self->reported[i].ever) {
             XD_TRY(xd_wire_INDEX_append(&failed, &one));
             fin.failed.count++;
         }
@@ -160,25 +159,10 @@ static int stop_everything(scheduler *self, uint8_t how)
 
 /* ---- items: commands of the core -> gateways ---------------------------------------------------- */
 
-static int append_spans(xd_buf *out, const xd_sched_command *c)
-{
-    for (size_t i = 0; i < c->n_spans; i++) {
-        const xd_span *s = &c->spans[i];
-        xd_wire_RANGE  r = { .first = s->first,
-                             .count = s->count,
-                             .attempt = s->attempt,
-                             .flags = s->flags,
-                             .group = s->group,
-                             .expected_us = s->expected_us };
-        XD_TRY(xd_wire_RANGE_append(out, &r));
-    }
-    return 0;
-}
-
 static int send_lease(scheduler *self, gateway *g, const xd_sched_command *c)
 {
     xd_autobuf ranges = XD_BUF_INIT, frame = XD_BUF_INIT, grant = XD_BUF_INIT;
-    XD_TRY(append_spans(&ranges, c));
+    XD_TRY(xd_spans_write(&ranges, c->spans, c->n_spans));
     xd_wire_list  list = { .count = (uint32_t)c->n_spans, .ptr = ranges.data, .len = ranges.len };
     xd_wire_GRANT granted = { .gateway = g->number, .ranges = list };
     xd_wire_LEASE lease = { .ranges = list };
@@ -228,8 +212,8 @@ int xd_scheduler_drain(scheduler *self)
         case XD_SCHED_STARVED:
             xd_scheduler_end_with(self, XD_EXIT_INFRASTRUCTURE,
                                   "no worker is left to run the remaining tests");
-            XD_TRY(xd_scheduler_note(self, 4, "no worker is left to run the remaining tests"));
-            XD_TRY(xd_sched_cancel(self->sched, 1));
+            XD_TRY(xd_scheduler_note(self, XD_NOTE_ERROR, "no worker is left to run the remaining tests"));
+            XD_TRY(xd_sched_cancel(self->sched, XD_CANCEL_DRAIN));
             break;
         case XD_SCHED_ALL_DONE:
             XD_TRY(xd_scheduler_finish(self));
@@ -382,8 +366,8 @@ static int different(scheduler *self, const gateway *g)
                *first_name = self->owner >= 0 ? self->gateways[self->owner].spec_text : "";
     XD_TRY(xd_collector_describe(self->collector, g->number, first_name, name, &said));
     xd_bytes       text = xd_buf_view(&said);
-    xd_wire_REPORT r = { .item = UINT32_MAX,
-                         .worker = UINT16_MAX,
+    xd_wire_REPORT r = { .item = XD_NO_INDEX,
+                         .worker = XD_NO_WORKER,
                          .nodeid = xd_bytes_str(name),
                          .when = XD_BYTES_LIT("collect"),
                          .category = XD_BYTES_LIT("error"),
@@ -395,10 +379,10 @@ static int different(scheduler *self, const gateway *g)
     const void    *end = memchr(text.ptr, '\n', text.len);
     int            first = end ? (int)((const uint8_t *)end - text.ptr) : (int)text.len;
     xd_scheduler_end_with(self, XD_EXIT_FAILED, XD_REASON_DIFFERENT);
-    XD_TRY(xd_scheduler_note(self, 4, "%.*s", first, (const char *)text.ptr));
+    XD_TRY(xd_scheduler_note(self, XD_NOTE_ERROR, "%.*s", first, (const char *)text.ptr));
     XD_TRY(xd_wire_REPORT_frame(&frame, 0, 0, &r));
     XD_TRY(xd_scheduler_record(self, XD_MSG_REPORT, &frame));
-    return stop_everything(self, 1);
+    return stop_everything(self, XD_CANCEL_DRAIN);
 }
 
 static int ask_list(scheduler *self, gateway *g)
@@ -461,7 +445,7 @@ static void take_owner(scheduler *self, gateway *g)
 
 int xd_scheduler_without(scheduler *self, gateway *g)
 {
-    uint16_t heir = UINT16_MAX; /* as reporters choose it: xd_runview */
+    uint16_t heir = XD_GATEWAY_NONE; /* as reporters choose it: xd_runview */
     self->missing = true;
     for (size_t i = self->n_gateways; i-- > 0;)
         if (self->gateways[i].state == GW_AGREED)
@@ -562,7 +546,7 @@ int xd_scheduler_on_paused(scheduler *self)
 /* The user wants to leave. Agents hear of it whatever they are at, and end within LEAVE_NS after the grace. */
 static int cancel_all(scheduler *self, uint8_t how)
 {
-    uint64_t       grace_ns = how == 2 ? self->args.config->grace_ns : 0;
+    uint64_t       grace_ns = how == XD_CANCEL_GRACE ? self->args.config->grace_ns : 0;
     uint64_t       grace_ms = XD_MIN(grace_ns / XD_MS_NS, (uint64_t)UINT32_MAX);
     uint64_t       by = xd_clock_ns() + grace_ns + LEAVE_NS;
     xd_autobuf     frame = XD_BUF_INIT;
@@ -598,10 +582,10 @@ int xd_scheduler_on_stop(scheduler *self, int how)
         return 0;
     /* An interrupt outranks what the run would have ended with, except a cause that was there before. */
     xd_scheduler_end_with(self, XD_EXIT_INTERRUPTED, "KeyboardInterrupt");
-    XD_TRY(cancel_all(self, how == XD_STOP_NOW ? 3 : 2));
+    XD_TRY(cancel_all(self, how == XD_STOP_NOW ? XD_CANCEL_NOW : XD_CANCEL_GRACE));
     if (self->finishing)
         return 0;
-    return stop_everything(self, how == XD_STOP_NOW ? 3 : 2);
+    return stop_everything(self, how == XD_STOP_NOW ? XD_CANCEL_NOW : XD_CANCEL_GRACE);
 }
 
 /* The user has waited long enough: RUN_END does not wait for an agent that does not answer. */
@@ -615,7 +599,8 @@ int xd_scheduler_on_tick(scheduler *self, uint64_t now_ns)
         gateway *g = &self->gateways[i];
         if (g->state == GW_DONE)
             continue;
-        XD_TRY(xd_scheduler_note(self, 3, "%s: an agent does not answer and is abandoned", g->spec_text));
+        XD_TRY(xd_scheduler_note(self, XD_NOTE_WARNING, "%s: an agent does not answer and is abandoned",
+                                 g->spec_text));
         g->state = GW_DONE;
         if (self->running && !self->finishing)
             XD_TRY(xd_scheduler_lost(self, g));

@@ -174,14 +174,14 @@ static int on_gateway_down(scheduler *self, gateway *g, const xd_wire_GATEWAY_DO
     if (g->state == GW_FINISHING && !in->expected && !self->stopping) {
         xd_autofree char *why = xd_bytes_dup(in->reason);
         self->bad_end = true;
-        XD_TRY(xd_scheduler_note(self, 3,
+        XD_TRY(xd_scheduler_note(self, XD_NOTE_WARNING,
                                  "lost %s while its sessions ended; what they do last may be missing: %s",
                                  g->spec_text, why ? why : ""));
     }
     g->state = GW_DONE;
     if (!wanted) {
         char *why = xd_bytes_dup(in->reason);
-        XD_TRY(xd_scheduler_note(self, 4, "lost %s: %s", g->spec_text, why ? why : ""));
+        XD_TRY(xd_scheduler_note(self, XD_NOTE_ERROR, "lost %s: %s", g->spec_text, why ? why : ""));
         free(why);
         bool others = false;
         for (size_t i = 0; i < self->n_gateways; i++)
@@ -325,21 +325,11 @@ static int on_warning(scheduler *self, const gateway *g, const xd_wire_WARNING *
 
 static int on_returned(scheduler *self, gateway *g, const xd_wire_RETURNED *in)
 {
-    xd_wire_list  list = in->ranges;
-    xd_wire_RANGE r;
-    uint32_t      n = 0;
+    xd_autofree xd_span *spans = NULL;
+    size_t               n;
     if (!self->running)
         return -EPROTO;
-    xd_autofree xd_span *spans = calloc(list.count ? list.count : 1, sizeof(*spans));
-    if (!spans)
-        return -ENOMEM;
-    while (xd_wire_RANGE_next(&list, &r) == 1)
-        spans[n++] = (xd_span){ .first = r.first,
-                                .count = r.count,
-                                .attempt = r.attempt,
-                                .flags = r.flags,
-                                .group = r.group,
-                                .expected_us = r.expected_us };
+    XD_TRY(xd_spans_read(in->ranges, &spans, &n));
     XD_TRY(xd_sched_returned(self->sched, g->number, in->request, spans, n));
     return xd_scheduler_drain(self);
 }
@@ -358,7 +348,7 @@ static int on_worker_down(scheduler *self, gateway *g, const xd_wire_WORKER_DOWN
     int  status = in->session_status;
     bool was_up = self->up[in->worker / 8] >> (in->worker % 8) & 1;
     self->up[in->worker / 8] &= (uint8_t) ~(1u << (in->worker % 8));
-    self->bad_end |= was_up && (in->expected ? status == XD_EXIT_FAILED : in->item == UINT32_MAX);
+    self->bad_end |= was_up && (in->expected ? status == XD_EXIT_FAILED : in->item == XD_NO_INDEX);
     static const char maxfail[] = "stopping after "; /* pytest's own count in a worker; ours ends the run */
     bool              counted =
         in->reason.len >= sizeof(maxfail) - 1 && memcmp(in->reason.ptr, maxfail, sizeof(maxfail) - 1) == 0;
@@ -374,8 +364,8 @@ static int on_worker_down(scheduler *self, gateway *g, const xd_wire_WORKER_DOWN
         return 0;
     if (!self->running)
         return xd_scheduler_finish(self);
-    self->stopping = 2;
-    XD_TRY(xd_sched_cancel(self->sched, 2));
+    self->stopping = XD_CANCEL_GRACE;
+    XD_TRY(xd_sched_cancel(self->sched, XD_CANCEL_GRACE));
     return xd_scheduler_drain(self);
 }
 
@@ -391,7 +381,7 @@ static int on_env_failed(scheduler *self, gateway *g, const xd_wire_ENV_FAILED *
                           in->exit_status == XD_EXIT_FAILED ? XD_REASON_DIFFERENT : "");
     if (self->running && !self->finishing) {
         XD_TRY(xd_sched_agent_up(self->sched, g->number, 0));
-        XD_TRY(xd_sched_cancel(self->sched, 2));
+        XD_TRY(xd_sched_cancel(self->sched, XD_CANCEL_GRACE));
         return xd_scheduler_drain(self);
     }
     return xd_scheduler_finish(self);
@@ -550,11 +540,11 @@ static int handle_fault(void *state, const xd_msg *m)
     if (code == -EDQUOT)
         return after(self, NULL, "FAULT", journal_full(self));
     xd_scheduler_end_with(self, XD_EXIT_INCOMPLETE, "the journal cannot be written");
-    int r =
-        xd_scheduler_note(self, 4, "the journal in %s cannot be written (%s%s): results are incomplete",
-                          self->args.run_dir, xd_error_name(code), code == -EFBIG ? ", see ulimit -f" : "");
+    int r = xd_scheduler_note(
+        self, XD_NOTE_ERROR, "the journal in %s cannot be written (%s%s): results are incomplete",
+        self->args.run_dir, xd_error_name(code), code == -EFBIG ? ", see ulimit -f" : "");
     if (r == 0 && self->running && !self->finishing) {
-        r = xd_sched_cancel(self->sched, 2);
+        r = xd_sched_cancel(self->sched, XD_CANCEL_GRACE);
         if (r >= 0)
             r = xd_scheduler_drain(self);
     } else if (r == 0) {
@@ -572,9 +562,9 @@ static int handle_gone(void *state, const xd_msg *m)
         if (strcmp(self->gateways[i].address, m->from) == 0)
             g = &self->gateways[i];
     if (!g)
-        return m->type == XD_MSG_UNKNOWN
-                   ? 0
-                   : xd_scheduler_note(self, 3, "%.*s", (int)m->body.len, (const char *)m->body.ptr);
+        return m->type == XD_MSG_UNKNOWN ? 0
+                                         : xd_scheduler_note(self, XD_NOTE_WARNING, "%.*s", (int)m->body.len,
+                                                             (const char *)m->body.ptr);
     if (g->state == GW_DONE)
         return 0;
     xd_autobuf           frame = XD_BUF_INIT;
@@ -620,7 +610,7 @@ static int scheduler_init(void *state, xd_actor *actor, const void *args)
     self->options = (effective){ .workers = XD_WORKERS_AUTO, .max_worker_restart = -1, .max_warnings = -1 };
     self->uid = self->args.config->run_uid ? self->args.config->run_uid : self->args.run_id;
     if (self->args.note)
-        XD_TRY(xd_scheduler_note(self, 2, "%s", self->args.note));
+        XD_TRY(xd_scheduler_note(self, XD_NOTE_NOTE, "%s", self->args.note));
     self->args.note = NULL;
     XD_TRY(init_gateways(self));
     XD_TRY(xd_collector_new(&self->collector));

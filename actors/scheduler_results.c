@@ -6,12 +6,6 @@
 
 #define MESSAGE_MOST 1000u /* bytes */
 
-static bool is_failure(uint8_t outcome)
-{
-    return outcome == XD_OUT_FAILED || outcome == XD_OUT_ERROR || outcome == XD_OUT_CRASHED ||
-           outcome == XD_OUT_TIMEOUT || outcome == XD_OUT_LOST;
-}
-
 uint32_t *xd_scheduler_counter(xd_result *r, uint8_t outcome)
 {
     switch (outcome) {
@@ -59,7 +53,7 @@ static int close_item(scheduler *self, gateway *g, const xd_wire_RESULT *one)
 static int tell_again(scheduler *self, uint16_t worker, uint32_t item)
 {
     xd_bytes id = xd_collector_items(self->collector)[item].id;
-    return xd_scheduler_note(self, 1,
+    return xd_scheduler_note(self, XD_NOTE_DETAIL,
                              "gw%u sets its fixtures up again: it was given %.*s after its last teardown, "
                              "because a worker was lost",
                              (unsigned)worker, (int)XD_MIN(id.len, (size_t)200), (const char *)id.ptr);
@@ -114,9 +108,9 @@ void xd_scheduler_tell_test(scheduler *self, const xd_wire_RESULT *one, uint16_t
 
 static int take_result(scheduler *self, gateway *g, const xd_wire_RESULT *one, uint16_t worker)
 {
-    uint32_t failures =
-        one->flags & XD_RES_REPORTS ? reported(&self->reported[one->item], one) : is_failure(one->outcome);
-    int r = xd_sched_result(self->sched, g->number, one->item, one->attempt, one->outcome, failures);
+    uint32_t failures = one->flags & XD_RES_REPORTS ? reported(&self->reported[one->item], one)
+                                                    : xd_outcome_fails(one->outcome);
+    int      r = xd_sched_result(self->sched, g->number, one->item, one->attempt, one->outcome, failures);
     if (r) /* > 0: a duplicate or an outlived attempt */
         return XD_MIN(r, 0);
     self->failures += failures;

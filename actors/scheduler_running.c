@@ -7,8 +7,7 @@
 #include "actors/scheduler_state.h"
 #include "engine/base/clock.h"
 
-#define NOBODY 0xffffu /* worker */
-#define LOST_TOLD 8u   /* tests of a lost environment that are named */
+#define LOST_TOLD 8u /* tests of a lost environment that are named */
 
 typedef struct scheduler_running {
     uint16_t worker, gateway;
@@ -78,13 +77,13 @@ static xd_bytes id_of(const scheduler *self, uint32_t item)
     return id;
 }
 
-/* The worker that ran it when its agent was lost; NOBODY = not known. */
+/* The worker that ran it when its agent was lost; XD_NO_WORKER = not known. */
 static uint16_t lost_worker(const scheduler *self, uint32_t item)
 {
     for (size_t i = 0; i < self->n_running; i++)
         if (self->long_running[i].gateway == self->losing && self->long_running[i].item == item)
             return self->long_running[i].worker;
-    return NOBODY;
+    return XD_NO_WORKER;
 }
 
 static int tell_lost(scheduler *self, uint32_t item, bool others)
@@ -96,7 +95,7 @@ static int tell_lost(scheduler *self, uint32_t item, bool others)
                        : others ? ": it runs again (attempt 2 of 2)"
                                 : "";
     char        where[32] = "was all that was there";
-    if (worker != NOBODY)
+    if (worker != XD_NO_WORKER)
         snprintf(where, sizeof(where), "was running there (gw%u)", (unsigned)worker);
     return xd_scheduler_note(self, over ? 4 : 3, "%.*s %s%s", (int)id.len, (const char *)id.ptr, where, then);
 }
@@ -105,7 +104,8 @@ static int tell_lost(scheduler *self, uint32_t item, bool others)
  * (Before a worker was ready nothing had.) */
 static int tell_doubts(scheduler *self, uint32_t has, bool others)
 {
-    return xd_scheduler_note(self, 3, "what was running there is not known: %u tests that it had %s", has,
+    return xd_scheduler_note(self, XD_NOTE_WARNING,
+                             "what was running there is not known: %u tests that it had %s", has,
                              others ? "run again, each of them alone (attempt 2 of 2)" : "have no outcome");
 }
 
@@ -133,7 +133,9 @@ int xd_scheduler_lost(scheduler *self, const gateway *g)
         XD_TRY(tell_doubts(self, has, live > 0));
     for (uint32_t i = 0; i < n && i < LOST_TOLD; i++)
         XD_TRY(tell_lost(self, started[i], live > 0));
-    return n > LOST_TOLD ? xd_scheduler_note(self, 3, "%u more tests were running there", n - LOST_TOLD) : 0;
+    return n > LOST_TOLD
+               ? xd_scheduler_note(self, XD_NOTE_WARNING, "%u more tests were running there", n - LOST_TOLD)
+               : 0;
 }
 
 /* Nobody else can tell. */

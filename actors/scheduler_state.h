@@ -6,6 +6,7 @@
 #include "actors/collector.h"
 #include "actors/history.h"
 #include "actors/scheduler.h"
+#include "engine/outcome.h"
 #include "engine/wire.h"
 
 #define SCHEDULER_MAGIC 0x5c4ed001u
@@ -120,7 +121,7 @@ int xd_scheduler_exit_code(const scheduler *self);
 /* scheduler_results.c */
 int xd_scheduler_on_results(scheduler *self, gateway *g, const xd_wire_RESULTS *in) XD_MUST;
 int xd_scheduler_on_report(scheduler *self, const xd_wire_REPORT *in) XD_MUST;
-/* XD_EVENT_TEST, where it is wanted; worker 0xffff: nobody can tell. */
+/* XD_EVENT_TEST, where it is wanted; XD_NO_WORKER: nobody can tell. */
 void xd_scheduler_tell_test(scheduler *self, const xd_wire_RESULT *one, uint16_t worker);
 /* Where outcomes of this kind are counted. */
 uint32_t *xd_scheduler_counter(xd_result *r, uint8_t outcome);

@@ -74,12 +74,12 @@ static bool wants(const xd_aqueue *q, const xd_slot *w)
 static int take_home(xd_aqueue *q, xd_slot *w)
 {
     xd_span f = *xd_spanq_front(&q->queue);
-    if (f.flags & XD_SPAN_TOGETHER) {
+    if (f.flags & XD_RANGE_TOGETHER) {
         do {
             xd_span s = xd_spanq_take_front(&q->queue, UINT32_MAX);
             XD_TRY(xd_spanq_push_back(&w->home, &s));
         } while (q->queue.len && xd_spanq_front(&q->queue)->group == f.group &&
-                 (xd_spanq_front(&q->queue)->flags & XD_SPAN_TOGETHER));
+                 (xd_spanq_front(&q->queue)->flags & XD_RANGE_TOGETHER));
         return 0;
     }
     uint64_t share = xd_spanq_weight(&q->queue, unit_us(q)) / shares(q);
@@ -129,11 +129,11 @@ static int fill(xd_aqueue *q, xd_slot *w)
         uint32_t group;
         do { /* a group is told whole: it must run here anyhow */
             xd_span s = xd_spanq_take_front(&w->home, 1);
-            together = s.flags & XD_SPAN_TOGETHER;
+            together = s.flags & XD_RANGE_TOGETHER;
             group = s.group;
             XD_TRY(tell_span(w, &s));
         } while (together && w->home.len && xd_spanq_front(&w->home)->group == group &&
-                 (xd_spanq_front(&w->home)->flags & XD_SPAN_TOGETHER));
+                 (xd_spanq_front(&w->home)->flags & XD_RANGE_TOGETHER));
     }
     return 0;
 }

@@ -68,7 +68,7 @@ static inline xd_told *xd_slot_at(const xd_slot *w, uint32_t position)
 }
 static inline bool xd_told_joined(const xd_told *a, const xd_told *b)
 {
-    return (a->flags & b->flags & XD_SPAN_TOGETHER) && a->group == b->group;
+    return (a->flags & b->flags & XD_RANGE_TOGETHER) && a->group == b->group;
 }
 /* Takes positions from..end off the worker, to the front of `to`, in order. */
 int xd_slot_untell(xd_slot *w, uint32_t from, xd_spanq *to) XD_MUST;

@@ -240,7 +240,7 @@ static check_item *item_of(const xd_check *c, uint32_t item)
  * to one agent of the run (agent_next_number in tools/xdagent/start.c). */
 static bool is_its_worker(const xd_check *c, uint32_t worker)
 {
-    if (!c->total_workers || worker == XD_NONE16)
+    if (!c->total_workers || worker == XD_NO_WORKER)
         return false;
     const uint32_t place = worker % c->total_workers;
     return place >= c->first_worker && place - c->first_worker < c->n_workers;
@@ -261,7 +261,7 @@ static int check_worker(xd_check *c, const char *name, uint16_t worker)
 /* An item that something is said about, but nothing is decided. */
 static int check_mention(xd_check *c, const char *name, uint32_t item)
 {
-    return item == XD_NONE32 || item < c->count ? 0 : wrong(c, name, "there is no item %u", item);
+    return item == XD_NO_INDEX || item < c->count ? 0 : wrong(c, name, "there is no item %u", item);
 }
 
 /* ---- frames ---------------------------------------------------------------------------------------------- */
@@ -328,7 +328,7 @@ static int on_COLLECT_IDS(xd_check *c, const xd_wire_COLLECT_IDS *m)
 
 static int on_REPORT(xd_check *c, const xd_wire_REPORT *m)
 {
-    if (m->item == XD_NONE32)
+    if (m->item == XD_NO_INDEX)
         return 0;
     const check_item *i = item_of(c, m->item);
     if (!i || i->state == ITEM_RETURNED || i->attempt != m->attempt)
@@ -343,7 +343,7 @@ static int on_WARNING(xd_check *c, const xd_wire_WARNING *m)
 
 static int on_SUITE_PROPERTY(xd_check *c, const xd_wire_SUITE_PROPERTY *m)
 {
-    return m->worker == XD_NONE16 ? 0 : check_worker(c, "SUITE_PROPERTY", m->worker);
+    return m->worker == XD_NO_WORKER ? 0 : check_worker(c, "SUITE_PROPERTY", m->worker);
 }
 
 static int on_SUMMARY(xd_check *c, const xd_wire_SUMMARY *m)
@@ -384,14 +384,14 @@ static int on_RESULTS(xd_check *c, const xd_wire_RESULTS *m)
 
 static int on_OUTPUT(xd_check *c, const xd_wire_OUTPUT *m)
 {
-    if (m->worker != XD_NONE16 && !is_its_worker(c, m->worker))
+    if (m->worker != XD_NO_WORKER && !is_its_worker(c, m->worker))
         return wrong(c, "OUTPUT", "worker gw%u is none of this environment", (unsigned)m->worker);
     return check_mention(c, "OUTPUT", m->item);
 }
 
 static int on_WORKER_UP(xd_check *c, const xd_wire_WORKER_UP *m)
 {
-    if (!is_its_worker(c, m->worker) || (m->replaces != XD_NONE16 && !is_its_worker(c, m->replaces)))
+    if (!is_its_worker(c, m->worker) || (m->replaces != XD_NO_WORKER && !is_its_worker(c, m->replaces)))
         return wrong(c, "WORKER_UP", "worker gw%u is none of this environment", (unsigned)m->worker);
     if (was_up(c, m->worker))
         return wrong(c, "WORKER_UP", "worker gw%u was up before", (unsigned)m->worker);
@@ -403,7 +403,7 @@ static int on_WORKER_DOWN(xd_check *c, const xd_wire_WORKER_DOWN *m)
 {
     if (!is_its_worker(c, m->worker))
         return wrong(c, "WORKER_DOWN", "worker gw%u is none of this environment", (unsigned)m->worker);
-    return m->item == XD_NONE32 || item_of(c, m->item)
+    return m->item == XD_NO_INDEX || item_of(c, m->item)
                ? 0
                : wrong(c, "WORKER_DOWN", "item %u was never leased to it", m->item);
 }

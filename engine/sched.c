@@ -178,7 +178,7 @@ static void item_over(xd_sched *s, xd_sched_entry *it, uint8_t outcome)
 {
     it->state = ITEM_OVER;
     it->outcome = outcome;
-    *(outcome == XD_SCHED_OUT_NOT_RUN ? &s->st.not_run : &s->st.recorded) += 1;
+    *(outcome == XD_OUT_NOT_RUN ? &s->st.not_run : &s->st.recorded) += 1;
 }
 
 int xd_sched_result(xd_sched *s, uint16_t a, uint32_t i, uint16_t attempt, uint8_t outcome, uint32_t failures)
@@ -196,7 +196,7 @@ int xd_sched_result(xd_sched *s, uint16_t a, uint32_t i, uint16_t attempt, uint8
     item_over(s, it, outcome);
     s->st.failures += failures;
     if (s->opt.maxfail && s->st.failures >= s->opt.maxfail && !s->st.cancelled)
-        return xd_sched_cancel(s, 1);
+        return xd_sched_cancel(s, XD_CANCEL_DRAIN);
     return 0;
 }
 
@@ -227,7 +227,7 @@ int xd_sched_closed(xd_sched *s, uint16_t a, uint32_t i, uint16_t attempt, uint8
     s->items[i].outcome = outcome;
     s->st.failures += failures;
     if (s->opt.maxfail && failures && s->st.failures >= s->opt.maxfail && !s->st.cancelled)
-        return xd_sched_cancel(s, 1);
+        return xd_sched_cancel(s, XD_CANCEL_DRAIN);
     return 0;
 }
 
@@ -382,7 +382,7 @@ static int started_lost(xd_sched *s, uint16_t a, const uint32_t *started, size_t
         if (++it->starts < s->opt.max_attempts && !s->st.cancelled)
             continue; /* comes back with the others */
         item_leave(s, it);
-        item_over(s, it, XD_SCHED_OUT_LOST);
+        item_over(s, it, XD_OUT_LOST);
         s->lost[s->n_lost++] = started[i];
     }
     return 0;
@@ -449,7 +449,7 @@ int xd_sched_agent_lost(xd_sched *s, uint16_t a, const uint32_t *started, size_t
     uint32_t failed = (uint32_t)(s->n_lost - before); /* a lost item is a failure */
     s->st.failures += failed;
     if (s->opt.maxfail && failed && s->st.failures >= s->opt.maxfail && !s->st.cancelled)
-        return xd_sched_cancel(s, 1);
+        return xd_sched_cancel(s, XD_CANCEL_DRAIN);
     return 0;
 }
 
@@ -459,7 +459,7 @@ uint8_t xd_sched_outcome(const xd_sched *s, uint32_t i)
         return 0;
     if (s->items[i].state == ITEM_OVER)
         return s->items[i].outcome;
-    return s->st.cancelled && s->items[i].state == ITEM_PENDING ? XD_SCHED_OUT_NOT_RUN : 0;
+    return s->st.cancelled && s->items[i].state == ITEM_PENDING ? XD_OUT_NOT_RUN : 0;
 }
 
 const xd_sched_stats *xd_sched_stats_get(const xd_sched *s)

@@ -53,9 +53,6 @@ xd_bytes xd_sched_unit_key(xd_bytes id);
 /* Mode by its name in --dist ("load", "worksteal", ...; "each" is not one).  0, or -EINVAL. */
 int xd_sched_mode_parse(xd_sched_mode *ret, const char *name) XD_MUST;
 
-#define XD_SCHED_OUT_LOST 9u     /* = XD_OUT_LOST of the wire */
-#define XD_SCHED_OUT_NOT_RUN 10u /* = XD_OUT_NOT_RUN of the wire */
-
 typedef enum xd_sched_kind {
     XD_SCHED_LEASE = 1, /* agent, spans; also takes an earlier NO_MORE back */
     XD_SCHED_TAKE_BACK, /* agent, request, count */
@@ -128,6 +125,6 @@ int xd_sched_cancel(xd_sched *s, uint8_t how) XD_MUST;
 /* 1 and *ret filled, or 0: nothing (more) to do; -ENOMEM. */
 int xd_sched_next(xd_sched *s, xd_sched_command *ret) XD_MUST;
 
-/* Outcome of an item: 0 none yet, XD_SCHED_OUT_NOT_RUN after the end without one. */
+/* Outcome of an item: 0 none yet, XD_OUT_NOT_RUN after the end without one. */
 uint8_t               xd_sched_outcome(const xd_sched *s, uint32_t item);
 const xd_sched_stats *xd_sched_stats_get(const xd_sched *s);

@@ -152,7 +152,7 @@ static int out_add(xd_sched *s, xd_sched_agent *g, uint16_t a, uint32_t first, u
             last = &s->out[s->n_out++];
             *last = (xd_span){ .first = i,
                                .attempt = it->attempt,
-                               .flags = it->group ? XD_SPAN_TOGETHER : 0,
+                               .flags = it->group ? XD_RANGE_TOGETHER : 0,
                                .group = it->group };
         }
         last->count++;
@@ -405,7 +405,7 @@ int xd_sched_next(xd_sched *s, xd_sched_command *ret)
         }
         s->out[0] = one;
         *ret = (xd_sched_command){
-            .kind = XD_SCHED_OUTCOME, .outcome = XD_SCHED_OUT_LOST, .spans = s->out, .n_spans = 1
+            .kind = XD_SCHED_OUTCOME, .outcome = XD_OUT_LOST, .spans = s->out, .n_spans = 1
         };
         return 1;
     }

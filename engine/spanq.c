@@ -92,7 +92,7 @@ static uint64_t part(const xd_span *s, uint32_t k)
 xd_span xd_spanq_take_front(xd_spanq *q, uint32_t n)
 {
     xd_span *f = xd_spanq_front(q), r = *f;
-    if (n >= f->count || (f->flags & XD_SPAN_TOGETHER)) {
+    if (n >= f->count || (f->flags & XD_RANGE_TOGETHER)) {
         q->head = (q->head + 1) % q->cap;
         q->len--;
     } else {
@@ -113,7 +113,7 @@ xd_span xd_spanq_take_front(xd_spanq *q, uint32_t n)
 xd_span xd_spanq_take_back(xd_spanq *q, uint32_t n)
 {
     xd_span *b = &q->at[(q->head + q->len - 1) % q->cap], r = *b;
-    if (n >= b->count || (b->flags & XD_SPAN_TOGETHER)) {
+    if (n >= b->count || (b->flags & XD_RANGE_TOGETHER)) {
         q->len--;
     } else {
         r.first = b->first + (b->count - n);
@@ -133,7 +133,7 @@ xd_span xd_spanq_take_back(xd_spanq *q, uint32_t n)
 int xd_spanq_move_tail(xd_spanq *q, xd_spanq *to, uint32_t n, bool strict)
 {
     const xd_span *last = &q->at[(q->head + q->len - 1) % q->cap];
-    if (!(last->flags & XD_SPAN_TOGETHER)) {
+    if (!(last->flags & XD_RANGE_TOGETHER)) {
         xd_span s = xd_spanq_take_back(q, n);
         XD_TRY(xd_spanq_push_front(to, &s));
         return (int)s.count;
@@ -142,7 +142,7 @@ int xd_spanq_move_tail(xd_spanq *q, xd_spanq *to, uint32_t n, bool strict)
     size_t   spans = 0;
     while (spans < q->len) {
         const xd_span *s = &q->at[(q->head + q->len - 1 - spans) % q->cap];
-        if (s->group != group || !(s->flags & XD_SPAN_TOGETHER))
+        if (s->group != group || !(s->flags & XD_RANGE_TOGETHER))
             break;
         size += s->count;
         spans++;

@@ -23,8 +23,6 @@
 #define XD_WIRE_PREAMBLE "\x89xd\r\n\x1a\n\x01"
 #define XD_WIRE_PREAMBLE_LEN 8u
 
-#define XD_NONE32 0xffffffffu
-#define XD_NONE16 0xffffu
 #define XD_ITEMS_MAX (1 << 24) /* of one collection */
 
 /* How far an agent's environment is, as its controller knows it (XD_WHEN in wire.def). */
@@ -37,47 +35,24 @@ enum {
     XD_PHASE_OVER = 32,      /* BYE came */
 };
 
-enum xd_outcome {
-    XD_OUT_NONE = 0,
-    XD_OUT_PASSED = 1,
-    XD_OUT_FAILED = 2,
-    XD_OUT_SKIPPED = 3,
-    XD_OUT_XFAILED = 4,
-    XD_OUT_XPASSED = 5,
-    XD_OUT_ERROR = 6,
-    XD_OUT_CRASHED = 7,
-    XD_OUT_TIMEOUT = 8,
-    XD_OUT_LOST = 9,
-    XD_OUT_NOT_RUN = 10
-};
-enum {
-    XD_ENV_AS_MODULE = 1,
-    XD_ENV_NO_FORK = 2,
-    XD_ENV_NO_COLLECTED = 4,
-    XD_ENV_WANT_OUTPUT = 8,
-    XD_ENV_KEEPS_CACHE = 16,
-    XD_ENV_OWN_WORKERS = 32,
-    XD_ENV_TTY = 64,
-    XD_ENV_PROGRESS = 128,
-    XD_ENV_PLAIN = 256
-};
-enum { XD_RES_REPORTS = 1, XD_RES_TEARDOWN_ERROR = 2, XD_RES_CLOSES = 4, XD_RES_OPEN = 8, XD_RES_AGAIN = 16 };
-enum { XD_RUN_LAST = 1, XD_RUN_FINAL = 2 };
-enum {
-    XD_REP_NOTRUN = 1,
-    XD_REP_WASXFAIL = 2,
-    XD_REP_STRICT = 4,
-    XD_REP_CUT = 8,
-    XD_REP_FOLDED = 16,
-    XD_REP_MARKUP = 32,
-    XD_REP_CLOSES = 64
-};
-enum { XD_WAY_COLLECTED = 1, XD_WAY_WARM = 2, XD_WAY_FRESH = 3 };
-enum { XD_RANGE_TOGETHER = 1 };
-enum { XD_NOTE_USAGE = 5 }; /* level of a NOTE: the command line or a setting is refused */
-/* Optional parts of the protocol (HELLO.capabilities). */
-#define XD_CAP_PING 1ull /* answers PING */
-#define XD_CAP_ALL XD_CAP_PING
+/* The numbers of wire.def: XD_NAME_value. XD_NO_INDEX is unsigned (it does not fit in an int), all others are of type int. */
+#define XD_ENUM(NAME, doc) enum {
+#define XD_VALUE(NAME, value, number, doc) XD_##NAME##_##value = number,
+#define XD_ENUM_END(NAME) \
+    }                     \
+    ;
+#define XD_REC(NAME, id, doc)
+#define XD_NUM(NAME, type, field, doc)
+#define XD_STR(NAME, field, doc)
+#define XD_LST(NAME, RECORD, field, doc)
+#define XD_END(NAME)
+#include "engine/wire.def"
+#undef XD_REC
+#undef XD_NUM
+#undef XD_STR
+#undef XD_LST
+#undef XD_END
+#define XD_CAP_ALL ((uint64_t)XD_CAP_PING)
 
 typedef struct xd_wire_list {
     uint32_t       count;

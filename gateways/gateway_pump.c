@@ -331,12 +331,12 @@ static int show_line(gateway *g, xd_bytes line)
     if (line.len == 0 || g->lines > LINES_MAX)
         return 0;
     if (g->lines++ == LINES_MAX)
-        return tell_note(g, 3, XD_BYTES_LIT("the agent writes more; it is not shown"));
+        return tell_note(g, XD_NOTE_WARNING, XD_BYTES_LIT("the agent writes more; it is not shown"));
     XD_TRY(xd_buf_printf(&text, "%s: ", g->spec.text));
     line.len = XD_MIN(line.len, (size_t)LINE_BYTES);
     XD_TRY(xd_text_harmless(&text, line, false));
     xd_log_write(xd_actor_log(g->actor), XD_LOG_WARNING, "%s", xd_buf_cstr(&text));
-    return tell_note(g, 3, xd_buf_view(&text));
+    return tell_note(g, XD_NOTE_WARNING, xd_buf_view(&text));
 }
 
 int xd_gateway_read_text(gateway *g)

@@ -1,9 +1,9 @@
 """Makes what follows from engine/wire.def: actors/runners/xd_pytest/wire.py (Python codec of what a runner hears and says) and
-engine/PROTOCOL.md (chapter of the manual).
+constants.py (its numbers, and the exit codes of engine/xd.h), and engine/PROTOCOL.md (chapter of the manual).
 
-    wiregen.py            writes both
+    wiregen.py            writes them
     wiregen.py --check    exit 1 when one of them is not what it would write
-    codec()               a module with all records, for tests
+    codec()               a module with all records and numbers, for tests
 """
 import os
 import re
@@ -12,7 +12,7 @@ import types
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 NUMBERS = {"u8": "B", "u16": "H", "u32": "I", "u64": "Q", "i32": "i"}
-LINE = re.compile(r'^XD_(REC|NUM|STR|LST|LATER|RANGE|WHEN|END)\((.*)\)\s*$')
+LINE = re.compile(r'^XD_(REC|NUM|STR|LST|LATER|RANGE|WHEN|END|ENUM|VALUE|RETIRED|ENUM_END)\((.*)\)\s*$')
 STRING = re.compile(r'"((?:[^"\\]|\\.)*)"\s*$')
 
 # What the adapter needs: the rest of the protocol would take a millisecond of each start to import.
@@ -36,8 +36,15 @@ class Record(object):
         return "".join(NUMBERS[kind] for kind, _name, _doc in self.fields)
 
 
-def parse(path):
-    records = []
+class Enum(object):
+    def __init__(self, name, doc):
+        self.name, self.doc = name, doc
+        self.values = []   # (name, number as it is written, doc)
+        self.retired = []  # (number, doc)
+
+
+def lines_of(path):
+    """(macro, words, doc) of each line that defines something."""
     with open(path) as f:
         for number, line in enumerate(f, 1):
             found = LINE.match(line)
@@ -48,21 +55,52 @@ def parse(path):
             macro, rest = found.groups()
             doc = STRING.search(rest)
             words = [w.strip() for w in (rest[:doc.start()] if doc else rest).split(",") if w.strip()]
-            text = doc.group(1).replace('\\"', '"') if doc else ""
-            if macro == "REC":
-                records.append(Record(words[0], int(words[1]), text))
-            elif macro == "NUM":
-                records[-1].fields.append((words[1], words[2], text))
-            elif macro == "STR":
-                records[-1].fields.append(("bytes", words[1], text))
-            elif macro == "LST":
-                records[-1].fields.append((words[1], words[2], text))
-            elif macro == "LATER":
-                records[-1].later.append(len(records[-1].fields))
-            elif macro == "RANGE":
-                records[-1].ranges[words[1]] = (words[2], words[3])
-            elif macro == "WHEN":
-                records[-1].when = words[1]
+            yield macro, words, doc.group(1).replace('\\"', '"') if doc else ""
+
+
+def parse_enums(path):
+    enums = []
+    for macro, words, text in lines_of(path):
+        if macro == "ENUM":
+            enums.append(Enum(words[0], text))
+        elif macro in ("VALUE", "RETIRED"):
+            if not enums or words[0] != enums[-1].name:
+                raise SystemExit("%s: %s is not inside of XD_ENUM(%s)" % (path, words, words[0]))
+            if macro == "VALUE":
+                enums[-1].values.append((words[1], words[2], text))
+            else:
+                enums[-1].retired.append((words[1], text))
+    for enum in enums:
+        numbers = [int(number, 0) for _name, number, _doc in enum.values] + [int(number, 0) for number, _doc in enum.retired]
+        if len(numbers) != len(set(numbers)):
+            raise SystemExit("%s: a number of %s has two meanings (retired ones count)" % (path, enum.name))
+    return enums
+
+
+def exit_codes(path):
+    """(name, number) of enum xd_exit."""
+    with open(path) as f:
+        body = re.search(r"^enum xd_exit \{(.*?)^\};", f.read(), re.S | re.M).group(1)
+    return re.findall(r"XD_(EXIT_\w+)\s*=\s*(\d+)", re.sub(r"/\*.*?\*/", "", body, flags=re.S))
+
+
+def parse(path):
+    records = []
+    for macro, words, text in lines_of(path):
+        if macro == "REC":
+            records.append(Record(words[0], int(words[1]), text))
+        elif macro == "NUM":
+            records[-1].fields.append((words[1], words[2], text))
+        elif macro == "STR":
+            records[-1].fields.append(("bytes", words[1], text))
+        elif macro == "LST":
+            records[-1].fields.append((words[1], words[2], text))
+        elif macro == "LATER":
+            records[-1].later.append(len(records[-1].fields))
+        elif macro == "RANGE":
+            records[-1].ranges[words[1]] = (words[2], words[3])
+        elif macro == "WHEN":
+            records[-1].when = words[1]
     listed = set(kind for r in records for kind, _name, _doc in r.fields)
     for r in records:
         if r.later and r.name in listed:
@@ -83,8 +121,6 @@ VERSION = 1
 HEADER = struct.Struct("<IHHQ")
 FRAME_MAX = 16 << 20
 PREAMBLE = b"\\x89xd\\r\\n\\x1a\\n\\x01"
-NONE32 = 0xffffffff
-NONE16 = 0xffff
 _u32 = struct.Struct("<I")
 _pack_u32 = _u32.pack
 _text = type(u"")
@@ -267,17 +303,34 @@ def python_module(records, reads=None, writes=None, numbers=()):
     return re.sub(r"\n{4,}", "\n\n\n", "\n".join(out) + TAIL)
 
 
+def python_numbers(enums, exits):
+    out = ['"""Numbers shared with the agent.  Made by tools/wiregen.py from engine/wire.def, and from engine/xd.h (EXIT_*): do not edit."""']
+    for enum in enums:
+        out += ["", "# " + enum.doc]
+        out += ["%s_%s = %s%s" % (enum.name, name, number, "  # " + doc if doc else "") for name, number, doc in enum.values]
+    out += ["", "# exit code of a run or a session"] + ["%s = %s" % pair for pair in exits]
+    return "\n".join(out) + "\n"
+
+
 def codec():
     module = types.ModuleType("wire")
-    exec(compile(python_module(parse(os.path.join(ROOT, "engine", "wire.def"))), "<wire.def>", "exec"), module.__dict__)
+    definition = os.path.join(ROOT, "engine", "wire.def")
+    for text in (python_numbers(parse_enums(definition), exit_codes(os.path.join(ROOT, "engine", "xd.h"))), python_module(parse(definition))):
+        exec(compile(text, "<wire.def>", "exec"), module.__dict__)
     return module
 
 
-def manual(records):
+def manual(records, enums):
     out = ["# The protocol, record by record", "", "Made by tools/wiregen.py from engine/wire.def: do not edit.", "",
            "A frame is `u32 body length | u16 type | u16 flags | u64 sequence | body`, little endian. `bytes` is a u32 length and the data;",
            "a list is a u32 count and its elements. In a journal `flags` is the number of the gateway the frame came from.",
-           "A reader passes over bytes behind the last field that it knows, and over frames that it does not know.", ""]
+           "A reader passes over bytes behind the last field that it knows, and over frames that it does not know.", "",
+           "`OUT.PASSED` below is `XD_OUT_PASSED` in C and `OUT_PASSED` in Python.", ""]
+    for enum in enums:
+        out += ["## %s: %s" % (enum.name, enum.doc), "", "| number | name | meaning |", "|---|---|---|"]
+        rows = [(number, "`%s`" % name, doc) for name, number, doc in enum.values] + [
+            (number, "(retired)", doc + "; the number is not used again") for number, doc in enum.retired]
+        out += ["| %s | %s | %s |" % row for row in sorted(rows, key=lambda row: int(row[0], 0))] + [""]
     for r in records:
         out += ["## %s%s" % (r.name, " (%d)" % r.number if r.number else ""), "", r.doc + ".", ""]
         if r.when:
@@ -286,7 +339,7 @@ def manual(records):
             out += ["| field | type | meaning |", "|---|---|---|"]
             for at, (kind, name, doc) in enumerate(r.fields):
                 doc += " (came later: 0 or empty in an older body)" if r.later and at >= r.later[0] else ""
-                doc += " (%s to %s)" % r.ranges[name] if name in r.ranges else ""
+                doc += " (%s to %s)" % tuple(n.replace("XD_", "") for n in r.ranges[name]) if name in r.ranges else ""
                 shown = kind if kind in NUMBERS or kind == "bytes" else "list of %s" % kind
                 out.append("| `%s` | %s | %s |" % (name, shown, doc.replace("|", "\\|")))
             out.append("")
@@ -294,14 +347,17 @@ def manual(records):
 
 
 def main(arguments):
-    records = parse(os.path.join(ROOT, "engine", "wire.def"))
+    definition = os.path.join(ROOT, "engine", "wire.def")
+    records, enums = parse(definition), parse_enums(definition)
     numbers = [r.number for r in records if r.number]
     if len(numbers) != len(set(numbers)):
         raise SystemExit("engine/wire.def: two records have the same number")
     stale = []
     adapter = python_module(records, RUNNER_HEARS, RUNNER_SAYS, RUNNER_WRITES_ITSELF)
     for path, text in ((os.path.join("actors", "runners", "xd_pytest", "wire.py"), adapter),
-                       (os.path.join("engine", "PROTOCOL.md"), manual(records))):
+                       (os.path.join("actors", "runners", "xd_pytest", "constants.py"),
+                        python_numbers(enums, exit_codes(os.path.join(ROOT, "engine", "xd.h")))),
+                       (os.path.join("engine", "PROTOCOL.md"), manual(records, enums))):
         full = os.path.join(ROOT, path)
         if "--check" in arguments:
             try:

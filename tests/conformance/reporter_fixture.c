@@ -170,7 +170,7 @@ void xd_fixture_report(xd_fixture *f, const xd_wire_REPORT *r)
 void xd_fixture_warning(xd_fixture *f, const char *nodeid, const char *message)
 {
     MUST(xd_wire_WARNING_frame(&f->frames, f->gateway, ++f->seq,
-                               &(xd_wire_WARNING){ .item = XD_RUNVIEW_NONE,
+                               &(xd_wire_WARNING){ .item = XD_NO_INDEX,
                                                    .when = text("runtest"),
                                                    .category = text("UserWarning"),
                                                    .nodeid = text(nodeid),
@@ -183,7 +183,7 @@ void xd_fixture_output(xd_fixture *f, uint16_t worker, xd_bytes data)
 {
     MUST(xd_wire_OUTPUT_frame(
         &f->frames, f->gateway, ++f->seq,
-        &(xd_wire_OUTPUT){ .worker = worker, .stream = 1, .item = XD_RUNVIEW_NONE, .data = data }));
+        &(xd_wire_OUTPUT){ .worker = worker, .stream = 1, .item = XD_NO_INDEX, .data = data }));
 }
 
 void xd_fixture_down(xd_fixture *f, uint16_t worker, uint32_t item, int signal, const char *last_output)
@@ -248,12 +248,12 @@ void xd_fixture_everything(xd_fixture *f, const char *const *options)
     for (size_t i = 0; i < XD_ARRAY_LEN(names); i++)
         ids[i] = text(names[i]);
     xd_fixture_start(f, options);
-    xd_wire_REPORT r = REPORT(XD_RUNVIEW_NONE, "collect", "error", "E", "ERROR", "failed",
-                              "ImportError: nope", "ImportError: nope");
+    xd_wire_REPORT r = REPORT(XD_NO_INDEX, "collect", "error", "E", "ERROR", "failed", "ImportError: nope",
+                              "ImportError: nope");
     r.nodeid = text("test_bad.py");
     r.worker = 0xffff;
     xd_fixture_report(f, &r);
-    r = REPORT(XD_RUNVIEW_NONE, "collect", "skipped", "s", "SKIPPED", "skipped", "", "whole");
+    r = REPORT(XD_NO_INDEX, "collect", "skipped", "s", "SKIPPED", "skipped", "", "whole");
     r.nodeid = text("test_modskip.py");
     r.worker = 0xffff;
     xd_fixture_report(f, &r);

@@ -25,14 +25,15 @@ import wiregen  # noqa: E402
 
 wire = wiregen.codec()
 
-NONE = 0xFFFFFFFF
+NONE = wire.NO_INDEX
 MAGIC = 0x58445047
 SLOTS = 16
 CLAIMED, LIMIT, FAILURES, ITEM, DONE, PID, RUNS = 0, 1, 2, 3, 6, 8, 9
 START = "import sys; sys.path[:1] = [%r]; import xd_pytest.main; xd_pytest.main.main(sys.argv[1:], True)"
-COLLECTED, WARM, FRESH = 1, 2, 3
-AS_MODULE, NO_FORK, NO_COLLECTED, OUTPUT, CACHE, TYPED = 1, 2, 4, 8, 16, 32
-OUTCOMES = {1: "passed", 2: "failed", 3: "skipped", 4: "xfailed", 5: "xpassed", 6: "error", 10: "not-run"}
+COLLECTED, WARM, FRESH = wire.WAY_COLLECTED, wire.WAY_WARM, wire.WAY_FRESH
+AS_MODULE, NO_FORK, CACHE, TYPED = wire.ENV_AS_MODULE, wire.ENV_NO_FORK, wire.ENV_KEEPS_CACHE, wire.ENV_OWN_WORKERS
+NO_COLLECTED = 1 << 31  # of this driver alone: a plugin that prevents forking the process that collected
+OUTCOMES = dict((getattr(wire, "OUT_" + name), name.lower().replace("_", "-")) for name in "PASSED FAILED SKIPPED XFAILED XPASSED ERROR NOT_RUN".split())
 
 
 def frames_of(reader, data):
@@ -41,6 +42,13 @@ def frames_of(reader, data):
 
 def text(data):
     return bytes(data).decode("utf-8", "surrogateescape")
+
+
+def plugin_with_session_hook(folder):
+    """Environment entries that load it."""
+    with open(os.path.join(folder, "with_session_hook.py"), "w") as f:
+        f.write("def pytest_sessionfinish(session): pass\n")
+    return [("PYTEST_PLUGINS", "with_session_hook"), ("PYTHONPATH", folder)]
 
 
 class Page(object):
@@ -151,6 +159,8 @@ class Env(object):
         self.page = Page(maxfail)
         self.maxfail, self.total = maxfail, workers
         self.scratch = tempfile.mkdtemp(prefix="xd-scratch-")
+        if flags & NO_COLLECTED:
+            flags, env = flags & ~NO_COLLECTED, plugin_with_session_hook(self.scratch) + list(env)
         self.frames, self.reports, self.warnings, self.entries = [], [], [], []
         self.config = self.collected = self.failed = self.host_ready = None
         self.become = False  # the agent's way: where nothing can be forked, the collector becomes the first worker too

@@ -174,7 +174,7 @@ def test_output_of_passed_tests(python, suite):
         def test_prints(): print("hello")
     ''')
     assert not run([], root, workers=1, python=python).workers[0].reports
-    env = run([], root, workers=1, python=python, flags=driver.OUTPUT)
+    env = run(["-rP"], root, workers=1, python=python)
     assert text(report_of(env, "test_prints").sections[0].value) == "hello\n"
     assert env.counts() == {"passed": 1}
 
@@ -973,7 +973,7 @@ def test_overhead_per_test(suite):
     from xd_pytest.owner import Owner
     from _pytest.reports import TestReport
     words = memoryview(bytearray(64 * 17)).cast("I")
-    quiet = ItemReports(Owner(), want_output=False)
+    quiet = ItemReports(Owner())
     quiet.plain_status, quiet.plain_type = True, TestReport
     quiet.words, quiet.base, quiet.results = words, 16, os.open(os.devnull, os.O_WRONLY)
     reports = [TestReport("a.py::t", ("a.py", 1, "t"), {}, "passed", None, when, duration=0.001) for when in ("setup", "call", "teardown")]

@@ -21,8 +21,8 @@ import wiregen  # noqa: E402
 wire = wiregen.codec()
 
 PREAMBLE = b"\x89xd\r\n\x1a\n\x01"
-NONE32 = 0xFFFFFFFF
-PASSED, FAILED, SKIPPED, CRASHED = 1, 2, 3, 7
+PASSED, FAILED, SKIPPED, CRASHED = wire.OUT_PASSED, wire.OUT_FAILED, wire.OUT_SKIPPED, wire.OUT_CRASHED
+SESSION_HOOK = "def pytest_sessionfinish(session): pass\n"  # prevents forking the process that collected
 
 
 def agent_program():
@@ -123,7 +123,7 @@ class Agent(object):
             self.pump(0.5)
         return self.results()
 
-    def start(self, folder, args=(), python=None, flags=16, env=(), **more):
+    def start(self, folder, args=(), python=None, flags=wire.ENV_KEEPS_CACHE, env=(), **more):
         self.send(wire.pack_ENV_START(
             python=(suites_python() if python is None else python).encode(), chdir=folder.encode(), env=list(env), args=[(a.encode(),) for a in args],
             run_uid=b"0123456789abcdef0123456789abcdef", spec=b"popen", cache_dir=os.path.join(folder, ".xdcache").encode(),
@@ -274,9 +274,10 @@ class AgentTest(unittest.TestCase):
         self.assertEqual((c.digest_lo, c.digest_hi), (d & (1 << 64) - 1, d >> 64))
 
     def test_ways(self):
-        self.suite(test_a="def test_1(worker_id): print(worker_id)\ndef test_2(): pass\ndef test_3(): pass\n")
-        for flags, way in ((16, 1), (16 | 4, 2), (16 | 2, 3)):
-            a, c, results = self.run_all(flags=flags)
+        test_a = "def test_1(worker_id): print(worker_id)\ndef test_2(): pass\ndef test_3(): pass\n"
+        for flag, conftest, way in ((0, "", wire.WAY_COLLECTED), (0, SESSION_HOOK, wire.WAY_WARM), (wire.ENV_NO_FORK, "", wire.WAY_FRESH)):
+            self.suite(test_a=test_a, conftest=conftest)
+            a, c, results = self.run_all(flags=wire.ENV_KEEPS_CACHE | flag)
             self.assertEqual(c.way, way, c.why)
             self.assertEqual([results[i].outcome for i in sorted(results)], [PASSED] * 3)
             a.finish()
@@ -306,7 +307,7 @@ class AgentTest(unittest.TestCase):
         a.lease(0, c.count, no_more=False)
         time.sleep(0.5)
         began = time.monotonic()
-        a.send(wire.pack_TAKE_BACK(request=5, count=NONE32))
+        a.send(wire.pack_TAKE_BACK(request=5, count=wire.NO_INDEX))
         back = a.wait(wire.RETURNED)
         self.assertLess(time.monotonic() - began, 0.8)  # not after the long test
         returned = set(i for r in back.ranges for i in range(r.first, r.first + r.count))
@@ -343,8 +344,8 @@ class AgentTest(unittest.TestCase):
         def test_5(): pass
         """
 
-    def crash(self, **kw):
-        self.suite(test_a=self.CRASHY)
+    def crash(self, conftest="", **kw):
+        self.suite(test_a=self.CRASHY, conftest=conftest)
         a, c, results = self.run_all(args=["-s"], **kw)
         self.assertEqual([results[i].outcome for i in range(6)], [PASSED, CRASHED, PASSED, CRASHED, CRASHED, PASSED])
         reports = dict((r.item, r) for r in a.all(wire.REPORT))
@@ -364,10 +365,10 @@ class AgentTest(unittest.TestCase):
         self.crash()
 
     def test_crash_warm(self):
-        self.crash(flags=16 | 4)
+        self.crash(conftest=SESSION_HOOK)
 
     def test_crash_fresh(self):
-        self.crash(flags=16 | 2)
+        self.crash(flags=wire.ENV_KEEPS_CACHE | wire.ENV_NO_FORK)
 
     def test_replacement_has_next_number(self):
         self.suite(test_a="import os\ndef test_0(): os._exit(1)\ndef test_1(): pass\n")
@@ -387,7 +388,7 @@ class AgentTest(unittest.TestCase):
         back = a.wait(wire.RETURNED)
         self.assertEqual(len(a.results()), 3)
         self.assertEqual(sum(r.count for r in back.ranges), 3)
-        a.wait(wire.WORKER_DOWN, test=lambda d: d.will_restart == 2)
+        a.wait(wire.WORKER_DOWN, test=lambda d: d.will_restart == wire.DOWN_NO_BUDGET)
         a.finish(failed=[0, 1, 2], not_run=[3, 4, 5], status=1)
 
     # ---- what cannot start
@@ -439,14 +440,14 @@ class AgentTest(unittest.TestCase):
             def test(n): pass
             if os.environ.get("PYTEST_XDIST_WORKER") == "gw1":
                 def test_more(): pass
-            """)
-        a, c = self.collected(flags=16 | 4)
+            """, conftest=SESSION_HOOK)
+        a, c = self.collected()
         a.send(wire.pack_WORKERS_START(first=0, count=2, total=2, maxfail=0, max_restarts=8))
         m = a.wait(wire.ENV_FAILED)
         self.assertEqual(m.exit_status, 1)
         self.assertIn(b"Different tests were collected between gw0 and gw1", m.text)
         told, = [r for r in a.all(wire.REPORT) if r.category == b"error"]
-        self.assertEqual((told.nodeid, told.when, told.item), (b"gw1", b"collect", 0xFFFFFFFF))
+        self.assertEqual((told.nodeid, told.when, told.item), (b"gw1", b"collect", wire.NO_INDEX))
         self.assertIn(b"test_a.py::test_more", told.text)
         a.finish(status=1)
 
@@ -463,8 +464,8 @@ class AgentTest(unittest.TestCase):
         a, c, results = self.run_all(workers=1, args=["-s"])
         a.finish()
         out = a.all(wire.OUTPUT)
-        self.assertIn(b"hello hello", b"".join(o.data for o in out if o.stream == 1 and o.worker == 0))
-        err = [o for o in out if o.stream == 2 and o.worker == 0]
+        self.assertIn(b"hello hello", b"".join(o.data for o in out if o.stream == wire.OUTPUT_STDOUT and o.worker == 0))
+        err = [o for o in out if o.stream == wire.OUTPUT_STDERR and o.worker == 0]
         data = b"".join(o.data for o in err)
         self.assertLess(len(data), 2 << 20)
         self.assertTrue(data.endswith(b"the end"), data[-20:])

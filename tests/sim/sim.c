@@ -296,7 +296,7 @@ static void check_end(sim_world *w)
         sim_fault(w, "took %.3f s of virtual time, bound %.3f", (double)w->now / 1e9, (double)bound / 1e9);
     for (uint32_t i = 0; i < w->n_items; i++) {
         uint8_t o = xd_sched_outcome(w->sched, i);
-        if (o == 0 || (w->item[i].outcomes == 0) != (o == XD_SCHED_OUT_NOT_RUN))
+        if (o == 0 || (w->item[i].outcomes == 0) != (o == XD_OUT_NOT_RUN))
             sim_fault(w, "item %u: outcome %u, %u counted", i, o, w->item[i].outcomes);
         if (w->item[i].kills && w->item[i].begun && (o == 1 || o == 2))
             sim_fault(w, "item %u ended its agent and has outcome %u", i, o);

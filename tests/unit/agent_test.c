@@ -290,14 +290,14 @@ static xd_proc up(world *w, uint8_t way, const char *script)
 START_TEST(ways_to_start)
 {
     world w;
-    begin(&w, AGENT_COLLECTED, 4);
+    begin(&w, XD_WAY_COLLECTED, 4);
     ck_assert(forked_from(&w, w.collect));
     ck_assert(!forked_from(&w, w.control));
     ck_assert_uint_eq(w.asked.become, 0);
-    ck_assert_int_eq(worker(&w)->way, AGENT_COLLECTED);
+    ck_assert_int_eq(worker(&w)->way, XD_WAY_COLLECTED);
     end(&w);
 
-    begin(&w, AGENT_WARM, 4); /* the collector itself is the first */
+    begin(&w, XD_WAY_WARM, 4); /* the collector itself is the first */
     ck_assert(forked_from(&w, w.collect));
     ck_assert_uint_eq(w.asked.become, 1);
     ck_assert_int_eq(worker(&w)->state, AGENT_WORKER_FORKING);
@@ -310,7 +310,7 @@ START_TEST(collector_becomes_a_worker)
 {
     world               w;
     xd_wire_WORKER_DOWN down;
-    begin(&w, AGENT_WARM, 0);
+    begin(&w, XD_WAY_WARM, 0);
     ck_assert(forked_from(&w, w.collect));
     ck_assert_uint_eq(w.asked.become, 1);
     w.a.env.collector = stand_in(&w, "kill -9 $$");
@@ -333,7 +333,7 @@ START_TEST(parent_ends_before_the_fork)
 {
     world               w;
     xd_wire_WORKER_DOWN down;
-    begin(&w, AGENT_COLLECTED, 0);
+    begin(&w, XD_WAY_COLLECTED, 0);
     ck_assert(forked_from(&w, w.collect));
     close_fds(&w);
     w.a.env.collector.pid = 0;
@@ -343,12 +343,12 @@ START_TEST(parent_ends_before_the_fork)
     EXPECT(&w, WORKER_DOWN, down);
     ck_assert_uint_eq(down.expected, 1);
     ck_assert_uint_eq(down.will_restart, 1);
-    ck_assert_uint_eq(down.item, AGENT_NO_ITEM);
+    ck_assert_uint_eq(down.item, XD_NO_INDEX);
     ck_assert(xd_bytes_eq_str(down.reason, "its parent ended"));
     ck_assert_ptr_null(sent(&w, XD_MSG_RESULTS));
     ck_assert_int_eq(agent_down_timers(&w.a, xd_clock_ns()), 0);
     ck_assert(forked_from(&w, w.control));
-    ck_assert_int_eq(worker(&w)->way, AGENT_WARM);
+    ck_assert_int_eq(worker(&w)->way, XD_WAY_WARM);
     ck_assert_uint_eq(worker(&w)->number, 1);
     close_fds(&w);
 
@@ -361,7 +361,7 @@ START_TEST(parent_ends_before_the_fork)
     w.a.env.host.pid = 0;
     ck_assert_int_eq(agent_workers_parent_ended(&w.a, AGENT_BY_HOST, "the other, too"), 0);
     ck_assert_int_eq(agent_down_timers(&w.a, xd_clock_ns()), 0);
-    ck_assert_int_eq(worker(&w)->way, AGENT_FRESH);
+    ck_assert_int_eq(worker(&w)->way, XD_WAY_FRESH);
     ck_assert_int_eq(worker(&w)->parent, AGENT_BY_AGENT);
     w.a.env.pytest = NO_PYTEST; /* nothing of it is malloc'ed */
     end(&w);
@@ -372,7 +372,7 @@ END_TEST
 START_TEST(parent_ends_behind_the_fork)
 {
     world w;
-    begin(&w, AGENT_COLLECTED, 4);
+    begin(&w, XD_WAY_COLLECTED, 4);
     ck_assert(forked_from(&w, w.collect));
     xd_proc other = stand_in(&w, "exec 3>&-; sleep 100"), child = stand_in(&w, "sleep 100");
     while (xd_os_child_with_pipe(worker(&w)->results.fd) != child.pid)
@@ -393,7 +393,7 @@ START_TEST(fork_that_fails)
 {
     world               w;
     xd_wire_WORKER_DOWN down;
-    begin(&w, AGENT_COLLECTED, 0);
+    begin(&w, XD_WAY_COLLECTED, 0);
     ck_assert(forked_from(&w, w.collect));
     xd_wire_FORKED no = { .worker = 0, .error = XD_BYTES_LIT("no memory") };
     ck_assert_int_eq(agent_worker_forked(&w.a, &no), 0);
@@ -403,7 +403,7 @@ START_TEST(fork_that_fails)
     ck_assert(xd_bytes_eq_str(down.reason, "no memory"));
     end(&w);
 
-    begin(&w, AGENT_COLLECTED, 0);
+    begin(&w, XD_WAY_COLLECTED, 0);
     ck_assert(forked_from(&w, w.collect));
     close_fds(&w);
     ck_assert_int_eq(agent_chan_pump(&worker(&w)->results, 65536), -EPIPE);
@@ -441,7 +441,7 @@ START_TEST(crash_in_an_item)
     xd_wire_REPORT      report;
     xd_wire_RESULTS     results;
     xd_wire_RESULT      one;
-    xd_proc             p = up(&w, AGENT_COLLECTED, "sleep 100");
+    xd_proc             p = up(&w, XD_WAY_COLLECTED, "sleep 100");
     lease(&w, 0, ITEMS);
     w.a.env.collector.pid = 0; /* the worker survives it, and its status is ours to know */
     w.a.env.page.slot[0].claimed = 1;
@@ -473,7 +473,7 @@ START_TEST(status_of_another_ones_child)
     uint8_t             bytes[64];
     xd_wire_REAP        reap;
     xd_wire_WORKER_DOWN down;
-    begin(&w, AGENT_COLLECTED, 0);
+    begin(&w, XD_WAY_COLLECTED, 0);
     ck_assert(forked_from(&w, w.collect));
     /* A grandchild: only the shell can wait for it. */
     int pair[2];
@@ -524,7 +524,7 @@ START_TEST(orphans_are_told_apart)
 {
     world               w;
     xd_wire_WORKER_DOWN down;
-    begin(&w, AGENT_COLLECTED, 0);
+    begin(&w, XD_WAY_COLLECTED, 0);
     ck_assert_int_eq(agent_orphans_watch(&w.a), 0);
     ck_assert(forked_from(&w, w.collect));
     xd_proc stranger = stand_in(&w, "exit 0"), p = stand_in(&w, "exit 5");
@@ -553,7 +553,7 @@ START_TEST(orphan_that_was_handed_over)
 {
     world               w;
     xd_wire_WORKER_DOWN down;
-    begin(&w, AGENT_COLLECTED, 0);
+    begin(&w, XD_WAY_COLLECTED, 0);
     ck_assert(forked_from(&w, w.collect));
     xd_proc p = stand_in(&w, "exit 6");
     ck_assert(ends(&p));
@@ -580,7 +580,7 @@ START_TEST(worker_that_cannot_be_heard)
 {
     world               w;
     xd_wire_WORKER_DOWN down;
-    xd_proc             p = up(&w, AGENT_COLLECTED, "exec 3>&-; sleep 100");
+    xd_proc             p = up(&w, XD_WAY_COLLECTED, "exec 3>&-; sleep 100");
     w.a.env.collector.pid = 0;
     close_fds(&w);
     while (agent_chan_pump(&worker(&w)->results, 65536) == 0)
@@ -604,7 +604,7 @@ START_TEST(worker_that_sigkill_does_not_end)
 {
     world               w;
     xd_wire_WORKER_DOWN down;
-    begin(&w, AGENT_COLLECTED, 4);
+    begin(&w, XD_WAY_COLLECTED, 4);
     ck_assert(forked_from(&w, w.collect));
     agent_worker *one = worker(&w);
     one->proc = (xd_proc){ .pid = NOBODY + 2, .pidfd = -1, .leader = true };
@@ -628,7 +628,7 @@ START_TEST(cancel_with_a_grace)
 {
     world            w;
     xd_wire_RETURNED back;
-    xd_proc          p = up(&w, AGENT_COLLECTED, "trap '' TERM; while :; do sleep 1; done");
+    xd_proc          p = up(&w, XD_WAY_COLLECTED, "trap '' TERM; while :; do sleep 1; done");
     lease(&w, 0, ITEMS);
     uint64_t       now = xd_clock_ns();
     xd_wire_CANCEL m = { .how = 2, .grace_ms = 10000, .leaving = 1 };
@@ -651,7 +651,7 @@ START_TEST(cancel_during_a_fork)
 {
     world               w;
     xd_wire_WORKER_DOWN down;
-    begin(&w, AGENT_COLLECTED, 4);
+    begin(&w, XD_WAY_COLLECTED, 4);
     ck_assert(forked_from(&w, w.collect));
     xd_proc collector = stand_in(&w, "exec 3>&-; sleep 100");
     w.a.env.collector = collector;
@@ -674,7 +674,7 @@ START_TEST(workers_that_start_late)
 {
     world    w;
     uint32_t cpus = xd_os_cpus();
-    begin_many(&w, AGENT_COLLECTED, 0, (uint16_t)(cpus + 1));
+    begin_many(&w, XD_WAY_COLLECTED, 0, (uint16_t)(cpus + 1));
     ck_assert_uint_eq(w.a.to_start, cpus);
     ck_assert(forked_from(&w, w.collect));
     w.a.started_ns = xd_clock_ns();
@@ -717,7 +717,7 @@ START_TEST(sessions_are_waited_for)
     world              w;
     xd_wire_AGENT_NOTE note;
     uint8_t            bytes[64];
-    xd_proc            p = up(&w, AGENT_COLLECTED, "sleep 100");
+    xd_proc            p = up(&w, XD_WAY_COLLECTED, "sleep 100");
     uint64_t           now = xd_clock_ns();
     finish(&w, 0);
     ck_assert_int_gt(read(w.fd[0], bytes, sizeof(bytes)), 0); /* QUIT */
@@ -749,7 +749,7 @@ START_TEST(sessions_with_a_limit)
 {
     world              w;
     xd_wire_AGENT_NOTE note;
-    xd_proc            p = up(&w, AGENT_COLLECTED, "trap '' TERM; while :; do sleep 1; done");
+    xd_proc            p = up(&w, XD_WAY_COLLECTED, "trap '' TERM; while :; do sleep 1; done");
     uint64_t           now = xd_clock_ns();
     finish(&w, 2000);
     ck_assert_int_eq(agent_stop_timers(&w.a, now + 1900 * XD_MS_NS), 0);
@@ -774,7 +774,7 @@ START_TEST(no_phase_lasts_behind_the_grace)
 {
     world            w;
     xd_wire_ENV_DONE done;
-    xd_proc          p = up(&w, AGENT_COLLECTED, "sleep 100");
+    xd_proc          p = up(&w, XD_WAY_COLLECTED, "sleep 100");
     uint64_t         now = xd_clock_ns();
     finish(&w, 0);
     xd_wire_CANCEL m = { .how = 2, .grace_ms = 1000, .leaving = 1 };
@@ -834,7 +834,7 @@ START_TEST(events_that_mean_nothing)
           10 },
     };
     world w;
-    begin(&w, AGENT_COLLECTED, 4);
+    begin(&w, XD_WAY_COLLECTED, 4);
     agent_worker *one = worker(&w);
     for (size_t i = 0; i < sizeof(nothing) / sizeof(*nothing); i++) {
         for (size_t k = 0; k < nothing[i].n; k++) {
@@ -878,7 +878,7 @@ START_TEST(the_list_in_another_order)
     world    w;
     uint8_t  bytes[256];
     xd_bytes id;
-    collected(&w, AGENT_COLLECTED);
+    collected(&w, XD_WAY_COLLECTED);
     ck_assert_int_eq(xd_os_nonblock(w.collect, true), 0);
     agent_list *l = &w.a.env.list;
     uint64_t    before = l->digest_lo;
@@ -903,7 +903,7 @@ START_TEST(finish_of_another_list)
     world   w;
     uint8_t bytes[256];
     for (int same = 0; same < 2; same++) {
-        collected(&w, AGENT_COLLECTED);
+        collected(&w, XD_WAY_COLLECTED);
         ck_assert_int_eq(xd_os_nonblock(w.collect, true), 0);
         xd_autobuf     body = XD_BUF_INIT;
         xd_wire_FINISH m = { .digest_lo = w.a.env.list.digest_lo + !same,

@@ -26,7 +26,7 @@ static void up(xd_aqueue *q, uint32_t workers)
 
 static void lease(xd_aqueue *q, uint32_t first, uint32_t count, uint32_t group)
 {
-    xd_span s = { first, count, 1, group ? XD_SPAN_TOGETHER : 0, group, 0 };
+    xd_span s = { first, count, 1, group ? XD_RANGE_TOGETHER : 0, group, 0 };
     ck_assert_int_eq(xd_aqueue_lease(q, &s, 1, 0), 0);
 }
 
@@ -209,9 +209,9 @@ START_TEST(test_groups_whole)
 {
     xd_auto(xd_aqueue) *q = make(2, 0);
     up(q, 2);
-    xd_span s[] = { { 0, 50, 1, XD_SPAN_TOGETHER, 3, 0 },
-                    { 90, 50, 1, XD_SPAN_TOGETHER, 3, 0 },
-                    { 60, 2, 1, XD_SPAN_TOGETHER, 4, 0 } };
+    xd_span s[] = { { 0, 50, 1, XD_RANGE_TOGETHER, 3, 0 },
+                    { 90, 50, 1, XD_RANGE_TOGETHER, 3, 0 },
+                    { 60, 2, 1, XD_RANGE_TOGETHER, 4, 0 } };
     ck_assert_int_eq(xd_aqueue_lease(q, s, 3, 0), 0);
     ck_assert_int_eq(xd_aqueue_no_more(q, true, 0), 0);
     xd_aqueue_command c = want(q, XD_AQUEUE_RUN);

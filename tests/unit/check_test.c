@@ -83,7 +83,7 @@ static void start(void)
     GOOD(CONFIG, 0);
     GOOD(COLLECTED, .count = 100, .exit_status = -1);
     TELL(WORKERS_START, .first = 4, .count = 2, .total = 8);
-    GOOD(WORKER_UP, .worker = 4, .way = 1, .replaces = XD_NONE16);
+    GOOD(WORKER_UP, .worker = 4, .way = 1, .replaces = XD_NO_WORKER);
     lease(0, 10, 1);
 }
 
@@ -125,7 +125,7 @@ START_TEST(an_agent_says_what_it_is_asked)
     ck_assert_int_eq(result(1, 1, XD_RES_OPEN), 0);
     ck_assert_int_eq(result(1, 1, XD_RES_CLOSES), 0);
     GOOD(REPORT, .item = 2, .attempt = 1, .worker = 4);
-    GOOD(REPORT, .item = XD_NONE32);
+    GOOD(REPORT, .item = XD_NO_INDEX);
     TELL(TAKE_BACK, .request = 3, .count = 5);
     ck_assert_int_eq(returned(3, 5, 5, 1), 0);
     lease(5, 2, 2);
@@ -144,14 +144,14 @@ START_TEST(only_what_is_leased_has_an_outcome)
     start();
     ck_assert_int_eq(result(10, 1, 0), -EPROTO);
     ck_assert_str_eq(xd_check_why(c), "RESULTS: item 10 is not leased to it (attempt 1)");
-    ck_assert_int_eq(result(XD_NONE32, 1, 0), -EPROTO);
+    ck_assert_int_eq(result(XD_NO_INDEX, 1, 0), -EPROTO);
     ck_assert_int_eq(result(0, 2, 0), -EPROTO);
     ck_assert_int_eq(result(0, 1, XD_RES_CLOSES), -EPROTO);
     ck_assert_int_eq(result(0, 1, 0), 0);
     ck_assert_int_eq(result(0, 1, 0), -EPROTO);
     ck_assert_str_eq(xd_check_why(c), "RESULTS: item 0 has its outcome");
     ck_assert_int_eq(returned(0, 0, 1, 1), -EPROTO);
-    ck_assert_int_eq(returned(0, 9, XD_NONE32, 1), -EPROTO);
+    ck_assert_int_eq(returned(0, 9, XD_NO_INDEX, 1), -EPROTO);
     ck_assert_int_eq(returned(1, 8, 1, 1), -EPROTO); /* nobody asked */
     ck_assert_int_eq(returned(0, 1, 1, 1), 0);
     ck_assert_int_eq(result(1, 1, 0), -EPROTO);
@@ -168,10 +168,10 @@ START_TEST(workers_are_those_it_was_told)
     ck_assert_int_eq(results(3, &one, 1), -EPROTO);
     ck_assert_int_eq(results(5, &one, 1), -EPROTO);
     ck_assert_str_eq(xd_check_why(c), "RESULTS: worker gw5 was not up");
-    BAD("none of this", WORKER_UP, .worker = 0, .way = 1, .replaces = XD_NONE16);
-    BAD("was up before", WORKER_UP, .worker = 4, .way = 1, .replaces = XD_NONE16);
-    BAD("none of this", WORKER_UP, .worker = XD_NONE16, .way = 1, .replaces = XD_NONE16);
-    BAD("none of this", OUTPUT, .worker = 0, .stream = 1, .item = XD_NONE32);
+    BAD("none of this", WORKER_UP, .worker = 0, .way = 1, .replaces = XD_NO_WORKER);
+    BAD("was up before", WORKER_UP, .worker = 4, .way = 1, .replaces = XD_NO_WORKER);
+    BAD("none of this", WORKER_UP, .worker = XD_NO_WORKER, .way = 1, .replaces = XD_NO_WORKER);
+    BAD("none of this", OUTPUT, .worker = 0, .stream = 1, .item = XD_NO_INDEX);
 }
 END_TEST
 

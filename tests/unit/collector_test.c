@@ -105,11 +105,11 @@ START_TEST(the_owner_of_the_list_is_lost)
     ck_assert_int_eq(PART(0, 0, "t.py::a"), XD_COLLECTOR_WAIT);
     ck_assert_int_eq(xd_collector_lost(collector, 0, 1), XD_COLLECTOR_SEND_LIST);
     ck_assert_int_eq(collected(2, 2, 5), XD_COLLECTOR_SEND_LIST);
-    ck_assert_int_eq(xd_collector_lost(collector, 1, 0xffff), XD_COLLECTOR_DIFFERENT);
+    ck_assert_int_eq(xd_collector_lost(collector, 1, XD_GATEWAY_NONE), XD_COLLECTOR_DIFFERENT);
     ck_assert_int_eq(xd_collector_lost(collector, 2, 1), XD_COLLECTOR_WAIT);
     ck_assert(!xd_collector_unsettled(collector));
     ck_assert_int_eq(PART(1, 0, "t.py::a", "t.py::b"), XD_COLLECTOR_COMPLETE);
-    ck_assert_int_eq(xd_collector_lost(collector, 1, 0xffff), XD_COLLECTOR_WAIT); /* the list is known */
+    ck_assert_int_eq(xd_collector_lost(collector, 1, XD_GATEWAY_NONE), XD_COLLECTOR_WAIT); /* the list is known */
     item(0, "t.py::a");
 }
 END_TEST
@@ -117,7 +117,7 @@ END_TEST
 START_TEST(the_only_one_is_lost)
 {
     ck_assert_int_eq(collected(0, 3, 77), XD_COLLECTOR_SEND_LIST);
-    ck_assert_int_eq(xd_collector_lost(collector, 0, 0xffff), XD_COLLECTOR_WAIT);
+    ck_assert_int_eq(xd_collector_lost(collector, 0, XD_GATEWAY_NONE), XD_COLLECTOR_WAIT);
     ck_assert_int_eq(collected(1, 1, 5), XD_COLLECTOR_SEND_LIST);
     ck_assert_int_eq(PART(1, 0, "t.py::a"), XD_COLLECTOR_COMPLETE);
 }

@@ -137,7 +137,7 @@ START_TEST(one_home)
 {
     xd_fixture               f = { 0 };
     xd_runview               v;
-    xd_wire_REPORT           r = { .item = XD_RUNVIEW_NONE,
+    xd_wire_REPORT           r = { .item = XD_NO_INDEX,
                                    .nodeid = XD_BYTES_LIT("bad.py"),
                                    .category = XD_BYTES_LIT("error"),
                                    .outcome = XD_BYTES_LIT("failed") };
@@ -214,7 +214,7 @@ START_TEST(a_name_for_each_test)
     for (f.gateway = 0; f.gateway < 2; f.gateway++)
         for (unsigned i = 0; i < FILES; i++) {
             snprintf(name[0], sizeof(name[0]), "tests/test_%u.py", i);
-            xd_wire_REPORT r = { .item = XD_RUNVIEW_NONE,
+            xd_wire_REPORT r = { .item = XD_NO_INDEX,
                                  .nodeid = xd_bytes_str(name[0]),
                                  .category = XD_BYTES_LIT("error"),
                                  .outcome = XD_BYTES_LIT("failed") };

@@ -163,7 +163,7 @@ START_TEST(test_groups)
     ck_assert_uint_eq(c.spans[1].first, 4);
     ck_assert_uint_eq(c.spans[1].count, 2);
     ck_assert_uint_eq(c.spans[2].first, 7);
-    ck_assert_uint_eq(c.spans[0].flags, XD_SPAN_TOGETHER);
+    ck_assert_uint_eq(c.spans[0].flags, XD_RANGE_TOGETHER);
     ck_assert_uint_eq(c.spans[0].group, c.spans[2].group);
     ck_assert_uint_ne(c.spans[0].group, 0);
 }
@@ -269,7 +269,7 @@ static uint32_t give_all(xd_sched *s, const xd_sched_command *ask, const uint32_
         given += size;
         for (uint32_t i = 0; i < n; i++)
             if (group_of[i] == group && at[i] == ask->agent)
-                back[spans++] = (xd_span){ i, 1, attempt[i], XD_SPAN_TOGETHER, group + 1, 0 };
+                back[spans++] = (xd_span){ i, 1, attempt[i], XD_RANGE_TOGETHER, group + 1, 0 };
     }
     ck_assert_int_eq(xd_sched_returned(s, ask->agent, ask->request, back, spans), 0);
     return spans;
@@ -335,7 +335,7 @@ START_TEST(test_agent_lost)
     ck_assert_int_eq(xd_sched_agent_lost(s, 0, &started, 1, true), 0);
     xd_sched_command c = want(s, XD_SCHED_OUTCOME);
     ck_assert_uint_eq(c.spans[0].first, 1);
-    ck_assert_uint_eq(c.outcome, XD_SCHED_OUT_LOST);
+    ck_assert_uint_eq(c.outcome, XD_OUT_LOST);
     want(s, XD_SCHED_STARVED);
     nothing(s);
     ck_assert_int_eq(xd_sched_agent_up(s, 1, 1), 0);
@@ -344,7 +344,7 @@ START_TEST(test_agent_lost)
     ck_assert_uint_eq(c.spans[0].first, 2);
     ck_assert_uint_eq(c.spans[0].attempt, 2);
     ck_assert_int_eq(xd_sched_result(s, 0, 2, 1, 1, 0), 1);
-    ck_assert_uint_eq(xd_sched_outcome(s, 1), XD_SCHED_OUT_LOST);
+    ck_assert_uint_eq(xd_sched_outcome(s, 1), XD_OUT_LOST);
     ck_assert_uint_eq(xd_sched_stats_get(s)->failures, 1);
 }
 END_TEST
@@ -436,7 +436,7 @@ START_TEST(test_maxfail)
     want(s, XD_SCHED_ALL_DONE);
     ck_assert_uint_eq(xd_sched_stats_get(s)->not_run, 18);
     ck_assert_uint_eq(xd_sched_outcome(s, 0), 2);
-    ck_assert_uint_eq(xd_sched_outcome(s, 19), XD_SCHED_OUT_NOT_RUN);
+    ck_assert_uint_eq(xd_sched_outcome(s, 19), XD_OUT_NOT_RUN);
     ck_assert_int_eq(xd_sched_cancel(s, 3), 0);
     ck_assert_uint_eq(want(s, XD_SCHED_CANCEL).how, 3);
 }

@@ -48,6 +48,53 @@ def as_tuple(table, record, given):
                  for (_field, kind), value in zip(table[record][1], given))
 
 
+# What each number meant when it was first sent. Written down once, as the vectors are: a later xd may only add to it.
+NUMBERS = """
+NO WORKER=65535 INDEX=4294967295
+GATEWAY NONE=65535
+OUT NONE=0 PASSED=1 FAILED=2 SKIPPED=3 XFAILED=4 XPASSED=5 ERROR=6 CRASHED=7 TIMEOUT=8 LOST=9 NOT_RUN=10
+RES REPORTS=1 TEARDOWN_ERROR=2 CLOSES=4 OPEN=8 AGAIN=16
+REP NOTRUN=1 WASXFAIL=2 STRICT=4 CUT=8 FOLDED=16 MARKUP=32 CLOSES=64
+WAY COLLECTED=1 WARM=2 FRESH=3
+ENV AS_MODULE=1 NO_FORK=2 =4 =8 KEEPS_CACHE=16 OWN_WORKERS=32 TTY=64 PROGRESS=128 PLAIN=256
+RANGE TOGETHER=1
+RUN LAST=1 FINAL=2
+CANCEL DRAIN=1 GRACE=2 NOW=3
+NOTE DETAIL=1 NOTE=2 WARNING=3 ERROR=4 USAGE=5
+OUTPUT STDOUT=1 STDERR=2
+DOWN FOR_GOOD=0 REPLACED=1 NO_BUDGET=2
+CAP PING=1
+"""
+
+
+class NumbersTest(unittest.TestCase):
+    def test_none_has_another_meaning(self):
+        known = dict((enum.name, enum) for enum in wiregen.parse_enums(os.path.join(ROOT, "engine", "wire.def")))
+        self.assertEqual(sorted(known), sorted(line.split()[0] for line in NUMBERS.strip().split("\n")))
+        for line in NUMBERS.strip().split("\n"):
+            enum, words = known[line.split()[0]], line.split()[1:]
+            now = [(name, int(number, 0)) for name, number, _doc in enum.values] + [("", int(number, 0)) for number, _doc in enum.retired]
+            self.assertEqual(sorted(now), sorted((word.split("=")[0], int(word.split("=")[1])) for word in words))
+
+    def test_python_has_them(self):
+        from xd_pytest import constants
+        for module in (wire, constants):
+            self.assertEqual((module.NO_WORKER, module.OUT_NOT_RUN, module.RES_OPEN, module.EXIT_INCOMPLETE), (0xffff, 10, 8, 7))
+            self.assertFalse(hasattr(module, "ENV_NO_COLLECTED"))
+
+    def test_a_number_is_not_used_again(self):
+        with open(os.path.join(ROOT, "engine", "wire.def")) as f:
+            text = f.read()
+        for line in ('XD_VALUE(ENV, AGAIN, 4, "a retired one")', 'XD_VALUE(ENV, AGAIN, 16, "one in use")', 'XD_VALUE(OUT, AGAIN, 99, "of another")'):
+            path = os.path.join(tempfile.mkdtemp(), "wire.def")
+            with open(path, "w") as f:
+                f.write(text.replace("XD_ENUM_END(ENV)", line + "\nXD_ENUM_END(ENV)"))
+            try:
+                self.assertRaises(SystemExit, wiregen.parse_enums, path)
+            finally:
+                shutil.rmtree(os.path.dirname(path))
+
+
 class WireTest(unittest.TestCase):
     def setUp(self):
         self.table = make_vectors.records()

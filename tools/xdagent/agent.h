@@ -33,12 +33,7 @@
 #include "engine/stream.h"
 #include "engine/wire.h"
 
-#define AGENT_NO_WORKER 0xffffu
-#define AGENT_NO_ITEM 0xffffffffu
 #define AGENT_PROGRESS_NS (500 * XD_MS_NS)
-#define AGENT_COLLECTED 1u
-#define AGENT_WARM 2u
-#define AGENT_FRESH 3u
 #define AGENT_SLOTS_MAX 1024u
 #define AGENT_OUTPUT_LIMIT (1u << 20) /* bytes of uncaptured output kept per item and stream */
 #define AGENT_LAST_OUTPUT 4096u

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "engine/base/clock.h"
+#include "engine/outcome.h"
 #include "tools/xdagent/agent.h"
 
 #define ENDED 1u
@@ -16,8 +17,7 @@ int agent_cache_note(agent *a, uint32_t item, uint8_t outcome, bool failed)
         return 0;
     if (!a->seen && !(a->seen = calloc(a->env.list.count, 1)))
         return -ENOMEM;
-    failed |= outcome == XD_OUT_FAILED || outcome == XD_OUT_ERROR || outcome == XD_OUT_CRASHED ||
-              outcome == XD_OUT_TIMEOUT;
+    failed |= xd_outcome_fails(outcome);
     a->seen[item] |= (uint8_t)((outcome ? ENDED : 0u) | (failed ? FAILED : 0u));
     return 0;
 }

@@ -8,6 +8,7 @@
 
 #include "engine/base/clock.h"
 #include "engine/base/os_linux.h"
+#include "engine/outcome.h"
 #include "tools/xdagent/agent.h"
 
 #define STATUS_WAIT_NS (2 * XD_S_NS) /* for REAPED; then the status stays unknown */
@@ -161,9 +162,8 @@ static int crash_report(agent_worker *w, xd_wire_REPORT r, const char *doing, xd
     xd_autobuf message = XD_BUF_INIT, text = XD_BUF_INIT, body = XD_BUF_INIT;
     XD_TRY(agent_cache_note(w->agent, r.item, XD_OUT_CRASHED, true));
     (void)agent_env_nodeid(w->agent, r.item, &id);
-    XD_TRY(xd_buf_printf(&message, "worker 'gw%u' crashed while %s '", (unsigned)w->number, doing));
-    XD_TRY(xd_buf_add_bytes(&message, id));
-    XD_TRY(xd_buf_add_str(&message, "': "));
+    XD_TRY(xd_outcome_sentence(&message, XD_OUT_CRASHED, w->number, doing, id));
+    XD_TRY(xd_buf_add_str(&message, ": "));
     XD_TRY(xd_buf_add_bytes(&message, how));
     XD_TRY(xd_buf_add_bytes(&text, xd_buf_view(&message)));
     if (words.len) {
@@ -197,7 +197,7 @@ static int tell_crash(agent_worker *w, const agent_blame *blame, xd_bytes how, x
     xd_wire_RESULT res = { .item = blame->item,
                            .attempt = blame->attempt,
                            .outcome = XD_OUT_CRASHED,
-                           .flags = 1,
+                           .flags = XD_RES_REPORTS,
                            .call_us = (uint32_t)XD_MIN(us, (uint64_t)UINT32_MAX),
                            .position = xd_page_get(&a->env.page.slot[w->slot].claimed),
                            .start_us = xd_clock_wall_us() - us };
@@ -230,8 +230,10 @@ static int tell_crash_in_teardown(agent_worker *w, xd_bytes how, xd_bytes words)
 static int tell_down(agent_worker *w, bool expected, uint32_t item, xd_bytes reason, xd_bytes words)
 {
     xd_autobuf          body = XD_BUF_INIT;
-    uint8_t             again = w->fate == AGENT_FATE_RESTART ? 1 : w->fate == AGENT_FATE_BUDGET ? 2 : 0;
-    uint64_t            age_ms = item == AGENT_NO_ITEM ? 0 : lasted_us(w) / 1000u;
+    uint8_t             again = w->fate == AGENT_FATE_RESTART  ? XD_DOWN_REPLACED
+                                : w->fate == AGENT_FATE_BUDGET ? XD_DOWN_NO_BUDGET
+                                                               : XD_DOWN_FOR_GOOD;
+    uint64_t            age_ms = item == XD_NO_INDEX ? 0 : lasted_us(w) / 1000u;
     xd_wire_WORKER_DOWN m = { .worker = w->number,
                               .expected = expected,
                               .exit_status = w->status.exit_status,
@@ -254,7 +256,7 @@ static int tell_down(agent_worker *w, bool expected, uint32_t item, xd_bytes rea
 /* ---- the end ------------------------------------------------------------------------------------------ */
 
 /* WORKER_DOWN, then the crashes it is blamed on: reporters join an outcome with how the worker ended. `item`: what
- * it ran, AGENT_NO_ITEM = nothing.  If an item is still open, it was being closed. */
+ * it ran, XD_NO_INDEX = nothing.  If an item is still open, it was being closed. */
 static int tell_end(agent_worker *w, bool expected, uint32_t item, xd_bytes how)
 {
     const agent_blame *blames = (const agent_blame *)(const void *)w->blamed.data;
@@ -267,10 +269,10 @@ static int tell_end(agent_worker *w, bool expected, uint32_t item, xd_bytes how)
     XD_TRY(xd_buf_add_str(&lost,
                           "; its result was lost: a test closed or replaced descriptors it did not open"));
     bool closing = w->open.attempt != 0;
-    XD_TRY(tell_down(w, expected,
-                     n || closing || expected ? (item == AGENT_NO_ITEM && n ? blames[0].item : item)
-                                              : AGENT_NO_ITEM,
-                     how, xd_buf_view(&words)));
+    XD_TRY(
+        tell_down(w, expected,
+                  n || closing || expected ? (item == XD_NO_INDEX && n ? blames[0].item : item) : XD_NO_INDEX,
+                  how, xd_buf_view(&words)));
     xd_page_set(&slot->failures, xd_page_get(&slot->failures) + (uint32_t)n + closing);
     if (closing)
         XD_TRY(tell_crash_in_teardown(w, how, xd_buf_view(&words)));
@@ -311,7 +313,7 @@ static int bury(agent_worker *w, xd_aqueue_end end, bool expected, xd_bytes how)
         again = false;
         w->fate = AGENT_FATE_END;
     }
-    XD_TRY(tell_end(w, expected, last.item_plus_1 ? last.item_plus_1 - 1 : AGENT_NO_ITEM, how));
+    XD_TRY(tell_end(w, expected, last.item_plus_1 ? last.item_plus_1 - 1 : XD_NO_INDEX, how));
     XD_TRY(agent_queue_returned(a));
     uint16_t number = w->number;
     agent_worker_release(w);

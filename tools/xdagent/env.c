@@ -61,8 +61,8 @@ static int spawn_collector(agent *a, xd_error *err)
     agent_env *e = &a->env;
     int        output[2], control;
     XD_TRY(xd_pytest_open_output(&e->pytest, output, err));
-    XD_TRY(agent_output_open(&e->out, a, NULL, output[0], 1, &e->last));
-    XD_TRY(agent_output_open(&e->err, a, NULL, output[1], 2, &e->last));
+    XD_TRY(agent_output_open(&e->out, a, NULL, output[0], XD_OUTPUT_STDOUT, &e->last));
+    XD_TRY(agent_output_open(&e->err, a, NULL, output[1], XD_OUTPUT_STDERR, &e->last));
     XD_TRY(xd_pytest_spawn_parent(&e->pytest, "collector", e->page.fd, &e->collector, &control, err));
     XD_TRY(agent_chan_open(&e->collect, a, control, true, on_frame, on_collect_end, a));
     if (e->collector.pidfd >= 0)
@@ -77,7 +77,7 @@ static int spawn_host(agent *a)
     int        control;
     int        r = xd_pytest_spawn_parent(&e->pytest, "host", e->page.fd, &e->host, &control, &err);
     if (r < 0)
-        return agent_note(a, 3, false,
+        return agent_note(a, XD_NOTE_WARNING, false,
                           "the runner host could not be started: %s: workers are started without it",
                           *err.text ? err.text : xd_error_name(r));
     XD_TRY(agent_chan_open(&e->control, a, control, true, on_frame, on_control_end, a));
@@ -199,7 +199,7 @@ static int on_collected(agent *a, const xd_frame *f)
     agent_list_close(&e->list);
     e->host_ns = UINT64_MAX;
     e->told_end = m.exit_status >= 0;
-    e->way = m.way == AGENT_COLLECTED || m.way == AGENT_FRESH ? m.way : AGENT_WARM;
+    e->way = m.way == XD_WAY_COLLECTED || m.way == XD_WAY_FRESH ? m.way : XD_WAY_WARM;
     m.digest_lo = e->list.digest_lo;
     m.digest_hi = e->list.digest_hi;
     XD_TRY(xd_wire_COLLECTED_encode(&body, &m));
@@ -365,7 +365,7 @@ static int say_ended(agent *a, const char *who, const xd_proc_status *s, bool kn
         (a->phase >= AGENT_ENDING_PROCESSES && !(known && s->signal)))
         return 0;
     how_it_ended(s, known, how, sizeof(how));
-    return agent_note(a, 3, false, "%s %s%s: %s", who, how, known ? agent_say_oom(a, s) : "",
+    return agent_note(a, XD_NOTE_WARNING, false, "%s %s%s: %s", who, how, known ? agent_say_oom(a, s) : "",
                       a->phase == AGENT_RUNNING ? then : "the run was at its end");
 }
 

@@ -11,7 +11,6 @@
 
 #define LIST_BYTES_MAX (1u << 30)
 #define DIFFERENCES_SHOWN 10u
-#define NONE UINT32_MAX
 
 static int grow(void **at, uint32_t *cap, uint32_t need, size_t size)
 {
@@ -187,7 +186,7 @@ int agent_env_reorder(agent *a, xd_bytes body)
 /* An item of the environment's list by its name; items of one name hang behind the first of them. */
 typedef struct named_item {
     UT_hash_handle hh;
-    uint32_t       next; /* of the same name; NONE */
+    uint32_t       next; /* of the same name; XD_NO_INDEX */
     bool           met;  /* the worker has it, too */
 } named_item;
 
@@ -250,7 +249,7 @@ static int by_name(const agent *a, struct agent_check *c)
     for (uint32_t i = count; i-- > 0;) { /* backwards: the first of a name ends up in front */
         named_item *same, *n = &c->names[i];
         xd_bytes    id;
-        n->next = NONE;
+        n->next = XD_NO_INDEX;
         n->met = i < c->count;
         c->place[i] = i;
         if (!agent_env_nodeid(a, i, &id))
@@ -272,7 +271,7 @@ static int look_up(agent_worker *w, struct agent_check *c, xd_bytes id)
     named_item *n;
     HASH_FIND(hh, c->table, id.ptr, id.len, n);
     while (n && n->met)
-        n = n->next == NONE ? NULL : &c->names[n->next];
+        n = n->next == XD_NO_INDEX ? NULL : &c->names[n->next];
     if (!n)
         return add_difference(c, w->number, id);
     n->met = true;
@@ -339,7 +338,7 @@ static int fail_different(agent_worker *w, uint32_t count, xd_buf *text)
         (unsigned)a->first, (unsigned)w->number, (unsigned)a->env.list.count, (unsigned)count,
         xd_buf_cstr(text)));
     snprintf(id, sizeof(id), "gw%u", (unsigned)w->number);
-    xd_wire_REPORT r = { .item = UINT32_MAX,
+    xd_wire_REPORT r = { .item = XD_NO_INDEX,
                          .worker = w->number,
                          .nodeid = xd_bytes_str(id),
                          .when = XD_BYTES_LIT("collect"),

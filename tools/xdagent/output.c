@@ -19,7 +19,7 @@ static int remember(xd_buf *last, xd_bytes data)
 static int emit(agent_output *o, xd_bytes data, uint64_t dropped)
 {
     xd_autobuf     body = XD_BUF_INIT;
-    xd_wire_OUTPUT out = { .worker = o->worker ? o->worker->number : AGENT_NO_WORKER,
+    xd_wire_OUTPUT out = { .worker = o->worker ? o->worker->number : XD_NO_WORKER,
                            .stream = o->stream,
                            .item = o->item,
                            .data = data,
@@ -50,7 +50,7 @@ static int flush_tail(agent_output *o)
 static uint32_t item_now(const agent_output *o)
 {
     if (!o->worker || !o->agent->env.page_made)
-        return AGENT_NO_ITEM;
+        return XD_NO_INDEX;
     return xd_page_get(&o->agent->env.page.slot[o->worker->slot].item_plus_1) - 1u;
 }
 
@@ -104,7 +104,7 @@ int agent_output_open(agent_output *o, agent *a, agent_worker *w, int fd, uint8_
                          .worker = w,
                          .fd = fd,
                          .stream = stream,
-                         .item = AGENT_NO_ITEM,
+                         .item = XD_NO_INDEX,
                          .last = last,
                          .reading = !a->muted };
     return xd_poller_set(a->poller, fd, o->reading ? XD_POLL_IN : 0, on_readable, o);

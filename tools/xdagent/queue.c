@@ -6,48 +6,21 @@
 /* The queue wants to be asked again within 100 ms as long as there is work. */
 #define QUEUE_TICK_NS (50 * XD_MS_NS)
 
-_Static_assert(sizeof(xd_span) == 24, "spans are made from RANGE one by one");
-
 int agent_queue_lease(agent *a, const xd_wire_LEASE *m)
 {
     if (!a->queue)
         return -EPROTO;
-    xd_autofree xd_span *spans = calloc(m->ranges.count ? m->ranges.count : 1, sizeof(*spans));
-    if (!spans)
-        return -ENOMEM;
-    xd_wire_list  it = m->ranges;
-    xd_wire_RANGE r;
-    size_t        n = 0;
-    int           more;
-    while ((more = xd_wire_RANGE_next(&it, &r)) > 0) {
-        if (r.count == 0 || r.count > a->env.list.count || r.first > a->env.list.count - r.count)
+    xd_autofree xd_span *spans = NULL;
+    size_t               n;
+    XD_TRY(xd_spans_read(m->ranges, &spans, &n));
+    for (size_t i = 0; i < n; i++)
+        if (spans[i].count == 0 || spans[i].count > a->env.list.count ||
+            spans[i].first > a->env.list.count - spans[i].count)
             return -EPROTO; /* an item that was never collected */
-        spans[n++] = (xd_span){ .first = r.first,
-                                .count = r.count,
-                                .attempt = r.attempt,
-                                .flags = r.flags,
-                                .group = r.group,
-                                .expected_us = r.expected_us };
-    }
-    XD_TRY(more);
     a->queue_dirty = true;
     agent_workers_predicted(a, spans, n);
     int done = xd_aqueue_lease(a->queue, spans, n, xd_clock_ns());
     return done < 0 ? done : 0;
-}
-
-static int encode_ranges(xd_buf *list, const xd_span *spans, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        xd_wire_RANGE r = { .first = spans[i].first,
-                            .count = spans[i].count,
-                            .attempt = spans[i].attempt,
-                            .flags = spans[i].flags,
-                            .group = spans[i].group,
-                            .expected_us = spans[i].expected_us };
-        XD_TRY(xd_wire_RANGE_encode(list, &r));
-    }
-    return 0;
 }
 
 /* One barrier answers all limits asked since the last one and opens all pages whose RUN is held back. */
@@ -85,7 +58,7 @@ static int do_run(agent *a, const xd_aqueue_command *c)
     uint32_t      told = c->first;
     for (size_t i = 0; i < c->n_spans; i++)
         told += c->spans[i].count;
-    XD_TRY(encode_ranges(&list, c->spans, c->n_spans));
+    XD_TRY(xd_spans_write(&list, c->spans, c->n_spans));
     xd_wire_RUN run = { .first = c->first,
                         .last = (uint8_t)((c->last ? XD_RUN_LAST : 0) | (c->final ? XD_RUN_FINAL : 0)),
                         .ranges = agent_list_of(&list, (uint32_t)c->n_spans) };
@@ -102,7 +75,7 @@ static int do_run(agent *a, const xd_aqueue_command *c)
 static int do_returned(agent *a, const xd_aqueue_command *c)
 {
     xd_autobuf list = XD_BUF_INIT, body = XD_BUF_INIT;
-    XD_TRY(encode_ranges(&list, c->spans, c->n_spans));
+    XD_TRY(xd_spans_write(&list, c->spans, c->n_spans));
     xd_wire_RETURNED m = { .request = c->request, .ranges = agent_list_of(&list, (uint32_t)c->n_spans) };
     XD_TRY(xd_wire_RETURNED_encode(&body, &m));
     if (!a->burying)

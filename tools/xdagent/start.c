@@ -77,8 +77,8 @@ static int adopt(agent_worker *w, pipes *p)
     agent *a = w->agent;
     XD_TRY(agent_worker_open_results(w, take_fd(&p->results[0])));
     XD_TRY(agent_chan_open(&w->cmd, a, take_fd(&p->cmd[1]), false, NULL, NULL, w));
-    XD_TRY(agent_output_open(&w->out, a, w, take_fd(&p->out[0]), 1, &w->last));
-    return agent_output_open(&w->err, a, w, take_fd(&p->err[0]), 2, &w->last);
+    XD_TRY(agent_output_open(&w->out, a, w, take_fd(&p->out[0]), XD_OUTPUT_STDOUT, &w->last));
+    return agent_output_open(&w->err, a, w, take_fd(&p->err[0]), XD_OUTPUT_STDERR, &w->last);
 }
 
 /* The failures of the slot's former worker stay counted for maxfail. */
@@ -205,14 +205,14 @@ static int choose_parent(agent_worker *w, agent_chan **ret)
     *ret = NULL;
     if (!e->became && e->collect.fd >= 0 && e->collector.pid > 0) {
         w->way = e->way;
-        w->become = e->way != AGENT_COLLECTED;
+        w->become = e->way != XD_WAY_COLLECTED;
         w->parent = AGENT_BY_COLLECTOR;
         *ret = &e->collect;
         return 0;
     }
-    if (e->way != AGENT_FRESH)
+    if (e->way != XD_WAY_FRESH)
         XD_TRY(agent_env_host(w->agent, ret));
-    w->way = *ret ? AGENT_WARM : AGENT_FRESH;
+    w->way = *ret ? XD_WAY_WARM : XD_WAY_FRESH;
     w->parent = *ret ? AGENT_BY_HOST : AGENT_BY_AGENT;
     return 0;
 }
@@ -263,7 +263,7 @@ static int start_up_to(agent *a, uint32_t end)
 {
     while (a->to_start < XD_MIN(end, a->startable)) {
         uint32_t slot = a->to_start++;
-        XD_TRY(agent_worker_start(a, slot, (uint16_t)(a->first + slot), AGENT_NO_WORKER));
+        XD_TRY(agent_worker_start(a, slot, (uint16_t)(a->first + slot), XD_NO_WORKER));
     }
     return 0;
 }

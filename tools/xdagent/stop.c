@@ -55,16 +55,16 @@ int agent_cancel(agent *a, const xd_wire_CANCEL *m)
         int r = xd_aqueue_cancel(a->queue, now);
         XD_TRY(r);
     }
-    if (m->how < 2)
+    if (m->how < XD_CANCEL_GRACE)
         return 0;
-    uint64_t term = m->how == 2 ? now + m->grace_ms * XD_MS_NS : now;
-    if (m->leaving || m->how > 2)
+    uint64_t term = m->how == XD_CANCEL_GRACE ? now + m->grace_ms * XD_MS_NS : now;
+    if (m->leaving || m->how > XD_CANCEL_GRACE)
         a->leave_ns = XD_MIN(a->leave_ns, term);
     if (a->phase == AGENT_RUNNING)
         set_deadlines(a, term, term + TERM_NS);
     else
         set_deadlines(a, a->term_ns, a->kill_ns);
-    return m->how > 2 ? kill_all_now(a) : 0;
+    return m->how > XD_CANCEL_GRACE ? kill_all_now(a) : 0;
 }
 
 void agent_pause(agent *a, bool on)
@@ -199,7 +199,8 @@ static int say_waiting(agent *a, uint64_t now_ns)
     uint64_t   waited = now_ns - a->phase_ns;
     a->waiting_ns = now_ns + XD_MIN(waited, (uint64_t)WAITING_MOST_NS);
     XD_TRY(add_waited_for(a, &names));
-    return agent_note(a, 2, false, "all tests are done; waiting for %llu s for the end of %s; Ctrl-C ends it",
+    return agent_note(a, XD_NOTE_NOTE, false,
+                      "all tests are done; waiting for %llu s for the end of %s; Ctrl-C ends it",
                       (unsigned long long)(waited / XD_S_NS), xd_buf_cstr(&names));
 }
 
@@ -211,7 +212,7 @@ static int say_cut(agent *a, uint64_t now_ns)
         return 0;
     XD_TRY(add_waited_for(a, &names));
     bool leaving = now_ns >= a->leave_ns;
-    return agent_note(a, 3, true, "%s: ended after %.1f s, %s", xd_buf_cstr(&names),
+    return agent_note(a, XD_NOTE_WARNING, true, "%s: ended after %.1f s, %s", xd_buf_cstr(&names),
                       (double)(now_ns - a->phase_ns) / (double)XD_S_NS,
                       leaving ? "because the run was interrupted"
                               : "which is the limit of --shutdown-timeout");

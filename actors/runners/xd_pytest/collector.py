@@ -10,7 +10,7 @@ from xd_pytest import wire
 from xd_pytest.cache import save_cache
 from xd_pytest.channel import Gone
 from xd_pytest.collection import put_in_order
-from xd_pytest.constants import ENV_CACHE, ENV_NO_COLLECTED, WAY_COLLECTED, WAY_FRESH, WAY_WARM
+from xd_pytest.constants import ENV_KEEPS_CACHE, WAY_COLLECTED, WAY_FRESH, WAY_WARM
 from xd_pytest.forksafety import why_not_collected
 from xd_pytest.forkstate import mmap_users, renew_epolls
 from xd_pytest.frozen import collect_frozen
@@ -70,8 +70,6 @@ class Collector(object):
             return WAY_WARM, "the process that collected runs the tests, as in plain pytest"
         if self.no_fork is not None:
             return WAY_FRESH, self.no_fork
-        if self.adapter.flags & ENV_NO_COLLECTED:
-            return WAY_WARM, "forking the collected process is switched off"
         against = self.objection()
         if against and against.perhaps_garbage:
             collect_frozen()
@@ -194,7 +192,7 @@ class Collector(object):
 
     def keeps_cache(self):
         """In a plain session pytest does it itself."""
-        return self.adapter.flags & ENV_CACHE and not self.adapter.plain
+        return self.adapter.flags & ENV_KEEPS_CACHE and not self.adapter.plain
 
     def on_finish(self, record):
         self.finish = ([i.item for i in record.failed], [i.item for i in record.not_run])

@@ -3,7 +3,7 @@ on.  In all other sessions the loop is ours, and theirs is not called (home.py s
 from __future__ import absolute_import, division, print_function
 
 from xd_pytest.compat import setup_stack
-from xd_pytest.constants import EXIT_INCOMPLETE, NONE32
+from xd_pytest.constants import EXIT_INCOMPLETE, NO_INDEX
 from xd_pytest.frozen import heap
 from xd_pytest.page import DONE, ITEM, SINCE
 from xd_pytest.plugins import foreign_loops, plugin_name
@@ -57,7 +57,7 @@ class HostedLoop(RunLoop):
         self.reports.flush(self.position, ended, 0)
         self.words[self.base + ITEM] = 0
         self.words[self.base + DONE] += 1
-        self.reports.index = NONE32
+        self.reports.index = NO_INDEX
         self.position += 1
         if heap.restless:
             heap.between_tests(setup_stack(self.session))

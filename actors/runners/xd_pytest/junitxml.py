@@ -2,7 +2,7 @@
 from __future__ import absolute_import, division, print_function
 
 from xd_pytest import compat, wire
-from xd_pytest.constants import NONE16
+from xd_pytest.constants import NO_WORKER
 from xd_pytest.text import TEXT_LIMIT, bounded
 
 
@@ -19,7 +19,7 @@ class XmlNotes(object):
             check("name", name)
         if self.adapter.is_worker and not self.adapter.collected_sent:
             return  # while collecting, only the collector tells
-        self.adapter.tell(wire.pack_SUITE_PROPERTY(worker=NONE16, name=bounded(name, 512)[0], value=bounded(value, TEXT_LIMIT)[0]))
+        self.adapter.tell(wire.pack_SUITE_PROPERTY(worker=NO_WORKER, name=bounded(name, 512)[0], value=bounded(value, TEXT_LIMIT)[0]))
 
     def node_reporter(self, report):
         return CaseNotes(self.adapter.reports)

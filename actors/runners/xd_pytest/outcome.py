@@ -5,7 +5,8 @@ import struct
 
 from xd_pytest import wire
 from xd_pytest.channel import write_all
-from xd_pytest.constants import ERROR, FAILED, NONE32, NOT_RUN, PASSED, REP_CLOSES, RES_CLOSES, SKIPPED, XFAILED, XPASSED
+from xd_pytest.constants import (NO_INDEX, OUT_ERROR, OUT_FAILED, OUT_NOT_RUN, OUT_PASSED, OUT_SKIPPED, OUT_XFAILED, OUT_XPASSED, REP_CLOSES,
+                                 RES_CLOSES, RES_REPORTS, RES_TEARDOWN_ERROR)
 from xd_pytest.page import FAILURES
 from xd_pytest.reports import fault_frame, report_frame, short_of, usual_status
 from xd_pytest.text import microseconds
@@ -13,27 +14,28 @@ from xd_pytest.text import microseconds
 # A whole RESULT frame: written once per item, so made without the generic codec (tests compare the two).
 RESULT_FRAME = struct.Struct("<IHHQ" "IHBBIIIIQ")
 RESULT_BODY_BYTES = RESULT_FRAME.size - 16
+U32_MAX = 0xFFFFFFFF
 
 
 class ItemReports(object):
     """Our plugin that hears the reports of items."""
 
-    def __init__(self, owner, want_output):
+    def __init__(self, owner):
         self.owner = owner
         owner.reports = self
-        self.want_output = want_output  # reports of passed tests go with their sections
+        self.want_output = False        # reports of passed tests go with their sections
         self.config = None
         self.results = -1               # pipe to the agent
         self.words, self.base = None, 0  # slot of this worker on the progress page
         self.plain_status = False       # nobody but pytest says how a report is shown
         self.plain_type = None
         self.pending = []               # frames that go with the next RESULT
-        self.index = NONE32             # of the item that runs
+        self.index = NO_INDEX           # of the item that runs
         self.attempt = 0
         self.item = None
         self.attributes = {}            # of its test case in JUnit XML
         self.added_properties = []      # of that, besides user_properties
-        self.begin(NONE32, 0, None)
+        self.begin(NO_INDEX, 0, None)
 
     def begin(self, index, attempt, item):
         self.index, self.attempt, self.item = index, attempt, item
@@ -44,7 +46,7 @@ class ItemReports(object):
         self.told = 0            # of these: frames are written
         self.sections = 0        # of the item, told
         self.called = False
-        self.outcome = PASSED
+        self.outcome = OUT_PASSED
         self.result_flags = 0
         self.faulty = False      # fault() was called
         self.closing = False     # its RESULT is out, and the fixtures that outlived it are torn down
@@ -124,10 +126,10 @@ class ItemReports(object):
         text = traceback.format_exc()
         self.make_statuses()
         self.plain = False
-        if self.outcome in (FAILED, ERROR):
-            self.result_flags |= 2
+        if self.outcome in (OUT_FAILED, OUT_ERROR):
+            self.result_flags |= RES_TEARDOWN_ERROR
         else:
-            self.outcome = ERROR
+            self.outcome = OUT_ERROR
         self.faulty = True
         if self.words is not None and not self.owner.is_copy():
             self.words[self.base + FAILURES] += 1
@@ -137,18 +139,18 @@ class ItemReports(object):
         """The one outcome of the item; how it is counted is told by its REPORTs."""
         if outcome == "failed":
             if when == "teardown":
-                if self.outcome in (FAILED, ERROR):
-                    self.result_flags |= 2
+                if self.outcome in (OUT_FAILED, OUT_ERROR):
+                    self.result_flags |= RES_TEARDOWN_ERROR
                 else:
-                    self.outcome = ERROR
-            elif self.outcome not in (FAILED, ERROR):
-                self.outcome = ERROR if when == "setup" else FAILED
-        elif subtest or self.outcome in (FAILED, ERROR):
+                    self.outcome = OUT_ERROR
+            elif self.outcome not in (OUT_FAILED, OUT_ERROR):
+                self.outcome = OUT_ERROR if when == "setup" else OUT_FAILED
+        elif subtest or self.outcome in (OUT_FAILED, OUT_ERROR):
             return
         elif outcome == "skipped":
-            self.outcome = XFAILED if hasattr(report, "wasxfail") else SKIPPED
+            self.outcome = OUT_XFAILED if hasattr(report, "wasxfail") else OUT_SKIPPED
         elif outcome == "passed" and hasattr(report, "wasxfail"):
-            self.outcome = XPASSED
+            self.outcome = OUT_XPASSED
 
     def flush(self, position, ended, marks=0):
         """RESULT of the item, its REPORTs and WARNINGs before it, in one write.  marks: further flags of RESULT."""
@@ -157,19 +159,19 @@ class ItemReports(object):
             speaks = self.plain and seen and ended and (seen[-1].user_properties or self.attributes or self.added_properties or
                                                         (self.want_output and seen[-1].sections))
             if self.plain and self.called and not speaks:
-                outcome, flags = PASSED, 0
+                outcome, flags = OUT_PASSED, 0
             elif self.plain and not self.called:
-                outcome, flags = (PASSED, 1) if ended else (NOT_RUN, 0)  # 1: as --setup-only, or run by a plugin: pytest counts nothing
+                outcome, flags = (OUT_PASSED, RES_REPORTS) if ended else (OUT_NOT_RUN, 0)  # as --setup-only, or run by a plugin: pytest counts nothing
             else:
                 self.make_statuses()
                 if ended or self.faulty or any(status[0] for status in self.statuses):
                     self.report_frames(last=True)
-                    outcome, flags = self.outcome, self.result_flags | 1
+                    outcome, flags = self.outcome, self.result_flags | RES_REPORTS
                 else:
-                    outcome, flags = NOT_RUN, 0
+                    outcome, flags = OUT_NOT_RUN, 0
         except Exception:
             self.fault()
-            outcome, flags = self.outcome, self.result_flags | 1
+            outcome, flags = self.outcome, self.result_flags | RES_REPORTS
         self.write_result(position, outcome, flags | marks)
 
     def make_statuses(self):
@@ -180,12 +182,12 @@ class ItemReports(object):
         """The run loop has just asked whether this process is the owner."""
         try:
             frame = RESULT_FRAME.pack(
-                RESULT_BODY_BYTES, wire.RESULT, 0, 0, self.index, self.attempt, outcome, flags, microseconds(self.setup_s, NONE32),
-                microseconds(self.call_s, NONE32), microseconds(self.teardown_s, NONE32), position, microseconds(self.start_s))
+                RESULT_BODY_BYTES, wire.RESULT, 0, 0, self.index, self.attempt, outcome, flags, microseconds(self.setup_s, U32_MAX),
+                microseconds(self.call_s, U32_MAX), microseconds(self.teardown_s, U32_MAX), position, microseconds(self.start_s))
         except Exception:
             self.fault()
             frame = RESULT_FRAME.pack(RESULT_BODY_BYTES, wire.RESULT, 0, 0, self.index, self.attempt, self.outcome,
-                                      flags | self.result_flags | (0 if self.closing else 1), 0, 0, 0, position, 0)
+                                      flags | self.result_flags | (0 if self.closing else RES_REPORTS), 0, 0, 0, position, 0)
         if self.pending:
             self.pending.append(frame)
             frame = b"".join(self.pending)
@@ -208,7 +210,7 @@ class ItemReports(object):
         except Exception:
             self.fault()
         self.write_result(position, self.outcome, RES_CLOSES | self.result_flags)
-        self.index = NONE32
+        self.index = NO_INDEX
 
     def report_frames(self, last):
         """Of what has been seen and not told yet.  last: nothing follows, so the last one has the properties."""

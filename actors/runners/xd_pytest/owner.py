@@ -8,7 +8,7 @@ from __future__ import absolute_import, division, print_function
 
 import sys
 
-from xd_pytest.constants import EXIT_FAILED, EXIT_INTERRUPTED, NONE32
+from xd_pytest.constants import EXIT_FAILED, EXIT_INTERRUPTED, NO_INDEX
 from xd_pytest.real import Real
 
 
@@ -39,7 +39,7 @@ class Owner(object):
             pass
         how = "did not end" if self.failure is None else "failed (%s)" % self.failure
         reports = self.reports
-        who = "the session" if reports is None or reports.index == NONE32 else reports.item.nodeid
+        who = "the session" if reports is None or reports.index == NO_INDEX else reports.item.nodeid
         text = "xd: %s forked, and its child (process %d) %s: the child is ended here\n" % (
             who, Real.getpid(), how)
         try:

@@ -10,7 +10,7 @@ from xd_pytest.channel import write_all
 from xd_pytest.cache import known_ids
 from xd_pytest.collection import CollectProgress, collection_frames
 from xd_pytest.collector import Collector
-from xd_pytest.constants import ENV_AS_MODULE, ENV_CACHE, ENV_OUTPUT, ENV_PROGRESS, ENV_PLAIN, ENV_TTY, ENV_TYPED, EXIT_FAILED, EXIT_INCOMPLETE, EXIT_USAGE, NONE16, NONE32, WAY_COLLECTED
+from xd_pytest.constants import ENV_AS_MODULE, ENV_KEEPS_CACHE, ENV_OWN_WORKERS, ENV_PLAIN, ENV_PROGRESS, ENV_TTY, EXIT_FAILED, EXIT_INCOMPLETE, EXIT_USAGE, NO_INDEX, NO_WORKER, WAY_COLLECTED
 from xd_pytest.frozen import collection_begins, collection_ended
 from xd_pytest.hosted import Host, HostedLoop, NoLoop
 from xd_pytest.home import late_values, refusal, who_misses
@@ -75,7 +75,7 @@ class Adapter(object):
         self.collector = Collector(self, start_fds, page_inode, no_fork)
         self.progress = None       # of a collection that somebody watches
         self.worker = Worker(self)
-        self.reports = ItemReports(self.owner, bool(self.flags & ENV_OUTPUT))
+        self.reports = ItemReports(self.owner)
 
     def scratch(self, name):
         folder = os.fsdecode(self.start.scratch_dir)
@@ -175,7 +175,7 @@ class Adapter(object):
     def pytest_load_initial_conftests(self, early_config):
         """-n 0 or --dist no in ini or $PYTEST_ADDOPTS: known now, before a conftest can ask for anything of a worker."""
         option = early_config.known_args_namespace
-        if not (self.plain or self.telling or self.flags & ENV_TYPED) and wants_plain(option):
+        if not (self.plain or self.telling or self.flags & ENV_OWN_WORKERS) and wants_plain(option):
             self.plain = True
             self.reads.end(self.input)
             self.forget_worker()
@@ -213,7 +213,7 @@ class Adapter(object):
                 raise pytest.UsageError("%s is incompatible with distributing tests; run pytest itself for it" % given)
         if option.distload:
             option.dist = "load"
-        if self.flags & ENV_TYPED:
+        if self.flags & ENV_OWN_WORKERS:
             typed = compat.typed_options(config, self.args)
             if typed.distload:
                 typed.dist = "load"
@@ -291,7 +291,7 @@ class Adapter(object):
         else:
             name_captures(session.config, self.collector.capture_link)
             self.noted = all_notes(session)
-            self.send(config_frame(session.config, self.asked, self.noted, bool(self.flags & ENV_CACHE)))
+            self.send(config_frame(session.config, self.asked, self.noted, bool(self.flags & ENV_KEEPS_CACHE)))
         return outcome
 
     # ---- hooks: collection
@@ -335,7 +335,7 @@ class Adapter(object):
             self.collect_errors += 1
         if not self.is_worker:
             status = ("error", "E", "ERROR") if report.outcome == "failed" else ("skipped", "s", "SKIPPED")
-            self.send(report_frame(report, status, NONE32, 0, report.nodeid, report.sections, ()))
+            self.send(report_frame(report, status, NO_INDEX, 0, report.nodeid, report.sections, ()))
 
     def pytest_warning_recorded(self, warning_message, when, nodeid):
         if self.telling or (self.is_worker and not self.collected_sent):
@@ -393,7 +393,7 @@ class Adapter(object):
         if self.plain and self.is_worker and getattr(outcome, "excinfo", None) is None:
             text = plugin_summary(session.config, exitstatus)
             if text:
-                self.tell(wire.pack_SUMMARY(worker=NONE16, text=bounded(text)[0]))
+                self.tell(wire.pack_SUMMARY(worker=NO_WORKER, text=bounded(text)[0]))
         return outcome
 
     def first_unconfigure(self):

@@ -4,7 +4,7 @@ from __future__ import absolute_import, division, print_function
 from io import StringIO
 
 from xd_pytest import compat, wire
-from xd_pytest.constants import NONE16
+from xd_pytest.constants import NO_WORKER, REP_CUT, REP_FOLDED, REP_MARKUP, REP_NOTRUN, REP_STRICT, REP_WASXFAIL
 from xd_pytest.text import TEXT_LIMIT, as_text, bounded, encode, encode_id, microseconds
 
 REPORT_LIMIT = 8 << 20  # bytes of all sections and properties of one report (a frame has at most 16 MiB)
@@ -107,15 +107,15 @@ def report_frame(report, status, item, attempt, nodeid, sections, properties, at
         word = word[0]
     wasxfail = getattr(report, "wasxfail", None)
     message, path, line, folded = short_of(report)
-    flags |= 16 if folded else 0
+    flags |= REP_FOLDED if folded else 0
     if wasxfail is not None:
-        flags |= 2
+        flags |= REP_WASXFAIL
         if as_text(wasxfail).startswith("[NOTRUN]") or message.startswith("[NOTRUN]"):
-            flags |= 1
+            flags |= REP_NOTRUN
     if report.outcome == "failed" and isinstance(report.longrepr, str) and report.longrepr.startswith("[XPASS(strict)]"):
-        flags |= 4
+        flags |= REP_STRICT
     whole, colored = text_of(report)
-    flags |= 32 if colored else 0
+    flags |= REP_MARKUP if colored else 0
     body, cut = bounded(whole)
     budget = REPORT_LIMIT
     parts, pairs, others = [], [], []
@@ -133,19 +133,19 @@ def report_frame(report, status, item, attempt, nodeid, sections, properties, at
             budget -= len(name) + len(value) + 8
             into.append((name, value))
     return wire.pack_REPORT(
-        item=item, attempt=attempt, worker=NONE16, nodeid=encode_id(nodeid), when=encode(report.when or ""), category=encode(category or ""),
+        item=item, attempt=attempt, worker=NO_WORKER, nodeid=encode_id(nodeid), when=encode(report.when or ""), category=encode(category or ""),
         letter=encode(letter or ""), word=encode(word or ""), outcome=encode(report.outcome), text=body, message=bounded(message)[0],
         path=encode(path), line=line, subtest=encode(description_of_subtest(report)),
         heading=encode(heading_of(report)),
         duration_us=microseconds(getattr(report, "duration", 0) or 0), start_us=microseconds(getattr(report, "start", 0) or 0),
-        sections=parts, properties=pairs, attributes=others, flags=flags | (8 if cut else 0))
+        sections=parts, properties=pairs, attributes=others, flags=flags | (REP_CUT if cut else 0))
 
 
 def fault_frame(text, item, attempt, flags):
     """An exception in our own code, as an error of the item; made without anything that could fail again."""
     message = text.strip().split("\n")[-1]
     return wire.pack_REPORT(
-        item=item, attempt=attempt, worker=NONE16, nodeid=b"", when=b"teardown", category=b"error", letter=b"E", word=b"ERROR", outcome=b"failed",
+        item=item, attempt=attempt, worker=NO_WORKER, nodeid=b"", when=b"teardown", category=b"error", letter=b"E", word=b"ERROR", outcome=b"failed",
         text=bounded("xd failed to report this test (please report this):\n" + text)[0], message=bounded("xd: " + message)[0], path=b"", line=-1,
         subtest=b"", heading=b"", duration_us=0, start_us=0, sections=[], properties=[], attributes=[], flags=flags)
 
@@ -156,5 +156,5 @@ def warning_frame(message, when, nodeid, item):
     except Exception as e:
         text = "<unprintable warning: %s>" % type(e).__name__
     category = getattr(message.category, "__name__", "")
-    return wire.pack_WARNING(item=item, worker=NONE16, when=encode(when), category=encode(category), nodeid=encode_id(nodeid or ""),
+    return wire.pack_WARNING(item=item, worker=NO_WORKER, when=encode(when), category=encode(category), nodeid=encode_id(nodeid or ""),
                              text=bounded(text)[0], file=encode(message.filename or ""), line=max(0, int(message.lineno or 0)))

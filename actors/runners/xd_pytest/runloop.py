@@ -6,7 +6,7 @@ import functools
 
 from xd_pytest import compat, wire
 from xd_pytest.collection import Lines, put_in_order
-from xd_pytest.constants import NONE32, RES_AGAIN, RES_OPEN, RUN_FINAL, RUN_LAST
+from xd_pytest.constants import NO_INDEX, RES_AGAIN, RES_OPEN, RUN_FINAL, RUN_LAST
 from xd_pytest.frozen import heap
 from xd_pytest.outlive import Closing, Neighbour, only_shells
 from xd_pytest.page import DONE, ITEM, LIMIT, PAGE_ELSEWHERE, PAGE_MAXFAIL, PAGE_STOP, PID, RUNS, SINCE
@@ -55,7 +55,7 @@ class RunLoop(object):
         reports.config = session.config
         reports.plain_type = TestReport
         reports.plain_status = not foreign_plugins(session.config, "pytest_report_teststatus")
-        reports.want_output = reports.want_output or wants_output(session.config)
+        reports.want_output = wants_output(session.config)
         hear_live_log(session.config, reports)
         self.wrap_teardown()
 
@@ -281,7 +281,7 @@ class RunLoop(object):
             reports.flush(self.position, ended, marks)
             words[base + ITEM] = 0
             words[base + DONE] += 1
-            reports.index = NONE32
+            reports.index = NO_INDEX
             if not ended:
                 words[base] = self.position + 1
 

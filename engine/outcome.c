@@ -1,0 +1,25 @@
+/* engine/outcome.c - see outcome.h. */
+#include "engine/outcome.h"
+
+int xd_outcome_sentence(xd_buf *out, uint8_t outcome, uint16_t worker, const char *doing, xd_bytes id)
+{
+    if (worker == XD_NO_WORKER) /* it was lost with its environment, and nobody else knew of it */
+        XD_TRY(xd_buf_add_str(out, "the environment "));
+    else
+        XD_TRY(xd_buf_printf(out, "worker 'gw%u' ", (unsigned)worker));
+    if (outcome == XD_OUT_TIMEOUT)
+        XD_TRY(xd_buf_add_str(out, "ran out of time in '"));
+    else
+        XD_TRY(
+            xd_buf_printf(out, "%s while %s '", outcome == XD_OUT_CRASHED ? "crashed" : "was lost", doing));
+    XD_TRY(xd_buf_add_bytes(out, id));
+    return xd_buf_add_byte(out, '\'');
+}
+
+int xd_outcome_reason(xd_buf *out, const xd_wire_WORKER_DOWN *down)
+{
+    if (down->reason.len)
+        return xd_buf_add_bytes(out, down->reason);
+    return down->signal ? xd_buf_printf(out, "killed by signal %d", down->signal)
+                        : xd_buf_printf(out, "exited with status %d", down->exit_status);
+}

@@ -1,0 +1,21 @@
+/* engine/outcome.h - what an outcome (XD_OUT_*, wire.def) amounts to. */
+#pragma once
+#include "engine/wire.h"
+
+/* It counts as a failure: for --maxfail, the exit code and pytest's cache. */
+static inline bool xd_outcome_fails(uint8_t outcome)
+{
+    return outcome == XD_OUT_FAILED || outcome == XD_OUT_ERROR || outcome == XD_OUT_CRASHED ||
+           outcome == XD_OUT_TIMEOUT || outcome == XD_OUT_LOST;
+}
+/* The test did not end by itself: its worker died, its time was over, or its environment was lost. */
+static inline bool xd_outcome_is_cut(uint8_t outcome)
+{
+    return outcome == XD_OUT_CRASHED || outcome == XD_OUT_TIMEOUT || outcome == XD_OUT_LOST;
+}
+/* "worker 'gw3' crashed while running 'ID'", as fits an outcome that is cut; of XD_NO_WORKER it is "the environment".
+ * `doing`: what a worker that crashed was doing. -ENOMEM. */
+int xd_outcome_sentence(xd_buf *out, uint8_t outcome, uint16_t worker, const char *doing,
+                        xd_bytes id) XD_MUST;
+/* How a worker ended: what WORKER_DOWN gives as the reason, else its signal or status. -ENOMEM. */
+int xd_outcome_reason(xd_buf *out, const xd_wire_WORKER_DOWN *down) XD_MUST;
