@@ -109,7 +109,8 @@ START_TEST(the_owner_of_the_list_is_lost)
     ck_assert_int_eq(xd_collector_lost(collector, 2, 1), XD_COLLECTOR_WAIT);
     ck_assert(!xd_collector_unsettled(collector));
     ck_assert_int_eq(PART(1, 0, "t.py::a", "t.py::b"), XD_COLLECTOR_COMPLETE);
-    ck_assert_int_eq(xd_collector_lost(collector, 1, XD_GATEWAY_NONE), XD_COLLECTOR_WAIT); /* the list is known */
+    ck_assert_int_eq(xd_collector_lost(collector, 1, XD_GATEWAY_NONE),
+                     XD_COLLECTOR_WAIT); /* the list is known */
     item(0, "t.py::a");
 }
 END_TEST
