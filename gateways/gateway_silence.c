@@ -14,7 +14,7 @@ static uint32_t quiet_ms(const gateway *g)
 
 int xd_gateway_next_tick(gateway *g)
 {
-    return xd_actor_set_tick(g->actor, g->looked_ns ? XD_MIN(SILENCE_TICK_MS, g->silence_ms) : quiet_ms(g));
+    return xd_actor_set_tick(g->actor, g->looked_ns ? XD_MIN(SILENCE_TICK_MS, quiet_ms(g)) : quiet_ms(g));
 }
 
 int xd_gateway_expect_answer(gateway *g)
@@ -46,6 +46,12 @@ static int ping_if_quiet(gateway *g, uint64_t now_ns)
     return 0;
 }
 
+/* A tick that comes later than this was late because this process did not run. One alone is never the whole limit. */
+static uint64_t most_of_a_tick(const gateway *g)
+{
+    return XD_MIN(2 * SILENCE_TICK_MS, XD_MAX(g->silence_ms / 2, 1u));
+}
+
 /* An agent acknowledges commands and answers PING at once whatever its processes do: one that does not is stopped,
  * or no agent. Time in which this process was stopped itself (Ctrl-Z), or did not read, is not the agent's. */
 int xd_gateway_look_for_silence(gateway *g)
@@ -62,7 +68,7 @@ int xd_gateway_look_for_silence(gateway *g)
     uint64_t ms = (now - g->looked_ns) / XD_MS_NS;
     g->looked_ns = now;
     if (!xd_gateway_holds(g))
-        g->silent_ms += (uint32_t)XD_MIN(ms, 2 * (uint64_t)SILENCE_TICK_MS);
+        g->silent_ms += (uint32_t)XD_MIN(ms, most_of_a_tick(g));
     if (g->silent_ms < g->silence_ms)
         return 0;
     snprintf(why, sizeof(why), "the agent is silent: for %u s it has not %s", g->silent_ms / 1000u,
