@@ -330,7 +330,7 @@ int agent_workers_start_late(agent *a, uint64_t now_ns)
     a->late_ns = UINT64_MAX;
     if (a->to_start >= a->startable || a->phase != AGENT_RUNNING || a->cancelled)
         return 0;
-    if (xd_aqueue_stats_get(a->queue)->queued || !a->predicted) {
+    if (xd_aqueue_stats_get(a->queue)->queued || !a->predicted || a->late_by_ns == 0) {
         if (!a->predicted || now_ns >= a->late_by_ns || !workers_busy(a, now_ns))
             return start_up_to(a, a->slots);
         a->late_ns = XD_MIN(now_ns + LOOK_NS, a->late_by_ns);
@@ -351,8 +351,12 @@ void agent_workers_predicted(agent *a, const xd_span *spans, size_t n)
         sum_us += spans[i].expected_us;
         known &= spans[i].expected_us > 0;
     }
-    if (a->to_start < a->startable)
-        a->late_ns = known && sum_us < (uint64_t)a->slots * MUCH_US ? xd_clock_ns() + LOOK_NS : 0;
+    if (a->to_start >= a->startable)
+        return;
+    if (known && sum_us < (uint64_t)a->slots * MUCH_US)
+        a->late_ns = xd_clock_ns() + LOOK_NS;
+    else /* all of them now, also if the first ones have taken all there is by then */
+        a->late_ns = a->late_by_ns = 0;
 }
 
 /* Number of a replacement: the next free one; where other agents give numbers too, one that only this slot's
