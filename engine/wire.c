@@ -77,11 +77,6 @@ static int put_bytes(xd_buf *out, xd_bytes v)
     ret->field.len = (size_t)(r->at - ret->field.ptr);
 #define XD_END(NAME) }
 #include "engine/wire.def"
-#undef XD_REC
-#undef XD_NUM
-#undef XD_STR
-#undef XD_LST
-#undef XD_END
 
 /* ---- each record: numbers in their ranges ---------------------------------------------------- */
 
@@ -89,9 +84,6 @@ static int put_bytes(xd_buf *out, xd_bytes v)
     const char *xd_wire_##NAME##_beyond(const xd_wire_##NAME *in) \
     {                                                             \
         (void)in;
-#define XD_NUM(NAME, type, field, doc)
-#define XD_STR(NAME, field, doc)
-#define XD_LST(NAME, RECORD, field, doc)
 #define XD_RANGE(NAME, field, low, high)                                             \
     if ((int64_t)in->field < (int64_t)(low) || (int64_t)in->field > (int64_t)(high)) \
         return #field;
@@ -99,29 +91,14 @@ static int put_bytes(xd_buf *out, xd_bytes v)
     return NULL;     \
     }
 #include "engine/wire.def"
-#undef XD_REC
-#undef XD_NUM
-#undef XD_STR
-#undef XD_LST
-#undef XD_END
 
 unsigned xd_wire_when(uint16_t type)
 {
     switch (type) {
-#define XD_REC(NAME, id, doc)
-#define XD_NUM(NAME, type, field, doc)
-#define XD_STR(NAME, field, doc)
-#define XD_LST(NAME, RECORD, field, doc)
 #define XD_WHEN(NAME, phases) \
     case XD_MSG_##NAME:       \
         return phases;
-#define XD_END(NAME)
 #include "engine/wire.def"
-#undef XD_REC
-#undef XD_NUM
-#undef XD_STR
-#undef XD_LST
-#undef XD_END
     default:
         return 0;
     }
@@ -175,11 +152,6 @@ unsigned xd_wire_when(uint16_t type)
         return r;                                                                                   \
     }
 #include "engine/wire.def"
-#undef XD_REC
-#undef XD_NUM
-#undef XD_STR
-#undef XD_LST
-#undef XD_END
 
 /* ---- each record: show its fields ------------------------------------------------------------- */
 
@@ -221,11 +193,6 @@ static int dump_bytes(xd_buf *out, xd_bytes v)
         return out ? dump_##NAME(out, &v) : 0;                                \
     }
 #include "engine/wire.def"
-#undef XD_REC
-#undef XD_NUM
-#undef XD_STR
-#undef XD_LST
-#undef XD_END
 
 typedef struct record {
     uint16_t    type;
@@ -235,16 +202,7 @@ typedef struct record {
 
 static const record records[] = {
 #define XD_REC(NAME, id, doc) { id, #NAME, dump_body_##NAME },
-#define XD_NUM(NAME, type, field, doc)
-#define XD_STR(NAME, field, doc)
-#define XD_LST(NAME, RECORD, field, doc)
-#define XD_END(NAME)
 #include "engine/wire.def"
-#undef XD_REC
-#undef XD_NUM
-#undef XD_STR
-#undef XD_LST
-#undef XD_END
 };
 
 static const record *find(uint16_t type)

@@ -41,17 +41,7 @@ enum {
 #define XD_ENUM_END(NAME) \
     }                     \
     ;
-#define XD_REC(NAME, id, doc)
-#define XD_NUM(NAME, type, field, doc)
-#define XD_STR(NAME, field, doc)
-#define XD_LST(NAME, RECORD, field, doc)
-#define XD_END(NAME)
 #include "engine/wire.def"
-#undef XD_REC
-#undef XD_NUM
-#undef XD_STR
-#undef XD_LST
-#undef XD_END
 #define XD_CAP_ALL ((uint64_t)XD_CAP_PING)
 
 typedef struct xd_wire_list {
@@ -77,16 +67,7 @@ typedef int32_t  xd_wire_i32;
 /* Message numbers: XD_MSG_NAME for every record with an id (others are 0). */
 enum {
 #define XD_REC(NAME, id, doc) XD_MSG_##NAME = id,
-#define XD_NUM(NAME, type, field, doc)
-#define XD_STR(NAME, field, doc)
-#define XD_LST(NAME, RECORD, field, doc)
-#define XD_END(NAME)
 #include "engine/wire.def"
-#undef XD_REC
-#undef XD_NUM
-#undef XD_STR
-#undef XD_LST
-#undef XD_END
     XD_MSG_WIRE_LAST = 0x3fff
 };
 
@@ -106,11 +87,6 @@ enum {
     const char *xd_wire_##NAME##_beyond(const xd_wire_##NAME *in);                                     \
     int xd_wire_##NAME##_frame(xd_buf *out, uint16_t flags, uint64_t seq, const xd_wire_##NAME *in) XD_MUST;
 #include "engine/wire.def"
-#undef XD_REC
-#undef XD_NUM
-#undef XD_STR
-#undef XD_LST
-#undef XD_END
 
 /* Frame by hand: begin appends a header and remembers where it is; end writes the length. -EMSGSIZE beyond
  * XD_FRAME_MAX. */

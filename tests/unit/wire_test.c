@@ -24,12 +24,7 @@ static size_t count;
         XD_TRY(xd_wire_##NAME##_decode(body, len, &m));                   \
         return xd_wire_##NAME##_encode(out, &m);                          \
     }
-#define XD_NUM(NAME, type, field, doc)
-#define XD_STR(NAME, field, doc)
-#define XD_LST(NAME, RECORD, field, doc)
-#define XD_END(NAME)
 #include "engine/wire.def"
-#undef XD_REC
 
 /* later: lengths, beside the whole one, that a body may have: one for each XD_LATER */
 static const struct {
@@ -38,7 +33,6 @@ static const struct {
     int (*again)(const uint8_t *body, size_t len, xd_buf *out);
     unsigned later;
 } records[] = {
-#undef XD_END
 #define XD_REC(NAME, id, doc) \
     {                         \
 #NAME, id, again_##NAME, 0
