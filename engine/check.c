@@ -266,13 +266,18 @@ static int check_mention(xd_check *c, const char *name, uint32_t item)
 
 /* ---- frames ---------------------------------------------------------------------------------------------- */
 
+static int once(xd_check *c, const char *name, bool *said)
+{
+    if (*said)
+        return wrong(c, name, "for the second time");
+    *said = true;
+    return 0;
+}
+
 static int on_CONFIG(xd_check *c, const xd_wire_CONFIG *m)
 {
     (void)m;
-    if (c->configured)
-        return wrong(c, "CONFIG", "for the second time");
-    c->configured = true;
-    return 0;
+    return once(c, "CONFIG", &c->configured);
 }
 
 static int on_COLLECTED(xd_check *c, const xd_wire_COLLECTED *m)
@@ -430,10 +435,7 @@ static int on_RETURNED(xd_check *c, const xd_wire_RETURNED *m)
 static int on_ENV_FAILED(xd_check *c, const xd_wire_ENV_FAILED *m)
 {
     (void)m;
-    if (c->failed)
-        return wrong(c, "ENV_FAILED", "for the second time");
-    c->failed = true;
-    return 0;
+    return once(c, "ENV_FAILED", &c->failed);
 }
 
 static int on_PROGRESS(xd_check *c, const xd_wire_PROGRESS *m)
