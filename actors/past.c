@@ -21,13 +21,12 @@
 #include "engine/config.h"
 #include "engine/folders.h"
 #include "engine/interp.h"
-#include "engine/journal.h"
+#include "engine/runs.h"
 #include "gateways/agent_program.h"
 
 /* ---- reports of the past ------------------------------------------------------------------------------ */
 
 #define MAX_OVERRIDES 32
-#define HEAD_RECORDS 64 /* CONFIG is one of the first */
 
 /* pytest's options that say how a report is shown: "--name=" and what may follow. */
 static const struct {
@@ -52,38 +51,17 @@ static int check_word(const char *name, const char *value, const char *words, xd
                         (int)strcspn(name, "="), name, value, (int)strlen(words) - 1, words);
 }
 
-/* The --tb that the run was made with. */
-static int style_of(const char *journal, char *ret, size_t size)
-{
-    xd_auto(xd_journal_reader) *r = NULL;
-    xd_frame       f;
-    xd_wire_CONFIG config;
-    xd_wire_PAIR   p;
-    snprintf(ret, size, "auto");
-    XD_TRY(xd_journal_reader_open(&r, journal, NULL));
-    xd_journal_reader_look(r);
-    for (int i = 0; i < HEAD_RECORDS && xd_journal_reader_next(r, &f, NULL) == 1; i++) {
-        if (f.type != XD_MSG_CONFIG || xd_wire_CONFIG_decode(f.body, f.len, &config) < 0)
-            continue;
-        while (xd_wire_PAIR_next(&config.options, &p) == 1)
-            if (xd_bytes_eq_str(p.name, "tbstyle"))
-                snprintf(ret, size, "%.*s", (int)XD_MIN(p.value.len, size - 1), (const char *)p.value.ptr);
-        break;
-    }
-    return 0;
-}
-
 /* A traceback is text once the test has run: what its frames held, and their source, are gone. */
 static int check_style(const char *journal, const char *const *overrides, xd_error *err)
 {
-    char made[16];
+    char made[16] = "auto"; /* the --tb of the run */
     for (; *overrides; overrides++) {
         const char *style = *overrides + 5;
         if (strncmp(*overrides, "--tb=", 5) != 0 || !strcmp(style, "auto") || !strcmp(style, "line") ||
             !strcmp(style, "no"))
             continue;
-        if (style_of(journal, made, sizeof(made)) < 0 ||
-            !strcmp(style, made)) /* the report tells of the fault */
+        if (xd_runs_option(journal, "tbstyle", made, sizeof(made)) < 0 || /* the report will say why */
+            !strcmp(style, made))
             return 0;
         return xd_error_set(
             err, -EINVAL,

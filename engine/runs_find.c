@@ -13,25 +13,47 @@
 #define HEAD_RECORDS 64 /* CONFIG is one of the first */
 #define NEWEST_RUNS 50  /* of all projects: looked at for the newest of one */
 
+/* The first CONFIG of a journal, read from its head; views are valid as long as *ret reads no further. cwd: becomes that
+ * of RUN_START, malloc'ed; may be NULL. 1 = found, 0 = there is none, < 0 = the journal cannot be opened. */
+static int read_head(const char *journal, xd_journal_reader **ret, xd_wire_CONFIG *config, char **cwd)
+{
+    xd_frame          f;
+    xd_wire_RUN_START start;
+    XD_TRY(xd_journal_reader_open(ret, journal, NULL));
+    xd_journal_reader_look(*ret);
+    for (int i = 0; i < HEAD_RECORDS && xd_journal_reader_next(*ret, &f, NULL) == 1; i++) {
+        if (f.type == XD_MSG_CONFIG && xd_wire_CONFIG_decode(f.body, f.len, config) == 0)
+            return 1;
+        if (f.type == XD_MSG_RUN_START && cwd && !*cwd &&
+            xd_wire_RUN_START_decode(f.body, f.len, &start) == 0)
+            *cwd = xd_bytes_dup(start.cwd);
+        if (f.type == XD_MSG_RESULTS)
+            break;
+    }
+    return 0;
+}
+
+int xd_runs_option(const char *journal, const char *name, char *ret, size_t size)
+{
+    xd_auto(xd_journal_reader) *r = NULL;
+    xd_wire_CONFIG config;
+    xd_wire_PAIR   p;
+    int            found = read_head(journal, &r, &config, NULL);
+    while (found == 1 && xd_wire_PAIR_next(&config.options, &p) == 1)
+        if (xd_bytes_eq_str(p.name, name))
+            snprintf(ret, size, "%.*s", (int)XD_MIN(p.value.len, size - 1), (const char *)p.value.ptr);
+    return XD_MIN(found, 0);
+}
+
 int xd_runs_project(const char *dir, char **ret_project, char **ret_cwd)
 {
     xd_autofree char *path = xd_path_join(dir, "journal"), *project = NULL, *cwd = NULL;
     xd_auto(xd_journal_reader) *r = NULL;
-    xd_frame          f;
-    xd_wire_RUN_START start;
-    xd_wire_CONFIG    config;
+    xd_wire_CONFIG config;
     if (!path)
         return -ENOMEM;
-    if (xd_journal_reader_open(&r, path, NULL) == 0)
-        xd_journal_reader_look(r);
-    for (int i = 0; r && i < HEAD_RECORDS && !project && xd_journal_reader_next(r, &f, NULL) == 1; i++) {
-        if (f.type == XD_MSG_RUN_START && !cwd && xd_wire_RUN_START_decode(f.body, f.len, &start) == 0)
-            cwd = xd_bytes_dup(start.cwd);
-        else if (f.type == XD_MSG_CONFIG && xd_wire_CONFIG_decode(f.body, f.len, &config) == 0)
-            project = xd_bytes_dup(config.rootdir);
-        else if (f.type == XD_MSG_RESULTS)
-            break;
-    }
+    if (read_head(path, &r, &config, &cwd) == 1)
+        project = xd_bytes_dup(config.rootdir);
     if (!cwd && !(cwd = strdup("")))
         return -ENOMEM;
     if (!project && !(project = strdup(cwd)))
