@@ -447,6 +447,19 @@ static void wait_for_file(const char *path)
     ck_assert_int_eq(access(path, F_OK), 0);
 }
 
+/* Goes down without having opened. */
+static void does_not_open(int which, const xd_transport *transport, uint32_t timeout_ms, const char *why)
+{
+    fixture f;
+    char    path[512];
+    if (!transport)
+        return; /* it opens at once */
+    real_agent(path, sizeof(path));
+    setup_with(&f, which, transport, path, timeout_ms);
+    expect_down(&f, false, why, 10);
+    teardown(&f);
+}
+
 START_TEST(is_given_up_at_once_while_it_opens)
 {
     fixture f;
@@ -462,27 +475,13 @@ END_TEST
 
 START_TEST(does_not_open_for_ever)
 {
-    fixture f;
-    char    path[512];
-    if (!all_cases[_i].never)
-        return; /* it opens at once */
-    real_agent(path, sizeof(path));
-    setup_with(&f, _i, all_cases[_i].never, path, 400);
-    expect_down(&f, false, "could not be made in time", 10);
-    teardown(&f);
+    does_not_open(_i, all_cases[_i].never, 400, "could not be made in time");
 }
 END_TEST
 
 START_TEST(says_why_it_does_not_open)
 {
-    fixture f;
-    char    path[512];
-    if (!all_cases[_i].fails)
-        return; /* it opens at once */
-    real_agent(path, sizeof(path));
-    setup_with(&f, _i, all_cases[_i].fails, path, 0);
-    expect_down(&f, false, "no route", 10);
-    teardown(&f);
+    does_not_open(_i, all_cases[_i].fails, 0, "no route");
 }
 END_TEST
 

@@ -248,13 +248,19 @@ static void collected(size_t g, uint32_t count, uint64_t digest)
     SAY(g, COLLECTED, .count = count, .digest_lo = digest, .exit_status = -1, .way = XD_WAY_COLLECTED);
 }
 
+/* It is there, and pytest has read its configuration. */
+static void comes_up(size_t g, const char *option, const char *value)
+{
+    SAY(g, GATEWAY_UP, .gateway = (uint16_t)g, .cpus = 2);
+    hear(g, XD_MSG_ENV_START);
+    config(g, option, value);
+}
+
 /* Up to the moment at which tests run.  option: of pytest's configuration, NULL = none. */
 static void run_up_to_tests(uint32_t count, const char *option, const char *value)
 {
     for (size_t g = 0; g < n_agents; g++) {
-        SAY(g, GATEWAY_UP, .gateway = (uint16_t)g, .cpus = 2);
-        hear(g, XD_MSG_ENV_START);
-        config(g, option ? option : "verbose", value ? value : "0");
+        comes_up(g, option ? option : "verbose", value ? value : "0");
         collected(g, count, DIGEST);
         if (g == 0) {
             hear(g, XD_MSG_SEND_LIST);
@@ -763,11 +769,8 @@ END_TEST
 START_TEST(other_tests_were_collected)
 {
     begin(2);
-    for (size_t g = 0; g < 2; g++) {
-        SAY(g, GATEWAY_UP, .gateway = (uint16_t)g, .cpus = 2);
-        hear(g, XD_MSG_ENV_START);
-        config(g, "verbose", "0");
-    }
+    for (size_t g = 0; g < 2; g++)
+        comes_up(g, "verbose", "0");
     collected(0, 2, DIGEST);
     hear(0, XD_MSG_SEND_LIST);
     collected(1, 2, DIGEST + 1);
@@ -790,11 +793,8 @@ END_TEST
 START_TEST(the_same_tests_in_another_order)
 {
     begin(3);
-    for (size_t g = 0; g < 3; g++) {
-        SAY(g, GATEWAY_UP, .gateway = (uint16_t)g, .cpus = 2);
-        hear(g, XD_MSG_ENV_START);
-        config(g, "verbose", "0");
-    }
+    for (size_t g = 0; g < 3; g++)
+        comes_up(g, "verbose", "0");
     collected(0, 2, DIGEST);
     hear(0, XD_MSG_SEND_LIST);
     collected(1, 2, DIGEST + 1);
