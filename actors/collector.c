@@ -136,7 +136,7 @@ typedef struct name_item {
     UT_hash_handle hh;
 } name_item;
 
-/* 1 = the other list has the same tests: `places` tells of each agreed item where; 0 = it has not. */
+/* 1 = the other list has the same tests, and `places` holds the index there of each agreed item; 0 = other tests. */
 static int find_places(const list *agreed, const list *other, name_item *pool, uint32_t *next,
                        uint32_t *places)
 {

@@ -37,9 +37,10 @@ int xd_collector_ids(xd_collector *c, uint16_t gateway, const xd_wire_COLLECT_ID
 /* The next list that can be compared, after each of the calls above until it says WAIT. REORDERED appends an INDEX for
  * each agreed item: its index in that gateway's list. WAIT, REORDERED, DIFFERENT, -ENOMEM. */
 int xd_collector_next(xd_collector *c, uint16_t *ret_gateway, xd_buf *ret_places) XD_MUST;
-/* This gateway is lost: what it was to send is not waited for. When the agreed list is its own and has not come whole,
- * that of `heir` takes its place, which has told the same digest (SEND_LIST: ask it; XD_GATEWAY_NONE: WAIT for whoever collects
- * next). DIFFERENT: others have told of another list, and nobody can say which one it would have been. WAIT otherwise. */
+/* This gateway is lost, and nothing more is expected from it. If the agreed list is its own and is incomplete, the list of
+ * `heir`, a gateway that sent the same digest, takes its place (SEND_LIST: ask it). With XD_GATEWAY_NONE the next gateway
+ * that collects decides (WAIT). DIFFERENT: another gateway has another list, and the lost one can no longer be compared
+ * with it. WAIT otherwise. */
 int xd_collector_lost(xd_collector *c, uint16_t gateway, uint16_t heir) XD_MUST;
 /* Lists are awaited that differ from the agreed one at least in their order. */
 bool xd_collector_unsettled(const xd_collector *c);

@@ -60,7 +60,7 @@ static int check_style(const char *journal, const char *const *overrides, xd_err
         if (strncmp(*overrides, "--tb=", 5) != 0 || !strcmp(style, "auto") || !strcmp(style, "line") ||
             !strcmp(style, "no"))
             continue;
-        if (xd_runs_option(journal, "tbstyle", made, sizeof(made)) < 0 || /* the report will say why */
+        if (xd_runs_option(journal, "tbstyle", made, sizeof(made)) < 0 || /* the report will name the fault */
             !strcmp(style, made))
             return 0;
         return xd_error_set(

@@ -38,7 +38,7 @@ static inline xd_bytes xd_stream_out_view(const xd_stream_out *s)
 {
     return (xd_bytes){ s->buf.data + s->at, s->buf.len - s->at };
 }
-/* So much of it is written, or taken by whoever writes it. */
+/* The caller has written the first `len` bytes of the view. */
 void xd_stream_out_written(xd_stream_out *s, size_t len);
 
 /* Reads what is there (at most `limit` bytes). > 0 bytes read, 0 = end of stream, -EAGAIN = nothing now,

@@ -14,7 +14,7 @@
 
 /* ---- the end of the pipe ------------------------------------------------------------------------------- */
 
-/* Tells of the end once; waits for room when there is none. */
+/* Sends GATEWAY_DOWN once; while the inbox of the scheduler is full, it tries again later. */
 int xd_gateway_tell_down(gateway *g)
 {
     xd_autobuf           frame = XD_BUF_INIT;

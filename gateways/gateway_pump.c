@@ -104,7 +104,7 @@ int xd_gateway_flush(gateway *g)
         ssize_t  n = g->transport->write(g->pipe, rest.ptr, rest.len);
         if (n == -EAGAIN)
             break;
-        /* The end of the other direction tells of it, after what is still to be read. */
+        /* The gateway goes down when reading fails, too; before that it takes what the agent has already sent. */
         g->deaf = n == -EPIPE || n == -ECONNRESET;
         if (n < 0 && !g->deaf)
             return xd_gateway_go_down(g, xd_error_name((int)n));

@@ -204,7 +204,7 @@ REPORTER_PROGRESS = Use("terminalreporter", "_show_progress_info", "plugins find
 WRITER = Use("_pytest._io", "TerminalWriter", "failures have no colours, and what plugins write at the end is not shown")
 WRITER_FILE = Use("writer", "_file", "what plugins write to the terminal comes as output of workers")
 MAKE_WRITER = Use("_pytest.config", "create_terminal_writer", "failures have no colours")
-WARNING_TEXT = Use("_pytest.warnings", "warning_record_to_str", "warnings are told in Python's words")
+WARNING_TEXT = Use("_pytest.warnings", "warning_record_to_str", "warnings are shown as Python formats them")
 
 
 def reporter_counts(reporter):

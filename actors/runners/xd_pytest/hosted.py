@@ -37,7 +37,7 @@ class HostedLoop(RunLoop):
         self.adapter = adapter
 
     def wrap_teardown(self):
-        """Whoever has the loop gives the successors."""
+        """The loop of the suite chooses the successor of each item."""
 
     def starts(self, item):
         current = self.take(self.position)
