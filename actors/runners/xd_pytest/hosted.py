@@ -3,11 +3,9 @@ on.  In all other sessions the loop is ours, and theirs is not called (home.py s
 from __future__ import absolute_import, division, print_function
 
 from xd_pytest.compat import setup_stack
-from xd_pytest.constants import EXIT_INCOMPLETE, NO_INDEX
+from xd_pytest.constants import EXIT_INCOMPLETE
 from xd_pytest.frozen import heap
-from xd_pytest.page import DONE, ITEM, SINCE
 from xd_pytest.plugins import foreign_loops, plugin_name
-from xd_pytest.real import Real
 from xd_pytest.runloop import RunLoop
 
 
@@ -49,15 +47,11 @@ class HostedLoop(RunLoop):
                 loop_names(item.config), item.nodeid, self.items[index].nodeid)
             raise self.session.Failed(self.session.shouldfail)
         self.reports.begin(index, attempt, item)
-        self.longs[(self.base + SINCE) >> 1] = Real.monotonic_ns()
-        self.words[self.base + ITEM] = index + 1
+        self.show(index)
 
     def ends(self, ended):
         self.owner.check()
-        self.reports.flush(self.position, ended, 0)
-        self.words[self.base + ITEM] = 0
-        self.words[self.base + DONE] += 1
-        self.reports.index = NO_INDEX
+        self.finish(ended, 0)
         self.position += 1
         if heap.restless:
             heap.between_tests(setup_stack(self.session))

@@ -142,21 +142,20 @@ class RunLoop(object):
     def tear_down_owed(self, nextitem):
         """What outlived the item before, now that its successor is known (None: none comes)."""
         item, index, position = self.owed
-        reports, words, base = self.reports, self.words, self.base
+        reports = self.reports
         self.owed = None
         if only_shells(compat.SETUP_STATE.of(self.session)):
             self.tear_down(nextitem)
             return
         closing = Closing(item, reports.want_output or not reports.plain)
         reports.resume(index)
-        self.longs[(base + SINCE) >> 1] = Real.monotonic_ns()
-        words[base + ITEM] = index + 1
+        self.show(index)
         try:
             closing.run(item, nextitem)
         finally:
             self.owner.check()
             reports.close(position, closing.duration_s)
-            words[base + ITEM] = 0
+            self.words[self.base + ITEM] = 0
 
     # ---- what the agent says
 
@@ -250,13 +249,25 @@ class RunLoop(object):
         if session.shouldstop:
             raise session.Interrupted(session.shouldstop)
 
+    def show(self, index):
+        """On the page: this item runs, from now on."""
+        self.longs[(self.base + SINCE) >> 1] = Real.monotonic_ns()
+        self.words[self.base + ITEM] = index + 1
+
+    def finish(self, ended, marks):
+        """The RESULT of the running item, and the page after it."""
+        words, base = self.words, self.base
+        self.reports.flush(self.position, ended, marks)
+        words[base + ITEM] = 0
+        words[base + DONE] += 1
+        self.reports.index = NO_INDEX
+
     def one(self, current):
-        reports, words, base = self.reports, self.words, self.base
         index, attempt = current
         item = self.items[index]
         following = self.told.get(self.position + 1)
         self.guess = guess = None if following is None else self.items[following[0]]
-        reports.begin(index, attempt, item)
+        self.reports.begin(index, attempt, item)
         if self.torn_for is not item and self.torn_for is not None:
             self.tear_down_late(item)
         self.lines.give(item)
@@ -266,8 +277,7 @@ class RunLoop(object):
             while self.resolve() is UNKNOWN:
                 self.hear()
             guess = self.resolve()
-        self.longs[(base + SINCE) >> 1] = Real.monotonic_ns()
-        words[base + ITEM] = index + 1
+        self.show(index)
         self.running = True
         ended = False
         try:
@@ -278,12 +288,9 @@ class RunLoop(object):
             self.running = False
             if self.owed and not only_shells(compat.SETUP_STATE.of(self.session)):
                 marks |= RES_OPEN
-            reports.flush(self.position, ended, marks)
-            words[base + ITEM] = 0
-            words[base + DONE] += 1
-            reports.index = NO_INDEX
+            self.finish(ended, marks)
             if not ended:
-                words[base] = self.position + 1
+                self.words[self.base] = self.position + 1
 
     def tear_down_late(self, item):
         """The teardown before was for another successor than `item`; what fails in it now is an error of `item`."""
