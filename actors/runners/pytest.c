@@ -1,9 +1,11 @@
 #include "actors/runners/pytest.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "actors/runners/embedded.h"
@@ -16,6 +18,9 @@
 extern char **environ;
 
 #define ADAPTER "xd_pytest"
+#define FOLDER "adapter-" /* then the build id */
+#define DAY_S (24 * 60 * 60)
+#define UNUSED_S (time_t)(30 * DAY_S) /* then the folder of another build goes */
 #define NO_PYTEST ((xd_pytest){ .leash = { -1, -1 }, .output = { -1, -1 } })
 
 /* ---- the unpacked adapter ---------------------------------------------------------------------- */
@@ -74,14 +79,46 @@ static int unpack_temp(xd_pytest *p, xd_error *err)
     return put_files(p->dir, err);
 }
 
+/* Folders of other builds that no run has used for long. */
+static void drop_unused(const char *cache)
+{
+    DIR *d = opendir(cache);
+    if (!d)
+        return;
+    for (struct dirent *e; (e = readdir(d));) {
+        xd_autofree char *path = NULL;
+        struct stat       st;
+        if (strncmp(e->d_name, FOLDER, strlen(FOLDER)) != 0 ||
+            fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISDIR(st.st_mode) ||
+            st.st_uid != geteuid() || time(NULL) - st.st_mtime < UNUSED_S)
+            continue;
+        if ((path = xd_path_join(cache, e->d_name)))
+            (void)xd_path_remove_tree(path);
+    }
+    closedir(d);
+}
+
+/* The time of modification tells when the folder was used last, to the day. */
+static void note_use(const char *dir)
+{
+    struct stat st;
+    if (stat(dir, &st) == 0 && time(NULL) - st.st_mtime > DAY_S)
+        (void)utimensat(AT_FDCWD, dir, NULL, 0);
+}
+
 static int unpack_below(xd_pytest *p, const char *cache, const char *build_id)
 {
     char name[128];
-    snprintf(name, sizeof(name), "adapter-%s", build_id);
+    snprintf(name, sizeof(name), FOLDER "%s", build_id);
     p->dir = xd_path_join(cache, name);
+    bool new = p->dir && !xd_path_is_dir(p->dir);
     if (p->dir && xd_path_mkdirs(p->dir, 0700, NULL) == 0 && dir_is_ours(p->dir) &&
-        put_files(p->dir, NULL) == 0)
+        put_files(p->dir, NULL) == 0) {
+        note_use(p->dir);
+        if (new)
+            drop_unused(cache);
         return 0;
+    }
     free(p->dir);
     p->dir = NULL;
     return -EACCES;

@@ -37,6 +37,7 @@ Only what is named here is in sys.modules; nothing imports a module of ours by a
     owner        the process that pipes, page and files belong to
     controlling  which hooks have a part that runs only outside of workers
     argnames     which fixtures a function asks for
+    codefile     byte code of our modules and pytest's, found and read at once
     compat       what is used of pytest's and Python's private names, and what happens where one is missing
     tested       releases of plugins for which the exemptions of forksafety, home, controlling and reads hold
     hosted       a plain session whose loop over the items is a plugin's or a conftest's"""

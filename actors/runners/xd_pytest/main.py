@@ -9,6 +9,10 @@ import sys
 if sys.version_info < (3, 6):  # some module below is no longer read by it
     sys.exit("%s is Python %d.%d: this version of xd needs 3.8 or newer" % ((sys.executable,) + tuple(sys.version_info[:2])))
 
+from xd_pytest import codefile
+
+codefile.begin(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
 from xd_pytest import wire
 from xd_pytest.channel import Commands, Control, Gone, wait_for
 from xd_pytest.constants import ENV_NO_FORK, WAY_FRESH, WAY_WARM
@@ -78,7 +82,7 @@ def collector(first, control_fd, page_fd):
     control = Control(control_fd)
     start = control.wait(wire.ENV_START)
     begin(start, first)
-    no_fork = why_never_forked(start, (0, 1, 2, control_fd, page_fd, Leash.fd))
+    no_fork = why_never_forked(start, [0, 1, 2, control_fd, page_fd, Leash.fd] + codefile.descriptors())
     control.send(wire.pack_HOST_READY(collector_pid=0 if no_fork else os.getpid()))
     collect(start, control, page_fd, no_fork)
 

@@ -7,7 +7,7 @@ import shutil
 import signal
 import sys
 
-from xd_pytest import argnames, compat
+from xd_pytest import argnames, codefile, compat
 from xd_pytest.constants import ENV_AS_MODULE, EXIT_INFRASTRUCTURE
 from xd_pytest.frozen import freeze
 
@@ -124,10 +124,13 @@ def import_pytest(start):
 def import_resting():
     """The garbage collector rests meanwhile, as imports leave no garbage worth its time, and never walks what they made."""
     enabled = gc.isenabled()
+    failure = 1, "interrupted"
     gc.disable()
     try:
-        return import_all()
+        failure = import_all()
+        return failure
     finally:
+        codefile.end(failure is None)
         freeze()  # before enable(), which would walk it all once more
         if enabled:
             gc.enable()
