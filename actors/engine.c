@@ -16,8 +16,8 @@
 
 #include "actors/last_failed.h"
 #include "actors/limits.h"
-#include "actors/report.h"
 #include "actors/report_actor.h"
+#include "actors/report_choice.h"
 #include "actors/scheduler.h"
 #include "actors/supervisor.h"
 #include "actors/trace.h"
@@ -58,7 +58,7 @@ struct xd_engine {
     xd_broker           *broker;
     xd_supervisor       *supervisor;
     xd_gateway_args     *gateways; /* one per gateway of the plan */
-    xd_report_want       wants[4]; /* the terminal's first, if there is one */
+    xd_report_choice     reports;
     xd_report_actor_args report, files;
     uint64_t             shown[2]; /* bytes of text that the terminal and stderr got */
     size_t               n_gateways;
@@ -202,33 +202,6 @@ static void report_says(void *arg, xd_log_level level, const char *line)
     say_line(x, line);
 }
 
-static uint8_t live(const xd_engine *x)
-{
-    const char *when = x->config->live ? x->config->live : "auto";
-    return strcmp(when, "never") == 0    ? XD_LIVE_NEVER
-           : strcmp(when, "always") == 0 ? XD_LIVE_ALWAYS
-                                         : XD_LIVE_AUTO;
-}
-
-static bool may_be_live(const xd_engine *x)
-{
-    return x->out_fd >= 0 && live(x) != XD_LIVE_NEVER && (live(x) == XD_LIVE_ALWAYS || isatty(x->out_fd));
-}
-
-static void add_want(xd_engine *x, xd_report_actor_args *to, const xd_report_ops *ops, int fd,
-                     const char *path)
-{
-    xd_report_want *w = &x->wants[x->report.count + x->files.count];
-    *w = (xd_report_want){ .ops = ops, .options = XD_REPORT_OPTIONS_INIT };
-    w->options.fd = fd;
-    w->options.path = path;
-    w->options.err_fd = x->err_fd;
-    w->options.shown = x->shown;
-    w->options.live = live(x);
-    if (to->count++ == 0)
-        to->wants = w;
-}
-
 static int start_report(xd_engine *x, xd_report_actor_args *args, const char *address, xd_error *err)
 {
     xd_child child = { .spec = &xd_report_actor_spec,
@@ -245,19 +218,18 @@ static int start_report(xd_engine *x, xd_report_actor_args *args, const char *ad
 
 static int start_reports(xd_engine *x, xd_error *err)
 {
+    const xd_report_outputs to = { .out_fd = x->out_fd,
+                                   .err_fd = x->err_fd,
+                                   .shown = x->shown,
+                                   .junit_early = x->junit_path,
+                                   .cache = x->where.cache };
+    xd_report_choose_run(&x->reports, x->config, &to);
     x->report = x->files =
         (xd_report_actor_args){ .journal_path = x->journal_path, .say = report_says, .say_arg = x };
-    if (x->out_fd >= 0)
-        add_want(x, &x->report, &xd_report_term_ops, x->out_fd, NULL);
-    add_want(x, &x->files, &xd_report_junit_ops, -1,
-             NULL); /* writes when pytest's configuration has --junitxml */
-    x->wants[x->report.count + x->files.count - 1].options.early_path = x->junit_path;
-    if (x->config->jsonl)
-        add_want(x, &x->files, &xd_report_jsonl_ops, -1, x->config->jsonl);
-    if (!x->config->no_history) {
-        add_want(x, &x->files, &xd_report_history_ops, -1, NULL);
-        x->wants[x->report.count + x->files.count - 1].options.cache = x->where.cache;
-    }
+    x->report.wants = x->reports.terminal;
+    x->report.count = x->reports.terminals;
+    x->files.wants = x->reports.files;
+    x->files.count = x->reports.n_files;
     XD_TRY(start_report(x, &x->files, XD_FILES_ADDRESS, err));
     return start_report(x, &x->report, XD_REPORT_ADDRESS, err);
 }
@@ -337,7 +309,7 @@ static int start_actors(xd_engine *x, xd_error *err)
                                .event_arg = x,
                                .want_tests = x->callback != NULL,
                                .tty = x->out_fd >= 0 && isatty(x->out_fd),
-                               .live = may_be_live(x),
+                               .live = xd_report_may_be_live(x->config, x->out_fd),
                                .result = &x->result };
     /* Without its memory of who runs what it could not go on: its first fault is final. */
     xd_child scheduler = { .spec = &xd_scheduler_spec, .address = "sched", .args = &args };

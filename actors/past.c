@@ -1,30 +1,15 @@
-/* actors/past.c - xd_run_render and xd_doctor of engine/xd.h. */
-#include <poll.h>
-#include <signal.h>
+/* actors/past.c - xd_run_render, xd_run_report and xd_file_replace of engine/xd.h. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#include "actors/project.h"
-#include "actors/report.h"
-#include "engine/base/clock.h"
-#include "engine/base/command.h"
-#include "engine/base/os_linux.h"
+#include "actors/report_choice.h"
+#include "actors/report_render.h"
 #include "engine/base/outfile.h"
-#include "engine/base/page.h"
 #include "engine/base/path.h"
-#include "engine/base/proc.h"
-#include "engine/base/text.h"
-#include "engine/config.h"
-#include "engine/folders.h"
-#include "engine/interp.h"
 #include "engine/runs.h"
-#include "gateways/agent_program.h"
-
-/* ---- reports of the past ------------------------------------------------------------------------------ */
+#include "engine/xd.h"
 
 #define MAX_OVERRIDES 32
 
@@ -99,7 +84,7 @@ static int check_option(const char *o, xd_error *err)
 }
 
 /* pytest's report options: what overrides those of the journal, the last of a kind first. */
-static int translate(const char *const *options, xd_report_options *to, const char **overrides, xd_error *err)
+static int translate(const char *const *options, xd_report_again *to, const char **overrides, xd_error *err)
 {
     size_t n = 0, count = 0;
     while (options && options[count])
@@ -145,19 +130,20 @@ int xd_run_render(const char *dir, const char *kind, const char *const *options,
                   char *err)
 {
     xd_error          e = { 0 };
-    xd_report_options o = XD_REPORT_OPTIONS_INIT;
+    xd_report_again   o = { .fd = fd, .failed_only = (flags & XD_RENDER_FAILED) != 0 };
     const char       *overrides[MAX_OVERRIDES + 1] = { NULL };
     xd_autofree char *path = dir ? xd_path_join(dir, "journal") : NULL;
     int               code = dir ? XD_EXIT_INCOMPLETE : 0;
     int               r = path || !dir ? translate(options, &o, overrides, &e) : -ENOMEM;
+    xd_report_choice  choice;
+    xd_report_want    want;
     if (r == 0 && path)
         r = check_style(path, overrides, &e);
-    o.fd = fd;
     o.color = color_of(overrides, flags, fd);
-    o.live = XD_LIVE_NEVER;
-    o.failed_only = (flags & XD_RENDER_FAILED) != 0;
     if (r == 0 && dir)
-        r = xd_report_render(path, kind, &o, &code, &e);
+        r = xd_report_choose_again(&choice, kind, &o, &want, &e);
+    if (r == 0 && dir)
+        r = xd_report_render(path, want, &code, &e);
     if (err && (r < 0 || e.text[0]))
         snprintf(err, XD_TEXT, "%.1000s", e.text[0] ? e.text : xd_error_name(r));
     return r < 0 ? r : code;
@@ -204,202 +190,4 @@ int xd_file_replace(const char *path, const void *data, size_t size, char *err)
     else
         xd_outfile_abandon(&f);
     return told(err, r, &e);
-}
-
-/* ---- doctor -------------------------------------------------------------------------------------------- */
-
-typedef struct doctor {
-    xd_buf     out;
-    bool       ill, color;
-    xd_folders where;
-} doctor;
-
-static int say(doctor *d, bool good, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
-static int say(doctor *d, bool good, const char *fmt, ...)
-{
-    va_list ap;
-    d->ill |= !good;
-    if (d->color)
-        XD_TRY(xd_buf_add_str(&d->out, good ? "\x1b[32mok\x1b[0m    " : "\x1b[31mFAIL\x1b[0m  "));
-    else
-        XD_TRY(xd_buf_add_str(&d->out, good ? "ok    " : "FAIL  "));
-    va_start(ap, fmt);
-    int r = xd_buf_vprintf(&d->out, fmt, ap);
-    va_end(ap);
-    return r < 0 ? r : xd_buf_add_byte(&d->out, '\n');
-}
-
-static const char probe[] = "import sys; v='.'.join(map(str, sys.version_info[:3]))\n"
-                            "try:\n import pytest; p=pytest.__version__\nexcept ImportError: p=''\n"
-                            "sys.stdout.write(v+' '+p)";
-
-static int check_python(doctor *d, const xd_config *cfg)
-{
-    xd_error           err = { 0 };
-    xd_autofree char  *python = NULL;
-    xd_autofree char **words = NULL;
-    xd_autobuf         out = XD_BUF_INIT;
-    const char        *how = "", *argv[16];
-    size_t             n = 0;
-    if (xd_interp_find(cfg->python, getenv("VIRTUAL_ENV"), NULL, &python, &how, &err) < 0)
-        return say(d, false, "python: %s", err.text);
-    if (xd_text_shell_split(python, &words) < 0)
-        return say(d, false, "python: '%s' is not a command line", python);
-    for (; n < 12 && words[n]; n++)
-        argv[n] = words[n];
-    argv[n] = "-c";
-    argv[n + 1] = probe;
-    argv[n + 2] = NULL;
-    int r = xd_command_output(argv, cfg->work_dir ? d->where.work : NULL, XD_COMMAND_NS, 4096, &out, &err);
-    if (r != 0)
-        return say(d, false, "python: %s (%s) does not run: %s", python, how,
-                   r < 0 ? err.text : xd_buf_cstr(&out));
-    const char *text = xd_buf_cstr(&out), *pytest = strchr(text, ' ');
-    char       *dot;
-    const long  major = strtol(text, &dot, 10), minor = *dot == '.' ? strtol(dot + 1, NULL, 10) : 0;
-    const bool  good = major > 3 || (major == 3 && minor >= 8);
-    XD_TRY(say(d, good, "python: %s (%s), version %.*s%s", python, how, (int)strcspn(text, " "), text,
-               good ? "" : "; this xd needs 3.8 or newer"));
-    if (!pytest || !pytest[1])
-        return say(d, false,
-                   "pytest: not there; make a virtual environment for it: %s -m venv .venv && "
-                   ".venv/bin/pip install pytest, then --python .venv/bin/python or activate it",
-                   python);
-    return say(d, strtol(pytest + 1, NULL, 10) >= 7, "pytest: version %s%s", pytest + 1,
-               strtol(pytest + 1, NULL, 10) >= 7 ? "" : "; this xd needs 7 or newer");
-}
-
-static int check_agent(doctor *d, const xd_config *cfg)
-{
-    xd_error          err = { 0 };
-    xd_autofree char *agent = NULL;
-    xd_autobuf        out = XD_BUF_INIT;
-    if (xd_agent_program_find(cfg->agent, &agent, &err) < 0)
-        return say(d, false, "agent: %s", err.text);
-    const char *argv[] = { agent, "--version", NULL };
-    int r = xd_command_output(argv, cfg->work_dir ? d->where.work : NULL, XD_COMMAND_NS, 4096, &out, &err);
-    if (r != 0)
-        return say(d, false, "agent: %s does not run: %s", agent, r < 0 ? err.text : xd_buf_cstr(&out));
-    bool ours = strncmp(xd_buf_cstr(&out), "xdagent ", 8) == 0;
-    return say(d, ours, "agent: %s%s", agent, ours ? "" : " is not an xdagent");
-}
-
-/* `path` is taken; r, err: what finding it came to. */
-static int check_folder(doctor *d, const char *what, int r, char *found, xd_error *err)
-{
-    xd_autofree char *path = found;
-    if (r < 0 || xd_path_mkdirs(path, 0700, err) < 0)
-        return say(d, false, "%s: %s", what, err->text);
-    return say(d, access(path, W_OK) == 0, "%s: %s%s", what, path,
-               access(path, W_OK) == 0 ? "" : " cannot be written");
-}
-
-static int check_kernel(doctor *d)
-{
-    xd_page       page;
-    struct rlimit files;
-    int           r = xd_page_create(&page, 1);
-    XD_TRY(say(d, r == 0, "shared memory (memfd): %s", r == 0 ? "there" : xd_error_name(r)));
-    if (r == 0)
-        xd_page_release(&page);
-    xd_proc self = XD_PROC_NONE;
-    r = xd_proc_open(getpid(), false, &self);
-    xd_proc_close(&self);
-    XD_TRY(say(d, r == 0, "pidfd: %s", r == 0 ? "there" : xd_error_name(r)));
-    if (getrlimit(RLIMIT_NOFILE, &files) == 0)
-        XD_TRY(say(d, files.rlim_cur >= 256, "open files: limit %llu%s", (unsigned long long)files.rlim_cur,
-                   files.rlim_cur >= 256 ? "" : "; raise it (ulimit -n 1024)"));
-    return say(d, true, "processors: %ld online", sysconf(_SC_NPROCESSORS_ONLN));
-}
-
-/* What a run of the project in this folder would refuse, and what it would leave out. */
-static int check_project(doctor *d, const xd_config *cfg)
-{
-    static const char *const args[] = { "project", NULL };
-    xd_error                 err = { 0 };
-    xd_autobuf               out = XD_BUF_INIT;
-    int                      r = xd_project_ask(cfg, args, &out, &err);
-    bool                     refused = false;
-    if (r < 0)
-        return say(d, false, "project: %s", err.text[0] ? err.text : xd_error_name(r));
-    XD_TRY(xd_buf_add_byte(&out, 0));
-    char *rest = NULL, *last = NULL;
-    for (char *line = strtok_r((char *)out.data, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
-        last = line;
-        if (strncmp(line, "refused ", 8) == 0) {
-            refused = true;
-            XD_TRY(say(d, false, "project: a run is refused: %s", line + 8));
-        } else if (strncmp(line, "left-out ", 9) == 0) {
-            XD_TRY(say(d, true, "note: %s", line + 9));
-        }
-    }
-    if (r > 0 && !refused)
-        return say(d, false, "project: pytest cannot read its configuration: %s",
-                   last ? last : "no reason given");
-    return refused ? 0 : say(d, true, "project: nothing in its configuration that a run refuses");
-}
-
-static int check_folders(doctor *d)
-{
-    char    *path = NULL;
-    xd_error err = { 0 };
-    char     moved[XD_TEXT];
-    int      found = xd_folders_state(&d->where, false, &path, &err);
-    XD_TRY(check_folder(d, "runs", found, path, &err));
-    path = NULL;
-    err = (xd_error){ 0 };
-    found = xd_folders_cache(&d->where, &path, &err);
-    XD_TRY(check_folder(d, "cache", found, path, &err));
-    return xd_path_moved(!d->where.state, !d->where.cache, moved, sizeof(moved))
-               ? say(d, true, "note: %s", moved)
-               : 0;
-}
-
-static int check_all(doctor *d, const xd_config *cfg)
-{
-    xd_error   err = { 0 };
-    xd_config *own = NULL;
-    XD_TRY(say(d, true, "xd: version %s", xd_version()));
-    if (xd_folders_init(&d->where, cfg, &err) < 0)
-        return say(d, false, "folders: %s", err.text);
-    int r = xd_config_copy(&own, cfg);
-    if (r == 0)
-        r = xd_folders_apply(&d->where, own);
-    if (r == 0)
-        r = check_agent(d, own);
-    if (r == 0)
-        r = check_python(d, own);
-    if (r == 0 && !d->ill)
-        r = check_project(d, own);
-    xd_config_free(own);
-    if (r == 0)
-        r = check_folders(d);
-    return r == 0 ? check_kernel(d) : r;
-}
-
-int xd_doctor(const xd_config *cfg, int fd, char *err)
-{
-    doctor d = { .color = xd_colors(fd) };
-    if (cfg->args.count) {
-        if (err)
-            snprintf(err, XD_TEXT, "doctor: '%.200s' is not an option of xd, and doctor runs no tests",
-                     cfg->args.at[0]);
-        return -EINVAL;
-    }
-    int r = check_all(&d, cfg);
-    xd_folders_release(&d.where);
-    size_t at = 0;
-    while (r == 0 && at < d.out.len) {
-        ssize_t n = write(fd, d.out.data + at, d.out.len - at);
-        if (n < 0 && errno != EINTR)
-            r = -errno;
-        at += n > 0 ? (size_t)n : 0;
-    }
-    xd_buf_release(&d.out);
-    if (r < 0) {
-        if (err)
-            snprintf(err, XD_TEXT, "doctor: %s", xd_error_name(r));
-        return r;
-    }
-    return d.ill ? 1 : 0;
 }

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "actors/report_set.h"
 #include "engine/base/clock.h"
 #include "engine/base/poller.h"
 #include "engine/journal.h"
@@ -170,7 +171,7 @@ static int init(void *state, xd_actor *actor, const void *args)
     if (r == 0)
         r = xd_report_set_new(&a->set, (xd_runview_source){ .read = read_back, .arg = a->reader });
     for (size_t i = 0; i < in->count && r == 0; i++)
-        r = xd_report_set_add(a->set, in->wants[i].ops, &in->wants[i].options, &err);
+        r = xd_report_set_add(a->set, in->wants[i], &err);
     if (r < 0) {
         if (in->err)
             *in->err = err;

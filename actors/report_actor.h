@@ -17,11 +17,6 @@
 #define XD_FILES_ADDRESS \
     "files" /* reports in files; separate, so that a stalled terminal does not delay them */
 
-typedef struct xd_report_want {
-    const xd_report_ops *ops;
-    xd_report_options    options;
-} xd_report_want;
-
 typedef struct xd_report_actor_args {
     const char
         *journal_path; /* exists; all is borrowed for the start, and for each further start by a supervisor */

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "actors/history.h"
-#include "actors/report.h"
+#include "actors/report_history.h"
 
 #define HISTORY_MAGIC 0x1570a001u
 
@@ -66,10 +66,10 @@ static void history_close(void *self)
     free(h);
 }
 
-static int history_open(const xd_report_options *options, const xd_runview *view, void **ret_self,
-                        xd_error *err)
+static int history_open(const void *args, const xd_runview *view, void **ret_self, xd_error *err)
 {
-    xd_report_history *h = calloc(1, sizeof *h);
+    const xd_report_history_options *options = args;
+    xd_report_history               *h = calloc(1, sizeof *h);
     if (!h)
         return -ENOMEM;
     *h = (xd_report_history){ .magic = HISTORY_MAGIC, .view = view };

@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "actors/report.h"
+#include "actors/report_jsonl.h"
 #include "actors/term_out.h"
 #include "engine/base/text.h"
 #include "engine/outcome.h"
@@ -551,10 +551,10 @@ static int begin_file(int fd)
     return ftruncate(fd, 0) < 0 ? -errno : 0;
 }
 
-static int jsonl_open(const xd_report_options *options, const xd_runview *view, void **ret_self,
-                      xd_error *err)
+static int jsonl_open(const void *args, const xd_runview *view, void **ret_self, xd_error *err)
 {
-    xd_jsonl *j = calloc(1, sizeof *j);
+    const xd_report_jsonl_options *options = args;
+    xd_jsonl                      *j = calloc(1, sizeof *j);
     if (!j)
         return -ENOMEM;
     *j = (xd_jsonl){ .magic = JSONL_MAGIC, .view = view, .fd = -1 };

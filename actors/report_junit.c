@@ -11,8 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "actors/report.h"
-#include "actors/report_junit.h"
+#include "actors/report_junit_state.h"
 #include "engine/base/clock.h"
 #include "engine/base/outfile.h"
 #include "engine/base/path.h"
@@ -432,11 +431,11 @@ static void junit_close(void *self)
     free(j);
 }
 
-static int junit_open(const xd_report_options *options, const xd_runview *view, void **ret_self,
-                      xd_error *err)
+static int junit_open(const void *args, const xd_runview *view, void **ret_self, xd_error *err)
 {
-    xd_junit *j = calloc(1, sizeof *j);
-    size_t    n = 0;
+    const xd_report_junit_options *options = args;
+    xd_junit                      *j = calloc(1, sizeof *j);
+    size_t                         n = 0;
     if (!j)
         return -ENOMEM;
     *j = (xd_junit){ .magic = XD_JUNIT_MAGIC, .view = view, .fd = options->path ? -1 : options->fd };
@@ -458,9 +457,9 @@ static int junit_open(const xd_report_options *options, const xd_runview *view, 
 
 int xd_report_junit_refused(const char *path, const char *text, xd_error *err)
 {
-    xd_runview        view;
-    xd_report_options options = XD_REPORT_OPTIONS_INIT;
-    void             *self = NULL;
+    xd_runview              view;
+    xd_report_junit_options options = XD_REPORT_JUNIT_OPTIONS_INIT;
+    void                   *self = NULL;
     options.path = path;
     int r = xd_runview_init(&view, (xd_runview_source){ 0 });
     if (r == 0) {

@@ -1,64 +1,24 @@
-/* actors/report_junit.h - inside of the JUnit reporter; shared by report_junit*.c alone. */
+/* actors/report_junit.h - the reporter that writes JUnit XML, and the report of a run that could not begin. Its inside:
+ * report_junit_state.h. */
 #pragma once
-#include <libxml/xmlwriter.h>
-
 #include "actors/report.h"
 
-#define XD_JUNIT_MAGIC 0x10a17001u
+typedef struct xd_report_junit_options {
+    const char *path; /* file to write; NULL = that of CONFIG's --junitxml, if any */
+    int         fd;   /* where to write instead, when path is NULL; borrowed; -1 = to a file */
+    /* File for a run that failed before pytest's configuration said which; NULL = none. */
+    const char *early_path;
+    const char *hostname; /* NULL = the journal's, else that of this host */
+    /* What wins over CONFIG.options: "name=value", NULL-terminated; may be NULL. */
+    const char *const *override;
+} xd_report_junit_options;
+#define XD_REPORT_JUNIT_OPTIONS_INIT ((xd_report_junit_options){ .fd = -1 })
 
-typedef struct xd_junit {
-    uint32_t          magic;
-    const xd_runview *view;
-    char            **override;
-    char             *path, *hostname;
-    char             *early;   /* where to write when pytest's configuration never came; NULL = nowhere */
-    xd_buf            trouble; /* lines of what ended the run from outside of any test */
-    int               fd;      /* where to write instead of a file, -1 = none */
-    xmlTextWriterPtr  writer;  /* NULL: only count */
-    /* settings */
-    bool        log, out, err, log_passing, xunit1, only_call;
-    const char *prefix;
-    /* the test case that grows */
-    uint32_t item;
-    bool     case_open;
-    uint64_t duration_us;
-    xd_buf   nodes;      /* elements: see report_junit_nodes.c */
-    xd_buf   properties; /* pairs: u32 length, name, u32 length, value */
-    xd_buf   attributes; /* the same; attributes of the test case that the test gave */
-    xd_buf   text, clean;
-    int64_t  passed, failures, errors, skipped, double_fails;
-} xd_junit;
+extern const xd_report_ops xd_report_junit_ops;
 
-/* report_junit_nodes.c: elements of the open test case, collected until it is written */
-int xd_junit_node_failed(xd_junit *j, const xd_runview_report *r, uint32_t report) XD_MUST;
-int xd_junit_node_skipped(xd_junit *j, const xd_runview_report *r, uint32_t report) XD_MUST;
-int xd_junit_node_collect(xd_junit *j, const xd_runview_report *r, uint32_t report) XD_MUST;
-int xd_junit_node_crashed(xd_junit *j, uint32_t item) XD_MUST;
-int xd_junit_node_interrupted(xd_junit *j, uint32_t item) XD_MUST;
-/* Captured output of j->item up to this report (XD_NO_INDEX = all). */
-int xd_junit_node_output(xd_junit *j, uint32_t upto) XD_MUST;
-int xd_junit_keep_properties(xd_junit *j, const xd_wire_REPORT *r) XD_MUST;
-/* What an item says of its test case is told with its last report, and its first test case gets it. */
-int xd_junit_keep_attributes(xd_junit *j, const xd_runview_item *i) XD_MUST;
-/* The properties of the whole run, each once. */
-int xd_junit_write_suite_properties(xd_junit *j) XD_MUST;
-int xd_junit_write_case(xd_junit *j, const xd_runview_item *i) XD_MUST;
-int xd_junit_write_collect_case(xd_junit *j, uint32_t report) XD_MUST;
-
-/* report_junit_trouble.c: a run that ended for a reason of its own is an error, though of no test */
-int xd_junit_note_trouble(xd_junit *j, const xd_frame *frame) XD_MUST;
-int xd_junit_write_trouble(xd_junit *j) XD_MUST; /* counts it, and writes it when there is a writer */
-
-/* report_junit_xml.c: the writer, errors as -EIO */
-int xd_junit_raw(xd_junit *j, const char *text) XD_MUST;
-int xd_junit_start(xd_junit *j, const char *element) XD_MUST;
-int xd_junit_end(xd_junit *j) XD_MUST;
-/* Values of others: what XML does not allow becomes #xNN, as pytest does. */
-int xd_junit_attribute(xd_junit *j, const char *name, xd_bytes value) XD_MUST;
-int xd_junit_text(xd_junit *j, xd_bytes value) XD_MUST;
-/* Appends text as XML may hold it. */
-int xd_junit_escape(xd_buf *to, xd_bytes in) XD_MUST;
-/* pytest's shorten_message: whole lines within 500 characters and a note about the rest. */
-int xd_junit_shorten(xd_buf *to, xd_bytes in) XD_MUST;
-/* repr() of a str. */
-int xd_junit_repr(xd_buf *to, xd_bytes in) XD_MUST;
+/* Writes JUnit XML for a run that could not begin: one error with `text`. */
+int xd_report_junit_refused(const char *path, const char *text, xd_error *err) XD_MUST;
+/* The path of --junitxml as pytest will read it from its arguments and PYTEST_ADDOPTS (`addopts`, NULL ok), against the
+ * folder `cwd`: for a run that fails before pytest can say. malloc'ed; NULL = none is named there. */
+int xd_report_junit_named(const char *const *args, size_t count, const char *addopts, const char *cwd,
+                          char **ret) XD_MUST;

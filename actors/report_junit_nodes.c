@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "actors/report_junit.h"
+#include "actors/report_junit_state.h"
 #include "engine/base/hash.h"
 #include "engine/outcome.h"
 

@@ -4,8 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "actors/report.h"
-#include "actors/report_junit.h"
+#include "actors/report_junit_state.h"
 #include "engine/base/path.h"
 #include "engine/base/text.h"
 #include "engine/xd.h"

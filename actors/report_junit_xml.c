@@ -1,7 +1,7 @@
 /* actors/report_junit_xml.c - the XML writer under the JUnit reporter, and text as XML and pytest want it. */
 #include <string.h>
 
-#include "actors/report_junit.h"
+#include "actors/report_junit_state.h"
 #include "engine/base/text.h"
 
 #define MESSAGE_BUDGET 500u

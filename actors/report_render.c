@@ -1,9 +1,11 @@
-/* actors/report_render.c - a whole journal through one reporter: `xdctl show`, `xdctl report`. */
+/* actors/report_render.c - see report_render.h. */
+#include "actors/report_render.h"
+
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "actors/report.h"
+#include "actors/report_set.h"
 #include "engine/base/path.h"
 #include "engine/journal.h"
 #include "engine/runs.h"
@@ -64,19 +66,15 @@ static int add_last(xd_report_set *set, const char *journal_path, uint64_t end)
     return 0;
 }
 
-int xd_report_render(const char *journal_path, const char *name, const xd_report_options *options,
-                     int *ret_exit, xd_error *err)
+int xd_report_render(const char *journal_path, xd_report_want want, int *ret_exit, xd_error *err)
 {
-    const xd_report_ops *ops = xd_report_find(name);
     xd_auto(xd_journal_reader) *reader = NULL;
     xd_auto(xd_report_set) *set = NULL;
-    if (!ops)
-        return xd_error_set(err, -EINVAL, "no report is called '%s': terminal, junit, jsonl", name);
     XD_TRY(xd_journal_reader_open(&reader, journal_path, err));
     int r = xd_report_set_new(&set, (xd_runview_source){ .read = read_back, .arg = reader });
     if (r < 0)
         return xd_error_set(err, r, "report: %s", xd_error_name(r));
-    XD_TRY(xd_report_set_add(set, ops, options, err));
+    XD_TRY(xd_report_set_add(set, want, err));
     xd_frame frame;
     uint64_t offset;
     int      more;

@@ -2,7 +2,7 @@
  * workers that die.
  * The summary is in report_term_summary.c and report_term_short.c, the live last line in
  * report_term_live.c. */
-#include "actors/report_term.h"
+#include "actors/report_term_state.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -499,7 +499,7 @@ static bool same_output(int a, int b)
     return fstat(a, &x) == 0 && fstat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
 }
 
-static void open_errors(xd_term *t, const xd_report_options *options)
+static void open_errors(xd_term *t, const xd_report_term_options *options)
 {
     if (options->err_fd < 0 || same_output(options->fd, options->err_fd))
         return;
@@ -508,14 +508,14 @@ static void open_errors(xd_term *t, const xd_report_options *options)
     t->err.tty = isatty(options->err_fd);
 }
 
-static int term_open(const xd_report_options *options, const xd_runview *view, void **ret_self, xd_error *err)
+static int term_open(const void *args, const xd_runview *view, void **ret_self, xd_error *err)
 {
-    xd_term *t = calloc(1, sizeof *t);
+    const xd_report_term_options *options = args;
+    xd_term                      *t = calloc(1, sizeof *t);
     if (!t)
         return -ENOMEM;
     *t = (xd_term){ .magic = XD_TERM_MAGIC, .view = view, .options = *options };
     t->options.override = NULL;
-    t->options.path = t->options.hostname = t->options.project = t->options.cache = NULL;
     t->out.fd = t->out.own_fd = t->err.fd = t->err.own_fd = -1;
     if (copy_override(t, options->override) < 0) {
         term_close(t);
@@ -535,6 +535,7 @@ static int term_open(const xd_report_options *options, const xd_runview *view, v
 
 const xd_report_ops xd_report_term_ops = {
     .name = "terminal",
+    .last = true,
     .open = term_open,
     .frame = term_frame,
     .ended = term_ended,

@@ -1,5 +1,5 @@
 /* actors/report_term_extra.c - warnings summary, slowest durations, the line about the XML file. */
-#include "actors/report_term.h"
+#include "actors/report_term_state.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -4,7 +4,7 @@
  * next tick. The cursor is left at its first column, and the terminal does not wrap it: however the window is
  * resized, and whether the terminal flows text anew then or cuts it, all of the line is behind the cursor, so
  * that one erasure gets it. */
-#include "actors/report_term.h"
+#include "actors/report_term_state.h"
 
 #include <string.h>
 #include <sys/ioctl.h>

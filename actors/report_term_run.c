@@ -1,6 +1,6 @@
 /* actors/report_term_run.c - the terminal report while the run goes on: tests as they end, output of workers,
  * workers that die. */
-#include "actors/report_term.h"
+#include "actors/report_term_state.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 /* actors/report_term_short.c - "short test summary info" and the last line with counts and time. */
-#include "actors/report_term.h"
+#include "actors/report_term_state.h"
 
 #include <stdio.h>
 #include <string.h>

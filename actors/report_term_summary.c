@@ -2,7 +2,7 @@
  * letters and the short summary.
  * Texts are read back from the journal one at a time; the output is drained in between, so that memory stays
  * small. */
-#include "actors/report_term.h"
+#include "actors/report_term_state.h"
 
 #include <stdio.h>
 #include <string.h>

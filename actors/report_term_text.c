@@ -1,5 +1,5 @@
 /* actors/report_term_text.c - words of the terminal report: names, paths, durations, shortened lines. */
-#include "actors/report_term.h"
+#include "actors/report_term_state.h"
 
 #include <string.h>
 

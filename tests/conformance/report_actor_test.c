@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "actors/report_actor.h"
+#include "actors/report_render.h"
 #include "actors/supervisor.h"
 #include "engine/base/clock.h"
 #include "engine/broker.h"
@@ -81,16 +82,15 @@ static const xd_actor_spec feeder_spec = { .name = "feeder",
 
 static void render(const char *name, xd_buf *out)
 {
-    char              path[128];
-    xd_report_options options = XD_REPORT_OPTIONS_INIT;
-    xd_error          err = { 0 };
-    int               code = -1;
+    char             path[128];
+    xd_report_choice choice;
+    xd_error         err = { 0 };
+    int              code = -1;
     snprintf(path, sizeof path, "%s/again", dir);
-    options.fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    options.color = options.tty = 0;
-    options.width = 80;
-    ck_assert_msg(xd_report_render(journal, name, &options, &code, &err) == 0, "%s", err.text);
-    close(options.fd);
+    int            fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    xd_report_want want = xd_fixture_want(&choice, name, fd, NULL);
+    ck_assert_msg(xd_report_render(journal, want, &code, &err) == 0, "%s", err.text);
+    close(fd);
     ck_assert_int_eq(xd_path_read_file(path, 1 << 24, out, &err), 0);
 }
 
@@ -107,16 +107,18 @@ static void same(const char *path, const char *name)
 
 static void run(bool whole)
 {
-    feeder            s = { 0 }, *sp = &s;
-    xd_log            log = { 0 };
-    xd_error          err = { 0 };
-    xd_bus           *bus = NULL;
-    xd_broker        *broker = NULL;
-    xd_journal       *j = NULL;
-    xd_actor         *feed = NULL, *report = NULL;
-    int               reason = -1, fd = open(term, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    xd_report_options t = XD_REPORT_OPTIONS_INIT, x = XD_REPORT_OPTIONS_INIT, l = XD_REPORT_OPTIONS_INIT,
-                      h = XD_REPORT_OPTIONS_INIT;
+    feeder                    s = { 0 }, *sp = &s;
+    xd_log                    log = { 0 };
+    xd_error                  err = { 0 };
+    xd_bus                   *bus = NULL;
+    xd_broker                *broker = NULL;
+    xd_journal               *j = NULL;
+    xd_actor                 *feed = NULL, *report = NULL;
+    int                       reason = -1, fd = open(term, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    xd_report_term_options    t = XD_REPORT_TERM_OPTIONS_INIT;
+    xd_report_junit_options   x = XD_REPORT_JUNIT_OPTIONS_INIT;
+    xd_report_jsonl_options   l = XD_REPORT_JSONL_OPTIONS_INIT;
+    xd_report_history_options h = XD_REPORT_HISTORY_OPTIONS_INIT;
     xd_fixture_everything(&s.f, NULL);
     s.stop_at = whole ? s.f.frames.len : s.f.frames.len * 2 / 3;
     t.fd = fd;
@@ -124,10 +126,10 @@ static void run(bool whole)
     t.width = 80;
     x.path = xml;
     l.path = jsonl;
-    const xd_report_want wants[] = { { &xd_report_term_ops, t },
-                                     { &xd_report_junit_ops, x },
-                                     { &xd_report_jsonl_ops, l },
-                                     { &xd_report_history_ops, h } };
+    const xd_report_want wants[] = { { &xd_report_term_ops, &t },
+                                     { &xd_report_junit_ops, &x },
+                                     { &xd_report_jsonl_ops, &l },
+                                     { &xd_report_history_ops, &h } };
     xd_report_actor_args args = { .journal_path = journal, .wants = wants, .count = 4, .err = &err };
     ck_assert_int_eq(xd_journal_open(&j, journal, "00112233445566778899aabbccddeeff", false, &err), 0);
     ck_assert_int_eq(xd_bus_new(&bus, &log), 0);
@@ -172,23 +174,24 @@ static void on_end(void *arg, const char *address, int reason, bool restarted)
  * nothing missing. */
 START_TEST(a_restarted_reporter_goes_on)
 {
-    feeder            s = { 0 }, *sp = &s;
-    xd_error          err = { 0 };
-    xd_bus           *bus = NULL;
-    xd_broker        *broker = NULL;
-    xd_journal       *j = NULL;
-    xd_actor         *feed = NULL;
-    xd_supervisor    *super = NULL;
-    uint64_t          shown = 0;
-    int               reason = -1, fd = open(term, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    xd_report_options t = XD_REPORT_OPTIONS_INIT, l = XD_REPORT_OPTIONS_INIT;
+    feeder                  s = { 0 }, *sp = &s;
+    xd_error                err = { 0 };
+    xd_bus                 *bus = NULL;
+    xd_broker              *broker = NULL;
+    xd_journal             *j = NULL;
+    xd_actor               *feed = NULL;
+    xd_supervisor          *super = NULL;
+    uint64_t                shown = 0;
+    int                     reason = -1, fd = open(term, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    xd_report_term_options  t = XD_REPORT_TERM_OPTIONS_INIT;
+    xd_report_jsonl_options l = XD_REPORT_JSONL_OPTIONS_INIT;
     xd_fixture_everything(&s.f, NULL);
     t.fd = fd;
     t.color = t.tty = 0;
     t.width = 80;
     t.shown = &shown;
     l.path = jsonl;
-    const xd_report_want wants[] = { { &xd_report_term_ops, t }, { &xd_report_jsonl_ops, l } };
+    const xd_report_want wants[] = { { &xd_report_term_ops, &t }, { &xd_report_jsonl_ops, &l } };
     xd_report_actor_args args = { .journal_path = journal, .wants = wants, .count = 2 };
     xd_child             child = { .spec = &xd_report_actor_spec,
                                    .address = "report",

@@ -332,22 +332,33 @@ void xd_fixture_feed(xd_fixture *f, xd_report_set *set, size_t bytes)
     }
 }
 
+xd_report_want xd_fixture_want(xd_report_choice *choice, const char *reporter, int fd,
+                               const char *const *override)
+{
+    xd_report_want  want = { NULL, NULL };
+    xd_error        err = { 0 };
+    xd_report_again how = { .fd = fd, .override = override };
+    if (strcmp(reporter, "history") == 0) { /* only a run has it: any other kind prepares `choice` */
+        MUST(xd_report_choose_again(choice, "junit", &how, &want, &err));
+        return (xd_report_want){ &xd_report_history_ops, &choice->history };
+    }
+    MUST(xd_report_choose_again(choice, reporter, &how, &want, &err));
+    choice->term.tty = 0;
+    choice->term.width = 80;
+    return want;
+}
+
 void xd_fixture_render(xd_fixture *f, const char *reporter, const char *const *override, size_t bytes,
                        xd_buf *out)
 {
-    char              path[] = "/tmp/xd-reporter-XXXXXX";
-    int               fd = mkstemp(path);
-    xd_report_set    *set = NULL;
-    xd_error          err = { 0 };
-    xd_report_options options = XD_REPORT_OPTIONS_INIT;
-    options.fd = fd;
-    options.color = 0;
-    options.tty = 0;
-    options.width = 80;
-    options.override = override;
+    char             path[] = "/tmp/xd-reporter-XXXXXX";
+    int              fd = mkstemp(path);
+    xd_report_set   *set = NULL;
+    xd_error         err = { 0 };
+    xd_report_choice choice;
     MUST(fd);
     MUST(xd_report_set_new(&set, xd_fixture_source(f)));
-    MUST(xd_report_set_add(set, xd_report_find(reporter), &options, &err));
+    MUST(xd_report_set_add(set, xd_fixture_want(&choice, reporter, fd, override), &err));
     xd_fixture_feed(f, set, bytes);
     xd_report_set_finish(set);
     if (xd_report_set_error(set, &err) < 0)

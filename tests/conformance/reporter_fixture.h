@@ -1,7 +1,8 @@
 /* tests/conformance/reporter_fixture.h - a journal in memory for tests of reporters: frames are appended,
  * read back by offset, replayed. */
 #pragma once
-#include "actors/report.h"
+#include "actors/report_choice.h"
+#include "actors/report_set.h"
 
 typedef struct xd_fixture {
     xd_buf   frames;
@@ -33,6 +34,9 @@ void xd_fixture_everything(xd_fixture *f, const char *const *options);
 
 /* Feeds the first `bytes` of the journal (SIZE_MAX = all) to the set; stops at a torn frame. */
 void xd_fixture_feed(xd_fixture *f, xd_report_set *set, size_t bytes);
+/* A reporter by its name that writes plain text, 80 columns wide, to fd. The result points into `choice`. */
+xd_report_want xd_fixture_want(xd_report_choice *choice, const char *reporter, int fd,
+                               const char *const *override);
 /* Renders with one reporter into `out` (through a file). */
 void xd_fixture_render(xd_fixture *f, const char *reporter, const char *const *override, size_t bytes,
                        xd_buf *out);

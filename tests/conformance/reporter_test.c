@@ -231,18 +231,15 @@ START_TEST(replay_is_live)
     {
         if (i == HISTORY)
             continue;
-        xd_autobuf        once = XD_BUF_INIT, live = XD_BUF_INIT;
-        char              path[] = "/tmp/xd-live-XXXXXX";
-        int               fd = mkstemp(path);
-        xd_report_options options = XD_REPORT_OPTIONS_INIT;
-        xd_report_set    *set = NULL;
-        xd_error          err;
-        options.fd = fd;
-        options.color = options.tty = 0;
-        options.width = 80;
+        xd_autobuf       once = XD_BUF_INIT, live = XD_BUF_INIT;
+        char             path[] = "/tmp/xd-live-XXXXXX";
+        int              fd = mkstemp(path);
+        xd_report_choice choice;
+        xd_report_set   *set = NULL;
+        xd_error         err;
         xd_fixture_render(&f, reporters[i], NULL, SIZE_MAX, &once);
         ck_assert_int_eq(xd_report_set_new(&set, xd_fixture_source(&f)), 0);
-        ck_assert_int_eq(xd_report_set_add(set, xd_report_find(reporters[i]), &options, &err), 0);
+        ck_assert_int_eq(xd_report_set_add(set, xd_fixture_want(&choice, reporters[i], fd, NULL), &err), 0);
         uint64_t now = 1;
         for (size_t at = 0; at < f.frames.len; now += 50000000) {
             xd_frame         frame;
@@ -281,7 +278,7 @@ START_TEST(slow_reader)
     for (size_t i = 0; i < 3; i += 2) { /* junit writes once, at the end */
         xd_fixture        f = { 0 };
         xd_autobuf        whole = XD_BUF_INIT, got = XD_BUF_INIT;
-        xd_report_options options = XD_REPORT_OPTIONS_INIT;
+        xd_report_choice  choice;
         xd_report_set    *set = NULL;
         xd_error          err;
         int               ends[2];
@@ -289,13 +286,10 @@ START_TEST(slow_reader)
         many(&f, 20000);
         ck_assert_int_eq(pipe(ends), 0);
         fcntl(ends[0], F_SETFL, O_NONBLOCK);
-        options.fd = ends[1];
-        options.color = options.tty = 0;
-        options.width = 80;
-        options.override = verbose;
         xd_fixture_render(&f, reporters[i], verbose, SIZE_MAX, &whole);
         ck_assert_int_eq(xd_report_set_new(&set, xd_fixture_source(&f)), 0);
-        ck_assert_int_eq(xd_report_set_add(set, xd_report_find(reporters[i]), &options, &err), 0);
+        ck_assert_int_eq(
+            xd_report_set_add(set, xd_fixture_want(&choice, reporters[i], ends[1], verbose), &err), 0);
         bool was_busy = false;
         for (size_t at = 0; at < f.frames.len;) {
             bool ready = xd_report_set_ready(set);
@@ -341,25 +335,24 @@ END_TEST
 /* A reader that went away, a folder that cannot be: that reporter ends, the others go on. */
 START_TEST(dead_output)
 {
-    xd_fixture        f = { 0 };
-    xd_report_options options = XD_REPORT_OPTIONS_INIT, good = XD_REPORT_OPTIONS_INIT;
-    xd_report_set    *set = NULL;
-    xd_error          err = { 0 };
-    int               full = open("/dev/full", O_WRONLY | O_CLOEXEC);
-    char              path[96];
+    xd_fixture              f = { 0 };
+    xd_report_term_options  full_text = XD_REPORT_TERM_OPTIONS_INIT;
+    xd_report_junit_options no_xml = { .path = "/proc/xd/no.xml", .fd = -1 };
+    xd_report_jsonl_options no_lines = { .path = "/proc/xd/no.jsonl", .fd = -1 }, good = { .fd = -1 };
+    xd_report_set          *set = NULL;
+    xd_error                err = { 0 };
+    int                     full = open("/dev/full", O_WRONLY | O_CLOEXEC);
+    char                    path[96];
     snprintf(path, sizeof path, "%s/ok.jsonl", dir);
     xd_fixture_everything(&f, NULL);
     ck_assert_int_eq(xd_report_set_new(&set, xd_fixture_source(&f)), 0);
-    options.path = "/proc/xd/no.jsonl";
-    ck_assert_int_lt(xd_report_set_add(set, &xd_report_jsonl_ops, &options, &err), 0);
+    ck_assert_int_lt(xd_report_set_add(set, (xd_report_want){ &xd_report_jsonl_ops, &no_lines }, &err), 0);
     ck_assert_ptr_nonnull(strstr(err.text, "/proc/xd/no.jsonl"));
-    options.path = "/proc/xd/no.xml";
-    ck_assert_int_eq(xd_report_set_add(set, &xd_report_junit_ops, &options, &err), 0);
-    options.path = NULL;
-    options.fd = full;
-    ck_assert_int_eq(xd_report_set_add(set, &xd_report_term_ops, &options, &err), 0);
+    ck_assert_int_eq(xd_report_set_add(set, (xd_report_want){ &xd_report_junit_ops, &no_xml }, &err), 0);
+    full_text.fd = full;
+    ck_assert_int_eq(xd_report_set_add(set, (xd_report_want){ &xd_report_term_ops, &full_text }, &err), 0);
     good.path = path;
-    ck_assert_int_eq(xd_report_set_add(set, &xd_report_jsonl_ops, &good, &err), 0);
+    ck_assert_int_eq(xd_report_set_add(set, (xd_report_want){ &xd_report_jsonl_ops, &good }, &err), 0);
     xd_fixture_feed(&f, set, SIZE_MAX);
     xd_report_set_finish(set);
     ck_assert_int_lt(xd_report_set_error(set, &err), 0);
@@ -376,12 +369,12 @@ END_TEST
 
 START_TEST(live_line)
 {
-    xd_fixture        f = { 0 };
-    xd_report_options options = XD_REPORT_OPTIONS_INIT;
-    xd_report_set    *set = NULL;
-    xd_error          err;
-    char              path[96];
-    xd_autobuf        running = XD_BUF_INIT, out = XD_BUF_INIT;
+    xd_fixture             f = { 0 };
+    xd_report_term_options options = XD_REPORT_TERM_OPTIONS_INIT;
+    xd_report_set         *set = NULL;
+    xd_error               err;
+    char                   path[96];
+    xd_autobuf             running = XD_BUF_INIT, out = XD_BUF_INIT;
     snprintf(path, sizeof path, "%s/tty", dir);
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     options.fd = fd;
@@ -392,7 +385,7 @@ START_TEST(live_line)
     xd_fixture_collect_n(&f, 10);
     xd_fixture_results(&f, 0, 4);
     ck_assert_int_eq(xd_report_set_new(&set, xd_fixture_source(&f)), 0);
-    ck_assert_int_eq(xd_report_set_add(set, &xd_report_term_ops, &options, &err), 0);
+    ck_assert_int_eq(xd_report_set_add(set, (xd_report_want){ &xd_report_term_ops, &options }, &err), 0);
     xd_fixture_feed(&f, set, SIZE_MAX);
     ck_assert_int_eq(
         xd_wire_RUNNING_append(&running, &(xd_wire_RUNNING){ .worker = 1, .item = 7, .age_ms = 65000 }), 0);
@@ -479,9 +472,9 @@ END_TEST
 
 START_TEST(colours)
 {
-    xd_fixture        f = { 0 };
-    xd_report_options options = XD_REPORT_OPTIONS_INIT;
-    xd_error          err;
+    xd_fixture             f = { 0 };
+    xd_report_term_options options = XD_REPORT_TERM_OPTIONS_INIT;
+    xd_error               err;
     for (int color = -1; color <= 1; color++) {
         xd_report_set *set = NULL;
         xd_autobuf     out = XD_BUF_INIT;
@@ -496,7 +489,7 @@ START_TEST(colours)
         options.color = color;
         setenv("NO_COLOR", "1", 1); /* --color says more than NO_COLOR, a terminal less */
         ck_assert_int_eq(xd_report_set_new(&set, xd_fixture_source(&f)), 0);
-        ck_assert_int_eq(xd_report_set_add(set, &xd_report_term_ops, &options, &err), 0);
+        ck_assert_int_eq(xd_report_set_add(set, (xd_report_want){ &xd_report_term_ops, &options }, &err), 0);
         xd_fixture_feed(&f, set, SIZE_MAX);
         xd_report_set_finish(set);
         xd_report_set_free(set);
@@ -512,28 +505,26 @@ END_TEST
 
 START_TEST(a_hundred_thousand)
 {
-    xd_fixture        f = { 0 };
-    xd_report_set    *set = NULL;
-    xd_error          err;
-    struct rusage     before, after;
-    char              xml[96], jsonl[96];
-    xd_report_options options = XD_REPORT_OPTIONS_INIT;
-    int               null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    xd_fixture       f = { 0 };
+    xd_report_set   *set = NULL;
+    xd_error         err;
+    struct rusage    before, after;
+    char             xml[96], jsonl[96];
+    xd_report_choice choice;
+    int              null = open("/dev/null", O_WRONLY | O_CLOEXEC);
     many(&f, 100000);
     snprintf(xml, sizeof xml, "%s/r.xml", dir);
     snprintf(jsonl, sizeof jsonl, "%s/r.jsonl", dir);
     struct mallinfo2 m0 = mallinfo2();
     ck_assert_int_eq(xd_report_set_new(&set, xd_fixture_source(&f)), 0);
-    options.fd = null;
-    options.tty = 0;
-    ck_assert_int_eq(xd_report_set_add(set, &xd_report_term_ops, &options, &err), 0);
-    options.fd = -1;
-    options.path = xml;
-    ck_assert_int_eq(xd_report_set_add(set, &xd_report_junit_ops, &options, &err), 0);
-    options.path = jsonl;
-    ck_assert_int_eq(xd_report_set_add(set, &xd_report_jsonl_ops, &options, &err), 0);
-    options.path = NULL;
-    ck_assert_int_eq(xd_report_set_add(set, &xd_report_history_ops, &options, &err), 0);
+    xd_report_want wants[] = { xd_fixture_want(&choice, "terminal", null, NULL),
+                               { &xd_report_junit_ops, &choice.junit },
+                               { &xd_report_jsonl_ops, &choice.jsonl },
+                               { &xd_report_history_ops, &choice.history } };
+    choice.junit.path = xml;
+    choice.jsonl.path = jsonl;
+    for (size_t i = 0; i < XD_ARRAY_LEN(wants); i++)
+        ck_assert_int_eq(xd_report_set_add(set, wants[i], &err), 0);
     getrusage(RUSAGE_SELF, &before);
     xd_fixture_feed(&f, set, SIZE_MAX);
     struct mallinfo2 m1 = mallinfo2();

@@ -432,16 +432,13 @@ static int journal(void)
 
 static int report(const char *name)
 {
-    xd_report_set    *set = NULL;
-    xd_error          err = { 0 };
-    xd_report_options options = XD_REPORT_OPTIONS_INIT;
-    options.fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
-    options.color = 0;
-    options.tty = 0;
-    options.width = 80;
-    int r = options.fd < 0 ? -errno : xd_report_set_new(&set, xd_fixture_source(&everything));
+    xd_report_set   *set = NULL;
+    xd_error         err = { 0 };
+    xd_report_choice choice;
+    int              fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    int              r = fd < 0 ? -errno : xd_report_set_new(&set, xd_fixture_source(&everything));
     if (r == 0)
-        r = xd_report_set_add(set, xd_report_find(name), &options, &err);
+        r = xd_report_set_add(set, xd_fixture_want(&choice, name, fd, NULL), &err);
     for (size_t at = 0; r == 0 && at < everything.frames.len;) {
         xd_frame frame;
         r = xd_wire_header(everything.frames.data + at, &frame);
@@ -454,8 +451,8 @@ static int report(const char *name)
         r = xd_report_set_error(set, &err);
     }
     xd_report_set_free(set);
-    if (options.fd >= 0)
-        close(options.fd);
+    if (fd >= 0)
+        close(fd);
     return r;
 }
 

@@ -1,5 +1,5 @@
-/* actors/report.c - sets of reporters: one view of the journal, fed once, shown by several. */
-#include "actors/report.h"
+/* actors/report_set.c - see report_set.h. */
+#include "actors/report_set.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -20,16 +20,6 @@ struct xd_report_set {
     xd_buf     notes;
     bool       finished;
 };
-
-const xd_report_ops *xd_report_find(const char *name)
-{
-    static const xd_report_ops *const all[] = { &xd_report_term_ops, &xd_report_junit_ops,
-                                                &xd_report_jsonl_ops, &xd_report_history_ops };
-    for (size_t i = 0; i < XD_ARRAY_LEN(all); i++)
-        if (!strcmp(all[i]->name, name))
-            return all[i];
-    return NULL;
-}
 
 int xd_report_set_new(xd_report_set **ret, xd_runview_source source)
 {
@@ -58,16 +48,15 @@ xd_report_set *xd_report_set_free(xd_report_set *s)
     return NULL;
 }
 
-int xd_report_set_add(xd_report_set *s, const xd_report_ops *ops, const xd_report_options *options,
-                      xd_error *err)
+int xd_report_set_add(xd_report_set *s, xd_report_want want, xd_error *err)
 {
     if (s->count == MEMBERS_MAX)
         return xd_error_set(err, -ENOSPC, "no more than %d reporters", MEMBERS_MAX);
     void *self = NULL;
-    int   r = ops->open(options, &s->view, &self, err);
+    int   r = want.ops->open(want.options, &s->view, &self, err);
     if (r < 0)
         return r;
-    s->members[s->count++] = (member){ ops, self };
+    s->members[s->count++] = (member){ want.ops, self };
     return 0;
 }
 
@@ -182,8 +171,7 @@ void xd_report_set_finish(xd_report_set *s)
     for (int pass = 0; pass < 2; pass++)
         for (size_t i = 0; i < s->count; i++) {
             member *m = &s->members[i];
-            bool    terminal = m->ops == &xd_report_term_ops;
-            if (!m->self || !m->ops->finish || terminal != (pass == 1))
+            if (!m->self || !m->ops->finish || m->ops->last != (pass == 1))
                 continue;
             xd_error err = { 0 };
             int      r = m->ops->finish(m->self, &err);
