@@ -651,6 +651,7 @@ const xd_actor_spec xd_scheduler_spec = {
         (const xd_handler[]){
             { XD_MSG_GATEWAY_UP, handle_GATEWAY_UP },
             { XD_MSG_GATEWAY_DOWN, handle_GATEWAY_DOWN },
+            { XD_MSG_ENV_FACTS, handle_nothing },
             { XD_MSG_CONFIG, handle_CONFIG },
             { XD_MSG_COLLECTED, handle_COLLECTED },
             { XD_MSG_COLLECT_IDS, handle_COLLECT_IDS },

@@ -25,7 +25,7 @@ typedef struct check_item {
 struct xd_check {
     char        why[160];
     unsigned    phase;
-    bool        configured, failed, finish_sent, list_asked;
+    bool        facts_told, configured, failed, finish_sent, list_asked;
     check_item *items; /* as far as leases went */
     uint32_t    n_items, cap_items;
     uint32_t    count; /* of its own COLLECTED */
@@ -280,6 +280,12 @@ static int on_CONFIG(xd_check *c, const xd_wire_CONFIG *m)
     return once(c, "CONFIG", &c->configured);
 }
 
+static int on_ENV_FACTS(xd_check *c, const xd_wire_ENV_FACTS *m)
+{
+    (void)m;
+    return once(c, "ENV_FACTS", &c->facts_told);
+}
+
 static int on_COLLECTED(xd_check *c, const xd_wire_COLLECTED *m)
 {
     c->phase = XD_PHASE_COLLECTED;
@@ -491,6 +497,7 @@ int xd_check_frame(xd_check *c, const xd_frame *f)
     if (when && !(when & c->phase))
         return wrong(c, xd_wire_name(f->type), "it may not come %s", phase_text(c->phase));
     switch (f->type) {
+        CASE(ENV_FACTS)
         CASE(CONFIG)
         CASE(COLLECT_IDS)
         CASE(COLLECTED)

@@ -59,6 +59,9 @@ class Agent(object):
         self.say("CONFIG", python=b"python3", python_version=b"3.12.1", pytest_version=b"8.0.0", rootdir=here, invocation_dir=here, header=[],
                  options=[(k.encode(), v.encode()) for k, v in options.items()], notes=[])
 
+    def facts(self):
+        self.say("ENV_FACTS", program=b"python3\x1b[2J", found=b"x" * 100, folder=b"/nowhere", cache_dir=b"/nowhere", scratch_dir=b"/nowhere")
+
     def collected(self, **more):
         fields = dict(count=TESTS, deselected=0, errors=0, digest_lo=DIGEST[0], digest_hi=DIGEST[1], exit_status=-1, stop_reason=b"", way=1, why=b"",
                       duration_us=1, in_order=0, lines=[])
@@ -253,6 +256,8 @@ MODES = {
     "returned after the collection": (COLLECTED, lambda a: a.say("RETURNED", request=0, ranges=[(0, 1, 1, 0, 0, 0)])),
     "summary while it collects": (START, lambda a: a.say("SUMMARY", worker=0, text=b"all is well")),
     "config twice": (CONFIGURED, lambda a: a.config()),
+    "facts twice": (START, lambda a: [a.facts(), a.facts()]),
+    "facts while tests run": (LEASED, lambda a: a.facts()),
     "config while tests run": (LEASED, lambda a: a.config()),
     "collected twice": (COLLECTED, lambda a: a.collected()),
     "collected while tests run": (LEASED, lambda a: a.collected()),

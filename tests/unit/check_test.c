@@ -80,6 +80,7 @@ static int returned(uint32_t request, uint32_t first, uint32_t count, uint16_t a
 static void start(void)
 {
     TELL(ENV_START, 0);
+    GOOD(ENV_FACTS, 0);
     GOOD(CONFIG, 0);
     GOOD(COLLECTED, .count = 100, .exit_status = -1);
     TELL(WORKERS_START, .first = 4, .count = 2, .total = 8);

@@ -25,7 +25,7 @@ REFUSE 4 version_min:u16 version_max:u16 reason:bytes
 BYE 5 status:i32
 PING 6
 PONG 7
-ENV_START 16 python:bytes chdir:bytes env:PAIR args:TEXT run_uid:bytes spec:bytes cache_dir:bytes scratch_dir:bytes workers_expected:u16 first_worker:u16 flags:u32
+ENV_START 16 python:bytes chdir:bytes env:PAIR args:TEXT run_uid:bytes spec:bytes cache_dir:bytes scratch_dir:bytes workers_expected:u16 first_worker:u16 flags:u32 runner:bytes nice:bytes
 WORKERS_START 17 first:u16 count:u16 total:u16 maxfail:u32 max_restarts:u16
 LEASE 18 ranges:RANGE
 NO_MORE 19 final:u8
@@ -44,6 +44,7 @@ WARNING 36 item:u32 worker:u16 when:bytes category:bytes nodeid:bytes text:bytes
 SUITE_PROPERTY 45 worker:u16 name:bytes value:bytes
 SUMMARY 46 worker:u16 text:bytes
 AGENT_NOTE 48 level:u8 failed:u8 text:bytes
+ENV_FACTS 49 program:bytes found:bytes folder:bytes cache_dir:bytes scratch_dir:bytes
 RESULT 64 item:u32 attempt:u16 outcome:u8 flags:u8 setup_us:u32 call_us:u32 teardown_us:u32 position:u32 start_us:u64
 RESULTS 37 worker:u16 results:RESULT
 OUTPUT 38 worker:u16 stream:u8 item:u32 data:bytes dropped_bytes:u64

@@ -142,7 +142,7 @@ ENV_START = 16
 
 class ENV_START_(_Record):
     __slots__ = ()
-    _fields = ("python", "chdir", "env", "args", "run_uid", "spec", "cache_dir", "scratch_dir", "workers_expected", "first_worker", "flags", )
+    _fields = ("python", "chdir", "env", "args", "run_uid", "spec", "cache_dir", "scratch_dir", "workers_expected", "first_worker", "flags", "runner", "nice", )
     python = property(_at(0))
     chdir = property(_at(1))
     env = property(_at(2))
@@ -154,6 +154,8 @@ class ENV_START_(_Record):
     workers_expected = property(_at(8))
     first_worker = property(_at(9))
     flags = property(_at(10))
+    runner = property(_at(11))
+    nice = property(_at(12))
 
 
 _ENV_START_8 = struct.Struct("<HHI")
@@ -169,7 +171,11 @@ def _read_ENV_START(body, at):
     cache_dir, at = _get_bytes(body, at)
     scratch_dir, at = _get_bytes(body, at)
     (workers_expected, first_worker, flags,), at = _get(body, at, _ENV_START_8)
-    return ENV_START_((python, chdir, env, args, run_uid, spec, cache_dir, scratch_dir, workers_expected, first_worker, flags, )), at
+    if at == len(body):
+        return ENV_START_((python, chdir, env, args, run_uid, spec, cache_dir, scratch_dir, workers_expected, first_worker, flags, b"", b"", )), at
+    runner, at = _get_bytes(body, at)
+    nice, at = _get_bytes(body, at)
+    return ENV_START_((python, chdir, env, args, run_uid, spec, cache_dir, scratch_dir, workers_expected, first_worker, flags, runner, nice, )), at
 
 
 FINISH = 22
