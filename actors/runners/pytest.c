@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -21,7 +22,6 @@ extern char **environ;
 #define FOLDER "adapter-" /* then the build id */
 #define DAY_S (24 * 60 * 60)
 #define UNUSED_S (time_t)(30 * DAY_S) /* then the folder of another build goes */
-#define NO_PYTEST ((xd_pytest){ .leash = { -1, -1 }, .output = { -1, -1 } })
 
 /* ---- the unpacked adapter ---------------------------------------------------------------------- */
 
@@ -263,25 +263,48 @@ static int make_chdir(xd_pytest *p, xd_bytes chdir, xd_error *err)
     return r < 0 ? xd_error_set(err, r, "chdir=%s: %s", path ? path : "", xd_error_name(r)) : 0;
 }
 
-int xd_pytest_prepare(xd_pytest *ret, const xd_wire_ENV_START *start, const char *build_id, xd_error *err)
+static int prepare_parts(xd_pytest *p, const xd_wire_ENV_START *start, const char *build_id, xd_error *err)
 {
-    *ret = NO_PYTEST;
-    int r = xd_os_pipe(ret->leash, 1, 0);
+    int r = xd_os_pipe(p->leash, 1, 0);
     if (r < 0)
         return xd_error_set(err, r, "no descriptors for Python: %s", xd_error_name(r));
-    XD_TRY(make_env(ret, start, err));
-    XD_TRY(make_chdir(ret, start->chdir, err));
+    XD_TRY(make_env(p, start, err));
+    XD_TRY(make_chdir(p, start->chdir, err));
     if (start->python.len) {
         xd_autofree char *text = xd_bytes_dup(start->python);
-        XD_TRY(text ? given_python(ret, text, err) : xd_error_set(err, -ENOMEM, "out of memory"));
+        XD_TRY(text ? given_python(p, text, err) : xd_error_set(err, -ENOMEM, "out of memory"));
     } else {
-        XD_TRY(default_python(ret, err));
+        XD_TRY(default_python(p, err));
     }
-    return unpack(ret, start->cache_dir, build_id, err);
+    return unpack(p, start->cache_dir, build_id, err);
 }
 
-void xd_pytest_release(xd_pytest *p)
+static int prepare(xd_runner **ret, const xd_wire_ENV_START *start, const char *build_id, xd_error *err)
 {
+    xd_pytest *p = malloc(sizeof(*p));
+    *ret = NULL;
+    if (!p)
+        return xd_error_set(err, -ENOMEM, "out of memory");
+    *p = (xd_pytest){ .runner.ops = &xd_pytest_ops, .leash = { -1, -1 }, .output = { -1, -1 } };
+    *ret = &p->runner;
+    return prepare_parts(p, start, build_id, err);
+}
+
+static xd_pytest *of(xd_runner *r)
+{
+    return (xd_pytest *)(void *)r; /* its first member */
+}
+
+static const xd_pytest *of_const(const xd_runner *r)
+{
+    return (const xd_pytest *)(const void *)r;
+}
+
+static xd_runner *release(xd_runner *r)
+{
+    xd_pytest *p = of(r);
+    if (!p)
+        return NULL;
     if (p->dir && p->dir_temp)
         (void)xd_path_remove_tree(p->dir);
     free(p->dir);
@@ -294,7 +317,13 @@ void xd_pytest_release(xd_pytest *p)
     for (size_t i = 0; i < XD_ARRAY_LEN(fds); i++)
         if (fds[i] >= 0)
             close(fds[i]);
-    *p = NO_PYTEST;
+    free(p);
+    return NULL;
+}
+
+static const char *temporary(const xd_runner *r)
+{
+    return of_const(r)->dir_temp ? of_const(r)->dir : NULL;
 }
 
 /* A path as the text of a Python string: bytes that are not plain ASCII as surrogate escapes, which is what a
@@ -365,15 +394,17 @@ static int spawn(const xd_pytest *p, const char *role, const char *const *rest, 
 /* Numbers of the descriptors in the Python process. */
 enum { CHILD_A = 3, CHILD_B, CHILD_C, CHILD_D };
 
-int xd_pytest_open_output(xd_pytest *p, int ret[2], xd_error *err)
+static int open_output(xd_runner *r, int ret[2], xd_error *err)
 {
+    xd_pytest *p = of(r);
     for (size_t i = 0; i < XD_ARRAY_LEN(p->output); i++) {
         int pair[2];
-        int r = xd_os_pipe(pair, 0, 0);
-        if (r < 0) {
+        int opened = xd_os_pipe(pair, 0, 0);
+        if (opened < 0) {
             if (i)
                 close(ret[0]);
-            return xd_error_set(err, r, "no descriptors for the output of Python: %s", xd_error_name(r));
+            return xd_error_set(err, opened, "no descriptors for the output of Python: %s",
+                                xd_error_name(opened));
         }
         ret[i] = pair[0];
         p->output[i] = pair[1];
@@ -381,38 +412,62 @@ int xd_pytest_open_output(xd_pytest *p, int ret[2], xd_error *err)
     return 0;
 }
 
-int xd_pytest_spawn_parent(const xd_pytest *p, const char *role, int page_fd, xd_proc *ret, int *ret_control,
-                           xd_error *err)
+static int spawn_parent(const xd_runner *r, xd_runner_parent which, int page_fd, xd_proc *ret,
+                        int *ret_control, xd_error *err)
 {
     static const char *const numbers[] = { "3", "4", NULL }; /* CHILD_A, CHILD_B */
+    const xd_pytest         *p = of_const(r);
     int                      pair[2];
-    int                      r = xd_os_socketpair(pair, true);
-    if (r < 0)
-        return xd_error_set(err, r, "no descriptors for Python: %s", xd_error_name(r));
+    int                      done = xd_os_socketpair(pair, true);
+    if (done < 0)
+        return xd_error_set(err, done, "no descriptors for Python: %s", xd_error_name(done));
     const xd_proc_fd fds[] = {
         { p->output[0], 1 }, { p->output[1], 2 }, { pair[1], CHILD_A }, { page_fd, CHILD_B }
     };
-    r = spawn(p, role, numbers, fds, XD_ARRAY_LEN(fds), ret, err);
+    done =
+        spawn(p, which == XD_RUNNER_HOST ? "host" : "collector", numbers, fds, XD_ARRAY_LEN(fds), ret, err);
     close(pair[1]);
-    if (r == 0)
+    if (done == 0)
         *ret_control = pair[0];
     else
         close(pair[0]);
-    return r;
+    return done;
 }
 
-int xd_pytest_spawn_fresh(const xd_pytest *p, int page_fd, int control, const xd_pytest_worker_fds *w,
-                          xd_proc *ret, xd_error *err)
+static int spawn_worker(const xd_runner *r, const xd_runner_fds *w, xd_proc *ret, xd_error *err)
 {
     static const char *const numbers[] = { "3", "4", "5", "6", NULL }; /* CHILD_A to CHILD_D */
     const xd_proc_fd         fds[] = { { w->out, 1 },           { w->err, 2 },
-                                       { control, CHILD_A },    { w->commands, CHILD_B },
-                                       { w->results, CHILD_C }, { page_fd, CHILD_D } };
-    return spawn(p, "fresh", numbers, fds, XD_ARRAY_LEN(fds), ret, err);
+                                       { w->control, CHILD_A }, { w->commands, CHILD_B },
+                                       { w->results, CHILD_C }, { w->page, CHILD_D } };
+    return spawn(of_const(r), "fresh", numbers, fds, XD_ARRAY_LEN(fds), ret, err);
 }
 
-int xd_pytest_spawn_check(const xd_pytest *p, const char *const *args, xd_proc *ret, xd_error *err)
+int xd_pytest_spawn_check(const xd_runner *r, const char *const *args, xd_proc *ret, xd_error *err)
 {
     const xd_proc_fd fds[] = { { 1, 1 }, { 2, 2 } };
-    return spawn(p, "check", args, fds, XD_ARRAY_LEN(fds), ret, err);
+    return spawn(of_const(r), "check", args, fds, XD_ARRAY_LEN(fds), ret, err);
 }
+
+/* xd_pytest/page.py has the numbers. */
+static const char *const endings[] = { "",
+                                       " (pytest_sessionfinish)",
+                                       " (pytest_unconfigure)",
+                                       " (threads that are no daemons)",
+                                       " (exit handlers)",
+                                       NULL };
+
+const xd_runner_ops xd_pytest_ops = {
+    .name = "pytest",
+    .program = "python with pytest",
+    .without_collector =
+        "workers go on, further ones are started another way; pytest's cache (--lf) is not written",
+    .endings = endings,
+    .pause_signal = SIGSTOP,
+    .prepare = prepare,
+    .release = release,
+    .temporary = temporary,
+    .open_output = open_output,
+    .spawn_parent = spawn_parent,
+    .spawn_worker = spawn_worker,
+};

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "engine/base/os_linux.h"
+#include "actors/runners/pytest.h"
 #include "tools/xdagent/agent.h"
 
 #define NOBODY 2000000000 /* above every pid_max: signals to it reach nobody */
@@ -59,8 +60,6 @@ static void no_end(void *arg, int error)
     (void)arg;
     (void)error;
 }
-
-#define NO_PYTEST ((xd_pytest){ .leash = { -1, -1 }, .output = { -1, -1 } })
 
 static void add_ids(agent_list *l)
 {
@@ -111,7 +110,10 @@ static void collected(world *w, uint8_t way)
     e->started = e->ready = e->forks = e->hosted = true;
     e->host_ns = UINT64_MAX;
     e->way = way;
-    e->pytest = NO_PYTEST;
+    xd_pytest *runner = malloc(sizeof(*runner));
+    ck_assert_ptr_nonnull(runner);
+    *runner = (xd_pytest){ .runner.ops = &xd_pytest_ops, .leash = { -1, -1 }, .output = { -1, -1 } };
+    e->runner = &runner->runner;
     e->captured[0] = e->captured[1] = -1;
     e->out.fd = e->err.fd = -1;
     add_ids(&e->list);
@@ -353,17 +355,20 @@ START_TEST(parent_ends_before_the_fork)
     close_fds(&w);
 
     const char *python[] = { "/bin/true", NULL }, *env[] = { NULL };
-    w.a.env.pytest = (xd_pytest){ .python = (char **)(uintptr_t)python,
-                                  .env = (char **)(uintptr_t)env,
-                                  .dir = (char *)(uintptr_t) "/",
-                                  .leash = { -1, -1 },
-                                  .output = { -1, -1 } };
+    xd_pytest   runner = { .runner.ops = &xd_pytest_ops,
+                           .python = (char **)(uintptr_t)python,
+                           .env = (char **)(uintptr_t)env,
+                           .dir = (char *)(uintptr_t) "/",
+                           .leash = { -1, -1 },
+                           .output = { -1, -1 } };
+    xd_runner  *own = w.a.env.runner;
+    w.a.env.runner = &runner.runner;
     w.a.env.host.pid = 0;
     ck_assert_int_eq(agent_workers_parent_ended(&w.a, AGENT_BY_HOST, "the other, too"), 0);
     ck_assert_int_eq(agent_down_timers(&w.a, xd_clock_ns()), 0);
     ck_assert_int_eq(worker(&w)->way, XD_WAY_FRESH);
     ck_assert_int_eq(worker(&w)->parent, AGENT_BY_AGENT);
-    w.a.env.pytest = NO_PYTEST; /* nothing of it is malloc'ed */
+    w.a.env.runner = own;
     end(&w);
 }
 END_TEST

@@ -1,7 +1,7 @@
 /* tools/xdagent/agent.h - the agent's own parts.  One thread, one event loop; every function here runs on it.
  *
  *   link.c      the stream to the controller: HELLO, sequence, credit, batches
- *   chan.c      local sockets and pipes to Python processes: frames out (with descriptors), frames in
+ *   chan.c      local sockets and pipes to the runner's processes: frames out (with descriptors), frames in
  *   env.c       one environment: collector, runner host, collection
  *   list.c      the collection and its digest
  *   worker.c    what workers say
@@ -9,8 +9,8 @@
  *   life.c      their states: a table
  *   queue.c     commands of the agent queue (engine/aqueue.h): RUN, limits on the progress page, blame, restarts
  *   down.c      how a worker ended, and what is said about it
- *   output.c    stdout and stderr of Python processes as OUTPUT
- *   cache.c     what pytest's cache needs when the controller is gone
+ *   output.c    stdout and stderr of the runner's processes as OUTPUT
+ *   cache.c     what the runner's memory of failures needs when the controller is gone
  *   guard.c     the process above this one, which cleans up when this one is killed
  *   orphans.c   processes that lost their parent and have ended: waited for, as init does
  *   stop.c      CANCEL, FINISH, the dead-man, and that nothing stays behind
@@ -22,7 +22,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "actors/runners/pytest.h"
+#include "actors/runners/runner.h"
 #include "engine/aqueue.h"
 #include "engine/base/buf.h"
 #include "engine/base/clock.h"
@@ -37,7 +37,7 @@
 #define AGENT_SLOTS_MAX 1024u
 #define AGENT_OUTPUT_LIMIT (1u << 20) /* bytes of uncaptured output kept per item and stream */
 #define AGENT_LAST_OUTPUT 4096u
-#define AGENT_CAPTURED_BYTES 2048u /* of what pytest captured of a process that died, of each stream */
+#define AGENT_CAPTURED_BYTES 2048u /* of what was captured of a process that died, of each stream */
 
 /* Body of a frame, and a list made of encoded records, as views. */
 static inline xd_bytes agent_body(const xd_frame *f)
@@ -211,7 +211,7 @@ struct agent_worker {
     agent_output       out, err;
     xd_buf             last; /* last output */
     int                files
-        [3]; /* what pytest captures of it, and Python's faulthandler: stdout, stderr, fault; -1 = not there */
+        [3]; /* what the runner captures of it, and its words on a fault: stdout, stderr, fault; -1 = not there */
     xd_buf         batch; /* RESULT records not yet sent */
     uint32_t       batched;
     xd_wire_RESULT open; /* of the item whose outliving fixtures wait for their teardown; attempt 0 = none */
@@ -327,26 +327,26 @@ void agent_list_close(agent_list *l);                      /* the digest is made
 void agent_list_release(agent_list *l);
 
 typedef struct agent_env {
-    bool         started, ready, failed; /* ready: HOST_READY came; failed: ENV_FAILED was sent */
-    bool         forks;                  /* HOST_READY said that workers may be forked */
-    xd_pytest    pytest;
-    xd_buf       start;        /* body of ENV_START */
-    char        *scratch;      /* scratch_dir */
-    bool         scratch_made; /* by this agent, which removes it */
-    bool         page_made;
-    bool         watched;            /* the controller shows how far the collection is */
-    bool         keeps_cache, saved; /* its collector writes pytest's cache; it has done so */
-    xd_page      page;
-    xd_proc      collector;        /* pid 0 = gone, or a worker, whose process it is then */
-    bool         became;           /* the collector is a worker now, or about to be */
-    xd_proc      host;             /* pid 0 = not started or gone */
-    bool         hosted;           /* it was started, or could not be: that is tried once */
-    uint64_t     host_ns;          /* when it is started though nobody needs it yet; UINT64_MAX = not */
-    uint16_t     workers;          /* that are expected; 0 = not known */
-    agent_chan   collect, control; /* to the collector, to the host */
+    bool       started, ready, failed; /* ready: HOST_READY came; failed: ENV_FAILED was sent */
+    bool       forks;                  /* HOST_READY said that workers may be forked */
+    xd_runner *runner;                 /* owned; NULL = none, or not prepared yet */
+    xd_buf     start;                  /* body of ENV_START */
+    char      *scratch;                /* scratch_dir */
+    bool       scratch_made;           /* by this agent, which removes it */
+    bool       page_made;
+    bool       watched;            /* the controller shows how far the collection is */
+    bool       keeps_cache, saved; /* its collector writes what failed for the next session; it has done so */
+    xd_page    page;
+    xd_proc    collector;        /* pid 0 = gone, or a worker, whose process it is then */
+    bool       became;           /* the collector is a worker now, or about to be */
+    xd_proc    host;             /* pid 0 = not started or gone */
+    bool       hosted;           /* it was started, or could not be: that is tried once */
+    uint64_t   host_ns;          /* when it is started though nobody needs it yet; UINT64_MAX = not */
+    uint16_t   workers;          /* that are expected; 0 = not known */
+    agent_chan collect, control; /* to the collector, to the host */
     agent_output out, err;
     xd_buf       last;        /* last output of collector and host */
-    int          captured[2]; /* what pytest captures of the collector: stdout, stderr; -1 = not there */
+    int          captured[2]; /* what is captured of the collector: stdout, stderr; -1 = not there */
     agent_list   list;
     xd_buf       finish; /* body of a FINISH that came before the collection was over; empty = none */
     bool         quit;   /* and QUIT is to follow it */
@@ -359,7 +359,7 @@ int agent_env_start(agent *a, xd_bytes body, const xd_wire_ENV_START *m) XD_MUST
 int agent_env_send_list(agent *a) XD_MUST;
 int agent_env_more_list(agent *a) XD_MUST;              /* as much of the list as there is credit for */
 int agent_env_reorder(agent *a, xd_bytes body) XD_MUST; /* REORDER */
-/* FINISH for the collector, which writes pytest's cache by it: kept until it is known that the numbers in it are
+/* FINISH for the collector, which writes what failed by it: kept until it is known that the numbers in it are
  * those of this environment's list. */
 int agent_env_finish(agent *a, xd_bytes body, const xd_wire_FINISH *m) XD_MUST;
 int agent_env_quit(agent *a) XD_MUST; /* QUIT for the collector, behind it */
@@ -377,7 +377,7 @@ void agent_env_release(agent *a);
 
 /* What is known of an item now: its outcome (0 = none yet), and whether a report of it failed.  -ENOMEM. */
 int agent_cache_note(agent *a, uint32_t item, uint8_t outcome, bool failed) XD_MUST;
-/* The controller is gone: lets the collector write pytest's cache. A few seconds at most. */
+/* The controller is gone: lets the collector write what failed. A few seconds at most. */
 int agent_cache_save(agent *a) XD_MUST;
 
 /* ---- stop.c -------------------------------------------------------------------------------------------- */
@@ -423,7 +423,7 @@ struct agent {
     int         page;     /* empty memory file, shared with the guard, for the progress page; -1 = none */
     int         note;     /* memory shared with the guard: what it removes when this process is killed */
     uint8_t    *scratch;  /* AGENT_SCRATCH bytes for reading */
-    uint8_t    *seen;     /* by item, for pytest's cache: see cache.c; NULL = nothing yet */
+    uint8_t    *seen; /* by item, for the collector's memory of failures: see cache.c; NULL = nothing yet */
     /* deadlines, monotonic ns, UINT64_MAX = none */
     uint64_t down_ns, tick_ns, progress_ns, queue_ns, kill_ns, term_ns;
     uint64_t leave_ns;    /* the user wants to leave: the grace of running tests and of sessions ends */

@@ -1,5 +1,5 @@
 /* What became of the tests here. When the controller is gone before it could say FINISH, this agent says it with what
- * it knows, so that pytest's --lf does, too: the collector writes the cache. */
+ * it knows, so that the runner's --lf does, too: the collector writes it down. */
 #include <signal.h>
 #include <stdlib.h>
 

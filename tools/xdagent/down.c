@@ -131,8 +131,7 @@ int agent_add_end(xd_buf *out, int fd, size_t most)
     return text[got - 1] == '\n' ? 0 : xd_buf_add_byte(out, '\n');
 }
 
-/* The worker's last output, what pytest had captured of the phase it died in, and what Python's faulthandler
- * wrote. */
+/* The worker's last output, what was captured of the phase it died in, and what it wrote on a fault. */
 static int last_words(agent_worker *w, xd_buf *out)
 {
     size_t n = XD_MIN(w->last.len, (size_t)AGENT_LAST_OUTPUT);

@@ -12,7 +12,7 @@
 #include "tools/xdagent/agent.h"
 
 #define ERROR_TAIL 4096u
-/* A collection that takes longer leaves the host time to import pytest beside it, for workers that may be forked from
+/* A collection that takes longer leaves the host time to get ready beside it, for workers that may be forked from
  * it. */
 #define HOST_AFTER_NS (500 * XD_MS_NS)
 
@@ -60,10 +60,11 @@ static int spawn_collector(agent *a, xd_error *err)
 {
     agent_env *e = &a->env;
     int        output[2], control;
-    XD_TRY(xd_pytest_open_output(&e->pytest, output, err));
+    XD_TRY(e->runner->ops->open_output(e->runner, output, err));
     XD_TRY(agent_output_open(&e->out, a, NULL, output[0], XD_OUTPUT_STDOUT, &e->last));
     XD_TRY(agent_output_open(&e->err, a, NULL, output[1], XD_OUTPUT_STDERR, &e->last));
-    XD_TRY(xd_pytest_spawn_parent(&e->pytest, "collector", e->page.fd, &e->collector, &control, err));
+    XD_TRY(e->runner->ops->spawn_parent(e->runner, XD_RUNNER_COLLECTOR, e->page.fd, &e->collector, &control,
+                                        err));
     XD_TRY(agent_chan_open(&e->collect, a, control, true, on_frame, on_collect_end, a));
     if (e->collector.pidfd >= 0)
         XD_TRY(xd_poller_set(a->poller, e->collector.pidfd, XD_POLL_IN, on_collector_pidfd, a));
@@ -75,7 +76,7 @@ static int spawn_host(agent *a)
     agent_env *e = &a->env;
     xd_error   err = { 0 };
     int        control;
-    int        r = xd_pytest_spawn_parent(&e->pytest, "host", e->page.fd, &e->host, &control, &err);
+    int r = e->runner->ops->spawn_parent(e->runner, XD_RUNNER_HOST, e->page.fd, &e->host, &control, &err);
     if (r < 0)
         return agent_note(a, XD_NOTE_WARNING, false,
                           "the runner host could not be started: %s: workers are started without it",
@@ -95,6 +96,12 @@ int agent_env_host(agent *a, agent_chan **ret)
     XD_TRY(first && e->forks ? spawn_host(a) : 0);
     *ret = e->host.pid > 0 && e->control.fd >= 0 ? &e->control : NULL;
     return 0;
+}
+
+static int prepare(agent_env *e, const xd_wire_ENV_START *m, xd_error *err)
+{
+    const xd_runner_ops *ops = xd_runner_find((xd_bytes){ 0 });
+    return ops->prepare(&e->runner, m, XD_BUILD_ID, err);
 }
 
 int agent_env_start(agent *a, xd_bytes body, const xd_wire_ENV_START *m)
@@ -122,9 +129,9 @@ int agent_env_start(agent *a, xd_bytes body, const xd_wire_ENV_START *m)
     e->keeps_cache = (m->flags & XD_ENV_KEEPS_CACHE) != 0;
     if (e->watched)
         a->progress_ns = xd_clock_ns() + AGENT_PROGRESS_NS;
-    r = xd_pytest_prepare(&e->pytest, m, XD_BUILD_ID, &err);
-    if (e->pytest.dir_temp)
-        agent_guard_note(a, e->pytest.dir);
+    r = prepare(e, m, &err);
+    if (e->runner && e->runner->ops->temporary(e->runner))
+        agent_guard_note(a, e->runner->ops->temporary(e->runner));
     if (r == 0)
         r = spawn_collector(a, &err);
     if (r == -ENOMEM && !*err.text)
@@ -228,7 +235,7 @@ static int on_forked(agent *a, const xd_frame *f)
     return agent_worker_forked(a, &m);
 }
 
-/* What pytest captures of the collector: held, so that nothing of it is left behind whoever is killed. */
+/* What is captured of the collector: held, so that nothing of it is left behind whoever is killed. */
 static void take_captures(agent_env *e, const agent *a)
 {
     static const char *const names[] = { "collector.out", "collector.err" };
@@ -346,6 +353,14 @@ static int fail_with(agent *a, const char *who, const xd_proc_status *s, bool kn
                           tail.len ? "; its last output:\n" : "", xd_buf_cstr(&tail));
 }
 
+static int fail_to_start(agent *a, const xd_proc_status *s, bool known)
+{
+    char who[160];
+    snprintf(who, sizeof(who), "the process that collects the tests (%s) could not start: it",
+             a->env.runner->ops->program);
+    return fail_with(a, who, s, known);
+}
+
 /* What a process wrote into a channel before it ended is worth reading first. */
 static int drain(agent_chan *c)
 {
@@ -387,13 +402,10 @@ static int collector_ended(agent *a)
     XD_TRY(agent_workers_parent_ended(a, AGENT_BY_COLLECTOR,
                                       "the process that collected the tests ended before it had forked it"));
     if (a->phase == AGENT_RUNNING && !e->failed && !e->ready)
-        return fail_with(a, "the process that collects the tests (python with pytest) could not start: it",
-                         &s, known);
+        return fail_to_start(a, &s, known);
     if (a->phase == AGENT_RUNNING && !e->failed && !e->list.over)
         return fail_with(a, who, &s, known);
-    return say_ended(
-        a, who, &s, known,
-        "workers go on, further ones are started another way; pytest's cache (--lf) is not written");
+    return say_ended(a, who, &s, known, e->runner->ops->without_collector);
 }
 
 static int host_ended(agent *a)
@@ -462,7 +474,8 @@ void agent_env_release(agent *a)
     agent_list_release(&e->list);
     if (e->page_made)
         xd_page_release(&e->page);
-    xd_pytest_release(&e->pytest);
+    if (e->runner)
+        e->runner = e->runner->ops->release(e->runner);
     xd_buf_release(&e->start);
     xd_buf_release(&e->finish);
     xd_buf_release(&e->last);

@@ -364,7 +364,7 @@ int agent_check_collected(agent_worker *w, xd_bytes body)
     XD_TRY(xd_wire_COLLECTED_decode(body.ptr, body.len, &m));
     XXH128_hash_t d = XXH3_128bits_digest(c->hash);
     c->passed = d.low64 == l->digest_lo && d.high64 == l->digest_hi && m.exit_status < 0;
-    /* Behind FINISH pytest's cache is being written, on which --lf and the like depend; and nothing is left to run. */
+    /* Behind FINISH is written what the next session's --lf and the like depend on; and nothing is left to run. */
     if (c->passed || w->agent->phase != AGENT_RUNNING)
         return 0;
     XD_TRY(add_missing(w, c));

@@ -1,4 +1,4 @@
-/* xdagent - the far end of a gateway: starts, feeds and watches the Python processes of one environment.
+/* xdagent - the far end of a gateway: starts, feeds and watches the processes of one environment.
  * Speaks engine/wire.def on standard input and output, or on one descriptor (--fd N). Ends when the
  * controller says so, or is gone. */
 #include <errno.h>
@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "actors/runners/pytest.h"
 #include "engine/base/clock.h"
 #include "engine/base/os_linux.h"
 #include "engine/base/text.h"
@@ -328,7 +329,7 @@ static int run(agent *a, int in, int out, pid_t guard)
         if (a->fault == 0 && !a->link.lost)
             agent_fault(a, timers(a));
     }
-    /* Without a controller, or told to end: it can do no more than end all, and see to pytest's cache before. */
+    /* Without a controller, or told to end: it can do no more than end all, and see to what the next session is to know before. */
     if (a->link.lost)
         (void)!keep_progress(a);
     if (a->link.lost || a->fault == -EINTR)
@@ -379,13 +380,13 @@ static int descriptor(const char *text, int *ret)
 static int check(char **argv)
 {
     xd_error          err = { 0 };
-    xd_pytest         pytest;
+    xd_runner        *pytest;
     xd_proc           p = XD_PROC_NONE;
     xd_proc_status    status = { .exit_status = 6 };
     xd_wire_ENV_START start = { .python = xd_bytes_str(argv[0]), .cache_dir = xd_bytes_str(argv[1]) };
-    int               r = xd_pytest_prepare(&pytest, &start, XD_BUILD_ID, &err);
+    int               r = xd_pytest_ops.prepare(&pytest, &start, XD_BUILD_ID, &err);
     if (r == 0)
-        r = xd_pytest_spawn_check(&pytest, (const char *const *)argv + 2, &p, &err);
+        r = xd_pytest_spawn_check(pytest, (const char *const *)argv + 2, &p, &err);
     if (r == 0) {
         struct pollfd ended = { .fd = p.pidfd, .events = POLLIN };
         while (poll(&ended, 1, -1) < 0 && errno == EINTR)
@@ -395,7 +396,7 @@ static int check(char **argv)
         r = xd_proc_wait(&p, true, &status);
     }
     xd_proc_close(&p);
-    xd_pytest_release(&pytest);
+    (void)xd_pytest_ops.release(pytest);
     if (r < 0)
         fprintf(stderr, "xdagent: %s\n", err.text[0] ? err.text : xd_error_name(r));
     return r < 0 ? 6 : status.exit_status >= 0 ? status.exit_status : 6;

@@ -184,8 +184,13 @@ static int start_fresh(agent_worker *w, pipes *p)
     int      r = xd_os_socketpair(control, true);
     if (r < 0)
         return agent_worker_on(w, AGENT_ON_UNBORN, &(agent_news){ .why = xd_error_name(r) });
-    xd_pytest_worker_fds fds = { p->cmd[0], p->results[1], p->out[1], p->err[1] };
-    r = xd_pytest_spawn_fresh(&a->env.pytest, a->env.page.fd, control[1], &fds, &w->proc, &err);
+    xd_runner_fds fds = { .commands = p->cmd[0],
+                          .results = p->results[1],
+                          .out = p->out[1],
+                          .err = p->err[1],
+                          .control = control[1],
+                          .page = a->env.page.fd };
+    r = a->env.runner->ops->spawn_worker(a->env.runner, &fds, &w->proc, &err);
     close(control[1]);
     if (r < 0) {
         close(control[0]);

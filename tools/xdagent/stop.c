@@ -69,7 +69,9 @@ int agent_cancel(agent *a, const xd_wire_CANCEL *m)
 
 void agent_pause(agent *a, bool on)
 {
-    int sig = on ? SIGSTOP : SIGCONT;
+    if (!a->env.runner)
+        return;
+    int sig = on ? a->env.runner->ops->pause_signal : SIGCONT;
     for (uint32_t i = 0; i < a->slots; i++)
         if (agent_worker_alive(&a->worker[i]) && a->worker[i].proc.pid > 0)
             xd_proc_kill_group(&a->worker[i].proc, sig);
@@ -164,10 +166,12 @@ static int begin_phase(agent *a, agent_phase phase)
 /* What the worker is at, as far as it is known. */
 static const char *doing(const agent_worker *w)
 {
-    static const char *const what[] = { "", " (pytest_sessionfinish)", " (pytest_unconfigure)",
-                                        " (threads that are no daemons)", " (exit handlers)" };
-    uint32_t                 n = xd_page_get(&w->agent->env.page.slot[w->slot].ending);
-    return n < XD_ARRAY_LEN(what) ? what[n] : "";
+    const char *const *what = w->agent->env.runner->ops->endings;
+    uint32_t           n = xd_page_get(&w->agent->env.page.slot[w->slot].ending);
+    for (uint32_t i = 0; what[i]; i++)
+        if (i == n)
+            return what[i];
+    return "";
 }
 
 static bool waited_for(const agent *a, const agent_worker *w)
@@ -175,7 +179,7 @@ static bool waited_for(const agent *a, const agent_worker *w)
     return agent_worker_alive(w) && !(a->phase == AGENT_ENDING_SESSIONS && w->state == AGENT_WORKER_LEAVING);
 }
 
-/* "gw0 (pytest_sessionfinish), gw3 and 4 more"; the process beside them when no worker is left. */
+/* "gw0 (exit handlers), gw3 and 4 more"; the process beside them when no worker is left. */
 static int add_waited_for(const agent *a, xd_buf *out)
 {
     uint32_t n = 0;
@@ -192,7 +196,7 @@ static int add_waited_for(const agent *a, xd_buf *out)
     return xd_buf_add_str(out, collector ? "the process that collected the tests" : "the runner host");
 }
 
-/* Plain pytest waits as well, but there it can be seen. */
+/* A session that runs alone waits as well, but there it can be seen. */
 static int say_waiting(agent *a, uint64_t now_ns)
 {
     xd_autobuf names = XD_BUF_INIT;
