@@ -51,8 +51,8 @@ static bool has_failed(const xd_runview *view, const xd_runview_item *i)
 {
     if (xd_outcome_fails(i->outcome))
         return true;
-    for (uint32_t at = i->first_report; at != XD_NO_INDEX; at = view->reports[at].next) {
-        const xd_runview_report *r = &view->reports[at];
+    for (uint32_t at = i->first_report; at != XD_NO_INDEX; at = view->tests.reports[at].next) {
+        const xd_runview_report *r = &view->tests.reports[at];
         if (r->attempt == i->attempt && r->outcome == 'f' && !(r->flags & XD_REP_WASXFAIL))
             return true;
     }
@@ -65,11 +65,12 @@ static bool has_failed(const xd_runview *view, const xd_runview_item *i)
  * failed when one of them has. */
 static int merge(json_t *known, const xd_runview *view)
 {
-    for (uint32_t i = 0; i < view->count; i++)
-        if (view->items[i].outcome && view->items[i].outcome != XD_OUT_NOT_RUN && view->items[i].id.len)
-            (void)json_object_del(known, (const char *)view->items[i].id.ptr);
-    for (uint32_t i = 0; i < view->count; i++) {
-        const xd_runview_item *item = &view->items[i];
+    for (uint32_t i = 0; i < view->tests.count; i++)
+        if (view->tests.items[i].outcome && view->tests.items[i].outcome != XD_OUT_NOT_RUN &&
+            view->tests.items[i].id.len)
+            (void)json_object_del(known, (const char *)view->tests.items[i].id.ptr);
+    for (uint32_t i = 0; i < view->tests.count; i++) {
+        const xd_runview_item *item = &view->tests.items[i];
         if (item->id.len && has_failed(view, item) &&
             xd_text_is_utf8(item->id) && /* pytest could not write another name either */
             json_object_set_new_nocheck(known, (const char *)item->id.ptr, json_true()) < 0)
@@ -165,7 +166,7 @@ int xd_last_failed_recover(const xd_folders *where)
     xd_runview view;
     XD_TRY(xd_runview_init(&view, (xd_runview_source){ .read = read_back, .arg = r }));
     got = fold(r, &view, &cache);
-    if (got == 0 && cache && view.ended)
+    if (got == 0 && cache && view.tests.ended)
         got = update(cache, &view, &over);
     xd_runview_release(&view);
     return got;

@@ -88,7 +88,7 @@ static int read_on(report_actor *a)
         XD_TRY(xd_actor_watch(a->actor, fd, 0, NULL));
     }
     XD_TRY(answer(a));
-    if (!xd_report_set_view(a->set)->over)
+    if (!xd_report_set_view(a->set)->run.over)
         return 0;
     XD_TRY(finish(a));
     return XD_ACTOR_STOP;

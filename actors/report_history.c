@@ -20,9 +20,11 @@ static int load(xd_report_history *h)
     xd_autofree char *path = h->path ? strdup(h->path) : NULL;
     if (!path) {
         const xd_runview *v = h->view;
-        const char *project = h->project ? h->project : v->rootdir.len ? (const char *)v->rootdir.ptr : NULL;
+        const char       *project = h->project              ? h->project
+                                    : v->config.rootdir.len ? (const char *)v->config.rootdir.ptr
+                                                            : NULL;
         if (!project)
-            project = v->cwd.len ? (const char *)v->cwd.ptr : "/";
+            project = v->run.cwd.len ? (const char *)v->run.cwd.ptr : "/";
         XD_TRY(xd_history_path(h->cache, project, &path, &h->complaint));
     }
     int r = xd_history_open(path, &h->history, &h->complaint);
@@ -32,7 +34,7 @@ static int load(xd_report_history *h)
 static int history_ended(void *self, uint32_t item)
 {
     xd_report_history     *h = XD_CAST(self, xd_report_history, HISTORY_MAGIC);
-    const xd_runview_item *i = &h->view->items[item];
+    const xd_runview_item *i = &h->view->tests.items[item];
     if (i->outcome >= XD_OUT_CRASHED || !i->id.len) /* crashed and the like: its time says nothing */
         return 0;
     if (!h->history)

@@ -184,9 +184,9 @@ static int put_reports(const xd_runview *v, line *l, const xd_runview_item *i, u
     if (first == XD_NO_INDEX)
         return 0;
     json_t *all = json_array();
-    for (uint32_t n = first; all && n != XD_NO_INDEX; n = v->reports[n].next) {
+    for (uint32_t n = first; all && n != XD_NO_INDEX; n = v->tests.reports[n].next) {
         xd_wire_REPORT r;
-        if (v->reports[n].attempt != i->attempt)
+        if (v->tests.reports[n].attempt != i->attempt)
             continue;
         int fault = xd_runview_report_read(v, n, &r);
         if (fault == 0 && json_array_append_new(all, report_object(&r)) < 0)
@@ -207,7 +207,7 @@ static int put_crash(const xd_runview *v, line *l, const xd_runview_item *i)
     line                crash = { .object = NULL };
     if (i->down == XD_NO_INDEX || !xd_outcome_is_cut(i->outcome))
         return 0;
-    XD_TRY(v->source.read(v->source.arg, v->downs[i->down].offset, &frame));
+    XD_TRY(v->source.read(v->source.arg, v->notes.downs.at[i->down].offset, &frame));
     XD_TRY(xd_wire_WORKER_DOWN_decode(frame.body, frame.len, &d));
     crash.object = json_object();
     crash.failed = !crash.object;
@@ -223,7 +223,7 @@ static int put_crash(const xd_runview *v, line *l, const xd_runview_item *i)
 static int jsonl_ended(void *self, uint32_t item)
 {
     xd_jsonl              *j = XD_CAST(self, xd_jsonl, JSONL_MAGIC);
-    const xd_runview_item *i = &j->view->items[item];
+    const xd_runview_item *i = &j->view->tests.items[item];
     line                   l = begin("test");
     int                    r = 0;
     put_nodeid(&l, i->id);
@@ -249,8 +249,8 @@ static int jsonl_closed(void *self, uint32_t item)
 {
     xd_jsonl              *j = XD_CAST(self, xd_jsonl, JSONL_MAGIC);
     const xd_runview      *v = j->view;
-    const xd_runview_item *i = &v->items[item];
-    if (!v->outcome_changed && v->closing_report == XD_NO_INDEX && i->teardown_us < TOLD_US)
+    const xd_runview_item *i = &v->tests.items[item];
+    if (!v->tests.outcome_changed && v->tests.closing_report == XD_NO_INDEX && i->teardown_us < TOLD_US)
         return 0;
     line l = begin("test_teardown");
     put_nodeid(&l, i->id);
@@ -258,7 +258,7 @@ static int jsonl_closed(void *self, uint32_t item)
     put_worker(&l, "worker", i->worker);
     put_number(&l, "attempt", i->attempt - (unsigned)i->unused);
     put_seconds(&l, "teardown", i->teardown_us);
-    int r = put_reports(v, &l, i, v->closing_report);
+    int r = put_reports(v, &l, i, v->tests.closing_report);
     l.failed |= r < 0;
     int written = end(&l, &j->out.buf);
     return r < 0 ? r : written;
@@ -356,8 +356,8 @@ static int on_down(const xd_runview *v, xd_buf *to, const xd_frame *frame)
     put_text(&l, "reason", in.reason);
     put_number(&l, "signal", in.signal);
     put_number(&l, "exit_status", in.exit_status);
-    if (in.item < v->count)
-        put_nodeid(&l, v->items[in.item].id);
+    if (in.item < v->tests.count)
+        put_nodeid(&l, v->tests.items[in.item].id);
     return end(&l, to);
 }
 
@@ -366,7 +366,7 @@ static int on_still_running(const xd_runview *v, xd_buf *to, const xd_frame *fra
     xd_wire_STILL_RUNNING in;
     XD_TRY(xd_wire_STILL_RUNNING_decode(frame->body, frame->len, &in));
     line l = begin("still_running");
-    put_nodeid(&l, v->items[in.item].id);
+    put_nodeid(&l, v->tests.items[in.item].id);
     put_worker(&l, "worker", in.worker);
     put_seconds(&l, "duration", (uint64_t)in.age_ms * 1000u);
     put(&l, "slow", json_boolean(in.slow));
@@ -375,14 +375,14 @@ static int on_still_running(const xd_runview *v, xd_buf *to, const xd_frame *fra
 
 static int put_interrupted(const xd_runview *v, xd_buf *to)
 {
-    for (uint32_t w = 0; w < v->worker_count; w++) {
+    for (uint32_t w = 0; w < v->envs.worker_count; w++) {
         uint32_t item = xd_runview_interrupted_in(v, w);
         if (item == XD_NO_INDEX)
             continue;
         line l = begin("interrupted");
-        put_nodeid(&l, v->items[item].id);
+        put_nodeid(&l, v->tests.items[item].id);
         put_worker(&l, "worker", (uint16_t)w);
-        put_seconds(&l, "duration", (uint64_t)v->workers[w].age_ms * 1000u);
+        put_seconds(&l, "duration", (uint64_t)v->envs.workers[w].age_ms * 1000u);
         XD_TRY(end(&l, to));
     }
     return 0;
@@ -417,8 +417,8 @@ static int on_env_failed(xd_buf *to, const xd_frame *frame)
 static int on_collect_report(const xd_runview *v, xd_buf *to, const xd_frame *frame, uint64_t offset)
 {
     xd_wire_REPORT r;
-    uint32_t       n = v->collect_report_count;
-    if (!n || v->reports[v->collect_reports[n - 1]].offset !=
+    uint32_t       n = v->tests.collect_report_count;
+    if (!n || v->tests.reports[v->tests.collect_reports[n - 1]].offset !=
                   offset) /* a test's, or told before by another gateway */
         return 0;
     XD_TRY(xd_wire_REPORT_decode(frame->body, frame->len, &r));
@@ -431,26 +431,26 @@ static int on_collect_report(const xd_runview *v, xd_buf *to, const xd_frame *fr
 static int on_run_end(xd_jsonl *j, xd_buf *to)
 {
     const xd_runview *v = j->view;
-    uint32_t          recorded = v->ended - v->not_run;
+    uint32_t          recorded = v->tests.ended - v->tests.not_run;
     if (j->ended)
         return 0;
     j->ended = true;
     XD_TRY(put_interrupted(v, to));
     line l = begin("run_end");
-    put_number(&l, "exit_status", v->exit_status);
-    put_text(&l, "reason", v->reason);
-    put_seconds(&l, "end", v->end_wall_us);
-    put_seconds(&l, "duration", v->duration_us);
-    put_number(&l, "collected", v->collected);
+    put_number(&l, "exit_status", v->run.exit_status);
+    put_text(&l, "reason", v->run.reason);
+    put_seconds(&l, "end", v->run.end_wall_us);
+    put_seconds(&l, "duration", v->run.duration_us);
+    put_number(&l, "collected", v->collection.collected);
     put_number(&l, "recorded", recorded);
-    put_number(&l, "not_run", v->collected > recorded ? v->collected - recorded : 0);
-    put_number(&l, "warnings", v->warning_count);
+    put_number(&l, "not_run", v->collection.collected > recorded ? v->collection.collected - recorded : 0);
+    put_number(&l, "warnings", v->notes.warnings.count);
     line counts = { .object = json_object() };
     counts.failed = !counts.object;
-    for (uint32_t i = 0; i < v->count_count; i++) {
+    for (uint32_t i = 0; i < v->tests.count_count; i++) {
         xd_autobuf name = XD_BUF_INIT;
-        counts.failed |= xd_text_to_utf8(&name, v->names[v->counts[i].name]) < 0;
-        put_number(&counts, xd_buf_cstr(&name), (int64_t)v->counts[i].count);
+        counts.failed |= xd_text_to_utf8(&name, v->texts.names[v->tests.counts[i].name]) < 0;
+        put_number(&counts, xd_buf_cstr(&name), (int64_t)v->tests.counts[i].count);
     }
     l.failed |= counts.failed;
     put(&l, "counts", counts.object);

@@ -79,7 +79,7 @@ typedef struct attempt {
 
 static int on_failed(xd_junit *j, const xd_runview_item *i, uint32_t report, attempt *a)
 {
-    const xd_runview_report *r = &j->view->reports[report];
+    const xd_runview_report *r = &j->view->tests.reports[report];
     if (r->when == 't') {
         if (a->failed_call) /* an error after a failure gets a test case of its own */
             XD_TRY(close_case(j, i));
@@ -104,7 +104,7 @@ static int on_failed(xd_junit *j, const xd_runview_item *i, uint32_t report, att
 
 static int on_one(xd_junit *j, const xd_runview_item *i, uint32_t report, attempt *a)
 {
-    const xd_runview_report *r = &j->view->reports[report];
+    const xd_runview_report *r = &j->view->tests.reports[report];
     if (r->outcome == 'p') {
         if (r->when == 'c') {
             j->case_open = true;
@@ -134,9 +134,9 @@ static int on_one(xd_junit *j, const xd_runview_item *i, uint32_t report, attemp
 static int crashed(xd_junit *j, const xd_runview_item *i, uint32_t item)
 {
     attempt a = NEW_ATTEMPT;
-    for (uint32_t n = i->first_report; n != XD_NO_INDEX; n = j->view->reports[n].next) {
-        const xd_runview_report *r = &j->view->reports[n];
-        if (r->attempt == i->attempt && !xd_bytes_eq_str(j->view->names[r->category], "crashed"))
+    for (uint32_t n = i->first_report; n != XD_NO_INDEX; n = j->view->tests.reports[n].next) {
+        const xd_runview_report *r = &j->view->tests.reports[n];
+        if (r->attempt == i->attempt && !xd_bytes_eq_str(j->view->texts.names[r->category], "crashed"))
             XD_TRY(on_one(j, i, n, &a));
     }
     j->double_fails += a.failed_call;
@@ -173,7 +173,7 @@ static void count_silent_call(xd_junit *j, attempt *a)
 
 static int take_report(xd_junit *j, const xd_runview_item *i, uint32_t report, attempt *a)
 {
-    const xd_runview_report *r = &j->view->reports[report];
+    const xd_runview_report *r = &j->view->tests.reports[report];
     if (!r->subtest) {
         a->own_call = a->own_call || r->when == 'c';
         if ((r->when == 's' && r->outcome != 'p') || !r->when || !strchr("sct", r->when))
@@ -203,7 +203,7 @@ static int end_attempt(xd_junit *j, const xd_runview_item *i, attempt *a, uint32
 static int walk_item(xd_junit *j, uint32_t item)
 {
     const xd_runview      *v = j->view;
-    const xd_runview_item *i = &v->items[item];
+    const xd_runview_item *i = &v->tests.items[item];
     uint64_t us = j->only_call ? i->call_us : (uint64_t)i->setup_us + i->call_us + i->teardown_us;
     attempt  a = NEW_ATTEMPT;
     if (!i->outcome || i->outcome == XD_OUT_NOT_RUN)
@@ -216,10 +216,10 @@ static int walk_item(xd_junit *j, uint32_t item)
         j->duration_us = j->only_call ? 0 : us;
         return crashed(j, i, item);
     }
-    for (uint32_t n = i->first_report; n != XD_NO_INDEX; n = v->reports[n].next) {
-        if (v->reports[n].attempt != i->attempt)
+    for (uint32_t n = i->first_report; n != XD_NO_INDEX; n = v->tests.reports[n].next) {
+        if (v->tests.reports[n].attempt != i->attempt)
             continue;
-        if (a.teardown != XD_NO_INDEX && !(v->reports[n].flags & XD_REP_CLOSES)) /* it was run again */
+        if (a.teardown != XD_NO_INDEX && !(v->tests.reports[n].flags & XD_REP_CLOSES)) /* it was run again */
             XD_TRY(end_attempt(j, i, &a, a.teardown, a.told_us));
         XD_TRY(take_report(j, i, n, &a));
     }
@@ -241,8 +241,8 @@ static int same_file(xd_junit *j, uint32_t report, uint32_t next)
 static int walk_collect(xd_junit *j, uint32_t at)
 {
     const xd_runview        *v = j->view;
-    uint32_t                 report = v->collect_reports[at];
-    const xd_runview_report *r = &v->reports[report];
+    uint32_t                 report = v->tests.collect_reports[at];
+    const xd_runview_report *r = &v->tests.reports[report];
     if (r->outcome != 'f' && r->outcome != 's')
         return 0;
     j->errors += r->outcome == 'f';
@@ -250,7 +250,8 @@ static int walk_collect(xd_junit *j, uint32_t at)
     if (!j->writer)
         return 0;
     XD_TRY(xd_junit_node_collect(j, r, report));
-    int same = at + 1 < v->collect_report_count ? same_file(j, report, v->collect_reports[at + 1]) : 0;
+    int same =
+        at + 1 < v->tests.collect_report_count ? same_file(j, report, v->tests.collect_reports[at + 1]) : 0;
     if (same)
         return XD_MIN(same, 0);
     XD_TRY(xd_junit_write_collect_case(j, report));
@@ -264,9 +265,9 @@ static int walk(xd_junit *j)
     const xd_runview *v = j->view;
     j->passed = j->failures = j->errors = j->skipped = j->double_fails = 0;
     XD_TRY(xd_junit_write_trouble(j));
-    for (uint32_t i = 0; i < v->collect_report_count; i++)
+    for (uint32_t i = 0; i < v->tests.collect_report_count; i++)
         XD_TRY(walk_collect(j, i));
-    for (uint32_t i = 0; i < v->count; i++)
+    for (uint32_t i = 0; i < v->tests.count; i++)
         XD_TRY(walk_item(j, i));
     return 0;
 }
@@ -275,13 +276,14 @@ static int walk(xd_junit *j)
 
 static int timestamp(const xd_junit *j, char *to, size_t size)
 {
-    time_t    seconds = (time_t)(j->view->wall_us / 1000000u);
+    time_t    seconds = (time_t)(j->view->run.start_wall_us / 1000000u);
     struct tm tm;
     char      day[32], zone[8];
     if (!localtime_r(&seconds, &tm) || !strftime(day, sizeof day, "%Y-%m-%dT%H:%M:%S", &tm) ||
         strftime(zone, sizeof zone, "%z", &tm) != 5)
         return -EINVAL;
-    snprintf(to, size, "%s.%06u%.3s:%.2s", day, (unsigned)(j->view->wall_us % 1000000u), zone, zone + 3);
+    snprintf(to, size, "%s.%06u%.3s:%.2s", day, (unsigned)(j->view->run.start_wall_us % 1000000u), zone,
+             zone + 3);
     return 0;
 }
 
@@ -295,9 +297,9 @@ static int attribute_number(xd_junit *j, const char *name, int64_t value)
 static int document(xd_junit *j)
 {
     char when[64] = "", duration[32], host[256] = "";
-    xd_format(duration, sizeof duration, "%.3f", (double)j->view->duration_us / 1e6);
+    xd_format(duration, sizeof duration, "%.3f", (double)j->view->run.duration_us / 1e6);
     XD_TRY(timestamp(j, when, sizeof when));
-    xd_bytes hostname = j->view->hostname;
+    xd_bytes hostname = j->view->envs.hostname;
     if (!hostname.len) {
         if (!j->hostname)
             gethostname(host, sizeof host - 1);
@@ -368,11 +370,12 @@ static int target(const xd_junit *j, char **ret)
 {
     const char *path = j->path ? j->path : option(j, "xmlpath", NULL);
     *ret = NULL;
-    if (!path && j->view->home == XD_NO_INDEX && j->view->exit_status == XD_EXIT_INFRASTRUCTURE)
+    if (!path && j->view->config.home == XD_NO_INDEX && j->view->run.exit_status == XD_EXIT_INFRASTRUCTURE)
         path = j->early; /* a file of an earlier run must not stand for this one */
     if (!path || !*path)
         return 0;
-    *ret = xd_path_join(j->view->invocation_dir.len ? (const char *)j->view->invocation_dir.ptr : ".", path);
+    *ret = xd_path_join(
+        j->view->config.invocation_dir.len ? (const char *)j->view->config.invocation_dir.ptr : ".", path);
     return *ret ? 0 : -ENOMEM;
 }
 
@@ -463,9 +466,9 @@ int xd_report_junit_refused(const char *path, const char *text, xd_error *err)
     options.path = path;
     int r = xd_runview_init(&view, (xd_runview_source){ 0 });
     if (r == 0) {
-        view.over = true;
-        view.exit_status = XD_EXIT_INFRASTRUCTURE;
-        view.wall_us = xd_clock_wall_us();
+        view.run.over = true;
+        view.run.exit_status = XD_EXIT_INFRASTRUCTURE;
+        view.run.start_wall_us = xd_clock_wall_us();
         r = junit_open(&options, &view, &self, err);
     }
     if (r == 0)

@@ -139,9 +139,9 @@ int xd_junit_node_interrupted(xd_junit *j, uint32_t item)
     const xd_runview        *v = j->view;
     const xd_runview_worker *w = xd_runview_interrupted(v, item);
     xd_autobuf               text = XD_BUF_INIT;
-    XD_TRY(xd_buf_printf(&text, "worker 'gw%u' was still running '", (unsigned)(w - v->workers)));
-    XD_TRY(xd_buf_add_bytes(&text, v->items[item].id));
-    XD_TRY(xd_buf_printf(&text, "' after %s%u.%03u s when the run ended", v->over ? "" : "at least ",
+    XD_TRY(xd_buf_printf(&text, "worker 'gw%u' was still running '", (unsigned)(w - v->envs.workers)));
+    XD_TRY(xd_buf_add_bytes(&text, v->tests.items[item].id));
+    XD_TRY(xd_buf_printf(&text, "' after %s%u.%03u s when the run ended", v->run.over ? "" : "at least ",
                          w->age_ms / 1000, w->age_ms % 1000));
     return add_node(j, "error", none, XD_BYTES_LIT("interrupted while running"), xd_buf_view(&text));
 }
@@ -149,13 +149,13 @@ int xd_junit_node_interrupted(xd_junit *j, uint32_t item)
 int xd_junit_node_crashed(xd_junit *j, uint32_t item)
 {
     const xd_runview      *v = j->view;
-    const xd_runview_item *i = &v->items[item];
+    const xd_runview_item *i = &v->tests.items[item];
     xd_autobuf             message = XD_BUF_INIT, text = XD_BUF_INIT;
     XD_TRY(xd_outcome_sentence(&message, i->outcome, i->worker, "running", i->id));
     if (i->down != XD_NO_INDEX) {
         xd_frame            frame;
         xd_wire_WORKER_DOWN down;
-        XD_TRY(v->source.read(v->source.arg, v->downs[i->down].offset, &frame));
+        XD_TRY(v->source.read(v->source.arg, v->notes.downs.at[i->down].offset, &frame));
         XD_TRY(xd_wire_WORKER_DOWN_decode(frame.body, frame.len, &down));
         XD_TRY(xd_buf_add_str(&message, ": "));
         XD_TRY(xd_outcome_reason(&message, &down));
@@ -185,13 +185,13 @@ static int centred(xd_buf *to, const char *title)
 static int gather(xd_junit *j, uint32_t upto, const char *prefix, const char *title, const char *between)
 {
     const xd_runview      *v = j->view;
-    const xd_runview_item *i = &v->items[j->item];
+    const xd_runview_item *i = &v->tests.items[j->item];
     bool                   first = true;
     XD_TRY(centred(&j->text, title));
-    for (uint32_t n = i->first_report; n != XD_NO_INDEX; n = v->reports[n].next) {
+    for (uint32_t n = i->first_report; n != XD_NO_INDEX; n = v->tests.reports[n].next) {
         xd_wire_REPORT r;
         xd_wire_PAIR   s;
-        if (v->reports[n].attempt != i->attempt || v->reports[n].subtest)
+        if (v->tests.reports[n].attempt != i->attempt || v->tests.reports[n].subtest)
             continue;
         XD_TRY(xd_runview_report_read(v, n, &r));
         xd_wire_list list = r.sections;
@@ -253,10 +253,10 @@ int xd_junit_keep_properties(xd_junit *j, const xd_wire_REPORT *r)
 int xd_junit_keep_attributes(xd_junit *j, const xd_runview_item *i)
 {
     const xd_runview *v = j->view;
-    for (uint32_t n = i->first_report; n != XD_NO_INDEX; n = v->reports[n].next) {
+    for (uint32_t n = i->first_report; n != XD_NO_INDEX; n = v->tests.reports[n].next) {
         xd_wire_REPORT r;
         xd_wire_PAIR   one;
-        if (v->reports[n].attempt != i->attempt)
+        if (v->tests.reports[n].attempt != i->attempt)
             continue;
         XD_TRY(xd_runview_report_read(v, n, &r));
         xd_wire_list list = r.attributes;
@@ -325,10 +325,10 @@ static int tell_once(teller **all, const xd_wire_SUITE_PROPERTY *p)
 static int write_suite_properties(xd_junit *j, teller **all)
 {
     const xd_runview *v = j->view;
-    for (uint32_t i = 0; i < v->property_count; i++) {
+    for (uint32_t i = 0; i < v->notes.properties.count; i++) {
         xd_frame               frame;
         xd_wire_SUITE_PROPERTY p;
-        XD_TRY(v->source.read(v->source.arg, v->properties[i].offset, &frame));
+        XD_TRY(v->source.read(v->source.arg, v->notes.properties.at[i].offset, &frame));
         XD_TRY(xd_wire_SUITE_PROPERTY_decode(frame.body, frame.len, &p));
         int once = tell_once(all, &p);
         XD_TRY(once);
@@ -341,7 +341,7 @@ static int write_suite_properties(xd_junit *j, teller **all)
 int xd_junit_write_suite_properties(xd_junit *j)
 {
     teller *all = NULL, *t, *next;
-    if (!j->view->property_count)
+    if (!j->view->notes.properties.count)
         return 0;
     XD_TRY(xd_junit_start(j, "properties"));
     int r = write_suite_properties(j, &all);

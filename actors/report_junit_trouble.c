@@ -36,18 +36,19 @@ int xd_junit_write_trouble(xd_junit *j)
 {
     const xd_runview *v = j->view;
     xd_autobuf        text = XD_BUF_INIT;
-    if (v->over && v->exit_status != XD_EXIT_INFRASTRUCTURE && v->exit_status != XD_EXIT_INCOMPLETE &&
-        v->exit_status != XD_EXIT_INTERNAL)
+    if (v->run.over && v->run.exit_status != XD_EXIT_INFRASTRUCTURE &&
+        v->run.exit_status != XD_EXIT_INCOMPLETE && v->run.exit_status != XD_EXIT_INTERNAL)
         return 0;
     j->errors++;
     if (!j->writer)
         return 0;
-    XD_TRY(xd_buf_add_bytes(&text, j->trouble.len ? xd_buf_view(&j->trouble) : v->reason));
-    if (!v->over)
+    XD_TRY(xd_buf_add_bytes(&text, j->trouble.len ? xd_buf_view(&j->trouble) : v->run.reason));
+    if (!v->run.over)
         XD_TRY(xd_buf_printf(&text, "%sthe run did not come to its end", text.len ? "\n" : ""));
-    if (v->collected > v->ended - v->not_run)
+    if (v->collection.collected > v->tests.ended - v->tests.not_run)
         XD_TRY(xd_buf_printf(&text, "%s%u of %u tests were not run", text.len ? "\n" : "",
-                             (unsigned)(v->collected - (v->ended - v->not_run)), (unsigned)v->collected));
+                             (unsigned)(v->collection.collected - (v->tests.ended - v->tests.not_run)),
+                             (unsigned)v->collection.collected));
     xd_bytes all = xd_buf_view(&text), first = all;
     for (first.len = 0; first.len < all.len && all.ptr[first.len] != '\n';)
         first.len++;

@@ -43,7 +43,7 @@ static int add_last(xd_report_set *set, const char *journal_path, uint64_t end)
     xd_autofree char *dir = xd_path_dir(journal_path);
     if (!dir)
         return -ENOMEM;
-    for (uint32_t g = 0; g < xd_report_set_view(set)->gateway_count; g++) {
+    for (uint32_t g = 0; g < xd_report_set_view(set)->envs.count; g++) {
         xd_frame         f;
         xd_wire_PROGRESS in;
         xd_wire_RUNNING  one;
@@ -88,20 +88,20 @@ int xd_report_render(const char *journal_path, xd_report_want want, int *ret_exi
         wait_ready(set);
     }
     const xd_runview *v = xd_report_set_view(set);
-    if (more == 0 && !v->over && xd_report_set_error(set, NULL) == 0) {
+    if (more == 0 && !v->run.over && xd_report_set_error(set, NULL) == 0) {
         r = add_last(set, journal_path, xd_journal_reader_offset(reader));
         if (r < 0)
             return xd_error_set(err, r, "report: %s", xd_error_name(r));
     }
     xd_report_set_finish(set);
     if (ret_exit)
-        *ret_exit = v->over ? v->exit_status : 7;
+        *ret_exit = v->run.over ? v->run.exit_status : 7;
     xd_error fault;
     if (xd_report_set_error(set, &fault) < 0)
         return xd_error_set(err, fault.code, "%s", fault.text);
     if (more < 0)
         (void)!xd_error_set(err, -ENODATA, "the journal is damaged; this is what could be read of it");
-    else if (!v->over)
+    else if (!v->run.over)
         (void)!xd_error_set(
             err, -ENODATA,
             "the journal ends before the run did: it still runs, or was cut off; this is what is there");

@@ -82,7 +82,7 @@ static int each_ended(void *arg, uint32_t item)
     xd_report_set *s = arg;
     for (size_t i = 0; i < s->count; i++) {
         member *m = &s->members[i];
-        int (*call)(void *, uint32_t) = s->view.closing ? m->ops->closed : m->ops->ended;
+        int (*call)(void *, uint32_t) = s->view.tests.closing ? m->ops->closed : m->ops->ended;
         if (m->self && call)
             judge(s, m, call(m->self, item), NULL);
     }

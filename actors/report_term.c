@@ -209,15 +209,15 @@ int xd_term_complain(xd_term *t, const char *before, xd_bytes text, unsigned mar
 int xd_term_nodeid(const xd_term *t, xd_buf *to, xd_bytes nodeid)
 {
     const xd_runview *v = t->view;
-    if (!v->rootdir.len || xd_bytes_eq(v->rootdir, v->invocation_dir))
+    if (!v->config.rootdir.len || xd_bytes_eq(v->config.rootdir, v->config.invocation_dir))
         return xd_text_harmless(to, nodeid, false);
     const uint8_t *sep = xd_bytes_find(nodeid, "::");
     size_t         path = sep ? (size_t)(sep - nodeid.ptr) : nodeid.len;
     xd_autobuf     full = XD_BUF_INIT, rel = XD_BUF_INIT;
-    XD_TRY(xd_buf_add_bytes(&full, v->rootdir));
+    XD_TRY(xd_buf_add_bytes(&full, v->config.rootdir));
     XD_TRY(xd_buf_add_byte(&full, '/'));
     XD_TRY(xd_buf_add_bytes(&full, (xd_bytes){ nodeid.ptr, path }));
-    XD_TRY(xd_term_relative(&rel, v->invocation_dir, xd_buf_view(&full)));
+    XD_TRY(xd_term_relative(&rel, v->config.invocation_dir, xd_buf_view(&full)));
     XD_TRY(xd_buf_add_bytes(&rel, (xd_bytes){ nodeid.ptr + path, nodeid.len - path }));
     return xd_text_harmless(to, xd_buf_view(&rel), false);
 }
@@ -228,13 +228,14 @@ unsigned xd_term_main_mark(const xd_term *t)
     static const char *const quiet[] = { "passed",          "skipped",         "xfailed",         "not-run",
                                          "subtests passed", "subtests failed", "subtests skipped" };
     const xd_runview        *v = t->view;
-    uint32_t                 others = v->count_count; /* categories that a plugin made, or xpassed */
+    uint32_t                 others = v->tests.count_count; /* categories that a plugin made, or xpassed */
     for (size_t i = 0; i < XD_ARRAY_LEN(red); i++)
         if (xd_runview_counted(v, red[i]))
             return XD_MARK_RED;
     for (size_t i = 0; i < XD_ARRAY_LEN(quiet); i++)
         others -= xd_runview_counted(v, quiet[i]) > 0;
-    if (v->warning_count || others || (!xd_runview_counted(v, "passed") && v->ended >= v->count))
+    if (v->notes.warnings.count || others ||
+        (!xd_runview_counted(v, "passed") && v->tests.ended >= v->tests.count))
         return XD_MARK_YELLOW;
     return XD_MARK_GREEN;
 }
@@ -244,15 +245,16 @@ unsigned xd_term_main_mark(const xd_term *t)
 static int platform_line(xd_term *t)
 {
     const xd_runview *v = t->view;
-    if (v->header_count && v->header[0].len > 9 && !memcmp(v->header[0].ptr, "platform ", 9))
+    if (v->config.header_count && v->config.header[0].len > 9 &&
+        !memcmp(v->config.header[0].ptr, "platform ", 9))
         return 0;
     XD_TRY(xd_term_out_str(&t->out, "platform linux -- Python ", 0));
-    XD_TRY(xd_term_out_foreign(&t->out, v->python_version, 0, false));
+    XD_TRY(xd_term_out_foreign(&t->out, v->config.python_version, 0, false));
     XD_TRY(xd_term_out_str(&t->out, ", pytest-", 0));
-    XD_TRY(xd_term_out_foreign(&t->out, v->pytest_version, 0, false));
+    XD_TRY(xd_term_out_foreign(&t->out, v->config.pytest_version, 0, false));
     if (t->verbose > 0) {
         XD_TRY(xd_term_out_str(&t->out, " -- ", 0));
-        XD_TRY(xd_term_out_foreign(&t->out, v->python, 0, false));
+        XD_TRY(xd_term_out_foreign(&t->out, v->config.python, 0, false));
     }
     return xd_term_out_str(&t->out, "\n", 0);
 }
@@ -268,8 +270,8 @@ static int show_header(xd_term *t)
     if (t->no_header)
         return 0;
     XD_TRY(platform_line(t));
-    for (uint32_t i = 0; i < v->header_count; i++) {
-        XD_TRY(xd_term_out_foreign(&t->out, v->header[i], 0, false));
+    for (uint32_t i = 0; i < v->config.header_count; i++) {
+        XD_TRY(xd_term_out_foreign(&t->out, v->config.header[i], 0, false));
         XD_TRY(xd_term_out_str(&t->out, "\n", 0));
     }
     return 0;
@@ -355,12 +357,12 @@ int xd_term_on_collection(xd_term *t)
     const xd_runview *v = t->view;
     if (t->verbose < 0)
         return 0;
-    if (v->workers_at_start)
-        XD_TRY(xd_term_line_mark(t, 0, "%u worker%s [%u item%s]", v->workers_at_start,
-                                 v->workers_at_start == 1 ? "" : "s", v->collected,
-                                 v->collected == 1 ? "" : "s"));
+    if (v->collection.workers)
+        XD_TRY(xd_term_line_mark(t, 0, "%u worker%s [%u item%s]", v->collection.workers,
+                                 v->collection.workers == 1 ? "" : "s", v->collection.collected,
+                                 v->collection.collected == 1 ? "" : "s"));
     else
-        XD_TRY(collected_line(t, v->collected, v->deselected));
+        XD_TRY(collected_line(t, v->collection.collected, v->collection.deselected));
     XD_TRY(xd_term_out_write(&t->out, xd_buf_view(&t->below_collected), 0));
     t->tests_began = true;
     return xd_term_out_str(&t->out, "\n", 0);

@@ -66,7 +66,7 @@ typedef struct warned {
 static int read_warning(const xd_runview *v, uint32_t i, xd_wire_WARNING *ret)
 {
     xd_frame frame;
-    XD_TRY(v->source.read(v->source.arg, v->warnings[i].offset, &frame));
+    XD_TRY(v->source.read(v->source.arg, v->notes.warnings.at[i].offset, &frame));
     return xd_wire_WARNING_decode(frame.body, frame.len, ret);
 }
 
@@ -77,7 +77,7 @@ static int location_of(const xd_term *t, const xd_wire_WARNING *w, xd_buf *to)
     if (!w->file.len)
         return 0;
     xd_autobuf rel = XD_BUF_INIT;
-    XD_TRY(xd_term_relative(&rel, t->view->invocation_dir, w->file));
+    XD_TRY(xd_term_relative(&rel, t->view->config.invocation_dir, w->file));
     XD_TRY(xd_text_harmless(to, xd_buf_view(&rel), false));
     return xd_buf_printf(to, ":%u", w->line);
 }
@@ -154,7 +154,7 @@ static int put_warnings(xd_term *t, warned *all, uint32_t *first, uint32_t *last
 {
     const xd_runview *v = t->view;
     xd_wire_WARNING   w;
-    for (uint32_t i = 0; i < v->warning_count; i++) {
+    for (uint32_t i = 0; i < v->notes.warnings.count; i++) {
         uint32_t g = 0;
         XD_TRY(read_warning(v, i, &w));
         int is_new = xd_term_groups_find(groups, w.text, &g);
@@ -181,7 +181,7 @@ static int put_warnings(xd_term *t, warned *all, uint32_t *first, uint32_t *last
 
 int xd_term_warnings(xd_term *t)
 {
-    uint32_t n = t->view->warning_count;
+    uint32_t n = t->view->notes.warnings.count;
     if (!n || !xd_term_has(t, 'w'))
         return 0;
     xd_autofree warned   *all = calloc(n, sizeof *all);
@@ -219,12 +219,12 @@ int xd_term_durations(xd_term *t)
         return 0;
     long              limit = strtol(wanted, NULL, 10);
     double            min = min_text ? xd_text_real(min_text, NULL) : t->verbose < 2 ? 0.005 : 0.0;
-    xd_autofree slow *all = calloc((size_t)v->count * 3 + 1, sizeof *all);
+    xd_autofree slow *all = calloc((size_t)v->tests.count * 3 + 1, sizeof *all);
     size_t            n = 0;
     if (!all)
         return -ENOMEM;
-    for (uint32_t i = 0; i < v->count; i++) {
-        const xd_runview_item *item = &v->items[i];
+    for (uint32_t i = 0; i < v->tests.count; i++) {
+        const xd_runview_item *item = &v->tests.items[i];
         uint32_t               us[3] = { item->setup_us, item->call_us, item->teardown_us };
         for (uint8_t p = 0; p < 3 && item->outcome && item->outcome != XD_OUT_NOT_RUN; p++)
             if (us[p] || p != 1) /* a call of 0 us did not take place */
@@ -246,7 +246,7 @@ int xd_term_durations(xd_term *t)
                                      min_text ? "" : "  Use -vv to show these durations.");
         }
         XD_TRY(xd_term_out_printf(&t->out, 0, "%.2fs %-8s ", seconds, phases[all[i].phase]));
-        XD_TRY(xd_term_out_foreign(&t->out, v->items[all[i].item].id, 0, false));
+        XD_TRY(xd_term_out_foreign(&t->out, v->tests.items[all[i].item].id, 0, false));
         XD_TRY(xd_term_out_str(&t->out, "\n", 0));
     }
     return 0;
@@ -258,8 +258,8 @@ int xd_term_xml_line(xd_term *t)
     if (!path || !*path || t->verbose < 0)
         return 0;
     xd_autobuf full = XD_BUF_INIT, title = XD_BUF_INIT;
-    if (*path != '/' && t->view->invocation_dir.len) {
-        XD_TRY(xd_buf_add_bytes(&full, t->view->invocation_dir));
+    if (*path != '/' && t->view->config.invocation_dir.len) {
+        XD_TRY(xd_buf_add_bytes(&full, t->view->config.invocation_dir));
         XD_TRY(xd_buf_add_byte(&full, '/'));
     }
     XD_TRY(xd_buf_add_str(&full, path));

@@ -97,7 +97,7 @@ static int add_running(const xd_term *t, xd_buf *to)
         uint32_t best = XD_NO_INDEX;
         for (uint32_t i = 0; i < t->running_count; i++) {
             const xd_term_running *r = &t->running[i];
-            if (used[i] || r->item >= t->view->count || t->view->items[r->item].outcome)
+            if (used[i] || r->item >= t->view->tests.count || t->view->tests.items[r->item].outcome)
                 continue;
             if (best == XD_NO_INDEX || r->since_ns < t->running[best].since_ns)
                 best = i;
@@ -106,7 +106,7 @@ static int add_running(const xd_term *t, xd_buf *to)
             return 0;
         used[best] = true;
         XD_TRY(xd_buf_add_str(to, shown ? ", " : " | "));
-        XD_TRY(xd_term_nodeid(t, to, t->view->items[t->running[best].item].id));
+        XD_TRY(xd_term_nodeid(t, to, t->view->tests.items[t->running[best].item].id));
         XD_TRY(xd_buf_add_byte(to, ' '));
         XD_TRY(add_age(to, (t->now_ns - XD_MIN(t->now_ns, t->running[best].since_ns)) / 1000000000u));
     }
@@ -118,12 +118,12 @@ static int add_left(const xd_term *t, xd_buf *to)
 {
     const xd_runview *v = t->view;
     uint32_t          up = 0;
-    for (uint32_t i = 0; i < v->worker_count; i++)
-        up += v->workers[i].up;
-    if (!v->expected_us || v->expected_us <= t->done_us || !up)
+    for (uint32_t i = 0; i < v->envs.worker_count; i++)
+        up += v->envs.workers[i].up;
+    if (!v->collection.expected_us || v->collection.expected_us <= t->done_us || !up)
         return 0;
     XD_TRY(xd_buf_add_str(to, " | "));
-    XD_TRY(add_age(to, (v->expected_us - t->done_us) / up / 1000000u + 1));
+    XD_TRY(add_age(to, (v->collection.expected_us - t->done_us) / up / 1000000u + 1));
     return xd_buf_add_str(to, " left");
 }
 
@@ -146,9 +146,9 @@ static int running(const xd_term *t, xd_buf *to)
     uint64_t          bad = xd_runview_counted(v, "failed") + xd_runview_counted(v, "error") +
                    xd_runview_counted(v, "crashed") + xd_runview_counted(v, "timeout") +
                    xd_runview_counted(v, "lost");
-    if (!v->count)
+    if (!v->tests.count)
         return 0;
-    XD_TRY(xd_buf_printf(to, "%u/%u", v->ended, v->count));
+    XD_TRY(xd_buf_printf(to, "%u/%u", v->tests.ended, v->tests.count));
     if (bad)
         XD_TRY(xd_buf_printf(to, ", %llu failed", (unsigned long long)bad));
     XD_TRY(add_left(t, to));
@@ -168,9 +168,9 @@ int xd_term_live_tick(xd_term *t)
     if (!t->start_ns)
         t->start_ns = t->now_ns;
     look_at_size(t);
-    if (!t->live || t->paused || t->summary_shown || t->view->over)
+    if (!t->live || t->paused || t->summary_shown || t->view->run.over)
         return 0;
-    XD_TRY(t->view->collection_agreed ? running(t, &line) : collecting(t, &line));
+    XD_TRY(t->view->collection.agreed ? running(t, &line) : collecting(t, &line));
     if (!line.len || in_background(t))
         return xd_term_live_erase(t);
     size_t columns = t->live_width > 2 ? t->live_width - 1 : 1;

@@ -43,7 +43,7 @@ static unsigned mark_of(const xd_runview_report *r)
 static int progress_text(const xd_term *t, xd_buf *to, uint32_t item)
 {
     const xd_runview *v = t->view;
-    uint64_t          all = v->count;
+    uint64_t          all = v->tests.count;
     if (t->progress == XD_TERM_PROGRESS_PERCENT)
         return all ? xd_buf_printf(to, " [%3llu%%]", (unsigned long long)(t->started * 100 / all))
                    : xd_buf_add_str(to, " [100%]");
@@ -53,7 +53,7 @@ static int progress_text(const xd_term *t, xd_buf *to, uint32_t item)
         return xd_buf_printf(to, " [%*llu/%s]", digits, (unsigned long long)t->started, total);
     }
     if (t->progress == XD_TERM_PROGRESS_TIMES && item != XD_NO_INDEX && t->cases > 0) {
-        const xd_runview_item *i = &v->items[item];
+        const xd_runview_item *i = &v->tests.items[item];
         return xd_term_node_duration(to, (uint64_t)i->setup_us + i->call_us + i->teardown_us);
     }
     return 0;
@@ -62,7 +62,7 @@ static int progress_text(const xd_term *t, xd_buf *to, uint32_t item)
 static size_t progress_columns(const xd_term *t)
 {
     if (t->progress == XD_TERM_PROGRESS_COUNT)
-        return (size_t)snprintf(NULL, 0, " [%u/%u]", t->view->count, t->view->count);
+        return (size_t)snprintf(NULL, 0, " [%u/%u]", t->view->tests.count, t->view->tests.count);
     return t->progress == XD_TERM_PROGRESS_TIMES ? strlen(" 99h 59m") : strlen(" [100%]");
 }
 
@@ -70,7 +70,7 @@ static int show_letter(xd_term *t, xd_bytes letter, unsigned mark)
 {
     XD_TRY(xd_term_out_foreign(&t->out, letter, mark, false));
     t->line_open = true;
-    if (t->progress == XD_TERM_PROGRESS_NONE || t->started >= t->view->count)
+    if (t->progress == XD_TERM_PROGRESS_NONE || t->started >= t->view->tests.count)
         return 0;
     if (t->out.column + progress_columns(t) + 1 < t->out.width)
         return 0;
@@ -102,9 +102,9 @@ static int show_line(xd_term *t, uint32_t item, uint16_t worker, xd_bytes word, 
     XD_TRY(xd_term_out_foreign(&t->out, word, mark, false));
     xd_buf_clear(&text);
     XD_TRY(xd_buf_add_byte(&text, ' '));
-    XD_TRY(xd_term_nodeid(t, &text, t->view->items[item].id));
+    XD_TRY(xd_term_nodeid(t, &text, t->view->tests.items[item].id));
     XD_TRY(xd_buf_add_byte(&text, ' '));
-    unsigned executions = t->view->items[item].attempt - (unsigned)t->view->items[item].unused;
+    unsigned executions = t->view->tests.items[item].attempt - (unsigned)t->view->tests.items[item].unused;
     if (executions > 1)
         XD_TRY(xd_buf_printf(&text, "(attempt %u) ", executions));
     t->line_open = true;
@@ -115,16 +115,16 @@ static int show_one(xd_term *t, uint32_t item, xd_bytes letter, xd_bytes word, u
 {
     if (t->cases <= 0)
         return letter.len ? show_letter(t, letter, mark) : 0;
-    return show_line(t, item, t->view->items[item].worker, word, mark);
+    return show_line(t, item, t->view->tests.items[item].worker, word, mark);
 }
 
 static int show_reports(xd_term *t, uint32_t item, uint32_t first)
 {
     const xd_runview *v = t->view;
-    for (uint32_t n = first; n != XD_NO_INDEX; n = v->reports[n].next) {
-        const xd_runview_report *r = &v->reports[n];
-        xd_bytes                 letter = v->names[r->letter], word = v->names[r->word];
-        if (r->attempt == v->items[item].attempt && (letter.len || word.len))
+    for (uint32_t n = first; n != XD_NO_INDEX; n = v->tests.reports[n].next) {
+        const xd_runview_report *r = &v->tests.reports[n];
+        xd_bytes                 letter = v->texts.names[r->letter], word = v->texts.names[r->word];
+        if (r->attempt == v->tests.items[item].attempt && (letter.len || word.len))
             XD_TRY(show_one(t, item, letter, word, mark_of(r)));
     }
     return 0;
@@ -133,7 +133,7 @@ static int show_reports(xd_term *t, uint32_t item, uint32_t first)
 int xd_term_on_ended(xd_term *t, uint32_t item)
 {
     const xd_runview      *v = t->view;
-    const xd_runview_item *i = &v->items[item];
+    const xd_runview_item *i = &v->tests.items[item];
     if (i->outcome == XD_OUT_NOT_RUN) /* not run: pytest shows nothing either */
         return 0;
     t->done_us += (uint64_t)i->setup_us + i->call_us + i->teardown_us;
@@ -150,10 +150,10 @@ int xd_term_on_ended(xd_term *t, uint32_t item)
 
 int xd_term_on_closed(xd_term *t, uint32_t item)
 {
-    if (t->options.failed_only || t->view->closing_report == XD_NO_INDEX)
+    if (t->options.failed_only || t->view->tests.closing_report == XD_NO_INDEX)
         return 0;
     XD_TRY(xd_term_live_erase(t));
-    return show_reports(t, item, t->view->closing_report);
+    return show_reports(t, item, t->view->tests.closing_report);
 }
 
 /* ---- output of workers --------------------------------------------------------------------------------- */
@@ -304,10 +304,10 @@ static int on_still_running(xd_term *t, const xd_frame *frame)
     xd_wire_STILL_RUNNING in;
     xd_autobuf            line = XD_BUF_INIT;
     XD_TRY(xd_wire_STILL_RUNNING_decode(frame->body, frame->len, &in));
-    if (!in.slow || t->live || t->options.failed_only || t->view->items[in.item].outcome)
+    if (!in.slow || t->live || t->options.failed_only || t->view->tests.items[in.item].outcome)
         return 0; /* the live line names it all the time */
     XD_TRY(xd_buf_add_str(&line, "xd: slow: "));
-    XD_TRY(xd_term_nodeid(t, &line, t->view->items[in.item].id));
+    XD_TRY(xd_term_nodeid(t, &line, t->view->tests.items[in.item].id));
     XD_TRY(xd_buf_add_str(&line, " has run for "));
     XD_TRY(xd_term_age(&line, in.age_ms));
     return xd_term_line_mark(t, XD_MARK_YELLOW, "%s on gw%u", xd_buf_cstr(&line), in.worker);
@@ -364,7 +364,7 @@ int xd_term_on_end(xd_term *t)
     XD_TRY(xd_term_live_erase(t));
     /* Without a configuration pytest itself has said all there is: --collect-only, --help, a conftest that
      * cannot be read. */
-    if (!t->configured && !v->ended)
+    if (!t->configured && !v->tests.ended)
         return 0;
     if (!t->options.failed_only)
         XD_TRY(flush_lines(t, true, 0));
@@ -383,7 +383,7 @@ int xd_term_on_end(xd_term *t)
     if (t->cases > 0) /* as pytest: a blank line follows the list, none follows the letters */
         XD_TRY(xd_term_newline(t));
     t->line_open = false;
-    if (t->header_shown || v->collection_agreed || v->ended)
+    if (t->header_shown || v->collection.agreed || v->tests.ended)
         XD_TRY(xd_term_out_str(&t->out, "\n", 0));
     return xd_term_summary(t);
 }
@@ -393,26 +393,27 @@ int xd_term_on_end(xd_term *t)
 int xd_term_worker_line(xd_term *t, uint16_t worker)
 {
     const xd_runview *v = t->view;
-    if (worker >= v->worker_count || !v->workers[worker].known)
+    if (worker >= v->envs.worker_count || !v->envs.workers[worker].known)
         return 0;
-    const xd_runview_worker *w = &v->workers[worker];
+    const xd_runview_worker *w = &v->envs.workers[worker];
     XD_TRY(xd_term_out_printf(&t->out, 0, "[gw%u] linux -- Python ", worker));
-    XD_TRY(xd_term_out_foreign(&t->out, w->python_version.len ? w->python_version : v->python_version, 0,
-                               false));
+    XD_TRY(xd_term_out_foreign(&t->out, w->python_version.len ? w->python_version : v->config.python_version,
+                               0, false));
     XD_TRY(xd_term_out_str(&t->out, " ", 0));
-    XD_TRY(xd_term_out_foreign(&t->out, w->python.len ? w->python : v->python, 0, false));
+    XD_TRY(xd_term_out_foreign(&t->out, w->python.len ? w->python : v->config.python, 0, false));
     return xd_term_out_str(&t->out, "\n", 0);
 }
 
 int xd_term_on_crash_text(const xd_term *t, uint32_t item, xd_buf *to)
 {
     const xd_runview      *v = t->view;
-    const xd_runview_item *i = &v->items[item];
+    const xd_runview_item *i = &v->tests.items[item];
     xd_autobuf             text = XD_BUF_INIT;
     xd_frame               frame;
     xd_wire_WORKER_DOWN    down;
     XD_TRY(xd_outcome_sentence(&text, i->outcome, i->worker, "running", i->id));
-    if (i->down != XD_NO_INDEX && v->source.read(v->source.arg, v->downs[i->down].offset, &frame) >= 0 &&
+    if (i->down != XD_NO_INDEX &&
+        v->source.read(v->source.arg, v->notes.downs.at[i->down].offset, &frame) >= 0 &&
         xd_wire_WORKER_DOWN_decode(frame.body, frame.len, &down) >= 0) {
         XD_TRY(xd_buf_add_str(&text, ": "));
         XD_TRY(xd_outcome_reason(&text, &down));

@@ -76,10 +76,10 @@ static int one_line(xd_term *t, uint32_t item, uint32_t report, void *arg)
     XD_TRY(begin(t, s));
     if (report != XD_NO_INDEX)
         XD_TRY(xd_runview_report_read(v, report, &r));
-    xd_bytes word = r.word.len
-                        ? r.word
-                        : xd_bytes_str(item != XD_NO_INDEX ? outcome_word(v->items[item].outcome) : "ERROR");
-    size_t   columns = xd_columns(word) + 1;
+    xd_bytes word =
+        r.word.len ? r.word
+                   : xd_bytes_str(item != XD_NO_INDEX ? outcome_word(v->tests.items[item].outcome) : "ERROR");
+    size_t columns = xd_columns(word) + 1;
     XD_TRY(xd_term_out_foreign(&t->out, word, mark_of_kind(s->kind), false));
     XD_TRY(xd_term_out_str(&t->out, " ", 0));
     if (s->kind == 'x' && r.when.len && !xd_bytes_eq_str(r.when, "call")) {
@@ -87,7 +87,7 @@ static int one_line(xd_term *t, uint32_t item, uint32_t report, void *arg)
         XD_TRY(xd_term_out_foreign(&t->out, r.when, 0, false));
         XD_TRY(xd_term_out_str(&t->out, " of ", 0));
     }
-    XD_TRY(put_nodeid(t, r.nodeid.len || item == XD_NO_INDEX ? r.nodeid : v->items[item].id, &columns));
+    XD_TRY(put_nodeid(t, r.nodeid.len || item == XD_NO_INDEX ? r.nodeid : v->tests.items[item].id, &columns));
     if (s->kind == 'x' || s->kind == 'X' || s->kind == 's') {
         xd_bytes reason = r.message;
         if (reason.len) {
@@ -126,12 +126,12 @@ static int fold_skip(xd_term *t, uint32_t item, uint32_t report, void *arg)
     xd_buf_clear(&s->scratch);
     if (r.path.len) {
         xd_autobuf rel = XD_BUF_INIT;
-        XD_TRY(xd_term_relative(&rel, v->invocation_dir, r.path));
+        XD_TRY(xd_term_relative(&rel, v->config.invocation_dir, r.path));
         XD_TRY(xd_text_harmless(&s->scratch, xd_buf_view(&rel), false));
         if (r.line >= 0 && !(r.flags & XD_REP_FOLDED))
             XD_TRY(xd_buf_printf(&s->scratch, ":%d", r.line + 1));
     } else if (item != XD_NO_INDEX) {
-        XD_TRY(xd_term_nodeid(t, &s->scratch, v->items[item].id));
+        XD_TRY(xd_term_nodeid(t, &s->scratch, v->tests.items[item].id));
     }
     XD_TRY(xd_buf_add_str(&s->scratch, ": "));
     XD_TRY(xd_text_harmless(&s->scratch, without(r.message, "Skipped: "), true));
@@ -266,18 +266,18 @@ static int add_counts(xd_term *t, stats *s)
 {
     const xd_runview *v = t->view;
     for (size_t i = 0; i < XD_ARRAY_LEN(known); i++) {
-        uint64_t n = !strcmp(known[i].name, "deselected") ? v->deselected
-                     : !strcmp(known[i].name, "warnings") ? v->warning_count
+        uint64_t n = !strcmp(known[i].name, "deselected") ? v->collection.deselected
+                     : !strcmp(known[i].name, "warnings") ? v->notes.warnings.count
                                                           : xd_runview_counted(v, known[i].name);
         XD_TRY(add_part(t, s, n, known[i].name, known[i].mark));
     }
-    for (uint32_t c = 0; c < v->count_count; c++) {
-        const char *name = (const char *)v->names[v->counts[c].name].ptr;
+    for (uint32_t c = 0; c < v->tests.count_count; c++) {
+        const char *name = (const char *)v->texts.names[v->tests.counts[c].name].ptr;
         size_t      k = 0;
         while (k < XD_ARRAY_LEN(known) && strcmp(known[k].name, name) != 0)
             k++;
         if (k == XD_ARRAY_LEN(known) && strcmp(name, "not-run") != 0)
-            XD_TRY(add_part(t, s, v->counts[c].count, name, XD_MARK_YELLOW));
+            XD_TRY(add_part(t, s, v->tests.counts[c].count, name, XD_MARK_YELLOW));
     }
     return 0;
 }
@@ -293,7 +293,7 @@ static int put_stats(xd_term *t, stats *s)
         s->columns = strlen("no tests ran");
     }
     XD_TRY(xd_buf_add_str(&duration, " in "));
-    XD_TRY(xd_term_duration(&duration, v->duration_us));
+    XD_TRY(xd_term_duration(&duration, v->run.duration_us));
     s->columns += duration.len;
     XD_TRY(xd_term_mark(&t->out, &s->text, xd_buf_cstr(&duration), s->main_mark));
     if (t->verbose < 0) {

@@ -17,30 +17,32 @@ int xd_term_each(xd_term *t, const char *category, xd_term_each_fn fn, void *arg
     for (uint8_t o = 1; o <= 10; o++)
         if (!strcmp(xd_runview_outcome_name(o), category))
             own = o;
-    for (uint32_t i = 0; i < v->collect_report_count; i++) {
-        uint32_t                 n = v->collect_reports[i];
-        const xd_runview_report *r = &v->reports[n];
-        if (r->counted && xd_bytes_eq_str(v->names[r->category], category))
+    for (uint32_t i = 0; i < v->tests.collect_report_count; i++) {
+        uint32_t                 n = v->tests.collect_reports[i];
+        const xd_runview_report *r = &v->tests.reports[n];
+        if (r->counted && xd_bytes_eq_str(v->texts.names[r->category], category))
             XD_TRY(fn(t, XD_NO_INDEX, n, arg));
     }
-    xd_autofree uint32_t *order = calloc((size_t)v->ended + 1, sizeof *order);
+    xd_autofree uint32_t *order = calloc((size_t)v->tests.ended + 1, sizeof *order);
     if (!order)
         return -ENOMEM;
-    for (uint32_t i = 0; i < v->count; i++)
-        if (v->items[i].ended && v->items[i].ended <= v->ended)
-            order[v->items[i].ended - 1] = i;
-    for (uint32_t k = 0; k < v->ended; k++) {
-        const xd_runview_item *i = &v->items[order[k]];
+    for (uint32_t i = 0; i < v->tests.count; i++)
+        if (v->tests.items[i].ended && v->tests.items[i].ended <= v->tests.ended)
+            order[v->tests.items[i].ended - 1] = i;
+    for (uint32_t k = 0; k < v->tests.ended; k++) {
+        const xd_runview_item *i = &v->tests.items[order[k]];
         if (i->own) {
             /* Its reports were not counted, but carry text (a passed test's output). */
             uint32_t n = i->first_report;
-            while (n != XD_NO_INDEX && !xd_bytes_eq_str(v->names[v->reports[n].category], category))
-                n = v->reports[n].next;
+            while (n != XD_NO_INDEX &&
+                   !xd_bytes_eq_str(v->texts.names[v->tests.reports[n].category], category))
+                n = v->tests.reports[n].next;
             if (i->own == own)
                 XD_TRY(fn(t, order[k], n, arg));
         }
-        for (uint32_t n = i->first_report; n != XD_NO_INDEX; n = v->reports[n].next)
-            if (v->reports[n].counted && xd_bytes_eq_str(v->names[v->reports[n].category], category))
+        for (uint32_t n = i->first_report; n != XD_NO_INDEX; n = v->tests.reports[n].next)
+            if (v->tests.reports[n].counted &&
+                xd_bytes_eq_str(v->texts.names[v->tests.reports[n].category], category))
                 XD_TRY(fn(t, order[k], n, arg));
     }
     return 0;
@@ -133,8 +135,9 @@ static int all_sections(xd_term *t, uint32_t item, uint32_t report)
         XD_TRY(xd_runview_report_read(v, report, &r));
         return sections(t, &r, NULL);
     }
-    for (uint32_t n = v->items[item].first_report; n != XD_NO_INDEX; n = v->reports[n].next) {
-        if (v->reports[n].attempt != v->items[item].attempt || (v->reports[n].subtest && n != report))
+    for (uint32_t n = v->tests.items[item].first_report; n != XD_NO_INDEX; n = v->tests.reports[n].next) {
+        if (v->tests.reports[n].attempt != v->tests.items[item].attempt ||
+            (v->tests.reports[n].subtest && n != report))
             continue;
         XD_TRY(xd_runview_report_read(v, n, &r));
         XD_TRY(sections(t, &r, NULL));
@@ -148,11 +151,11 @@ static int all_sections(xd_term *t, uint32_t item, uint32_t report)
 static int teardown_sections(xd_term *t, uint32_t item, uint32_t report)
 {
     const xd_runview *v = t->view;
-    for (uint32_t n = report == XD_NO_INDEX ? XD_NO_INDEX : v->reports[report].next; n != XD_NO_INDEX;
-         n = v->reports[n].next) {
+    for (uint32_t n = report == XD_NO_INDEX ? XD_NO_INDEX : v->tests.reports[report].next; n != XD_NO_INDEX;
+         n = v->tests.reports[n].next) {
         xd_wire_REPORT r;
-        if (v->reports[n].category || v->reports[n].when != 't' ||
-            v->reports[n].attempt != v->items[item].attempt)
+        if (v->tests.reports[n].category || v->tests.reports[n].when != 't' ||
+            v->tests.reports[n].attempt != v->tests.items[item].attempt)
             continue;
         XD_TRY(xd_runview_report_read(v, n, &r));
         XD_TRY(sections(t, &r, "teardown"));
@@ -165,7 +168,7 @@ static int body(xd_term *t, uint32_t item, uint32_t report)
     const xd_runview *v = t->view;
     if (report != XD_NO_INDEX) {
         xd_wire_REPORT r;
-        XD_TRY(xd_term_worker_line(t, v->reports[report].worker));
+        XD_TRY(xd_term_worker_line(t, v->tests.reports[report].worker));
         XD_TRY(xd_runview_report_read(v, report, &r));
         if (r.text.len)
             XD_TRY(text_lines(t, r.text));
@@ -175,15 +178,15 @@ static int body(xd_term *t, uint32_t item, uint32_t report)
         return all_sections(t, item, report);
     }
     xd_autobuf text = XD_BUF_INIT;
-    XD_TRY(xd_term_worker_line(t, v->items[item].worker));
+    XD_TRY(xd_term_worker_line(t, v->tests.items[item].worker));
     XD_TRY(xd_term_on_crash_text(t, item, &text));
     XD_TRY(xd_buf_add_byte(&text, '\n'));
     XD_TRY(xd_term_out_write(&t->out, xd_buf_view(&text), XD_MARK_RED));
-    if (v->items[item].down == XD_NO_INDEX || !strcmp(t->showcapture, "no"))
+    if (v->tests.items[item].down == XD_NO_INDEX || !strcmp(t->showcapture, "no"))
         return 0;
     xd_frame            frame;
     xd_wire_WORKER_DOWN down;
-    XD_TRY(v->source.read(v->source.arg, v->downs[v->items[item].down].offset, &frame));
+    XD_TRY(v->source.read(v->source.arg, v->notes.downs.at[v->tests.items[item].down].offset, &frame));
     XD_TRY(xd_wire_WORKER_DOWN_decode(frame.body, frame.len, &down));
     if (!down.last_output.len)
         return 0;
@@ -212,7 +215,7 @@ static int headline(xd_term *t, uint32_t item, uint32_t report, const block *b, 
         XD_TRY(xd_text_harmless(to, report == XD_NO_INDEX ? XD_BYTES_LIT("setup") : r.when, false));
         XD_TRY(xd_buf_add_str(to, " of "));
     }
-    xd_bytes id = r.nodeid.len || item == XD_NO_INDEX ? r.nodeid : v->items[item].id;
+    xd_bytes id = r.nodeid.len || item == XD_NO_INDEX ? r.nodeid : v->tests.items[item].id;
     if (item == XD_NO_INDEX)
         XD_TRY(id.len ? xd_text_harmless(to, id, false) : xd_buf_add_str(to, "test session"));
     else
@@ -247,9 +250,9 @@ static int crash_line(xd_term *t, uint32_t item, uint32_t report)
 static int has_sections(xd_term *t, uint32_t item, uint32_t report)
 {
     const xd_runview *v = t->view;
-    for (uint32_t n = v->items[item].first_report; n != XD_NO_INDEX; n = v->reports[n].next) {
+    for (uint32_t n = v->tests.items[item].first_report; n != XD_NO_INDEX; n = v->tests.reports[n].next) {
         xd_wire_REPORT r;
-        if (v->reports[n].attempt != v->items[item].attempt || v->reports[n].subtest)
+        if (v->tests.reports[n].attempt != v->tests.items[item].attempt || v->tests.reports[n].subtest)
             continue;
         XD_TRY(xd_runview_report_read(v, n, &r));
         if (r.sections.count)
@@ -323,13 +326,13 @@ static int ended_inside(xd_term *t)
 {
     const xd_runview *v = t->view;
     uint32_t          shown = 0;
-    for (uint32_t i = 0; i < v->count && shown < ENDED_MOST; i++) {
-        if (v->items[i].outcome != XD_OUT_NOT_RUN)
+    for (uint32_t i = 0; i < v->tests.count && shown < ENDED_MOST; i++) {
+        if (v->tests.items[i].outcome != XD_OUT_NOT_RUN)
             continue;
         xd_autobuf id = XD_BUF_INIT;
-        XD_TRY(xd_text_harmless(&id, v->items[i].id, false));
+        XD_TRY(xd_text_harmless(&id, v->tests.items[i].id, false));
         XD_TRY(xd_term_line_mark(t, XD_MARK_YELLOW, "xd: warning: the session of gw%u ended in %s",
-                                 v->items[i].worker, xd_buf_cstr(&id)));
+                                 v->tests.items[i].worker, xd_buf_cstr(&id)));
         shown++;
     }
     return 0;
@@ -339,15 +342,15 @@ static int ended_inside(xd_term *t)
 static int interrupted(xd_term *t)
 {
     const xd_runview *v = t->view;
-    for (uint32_t w = 0; w < v->worker_count; w++) {
+    for (uint32_t w = 0; w < v->envs.worker_count; w++) {
         uint32_t   item = xd_runview_interrupted_in(v, w);
         xd_autobuf line = XD_BUF_INIT;
         if (item == XD_NO_INDEX)
             continue;
-        XD_TRY(xd_buf_add_str(&line, v->over ? "interrupted while running: " : "was still running: "));
-        XD_TRY(xd_term_nodeid(t, &line, v->items[item].id));
-        XD_TRY(xd_buf_printf(&line, " (gw%u, %s", w, v->over ? "for " : "for at least "));
-        XD_TRY(xd_term_age(&line, v->workers[w].age_ms));
+        XD_TRY(xd_buf_add_str(&line, v->run.over ? "interrupted while running: " : "was still running: "));
+        XD_TRY(xd_term_nodeid(t, &line, v->tests.items[item].id));
+        XD_TRY(xd_buf_printf(&line, " (gw%u, %s", w, v->run.over ? "for " : "for at least "));
+        XD_TRY(xd_term_age(&line, v->envs.workers[w].age_ms));
         XD_TRY(xd_term_line_mark(t, XD_MARK_YELLOW, "xd: warning: %s)", xd_buf_cstr(&line)));
     }
     return 0;
@@ -357,10 +360,10 @@ static int interrupted(xd_term *t)
 static int plugin_summaries(xd_term *t)
 {
     const xd_runview *v = t->view;
-    for (uint32_t i = 0; i < v->summary_count; i++) {
+    for (uint32_t i = 0; i < v->notes.summaries.count; i++) {
         xd_frame        frame;
         xd_wire_SUMMARY in;
-        XD_TRY(v->source.read(v->source.arg, v->summaries[i].offset, &frame));
+        XD_TRY(v->source.read(v->source.arg, v->notes.summaries.at[i].offset, &frame));
         XD_TRY(xd_wire_SUMMARY_decode(frame.body, frame.len, &in));
         XD_TRY(text_lines(t, in.text));
     }
@@ -370,7 +373,7 @@ static int plugin_summaries(xd_term *t)
 int xd_term_summary(xd_term *t)
 {
     const xd_runview *v = t->view;
-    bool              wanted = v->collection_agreed || v->ended || v->report_count, stopping = false;
+    bool wanted = v->collection.agreed || v->tests.ended || v->tests.report_count, stopping = false;
     if (wanted && !t->no_summary)
         XD_TRY(failures(t));
     if (!t->no_summary)
@@ -387,26 +390,29 @@ int xd_term_summary(xd_term *t)
             XD_TRY(xd_term_short(t));
     }
     const char *most = xd_term_option(t, "max_warnings");
-    if (v->exit_status == XD_EXIT_MAX_WARNINGS && most && v->warning_count > strtoul(most, NULL, 10))
+    if (v->run.exit_status == XD_EXIT_MAX_WARNINGS && most &&
+        v->notes.warnings.count > strtoul(most, NULL, 10))
         XD_TRY(xd_term_line_mark(t, XD_MARK_RED, "Tests pass, but maximum allowed warnings exceeded: %u > %s",
-                                 v->warning_count, most));
-    if (v->reason.len) {
+                                 v->notes.warnings.count, most));
+    if (v->run.reason.len) {
         xd_autobuf title = XD_BUF_INIT;
-        XD_TRY(xd_text_harmless(&title, v->reason, false));
-        stopping = v->reason.len > 9 && !memcmp(v->reason.ptr, "stopping ", 9);
+        XD_TRY(xd_text_harmless(&title, v->run.reason, false));
+        stopping = v->run.reason.len > 9 && !memcmp(v->run.reason.ptr, "stopping ", 9);
         XD_TRY(xd_term_out_sep(&t->out, '!', xd_buf_cstr(&title), stopping ? XD_MARK_RED : 0));
     }
     XD_TRY(interrupted(t));
-    if (!v->over)
+    if (!v->run.over)
         XD_TRY(xd_term_line_mark(
             t, XD_MARK_YELLOW,
-            "xd: warning: the journal ends before the run did: %u of %u tests have an outcome", v->ended,
-            v->count));
-    else if (!stopping && v->collection_agreed &&
-             v->collected > v->ended - v->not_run) /* of -x pytest does not say it either */
+            "xd: warning: the journal ends before the run did: %u of %u tests have an outcome",
+            v->tests.ended, v->tests.count));
+    else if (!stopping && v->collection.agreed &&
+             v->collection.collected >
+                 v->tests.ended - v->tests.not_run) /* of -x pytest does not say it either */
         XD_TRY(xd_term_line_mark(t, XD_MARK_YELLOW, "xd: warning: %u of %u tests were not run",
-                                 v->collected - (v->ended - v->not_run), v->collected));
-    if (v->not_run)
+                                 v->collection.collected - (v->tests.ended - v->tests.not_run),
+                                 v->collection.collected));
+    if (v->tests.not_run)
         XD_TRY(ended_inside(t));
     return xd_term_stats(t);
 }

@@ -96,9 +96,9 @@ static int count_all(info *i, xd_journal_reader *r)
         int taken = xd_runview_frame(&view, offset, &f, NULL, NULL);
         got = taken < 0 ? taken : 1;
     }
-    i->collected = view.collected;
-    for (uint32_t k = 0; k < view.count; k++)
-        i->counts[view.items[k].outcome < OUTCOMES ? view.items[k].outcome : 0]++;
+    i->collected = view.collection.collected;
+    for (uint32_t k = 0; k < view.tests.count; k++)
+        i->counts[view.tests.items[k].outcome < OUTCOMES ? view.tests.items[k].outcome : 0]++;
     xd_runview_release(&view);
     return got == -ENOMEM ? got : 0;
 }

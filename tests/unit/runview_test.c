@@ -32,15 +32,15 @@ START_TEST(counts_follow_the_rule)
     for (size_t i = 0; i < XD_ARRAY_LEN(want); i++)
         ck_assert_msg(xd_runview_counted(&v, want[i].name) == want[i].count, "%s: %u", want[i].name,
                       (unsigned)xd_runview_counted(&v, want[i].name));
-    ck_assert_uint_eq(v.count, 14);
-    ck_assert_uint_eq(v.ended, 14);
-    ck_assert_uint_eq(v.not_run, 1);
-    ck_assert_uint_eq(v.warning_count, 3);
-    ck_assert_int_eq(v.exit_status, 1);
-    ck_assert(v.over && xd_bytes_eq_str(v.reason, "stopping after 3 failures"));
+    ck_assert_uint_eq(v.tests.count, 14);
+    ck_assert_uint_eq(v.tests.ended, 14);
+    ck_assert_uint_eq(v.tests.not_run, 1);
+    ck_assert_uint_eq(v.notes.warnings.count, 3);
+    ck_assert_int_eq(v.run.exit_status, 1);
+    ck_assert(v.run.over && xd_bytes_eq_str(v.run.reason, "stopping after 3 failures"));
     ck_assert_uint_eq(v.damaged, 0);
     xd_wire_REPORT r;
-    ck_assert_int_eq(xd_runview_report_read(&v, v.items[1].first_report, &r), 0);
+    ck_assert_int_eq(xd_runview_report_read(&v, v.tests.items[1].first_report, &r), 0);
     ck_assert(xd_bytes_eq_str(r.message, "assert 1 == 2"));
     xd_runview_release(&v);
     xd_fixture_release(&f);
@@ -68,7 +68,7 @@ START_TEST(reports_of_another_attempt_do_not_count)
     ck_assert_uint_eq(xd_runview_counted(&v, "failed"), 0);
     ck_assert_uint_eq(xd_runview_counted(&v, "rerun"), 1);
     ck_assert_uint_eq(xd_runview_counted(&v, "passed"), 0);
-    ck_assert_uint_eq(v.items[0].outcome, XD_OUT_FAILED);
+    ck_assert_uint_eq(v.tests.items[0].outcome, XD_OUT_FAILED);
     xd_runview_release(&v);
     xd_fixture_release(&f);
 }
@@ -80,10 +80,10 @@ static int count_calls(void *arg, uint32_t item)
 {
     const xd_runview *v = arg;
     ck_assert_uint_eq(item, 0);
-    *(v->closing ? &closed_calls : &ended_calls) += 1;
-    if (v->closing) {
-        ck_assert(v->outcome_changed);
-        ck_assert_uint_eq(v->closing_report, 1); /* the second */
+    *(v->tests.closing ? &closed_calls : &ended_calls) += 1;
+    if (v->tests.closing) {
+        ck_assert(v->tests.outcome_changed);
+        ck_assert_uint_eq(v->tests.closing_report, 1); /* the second */
     }
     return 0;
 }
@@ -121,12 +121,12 @@ START_TEST(an_open_item_is_closed_once)
     }
     ck_assert_int_eq(ended_calls, 1);
     ck_assert_int_eq(closed_calls, 1);
-    ck_assert_uint_eq(v.ended, 1);
+    ck_assert_uint_eq(v.tests.ended, 1);
     ck_assert_uint_eq(xd_runview_counted(&v, "passed"), 1);
     ck_assert_uint_eq(xd_runview_counted(&v, "error"), 1);
-    ck_assert_uint_eq(v.items[0].outcome, XD_OUT_ERROR);
-    ck_assert_uint_eq(v.items[0].own, XD_OUT_PASSED);
-    ck_assert_uint_eq(v.items[1].outcome, 0);
+    ck_assert_uint_eq(v.tests.items[0].outcome, XD_OUT_ERROR);
+    ck_assert_uint_eq(v.tests.items[0].own, XD_OUT_PASSED);
+    ck_assert_uint_eq(v.tests.items[1].outcome, 0);
     xd_runview_release(&v);
     xd_fixture_release(&f);
 }
@@ -149,10 +149,10 @@ START_TEST(one_home)
     xd_fixture_report(&f, &r);
     xd_fixture_collect_n(&f, 3);
     fold(&v, &f);
-    ck_assert_uint_eq(v.home, 0);
+    ck_assert_uint_eq(v.config.home, 0);
     ck_assert_str_eq(xd_runview_option(&v, "verbose"), "1");
     ck_assert_uint_eq(xd_runview_counted(&v, "error"), 1);
-    ck_assert_uint_eq(v.count, 3);
+    ck_assert_uint_eq(v.tests.count, 3);
     xd_runview_release(&v);
     xd_fixture_release(&f);
 }
@@ -169,7 +169,7 @@ START_TEST(nonsense_is_skipped)
     xd_wire_REPORT r = { .item = 99, .category = XD_BYTES_LIT("failed") };
     xd_fixture_report(&f, &r);
     fold(&v, &f);
-    ck_assert_uint_eq(v.ended, 0);
+    ck_assert_uint_eq(v.tests.ended, 0);
     ck_assert_uint_eq(v.damaged, 3);
     xd_frame cut = { .type = XD_MSG_REPORT, .len = 3, .body = (const uint8_t *)"abc" };
     ck_assert_int_eq(xd_runview_frame(&v, 0, &cut, NULL, NULL), XD_RUNVIEW_IGNORED);
@@ -180,9 +180,11 @@ END_TEST
 
 static size_t held(const xd_runview *v)
 {
-    return v->arena.total + (size_t)v->items_cap * sizeof *v->items +
-           (size_t)v->reports_cap * sizeof *v->reports + (size_t)v->workers_cap * sizeof *v->workers +
-           (size_t)v->warnings_cap * sizeof *v->warnings + (size_t)v->names_cap * sizeof *v->names;
+    return v->texts.arena.total + (size_t)v->tests.items_cap * sizeof *v->tests.items +
+           (size_t)v->tests.reports_cap * sizeof *v->tests.reports +
+           (size_t)v->envs.workers_cap * sizeof *v->envs.workers +
+           (size_t)v->notes.warnings.cap * sizeof *v->notes.warnings.at +
+           (size_t)v->texts.names_cap * sizeof *v->texts.names;
 }
 
 START_TEST(a_hundred_thousand_fit)
@@ -238,10 +240,10 @@ START_TEST(a_name_for_each_test)
     uint64_t start = xd_clock_cpu_us();
     fold(&v, &f);
     ck_assert_uint_lt(xd_clock_cpu_us() - start, 10 * 1000 * 1000);
-    ck_assert_uint_eq(v.count_count, ITEMS + 1);
+    ck_assert_uint_eq(v.tests.count_count, ITEMS + 1);
     ck_assert_uint_eq(xd_runview_counted(&v, "error"), FILES);
     ck_assert_uint_eq(xd_runview_counted(&v, "category 77777"), 1);
-    ck_assert(xd_bytes_eq_str(v.names[v.reports[v.items[5].first_report].word], "WORD 5"));
+    ck_assert(xd_bytes_eq_str(v.texts.names[v.tests.reports[v.tests.items[5].first_report].word], "WORD 5"));
     xd_runview_release(&v);
     xd_fixture_release(&f);
 }
@@ -259,7 +261,7 @@ START_TEST(a_number_alone_takes_no_memory)
         xd_fixture_collect_n(&f, 3);
         fold(&v, &f);
         ck_assert_uint_eq(v.damaged, 1);
-        ck_assert_uint_eq(v.count, 3);
+        ck_assert_uint_eq(v.tests.count, 3);
         ck_assert_uint_le(held(&v), 1u << 20);
         xd_runview_release(&v);
         xd_fixture_release(&f);
@@ -290,7 +292,7 @@ START_TEST(the_list_of_the_first)
     ck_assert_int_eq(
         xd_wire_COLLECTION_frame(&f.frames, 0, 0, &(xd_wire_COLLECTION){ .count = 2, .workers = 2 }), 0);
     fold(&v, &f);
-    ck_assert(v.collection_agreed && xd_bytes_eq_str(v.items[0].id, "t.py::a"));
+    ck_assert(v.collection.agreed && xd_bytes_eq_str(v.tests.items[0].id, "t.py::a"));
     xd_runview_release(&v);
     xd_fixture_release(&f);
 }
