@@ -208,7 +208,7 @@ static void say(world *w, xd_buf *frame)
 {
     ck_assert_int_eq(write(w->fd[1], frame->data, frame->len), (ssize_t)frame->len);
     xd_buf_clear(frame);
-    ck_assert_int_ge(agent_chan_pump(&worker(w)->results, 65536), 0);
+    ck_assert_int_ge(agent_chan_pump(&worker(w)->io.results, 65536), 0);
 }
 
 static void say_ready(world *w, pid_t pid)
@@ -296,7 +296,7 @@ START_TEST(ways_to_start)
     ck_assert(forked_from(&w, w.collect));
     ck_assert(!forked_from(&w, w.control));
     ck_assert_uint_eq(w.asked.become, 0);
-    ck_assert_int_eq(worker(&w)->way, XD_WAY_COLLECTED);
+    ck_assert_int_eq(worker(&w)->process.way, XD_WAY_COLLECTED);
     end(&w);
 
     begin(&w, XD_WAY_WARM, 4); /* the collector itself is the first */
@@ -320,7 +320,7 @@ START_TEST(collector_becomes_a_worker)
     xd_wire_FORKED m = { .worker = 0, .pid = (uint32_t)pid };
     ck_assert_int_eq(agent_worker_forked(&w.a, &m), 0);
     ck_assert_int_eq(w.a.env.collector.pid, 0);
-    ck_assert_int_eq(worker(&w)->proc.pid, pid);
+    ck_assert_int_eq(worker(&w)->process.proc.pid, pid);
     settle(&w);
     EXPECT(&w, WORKER_DOWN, down);
     ck_assert_int_eq(down.signal, SIGKILL);
@@ -350,7 +350,7 @@ START_TEST(parent_ends_before_the_fork)
     ck_assert_ptr_null(sent(&w, XD_MSG_RESULTS));
     ck_assert_int_eq(agent_down_timers(&w.a, xd_clock_ns()), 0);
     ck_assert(forked_from(&w, w.control));
-    ck_assert_int_eq(worker(&w)->way, XD_WAY_WARM);
+    ck_assert_int_eq(worker(&w)->process.way, XD_WAY_WARM);
     ck_assert_uint_eq(worker(&w)->number, 1);
     close_fds(&w);
 
@@ -366,8 +366,8 @@ START_TEST(parent_ends_before_the_fork)
     w.a.env.host.pid = 0;
     ck_assert_int_eq(agent_workers_parent_ended(&w.a, AGENT_BY_HOST, "the other, too"), 0);
     ck_assert_int_eq(agent_down_timers(&w.a, xd_clock_ns()), 0);
-    ck_assert_int_eq(worker(&w)->way, XD_WAY_FRESH);
-    ck_assert_int_eq(worker(&w)->parent, AGENT_BY_AGENT);
+    ck_assert_int_eq(worker(&w)->process.way, XD_WAY_FRESH);
+    ck_assert_int_eq(worker(&w)->process.parent, AGENT_BY_AGENT);
     w.a.env.runner = own;
     end(&w);
 }
@@ -380,12 +380,12 @@ START_TEST(parent_ends_behind_the_fork)
     begin(&w, XD_WAY_COLLECTED, 4);
     ck_assert(forked_from(&w, w.collect));
     xd_proc other = stand_in(&w, "exec 3>&-; sleep 100"), child = stand_in(&w, "sleep 100");
-    while (xd_os_child_with_pipe(worker(&w)->results.fd) != child.pid)
+    while (xd_os_child_with_pipe(worker(&w)->io.results.fd) != child.pid)
         usleep(1000); /* the other has not closed it yet */
     w.a.env.collector.pid = 0;
     ck_assert_int_eq(agent_workers_parent_ended(&w.a, AGENT_BY_COLLECTOR, "it ended"), 0);
     ck_assert_int_eq(worker(&w)->state, AGENT_WORKER_STARTING);
-    ck_assert_int_eq(worker(&w)->proc.pid, child.pid);
+    ck_assert_int_eq(worker(&w)->process.proc.pid, child.pid);
     say_ready(&w, child.pid);
     ck_assert_int_eq(worker(&w)->state, AGENT_WORKER_UP);
     ck_assert(lives(&other));
@@ -411,7 +411,7 @@ START_TEST(fork_that_fails)
     begin(&w, XD_WAY_COLLECTED, 0);
     ck_assert(forked_from(&w, w.collect));
     close_fds(&w);
-    ck_assert_int_eq(agent_chan_pump(&worker(&w)->results, 65536), -EPIPE);
+    ck_assert_int_eq(agent_chan_pump(&worker(&w)->io.results, 65536), -EPIPE);
     ck_assert_int_eq(worker(&w)->state, AGENT_WORKER_FORKING); /* FORKED may be on its way */
     ck_assert_int_eq(agent_down_timers(&w.a, xd_clock_ns() + XD_S_NS), 0);
     ck_assert_int_eq(worker(&w)->state, AGENT_WORKER_FORKING);
@@ -497,11 +497,11 @@ START_TEST(status_of_another_ones_child)
     ck_assert_int_eq(agent_worker_forked(&w.a, &m), 0);
     say_ready(&w, child);
     close_fds(&w);
-    ck_assert_int_eq(xd_proc_kill(&worker(&w)->proc, SIGKILL), 0);
+    ck_assert_int_eq(xd_proc_kill(&worker(&w)->process.proc, SIGKILL), 0);
     for (int i = 0; i < 500 && worker(&w)->state == AGENT_WORKER_UP; i++)
         ck_assert_int_ge(xd_poller_wait(w.a.poller, xd_clock_ns() + 10 * XD_MS_NS), 0);
     ck_assert_int_eq(worker(&w)->state, AGENT_WORKER_GONE);
-    ck_assert_int_eq(worker(&w)->proc.pid, 0); /* handed over: no signal goes there */
+    ck_assert_int_eq(worker(&w)->process.proc.pid, 0); /* handed over: no signal goes there */
     ssize_t got = read(w.collect, bytes, sizeof(bytes));
     ck_assert_int_gt(got, XD_FRAME_HEADER);
     ck_assert_int_eq(xd_wire_REAP_decode(bytes + XD_FRAME_HEADER, (size_t)got - XD_FRAME_HEADER, &reap), 0);
@@ -565,9 +565,9 @@ START_TEST(orphan_that_was_handed_over)
     say_ready(&w, p.pid);
     agent_worker *one = worker(&w);
     one->state = AGENT_WORKER_GONE;
-    one->reap_pid = xd_proc_hand_over(&one->proc);
-    one->due_ns = UINT64_MAX;
-    xd_poller_remove(w.a.poller, one->proc.pidfd);
+    one->process.reap_pid = xd_proc_hand_over(&one->process.proc);
+    one->process.due_ns = UINT64_MAX;
+    xd_poller_remove(w.a.poller, one->process.proc.pidfd);
     w.a.orphans = true;
     agent_orphans_reap(&w.a);
     ck_assert(can_be_waited_for(&p));
@@ -588,7 +588,7 @@ START_TEST(worker_that_cannot_be_heard)
     xd_proc             p = up(&w, XD_WAY_COLLECTED, "exec 3>&-; sleep 100");
     w.a.env.collector.pid = 0;
     close_fds(&w);
-    while (agent_chan_pump(&worker(&w)->results, 65536) == 0)
+    while (agent_chan_pump(&worker(&w)->io.results, 65536) == 0)
         usleep(1000); /* the shell has it open for a moment */
     xd_wire_REAPED other = { .pid = 1 };
     ck_assert_int_eq(agent_worker_reaped(&w.a, &other), 0);
@@ -612,7 +612,7 @@ START_TEST(worker_that_sigkill_does_not_end)
     begin(&w, XD_WAY_COLLECTED, 4);
     ck_assert(forked_from(&w, w.collect));
     agent_worker *one = worker(&w);
-    one->proc = (xd_proc){ .pid = NOBODY + 2, .pidfd = -1, .leader = true };
+    one->process.proc = (xd_proc){ .pid = NOBODY + 2, .pidfd = -1, .leader = true };
     one->state = AGENT_WORKER_UP;
     one->was_up = true;
     ck_assert_int_eq(agent_workers_on(&w.a, AGENT_ON_KILL, NULL), 0);
@@ -641,11 +641,11 @@ START_TEST(cancel_with_a_grace)
     ck_assert_int_eq(agent_queue_drain(&w.a), 0);
     EXPECT(&w, RETURNED, back);
     ck_assert_int_eq(agent_stop_timers(&w.a, now + 9 * XD_S_NS), 0);
-    ck_assert(!worker(&w)->killed);
+    ck_assert(!worker(&w)->process.killed);
     ck_assert_int_eq(agent_stop_timers(&w.a, now + 10500 * XD_MS_NS), 0);
-    ck_assert(worker(&w)->killed && !worker(&w)->sigkill);
+    ck_assert(worker(&w)->process.killed && !worker(&w)->process.sigkill);
     ck_assert_int_eq(agent_stop_timers(&w.a, now + 11500 * XD_MS_NS), 0);
-    ck_assert(worker(&w)->sigkill);
+    ck_assert(worker(&w)->process.sigkill);
     ck_assert(ends(&p));
     end(&w);
 }
@@ -684,7 +684,7 @@ START_TEST(workers_that_start_late)
     ck_assert(forked_from(&w, w.collect));
     w.a.started_ns = xd_clock_ns();
     xd_proc p = stand_in(&w, _i == 0 ? "sleep 100" : "while :; do :; done");
-    worker(&w)->proc = p;
+    worker(&w)->process.proc = p;
     lease_of(&w, 0, ITEMS, 1000);
     uint64_t look_ns = w.a.late_ns, now_ns;
     ck_assert_uint_gt(look_ns, w.a.started_ns);
@@ -739,7 +739,7 @@ START_TEST(sessions_are_waited_for)
     ck_assert_ptr_null(sent(&w, XD_MSG_AGENT_NOTE));
     ck_assert_int_eq(agent_stop_timers(&w.a, now + 3600 * XD_S_NS), 0);
     EXPECT(&w, AGENT_NOTE, note);
-    ck_assert(lives(&p) && !worker(&w)->killed);
+    ck_assert(lives(&p) && !worker(&w)->process.killed);
     ck_assert_int_eq(w.a.phase, AGENT_ENDING_SESSIONS);
     say_done(&w, 0);
     ck_assert_int_eq(agent_stop_timers(&w.a, xd_clock_ns()), 0);
@@ -758,12 +758,12 @@ START_TEST(sessions_with_a_limit)
     uint64_t           now = xd_clock_ns();
     finish(&w, 2000);
     ck_assert_int_eq(agent_stop_timers(&w.a, now + 1900 * XD_MS_NS), 0);
-    ck_assert(!worker(&w)->killed);
+    ck_assert(!worker(&w)->process.killed);
     ck_assert_int_eq(agent_stop_timers(&w.a, now + 2100 * XD_MS_NS), 0);
     EXPECT(&w, AGENT_NOTE, note);
     ck_assert_uint_eq(note.failed, 1);
     ck_assert_uint_eq(note.level, 3);
-    ck_assert(worker(&w)->killed);
+    ck_assert(worker(&w)->process.killed);
     ck_assert_int_eq(agent_stop_timers(&w.a, now + 3200 * XD_MS_NS), 0);
     ck_assert(ends(&p));
     w.a.env.collector.pid = 0;
@@ -785,7 +785,7 @@ START_TEST(no_phase_lasts_behind_the_grace)
     xd_wire_CANCEL m = { .how = 2, .grace_ms = 1000, .leaving = 1 };
     ck_assert_int_eq(agent_cancel(&w.a, &m), 0);
     ck_assert_int_eq(agent_stop_timers(&w.a, now + 1100 * XD_MS_NS), 0);
-    ck_assert(worker(&w)->killed && ends(&p));
+    ck_assert(worker(&w)->process.killed && ends(&p));
     w.a.env.collector.pid = 0;
     settle(&w);
     ck_assert_int_eq(agent_stop_timers(&w.a, xd_clock_ns()), 0);

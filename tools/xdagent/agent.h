@@ -1,4 +1,5 @@
 /* tools/xdagent/agent.h - the agent's own parts.  One thread, one event loop; every function here runs on it.
+ * Workers, local channels and output have headers of their own: worker.h, chan.h, output.h.
  *
  *   link.c      the stream to the controller: HELLO, sequence, credit, batches
  *   chan.c      local sockets and pipes to the runner's processes: frames out (with descriptors), frames in
@@ -32,6 +33,7 @@
 #include "engine/session.h"
 #include "engine/stream.h"
 #include "engine/wire.h"
+#include "tools/xdagent/worker.h"
 
 #define AGENT_PROGRESS_NS (500 * XD_MS_NS)
 #define AGENT_SLOTS_MAX 1024u
@@ -48,9 +50,6 @@ static inline xd_wire_list agent_list_of(const xd_buf *records, uint32_t count)
 {
     return (xd_wire_list){ .count = count, .ptr = records->data, .len = records->len };
 }
-
-typedef struct agent        agent;
-typedef struct agent_worker agent_worker;
 
 /* ---- link.c -------------------------------------------------------------------------------------- */
 
@@ -82,215 +81,6 @@ bool     agent_link_full(const agent *a);    /* no credit: read nothing that wou
 bool     agent_link_idle(const agent *a);    /* everything is written and acknowledged */
 uint64_t agent_link_bytes(const agent *a);   /* sent to the controller so far */
 int      agent_link_flush(agent *a) XD_MUST; /* writes what the descriptor takes */
-
-/* ---- chan.c --------------------------------------------------------------------------------------- */
-
-typedef int (*agent_frame_fn)(void *arg, const xd_frame *frame);
-typedef void (*agent_end_fn)(void *arg, int error); /* 0 = end of file */
-
-/* Frames to and from one local process.  Descriptors of a frame are closed here once they are sent. */
-typedef struct agent_chan {
-    agent           *agent;
-    int              fd;      /* owned; -1 = closed */
-    bool             reading; /* wanted by the owner */
-    uint32_t         events;  /* what the poller was told */
-    xd_stream_in     rx;
-    xd_buf           out;
-    size_t           written; /* of out */
-    struct chan_fds *fds;     /* descriptors to go with bytes of `out`, in order */
-    size_t           nfds;
-    agent_frame_fn   on_frame;
-    agent_end_fn     on_end;
-    void (*on_readable)(void *arg); /* instead of reading at once, when set */
-    void *arg;
-} agent_chan;
-
-int  agent_chan_open(agent_chan *c, agent *a, int fd, bool reading, agent_frame_fn on_frame,
-                     agent_end_fn on_end, void *arg) XD_MUST;
-void agent_chan_close(agent_chan *c);
-/* Queues a frame with up to 4 descriptors, which are ours to close from now on, also on failure. */
-int  agent_chan_send(agent_chan *c, uint16_t type, xd_bytes body, const int *fds, size_t nfds) XD_MUST;
-void agent_chan_read(agent_chan *c, bool on);
-/* Reads what is there now and gives it to on_frame. Bytes read (0 = nothing there), -EPIPE at the end of the
- * stream, -errno.
- * `max` bounds the bytes of one call. */
-ssize_t agent_chan_pump(agent_chan *c, size_t max) XD_MUST;
-
-/* ---- output.c ------------------------------------------------------------------------------------- */
-
-/* One stdout or stderr. Of each item the first half of the limit is sent as it comes, of the rest the last
- * half is kept and sent when the item is over; what lies between is counted in dropped_bytes. */
-typedef struct agent_output {
-    agent        *agent;
-    agent_worker *worker; /* NULL: collector or runner host */
-    int           fd;     /* owned; -1 = closed */
-    uint8_t       stream; /* 1 stdout, 2 stderr */
-    bool          reading;
-    uint32_t      item;  /* whose bytes are counted now */
-    uint64_t      bytes; /* of this item */
-    uint64_t      dropped;
-    xd_buf        tail;
-    xd_buf       *last; /* where the last AGENT_LAST_OUTPUT bytes are kept; borrowed */
-} agent_output;
-
-int  agent_output_open(agent_output *o, agent *a, agent_worker *w, int fd, uint8_t stream,
-                       xd_buf *last) XD_MUST;
-void agent_output_close(agent_output *o); /* reads what is left (bounded), sends the kept tail */
-void agent_output_read(agent_output *o, bool on);
-void agent_output_drain(agent_output *o); /* reads what is there now */
-/* The item is over: its kept tail goes out. */
-int agent_output_item_over(agent_output *o, uint32_t item) XD_MUST;
-
-/* ---- worker.c, start.c, life.c, down.c, queue.c ---------------------------------------------------------------------- */
-
-typedef enum agent_worker_state {
-    AGENT_WORKER_NONE,     /* slot is free */
-    AGENT_WORKER_FORKING,  /* FORK is sent, FORKED awaited */
-    AGENT_WORKER_STARTING, /* process exists, WORKER_READY awaited */
-    AGENT_WORKER_UP,
-    AGENT_WORKER_LEAVING, /* WORKER_DONE came: its session is over, the process about to end */
-    AGENT_WORKER_GONE,    /* process has ended: its pipes are read to the end, its status is awaited */
-    AGENT_WORKER_STATES,
-} agent_worker_state;
-
-/* What happens to a worker (life.c). */
-typedef enum agent_event {
-    AGENT_ON_FORK,       /* it is to be started */
-    AGENT_ON_BORN,       /* its process exists: news.pid */
-    AGENT_ON_UNBORN,     /* it will not: news.why */
-    AGENT_ON_READY,      /* WORKER_READY */
-    AGENT_ON_DONE,       /* WORKER_DONE */
-    AGENT_ON_PIPE_END,   /* its result pipe is closed, or holds what is no frame: news.why */
-    AGENT_ON_PARENT_END, /* the process that was to fork it has ended: news.why */
-    AGENT_ON_EXIT,       /* its process has ended */
-    AGENT_ON_STATUS,     /* how: news.status */
-    AGENT_ON_SETTLED,    /* ... and all it wrote has been read */
-    AGENT_ON_TERM,       /* we end it */
-    AGENT_ON_KILL,
-    AGENT_ON_OVERDUE, /* due_ns has come */
-    AGENT_EVENTS,
-} agent_event;
-
-typedef struct agent_news {
-    pid_t                 pid;
-    const char           *why;            /* static, or copied by the action */
-    bool                  free_of_charge; /* UNBORN: the budget of replacements stays as it is */
-    const xd_proc_status *status;
-} agent_news;
-
-/* Who forks a worker. */
-typedef enum agent_parent { AGENT_BY_AGENT, AGENT_BY_HOST, AGENT_BY_COLLECTOR } agent_parent;
-
-#define AGENT_KILL_NS (2 * XD_S_NS) /* a process that SIGKILL has not ended by then is given up */
-
-typedef struct agent_blame {
-    uint32_t item;
-    uint16_t attempt;
-} agent_blame;
-
-typedef enum agent_fate { AGENT_FATE_NONE, AGENT_FATE_RESTART, AGENT_FATE_END, AGENT_FATE_BUDGET } agent_fate;
-
-struct agent_worker {
-    agent             *agent;
-    uint32_t           slot;
-    uint16_t           number;
-    uint16_t           replaces;
-    uint8_t            way;    /* 1 collected 2 warm 3 fresh */
-    bool               become; /* it was the collector */
-    agent_parent       parent;
-    agent_worker_state state;
-    bool               was_up;
-    bool               quit;     /* QUIT was sent */
-    bool               killed;   /* we ended it */
-    bool               sigkill;  /* and by SIGKILL */
-    uint64_t           due_ns;   /* when OVERDUE comes; UINT64_MAX = never */
-    xd_proc            proc;     /* pid 0 = not known yet, or handed over */
-    pid_t              reap_pid; /* its parent was asked to wait for this one */
-    agent_chan         cmd, results;
-    agent_chan         control; /* way 3: ENV_START and FORK went here */
-    agent_output       out, err;
-    xd_buf             last; /* last output */
-    int                files
-        [3]; /* what the runner captures of it, and its words on a fault: stdout, stderr, fault; -1 = not there */
-    xd_buf         batch; /* RESULT records not yet sent */
-    uint32_t       batched;
-    xd_wire_RESULT open; /* of the item whose outliving fixtures wait for their teardown; attempt 0 = none */
-    xd_buf         held; /* RUN frames that wait for the limit to be opened */
-    bool           limit_asked;
-    uint32_t       told_end; /* position behind the last one told */
-    bool           ticking;  /* its result pipe is looked at every tick, not polled */
-    uint8_t        idle_ticks;
-    /* what it said at its end */
-    bool           done, stopped;
-    int32_t        session_status;
-    char          *reason;
-    xd_proc_status status;
-    bool           status_known;
-    const char    *deaf; /* why it cannot be heard any more; static */
-    bool           deaf_killed;
-    bool           restart; /* the slot is to be filled again; `replaces` is set */
-    /* what the queue makes of its end */
-    agent_fate fate;
-    xd_buf     blamed; /* agent_blame, one behind the other */
-    /* its own collection, when it did not inherit one */
-    struct agent_check *check;
-};
-
-int  agent_workers_start(agent *a, const xd_wire_WORKERS_START *m) XD_MUST;
-int  agent_workers_start_late(agent *a, uint64_t now_ns) XD_MUST;       /* at late_ns */
-void agent_workers_predicted(agent *a, const xd_span *spans, size_t n); /* a lease: how much there is to do */
-int  agent_worker_start(agent *a, uint32_t slot, uint16_t number, uint16_t replaces) XD_MUST;
-int  agent_worker_forked(agent *a, const xd_wire_FORKED *m) XD_MUST;
-/* The process that forks workers has ended: those it was still to fork have come to us, or never will. */
-int  agent_workers_parent_ended(agent *a, agent_parent parent, const char *why) XD_MUST;
-void agent_worker_release(agent_worker *w);
-int  agent_worker_flush(agent_worker *w) XD_MUST; /* its batch goes out */
-/* The item whose fixtures waited for their teardown is closed, with this result. */
-int      agent_worker_close_item(agent_worker *w, xd_wire_RESULT r) XD_MUST;
-int      agent_workers_flush(agent *a) XD_MUST;
-int      agent_workers_tick(agent *a, uint64_t now_ns) XD_MUST; /* looks at the pipes that are not polled */
-bool     agent_worker_alive(const agent_worker *w);
-uint32_t agent_workers_alive(const agent *a);
-
-/* What happened to a worker; news NULL = nothing more to say. */
-int agent_worker_on(agent_worker *w, agent_event event, const agent_news *news) XD_MUST;
-int agent_workers_on(agent *a, agent_event event, const agent_news *news) XD_MUST;
-/* The actions of life.c. */
-int agent_act_born(agent_worker *w, const agent_news *news) XD_MUST;   /* start.c */
-int agent_act_orphan(agent_worker *w, const agent_news *news) XD_MUST; /* start.c */
-int agent_act_up(agent_worker *w, const agent_news *news) XD_MUST;     /* worker.c */
-int agent_act_silent(agent_worker *w, const agent_news *news) XD_MUST; /* worker.c */
-int agent_act_unborn(agent_worker *w, const agent_news *news) XD_MUST; /* the others: down.c */
-int agent_act_gone(agent_worker *w, const agent_news *news) XD_MUST;
-int agent_act_status(agent_worker *w, const agent_news *news) XD_MUST;
-int agent_act_conclude(agent_worker *w, const agent_news *news) XD_MUST;
-int agent_act_term(agent_worker *w, const agent_news *news) XD_MUST;
-int agent_act_kill(agent_worker *w, const agent_news *news) XD_MUST;
-int agent_act_kill_parent(agent_worker *w, const agent_news *news) XD_MUST;
-int agent_act_overdue(agent_worker *w, const agent_news *news) XD_MUST;
-
-int      agent_worker_open_results(agent_worker *w, int fd) XD_MUST;
-uint16_t agent_next_number(agent *a, uint16_t replaces);
-/* Opens what a process named in the scratch folder, a file or a link to one that it has open, and removes the name.
- * -1: nothing. */
-int agent_take_file(const agent *a, const char *name);
-/* Adds the last bytes of a file; fd -1 = nothing. */
-int  agent_add_end(xd_buf *out, int fd, size_t most) XD_MUST;
-void agent_worker_files(agent_worker *w); /* opens and removes the files it writes its last words to */
-int  agent_worker_reaped(agent *a, const xd_wire_REAPED *m) XD_MUST;
-int  agent_down_timers(agent *a, uint64_t now_ns) XD_MUST;
-/* " (out of memory: ...)" when the kernel has killed for lack of memory since it was asked last; else "". */
-const char *agent_say_oom(agent *a, const xd_proc_status *s);
-
-/* A worker that collects by itself must come to the same list. */
-int  agent_check_ids(agent_worker *w, xd_bytes body) XD_MUST;
-int  agent_check_collected(agent_worker *w, xd_bytes body) XD_MUST;
-bool agent_check_passed(const agent_worker *w);
-void agent_check_free(struct agent_check *c);
-
-int agent_queue_drain(agent *a) XD_MUST;
-int agent_queue_returned(agent *a) XD_MUST; /* sends what was held back while `burying` */
-int agent_queue_lease(agent *a, const xd_wire_LEASE *m) XD_MUST;
 
 /* ---- env.c -------------------------------------------------------------------------------------------- */
 

@@ -49,7 +49,7 @@ static int read_on(agent *a)
 {
     for (uint32_t i = 0; i < a->slots; i++) {
         agent_worker *w = &a->worker[i];
-        ssize_t       n = w->results.fd >= 0 ? agent_chan_pump(&w->results, AGENT_SCRATCH * 4) : 0;
+        ssize_t       n = w->io.results.fd >= 0 ? agent_chan_pump(&w->io.results, AGENT_SCRATCH * 4) : 0;
         if (n < 0 && n != -EPIPE)
             return (int)n;
     }

@@ -18,9 +18,9 @@
 static agent_chan *parent_of(agent_worker *w)
 {
     agent_env *e = &w->agent->env;
-    if (w->parent == AGENT_BY_COLLECTOR && !w->become)
+    if (w->process.parent == AGENT_BY_COLLECTOR && !w->process.become)
         return e->collector.pid > 0 && e->collect.fd >= 0 ? &e->collect : NULL;
-    if (w->parent == AGENT_BY_HOST)
+    if (w->process.parent == AGENT_BY_HOST)
         return e->host.pid > 0 && e->control.fd >= 0 ? &e->control : NULL;
     return NULL;
 }
@@ -31,30 +31,30 @@ int agent_act_gone(agent_worker *w, const agent_news *news)
 {
     agent *a = w->agent;
     (void)news;
-    if (w->proc.pidfd >= 0)
-        xd_poller_remove(a->poller, w->proc.pidfd);
-    w->due_ns = xd_clock_ns() + STATUS_WAIT_NS;
+    if (w->process.proc.pidfd >= 0)
+        xd_poller_remove(a->poller, w->process.proc.pidfd);
+    w->process.due_ns = xd_clock_ns() + STATUS_WAIT_NS;
     a->down_ns = 0;
-    (void)xd_proc_kill_group(&w->proc, SIGKILL);
-    int ours = xd_proc_wait(&w->proc, false, &w->status);
+    (void)xd_proc_kill_group(&w->process.proc, SIGKILL);
+    int ours = xd_proc_wait(&w->process.proc, false, &w->end.status);
     if (ours == 1) {
-        w->status_known = true;
+        w->end.status_known = true;
         return 0;
     }
     agent_chan *parent = parent_of(w);
     if (!parent)
         return 0; /* an orphan that is not quite ours yet: looked at again by the timer */
     xd_autobuf body = XD_BUF_INIT;
-    w->reap_pid = xd_proc_hand_over(&w->proc);
-    xd_wire_REAP m = { .pid = (uint32_t)w->reap_pid };
+    w->process.reap_pid = xd_proc_hand_over(&w->process.proc);
+    xd_wire_REAP m = { .pid = (uint32_t)w->process.reap_pid };
     XD_TRY(xd_wire_REAP_encode(&body, &m));
     return agent_chan_send(parent, XD_MSG_REAP, xd_buf_view(&body), NULL, 0);
 }
 
 int agent_act_status(agent_worker *w, const agent_news *news)
 {
-    w->status = *news->status;
-    w->status_known = true;
+    w->end.status = *news->status;
+    w->end.status_known = true;
     w->agent->down_ns = 0;
     return 0;
 }
@@ -64,7 +64,7 @@ int agent_worker_reaped(agent *a, const xd_wire_REAPED *m)
     for (uint32_t i = 0; i < a->slots; i++) {
         agent_worker  *w = &a->worker[i];
         xd_proc_status status = { .exit_status = m->exit_status, .signal = m->signal };
-        if (w->status_known || (uint32_t)w->reap_pid != m->pid)
+        if (w->end.status_known || (uint32_t)w->process.reap_pid != m->pid)
             continue;
         XD_TRY(agent_worker_on(w, AGENT_ON_STATUS, &(agent_news){ .status = &status }));
     }
@@ -85,11 +85,12 @@ const char *agent_say_oom(agent *a, const xd_proc_status *s)
 static int say_how(agent_worker *w, xd_buf *out)
 {
     char name[32];
-    if (w->status.signal)
-        return xd_buf_printf(out, "killed by %s%s", xd_os_signal_name(w->status.signal, name, sizeof(name)),
-                             agent_say_oom(w->agent, &w->status));
-    if (w->status.exit_status >= 0)
-        return xd_buf_printf(out, "exited with status %d", w->status.exit_status);
+    if (w->end.status.signal)
+        return xd_buf_printf(out, "killed by %s%s",
+                             xd_os_signal_name(w->end.status.signal, name, sizeof(name)),
+                             agent_say_oom(w->agent, &w->end.status));
+    if (w->end.status.exit_status >= 0)
+        return xd_buf_printf(out, "exited with status %d", w->end.status.exit_status);
     return xd_buf_add_str(out, "ended; its exit status is unknown");
 }
 
@@ -115,8 +116,8 @@ void agent_worker_files(agent_worker *w)
     for (size_t i = 0; i < XD_ARRAY_LEN(kinds); i++) {
         char name[32];
         snprintf(name, sizeof(name), "gw%u.%s", (unsigned)w->number, kinds[i]);
-        if (w->files[i] < 0)
-            w->files[i] = agent_take_file(w->agent, name);
+        if (w->io.files[i] < 0)
+            w->io.files[i] = agent_take_file(w->agent, name);
     }
 }
 
@@ -134,16 +135,16 @@ int agent_add_end(xd_buf *out, int fd, size_t most)
 /* The worker's last output, what was captured of the phase it died in, and what it wrote on a fault. */
 static int last_words(agent_worker *w, xd_buf *out)
 {
-    size_t n = XD_MIN(w->last.len, (size_t)AGENT_LAST_OUTPUT);
+    size_t n = XD_MIN(w->io.last.len, (size_t)AGENT_LAST_OUTPUT);
     if (n) {
-        XD_TRY(xd_buf_add(out, w->last.data + (w->last.len - n), n));
+        XD_TRY(xd_buf_add(out, w->io.last.data + (w->io.last.len - n), n));
         if (out->data[out->len - 1] != '\n')
             XD_TRY(xd_buf_add_byte(out, '\n'));
     }
     agent_worker_files(w); /* it may have died before it was heard */
-    XD_TRY(agent_add_end(out, w->files[0], AGENT_CAPTURED_BYTES));
-    XD_TRY(agent_add_end(out, w->files[1], AGENT_CAPTURED_BYTES));
-    return agent_add_end(out, w->files[2], FAULT_BYTES);
+    XD_TRY(agent_add_end(out, w->io.files[0], AGENT_CAPTURED_BYTES));
+    XD_TRY(agent_add_end(out, w->io.files[1], AGENT_CAPTURED_BYTES));
+    return agent_add_end(out, w->io.files[2], FAULT_BYTES);
 }
 
 /* ---- the records ------------------------------------------------------------------------------------ */
@@ -209,7 +210,7 @@ static int tell_crash(agent_worker *w, const agent_blame *blame, xd_bytes how, x
 /* It crashed while it tore down what outlived an item that has its result: an error of that item. */
 static int tell_crash_in_teardown(agent_worker *w, xd_bytes how, xd_bytes words)
 {
-    xd_wire_RESULT o = w->open;
+    xd_wire_RESULT o = w->results.open;
     xd_wire_REPORT r = { .item = o.item,
                          .attempt = o.attempt,
                          .when = XD_BYTES_LIT("teardown"),
@@ -229,17 +230,17 @@ static int tell_crash_in_teardown(agent_worker *w, xd_bytes how, xd_bytes words)
 static int tell_down(agent_worker *w, bool expected, uint32_t item, xd_bytes reason, xd_bytes words)
 {
     xd_autobuf          body = XD_BUF_INIT;
-    uint8_t             again = w->fate == AGENT_FATE_RESTART  ? XD_DOWN_REPLACED
-                                : w->fate == AGENT_FATE_BUDGET ? XD_DOWN_NO_BUDGET
-                                                               : XD_DOWN_FOR_GOOD;
+    uint8_t             again = w->end.fate == AGENT_FATE_RESTART  ? XD_DOWN_REPLACED
+                                : w->end.fate == AGENT_FATE_BUDGET ? XD_DOWN_NO_BUDGET
+                                                                   : XD_DOWN_FOR_GOOD;
     uint64_t            age_ms = item == XD_NO_INDEX ? 0 : lasted_us(w) / 1000u;
     xd_wire_WORKER_DOWN m = { .worker = w->number,
                               .expected = expected,
-                              .exit_status = w->status.exit_status,
-                              .signal = w->status.signal,
+                              .exit_status = w->end.status.exit_status,
+                              .signal = w->end.status.signal,
                               .item = item,
-                              .session_status = w->session_status,
-                              .stopped = w->done && w->stopped,
+                              .session_status = w->end.session_status,
+                              .stopped = w->end.done && w->end.stopped,
                               .reason = reason,
                               .last_output = expected ? (xd_bytes){ 0 } : words,
                               .will_restart = again,
@@ -258,8 +259,8 @@ static int tell_down(agent_worker *w, bool expected, uint32_t item, xd_bytes rea
  * it ran, XD_NO_INDEX = nothing.  If an item is still open, it was being closed. */
 static int tell_end(agent_worker *w, bool expected, uint32_t item, xd_bytes how)
 {
-    const agent_blame *blames = (const agent_blame *)(const void *)w->blamed.data;
-    size_t             n = w->blamed.len / sizeof(*blames);
+    const agent_blame *blames = (const agent_blame *)(const void *)w->end.blamed.data;
+    size_t             n = w->end.blamed.len / sizeof(*blames);
     xd_page_slot      *slot = &w->agent->env.page.slot[w->slot];
     xd_autobuf         words = XD_BUF_INIT, lost = XD_BUF_INIT;
     if (!expected)
@@ -267,7 +268,7 @@ static int tell_end(agent_worker *w, bool expected, uint32_t item, xd_bytes how)
     XD_TRY(xd_buf_add_bytes(&lost, how));
     XD_TRY(xd_buf_add_str(&lost,
                           "; its result was lost: a test closed or replaced descriptors it did not open"));
-    bool closing = w->open.attempt != 0;
+    bool closing = w->results.open.attempt != 0;
     XD_TRY(
         tell_down(w, expected,
                   n || closing || expected ? (item == XD_NO_INDEX && n ? blames[0].item : item) : XD_NO_INDEX,
@@ -287,19 +288,15 @@ static int bury(agent_worker *w, xd_aqueue_end end, bool expected, xd_bytes how)
     xd_page_slot  *slot = &a->env.page.slot[w->slot];
     xd_aqueue_last last = { xd_page_get(&slot->claimed), xd_page_get(&slot->item_plus_1),
                             xd_page_get(&slot->done) };
-    bool           closing =
-        end == XD_AQUEUE_CRASHED && last.finished > w->open.position && last.item_plus_1 == w->open.item + 1;
-    if (w->open.attempt && !closing) /* nothing is known to have gone wrong with it */
-        XD_TRY(agent_worker_close_item(w, w->open));
+    bool           closing = end == XD_AQUEUE_CRASHED && last.finished > w->results.open.position &&
+                   last.item_plus_1 == w->results.open.item + 1;
+    if (w->results.open.attempt && !closing) /* nothing is known to have gone wrong with it */
+        XD_TRY(agent_worker_close_item(w, w->results.open));
     XD_TRY(agent_worker_flush(w));
-    agent_output_close(&w->out);
-    agent_output_close(&w->err);
-    agent_chan_close(&w->cmd);
-    agent_chan_close(&w->results);
-    agent_chan_close(&w->control);
-    w->held.len = 0;
-    w->fate = AGENT_FATE_NONE;
-    xd_buf_clear(&w->blamed);
+    agent_worker_io_close(&w->io);
+    w->queue.held.len = 0;
+    w->end.fate = AGENT_FATE_NONE;
+    xd_buf_clear(&w->end.blamed);
     w->state = AGENT_WORKER_NONE;
     int r = xd_aqueue_worker_down(a->queue, w->slot, end, &last, xd_clock_ns());
     XD_TRY(r);
@@ -307,10 +304,10 @@ static int bury(agent_worker *w, xd_aqueue_end end, bool expected, xd_bytes how)
     r = agent_queue_drain(a);
     a->burying = false;
     XD_TRY(r);
-    bool again = w->fate == AGENT_FATE_RESTART;
+    bool again = w->end.fate == AGENT_FATE_RESTART;
     if (again && (a->phase != AGENT_RUNNING || a->env.failed)) {
         again = false;
-        w->fate = AGENT_FATE_END;
+        w->end.fate = AGENT_FATE_END;
     }
     XD_TRY(tell_end(w, expected, last.item_plus_1 ? last.item_plus_1 - 1 : XD_NO_INDEX, how));
     XD_TRY(agent_queue_returned(a));
@@ -318,7 +315,7 @@ static int bury(agent_worker *w, xd_aqueue_end end, bool expected, xd_bytes how)
     agent_worker_release(w);
     xd_page_set(&slot->item_plus_1, 0);
     if (again) { /* by the loop, not from here: a start that fails comes back to this function */
-        w->restart = true;
+        w->end.restart = true;
         w->replaces = number;
         a->down_ns = 0;
     }
@@ -328,9 +325,9 @@ static int bury(agent_worker *w, xd_aqueue_end end, bool expected, xd_bytes how)
 /* Its process never was, or is not known to be. That is no crash of a worker: no test is to blame. */
 int agent_act_unborn(agent_worker *w, const agent_news *news)
 {
-    w->status = (xd_proc_status){ .exit_status = -2 };
+    w->end.status = (xd_proc_status){ .exit_status = -2 };
     return bury(w, news->free_of_charge ? XD_AQUEUE_UNBORN : XD_AQUEUE_NOT_STARTED,
-                news->free_of_charge || w->killed,
+                news->free_of_charge || w->process.killed,
                 xd_bytes_str(news->why ? news->why : "it could not be started: nothing came of the fork"));
 }
 
@@ -339,17 +336,18 @@ int agent_act_conclude(agent_worker *w, const agent_news *news)
 {
     agent     *a = w->agent;
     xd_autobuf how = XD_BUF_INIT;
-    bool       by_itself = w->done && (w->status.signal == 0 || w->killed);
-    bool       told_to = w->killed || (w->quit && w->status.signal == 0 && w->status.exit_status == 0);
+    bool       by_itself = w->end.done && (w->end.status.signal == 0 || w->process.killed);
+    bool       told_to =
+        w->process.killed || (w->end.quit && w->end.status.signal == 0 && w->end.status.exit_status == 0);
     (void)news;
-    if (!w->status_known)
-        w->status = (xd_proc_status){ .exit_status = -2 };
-    if (by_itself && w->reason && *w->reason)
-        XD_TRY(xd_buf_add_str(&how, w->reason));
+    if (!w->end.status_known)
+        w->end.status = (xd_proc_status){ .exit_status = -2 };
+    if (by_itself && w->end.reason && *w->end.reason)
+        XD_TRY(xd_buf_add_str(&how, w->end.reason));
     else
         XD_TRY(say_how(w, &how));
-    if (w->deaf_killed)
-        XD_TRY(xd_buf_printf(&how, " by xd, because %s", w->deaf));
+    if (w->io.deaf_killed)
+        XD_TRY(xd_buf_printf(&how, " by xd, because %s", w->io.deaf));
     if (by_itself || told_to)
         return bury(w, XD_AQUEUE_ENDED, true, xd_buf_view(&how));
     a->highest_status = XD_MAX(a->highest_status, 1);
@@ -361,24 +359,24 @@ int agent_act_conclude(agent_worker *w, const agent_news *news)
 int agent_act_term(agent_worker *w, const agent_news *news)
 {
     (void)news;
-    w->killed = true;
-    (void)xd_proc_kill_group(&w->proc, SIGTERM);
-    (void)xd_proc_kill_group(&w->proc, SIGCONT); /* a stopped process hears nothing else */
+    w->process.killed = true;
+    (void)xd_proc_kill_group(&w->process.proc, SIGTERM);
+    (void)xd_proc_kill_group(&w->process.proc, SIGCONT); /* a stopped process hears nothing else */
     return 0;
 }
 
 static void kill_now(agent_worker *w)
 {
-    w->sigkill = true;
-    w->due_ns = xd_clock_ns() + AGENT_KILL_NS;
-    w->agent->down_ns = XD_MIN(w->agent->down_ns, w->due_ns);
-    (void)xd_proc_kill_group(&w->proc, SIGKILL);
+    w->process.sigkill = true;
+    w->process.due_ns = xd_clock_ns() + AGENT_KILL_NS;
+    w->agent->down_ns = XD_MIN(w->agent->down_ns, w->process.due_ns);
+    (void)xd_proc_kill_group(&w->process.proc, SIGKILL);
 }
 
 int agent_act_kill(agent_worker *w, const agent_news *news)
 {
     (void)news;
-    w->killed = true;
+    w->process.killed = true;
     kill_now(w);
     return 0;
 }
@@ -388,10 +386,10 @@ int agent_act_kill_parent(agent_worker *w, const agent_news *news)
 {
     agent_env *e = &w->agent->env;
     (void)news;
-    w->killed = true;
+    w->process.killed = true;
     e->killed = true;
     kill_now(w);
-    return xd_proc_kill(w->parent == AGENT_BY_COLLECTOR ? &e->collector : &e->host, SIGKILL);
+    return xd_proc_kill(w->process.parent == AGENT_BY_COLLECTOR ? &e->collector : &e->host, SIGKILL);
 }
 
 /* A process that cannot be heard any more and has not ended by itself is ended; one that does not even end of that
@@ -399,13 +397,13 @@ int agent_act_kill_parent(agent_worker *w, const agent_news *news)
 int agent_act_overdue(agent_worker *w, const agent_news *news)
 {
     (void)news;
-    if (!w->sigkill) {
-        w->deaf_killed = true;
+    if (!w->process.sigkill) {
+        w->io.deaf_killed = true;
         kill_now(w);
         return 0;
     }
-    w->status = (xd_proc_status){ .exit_status = -2 };
-    return bury(w, w->killed ? XD_AQUEUE_ENDED : XD_AQUEUE_CRASHED, w->killed,
+    w->end.status = (xd_proc_status){ .exit_status = -2 };
+    return bury(w, w->process.killed ? XD_AQUEUE_ENDED : XD_AQUEUE_CRASHED, w->process.killed,
                 XD_BYTES_LIT("SIGKILL does not end it; it is abandoned"));
 }
 
@@ -415,7 +413,7 @@ int agent_act_overdue(agent_worker *w, const agent_news *news)
 static int refill(agent *a, agent_worker *w)
 {
     uint16_t replaces = w->replaces;
-    w->restart = false;
+    w->end.restart = false;
     if (a->cancelled || a->phase != AGENT_RUNNING) {
         a->queue_dirty = true;
         int r = xd_aqueue_worker_down(a->queue, w->slot, XD_AQUEUE_NOT_STARTED, &(xd_aqueue_last){ 0 },
@@ -430,18 +428,18 @@ static int settle(agent *a, agent_worker *w, uint64_t now_ns)
 {
     if (agent_link_full(a))
         return 0; /* no credit: its pipes keep what they hold */
-    ssize_t n = w->results.fd >= 0 ? agent_chan_pump(&w->results, AGENT_SCRATCH * 4) : 0;
+    ssize_t n = w->io.results.fd >= 0 ? agent_chan_pump(&w->io.results, AGENT_SCRATCH * 4) : 0;
     if (n > 0) {
         a->down_ns = now_ns;
         return 0;
     }
     if (n < 0 && n != -EPIPE)
         return (int)n;
-    if (!w->status_known && xd_proc_wait(&w->proc, false, &w->status) == 1)
-        w->status_known = true;
-    if (w->status_known)
+    if (!w->end.status_known && xd_proc_wait(&w->process.proc, false, &w->end.status) == 1)
+        w->end.status_known = true;
+    if (w->end.status_known)
         return agent_worker_on(w, AGENT_ON_SETTLED, NULL);
-    if (now_ns >= w->due_ns)
+    if (now_ns >= w->process.due_ns)
         return agent_worker_on(w, AGENT_ON_OVERDUE, NULL);
     a->down_ns = XD_MIN(a->down_ns, now_ns + 20 * XD_MS_NS);
     return 0;
@@ -454,17 +452,17 @@ int agent_down_timers(agent *a, uint64_t now_ns)
     a->down_ns = UINT64_MAX;
     for (uint32_t i = 0; i < a->slots; i++) {
         agent_worker *w = &a->worker[i];
-        if (w->restart)
+        if (w->end.restart)
             XD_TRY(refill(a, w));
         if (w->state == AGENT_WORKER_GONE) {
             XD_TRY(settle(a, w, now_ns));
             continue;
         }
-        if (now_ns >= w->due_ns) {
-            w->due_ns = UINT64_MAX;
+        if (now_ns >= w->process.due_ns) {
+            w->process.due_ns = UINT64_MAX;
             XD_TRY(agent_worker_on(w, AGENT_ON_OVERDUE, NULL));
         }
-        a->down_ns = XD_MIN(a->down_ns, w->due_ns);
+        a->down_ns = XD_MIN(a->down_ns, w->process.due_ns);
     }
     return 0;
 }

@@ -321,7 +321,7 @@ static int send_order(agent_worker *w, const struct agent_check *c)
         XD_TRY(xd_wire_INDEX_append(&list, &(xd_wire_INDEX){ .item = c->place[i] }));
     xd_wire_ORDER m = { .places = agent_list_of(&list, c->count) };
     XD_TRY(xd_wire_ORDER_encode(&body, &m));
-    return w->cmd.fd >= 0 ? agent_chan_send(&w->cmd, XD_MSG_ORDER, xd_buf_view(&body), NULL, 0) : 0;
+    return w->io.cmd.fd >= 0 ? agent_chan_send(&w->io.cmd, XD_MSG_ORDER, xd_buf_view(&body), NULL, 0) : 0;
 }
 
 /* As pytest-xdist: an error of the collection, named by the worker; the environment cannot go on with what it is. */

@@ -137,10 +137,10 @@ void agent_mute(agent *a, bool on)
         agent_worker *w = &a->worker[i];
         if (w->state == AGENT_WORKER_NONE)
             continue;
-        agent_chan_read(&w->results, !on && !w->ticking);
-        agent_output_read(&w->out, !on);
-        agent_output_read(&w->err, !on);
-        if (w->ticking && !on)
+        agent_chan_read(&w->io.results, !on && !w->io.ticking);
+        agent_output_read(&w->io.out, !on);
+        agent_output_read(&w->io.err, !on);
+        if (w->io.ticking && !on)
             a->tick_ns = 0;
         if (w->state == AGENT_WORKER_GONE)
             a->down_ns = 0;

@@ -12,7 +12,7 @@ static bool is_known(const void *arg, pid_t pid)
         return true;
     for (uint32_t i = 0; i < a->slots; i++) {
         const agent_worker *w = &a->worker[i];
-        if (pid == w->proc.pid || (pid == w->reap_pid && !w->status_known))
+        if (pid == w->process.proc.pid || (pid == w->process.reap_pid && !w->end.status_known))
             return true;
     }
     return false;

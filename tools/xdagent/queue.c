@@ -28,7 +28,7 @@ static int settle(agent *a)
 {
     bool any = false;
     for (uint32_t i = 0; i < a->slots; i++)
-        any = any || a->worker[i].limit_asked || a->worker[i].held.len;
+        any = any || a->worker[i].queue.limit_asked || a->worker[i].queue.held.len;
     if (!any)
         return 0;
     xd_page_barrier();
@@ -36,15 +36,17 @@ static int settle(agent *a)
     for (uint32_t i = 0; i < a->slots; i++) {
         agent_worker *w = &a->worker[i];
         xd_page_slot *slot = &a->env.page.slot[i];
-        if (w->limit_asked) {
-            w->limit_asked = false;
+        if (w->queue.limit_asked) {
+            w->queue.limit_asked = false;
             int r = xd_aqueue_limit_answer(a->queue, i, xd_page_get(&slot->claimed), now);
             XD_TRY(r);
         }
-        if (w->held.len) {
+        if (w->queue.held.len) {
             xd_page_set(&slot->limit, XD_AQUEUE_NO_LIMIT);
-            int r = w->cmd.fd >= 0 ? agent_chan_send(&w->cmd, XD_MSG_RUN, xd_buf_view(&w->held), NULL, 0) : 0;
-            xd_buf_clear(&w->held);
+            int r = w->io.cmd.fd >= 0
+                        ? agent_chan_send(&w->io.cmd, XD_MSG_RUN, xd_buf_view(&w->queue.held), NULL, 0)
+                        : 0;
+            xd_buf_clear(&w->queue.held);
             XD_TRY(r);
         }
     }
@@ -63,13 +65,13 @@ static int do_run(agent *a, const xd_aqueue_command *c)
                         .last = (uint8_t)((c->last ? XD_RUN_LAST : 0) | (c->final ? XD_RUN_FINAL : 0)),
                         .ranges = agent_list_of(&list, (uint32_t)c->n_spans) };
     XD_TRY(xd_wire_RUN_encode(&body, &run));
-    w->told_end = told;
-    if (!agent_worker_alive(w) || w->cmd.fd < 0)
+    w->queue.told_end = told;
+    if (!agent_worker_alive(w) || w->io.cmd.fd < 0)
         return 0; /* its end is on the way and will be told to the queue */
     if (!c->reopen)
-        return agent_chan_send(&w->cmd, XD_MSG_RUN, xd_buf_view(&body), NULL, 0);
+        return agent_chan_send(&w->io.cmd, XD_MSG_RUN, xd_buf_view(&body), NULL, 0);
     xd_page_set(&a->env.page.slot[c->slot].runs, c->runs);
-    return xd_buf_add_bytes(&w->held, xd_buf_view(&body));
+    return xd_buf_add_bytes(&w->queue.held, xd_buf_view(&body));
 }
 
 static int do_returned(agent *a, const xd_aqueue_command *c)
@@ -106,17 +108,17 @@ static int do_command(agent *a, const xd_aqueue_command *c)
         return do_run(a, c);
     case XD_AQUEUE_LIMIT:
         xd_page_set(&a->env.page.slot[c->slot].limit, c->limit);
-        w->limit_asked = true;
+        w->queue.limit_asked = true;
         return 0;
     case XD_AQUEUE_RETURNED:
         return do_returned(a, c);
     case XD_AQUEUE_BLAME:
-        return xd_buf_add(&w->blamed, &(agent_blame){ c->item, c->attempt }, sizeof(agent_blame));
+        return xd_buf_add(&w->end.blamed, &(agent_blame){ c->item, c->attempt }, sizeof(agent_blame));
     case XD_AQUEUE_RESTART:
-        w->fate = AGENT_FATE_RESTART;
+        w->end.fate = AGENT_FATE_RESTART;
         return 0;
     case XD_AQUEUE_GIVE_UP:
-        w->fate = c->budget ? AGENT_FATE_BUDGET : AGENT_FATE_END;
+        w->end.fate = c->budget ? AGENT_FATE_BUDGET : AGENT_FATE_END;
         return 0;
     case XD_AQUEUE_DRAINED:
         return 0; /* the controller sees it from what was returned */
@@ -134,7 +136,7 @@ int agent_queue_drain(agent *a)
     do {
         while ((more = xd_aqueue_next(a->queue, &c)) > 0) {
             bool of_slot = c.kind == XD_AQUEUE_RUN || c.kind == XD_AQUEUE_LIMIT;
-            if (of_slot && (a->worker[c.slot].limit_asked || a->worker[c.slot].held.len)) {
+            if (of_slot && (a->worker[c.slot].queue.limit_asked || a->worker[c.slot].queue.held.len)) {
                 /* settle() calls into the queue and would end the life of c.spans: the command is carried out
                  * on a copy */
                 xd_autofree xd_span *copy = malloc(c.n_spans ? c.n_spans * sizeof(xd_span) : 1);
@@ -151,7 +153,7 @@ int agent_queue_drain(agent *a)
         }
         XD_TRY(more);
         for (uint32_t i = 0; i < a->slots && !more; i++)
-            more = a->worker[i].limit_asked; /* the answers may bring new commands */
+            more = a->worker[i].queue.limit_asked; /* the answers may bring new commands */
         XD_TRY(settle(a));
     } while (more);
     const xd_aqueue_stats *s = xd_aqueue_stats_get(a->queue);

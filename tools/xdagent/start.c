@@ -16,17 +16,6 @@
 #define OWN_FILES 64u
 #define FILES_PER_WORKER 8u
 #define RESULT_PIPE_BYTES (256 * 1024)
-#define NO_WORKER                             \
-    ((agent_worker){ .cmd.fd = -1,            \
-                     .results.fd = -1,        \
-                     .control.fd = -1,        \
-                     .out.fd = -1,            \
-                     .err.fd = -1,            \
-                     .proc = XD_PROC_NONE,    \
-                     .files = { -1, -1, -1 }, \
-                     .session_status = -1,    \
-                     .due_ns = UINT64_MAX,    \
-                     .state = AGENT_WORKER_NONE })
 
 typedef struct pipes {
     int cmd[2], results[2], out[2], err[2];
@@ -76,9 +65,9 @@ static int adopt(agent_worker *w, pipes *p)
 {
     agent *a = w->agent;
     XD_TRY(agent_worker_open_results(w, take_fd(&p->results[0])));
-    XD_TRY(agent_chan_open(&w->cmd, a, take_fd(&p->cmd[1]), false, NULL, NULL, w));
-    XD_TRY(agent_output_open(&w->out, a, w, take_fd(&p->out[0]), XD_OUTPUT_STDOUT, &w->last));
-    return agent_output_open(&w->err, a, w, take_fd(&p->err[0]), XD_OUTPUT_STDERR, &w->last);
+    XD_TRY(agent_chan_open(&w->io.cmd, a, take_fd(&p->cmd[1]), false, NULL, NULL, w));
+    XD_TRY(agent_output_open(&w->io.out, a, w, take_fd(&p->out[0]), XD_OUTPUT_STDOUT, &w->io.last));
+    return agent_output_open(&w->io.err, a, w, take_fd(&p->err[0]), XD_OUTPUT_STDERR, &w->io.last);
 }
 
 /* The failures of the slot's former worker stay counted for maxfail. */
@@ -103,7 +92,7 @@ static int send_fork(agent_worker *w, agent_chan *to, pipes *p)
     xd_wire_FORK m = { .worker = w->number,
                        .slot = (uint16_t)w->slot,
                        .total = a->total,
-                       .become = w->become,
+                       .become = w->process.become,
                        .maxfail = a->env.page.head->maxfail };
     XD_TRY(xd_wire_FORK_encode(&body, &m));
     if (!p)
@@ -136,32 +125,33 @@ static void on_pidfd(void *arg, int fd, uint32_t events)
 /* FORKED or WORKER_READY named it, whichever pipe was read first, or it was found among our children. */
 int agent_act_born(agent_worker *w, const agent_news *news)
 {
-    bool have = w->proc.pid > 0 || (w->become && agent_env_take_collector(w->agent, news->pid, &w->proc));
-    int  r = have ? 0 : xd_proc_open(news->pid, true, &w->proc);
+    bool have = w->process.proc.pid > 0 ||
+                (w->process.become && agent_env_take_collector(w->agent, news->pid, &w->process.proc));
+    int r = have ? 0 : xd_proc_open(news->pid, true, &w->process.proc);
     if (r == -ESRCH) /* waited for by somebody before it could be looked at */
         return agent_worker_on(w, AGENT_ON_EXIT, NULL);
     if (r == 0)
-        r = xd_poller_set(w->agent->poller, w->proc.pidfd, XD_POLL_IN, on_pidfd, w);
+        r = xd_poller_set(w->agent->poller, w->process.proc.pidfd, XD_POLL_IN, on_pidfd, w);
     if (r < 0) { /* of what is not watched nobody would hear the end */
         char why[128];
         snprintf(why, sizeof(why), "it cannot be watched: %s", xd_error_name(r));
         xd_proc stranger = { .pid = news->pid, .pidfd = -1, .leader = true };
-        (void)xd_proc_kill_group(w->proc.pid > 0 ? &w->proc : &stranger, SIGKILL);
+        (void)xd_proc_kill_group(w->process.proc.pid > 0 ? &w->process.proc : &stranger, SIGKILL);
         return agent_act_unborn(w, &(agent_news){ .why = why });
     }
-    w->due_ns = UINT64_MAX;
-    if (w->killed)
+    w->process.due_ns = UINT64_MAX;
+    if (w->process.killed)
         return agent_worker_on(w, AGENT_ON_KILL, NULL);
-    if (w->done)
+    if (w->end.done)
         return agent_worker_on(w, AGENT_ON_DONE, NULL);
-    return w->deaf ? agent_worker_on(w, AGENT_ON_PIPE_END, &(agent_news){ .why = w->deaf }) : 0;
+    return w->io.deaf ? agent_worker_on(w, AGENT_ON_PIPE_END, &(agent_news){ .why = w->io.deaf }) : 0;
 }
 
 /* The process that was to fork it has ended: before it did, or before it could name it. In that case it is our child
  * now, and has the other end of its result pipe open. */
 int agent_act_orphan(agent_worker *w, const agent_news *news)
 {
-    pid_t pid = w->results.fd >= 0 ? xd_os_child_with_pipe(w->results.fd) : 0;
+    pid_t pid = w->io.results.fd >= 0 ? xd_os_child_with_pipe(w->io.results.fd) : 0;
     if (pid > 0)
         return agent_worker_on(w, AGENT_ON_BORN, &(agent_news){ .pid = pid });
     return agent_worker_on(w, AGENT_ON_UNBORN, &(agent_news){ .why = news->why, .free_of_charge = true });
@@ -170,7 +160,7 @@ int agent_act_orphan(agent_worker *w, const agent_news *news)
 int agent_workers_parent_ended(agent *a, agent_parent parent, const char *why)
 {
     for (uint32_t i = 0; i < a->slots; i++)
-        if (a->worker[i].parent == parent)
+        if (a->worker[i].process.parent == parent)
             XD_TRY(agent_worker_on(&a->worker[i], AGENT_ON_PARENT_END, &(agent_news){ .why = why }));
     a->down_ns = 0; /* those that have ended are ours to wait for now */
     return 0;
@@ -190,16 +180,16 @@ static int start_fresh(agent_worker *w, pipes *p)
                           .err = p->err[1],
                           .control = control[1],
                           .page = a->env.page.fd };
-    r = a->env.runner->ops->spawn_worker(a->env.runner, &fds, &w->proc, &err);
+    r = a->env.runner->ops->spawn_worker(a->env.runner, &fds, &w->process.proc, &err);
     close(control[1]);
     if (r < 0) {
         close(control[0]);
         return agent_worker_on(w, AGENT_ON_UNBORN, &(agent_news){ .why = err.text });
     }
-    XD_TRY(agent_chan_open(&w->control, a, control[0], true, on_fresh_control, on_fresh_control_end, w));
-    XD_TRY(agent_chan_send(&w->control, XD_MSG_ENV_START, xd_buf_view(&a->env.start), NULL, 0));
-    XD_TRY(send_fork(w, &w->control, NULL));
-    return agent_worker_on(w, AGENT_ON_BORN, &(agent_news){ .pid = w->proc.pid });
+    XD_TRY(agent_chan_open(&w->io.control, a, control[0], true, on_fresh_control, on_fresh_control_end, w));
+    XD_TRY(agent_chan_send(&w->io.control, XD_MSG_ENV_START, xd_buf_view(&a->env.start), NULL, 0));
+    XD_TRY(send_fork(w, &w->io.control, NULL));
+    return agent_worker_on(w, AGENT_ON_BORN, &(agent_news){ .pid = w->process.proc.pid });
 }
 
 /* The fastest way that is still there: forked from the collector, which may have ended, or become a worker, or is not
@@ -209,16 +199,16 @@ static int choose_parent(agent_worker *w, agent_chan **ret)
     agent_env *e = &w->agent->env;
     *ret = NULL;
     if (!e->became && e->collect.fd >= 0 && e->collector.pid > 0) {
-        w->way = e->way;
-        w->become = e->way != XD_WAY_COLLECTED;
-        w->parent = AGENT_BY_COLLECTOR;
+        w->process.way = e->way;
+        w->process.become = e->way != XD_WAY_COLLECTED;
+        w->process.parent = AGENT_BY_COLLECTOR;
         *ret = &e->collect;
         return 0;
     }
     if (e->way != XD_WAY_FRESH)
         XD_TRY(agent_env_host(w->agent, ret));
-    w->way = *ret ? XD_WAY_WARM : XD_WAY_FRESH;
-    w->parent = *ret ? AGENT_BY_HOST : AGENT_BY_AGENT;
+    w->process.way = *ret ? XD_WAY_WARM : XD_WAY_FRESH;
+    w->process.parent = *ret ? AGENT_BY_HOST : AGENT_BY_AGENT;
     return 0;
 }
 
@@ -227,7 +217,7 @@ int agent_worker_start(agent *a, uint32_t slot, uint16_t number, uint16_t replac
     agent_worker *w = &a->worker[slot];
     agent_env    *e = &a->env;
     pipes         p;
-    *w = NO_WORKER;
+    *w = AGENT_NO_WORKER;
     w->agent = a;
     w->slot = slot;
     w->number = number;
@@ -243,7 +233,7 @@ int agent_worker_start(agent *a, uint32_t slot, uint16_t number, uint16_t replac
         pipes_close(&p);
         return agent_worker_on(w, AGENT_ON_UNBORN, &(agent_news){ .why = xd_error_name(r) });
     }
-    e->became = e->became || w->become;
+    e->became = e->became || w->process.become;
     r = parent ? send_fork(w, parent, &p) : start_fresh(w, &p);
     pipes_close(&p);
     return r;
@@ -307,7 +297,7 @@ int agent_workers_start(agent *a, const xd_wire_WORKERS_START *m)
                             .workers_expected = m->count };
     XD_TRY(xd_aqueue_new(&a->queue, &o));
     for (uint32_t i = 0; i < m->count; i++)
-        a->worker[i] = NO_WORKER;
+        a->worker[i] = AGENT_NO_WORKER;
     a->progress_ns = xd_clock_ns() + AGENT_PROGRESS_NS;
     a->started_ns = xd_clock_ns();
     a->late_ns = a->started_ns + LEASE_WAIT_NS;
@@ -320,8 +310,8 @@ static bool workers_busy(const agent *a, uint64_t now_ns)
 {
     uint64_t runnable = 0, workers = 0;
     for (uint32_t i = 0; i < a->to_start; i++)
-        if (a->worker[i].proc.pid > 0) {
-            runnable += xd_os_runnable_ns(a->worker[i].proc.pid);
+        if (a->worker[i].process.proc.pid > 0) {
+            runnable += xd_os_runnable_ns(a->worker[i].process.proc.pid);
             workers++;
         }
     return runnable * 100 > workers * (now_ns - a->started_ns) * BUSY_PERCENT;

@@ -73,8 +73,8 @@ void agent_pause(agent *a, bool on)
         return;
     int sig = on ? a->env.runner->ops->pause_signal : SIGCONT;
     for (uint32_t i = 0; i < a->slots; i++)
-        if (agent_worker_alive(&a->worker[i]) && a->worker[i].proc.pid > 0)
-            xd_proc_kill_group(&a->worker[i].proc, sig);
+        if (agent_worker_alive(&a->worker[i]) && a->worker[i].process.proc.pid > 0)
+            xd_proc_kill_group(&a->worker[i].process.proc, sig);
     if (a->env.collector.pid > 0)
         xd_proc_kill_group(&a->env.collector, sig);
     if (a->env.host.pid > 0)
@@ -103,11 +103,11 @@ static int quit_workers(agent *a)
 {
     for (uint32_t i = 0; i < a->slots; i++) {
         agent_worker *w = &a->worker[i];
-        w->restart = false;
+        w->end.restart = false;
         if (!agent_worker_alive(w))
             continue;
-        w->quit = true;
-        XD_TRY(quit(&w->cmd));
+        w->end.quit = true;
+        XD_TRY(quit(&w->io.cmd));
     }
     return 0;
 }
@@ -312,7 +312,7 @@ static bool all_ended(const agent *a)
 {
     bool over = ended(&a->env.host) && ended(&a->env.collector);
     for (uint32_t i = 0; i < a->slots && over; i++)
-        over = ended(&a->worker[i].proc);
+        over = ended(&a->worker[i].process.proc);
     return over;
 }
 

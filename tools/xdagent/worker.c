@@ -39,13 +39,14 @@ uint32_t agent_workers_alive(const agent *a)
 
 int agent_worker_flush(agent_worker *w)
 {
-    if (w->batched == 0)
+    if (w->results.batched == 0)
         return 0;
     xd_autobuf      body = XD_BUF_INIT;
-    xd_wire_RESULTS m = { .worker = w->number, .results = agent_list_of(&w->batch, w->batched) };
+    xd_wire_RESULTS m = { .worker = w->number,
+                          .results = agent_list_of(&w->results.batch, w->results.batched) };
     XD_TRY(xd_wire_RESULTS_encode(&body, &m));
-    xd_buf_clear(&w->batch);
-    w->batched = 0;
+    xd_buf_clear(&w->results.batch);
+    w->results.batched = 0;
     return agent_link_send(w->agent, XD_MSG_RESULTS, xd_buf_view(&body));
 }
 
@@ -62,18 +63,18 @@ static int batch(agent_worker *w, xd_bytes result, uint64_t now)
 {
     agent *a = w->agent;
     a->queue_dirty = true;
-    XD_TRY(xd_buf_add_bytes(&w->batch, result));
-    w->batched++;
+    XD_TRY(xd_buf_add_bytes(&w->results.batch, result));
+    w->results.batched++;
     if (a->link.flush_ns == UINT64_MAX)
         a->link.flush_ns = now + (now - a->link.flushed_ns < BUSY_NS ? BUSY_BATCH_NS : BATCH_NS);
-    return w->batch.len >= BATCH_BYTES ? agent_worker_flush(w) : 0;
+    return w->results.batch.len >= BATCH_BYTES ? agent_worker_flush(w) : 0;
 }
 
 int agent_worker_close_item(agent_worker *w, xd_wire_RESULT r)
 {
     xd_autobuf body = XD_BUF_INIT;
     r.flags = (uint8_t)((r.flags & XD_RES_TEARDOWN_ERROR) | XD_RES_CLOSES);
-    w->open.attempt = 0;
+    w->results.open.attempt = 0;
     XD_TRY(xd_wire_RESULT_encode(&body, &r));
     return batch(w, xd_buf_view(&body), xd_clock_ns());
 }
@@ -81,7 +82,7 @@ int agent_worker_close_item(agent_worker *w, xd_wire_RESULT r)
 /* What the worker still says of the item that ended last. */
 static int on_closing(agent_worker *w, const xd_wire_RESULT *r)
 {
-    const xd_wire_RESULT *o = &w->open;
+    const xd_wire_RESULT *o = &w->results.open;
     return o->attempt && r->item == o->item && r->attempt == o->attempt && r->position == o->position
                ? agent_worker_close_item(w, *r)
                : 0;
@@ -101,12 +102,12 @@ static int on_result(agent_worker *w, const xd_frame *f)
     if (known > 0)
         return 0; /* not told to this worker, or told twice: counted by the queue */
     XD_TRY(agent_cache_note(a, r.item, r.outcome, false));
-    XD_TRY(agent_output_item_over(&w->out, r.item));
-    XD_TRY(agent_output_item_over(&w->err, r.item));
-    if (w->open.attempt) /* it should have said it before */
-        XD_TRY(agent_worker_close_item(w, w->open));
+    XD_TRY(agent_output_item_over(&w->io.out, r.item));
+    XD_TRY(agent_output_item_over(&w->io.err, r.item));
+    if (w->results.open.attempt) /* it should have said it before */
+        XD_TRY(agent_worker_close_item(w, w->results.open));
     if (r.flags & XD_RES_OPEN)
-        w->open = r;
+        w->results.open = r;
     return batch(w, agent_body(f), now);
 }
 
@@ -124,7 +125,7 @@ static int pass_on(agent_worker *w, const xd_frame *f, size_t at)
 /* A worker that collects by itself repeats what the collector said about the collection. */
 static bool repeats(const agent_worker *w)
 {
-    return (w->state == AGENT_WORKER_STARTING || w->state == AGENT_WORKER_FORKING) && !w->become;
+    return (w->state == AGENT_WORKER_STARTING || w->state == AGENT_WORKER_FORKING) && !w->process.become;
 }
 
 static int on_report(agent_worker *w, const xd_frame *f)
@@ -177,9 +178,10 @@ int agent_act_up(agent_worker *w, const agent_news *news)
     (void)news;
     w->was_up = true;
     agent_worker_files(w);
-    xd_wire_WORKER_UP up = {
-        .worker = w->number, .pid = (uint32_t)w->proc.pid, .way = w->way, .replaces = w->replaces
-    };
+    xd_wire_WORKER_UP up = { .worker = w->number,
+                             .pid = (uint32_t)w->process.proc.pid,
+                             .way = w->process.way,
+                             .replaces = w->replaces };
     XD_TRY(xd_wire_WORKER_UP_encode(&body, &up));
     XD_TRY(agent_link_send(a, XD_MSG_WORKER_UP, xd_buf_view(&body)));
     a->queue_dirty = true;
@@ -191,13 +193,13 @@ static int on_done(agent_worker *w, const xd_frame *f)
 {
     xd_wire_WORKER_DONE d;
     XD_TRY(xd_wire_WORKER_DONE_decode(f->body, f->len, &d));
-    w->done = true;
-    w->stopped = d.stopped != 0;
-    w->session_status = d.exit_status;
-    free(w->reason);
-    w->reason = xd_bytes_dup(d.reason);
+    w->end.done = true;
+    w->end.stopped = d.stopped != 0;
+    w->end.session_status = d.exit_status;
+    free(w->end.reason);
+    w->end.reason = xd_bytes_dup(d.reason);
     w->agent->highest_status = XD_MAX(w->agent->highest_status, d.exit_status);
-    return w->reason ? agent_worker_on(w, AGENT_ON_DONE, NULL) : -ENOMEM;
+    return w->end.reason ? agent_worker_on(w, AGENT_ON_DONE, NULL) : -ENOMEM;
 }
 
 static int on_worker_frame(void *arg, const xd_frame *f)
@@ -234,10 +236,10 @@ static int on_worker_frame(void *arg, const xd_frame *f)
  * its parent is on the way. */
 int agent_act_silent(agent_worker *w, const agent_news *news)
 {
-    w->deaf = news->why;
-    if (w->sigkill)
+    w->io.deaf = news->why;
+    if (w->process.sigkill)
         return 0; /* it is ending */
-    w->due_ns = xd_clock_ns() + (w->state == AGENT_WORKER_FORKING ? UNBORN_NS : DEAF_NS);
+    w->process.due_ns = xd_clock_ns() + (w->state == AGENT_WORKER_FORKING ? UNBORN_NS : DEAF_NS);
     w->agent->down_ns = 0;
     return 0;
 }
@@ -256,19 +258,19 @@ static void on_worker_end(void *arg, int error)
 static bool nearly_dry(const agent_worker *w)
 {
     uint32_t claimed = xd_page_get(&w->agent->env.page.slot[w->slot].claimed);
-    return w->state != AGENT_WORKER_UP || w->told_end < claimed + ENOUGH_ITEMS;
+    return w->state != AGENT_WORKER_UP || w->queue.told_end < claimed + ENOUGH_ITEMS;
 }
 
 static void after_read(agent_worker *w, ssize_t n)
 {
     agent *a = w->agent;
-    if (w->results.fd < 0)
+    if (w->io.results.fd < 0)
         return;
-    w->idle_ticks = n > 0 ? 0 : (uint8_t)(w->idle_ticks + 1);
-    bool tick = !nearly_dry(w) && w->idle_ticks < IDLE_TICKS;
-    if (tick != w->ticking) {
-        w->ticking = tick;
-        agent_chan_read(&w->results, !tick && !a->muted);
+    w->io.idle_ticks = n > 0 ? 0 : (uint8_t)(w->io.idle_ticks + 1);
+    bool tick = !nearly_dry(w) && w->io.idle_ticks < IDLE_TICKS;
+    if (tick != w->io.ticking) {
+        w->io.ticking = tick;
+        agent_chan_read(&w->io.results, !tick && !a->muted);
     }
     if (tick && a->tick_ns == UINT64_MAX)
         a->tick_ns = xd_clock_ns() + TICK_NS;
@@ -277,7 +279,7 @@ static void after_read(agent_worker *w, ssize_t n)
 static void on_results_readable(void *arg)
 {
     agent_worker *w = arg;
-    ssize_t       n = agent_chan_pump(&w->results, PUMP_BYTES);
+    ssize_t       n = agent_chan_pump(&w->io.results, PUMP_BYTES);
     if (n < 0 && n != -EPIPE)
         agent_fault(w->agent, (int)n);
     after_read(w, n);
@@ -285,36 +287,52 @@ static void on_results_readable(void *arg)
 
 int agent_worker_open_results(agent_worker *w, int fd)
 {
-    XD_TRY(agent_chan_open(&w->results, w->agent, fd, !w->agent->muted, on_worker_frame, on_worker_end, w));
-    w->results.on_readable = on_results_readable;
+    XD_TRY(
+        agent_chan_open(&w->io.results, w->agent, fd, !w->agent->muted, on_worker_frame, on_worker_end, w));
+    w->io.results.on_readable = on_results_readable;
     return 0;
+}
+
+void agent_worker_io_close(agent_worker_io *io)
+{
+    agent_output_close(&io->out);
+    agent_output_close(&io->err);
+    agent_chan_close(&io->cmd);
+    agent_chan_close(&io->results);
+    agent_chan_close(&io->control);
+}
+
+static void io_release(agent_worker_io *io)
+{
+    for (size_t i = 0; i < XD_ARRAY_LEN(io->files); i++) {
+        if (io->files[i] >= 0)
+            close(io->files[i]);
+        io->files[i] = -1;
+    }
+    xd_buf_release(&io->last);
+}
+
+static void end_release(agent_worker_end *end)
+{
+    xd_buf_release(&end->blamed);
+    free(end->reason);
+    end->reason = NULL;
 }
 
 void agent_worker_release(agent_worker *w)
 {
-    agent_output_close(&w->out);
-    agent_output_close(&w->err);
-    agent_chan_close(&w->cmd);
-    agent_chan_close(&w->results);
-    agent_chan_close(&w->control);
-    if (w->proc.pidfd >= 0)
-        xd_poller_remove(w->agent->poller, w->proc.pidfd);
-    xd_proc_close(&w->proc);
+    agent_worker_io_close(&w->io);
+    if (w->process.proc.pidfd >= 0)
+        xd_poller_remove(w->agent->poller, w->process.proc.pidfd);
+    xd_proc_close(&w->process.proc);
     if (w->agent)
         agent_worker_files(w); /* it may have ended before it was heard */
-    for (size_t i = 0; i < XD_ARRAY_LEN(w->files); i++) {
-        if (w->files[i] >= 0)
-            close(w->files[i]);
-        w->files[i] = -1;
-    }
-    xd_buf_release(&w->last);
-    xd_buf_release(&w->batch);
-    xd_buf_release(&w->held);
-    xd_buf_release(&w->blamed);
+    io_release(&w->io);
+    xd_buf_release(&w->results.batch);
+    xd_buf_release(&w->queue.held);
+    end_release(&w->end);
     agent_check_free(w->check);
-    free(w->reason);
     w->check = NULL;
-    w->reason = NULL;
     w->state = AGENT_WORKER_NONE;
 }
 
@@ -324,10 +342,10 @@ int agent_workers_tick(agent *a, uint64_t now_ns)
         return 0;
     a->tick_ns = UINT64_MAX;
     for (uint32_t i = 0; i < a->slots; i++)
-        if (a->worker[i].ticking && !agent_link_full(a))
+        if (a->worker[i].io.ticking && !agent_link_full(a))
             on_results_readable(&a->worker[i]);
     for (uint32_t i = 0; i < a->slots && a->tick_ns == UINT64_MAX; i++)
-        if (a->worker[i].ticking && !a->muted)
+        if (a->worker[i].io.ticking && !a->muted)
             a->tick_ns = now_ns + TICK_NS;
     return 0;
 }
