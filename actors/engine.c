@@ -58,6 +58,7 @@ struct xd_engine {
     xd_broker           *broker;
     xd_supervisor       *supervisor;
     xd_gateway_args     *gateways; /* one per gateway of the plan */
+    char               **scratch;  /* of each: its folder below the run's, where its agent is on this host */
     xd_report_choice     reports;
     xd_report_actor_args report, files;
     uint64_t             shown[2]; /* bytes of text that the terminal and stderr got */
@@ -240,15 +241,27 @@ static uint32_t silence_ms(const xd_config *c)
     return c->agent_timeout_ns && ms < UINT32_MAX ? (uint32_t)XD_MAX(ms, 1u) : UINT32_MAX;
 }
 
+static int scratch_folder(const xd_engine *x, size_t i, char **ret)
+{
+    char name[32];
+    xd_runs_scratch_name((uint16_t)i, name, sizeof(name));
+    *ret = xd_path_join(x->dir.path, name);
+    return *ret ? 0 : -ENOMEM;
+}
+
 static int start_gateways(xd_engine *x, xd_error *err)
 {
     x->gateways = calloc(x->plan.count, sizeof(*x->gateways));
-    if (!x->gateways)
+    x->scratch = calloc(x->plan.count, sizeof(*x->scratch));
+    if (!x->gateways || !x->scratch)
         return -ENOMEM;
     for (size_t i = 0; i < x->plan.count; i++) {
-        char address[XD_ADDRESS_LEN];
+        const xd_transport *transport = xd_transport_find(&x->plan.gateways[i].spec);
+        const bool here = transport && transport->local; /* else folders of this host mean nothing there */
+        char       address[XD_ADDRESS_LEN];
+        XD_TRY(here ? scratch_folder(x, i, &x->scratch[i]) : 0);
         x->gateways[i] = (xd_gateway_args){
-            .transport = xd_transport_find(&x->plan.gateways[i].spec),
+            .transport = transport,
             .number = (uint16_t)i,
             .session = xd_clock_wall_us(),
             .silence_ms = silence_ms(x->config),
@@ -256,7 +269,9 @@ static int start_gateways(xd_engine *x, xd_error *err)
             .junit_path = x->junit_path,
             .target = { .spec = &x->plan.gateways[i].spec,
                         .agent = x->config->agent,
-                        .dir = x->config->work_dir ? x->where.work : NULL,
+                        .dir = here ? x->where.work : NULL,
+                        .cache_dir = here ? x->where.cache : NULL,
+                        .scratch_dir = x->scratch[i],
                         .output_limit = x->config->output_limit },
         };
         xd_gateway_address((uint16_t)i, address, sizeof(address));
@@ -300,7 +315,6 @@ static int start_actors(xd_engine *x, xd_error *err)
                                .plan = &x->plan,
                                .run_id = x->dir.id,
                                .run_dir = x->dir.path,
-                               .cwd = x->where.work,
                                .cache = x->where.cache,
                                .note = xd_path_moved(!x->where.state, !x->where.cache, moved, sizeof(moved))
                                            ? moved
@@ -339,13 +353,9 @@ static void close_all(xd_engine *x)
         xd_supervisor_ask_stop(x->supervisor, address);
     }
     x->left = xd_supervisor_stop(x->supervisor, CLOSE_NS, say_stuck, x) > 0;
-    for (size_t i = 0; i < x->n_gateways && x->dir.path; i++) { /* left by an agent that was killed */
-        char name[32];
-        xd_runs_scratch_name((uint16_t)i, name, sizeof(name));
-        xd_autofree char *scratch = xd_path_join(x->dir.path, name);
-        if (scratch && xd_path_is_dir(scratch))
-            (void)xd_path_remove_tree(scratch);
-    }
+    for (size_t i = 0; i < x->n_gateways; i++) /* left by an agent that was killed */
+        if (x->scratch[i] && xd_path_is_dir(x->scratch[i]))
+            (void)xd_path_remove_tree(x->scratch[i]);
     if (x->adopts) /* the gateways have ended their agents: who is found now has lost them */
         xd_os_kill_children(3 * XD_S_NS);
     pthread_mutex_lock(&x->lock);
@@ -565,9 +575,12 @@ void xd_engine_free(xd_engine *x)
     xd_events_release(&x->events);
     if (x->left)
         return;
+    for (size_t i = 0; x->scratch && i < x->plan.count; i++)
+        free(x->scratch[i]);
+    free(x->scratch);
+    free(x->gateways);
     xd_plan_release(&x->plan);
     xd_config_free(x->config);
-    free(x->gateways);
     xd_folders_release(&x->where);
     free(x->junit_path);
     free(x->journal_path);

@@ -13,7 +13,6 @@
 #include "actors/report_actor.h"
 #include "actors/scheduler_state.h"
 #include "engine/base/clock.h"
-#include "engine/interp.h"
 
 #define LEAVE_NS (4500 * XD_MS_NS) /* for agents, after the grace */
 

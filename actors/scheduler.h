@@ -15,8 +15,7 @@ typedef struct xd_scheduler_args {
     const xd_plan   *plan;    /* borrowed; outlives the actor */
     const char      *run_id;  /* borrowed */
     const char      *run_dir; /* borrowed */
-    const char      *cwd;     /* borrowed */
-    const char      *cache;   /* folder of history and adapter; borrowed; NULL = the default */
+    const char      *cache;   /* folder of the history; borrowed; NULL = the default */
     const char      *note;    /* to be told at the start; borrowed for it; NULL = nothing */
     /* Called on the actor's thread; must return soon. */
     void (*event)(void *arg, const xd_event *ev);

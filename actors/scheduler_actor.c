@@ -10,8 +10,6 @@
 #include "engine/base/clock.h"
 #include "engine/base/path.h"
 #include "engine/base/text.h"
-#include "engine/interp.h"
-#include "engine/runs.h"
 #include "gateways/gateway.h"
 
 /* ---- frames out ------------------------------------------------------------------------------------ */
@@ -109,51 +107,31 @@ static uint32_t env_flags(const scheduler *self, const gateway *g)
            (cfg->workers != XD_WORKERS_UNSET || cfg->dist || cfg->tx.count ? XD_ENV_OWN_WORKERS : 0u);
 }
 
-/* "nice -n 5 python": the interpreter is started by a command line. */
-static int python_command(const scheduler *self, const xd_xspec *spec, xd_buf *out)
+static xd_bytes or_empty(const char *text)
 {
-    if (spec->nice)
-        XD_TRY(xd_buf_printf(out, "nice -n %s ", spec->nice));
-    return xd_buf_add_str(out, spec->python ? spec->python : self->python); /* may be a command line itself */
+    return xd_bytes_str(text ? text : "");
 }
 
-/* Where its processes leave files for each other. Its agent makes the folder, and removes it. */
-static int scratch_folder(const scheduler *self, const gateway *g, char **ret)
-{
-    char name[32];
-    xd_runs_scratch_name(g->number, name, sizeof(name));
-    *ret = xd_path_join(self->args.run_dir, name);
-    return *ret ? 0 : -ENOMEM;
-}
-
+/* Nothing in it is of this host: its agent looks around where it is (tools/xdagent/place.c). */
 static int start_environment(scheduler *self, gateway *g)
 {
     const xd_xspec   *spec = &self->args.plan->gateways[g->number].spec;
-    xd_autobuf        env = XD_BUF_INIT, args = XD_BUF_INIT, python = XD_BUF_INIT, frame = XD_BUF_INIT;
-    xd_autofree char *cache = NULL, *chdir = NULL, *scratch = NULL;
-    xd_error          err = { 0 };
-    xd_wire_ENV_START start = { .run_uid = xd_bytes_str(self->uid),
+    xd_autobuf        env = XD_BUF_INIT, args = XD_BUF_INIT, frame = XD_BUF_INIT;
+    xd_wire_ENV_START start = { .runner = XD_BYTES_LIT("pytest"),
+                                .python = or_empty(spec->python ? spec->python : self->args.config->python),
+                                .nice = or_empty(spec->nice),
+                                .chdir = or_empty(spec->chdir),
+                                .run_uid = xd_bytes_str(self->uid),
                                 .spec = xd_bytes_str(g->spec_text),
                                 .first_worker = 0,
                                 .workers_expected = (uint16_t)g->workers,
                                 .flags = env_flags(self, g) };
     XD_TRY(add_pairs(&env, spec, &start.env.count));
     XD_TRY(add_texts(&args, &self->args.config->args, &start.args.count));
-    XD_TRY(python_command(self, spec, &python));
-    XD_TRY(scratch_folder(self, g, &scratch));
-    start.scratch_dir = xd_bytes_str(scratch);
-    chdir = spec->chdir ? xd_path_join(self->args.cwd, spec->chdir) : strdup(self->args.cwd);
-    if (!chdir)
-        return -ENOMEM;
-    if (!self->args.cache && xd_path_cache(&cache, &err) < 0)
-        cache = strdup("");
     start.env.ptr = env.data;
     start.env.len = env.len;
     start.args.ptr = args.data;
     start.args.len = args.len;
-    start.python = xd_buf_view(&python);
-    start.chdir = xd_bytes_str(chdir);
-    start.cache_dir = xd_bytes_str(self->args.cache ? self->args.cache : cache ? cache : "");
     XD_TRY(xd_wire_ENV_START_frame(&frame, 0, 0, &start));
     g->state = GW_COLLECTING;
     return xd_scheduler_send(self, g, XD_MSG_ENV_START, &frame);
@@ -600,7 +578,6 @@ static int init_gateways(scheduler *self)
 static int scheduler_init(void *state, xd_actor *actor, const void *args)
 {
     scheduler *self = state;
-    xd_error   err = { 0 };
     *self = (scheduler){ .magic = SCHEDULER_MAGIC,
                          .actor = actor,
                          .args = *(const xd_scheduler_args *)args,
@@ -613,14 +590,7 @@ static int scheduler_init(void *state, xd_actor *actor, const void *args)
         XD_TRY(xd_scheduler_note(self, XD_NOTE_NOTE, "%s", self->args.note));
     self->args.note = NULL;
     XD_TRY(init_gateways(self));
-    XD_TRY(xd_collector_new(&self->collector));
-    const char *how;
-    if (xd_interp_find(self->args.config->python, getenv("VIRTUAL_ENV"), NULL, &self->python, &how, &err) <
-        0) {
-        /* The agent says it again, with what it tried. */
-        self->python = strdup("python3");
-    }
-    return self->python ? 0 : -ENOMEM;
+    return xd_collector_new(&self->collector);
 }
 
 static void scheduler_fini(void *state)
@@ -629,7 +599,6 @@ static void scheduler_fini(void *state)
     for (size_t i = 0; self->gateways && i < self->n_gateways; i++)
         free(self->gateways[i].spec_text);
     free(self->gateways);
-    free(self->python);
     free(self->reported);
     for (uint32_t i = 0; self->messages && i < xd_collector_count(self->collector); i++)
         free(self->messages[i]);

@@ -70,9 +70,8 @@ typedef struct scheduler {
     xd_collector     *collector;
     xd_sched         *sched;
     xd_history       *history;
-    char             *python; /* of specs that name none; owned */
-    int               owner;  /* gateway whose list is the collection, -1 */
-    uint16_t          home;   /* gateway whose CONFIG counts: the first */
+    int               owner; /* gateway whose list is the collection, -1 */
+    uint16_t          home;  /* gateway whose CONFIG counts: the first */
     uint32_t          warnings;
     uint32_t          deselected, collect_errors, total_workers, failures;
     uint32_t          home_errors; /* of one collection: environments mostly tell the same ones */

@@ -83,6 +83,8 @@ int xd_interp_find(const char *wanted, const char *virtual_env, const char *path
         *ret_how = "python3 on PATH";
     if (!found && xd_path_find_program("python", path_list, &found) == 0)
         *ret_how = "python on PATH";
+    if (!path_list)
+        path_list = getenv("PATH");
     if (!found)
         return xd_error_set(err, -ENOENT,
                             "no Python interpreter (name one with --python or python=): tried $VIRTUAL_ENV "

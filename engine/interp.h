@@ -1,5 +1,5 @@
-/* engine/interp.h - which Python interpreter an environment uses when its spec names none. Used by the engine
- * and, for remote ones, by the agent. */
+/* engine/interp.h - which Python interpreter an environment uses. Used by the agent, on its own host; in the engine only by
+ * doctor and by the questions that are put before a run. */
 #pragma once
 #include "engine/base/buf.h"
 

@@ -115,6 +115,8 @@ static int gateway_init(void *state, xd_actor *actor, const void *args)
                     .number = a->number,
                     .agent = a->target.agent ? strdup(a->target.agent) : NULL,
                     .dir = a->target.dir ? strdup(a->target.dir) : NULL,
+                    .cache_dir = a->target.cache_dir ? strdup(a->target.cache_dir) : NULL,
+                    .scratch_dir = a->target.scratch_dir ? strdup(a->target.scratch_dir) : NULL,
                     .sched = strdup(a->sched ? a->sched : "sched"),
                     .output_limit = a->target.output_limit,
                     .foreign = a->foreign,
@@ -128,7 +130,8 @@ static int gateway_init(void *state, xd_actor *actor, const void *args)
                     .seen = XD_SESSION_RX_INIT };
     XD_TRY(xd_xspec_copy(&g->spec, a->target.spec));
     if (!g->sched || (a->junit_path && !g->junit_path) || (a->target.agent && !g->agent) ||
-        (a->target.dir && !g->dir))
+        (a->target.dir && !g->dir) || (a->target.cache_dir && !g->cache_dir) ||
+        (a->target.scratch_dir && !g->scratch_dir))
         return -ENOMEM;
     xd_stream_in_init(&g->rx, true);
     XD_TRY(xd_session_tx_new(&g->sent, UINT32_MAX, UINT32_MAX));
@@ -165,6 +168,8 @@ static void gateway_fini(void *state)
     xd_xspec_release(&g->spec);
     free(g->agent);
     free(g->dir);
+    free(g->cache_dir);
+    free(g->scratch_dir);
     free(g->sched);
     free(g->junit_path);
 }

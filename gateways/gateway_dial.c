@@ -124,9 +124,12 @@ int xd_gateway_on_hello(gateway *g, const xd_frame *f)
 static int open_pipe(gateway *g, xd_error *err)
 {
     xd_autofree char *found = NULL, *agent = NULL;
-    xd_target         target = {
-                .spec = &g->spec, .agent = g->agent, .dir = g->dir, .output_limit = g->output_limit
-    };
+    xd_target         target = { .spec = &g->spec,
+                                 .agent = g->agent,
+                                 .dir = g->dir,
+                                 .cache_dir = g->cache_dir,
+                                 .scratch_dir = g->scratch_dir,
+                                 .output_limit = g->output_limit };
     if (g->transport->local) {
         XD_TRY(xd_agent_program_find(g->agent, &found, err));
         XD_TRY(xd_path_absolute(found, &agent)); /* it is started in another directory */

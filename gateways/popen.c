@@ -9,6 +9,14 @@
 
 #define CHILD_FD 3
 
+static void add_option(const char **argv, size_t *n, const char *name, const char *value)
+{
+    if (!value)
+        return;
+    argv[(*n)++] = name;
+    argv[(*n)++] = value;
+}
+
 static int popen_open(xd_pipe **ret, const xd_target *target, xd_error *err)
 {
     xd_autoclose int ours = -1, theirs = -1, text_ours = -1, text_theirs = -1;
@@ -25,10 +33,11 @@ static int popen_open(xd_pipe **ret, const xd_target *target, xd_error *err)
     text_ours = pair[0];
     text_theirs = pair[1];
     snprintf(limit, sizeof(limit), "%llu", (unsigned long long)target->output_limit);
-    const char *const argv[] = {
-        target->agent, "--fd", "3", target->output_limit != XD_OUTPUT_DEFAULT ? "--output-limit" : NULL,
-        limit,         NULL
-    };
+    const char *argv[10] = { target->agent, "--fd", "3" };
+    size_t      n = 3;
+    add_option(argv, &n, "--output-limit", target->output_limit != XD_OUTPUT_DEFAULT ? limit : NULL);
+    add_option(argv, &n, "--cache-dir", target->cache_dir);
+    add_option(argv, &n, "--scratch-dir", target->scratch_dir);
     const xd_proc_fd fds[] = { { theirs, CHILD_FD }, { text_theirs, 2 } };
     xd_proc_args     args = {
             .argv = argv, .chdir = target->dir, .fds = fds, .nfds = XD_ARRAY_LEN(fds), .new_group = true

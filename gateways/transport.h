@@ -25,6 +25,9 @@ typedef struct xd_target {
         *agent; /* the agent's program: absolute path on this host if the transport is `local`, else as the
                               user named it; NULL = what the transport finds at the far end */
     const char *dir; /* it starts there; NULL = the current directory, or that of the login */
+    /* For an agent on this host: folders of this program's that it shall use (xdagent --cache-dir, --scratch-dir); NULL =
+     * its own. A transport that leads to another host passes them over: they mean nothing there. */
+    const char *cache_dir, *scratch_dir;
     uint64_t
         output_limit; /* bytes kept of what one test writes past the runner's capture; XD_OUTPUT_DEFAULT = the
                               agent's default */

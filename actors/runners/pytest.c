@@ -199,9 +199,9 @@ static int make_env(xd_pytest *p, const xd_wire_ENV_START *start, xd_error *err)
 
 /* ---- the interpreter ------------------------------------------------------------------------------- */
 
-/* A word with a slash counts from where the agent runs, not from chdir=: it is made absolute here. Returns
- * the vector with argv[0] resolved. */
-static int given_python(xd_pytest *p, const char *text, xd_error *err)
+/* The vector of one command line, its first word resolved. A word with a slash counts from where the agent runs, not
+ * from chdir=: it is made absolute here. */
+static int read_command(xd_pytest *p, const char *text, xd_error *err)
 {
     xd_autofree char **words = NULL;
     xd_autofree char  *program = NULL;
@@ -241,27 +241,21 @@ static int given_python(xd_pytest *p, const char *text, xd_error *err)
     return 0;
 }
 
-static int default_python(xd_pytest *p, xd_error *err)
+/* The search looks at the environment of the agent: what env: sets is for the tests. */
+static int find_python(xd_pytest *p, const xd_wire_ENV_START *start, xd_error *err)
 {
-    xd_autofree char *found = NULL;
-    const char       *how;
-    XD_TRY(xd_interp_find(NULL, env_get(p->env, "VIRTUAL_ENV"), env_get(p->env, "PATH"), &found, &how, err));
-    return given_python(p, found, err);
+    xd_autofree char *wish = xd_bytes_dup(start->python), *found = NULL;
+    xd_autobuf        command = XD_BUF_INIT;
+    if (!wish)
+        return xd_error_set(err, -ENOMEM, "out of memory");
+    XD_TRY(xd_interp_find(wish, getenv("VIRTUAL_ENV"), NULL, &found, &p->how, err));
+    if (start->nice.len)
+        XD_TRY(xd_buf_printf(&command, "nice -n %.*s ", (int)start->nice.len, (const char *)start->nice.ptr));
+    XD_TRY(xd_buf_add_str(&command, found));
+    return read_command(p, xd_buf_cstr(&command), err);
 }
 
 /* ---- prepare, spawn ---------------------------------------------------------------------------------- */
-
-/* chdir= is made when it is missing, as execnet does. */
-static int make_chdir(xd_pytest *p, xd_bytes chdir, xd_error *err)
-{
-    if (chdir.len == 0)
-        return 0;
-    xd_autofree char *path = xd_bytes_dup(chdir);
-    int               r = path ? xd_path_absolute(path, &p->chdir) : -ENOMEM;
-    if (r == 0 && !xd_path_is_dir(p->chdir) && mkdir(p->chdir, 0777) != 0)
-        r = -errno;
-    return r < 0 ? xd_error_set(err, r, "chdir=%s: %s", path ? path : "", xd_error_name(r)) : 0;
-}
 
 static int prepare_parts(xd_pytest *p, const xd_wire_ENV_START *start, const char *build_id, xd_error *err)
 {
@@ -269,13 +263,9 @@ static int prepare_parts(xd_pytest *p, const xd_wire_ENV_START *start, const cha
     if (r < 0)
         return xd_error_set(err, r, "no descriptors for Python: %s", xd_error_name(r));
     XD_TRY(make_env(p, start, err));
-    XD_TRY(make_chdir(p, start->chdir, err));
-    if (start->python.len) {
-        xd_autofree char *text = xd_bytes_dup(start->python);
-        XD_TRY(text ? given_python(p, text, err) : xd_error_set(err, -ENOMEM, "out of memory"));
-    } else {
-        XD_TRY(default_python(p, err));
-    }
+    if (start->chdir.len && !(p->chdir = xd_bytes_dup(start->chdir)))
+        return xd_error_set(err, -ENOMEM, "out of memory");
+    XD_TRY(find_python(p, start, err));
     return unpack(p, start->cache_dir, build_id, err);
 }
 
@@ -298,6 +288,19 @@ static xd_pytest *of(xd_runner *r)
 static const xd_pytest *of_const(const xd_runner *r)
 {
     return (const xd_pytest *)(const void *)r;
+}
+
+static int facts(const xd_runner *r, xd_buf *program, xd_wire_ENV_FACTS *ret)
+{
+    const xd_pytest *p = of_const(r);
+    for (char *const *word = p->python; *word; word++) {
+        XD_TRY(program->len ? xd_buf_add_byte(program, ' ') : 0);
+        XD_TRY(xd_text_shell_quote(program, *word));
+    }
+    ret->program = xd_buf_view(program);
+    ret->found = xd_bytes_str(p->how);
+    ret->cache_dir = xd_bytes_str(p->dir);
+    return 0;
 }
 
 static xd_runner *release(xd_runner *r)
@@ -466,6 +469,7 @@ const xd_runner_ops xd_pytest_ops = {
     .pause_signal = SIGSTOP,
     .prepare = prepare,
     .release = release,
+    .facts = facts,
     .temporary = temporary,
     .open_output = open_output,
     .spawn_parent = spawn_parent,

@@ -10,12 +10,13 @@
 
 /* What is needed to start a Python process of the environment, and what it took from ENV_START. */
 typedef struct xd_pytest {
-    xd_runner runner;
-    char     *dir;      /* folder of the unpacked adapter */
-    bool      dir_temp; /* it is ours alone and goes with us */
-    char    **python;   /* command line of the interpreter, NULL terminated, one block */
-    char     *chdir;    /* NULL = stay */
-    char    **env;      /* whole environment, NULL terminated, each entry malloc'ed */
+    xd_runner   runner;
+    char       *dir;      /* folder of the unpacked adapter */
+    bool        dir_temp; /* it is ours alone and goes with us */
+    char      **python;   /* command line of the interpreter, NULL terminated, one block */
+    const char *how;      /* in a few words: where that was found */
+    char       *chdir;    /* NULL = stay */
+    char      **env;      /* whole environment, NULL terminated, each entry malloc'ed */
     int leash[2];  /* a pipe into which nobody writes: its end tells the processes that the agent is gone */
     int output[2]; /* where collector and host write: stdout, stderr */
 } xd_pytest;

@@ -46,6 +46,10 @@ struct xd_runner_ops {
     int (*prepare)(xd_runner **ret, const xd_wire_ENV_START *start, const char *build_id,
                    xd_error *err) XD_MUST;
     xd_runner *(*release)(xd_runner *r); /* removes a temporary folder too; NULL is fine; returns NULL */
+    /* What it chose on this host, for ENV_FACTS: the command line of its interpreter; in a few words, where that was
+     * found; the folder of its own code. Views, valid as long as r and `program`, which is empty before; what a runner has
+     * none of stays empty. NULL member: it has none of them. */
+    int (*facts)(const xd_runner *r, xd_buf *program, xd_wire_ENV_FACTS *ret) XD_MUST;
     /* A folder that goes with this environment, also when the agent is killed; NULL = none. */
     const char *(*temporary)(const xd_runner *r);
     /* The reading ends of what collector and host will write to stdout and stderr, non-blocking. The caller owns them.

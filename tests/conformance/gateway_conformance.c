@@ -148,13 +148,15 @@ static void setup_with(fixture *f, int which, const xd_transport *transport, con
     ck_assert_msg(xd_broker_start(&f->broker, f->bus, &journal, &err) == 0, "%s", err.text);
     ck_assert_msg(xd_actor_start(&f->sched, f->bus, &sched_spec, "sched", &self, &err) == 0, "%s", err.text);
     ck_assert_msg(xd_xspec_parse(&spec, all_cases[which].spec, &err) == 0, "%s", err.text);
-    xd_gateway_args args = { .transport = transport,
-                             .number = 3,
-                             .target = { .spec = &spec, .agent = agent, .output_limit = XD_OUTPUT_DEFAULT },
-                             .session = 77,
-                             .timeout_ms = timeout_ms,
-                             .silence_ms = timeout_ms };
-    char            address[XD_ADDRESS_LEN];
+    xd_gateway_args args = {
+        .transport = transport,
+        .number = 3,
+        .target = { .spec = &spec, .agent = agent, .cache_dir = f->dir, .output_limit = XD_OUTPUT_DEFAULT },
+        .session = 77,
+        .timeout_ms = timeout_ms,
+        .silence_ms = timeout_ms
+    };
+    char address[XD_ADDRESS_LEN];
     xd_gateway_address(3, address, sizeof(address));
     ck_assert_msg(xd_actor_start(&f->gateway, f->bus, &xd_gateway_spec, address, &args, &err) == 0, "%s",
                   err.text);
@@ -622,10 +624,7 @@ static void start_sleeper(fixture *f)
 {
     xd_autobuf        frame = XD_BUF_INIT;
     char              python[128];
-    xd_wire_ENV_START m = { .chdir = xd_bytes_str(f->dir),
-                            .cache_dir = xd_bytes_str(f->dir),
-                            .scratch_dir = xd_bytes_str(f->dir),
-                            .spec = XD_BYTES_LIT("test") };
+    xd_wire_ENV_START m = { .chdir = xd_bytes_str(f->dir), .spec = XD_BYTES_LIT("test") };
     snprintf(python, sizeof(python), "sh -c 'echo $$ > pid.new; mv pid.new pid; sleep 300 & wait'");
     m.python = xd_bytes_str(python);
     ck_assert_int_eq(xd_wire_ENV_START_frame(&frame, 0, 0, &m), 0);

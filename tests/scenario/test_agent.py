@@ -48,10 +48,10 @@ def alive(pid):
 class Agent(object):
     """One agent and the frames that came from it."""
 
-    def __init__(self, window_frames=1000, window_bytes=4 << 20, ack=True, welcome=True):
+    def __init__(self, window_frames=1000, window_bytes=4 << 20, ack=True, welcome=True, options=(), **popen):
         ours, theirs = socket.socketpair()
-        self.process = subprocess.Popen([agent_program(), "--fd", "%d" % theirs.fileno()], pass_fds=[theirs.fileno()], start_new_session=True,
-                                        stdin=subprocess.DEVNULL)
+        self.process = subprocess.Popen([agent_program(), "--fd", "%d" % theirs.fileno()] + list(options), pass_fds=[theirs.fileno()],
+                                        start_new_session=True, stdin=subprocess.DEVNULL, **popen)
         theirs.close()
         self.sock = ours
         self.reader = wire.FrameReader()
@@ -126,8 +126,8 @@ class Agent(object):
     def start(self, folder, args=(), python=None, flags=wire.ENV_KEEPS_CACHE, env=(), **more):
         self.send(wire.pack_ENV_START(
             python=(suites_python() if python is None else python).encode(), chdir=folder.encode(), env=list(env), args=[(a.encode(),) for a in args],
-            run_uid=b"0123456789abcdef0123456789abcdef", spec=b"popen", cache_dir=os.path.join(folder, ".xdcache").encode(),
-            scratch_dir=more.get("scratch", folder).encode(), workers_expected=more.get("expected", 0), first_worker=0, flags=flags))
+            run_uid=b"0123456789abcdef0123456789abcdef", spec=b"popen", cache_dir=b"", scratch_dir=b"", runner=more.get("runner", b""),
+            nice=more.get("nice", b""), workers_expected=more.get("expected", 0), first_worker=0, flags=flags))
 
     def workers(self, count, maxfail=0, max_restarts=8):
         self.send(wire.pack_WORKERS_START(first=0, count=count, total=count, maxfail=maxfail, max_restarts=max_restarts))
@@ -175,6 +175,7 @@ class AgentTest(unittest.TestCase):
                 f.write(textwrap.dedent(text))
 
     def agent(self, **kw):
+        kw.setdefault("options", ["--cache-dir", os.path.join(self.folder, ".xdcache")])
         a = Agent(**kw)
         self.agents.append(a)
         return a

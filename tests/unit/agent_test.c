@@ -114,6 +114,7 @@ static void collected(world *w, uint8_t way)
     ck_assert_ptr_nonnull(runner);
     *runner = (xd_pytest){ .runner.ops = &xd_pytest_ops, .leash = { -1, -1 }, .output = { -1, -1 } };
     e->runner = &runner->runner;
+    e->place = AGENT_PLACE_INIT;
     e->captured[0] = e->captured[1] = -1;
     e->out.fd = e->err.fd = -1;
     add_ids(&e->list);

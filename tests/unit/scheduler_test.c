@@ -95,7 +95,6 @@ static void begin(size_t count)
                                .plan = &plan,
                                .run_id = RUN_ID,
                                .run_dir = folder,
-                               .cwd = folder,
                                .result = &result,
                                .event = on_event,
                                .want_tests = true };

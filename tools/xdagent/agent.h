@@ -1,8 +1,9 @@
 /* tools/xdagent/agent.h - the agent's own parts.  One thread, one event loop; every function here runs on it.
- * Workers, local channels and output have headers of their own: worker.h, chan.h, output.h.
+ * Workers, local channels, output and the folders of an environment have headers of their own: worker.h, chan.h, output.h, place.h.
  *
  *   link.c      the stream to the controller: HELLO, sequence, credit, batches
  *   chan.c      local sockets and pipes to the runner's processes: frames out (with descriptors), frames in
+ *   place.c     what an environment needs to know of this host: its folders
  *   env.c       one environment: collector, runner host, collection
  *   list.c      the collection and its digest
  *   worker.c    what workers say
@@ -33,6 +34,7 @@
 #include "engine/session.h"
 #include "engine/stream.h"
 #include "engine/wire.h"
+#include "tools/xdagent/place.h"
 #include "tools/xdagent/worker.h"
 
 #define AGENT_PROGRESS_NS (500 * XD_MS_NS)
@@ -117,14 +119,13 @@ void agent_list_close(agent_list *l);                      /* the digest is made
 void agent_list_release(agent_list *l);
 
 typedef struct agent_env {
-    bool       started, ready, failed; /* ready: HOST_READY came; failed: ENV_FAILED was sent */
-    bool       forks;                  /* HOST_READY said that workers may be forked */
-    xd_runner *runner;                 /* owned; NULL = none, or not prepared yet */
-    xd_buf     start;                  /* body of ENV_START */
-    char      *scratch;                /* scratch_dir */
-    bool       scratch_made;           /* by this agent, which removes it */
-    bool       page_made;
-    bool       watched;            /* the controller shows how far the collection is */
+    bool        started, ready, failed; /* ready: HOST_READY came; failed: ENV_FAILED was sent */
+    bool        forks;                  /* HOST_READY said that workers may be forked */
+    xd_runner  *runner;                 /* owned; NULL = none, or not prepared yet */
+    xd_buf      start;                  /* body of ENV_START, with what this host adds */
+    agent_place place;
+    bool        page_made;
+    bool        watched;           /* the controller shows how far the collection is */
     bool       keeps_cache, saved; /* its collector writes what failed for the next session; it has done so */
     xd_page    page;
     xd_proc    collector;        /* pid 0 = gone, or a worker, whose process it is then */
@@ -145,7 +146,7 @@ typedef struct agent_env {
     bool         told_end; /* COLLECTED said that the session ends: so does the collector */
 } agent_env;
 
-int agent_env_start(agent *a, xd_bytes body, const xd_wire_ENV_START *m) XD_MUST;
+int agent_env_start(agent *a, const xd_wire_ENV_START *m) XD_MUST;
 int agent_env_send_list(agent *a) XD_MUST;
 int agent_env_more_list(agent *a) XD_MUST;              /* as much of the list as there is credit for */
 int agent_env_reorder(agent *a, xd_bytes body) XD_MUST; /* REORDER */
@@ -203,17 +204,18 @@ struct agent {
     bool          queue_dirty;
     bool   burying;  /* a worker's end is being told: what goes back to the controller is told behind it */
     xd_buf returned; /* bodies of RETURNED that wait for that, each behind its length (u32) */
-    agent_phase phase;
-    uint64_t    output_limit;
-    int32_t     highest_status;
-    int64_t     oom_kills;
-    int         signals;  /* signalfd */
-    int         children; /* signalfd: SIGCHLD */
-    bool        orphans;  /* children have ended that have not been looked at */
-    int         page;     /* empty memory file, shared with the guard, for the progress page; -1 = none */
-    int         note;     /* memory shared with the guard: what it removes when this process is killed */
-    uint8_t    *scratch;  /* AGENT_SCRATCH bytes for reading */
-    uint8_t    *seen; /* by item, for the collector's memory of failures: see cache.c; NULL = nothing yet */
+    agent_phase  phase;
+    uint64_t     output_limit;
+    agent_wishes wishes;
+    int32_t      highest_status;
+    int64_t      oom_kills;
+    int          signals;  /* signalfd */
+    int          children; /* signalfd: SIGCHLD */
+    bool         orphans;  /* children have ended that have not been looked at */
+    int          page;     /* empty memory file, shared with the guard, for the progress page; -1 = none */
+    int          note;     /* memory shared with the guard: what it removes when this process is killed */
+    uint8_t     *scratch;  /* AGENT_SCRATCH bytes for reading */
+    uint8_t     *seen; /* by item, for the collector's memory of failures: see cache.c; NULL = nothing yet */
     /* deadlines, monotonic ns, UINT64_MAX = none */
     uint64_t down_ns, tick_ns, progress_ns, queue_ns, kill_ns, term_ns;
     uint64_t leave_ns;    /* the user wants to leave: the grace of running tests and of sessions ends */
@@ -233,7 +235,7 @@ struct agent {
 #define AGENT_SCRATCH 65536u
 
 /* Runs this program again as the agent and stays above it.  Returns the exit status to leave with. */
-int agent_guard(int in, int out, uint64_t output_limit);
+int agent_guard(int in, int out, uint64_t output_limit, const agent_wishes *wishes);
 /* From here on the guard removes this folder if this process cannot. */
 void agent_guard_note(agent *a, const char *folder);
 

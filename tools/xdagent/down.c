@@ -96,7 +96,7 @@ static int say_how(agent_worker *w, xd_buf *out)
 
 int agent_take_file(const agent *a, const char *name)
 {
-    const char *scratch = a->env.scratch;
+    const char *scratch = a->env.place.scratch;
     xd_autobuf  path = XD_BUF_INIT;
     struct stat st;
     if (!scratch || !*scratch || xd_buf_printf(&path, "%s/%s", scratch, name) < 0)

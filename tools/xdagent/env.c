@@ -3,7 +3,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "engine/base/clock.h"
@@ -98,27 +97,55 @@ int agent_env_host(agent *a, agent_chan **ret)
     return 0;
 }
 
+/* Fills in what depends on this host: the runner gets ENV_START with it. */
+static int settle(agent *a, xd_wire_ENV_START *m, xd_error *err)
+{
+    agent_env *e = &a->env;
+    xd_error   no_scratch = { 0 };
+    XD_TRY(agent_place_find(&e->place, m->chdir, &a->wishes, &no_scratch, err));
+    if (*e->place.scratch)
+        agent_guard_note(a, e->place.scratch);
+    else
+        XD_TRY(agent_note(a, XD_NOTE_WARNING, false,
+                          "no folder for the files of this run (%s): what a process wrote last before it "
+                          "crashed is not shown",
+                          no_scratch.text));
+    m->chdir = xd_bytes_str(e->place.folder);
+    m->cache_dir = xd_bytes_str(e->place.cache);
+    m->scratch_dir = xd_bytes_str(e->place.scratch);
+    return xd_wire_ENV_START_encode(&e->start, m);
+}
+
 static int prepare(agent_env *e, const xd_wire_ENV_START *m, xd_error *err)
 {
-    const xd_runner_ops *ops = xd_runner_find((xd_bytes){ 0 });
+    const xd_runner_ops *ops = xd_runner_find(m->runner);
+    if (!ops)
+        return xd_error_set(err, -EINVAL, "this agent has no runner named %.*s; it has %s",
+                            (int)m->runner.len, (const char *)m->runner.ptr, xd_runner_names());
     return ops->prepare(&e->runner, m, XD_BUILD_ID, err);
 }
 
-int agent_env_start(agent *a, xd_bytes body, const xd_wire_ENV_START *m)
+static int say_facts(agent *a)
 {
-    agent_env *e = &a->env;
-    xd_error   err = { 0 };
+    agent_env        *e = &a->env;
+    xd_autobuf        program = XD_BUF_INIT, body = XD_BUF_INIT;
+    xd_wire_ENV_FACTS m = { .folder = xd_bytes_str(e->place.folder),
+                            .scratch_dir = xd_bytes_str(e->place.scratch) };
+    if (e->runner->ops->facts)
+        XD_TRY(e->runner->ops->facts(e->runner, &program, &m));
+    XD_TRY(xd_wire_ENV_FACTS_encode(&body, &m));
+    return agent_link_send(a, XD_MSG_ENV_FACTS, xd_buf_view(&body));
+}
+
+int agent_env_start(agent *a, const xd_wire_ENV_START *m)
+{
+    agent_env        *e = &a->env;
+    xd_wire_ENV_START here = *m;
+    xd_error          err = { 0 };
     if (e->started)
         return -EPROTO;
     e->started = true;
     e->workers = m->workers_expected;
-    XD_TRY(xd_buf_add_bytes(&e->start, body));
-    e->scratch = xd_bytes_dup(m->scratch_dir);
-    if (!e->scratch)
-        return -ENOMEM;
-    e->scratch_made = *e->scratch && mkdir(e->scratch, 0700) == 0;
-    if (e->scratch_made)
-        agent_guard_note(a, e->scratch);
     XD_TRY(agent_list_init(&e->list));
     int r = a->page >= 0 ? xd_page_create_in(&e->page, &a->page, AGENT_SLOTS_MAX)
                          : xd_page_create(&e->page, AGENT_SLOTS_MAX);
@@ -129,11 +156,15 @@ int agent_env_start(agent *a, xd_bytes body, const xd_wire_ENV_START *m)
     e->keeps_cache = (m->flags & XD_ENV_KEEPS_CACHE) != 0;
     if (e->watched)
         a->progress_ns = xd_clock_ns() + AGENT_PROGRESS_NS;
-    r = prepare(e, m, &err);
+    r = settle(a, &here, &err);
+    if (r == 0)
+        r = prepare(e, &here, &err);
     if (e->runner && e->runner->ops->temporary(e->runner))
         agent_guard_note(a, e->runner->ops->temporary(e->runner));
     if (r == 0)
         r = spawn_collector(a, &err);
+    if (r == 0)
+        r = say_facts(a);
     if (r == -ENOMEM && !*err.text)
         return r;
     if (r < 0)
@@ -479,7 +510,5 @@ void agent_env_release(agent *a)
     xd_buf_release(&e->start);
     xd_buf_release(&e->finish);
     xd_buf_release(&e->last);
-    if (e->scratch_made)
-        (void)xd_path_remove_tree(e->scratch);
-    free(e->scratch);
+    agent_place_release(&e->place);
 }

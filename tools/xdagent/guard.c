@@ -16,7 +16,8 @@
 #define NOTE_BYTES 16384u
 #define PAGE_BYTES (sizeof(xd_page_header) + AGENT_SLOTS_MAX * sizeof(xd_page_slot))
 
-static int start(int in, int out, int note, int page, uint64_t output_limit, xd_proc *ret, xd_error *err)
+static int start(int in, int out, int note, int page, uint64_t output_limit, const agent_wishes *wishes,
+                 xd_proc *ret, xd_error *err)
 {
     char              fd[16], limit[32], guard[16], shared[16], progress[16];
     xd_autofree char *self = NULL;
@@ -29,10 +30,23 @@ static int start(int in, int out, int note, int page, uint64_t output_limit, xd_
     snprintf(guard, sizeof(guard), "%d", (int)getpid());
     snprintf(shared, sizeof(shared), "%d", note);
     snprintf(progress, sizeof(progress), "%d", page);
-    const char *const argv[] = { self,   "--guarded-by", guard,    "--output-limit",    limit, "--note",
-                                 shared, "--page",       progress, one ? "--fd" : NULL, fd,    NULL };
-    const xd_proc_fd  fds[] = {
-         { STDERR_FILENO, STDERR_FILENO }, { note, note }, { page, page }, { in, in }, { out, out }
+    const char *argv[16] = { self,     "--guarded-by", guard,    "--output-limit", limit,
+                             "--note", shared,         "--page", progress };
+    size_t      n = 9;
+    if (wishes->cache_dir) {
+        argv[n++] = "--cache-dir";
+        argv[n++] = wishes->cache_dir;
+    }
+    if (wishes->scratch_dir) {
+        argv[n++] = "--scratch-dir";
+        argv[n++] = wishes->scratch_dir;
+    }
+    if (one) {
+        argv[n++] = "--fd";
+        argv[n++] = fd;
+    }
+    const xd_proc_fd fds[] = {
+        { STDERR_FILENO, STDERR_FILENO }, { note, note }, { page, page }, { in, in }, { out, out }
     };
     xd_proc_args args = { .argv = argv, .fds = fds, .nfds = one ? 4 : 5 };
     return xd_proc_spawn(&args, ret, err);
@@ -100,7 +114,7 @@ static int last_words(int page, int out)
     return 0;
 }
 
-int agent_guard(int in, int out, uint64_t output_limit)
+int agent_guard(int in, int out, uint64_t output_limit, const agent_wishes *wishes)
 {
     xd_proc        below = XD_PROC_NONE;
     xd_proc_status status = { .exit_status = -2 };
@@ -109,7 +123,7 @@ int agent_guard(int in, int out, uint64_t output_limit)
     int            note = memfd_create("xd-guard", MFD_CLOEXEC);
     int            page = memfd_create("xd-page", MFD_CLOEXEC);
     if (signals < 0 || note < 0 || page < 0 || xd_os_adopt_orphans() < 0 ||
-        start(in, out, note, page, output_limit, &below, &err) < 0) {
+        start(in, out, note, page, output_limit, wishes, &below, &err) < 0) {
         fprintf(stderr, "xdagent: cannot start: %s\n",
                 *err.text ? err.text : "signals or orphans cannot be had");
         return 6;

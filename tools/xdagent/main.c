@@ -74,7 +74,7 @@ static int on_env_start(agent *a, const xd_frame *f)
 {
     xd_wire_ENV_START m;
     XD_TRY(xd_wire_ENV_START_decode(f->body, f->len, &m));
-    return agent_env_start(a, agent_body(f), &m);
+    return agent_env_start(a, &m);
 }
 
 /* Is it about items? Such frames may have been on their way when the environment failed or was to end. */
@@ -204,19 +204,19 @@ static int send_progress(agent *a, uint64_t now, bool last)
     return agent_link_send_loose(a, XD_MSG_PROGRESS, xd_buf_view(&body));
 }
 
-/* The controller is gone and its journal ends: what ran then is told in a file beside it. */
+/* The controller is gone and its journal ends: what ran then is told in a file beside it, where it is on this host. */
 static int keep_progress(const agent *a)
 {
     xd_autobuf       body = XD_BUF_INIT, frame = XD_BUF_INIT, name = XD_BUF_INIT;
     xd_wire_PROGRESS m;
-    if (!a->env.scratch_made || !a->env.page_made || !a->queue || a->phase != AGENT_RUNNING)
+    if (!a->env.place.wished || !a->env.page_made || !a->queue || a->phase != AGENT_RUNNING)
         return 0;
     int n = progress(a, xd_clock_ns(), true, &body);
     if (n <= 0)
         return n;
     XD_TRY(xd_wire_PROGRESS_decode(body.data, body.len, &m));
     XD_TRY(xd_wire_PROGRESS_frame(&frame, 0, 0, &m));
-    XD_TRY(xd_buf_printf(&name, "%s.last", a->env.scratch));
+    XD_TRY(xd_buf_printf(&name, "%s.last", a->env.place.scratch));
     /* In one piece: this process may be killed as well, and nobody would remove the beginning of a file. */
     xd_autoclose int fd =
         open(xd_buf_cstr(&name), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
@@ -358,12 +358,19 @@ static void clean_up(agent *a)
 
 static int usage(FILE *to)
 {
-    fprintf(to, "usage: xdagent [--fd N] [--output-limit BYTES] [--version]\n"
-                "xdctl starts this program; it speaks xd's protocol on standard input and output.\n"
-                "  --fd N               speak on this descriptor (a socket) instead\n"
-                "  --output-limit SIZE  bytes kept of what one test writes past pytest's capture, per stream "
-                "(default 1M)\n"
-                "  --version            print the build id and exit\n");
+    fprintf(
+        to,
+        "usage: xdagent [--fd N] [--output-limit SIZE] [--cache-dir DIR] [--scratch-dir DIR] [--version]\n"
+        "xdctl starts this program; it speaks xd's protocol on standard input and output.\n"
+        "  --fd N               speak on this descriptor (a socket) instead\n"
+        "  --output-limit SIZE  bytes kept of what one test writes past pytest's capture, per stream "
+        "(default 1M)\n"
+        "  --cache-dir DIR      keep the runner's code here (default $XDG_CACHE_HOME/xd)\n"
+        "  --scratch-dir DIR    make this folder for the files of the run, and leave DIR.last beside it when "
+        "the "
+        "controller dies\n"
+        "                       (default: a new folder below $TMPDIR)\n"
+        "  --version            print the build id and exit\n");
     return to == stderr ? 4 : 0;
 }
 
@@ -408,6 +415,8 @@ int main(int argc, char **argv)
         return check(argv + 2);
     static const struct option options[] = { { "fd", required_argument, NULL, 'f' },
                                              { "output-limit", required_argument, NULL, 'o' },
+                                             { "cache-dir", required_argument, NULL, 'c' },
+                                             { "scratch-dir", required_argument, NULL, 's' },
                                              { "guarded-by", required_argument, NULL, 'g' },
                                              { "note", required_argument, NULL, 'n' },
                                              { "page", required_argument, NULL, 'p' },
@@ -439,6 +448,10 @@ int main(int argc, char **argv)
             return usage(stdout);
         if (c == 'f' && descriptor(optarg, &in) == 0)
             out = in;
+        else if (c == 'c')
+            a.wishes.cache_dir = optarg;
+        else if (c == 's')
+            a.wishes.scratch_dir = optarg;
         else if ((c == 'g' && xd_text_u64(optarg, 1, INT32_MAX, &guard) == 0) ||
                  (c == 'n' && descriptor(optarg, &a.note) == 0) ||
                  (c == 'p' && descriptor(optarg, &a.page) == 0))
@@ -449,7 +462,7 @@ int main(int argc, char **argv)
     if (optind < argc)
         return usage(stderr);
     if (!guard)
-        return agent_guard(in, out, a.output_limit);
+        return agent_guard(in, out, a.output_limit, &a.wishes);
     if (a.note >= 0)
         (void)fcntl(a.note, F_SETFD, FD_CLOEXEC);
     if (a.page >= 0)
@@ -458,6 +471,7 @@ int main(int argc, char **argv)
     a.env.captured[0] = a.env.captured[1] = -1;
     a.env.control.fd = a.env.collect.fd = a.env.host.pidfd = a.env.collector.pidfd = -1;
     a.env.host_ns = UINT64_MAX;
+    a.env.place = AGENT_PLACE_INIT;
     int r = a.scratch ? run(&a, in, out, (pid_t)guard) : -ENOMEM;
     if (r < 0 && r != -EINTR)
         fprintf(stderr, "xdagent: %s\n", xd_error_name(r));

@@ -50,15 +50,8 @@ def set_environment(start):
     for pair in start.env:
         os.environ[os.fsdecode(pair.name)] = os.fsdecode(pair.value)
     chdir = os.fsdecode(start.chdir)
-    if chdir and not at_folder(chdir):
+    if chdir:
         os.chdir(chdir)
-
-
-def at_folder(chdir):
-    """The agent may have started us there already; a relative name must not be followed twice."""
-    if os.path.isabs(chdir):
-        return False
-    return os.getcwd().endswith(os.sep + os.path.normpath(chdir)) and os.environ.get("PWD") != os.getcwd()
 
 
 def set_sys_path(first, as_module):

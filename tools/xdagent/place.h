@@ -1,0 +1,28 @@
+/* tools/xdagent/place.h - what an environment needs to know of this host: its working folder, the folder for what is kept
+ * between runs and the one for scratch files. ENV_START has only wishes; nothing comes from the controller's host, except
+ * where agent and controller share one and the gateway says so on the command line (--cache-dir, --scratch-dir). */
+#pragma once
+#include <stdbool.h>
+
+#include "engine/base/buf.h"
+
+/* Of the command line; NULL = none. One that cannot be fulfilled is passed over. */
+typedef struct agent_wishes {
+    const char *cache_dir, *scratch_dir; /* borrowed */
+} agent_wishes;
+
+typedef struct agent_place {
+    char *folder; /* where the tests run; absolute */
+    char *cache;  /* for what is kept between runs; not made yet; "" = there is none */
+    char *
+        scratch; /* of this environment alone, 0700, removed by agent_place_release; "" = none could be made */
+    bool wished; /* scratch is as wished: beside the journal */
+    int  lock;   /* of scratch, if it is not; -1 = none */
+} agent_place;
+#define AGENT_PLACE_INIT ((agent_place){ .lock = -1 })
+
+/* `chdir` counts from the current folder and is made if it is missing; empty = the current folder. *p is set up even on
+ * failure: release it either way. no_scratch: why there is no folder for scratch files, which is not a failure. */
+int  agent_place_find(agent_place *p, xd_bytes chdir, const agent_wishes *wishes, xd_error *no_scratch,
+                      xd_error *err) XD_MUST;
+void agent_place_release(agent_place *p);
