@@ -4,297 +4,226 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/base/hash.h"
-#include "engine/nodeid.h"
+#include "engine/collect.h"
+#include "gateways/gateway.h"
 
-#define SHOWN_DIFFERENCES 10
+#define COLLECTOR_MAGIC 0xc011ec70u
 
-typedef struct list {
-    uint16_t           gateway; /* whose */
-    bool               settled; /* compared */
-    xd_arena           arena;
-    xd_collected_item *items;
-    uint32_t count, have, cap; /* announced, come, room for: a peer's number alone takes no memory */
-} list;
+typedef struct collector {
+    uint32_t          magic;
+    xd_actor         *actor; /* borrowed; outlives us */
+    xd_collector_args args;
+    xd_collect       *core;
+    xd_msg          **parts; /* owned: the core looks into them */
+    size_t            n_parts, cap;
+    bool             *dropped; /* of each gateway: nothing of it is heard any more, except its end */
+} collector;
 
-struct xd_collector {
-    uint64_t lo, hi; /* digest of the agreed list */
-    list     agreed;
-    list    *others; /* those with another digest */
-    size_t   n_others, unsettled;
+/* ---- out --------------------------------------------------------------------------------------------- */
+
+static int pass_on(collector *self, const xd_msg *in)
+{
+    xd_auto(xd_msg) *m = NULL;
+    XD_TRY(xd_msg_share(&m, in));
+    return xd_actor_send(self->actor, "sched", &m);
+}
+
+static int say(collector *self, uint16_t type, uint16_t gateway, const void *body, size_t len)
+{
+    xd_auto(xd_msg) *m = NULL;
+    XD_TRY(xd_msg_new(&m, type, body, len));
+    m->gateway = gateway;
+    return xd_actor_send(self->actor, "sched", &m);
+}
+
+static int ask_list(collector *self, uint16_t gateway)
+{
+    xd_autobuf frame = XD_BUF_INIT;
+    xd_auto(xd_msg) *m = NULL;
+    char address[XD_ADDRESS_LEN];
+    XD_TRY(xd_wire_SEND_LIST_frame(&frame, 0, 0, &(xd_wire_SEND_LIST){ 0 }));
+    XD_TRY(xd_msg_new_take(&m, XD_MSG_SEND_LIST, &frame));
+    m->gateway = gateway;
+    xd_gateway_address(gateway, address, sizeof(address));
+    return xd_actor_send(self->actor, address, &m);
+}
+
+static int reorder(collector *self, const xd_collect_command *c)
+{
+    xd_autobuf frame = XD_BUF_INIT;
+    XD_TRY(xd_wire_REORDER_frame(&frame, 0, 0, &(xd_wire_REORDER){ .places = c->places }));
+    return say(self, XD_MSG_REORDER, c->gateway, frame.data, frame.len);
+}
+
+static const char *spec_of(const collector *self, uint16_t gateway)
+{
+    return gateway < self->args.count ? self->args.specs[gateway] : "";
+}
+
+static int different(collector *self, const xd_collect_command *c)
+{
+    xd_autobuf text = XD_BUF_INIT;
+    XD_TRY(xd_collect_describe(self->core, c->gateway, spec_of(self, xd_collect_owner(self->core, 0)),
+                               spec_of(self, c->gateway), &text));
+    return say(self, XD_MSG_DIFFERENT, c->gateway, text.data, text.len);
+}
+
+static int follow(collector *self, const xd_collect_command *c)
+{
+    switch (c->kind) {
+    case XD_COLLECT_SEND_LIST:
+        return ask_list(self, c->gateway);
+    case XD_COLLECT_AGREED:
+        return say(self, XD_MSG_AGREED, c->gateway, &c->collection, sizeof(c->collection));
+    case XD_COLLECT_REORDER:
+        return reorder(self, c);
+    case XD_COLLECT_DIFFERENT:
+        return different(self, c);
+    case XD_COLLECT_UNKNOWN:
+        return say(self, XD_MSG_DIFFERENT, c->gateway, NULL, 0);
+    case XD_COLLECT_COMPLETE:
+        return say(self, XD_MSG_WHOLE, c->gateway, &c->collection, sizeof(c->collection));
+    }
+    return 0;
+}
+
+static int drain(collector *self)
+{
+    xd_collect_command c;
+    int                r;
+    while ((r = xd_collect_next(self->core, &c)) == 1)
+        XD_TRY(follow(self, &c));
+    return r;
+}
+
+static void forget_parts(collector *self)
+{
+    while (self->n_parts)
+        xd_msg_free(self->parts[--self->n_parts]);
+}
+
+/* What every event ends with: what follows from it. An agent that contradicts its own words is dropped; GATEWAY_DOWN, which
+ * comes of that, brings the rest. */
+static int after(collector *self, const xd_msg *m, int r)
+{
+    static const char why[] = "the agent broke the protocol: its collection contradicts what was agreed";
+    if (r == -EPROTO) {
+        self->dropped[m->gateway] = true;
+        r = say(self, XD_MSG_DROP, m->gateway, why, sizeof(why) - 1);
+    }
+    if (r >= 0)
+        r = drain(self);
+    if (r == 0 && xd_collect_over(self->core, self->args.count))
+        forget_parts(self);
+    return r;
+}
+
+/* ---- in ---------------------------------------------------------------------------------------------- */
+
+static bool hears(const collector *self, const xd_msg *m)
+{
+    return m->gateway < self->args.count && !self->dropped[m->gateway];
+}
+
+static int take_collected(collector *self, const xd_msg *m)
+{
+    xd_frame          f;
+    xd_wire_COLLECTED in;
+    XD_TRY(xd_msg_frame(m, &f));
+    XD_TRY(xd_wire_COLLECTED_decode(f.body, f.len, &in));
+    XD_TRY(pass_on(self, m));
+    return in.exit_status < 0 ? xd_collect_collected(self->core, m->gateway, &in)
+                              : xd_collect_lost(self->core, m->gateway); /* it has nothing to run */
+}
+
+static int handle_collected(void *state, const xd_msg *m)
+{
+    collector *self = XD_CAST(state, collector, COLLECTOR_MAGIC);
+    return hears(self, m) ? after(self, m, take_collected(self, m)) : 0;
+}
+
+static int keep(collector *self, xd_msg **m)
+{
+    if (self->n_parts == self->cap) {
+        const size_t cap = self->cap ? 2 * self->cap : 8;
+        xd_msg     **parts = realloc(self->parts, cap * sizeof(*parts));
+        if (!parts)
+            return -ENOMEM;
+        self->parts = parts;
+        self->cap = cap;
+    }
+    self->parts[self->n_parts++] = xd_take(m);
+    return 0;
+}
+
+static int take_ids(collector *self, const xd_msg *m)
+{
+    xd_auto(xd_msg) *part = NULL;
+    xd_frame            f;
+    xd_wire_COLLECT_IDS in;
+    XD_TRY(xd_msg_share(&part, m));
+    XD_TRY(xd_msg_frame(part, &f));
+    XD_TRY(xd_wire_COLLECT_IDS_decode(f.body, f.len, &in));
+    XD_TRY(keep(self, &part));
+    int r = xd_collect_ids(self->core, m->gateway, &in);
+    return r == XD_COLLECT_PART ? pass_on(self, m) : r;
+}
+
+static int handle_ids(void *state, const xd_msg *m)
+{
+    collector *self = XD_CAST(state, collector, COLLECTOR_MAGIC);
+    return hears(self, m) ? after(self, m, take_ids(self, m)) : 0;
+}
+
+static int handle_down(void *state, const xd_msg *m)
+{
+    collector *self = XD_CAST(state, collector, COLLECTOR_MAGIC);
+    if (m->gateway >= self->args.count)
+        return 0;
+    self->dropped[m->gateway] = true;
+    XD_TRY(pass_on(self, m));
+    return after(self, m, xd_collect_lost(self->core, m->gateway));
+}
+
+/* A gateway that is gone: the scheduler hears of it, too, and says so. */
+static int handle_unknown(void *state, const xd_msg *m)
+{
+    (void)state;
+    (void)m;
+    return 0;
+}
+
+/* ---- life -------------------------------------------------------------------------------------------- */
+
+static int collector_init(void *state, xd_actor *actor, const void *args)
+{
+    collector *self = state;
+    *self = (collector){ .magic = COLLECTOR_MAGIC, .actor = actor, .args = *(const xd_collector_args *)args };
+    self->dropped = calloc((size_t)self->args.count + 1, sizeof(*self->dropped));
+    return self->dropped ? xd_collect_new(&self->core, self->args.each) : -ENOMEM;
+}
+
+static void collector_fini(void *state)
+{
+    collector *self = state;
+    xd_collect_free(self->core);
+    forget_parts(self);
+    free(self->parts);
+    free(self->dropped);
+}
+
+const xd_actor_spec xd_collector_spec = {
+    .name = "xd-collector",
+    .size = sizeof(collector),
+    .window = 65536,
+    .init = collector_init,
+    .fini = collector_fini,
+    .handlers =
+        (const xd_handler[]){
+            { XD_MSG_COLLECTED, handle_collected },
+            { XD_MSG_COLLECT_IDS, handle_ids },
+            { XD_MSG_GATEWAY_DOWN, handle_down },
+            { XD_MSG_UNKNOWN, handle_unknown },
+            { 0, NULL },
+        },
 };
-
-int xd_collector_new(xd_collector **ret)
-{
-    xd_collector *c = calloc(1, sizeof(*c));
-    if (!c)
-        return -ENOMEM;
-    c->agreed.gateway = XD_GATEWAY_NONE;
-    *ret = c;
-    return 0;
-}
-
-static void list_release(list *l)
-{
-    xd_arena_release(&l->arena);
-    free(l->items);
-    l->items = NULL;
-}
-
-xd_collector *xd_collector_free(xd_collector *c)
-{
-    if (c) {
-        list_release(&c->agreed);
-        for (size_t i = 0; i < c->n_others; i++)
-            list_release(&c->others[i]);
-        free(c->others);
-        free(c);
-    }
-    return NULL;
-}
-
-static int room(list *l, uint32_t more)
-{
-    if (more <= l->cap - l->have)
-        return 0;
-    uint32_t           cap = XD_MIN(l->count, XD_MAX(l->have + more, l->have + l->have / 2));
-    xd_collected_item *items = realloc(l->items, cap * sizeof(*items));
-    if (!items)
-        return -ENOMEM;
-    l->items = items;
-    l->cap = cap;
-    return 0;
-}
-
-static list *list_of(xd_collector *c, uint16_t gateway)
-{
-    if (c->agreed.gateway == gateway)
-        return &c->agreed;
-    for (size_t i = 0; i < c->n_others; i++)
-        if (c->others[i].gateway == gateway)
-            return &c->others[i];
-    return NULL;
-}
-
-int xd_collector_collected(xd_collector *c, uint16_t gateway, const xd_wire_COLLECTED *in)
-{
-    if (c->agreed.gateway == XD_GATEWAY_NONE) {
-        c->lo = in->digest_lo;
-        c->hi = in->digest_hi;
-        c->agreed.gateway = gateway;
-        c->agreed.count = in->count;
-        return in->count ? XD_COLLECTOR_SEND_LIST : XD_COLLECTOR_COMPLETE;
-    }
-    if (list_of(c, gateway))
-        return -EPROTO;
-    if (in->digest_lo == c->lo && in->digest_hi == c->hi && in->count == c->agreed.count)
-        return XD_COLLECTOR_AGREED;
-    list *more = realloc(c->others, (c->n_others + 1) * sizeof(*more));
-    if (!more)
-        return -ENOMEM;
-    c->others = more;
-    c->others[c->n_others++] = (list){ .gateway = gateway, .count = in->count };
-    c->unsettled++;
-    return in->count ? XD_COLLECTOR_SEND_LIST : XD_COLLECTOR_WAIT;
-}
-
-static int take_part(list *l, const xd_wire_COLLECT_IDS *in)
-{
-    xd_wire_list   ids = in->ids;
-    xd_wire_NODEID one;
-    if (in->first != l->have || ids.count > l->count - l->have)
-        return -EPROTO;
-    XD_TRY(room(l, ids.count));
-    xd_autobuf scratch = XD_BUF_INIT;
-    xd_bytes   id, previous = { 0 };
-    while (xd_wire_NODEID_next(&ids, &one) == 1) {
-        xd_collected_item *item = &l->items[l->have];
-        XD_TRY(xd_nodeid_join(&scratch, previous, &one, &id));
-        XD_TRY(xd_arena_bytes(&l->arena, id, &item->id));
-        previous = item->id;
-        XD_TRY(xd_arena_bytes(&l->arena, one.group, &item->group));
-        l->have++;
-    }
-    return 0;
-}
-
-int xd_collector_ids(xd_collector *c, uint16_t gateway, const xd_wire_COLLECT_IDS *in)
-{
-    list *l = list_of(c, gateway);
-    if (!l)
-        return -EPROTO;
-    XD_TRY(take_part(l, in));
-    return l == &c->agreed && l->have == l->count ? XD_COLLECTOR_COMPLETE : XD_COLLECTOR_WAIT;
-}
-
-/* ---- lists that differ --------------------------------------------------------------------------- */
-
-/* A name of the agreed list, and the next of its items that the other list has not had so far. */
-typedef struct name_item {
-    xd_bytes       id;
-    uint32_t       item;
-    UT_hash_handle hh;
-} name_item;
-
-/* 1 = the other list has the same tests, and `places` holds the index there of each agreed item; 0 = other tests. */
-static int find_places(const list *agreed, const list *other, name_item *pool, uint32_t *next,
-                       uint32_t *places)
-{
-    name_item *table = NULL, *n;
-    uint32_t   used = 0, found = 0;
-    int        r = 0;
-    for (uint32_t i = agreed->count; r == 0 && i-- > 0;) { /* backwards: the first of a name is met first */
-        xd_bytes id = agreed->items[i].id;
-        HASH_FIND(hh, table, id.ptr, id.len, n);
-        next[i] = n ? n->item : XD_NO_INDEX;
-        if (!n) {
-            n = &pool[used++];
-            n->id = id;
-            HASH_ADD_KEYPTR(hh, table, n->id.ptr, n->id.len, n);
-            r = n->hh.tbl ? 0 : -ENOMEM;
-        }
-        n->item = i;
-    }
-    for (uint32_t i = 0; r == 0 && i < other->count; i++) {
-        HASH_FIND(hh, table, other->items[i].id.ptr, other->items[i].id.len, n);
-        if (!n || n->item == XD_NO_INDEX)
-            break;
-        places[n->item] = i;
-        n->item = next[n->item];
-        found++;
-    }
-    HASH_CLEAR(hh, table);
-    return r < 0 ? r : found == agreed->count;
-}
-
-static int compare(const list *agreed, const list *other, xd_buf *ret_places)
-{
-    const size_t count = agreed->count;
-    if (count != other->count)
-        return 0;
-    xd_autofree name_item *pool = calloc(count ? count : 1, sizeof(*pool));
-    xd_autofree uint32_t  *next = calloc(count ? count : 1, sizeof(*next));
-    xd_autofree uint32_t  *places = calloc(count ? count : 1, sizeof(*places));
-    if (!pool || !next || !places)
-        return -ENOMEM;
-    int r = find_places(agreed, other, pool, next, places);
-    for (uint32_t i = 0; r == 1 && i < count; i++)
-        XD_TRY(xd_wire_INDEX_append(ret_places, &(xd_wire_INDEX){ .item = places[i] }));
-    return r;
-}
-
-int xd_collector_next(xd_collector *c, uint16_t *ret_gateway, xd_buf *ret_places)
-{
-    if (c->agreed.gateway == XD_GATEWAY_NONE || c->agreed.have < c->agreed.count)
-        return XD_COLLECTOR_WAIT;
-    for (size_t i = 0; i < c->n_others; i++) {
-        list *other = &c->others[i];
-        if (other->settled || other->have < other->count)
-            continue;
-        int r = compare(&c->agreed, other, ret_places);
-        XD_TRY(r);
-        other->settled = true;
-        c->unsettled--;
-        *ret_gateway = other->gateway;
-        if (r == 0)
-            return XD_COLLECTOR_DIFFERENT;
-        list_release(other);
-        return XD_COLLECTOR_REORDERED;
-    }
-    return XD_COLLECTOR_WAIT;
-}
-
-int xd_collector_lost(xd_collector *c, uint16_t gateway, uint16_t heir)
-{
-    int verdict = XD_COLLECTOR_WAIT;
-    for (size_t i = 0; i < c->n_others; i++)
-        if (c->others[i].gateway == gateway) {
-            c->unsettled -= !c->others[i].settled;
-            list_release(&c->others[i]);
-            c->others[i] = c->others[--c->n_others];
-            break;
-        }
-    if (c->agreed.gateway == gateway && c->agreed.have < c->agreed.count) {
-        if (c->n_others)
-            return XD_COLLECTOR_DIFFERENT;
-        const uint32_t count = c->agreed.count;
-        list_release(&c->agreed);
-        c->agreed = (list){ .gateway = heir, .count = heir == XD_GATEWAY_NONE ? 0 : count };
-        verdict = heir == XD_GATEWAY_NONE ? XD_COLLECTOR_WAIT : XD_COLLECTOR_SEND_LIST;
-    }
-    return verdict;
-}
-
-bool xd_collector_unsettled(const xd_collector *c)
-{
-    return c->unsettled > 0;
-}
-
-typedef struct name_count {
-    xd_bytes       id;
-    int64_t        balance; /* occurrences in the agreed list minus those in the other */
-    UT_hash_handle hh;
-} name_count;
-
-static int count_names(name_count **table, name_count *pool, size_t *used, const list *l, int64_t step)
-{
-    for (uint32_t i = 0; i < l->count; i++) {
-        name_count *n;
-        HASH_FIND(hh, *table, l->items[i].id.ptr, l->items[i].id.len, n);
-        if (!n) {
-            n = &pool[(*used)++];
-            n->id = l->items[i].id;
-            HASH_ADD_KEYPTR(hh, *table, n->id.ptr, n->id.len, n);
-            if (!n->hh.tbl)
-                return -ENOMEM;
-        }
-        n->balance += step;
-    }
-    return 0;
-}
-
-int xd_collector_describe(xd_collector *c, uint16_t gateway, const char *first_name, const char *other_name,
-                          xd_buf *out)
-{
-    const list *other = list_of(c, gateway);
-    if (!other)
-        return -ENOENT;
-    size_t      most = (size_t)c->agreed.count + other->count + 1, used = 0;
-    name_count *pool = calloc(most, sizeof(*pool)), *table = NULL;
-    if (!pool)
-        return -ENOMEM;
-    int r = count_names(&table, pool, &used, &c->agreed, 1);
-    if (r == 0)
-        r = count_names(&table, pool, &used, other, -1);
-    HASH_CLEAR(hh, table);
-    if (r == 0)
-        r = xd_buf_printf(
-            out, "Different tests were collected between %s (%u tests) and %s (%u tests). The difference is:",
-            first_name, c->agreed.count, other_name, other->count);
-    unsigned shown = 0, left = 0;
-    for (size_t i = 0; r == 0 && i < used; i++) {
-        if (pool[i].balance == 0)
-            continue;
-        if (shown == SHOWN_DIFFERENCES) {
-            left++;
-            continue;
-        }
-        shown++;
-        r = xd_buf_printf(out, "\n%c %.*s", pool[i].balance > 0 ? '-' : '+', (int)pool[i].id.len,
-                          (const char *)pool[i].id.ptr);
-    }
-    if (r == 0 && left)
-        r = xd_buf_printf(out, "\n(and %u more)", left);
-    free(pool);
-    return r;
-}
-
-uint32_t xd_collector_count(const xd_collector *c)
-{
-    return c->agreed.count;
-}
-
-const xd_collected_item *xd_collector_items(const xd_collector *c)
-{
-    return c->agreed.items;
-}

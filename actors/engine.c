@@ -1,7 +1,7 @@
 /* actors/engine.c - wires one run together and keeps watch over it: the public face of libxd (engine/xd.h).
  * It stands above all rooms, because it starts actors of all of them.
  *
- *   start:   folder of the run, journal, broker, scheduler, gateways, reporters; then the watching thread
+ *   start:   folder of the run, journal, broker, scheduler, collector, gateways, reporters; then the watching thread
  *   watch:   the scheduler ends after RUN_END; the reporters end when they have read RUN_END; then gateways,
  *            broker, journal are closed in reverse order, each with a deadline, and XD_EVENT_FINISHED is told
  * An actor that ends with a fault: reporters are started anew, they read the journal again; a gateway's agent
@@ -14,6 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "actors/collector.h"
 #include "actors/last_failed.h"
 #include "actors/limits.h"
 #include "actors/report_actor.h"
@@ -59,6 +60,7 @@ struct xd_engine {
     xd_supervisor       *supervisor;
     xd_gateway_args     *gateways; /* one per gateway of the plan */
     char               **scratch;  /* of each: its folder below the run's, where its agent is on this host */
+    const char         **specs;    /* of each, for the collector; the texts are the plan's */
     xd_report_choice     reports;
     xd_report_actor_args report, files;
     uint64_t             shown[2]; /* bytes of text that the terminal and stderr got */
@@ -282,6 +284,20 @@ static int start_gateways(xd_engine *x, xd_error *err)
     return 0;
 }
 
+/* Before gateways: it must be there when the first of them has something to say. */
+static int start_collector(xd_engine *x, xd_error *err)
+{
+    x->specs = calloc(x->plan.count, sizeof(*x->specs));
+    if (!x->specs)
+        return -ENOMEM;
+    for (size_t i = 0; i < x->plan.count; i++)
+        x->specs[i] = x->plan.gateways[i].spec.text;
+    xd_collector_args args = { .specs = x->specs, .count = (uint16_t)x->plan.count, .each = x->config->each };
+    /* As the scheduler, it could not go on without what it has heard. */
+    xd_child child = { .spec = &xd_collector_spec, .address = XD_COLLECTOR_ADDRESS, .args = &args };
+    return xd_supervisor_start(x->supervisor, &child, err);
+}
+
 static bool is_report(const char *address)
 {
     return strcmp(address, XD_REPORT_ADDRESS) == 0 || strcmp(address, XD_FILES_ADDRESS) == 0;
@@ -328,6 +344,7 @@ static int start_actors(xd_engine *x, xd_error *err)
     /* Without its memory of who runs what it could not go on: its first fault is final. */
     xd_child scheduler = { .spec = &xd_scheduler_spec, .address = "sched", .args = &args };
     XD_TRY(xd_supervisor_start(x->supervisor, &scheduler, err));
+    XD_TRY(start_collector(x, err));
     /* Gateways before reporters: the agent and Python start while the reporters do. */
     XD_TRY(start_gateways(x, err));
     return start_reports(x, err);
@@ -581,6 +598,7 @@ void xd_engine_free(xd_engine *x)
     free(x->gateways);
     xd_plan_release(&x->plan);
     xd_config_free(x->config);
+    free(x->specs);
     xd_folders_release(&x->where);
     free(x->junit_path);
     free(x->journal_path);

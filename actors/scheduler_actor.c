@@ -1,15 +1,14 @@
-/* actors/scheduler_actor.c - the actor around scheduler.c: frames in, frames out, life. */
-#include <limits.h>
+/* actors/scheduler_actor.c - the scheduler's actor: frames in, frames out, gateways that come and go, life. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "actors/collector.h"
 #include "actors/exit_code.h"
 #include "actors/report_actor.h"
 #include "actors/scheduler_state.h"
 #include "engine/base/clock.h"
 #include "engine/base/path.h"
-#include "engine/base/text.h"
 #include "gateways/gateway.h"
 
 /* ---- frames out ------------------------------------------------------------------------------------ */
@@ -52,17 +51,22 @@ static bool zero_asked(const scheduler *self)
 int xd_scheduler_exit_code(const scheduler *self)
 {
     const effective *o = &self->options;
-    xd_exit_facts    facts = { .forced = self->forced_exit,
-                               .zero_asked = zero_asked(self),
-                               .missing = self->missing,
-                               .agreed = self->agreed,
-                               .collected = self->agreed ? xd_collector_count(self->collector) : 0,
-                               .recorded = self->sched ? xd_sched_stats_get(self->sched)->recorded : 0,
-                               .failures = self->failures,
-                               .collect_errors = self->collect_errors,
-                               .bad_end = self->bad_end,
-                               .too_many_warnings =
-                                   o->max_warnings >= 0 && self->warnings > (uint32_t)o->max_warnings };
+    uint32_t         collected, recorded;
+    bool             agreed = false;
+    xd_scheduler_totals(self, &collected, &recorded);
+    for (size_t i = 0; i < self->n_collections; i++)
+        agreed = agreed || self->collections[i].list;
+    xd_exit_facts facts = { .forced = self->forced_exit,
+                            .zero_asked = zero_asked(self),
+                            .missing = self->missing,
+                            .agreed = agreed,
+                            .collected = collected,
+                            .recorded = recorded,
+                            .failures = self->failures,
+                            .collect_errors = self->collect_errors,
+                            .bad_end = self->bad_end,
+                            .too_many_warnings =
+                                o->max_warnings >= 0 && self->warnings > (uint32_t)o->max_warnings };
     return xd_exit_code(&facts);
 }
 
@@ -146,6 +150,14 @@ static int on_gateway_up(scheduler *self, gateway *g, const xd_wire_GATEWAY_UP *
     return start_environment(self, g);
 }
 
+static bool others_live(const scheduler *self)
+{
+    for (size_t i = 0; i < self->n_gateways; i++)
+        if (self->gateways[i].state < GW_DONE)
+            return true;
+    return false;
+}
+
 static int on_gateway_down(scheduler *self, gateway *g, const xd_wire_GATEWAY_DOWN *in)
 {
     bool wanted = in->expected || g->state >= GW_DONE || g->state == GW_FINISHING;
@@ -157,139 +169,32 @@ static int on_gateway_down(scheduler *self, gateway *g, const xd_wire_GATEWAY_DO
                                  g->spec_text, why ? why : ""));
     }
     g->state = GW_DONE;
+    const bool running = xd_scheduler_running(self);
     if (!wanted) {
-        char *why = xd_bytes_dup(in->reason);
+        xd_autofree char *why = xd_bytes_dup(in->reason);
         XD_TRY(xd_scheduler_note(self, XD_NOTE_ERROR, "lost %s: %s", g->spec_text, why ? why : ""));
-        free(why);
-        bool others = false;
-        for (size_t i = 0; i < self->n_gateways; i++)
-            others |= self->gateways[i].state < GW_DONE;
-        if (others && !self->running && !self->finishing)
-            return xd_scheduler_without(self, g);
-        if (!self->running || self->n_gateways == 1)
+        if (others_live(self) && !running && !self->finishing) {
+            self->missing = true; /* the others go on without it: the collector says with what */
+            return xd_scheduler_begin_if_all(self);
+        }
+        if (!running || self->n_gateways == 1)
             xd_scheduler_end_with(self, XD_EXIT_INFRASTRUCTURE, "");
     }
-    if (self->running && !self->finishing) {
+    if (g->collection->running && !self->finishing) {
         XD_TRY(xd_scheduler_lost(self, g));
-        return xd_scheduler_drain(self);
+        return xd_scheduler_drain(self, g->collection);
     }
     return wanted || self->forced_exit >= 0 ? xd_scheduler_finish(self) : 0;
 }
 
-/* ---- configuration ------------------------------------------------------------------------------------- */
-
-/* What xdist can and this version cannot, and what nobody can: said, not ignored. */
-static int refuse_option(scheduler *self, const char *text)
+/* Of a gateway whose tests have not begun, by way of the collector: what it collected is heard before. */
+static int on_down(scheduler *self, gateway *g, const xd_msg *m, const xd_wire_GATEWAY_DOWN *in)
 {
-    xd_scheduler_end_with(self, XD_EXIT_USAGE, "");
-    XD_TRY(xd_scheduler_note(self, XD_NOTE_USAGE, "%s", text));
-    return xd_scheduler_finish(self);
-}
-
-/* A number that stands in pytest's ini or PYTEST_ADDOPTS: those of xd's own command line were looked at before. */
-static int take_number(scheduler *self, const char *option, const char *text, uint32_t most, int *at)
-{
-    uint64_t n;
-    char     why[XD_TEXT];
-    if (xd_text_u64(text, 0, most, &n) == 0) {
-        *at = (int)n;
-        return 0;
-    }
-    snprintf(
-        why, sizeof(why),
-        "%s=%.100s in pytest's ini, its conftest or the environment: it must be a whole number from 0 to %u",
-        option, text, most);
-    return refuse_option(self, why);
-}
-
-/* --tx of pytest's ini or PYTEST_ADDOPTS: read when its environment stands already, so its number counts and
- * nothing else can. */
-static int take_tx(scheduler *self, const char *spec, int *workers)
-{
-    xd_xspec x;
-    xd_error err = { 0 };
-    char     text[XD_TEXT];
-    if (self->args.config->tx.count)
-        return 0; /* the command line wins */
-    if (xd_xspec_parse(&x, spec, &err) < 0)
-        return refuse_option(self, err.text);
-    bool           plain = x.kind == XD_SPEC_POPEN && !x.python && !x.chdir && !x.id && !x.nice && !x.n_env;
-    const uint32_t sum = (uint32_t)*workers + x.count;
-    *workers = (int)XD_MIN(sum, XD_WORKERS_MAX);
-    xd_xspec_release(&x);
-    if (sum > XD_WORKERS_MAX) {
-        snprintf(text, sizeof(text),
-                 "--tx of pytest's ini or PYTEST_ADDOPTS: %u workers; an environment has at most %u", sum,
-                 XD_WORKERS_MAX);
-        return refuse_option(self, text);
-    }
-    snprintf(text, sizeof(text),
-             "--tx=%.200s is in pytest's ini or PYTEST_ADDOPTS, where only NUM*popen is read: give it to "
-             "xdctl run",
-             spec);
-    return plain ? 0 : refuse_option(self, text);
-}
-
-static int on_config(scheduler *self, gateway *g, const xd_wire_CONFIG *in)
-{
-    int          tx_workers = 0;
-    xd_wire_list options = in->options;
-    xd_wire_PAIR p;
-    if (self->configured)
-        return 0;
-    self->configured = true;
-    self->home = g->number;
-    while (xd_wire_PAIR_next(&options, &p) == 1) {
-        xd_autofree char *value = xd_bytes_dup(p.value);
-        int               maxfail = 0;
-        if (!value)
-            return -ENOMEM;
-        if (xd_bytes_eq_str(p.name, "maxfail")) {
-            if (value[0] == '-') /* pytest: any number of failures is more */
-                maxfail = 1;
-            else
-                XD_TRY(take_number(self, "--maxfail", value, INT_MAX, &maxfail));
-            self->options.maxfail = (uint32_t)maxfail;
-        } else if (xd_bytes_eq_str(p.name, "max_warnings")) {
-            XD_TRY(take_number(self, "--max-warnings", value, INT_MAX, &self->options.max_warnings));
-        } else if (xd_bytes_eq_str(p.name, "numprocesses") && value[0]) {
-            self->options.workers = strcmp(value, "logical") == 0 ? XD_WORKERS_LOGICAL : XD_WORKERS_AUTO;
-            if (strcmp(value, "logical") != 0 && strcmp(value, "auto") != 0)
-                XD_TRY(take_number(self, "-n", value, XD_WORKERS_MAX, &self->options.workers));
-        } else if (xd_bytes_eq_str(p.name, "auto_num_workers")) {
-            XD_TRY(take_number(self, "PYTEST_XDIST_AUTO_NUM_WORKERS", value, XD_WORKERS_MAX,
-                               &self->options.auto_workers));
-        } else if (xd_bytes_eq_str(p.name, "maxprocesses")) {
-            XD_TRY(take_number(self, "--maxprocesses", value, 65535, &self->options.max_workers));
-        } else if (xd_bytes_eq_str(p.name, "maxworkerrestart")) {
-            XD_TRY(take_number(self, "--max-worker-restart", value, XD_RESTARTS_MAX,
-                               &self->options.max_worker_restart));
-        } else if (xd_bytes_eq_str(p.name, "dist")) {
-            snprintf(self->options.dist, sizeof(self->options.dist), "%s",
-                     strcmp(value, "no") == 0 ? "" : value);
-        } else if (xd_bytes_eq_str(p.name, "tx")) {
-            XD_TRY(take_tx(self, value, &tx_workers));
-        } else if (xd_bytes_eq_str(p.name, "px")) {
-            return refuse_option(self, "option --px: proxy gateways are not supported yet");
-        } else if (xd_bytes_eq_str(p.name, "looponfail") && value[0] == '1') {
-            return refuse_option(self, "option -f/--looponfail: xd does not watch files; run it again with "
-                                       "--lf, or use a file watcher");
-        } else if (xd_bytes_eq_str(p.name, "loadscopereorder")) {
-            self->options.keep_scope_order = value[0] == '0' || value[0] == 'F';
-        }
-    }
-    if (tx_workers && self->options.workers == XD_WORKERS_AUTO)
-        self->options.workers = XD_MIN(tx_workers, 1024);
-    if (self->args.config->no_history)
-        return 0;
-    xd_autofree char *rootdir = xd_bytes_dup(in->rootdir), *path = NULL;
-    xd_error          err = { 0 };
-    if (!rootdir)
-        return -ENOMEM;
-    if (xd_history_path(self->args.cache, rootdir, &path, &err) == 0)
-        (void)!xd_history_open(path, &self->history,
-                               &err); /* the reporter that writes it tells what is wrong */
-    return 0;
+    xd_auto(xd_msg) *copy = NULL;
+    if (g->state >= GW_RUNNING || strcmp(m->from, XD_COLLECTOR_ADDRESS) == 0)
+        return on_gateway_down(self, g, in);
+    XD_TRY(xd_msg_share(&copy, m));
+    return xd_actor_send(self->actor, XD_COLLECTOR_ADDRESS, &copy);
 }
 
 /* ---- what agents say ------------------------------------------------------------------------------------ */
@@ -305,11 +210,12 @@ static int on_returned(scheduler *self, gateway *g, const xd_wire_RETURNED *in)
 {
     xd_autofree xd_span *spans = NULL;
     size_t               n;
-    if (!self->running)
+    collection          *c = g->collection;
+    if (!c->running)
         return -EPROTO;
     XD_TRY(xd_spans_read(in->ranges, &spans, &n));
-    XD_TRY(xd_sched_returned(self->sched, g->number, in->request, spans, n));
-    return xd_scheduler_drain(self);
+    XD_TRY(xd_sched_returned(c->sched, g->number, in->request, spans, n));
+    return xd_scheduler_drain(self, c);
 }
 
 static int on_worker_up(scheduler *self, gateway *g, const xd_wire_WORKER_UP *in)
@@ -338,13 +244,7 @@ static int on_worker_down(scheduler *self, gateway *g, const xd_wire_WORKER_DOWN
     g->zero |= status == XD_EXIT_OK;
     xd_scheduler_end_with(self, status, reason ? reason : "");
     free(reason);
-    if (self->finishing)
-        return 0;
-    if (!self->running)
-        return xd_scheduler_finish(self);
-    self->stopping = XD_CANCEL_GRACE;
-    XD_TRY(xd_sched_cancel(self->sched, XD_CANCEL_GRACE));
-    return xd_scheduler_drain(self);
+    return self->finishing ? 0 : xd_scheduler_stop_all(self, XD_CANCEL_GRACE);
 }
 
 /* The reporters show its text themselves; whoever embeds the engine may have none. */
@@ -357,12 +257,11 @@ static int on_env_failed(scheduler *self, gateway *g, const xd_wire_ENV_FAILED *
     }
     xd_scheduler_end_with(self, in->exit_status,
                           in->exit_status == XD_EXIT_FAILED ? XD_REASON_DIFFERENT : "");
-    if (self->running && !self->finishing) {
-        XD_TRY(xd_sched_agent_up(self->sched, g->number, 0));
-        XD_TRY(xd_sched_cancel(self->sched, XD_CANCEL_GRACE));
-        return xd_scheduler_drain(self);
-    }
-    return xd_scheduler_finish(self);
+    if (!xd_scheduler_running(self) || self->finishing)
+        return xd_scheduler_finish(self);
+    if (g->collection->running)
+        XD_TRY(xd_sched_agent_up(g->collection->sched, g->number, 0));
+    return xd_scheduler_cancel(self, XD_CANCEL_GRACE);
 }
 
 static int on_agent_note(scheduler *self, const gateway *g, const xd_wire_AGENT_NOTE *in)
@@ -406,11 +305,11 @@ static int on_env_done(scheduler *self, gateway *g, const xd_wire_ENV_DONE *in)
         return after(self, g, #NAME, r);                                  \
     }
 
-static int drop(scheduler *self, gateway *g, const char *why)
+static int drop(scheduler *self, gateway *g, xd_bytes why)
 {
     xd_auto(xd_msg) *m = NULL;
     g->dropped = true;
-    XD_TRY(xd_msg_new(&m, XD_MSG_DROP, why, strlen(why)));
+    XD_TRY(xd_msg_new(&m, XD_MSG_DROP, why.ptr, why.len));
     return xd_actor_send(self->actor, g->address, &m);
 }
 
@@ -421,7 +320,7 @@ static int after(scheduler *self, gateway *g, const char *what, int r)
     if (r == -EPROTO && g) { /* its gateway hangs up, and GATEWAY_DOWN brings the rest */
         char text[96];
         snprintf(text, sizeof(text), "the agent broke the protocol: %s contradicts what was agreed", what);
-        return drop(self, g, text);
+        return drop(self, g, xd_bytes_str(text));
     }
     if (r < 0)
         return r;
@@ -429,19 +328,49 @@ static int after(scheduler *self, gateway *g, const char *what, int r)
 }
 
 ON_FRAME(GATEWAY_UP, on_gateway_up(self, g, &in))
-ON_FRAME(GATEWAY_DOWN, on_gateway_down(self, g, &in))
-ON_FRAME(CONFIG, on_config(self, g, &in))
+ON_FRAME(GATEWAY_DOWN, on_down(self, g, m, &in))
+ON_FRAME(CONFIG, xd_scheduler_on_config(self, g, &in))
 ON_FRAME(COLLECTED, xd_scheduler_on_collected(self, g, &in))
 ON_FRAME(COLLECT_IDS, xd_scheduler_on_ids(self, g, &in))
 ON_FRAME(RESULTS, xd_scheduler_on_results(self, g, &in))
 ON_FRAME(WARNING, on_warning(self, g, &in))
-ON_FRAME(REPORT, xd_scheduler_on_report(self, &in))
+ON_FRAME(REPORT, xd_scheduler_on_report(self, g, &in))
 ON_FRAME(RETURNED, on_returned(self, g, &in))
 ON_FRAME(WORKER_UP, on_worker_up(self, g, &in))
 ON_FRAME(WORKER_DOWN, on_worker_down(self, g, &in))
 ON_FRAME(ENV_FAILED, on_env_failed(self, g, &in))
 ON_FRAME(ENV_DONE, on_env_done(self, g, &in))
 ON_FRAME(AGENT_NOTE, on_agent_note(self, g, &in))
+
+/* The collector's own messages name a gateway; those of a dropped one are not looked at. */
+#define ON_COLLECTOR(NAME, call)                                        \
+    static int handle_##NAME(void *state, const xd_msg *m)              \
+    {                                                                   \
+        scheduler *self = XD_CAST(state, scheduler, SCHEDULER_MAGIC);   \
+        gateway   *g = xd_scheduler_gateway(self, m->gateway);          \
+        return !g || g->dropped ? 0 : after(self, NULL, #NAME, (call)); \
+    }
+
+static uint16_t number_of(const xd_msg *m)
+{
+    uint16_t number = UINT16_MAX;
+    if (m->body.len == sizeof(number))
+        memcpy(&number, m->body.ptr, sizeof(number));
+    return number;
+}
+
+ON_COLLECTOR(AGREED, xd_scheduler_on_agreed(self, g))
+ON_COLLECTOR(REORDER, xd_scheduler_on_reorder(self, g, m))
+ON_COLLECTOR(DIFFERENT, xd_scheduler_on_different(self, g, m->body))
+ON_COLLECTOR(DROP, drop(self, g, m->body))
+
+/* Also if its owner was dropped afterwards: the list is known. */
+static int handle_WHOLE(void *state, const xd_msg *m)
+{
+    scheduler *self = XD_CAST(state, scheduler, SCHEDULER_MAGIC);
+    gateway   *g = xd_scheduler_gateway(self, m->gateway);
+    return g ? after(self, NULL, "WHOLE", xd_scheduler_on_whole(self, g, number_of(m))) : -EINVAL;
+}
 
 /* Not recorded as it is: straight on to the terminal. */
 static int handle_progress(void *state, const xd_msg *m)
@@ -502,7 +431,7 @@ static int journal_full(scheduler *self)
     for (size_t i = 0; i < self->n_gateways; i++) {
         gateway *g = &self->gateways[i];
         if (g->state > GW_DIALING && g->state < GW_DONE)
-            XD_TRY(drop(self, g, "the journal has reached its limit"));
+            XD_TRY(drop(self, g, XD_BYTES_LIT("the journal has reached its limit")));
         g->state = GW_DONE;
     }
     return xd_scheduler_finish(self);
@@ -521,14 +450,42 @@ static int handle_fault(void *state, const xd_msg *m)
     int r = xd_scheduler_note(
         self, XD_NOTE_ERROR, "the journal in %s cannot be written (%s%s): results are incomplete",
         self->args.run_dir, xd_error_name(code), code == -EFBIG ? ", see ulimit -f" : "");
-    if (r == 0 && self->running && !self->finishing) {
-        r = xd_sched_cancel(self->sched, XD_CANCEL_GRACE);
-        if (r >= 0)
-            r = xd_scheduler_drain(self);
-    } else if (r == 0) {
-        r = xd_scheduler_finish(self);
-    }
+    if (r == 0)
+        r = xd_scheduler_running(self) && !self->finishing ? xd_scheduler_cancel(self, XD_CANCEL_GRACE)
+                                                           : xd_scheduler_finish(self);
     return after(self, NULL, "FAULT", r);
+}
+
+/* Nobody compares collections any more. What runs goes on, and what has not begun never will. */
+static int without_collector(scheduler *self)
+{
+    static const char why[] = "the part of the engine that compares collections has ended";
+    bool              waited_for = false;
+    for (size_t i = 0; i < self->n_gateways; i++)
+        waited_for = waited_for || self->gateways[i].state < GW_RUNNING;
+    if (!waited_for)
+        return 0;
+    xd_scheduler_end_with(self, XD_EXIT_INTERNAL, why);
+    XD_TRY(xd_scheduler_note(self, XD_NOTE_ERROR, "%s: the run ends", why));
+    return self->finishing ? 0 : xd_scheduler_stop_all(self, XD_CANCEL_GRACE);
+}
+
+/* GATEWAY_DOWN in the name of a gateway that cannot say it. */
+static int tell_down(scheduler *self, gateway *g)
+{
+    xd_autobuf           frame = XD_BUF_INIT, copy = XD_BUF_INIT;
+    xd_wire_GATEWAY_DOWN down = { .gateway = g->number,
+                                  .reason = XD_BYTES_LIT(
+                                      "the part of the engine that talks to its agent has ended") };
+    XD_TRY(xd_wire_GATEWAY_DOWN_frame(&frame, 0, 0, &down));
+    XD_TRY(xd_buf_add(&copy, frame.data, frame.len));
+    XD_TRY(xd_scheduler_record(self, XD_MSG_GATEWAY_DOWN, &frame));
+    if (g->state >= GW_RUNNING)
+        return on_gateway_down(self, g, &down);
+    xd_auto(xd_msg) *m = NULL;
+    XD_TRY(xd_msg_new_take(&m, XD_MSG_GATEWAY_DOWN, &copy));
+    m->gateway = g->number;
+    return xd_actor_send(self->actor, XD_COLLECTOR_ADDRESS, &m);
 }
 
 /* A peer of ours is no more: a gateway's end is told in its name, a reporter's is only told. */
@@ -539,19 +496,13 @@ static int handle_gone(void *state, const xd_msg *m)
     for (size_t i = 0; i < self->n_gateways; i++)
         if (strcmp(self->gateways[i].address, m->from) == 0)
             g = &self->gateways[i];
+    if (!g && strcmp(m->from, XD_COLLECTOR_ADDRESS) == 0)
+        return after(self, NULL, "GONE", without_collector(self));
     if (!g)
         return m->type == XD_MSG_UNKNOWN ? 0
                                          : xd_scheduler_note(self, XD_NOTE_WARNING, "%.*s", (int)m->body.len,
                                                              (const char *)m->body.ptr);
-    if (g->state == GW_DONE)
-        return 0;
-    xd_autobuf           frame = XD_BUF_INIT;
-    xd_wire_GATEWAY_DOWN down = { .gateway = g->number,
-                                  .reason = XD_BYTES_LIT(
-                                      "the part of the engine that talks to its agent has ended") };
-    XD_TRY(xd_wire_GATEWAY_DOWN_frame(&frame, 0, 0, &down));
-    XD_TRY(xd_scheduler_record(self, XD_MSG_GATEWAY_DOWN, &frame));
-    return after(self, g, "GONE", on_gateway_down(self, g, &down));
+    return g->state == GW_DONE ? 0 : after(self, g, "GONE", tell_down(self, g));
 }
 
 /* ---- life ---------------------------------------------------------------------------------------------- */
@@ -581,7 +532,6 @@ static int scheduler_init(void *state, xd_actor *actor, const void *args)
     *self = (scheduler){ .magic = SCHEDULER_MAGIC,
                          .actor = actor,
                          .args = *(const xd_scheduler_args *)args,
-                         .owner = -1,
                          .forced_exit = -1,
                          .started_ns = xd_clock_ns() };
     self->options = (effective){ .workers = XD_WORKERS_AUTO, .max_worker_restart = -1, .max_warnings = -1 };
@@ -590,22 +540,19 @@ static int scheduler_init(void *state, xd_actor *actor, const void *args)
         XD_TRY(xd_scheduler_note(self, XD_NOTE_NOTE, "%s", self->args.note));
     self->args.note = NULL;
     XD_TRY(init_gateways(self));
-    return xd_collector_new(&self->collector);
+    return xd_scheduler_collections_init(self);
 }
 
 static void scheduler_fini(void *state)
 {
     scheduler *self = state;
-    for (size_t i = 0; self->gateways && i < self->n_gateways; i++)
+    xd_scheduler_collections_release(self);
+    for (size_t i = 0; self->gateways && i < self->n_gateways; i++) {
+        xd_idlist_release(&self->gateways[i].list);
         free(self->gateways[i].spec_text);
+    }
     free(self->gateways);
-    free(self->reported);
-    for (uint32_t i = 0; self->messages && i < xd_collector_count(self->collector); i++)
-        free(self->messages[i]);
-    free(self->messages);
     free(self->long_running);
-    xd_collector_free(self->collector);
-    xd_sched_free(self->sched);
     xd_history_free(self->history);
 }
 
@@ -624,6 +571,11 @@ const xd_actor_spec xd_scheduler_spec = {
             { XD_MSG_CONFIG, handle_CONFIG },
             { XD_MSG_COLLECTED, handle_COLLECTED },
             { XD_MSG_COLLECT_IDS, handle_COLLECT_IDS },
+            { XD_MSG_AGREED, handle_AGREED },
+            { XD_MSG_REORDER, handle_REORDER },
+            { XD_MSG_WHOLE, handle_WHOLE },
+            { XD_MSG_DIFFERENT, handle_DIFFERENT },
+            { XD_MSG_DROP, handle_DROP },
             { XD_MSG_RESULTS, handle_RESULTS },
             { XD_MSG_RETURNED, handle_RETURNED },
             { XD_MSG_WORKER_DOWN, handle_WORKER_DOWN },

@@ -38,9 +38,10 @@ static uint32_t reported(item_reported *f, const xd_wire_RESULT *r)
 /* What its fixtures' teardown came to, after the item had its outcome. */
 static int close_item(scheduler *self, gateway *g, const xd_wire_RESULT *one)
 {
-    uint32_t failures = reported(&self->reported[one->item], one);
-    uint8_t  before = xd_sched_outcome(self->sched, one->item);
-    int      r = xd_sched_closed(self->sched, g->number, one->item, one->attempt, one->outcome, failures);
+    const collection *c = g->collection;
+    uint32_t          failures = reported(&c->reported[one->item], one);
+    uint8_t           before = xd_sched_outcome(c->sched, one->item);
+    int r = xd_sched_closed(c->sched, g->number, one->item, one->attempt, one->outcome, failures);
     if (r)
         return XD_MIN(r, 0);
     self->failures += failures;
@@ -50,9 +51,9 @@ static int close_item(scheduler *self, gateway *g, const xd_wire_RESULT *one)
 }
 
 /* Only after a worker or an agent was lost. */
-static int tell_again(scheduler *self, uint16_t worker, uint32_t item)
+static int tell_again(scheduler *self, const collection *c, uint16_t worker, uint32_t item)
 {
-    xd_bytes id = xd_collector_items(self->collector)[item].id;
+    xd_bytes id = c->list->items[item].id;
     return xd_scheduler_note(self, XD_NOTE_DETAIL,
                              "gw%u sets its fixtures up again: it was given %.*s after its last teardown, "
                              "because a worker was lost",
@@ -62,7 +63,7 @@ static int tell_again(scheduler *self, uint16_t worker, uint32_t item)
 /* ---- XD_EVENT_TEST -------------------------------------------------------------------------------------- */
 
 /* The first line, as valid UTF-8, for whoever gets XD_EVENT_TEST. */
-static int keep_message(scheduler *self, const xd_wire_REPORT *in)
+static int keep_message(const collection *c, const xd_wire_REPORT *in)
 {
     xd_autobuf     line = XD_BUF_INIT;
     xd_bytes       text = { in->message.ptr, XD_MIN(in->message.len, MESSAGE_MOST) };
@@ -78,28 +79,28 @@ static int keep_message(scheduler *self, const xd_wire_REPORT *in)
     char *copy = xd_bytes_dup(xd_buf_view(&line));
     if (!copy)
         return -ENOMEM;
-    free(self->messages[in->item]);
-    self->messages[in->item] = copy;
+    free(c->messages[in->item]);
+    c->messages[in->item] = copy;
     return 0;
 }
 
-void xd_scheduler_tell_test(scheduler *self, const xd_wire_RESULT *one, uint16_t worker)
+void xd_scheduler_tell_test(scheduler *self, collection *c, const xd_wire_RESULT *one, uint16_t worker)
 {
-    if (!self->messages || !self->args.event)
+    if (!c->messages || !self->args.event)
         return;
-    char      *message = self->messages[one->item];
-    const bool its_own = message && self->reported[one->item].attempt == one->attempt;
+    char      *message = c->messages[one->item];
+    const bool its_own = message && c->reported[one->item].attempt == one->attempt;
     xd_event   ev = { .type = XD_EVENT_TEST,
                       .value = one->outcome,
                       .count = one->item,
-                      .text = (const char *)xd_collector_items(self->collector)[one->item].id.ptr,
+                      .text = (const char *)c->list->items[one->item].id.ptr,
                       .duration_us = (uint64_t)one->setup_us + one->call_us + one->teardown_us,
                       .message = its_own                       ? message
                                  : one->outcome == XD_OUT_LOST ? "its agent was lost"
                                                                : NULL,
                       .worker = worker,
                       .attempt = one->attempt };
-    self->messages[one->item] = NULL;
+    c->messages[one->item] = NULL;
     self->args.event(self->args.event_arg, &ev);
     free(message);
 }
@@ -108,54 +109,65 @@ void xd_scheduler_tell_test(scheduler *self, const xd_wire_RESULT *one, uint16_t
 
 static int take_result(scheduler *self, gateway *g, const xd_wire_RESULT *one, uint16_t worker)
 {
-    uint32_t failures = one->flags & XD_RES_REPORTS ? reported(&self->reported[one->item], one)
-                                                    : xd_outcome_fails(one->outcome);
-    int      r = xd_sched_result(self->sched, g->number, one->item, one->attempt, one->outcome, failures);
+    collection *c = g->collection;
+    uint32_t    failures =
+        one->flags & XD_RES_REPORTS ? reported(&c->reported[one->item], one) : xd_outcome_fails(one->outcome);
+    int r = xd_sched_result(c->sched, g->number, one->item, one->attempt, one->outcome, failures);
     if (r) /* > 0: a duplicate or an outlived attempt */
         return XD_MIN(r, 0);
     self->failures += failures;
     ++*xd_scheduler_counter(self->args.result, one->outcome);
     if (one->flags & XD_RES_OPEN)
-        XD_TRY(xd_sched_opened(self->sched, g->number, one->item));
-    xd_scheduler_tell_test(self, one, worker);
-    return one->flags & XD_RES_AGAIN ? tell_again(self, worker, one->item) : 0;
+        XD_TRY(xd_sched_opened(c->sched, g->number, one->item));
+    xd_scheduler_tell_test(self, c, one, worker);
+    return one->flags & XD_RES_AGAIN ? tell_again(self, c, worker, one->item) : 0;
+}
+
+/* --maxfail counts the failures of the run; a core knows only those of its own collection. */
+static bool enough(const scheduler *self)
+{
+    return self->n_collections > 1 && self->options.maxfail && !self->finishing &&
+           self->failures + self->home_errors >= self->options.maxfail;
 }
 
 int xd_scheduler_on_results(scheduler *self, gateway *g, const xd_wire_RESULTS *in)
 {
     xd_wire_list   list = in->results;
     xd_wire_RESULT one;
-    if (!self->running)
+    collection    *c = g->collection;
+    if (!c->running)
         return -EPROTO;
     while (xd_wire_RESULT_next(&list, &one) == 1) {
-        if (one.item >= xd_collector_count(self->collector))
+        if (one.item >= c->count)
             continue;
         XD_TRY(one.flags & XD_RES_CLOSES ? close_item(self, g, &one)
                                          : take_result(self, g, &one, in->worker));
     }
-    return xd_scheduler_drain(self);
+    XD_TRY(xd_scheduler_drain(self, c));
+    return enough(self) ? xd_scheduler_cancel(self, XD_CANCEL_DRAIN) : 0;
 }
 
 /* The reports of an item come before its result. */
-int xd_scheduler_on_report(scheduler *self, const xd_wire_REPORT *in)
+int xd_scheduler_on_report(scheduler *self, gateway *g, const xd_wire_REPORT *in)
 {
-    if (!self->reported || in->item >= xd_collector_count(self->collector))
+    const collection *c = g->collection;
+    (void)self;
+    if (!c->reported || in->item >= c->count)
         return 0;
-    item_reported *f = &self->reported[in->item];
+    item_reported *f = &c->reported[in->item];
     const bool     failed = xd_bytes_eq_str(in->outcome, "failed") && !(in->flags & XD_REP_WASXFAIL);
-    if (in->attempt > f->attempt && (failed || self->messages)) {
+    if (in->attempt > f->attempt && (failed || c->messages)) {
         *f = (item_reported){ .attempt = in->attempt };
-        if (self->messages) {
-            free(self->messages[in->item]);
-            self->messages[in->item] = NULL;
+        if (c->messages) {
+            free(c->messages[in->item]);
+            c->messages[in->item] = NULL;
         }
     }
     if (in->attempt != f->attempt)
         return 0;
     /* The first failure, else what was told first. After the outcome (XD_REP_CLOSES) nobody would get it. */
-    if (self->messages && !(in->flags & XD_REP_CLOSES) &&
-        (failed ? f->failed == 0 : !self->messages[in->item]))
-        XD_TRY(keep_message(self, in));
+    if (c->messages && !(in->flags & XD_REP_CLOSES) && (failed ? f->failed == 0 : !c->messages[in->item]))
+        XD_TRY(keep_message(c, in));
     if (failed && f->failed < UINT8_MAX)
         f->failed++;
     return 0;

@@ -70,9 +70,9 @@ int xd_scheduler_on_progress(scheduler *self, gateway *g, const xd_wire_PROGRESS
 
 /* ---- a lost agent ---------------------------------------------------------------------------------- */
 
-static xd_bytes id_of(const scheduler *self, uint32_t item)
+static xd_bytes id_of(const collection *c, uint32_t item)
 {
-    xd_bytes id = xd_collector_items(self->collector)[item].id;
+    xd_bytes id = c->list->items[item].id;
     id.len = XD_MIN(id.len, (size_t)200);
     return id;
 }
@@ -86,10 +86,10 @@ static uint16_t lost_worker(const scheduler *self, uint32_t item)
     return XD_NO_WORKER;
 }
 
-static int tell_lost(scheduler *self, uint32_t item, bool others)
+static int tell_lost(scheduler *self, const collection *c, uint32_t item, bool others)
 {
-    xd_bytes    id = id_of(self, item);
-    bool        over = xd_sched_outcome(self->sched, item) == XD_OUT_LOST;
+    xd_bytes    id = id_of(c, item);
+    bool        over = xd_sched_outcome(c->sched, item) == XD_OUT_LOST;
     uint16_t    worker = lost_worker(self, item);
     const char *then = over     ? ", for the second time: it does not run again"
                        : others ? ": it runs again (attempt 2 of 2)"
@@ -111,6 +111,7 @@ static int tell_doubts(scheduler *self, uint32_t has, bool others)
 
 int xd_scheduler_lost(scheduler *self, const gateway *g)
 {
+    collection           *c = g->collection;
     uint32_t              n = 0, live = 0;
     xd_autofree uint32_t *started = calloc(self->n_running + 1, sizeof(*started));
     if (!started)
@@ -118,28 +119,27 @@ int xd_scheduler_lost(scheduler *self, const gateway *g)
     self->losing = g->number;
     for (size_t i = 0; i < self->n_running; i++) {
         const running *r = &self->long_running[i]; /* what has its outcome is over */
-        if (r->gateway == g->number && r->item < xd_collector_count(self->collector) &&
-            xd_sched_outcome(self->sched, r->item) == 0)
+        if (r->gateway == g->number && r->item < c->count && xd_sched_outcome(c->sched, r->item) == 0)
             started[n++] = r->item;
     }
     for (size_t i = 0; i < self->n_gateways; i++)
-        live += self->gateways[i].state < GW_DONE;
+        live += self->gateways[i].collection == c && self->gateways[i].state < GW_DONE;
     const bool told = g->last_words || !g->ran;
-    uint32_t   one = 0, has = told ? 0 : xd_sched_agent_has(self->sched, g->number, &one);
+    uint32_t   one = 0, has = told ? 0 : xd_sched_agent_has(c->sched, g->number, &one);
     if (has == 1 && n == 0)
         started[n++] = one;
-    XD_TRY(xd_sched_agent_lost(self->sched, g->number, started, n, told));
+    XD_TRY(xd_sched_agent_lost(c->sched, g->number, started, n, told));
     if (has > 1)
         XD_TRY(tell_doubts(self, has, live > 0));
     for (uint32_t i = 0; i < n && i < LOST_TOLD; i++)
-        XD_TRY(tell_lost(self, started[i], live > 0));
+        XD_TRY(tell_lost(self, c, started[i], live > 0));
     return n > LOST_TOLD
                ? xd_scheduler_note(self, XD_NOTE_WARNING, "%u more tests were running there", n - LOST_TOLD)
                : 0;
 }
 
 /* Nobody else can tell. */
-int xd_scheduler_record_lost(scheduler *self, const xd_span *item)
+int xd_scheduler_record_lost(scheduler *self, collection *c, const xd_span *item)
 {
     xd_autobuf     results = XD_BUF_INIT, frame = XD_BUF_INIT;
     xd_wire_RESULT one = {
@@ -151,6 +151,6 @@ int xd_scheduler_record_lost(scheduler *self, const xd_span *item)
     XD_TRY(xd_wire_RESULTS_frame(&frame, 0, 0, &all));
     self->failures++;
     ++*xd_scheduler_counter(self->args.result, XD_OUT_LOST);
-    xd_scheduler_tell_test(self, &one, all.worker);
+    xd_scheduler_tell_test(self, c, &one, all.worker);
     return xd_scheduler_record(self, XD_MSG_RESULTS, &frame);
 }

@@ -1,12 +1,19 @@
-/* actors/scheduler_state.h - private to scheduler.c (phases), scheduler_results.c (results) and
- * scheduler_actor.c (actor, frames in and out). */
+/* actors/scheduler_state.h - private to the scheduler actor's files.
+ *   scheduler.c             the life of the run: its end, stops from outside
+ *   scheduler_collection.c  from what the collector says to the start of the tests
+ *   scheduler_items.c       commands of the core (engine/sched.h): leases and what belongs to them
+ *   scheduler_results.c     results, and the reports before them
+ *   scheduler_running.c     tests that run for long, lost agents
+ *   scheduler_config.c      what pytest's configuration says
+ *   scheduler_actor.c       the actor: frames in and out, gateways that come and go */
 #pragma once
 #include <stdarg.h>
 
-#include "actors/collector.h"
 #include "actors/history.h"
 #include "actors/scheduler.h"
+#include "engine/idlist.h"
 #include "engine/outcome.h"
+#include "engine/sched.h"
 #include "engine/wire.h"
 
 #define SCHEDULER_MAGIC 0x5c4ed001u
@@ -34,9 +41,11 @@ typedef struct gateway {
     bool     zero;     /* its session ended with 0 by its own wish, before all tests were run */
     bool     dropped;  /* it contradicts what was agreed: nothing of it is heard any more, except its end */
     bool     in_order; /* of COLLECTED, as the next ones */
-    uint32_t deselected;
+    uint32_t count, deselected;
     uint64_t digest_lo, digest_hi;
-    bool     last_words; /* it told what ran at its end */
+    bool     last_words;           /* it told what ran at its end */
+    struct collection *collection; /* that it runs, or will run; borrowed */
+    xd_idlist          list;       /* if it is the one that sends a collection's list */
 } gateway;
 
 /* Reports of an item's attempt that are failures, as pytest counts them for --maxfail. */
@@ -46,13 +55,27 @@ typedef struct item_reported {
     bool     ever;   /* the attempt whose RESULT counts had some */
 } item_reported;
 
+/* The tests of the environments that share them, and what has become of each. */
+typedef struct collection {
+    uint16_t         number;
+    uint32_t         count;    /* tests; 0 = not known yet */
+    gateway         *owner;    /* whose list it is */
+    const xd_idlist *list;     /* of the gateway that sent it; borrowed; NULL = it has not come yet */
+    xd_sched        *sched;    /* NULL = not begun */
+    item_reported   *reported; /* of each item */
+    char           **messages; /* of each item, for XD_EVENT_TEST; NULL where nobody wants it; owned */
+    uint64_t         digest_lo, digest_hi;
+    bool             running; /* it has begun, and there is something to run */
+    bool             done;    /* the core says that nothing is left to do */
+} collection;
+
 /* Effective options as pytest's configuration says (command line, PYTEST_ADDOPTS, ini). */
 typedef struct effective {
     int      workers, max_workers, max_worker_restart;
     int      auto_workers; /* what a hook or the environment says that `auto` is; 0 = nothing */
     uint32_t maxfail;
     int      max_warnings; /* -1 = any number */
-    bool     keep_scope_order, in_order;
+    bool     keep_scope_order;
     char     dist[16];
 } effective;
 
@@ -65,25 +88,21 @@ typedef struct scheduler {
     gateway          *gateways;
     size_t            n_gateways;
     effective         options;
-    bool              configured; /* a CONFIG came */
-    uint16_t          losing;     /* gateway whose agent was lost last */
-    xd_collector     *collector;
-    xd_sched         *sched;
+    bool              configured;  /* a CONFIG came */
+    uint16_t          losing;      /* gateway whose agent was lost last */
+    collection       *collections; /* one, or with `each` one per gateway */
+    size_t            n_collections;
     xd_history       *history;
-    int               owner; /* gateway whose list is the collection, -1 */
-    uint16_t          home;  /* gateway whose CONFIG counts: the first */
+    uint16_t          home; /* gateway whose CONFIG counts: the first */
     uint32_t          warnings;
-    uint32_t          deselected, collect_errors, total_workers, failures;
+    uint32_t          collect_errors, total_workers, failures;
     uint32_t          home_errors; /* of one collection: environments mostly tell the same ones */
-    uint64_t          digest_lo, digest_hi, started_ns;
-    item_reported    *reported;      /* of each item */
-    char            **messages;      /* of each item, for XD_EVENT_TEST; NULL where nobody wants it; owned */
+    uint64_t          started_ns;
     uint8_t           up[65536 / 8]; /* bit per worker: it was ready, and has not ended */
     bool              zero_asked;    /* the run ends with 0 because somebody wants it so */
     bool              bad_end;       /* a worker crashed outside of any test */
     bool              missing;       /* an environment was lost before the tests began; the others run them */
-    bool              list_whole;    /* the list that is the collection has come */
-    bool              agreed, running, finishing, ended, mode_no;
+    bool              finishing, ended;
     uint32_t          pausing;  /* gateways that have not written PAUSE yet, and the terminal report */
     uint8_t           stopping; /* CANCEL.how in force, 0 */
     uint64_t leave_by_ns;       /* the user wants to leave: who has not answered by then is left; 0 = not */
@@ -97,33 +116,57 @@ typedef struct scheduler {
 gateway *xd_scheduler_gateway(scheduler *self, uint16_t number);
 int      xd_scheduler_note(scheduler *self, uint8_t level, const char *fmt, ...)
     __attribute__((format(printf, 3, 4))) XD_MUST;
+void xd_scheduler_emit(scheduler *self, int type, const char *text, int64_t value, uint64_t count);
+/* The run ends with this code unless a graver cause came first. */
 void xd_scheduler_end_with(scheduler *self, int code, const char *reason);
 int  xd_scheduler_finish(scheduler *self) XD_MUST;
-int  xd_scheduler_drain(scheduler *self) XD_MUST;
-/* Its agent is gone before the tests began: the others go on without it. */
-int xd_scheduler_without(scheduler *self, gateway *g) XD_MUST;
-int xd_scheduler_join(scheduler *self, gateway *g) XD_MUST;
-int xd_scheduler_on_collected(scheduler *self, gateway *g, const xd_wire_COLLECTED *in) XD_MUST;
-int xd_scheduler_on_ids(scheduler *self, gateway *g, const xd_wire_COLLECT_IDS *in) XD_MUST;
+/* Nothing new starts: `how` as CANCEL. */
+int xd_scheduler_stop_all(scheduler *self, uint8_t how) XD_MUST;
 int xd_scheduler_on_paused(scheduler *self) XD_MUST;
-/* scheduler_running.c */
-int xd_scheduler_on_progress(scheduler *self, gateway *g, const xd_wire_PROGRESS *in) XD_MUST;
-/* Its agent is gone while the run goes on: what ran there runs again, or is lost. */
-int xd_scheduler_lost(scheduler *self, const gateway *g) XD_MUST;
-/* An item whose agent was lost in it gets its outcome. */
-int xd_scheduler_record_lost(scheduler *self, const xd_span *item) XD_MUST;
 int xd_scheduler_on_stop(scheduler *self, int how) XD_MUST;
 int xd_scheduler_on_tick(scheduler *self, uint64_t now_ns) XD_MUST;
 /* The exit code as things stand: pytest's rules. */
 int xd_scheduler_exit_code(const scheduler *self);
+/* Tests that were collected, and those that have an outcome. */
+void xd_scheduler_totals(const scheduler *self, uint32_t *ret_collected, uint32_t *ret_recorded);
+/* Some collection has begun and has tests to run. */
+bool xd_scheduler_running(const scheduler *self);
+
+/* scheduler_collection.c */
+int  xd_scheduler_collections_init(scheduler *self) XD_MUST;
+void xd_scheduler_collections_release(scheduler *self);
+int  xd_scheduler_on_collected(scheduler *self, gateway *g, const xd_wire_COLLECTED *in) XD_MUST;
+int  xd_scheduler_on_ids(scheduler *self, gateway *g, const xd_wire_COLLECT_IDS *in) XD_MUST;
+int  xd_scheduler_on_agreed(scheduler *self, gateway *g) XD_MUST;
+int  xd_scheduler_on_reorder(scheduler *self, gateway *g, const xd_msg *in) XD_MUST;
+int  xd_scheduler_on_whole(scheduler *self, gateway *owner, uint16_t number) XD_MUST;
+/* Starts the tests once the lists of all collections have come: after WHOLE, and after the loss of a gateway. */
+int xd_scheduler_begin_if_all(scheduler *self) XD_MUST;
+int xd_scheduler_on_different(scheduler *self, const gateway *g, xd_bytes text) XD_MUST;
+
+/* scheduler_items.c: does what the core of this collection, or of all, wants done. */
+int xd_scheduler_drain(scheduler *self, collection *c) XD_MUST;
+int xd_scheduler_drain_all(scheduler *self) XD_MUST;
+/* Starts no more items of any collection. */
+int xd_scheduler_cancel(scheduler *self, uint8_t how) XD_MUST;
+
+/* scheduler_running.c */
+int xd_scheduler_on_progress(scheduler *self, gateway *g, const xd_wire_PROGRESS *in) XD_MUST;
+/* Its agent is gone while its tests run: what ran there runs again, or is lost. */
+int xd_scheduler_lost(scheduler *self, const gateway *g) XD_MUST;
+/* An item whose agent was lost in it gets its outcome. */
+int xd_scheduler_record_lost(scheduler *self, collection *c, const xd_span *item) XD_MUST;
 
 /* scheduler_results.c */
 int xd_scheduler_on_results(scheduler *self, gateway *g, const xd_wire_RESULTS *in) XD_MUST;
-int xd_scheduler_on_report(scheduler *self, const xd_wire_REPORT *in) XD_MUST;
+int xd_scheduler_on_report(scheduler *self, gateway *g, const xd_wire_REPORT *in) XD_MUST;
 /* XD_EVENT_TEST, where it is wanted; XD_NO_WORKER: nobody can tell. */
-void xd_scheduler_tell_test(scheduler *self, const xd_wire_RESULT *one, uint16_t worker);
+void xd_scheduler_tell_test(scheduler *self, collection *c, const xd_wire_RESULT *one, uint16_t worker);
 /* Where outcomes of this kind are counted. */
 uint32_t *xd_scheduler_counter(xd_result *r, uint8_t outcome);
+
+/* scheduler_config.c */
+int xd_scheduler_on_config(scheduler *self, gateway *g, const xd_wire_CONFIG *in) XD_MUST;
 
 /* scheduler_actor.c: a frame to the journal, to a gateway.  `frame` is taken (emptied) by the first two. */
 int xd_scheduler_record(scheduler *self, uint16_t type, xd_buf *frame) XD_MUST;

@@ -158,8 +158,9 @@ static int register_address(xd_actor *a)
 
 const char *xd_msg_name(uint16_t type)
 {
-    static const char *const own[] = { "REGISTER", "SUBSCRIBE", "TAIL",   "STOP", "FAULT",
-                                       "GONE",     "UNKNOWN",   "PAUSED", "SAY",  "DROP" };
+    static const char *const own[] = { "REGISTER", "SUBSCRIBE", "TAIL",     "STOP", "FAULT",
+                                       "GONE",     "UNKNOWN",   "PAUSED",   "SAY",  "DROP",
+                                       "AGREED",   "WHOLE",     "DIFFERENT" };
     const unsigned           at = (unsigned)type - XD_MSG_REGISTER;
     return at < XD_ARRAY_LEN(own) ? own[at] : xd_wire_name(type);
 }
@@ -197,7 +198,7 @@ static int drain_inbox(xd_actor *a)
             zmq_msg_close(&m.part);
             return 0;
         }
-        zmq_msg_close(&m.part);
+        xd_bus_close(&m.part);
         if (r != 0)
             return r;
     }

@@ -23,11 +23,16 @@ enum {
     XD_MSG_GONE =
         0x4006, /* broker -> "sched": the peer in `from` was dropped, it did not read its messages: text */
     XD_MSG_PAUSED =
-        0x4008,           /* gateway -> "sched": PAUSE is on its way to the agent; the terminal's reporter ->
+        0x4008, /* gateway -> "sched": PAUSE is on its way to the agent; the terminal's reporter ->
                    "sched": the live line is cleared */
-    XD_MSG_DROP = 0x400a, /* "sched" -> a gateway: its agent contradicts what was agreed: text; hang up */
-    XD_MSG_SAY = 0x4009,  /* engine -> terminal's reporter: a line to show between those of the report */
+    /* "collect" -> "sched" -> a gateway: its agent contradicts what was agreed: text; hang up */
+    XD_MSG_DROP = 0x400a,
+    XD_MSG_SAY = 0x4009,     /* engine -> terminal's reporter: a line to show between those of the report */
     XD_MSG_UNKNOWN = 0x4007, /* broker -> a sender: nobody has the address in `from`; sent once per address */
+    /* "collect" -> "sched", see actors/collector.h; the number of the collection, u16 */
+    XD_MSG_AGREED = 0x400b, /* this gateway has this collection */
+    XD_MSG_WHOLE = 0x400c,  /* the list of this collection, which is this gateway's, has come: it can begin */
+    XD_MSG_DIFFERENT = 0x400d, /* this gateway has other tests: text; empty: nobody can say whether it has */
 };
 /* Name of a message of either kind, "?" for neither.  Static storage. */
 const char *xd_msg_name(uint16_t type);
@@ -51,7 +56,9 @@ typedef struct xd_msg {
 /* A message with a copy of `body`. */
 int xd_msg_new(xd_msg **ret, uint16_t type, const void *body, size_t len) XD_MUST;
 /* A message that takes the memory of `buf` (which is empty afterwards). */
-int     xd_msg_new_take(xd_msg **ret, uint16_t type, xd_buf *buf) XD_MUST;
+int xd_msg_new_take(xd_msg **ret, uint16_t type, xd_buf *buf) XD_MUST;
+/* A message like one that a handler got, to keep or to pass on: it has the same body, which is not copied. */
+int     xd_msg_share(xd_msg **ret, const xd_msg *in) XD_MUST;
 xd_msg *xd_msg_free(xd_msg *m);
 XD_DEFINE_AUTO(xd_msg, xd_msg_free)
 /* The wire frame in the body.  -EPROTO. */

@@ -123,12 +123,40 @@ int xd_msg_new_take(xd_msg **ret, uint16_t type, xd_buf *buf)
     return 0;
 }
 
+int xd_msg_share(xd_msg **ret, const xd_msg *in)
+{
+    xd_bus_message *from =
+        (xd_bus_message *)(uintptr_t)in; /* libzmq counts the users of a body in the body */
+    xd_bus_message *m = from->received ? calloc(1, sizeof(*m)) : NULL;
+    if (!m)
+        return from->received ? -ENOMEM : -EINVAL;
+    zmq_msg_init(&m->part);
+    if (zmq_msg_copy(&m->part, &from->part) < 0) {
+        int r = -errno;
+        free(m);
+        return r;
+    }
+    m->received = true;
+    m->pub = (xd_msg){ .type = in->type,
+                       .gateway = in->gateway,
+                       .body = { zmq_msg_data(&m->part), zmq_msg_size(&m->part) } };
+    *ret = &m->pub;
+    return 0;
+}
+
+/* The last of those who share a body frees it. */
+void xd_bus_close(zmq_msg_t *body)
+{
+    xd_bus_hand_over(zmq_msg_data(body));
+    zmq_msg_close(body);
+}
+
 xd_msg *xd_msg_free(xd_msg *pub)
 {
     xd_bus_message *m = (xd_bus_message *)pub;
     if (m) {
         if (m->received)
-            zmq_msg_close(&m->part);
+            xd_bus_close(&m->part);
         else
             free(pub->owned);
         free(m);
@@ -147,6 +175,7 @@ int xd_msg_frame(const xd_msg *m, xd_frame *ret)
 static void free_body(void *data, void *hint)
 {
     (void)hint;
+    xd_bus_take_over(data);
     free(data);
 }
 

@@ -47,6 +47,9 @@ int xd_bus_recv(void *socket, xd_envelope *env, zmq_msg_t *body) XD_MUST;
 /* Sends both; takes the body on success. */
 int xd_bus_send(void *socket, const xd_envelope *env, zmq_msg_t *body) XD_MUST;
 
+/* zmq_msg_close, for a body that was read. */
+void xd_bus_close(zmq_msg_t *body);
+
 /* owned: the memory of the body (malloc), or a received zmq_msg_t (received = true). */
 typedef struct xd_bus_message {
     xd_msg    pub;

@@ -175,8 +175,9 @@ int xd_collect_lost(xd_collect *c, uint16_t number)
         return 0;
     forget_parts(l);
     l->owner = heir_of(c, g->list);
-#if XD_PLANTED_BUG != 20 /* the simulator must find it: nobody is asked for the rest */
     l->asked = false;
+#if XD_PLANTED_BUG == 20 /* the simulator must find it: nobody is asked for the list instead */
+    l->asked = true;
 #endif
     return 0;
 }
@@ -274,12 +275,14 @@ static bool agreed_is_lost(xd_collect *c, xd_collect_command *ret)
 {
     if (c->agreed == NO_LIST || c->lists[c->agreed].owner != XD_GATEWAY_NONE)
         return false;
+    for (size_t i = 0; i < c->n_gateways; i++) {
+        gateway *g = &c->gateways[i];
+        if (g->list == NO_LIST || g->lost || g->told)
+            continue;
+        g->told = c->differs = true;
+        return command(ret, XD_COLLECT_UNKNOWN, i, 0);
+    }
     c->agreed = NO_LIST;
-    for (size_t i = 0; i < c->n_gateways; i++)
-        if (c->gateways[i].list != NO_LIST && !c->gateways[i].lost) {
-            c->differs = true;
-            return command(ret, XD_COLLECT_UNKNOWN, i, 0);
-        }
     return false;
 }
 
@@ -334,10 +337,12 @@ static bool begin(xd_collect *c, xd_collect_command *ret)
     if (!c->each) {
         if (c->begun || c->differs || c->agreed == NO_LIST || !complete(&c->lists[c->agreed]))
             return false;
-#if XD_PLANTED_BUG != 21 /* the simulator must find it: tests run where others may have been collected */
-        if (unsettled(c))
-            return false;
+        bool wait = unsettled(c);
+#if XD_PLANTED_BUG == 21 /* the simulator must find it: tests begin although others may have been collected */
+        wait = false;
 #endif
+        if (wait)
+            return false;
         c->begun = true;
         return command(ret, XD_COLLECT_COMPLETE, c->lists[c->agreed].owner, 0);
     }

@@ -118,6 +118,7 @@ static int gateway_init(void *state, xd_actor *actor, const void *args)
                     .cache_dir = a->target.cache_dir ? strdup(a->target.cache_dir) : NULL,
                     .scratch_dir = a->target.scratch_dir ? strdup(a->target.scratch_dir) : NULL,
                     .sched = strdup(a->sched ? a->sched : "sched"),
+                    .collector = strdup(a->collector ? a->collector : "collect"),
                     .output_limit = a->target.output_limit,
                     .foreign = a->foreign,
                     .junit_path = a->junit_path ? strdup(a->junit_path) : NULL,
@@ -129,7 +130,7 @@ static int gateway_init(void *state, xd_actor *actor, const void *args)
                     .turn_fd = -1,
                     .seen = XD_SESSION_RX_INIT };
     XD_TRY(xd_xspec_copy(&g->spec, a->target.spec));
-    if (!g->sched || (a->junit_path && !g->junit_path) || (a->target.agent && !g->agent) ||
+    if (!g->sched || !g->collector || (a->junit_path && !g->junit_path) || (a->target.agent && !g->agent) ||
         (a->target.dir && !g->dir) || (a->target.cache_dir && !g->cache_dir) ||
         (a->target.scratch_dir && !g->scratch_dir))
         return -ENOMEM;
@@ -171,6 +172,7 @@ static void gateway_fini(void *state)
     free(g->cache_dir);
     free(g->scratch_dir);
     free(g->sched);
+    free(g->collector);
     free(g->junit_path);
 }
 

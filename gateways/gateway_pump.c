@@ -14,13 +14,19 @@
 
 /* ---- to the broker ------------------------------------------------------------------------------------- */
 
+/* Who reads it. */
+static const char *reader(const gateway *g, uint16_t type)
+{
+    return type == XD_MSG_COLLECTED || type == XD_MSG_COLLECT_IDS ? g->collector : g->sched;
+}
+
 int xd_gateway_pass_up(gateway *g, uint16_t type, uint16_t flags, const void *frame, size_t len)
 {
     xd_auto(xd_msg) *m = NULL;
     XD_TRY(xd_msg_new(&m, type, frame, len));
     m->flags = flags;
     m->gateway = g->number;
-    int r = xd_actor_try_send(g->actor, g->sched, &m);
+    int r = xd_actor_try_send(g->actor, reader(g, type), &m);
     if (r != -EAGAIN)
         return r;
     if (!(flags & XD_FLAG_JOURNAL))
@@ -33,7 +39,7 @@ int xd_gateway_unstick(gateway *g)
 {
     if (!g->stuck)
         return 0;
-    int r = xd_actor_try_send(g->actor, g->sched, &g->stuck);
+    int r = xd_actor_try_send(g->actor, reader(g, g->stuck->type), &g->stuck);
     return r == -EAGAIN ? 1 : r;
 }
 

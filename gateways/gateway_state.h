@@ -22,7 +22,7 @@ typedef struct gateway {
     xd_xspec            spec; /* owned */
     uint16_t            number;
     gateway_state       state;
-    char               *agent, *dir, *cache_dir, *scratch_dir, *sched; /* owned */
+    char               *agent, *dir, *cache_dir, *scratch_dir, *sched, *collector; /* owned */
     uint64_t            output_limit, session, deadline_ns;
     uint32_t            window_frames, window_bytes, timeout_ms;
 

@@ -151,6 +151,7 @@ static void setup_with(fixture *f, int which, const xd_transport *transport, con
     xd_gateway_args args = {
         .transport = transport,
         .number = 3,
+        .collector = "sched",
         .target = { .spec = &spec, .agent = agent, .cache_dir = f->dir, .output_limit = XD_OUTPUT_DEFAULT },
         .session = 77,
         .timeout_ms = timeout_ms,

@@ -307,6 +307,9 @@ static void check_end(sim_world *w)
 
 static uint64_t run_seed(uint64_t seed, bool trace, char fault[256], uint64_t *events)
 {
+    const uint64_t collected = sim_collect(seed, trace, fault, events);
+    if (fault[0])
+        return collected;
     sim_world w = { .trace = trace };
     make_world(&w, seed);
     sim_event ev;
@@ -320,7 +323,7 @@ static uint64_t run_seed(uint64_t seed, bool trace, char fault[256], uint64_t *e
     check_end(&w);
     memcpy(fault, w.fault, sizeof w.fault);
     *events += w.events;
-    uint64_t hash = w.hash;
+    uint64_t hash = w.hash ^ collected;
     free_world(&w);
     return hash;
 }

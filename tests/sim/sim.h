@@ -1,9 +1,10 @@
-/* tests/sim/sim.h - the simulator: real scheduler core, agent queues and sessions on virtual time.
+/* tests/sim/sim.h - the simulator: real cores (collection, scheduler, agent queues, sessions) on virtual time.
  * One world per seed; everything random comes from its own generator, so a seed is a run.  Files:
  *   sim.c      scenarios, the controller, checks, main
  *   agent.c    agents: queue core, messages, crashes and restarts
  *   worker.c   workers: how the adapter claims and runs items, the progress page
  *   link.c     streams between controller and agents: sessions, delays, lost connections
+ *   collect.c  before the tests: environments that collect, the collection core; a world of its own
  *   clock.c    event heap, random numbers, hash */
 #pragma once
 #include <stdbool.h>
@@ -35,6 +36,9 @@ typedef enum sim_kind {
     EV_ACK,           /* a, b direction: time to acknowledge */
     EV_LOST,          /* a, d: given up for good; d = by an item */
     EV_CANCEL,        /* the user stops the run */
+    EV_COLLECTED,     /* a: an environment tells the digest of its list */
+    EV_LIST_PART,     /* a, b first, c count: a part of its list arrives */
+    EV_COLLECT_LOST,  /* a: it is lost */
 } sim_kind;
 
 typedef struct sim_event {
@@ -165,6 +169,9 @@ void sim_link_send(sim_world *w, uint32_t a, bool up, const uint32_t msg[6], con
                    uint32_t count);
 void sim_link_event(sim_world *w, const sim_event *ev);
 void sim_link_free(sim_agent *g);
+
+/* collect.c: one run up to the start of its tests; its hash. `fault`: the first broken invariant, empty = fine */
+uint64_t sim_collect(uint64_t seed, bool trace, char fault[256], uint64_t *events);
 
 /* sim.c */
 void sim_ctl_connected(sim_world *w, uint32_t a, bool connected);

@@ -8,18 +8,19 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "actors/collector.h"
 #include "actors/plan.h"
 #include "engine/aqueue.h"
 #include "engine/base/arena.h"
 #include "engine/base/path.h"
 #include "engine/base/text.h"
+#include "engine/collect.h"
 #include "engine/config.h"
 #include "engine/events.h"
 #include "engine/folders.h"
 #include "engine/journal.h"
 #include "engine/nodeid.h"
 #include "engine/runs.h"
+#include "engine/sched.h"
 #include "engine/session.h"
 #include "engine/stream.h"
 #include "tests/conformance/reporter_fixture.c"
@@ -294,41 +295,48 @@ static int agent_queue(void)
     return over == ITEMS ? 0 : -EBADMSG;
 }
 
-static int ids_of(xd_collector *c, uint16_t gateway, uint32_t count, uint32_t step)
+static int ids_of(xd_collect *c, uint16_t gateway, uint32_t count, uint32_t step, xd_buf *list)
 {
-    xd_autobuf          list = XD_BUF_INIT;
     xd_wire_COLLECT_IDS in = { 0 };
     xd_wire_COLLECTED   all = { .count = count, .digest_lo = gateway, .exit_status = -1 };
-    int                 r = xd_collector_collected(c, gateway, &all);
-    XD_TRY(r);
+    xd_collect_command  cmd;
+    XD_TRY(xd_collect_collected(c, gateway, &all));
+    int r = xd_collect_next(c, &cmd);
+    if (r != 1 || cmd.kind != XD_COLLECT_SEND_LIST)
+        return r < 0 ? r : -EBADMSG;
     for (; in.ids.count < count; in.ids.count++) {
         char id[64];
         snprintf(id, sizeof(id), "tests/test_it.py::test_%u", in.ids.count * step % count);
         xd_wire_NODEID one = { .id = xd_bytes_str(id), .line = -1 };
-        XD_TRY(xd_wire_NODEID_append(&list, &one));
+        XD_TRY(xd_wire_NODEID_append(list, &one));
     }
-    in.ids.ptr = list.data;
-    in.ids.len = list.len;
-    return xd_collector_ids(c, gateway, &in);
+    in.ids.ptr = list->data;
+    in.ids.len = list->len;
+    return xd_collect_ids(c, gateway, &in);
+}
+
+static int until(xd_collect *c, xd_collect_kind kind)
+{
+    xd_collect_command cmd = { 0 };
+    int                r;
+    while ((r = xd_collect_next(c, &cmd)) == 1 && cmd.kind != kind)
+        ;
+    return r == 1 ? 0 : r < 0 ? r : -EBADMSG;
 }
 
 /* Environments that do not agree, in the order or at all. */
 static int collections(void)
 {
-    xd_auto(xd_collector) *c = NULL;
-    xd_autobuf text = XD_BUF_INIT;
-    XD_TRY(xd_collector_new(&c));
-    uint16_t who = 0;
-    XD_TRY(ids_of(c, 0, 30, 1));
-    XD_TRY(ids_of(c, 1, 30, 7));
-    int r = xd_collector_next(c, &who, &text);
-    if (r != XD_COLLECTOR_REORDERED)
-        return r < 0 ? r : -EBADMSG;
-    XD_TRY(ids_of(c, 2, 25, 1));
-    r = xd_collector_next(c, &who, &text);
-    if (r != XD_COLLECTOR_DIFFERENT)
-        return r < 0 ? r : -EBADMSG;
-    return xd_collector_describe(c, who, "popen", "popen//env:A=b", &text);
+    xd_autobuf text = XD_BUF_INIT, first = XD_BUF_INIT, turned = XD_BUF_INIT, other = XD_BUF_INIT;
+    xd_auto(xd_collect) *c = NULL;
+    XD_TRY(xd_collect_new(&c, false));
+    XD_TRY(ids_of(c, 0, 30, 1, &first));
+    XD_TRY(until(c, XD_COLLECT_COMPLETE));
+    XD_TRY(ids_of(c, 1, 30, 7, &turned));
+    XD_TRY(until(c, XD_COLLECT_REORDER));
+    XD_TRY(ids_of(c, 2, 25, 1, &other));
+    XD_TRY(until(c, XD_COLLECT_DIFFERENT));
+    return xd_collect_describe(c, 2, "popen", "popen//env:A=b", &text);
 }
 
 static int configuration(void)

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
+#include "actors/collector.h"
 #include "actors/report_actor.h"
 #include "actors/scheduler.h"
 #include "engine/base/path.h"
@@ -31,7 +32,8 @@ static xd_result   result;
 static agent       agents[GATEWAYS];
 static size_t      n_agents;
 static probe       report;
-static xd_actor   *report_actor, *sched;
+static xd_actor   *report_actor, *sched, *collector;
+static const char *specs[GATEWAYS];
 static xd_actor   *driver_actor;
 static probe       driver;
 static const char *id_format;
@@ -99,6 +101,22 @@ static void begin(size_t count)
                                .event = on_event,
                                .want_tests = true };
     ck_assert_int_eq(xd_actor_start(&sched, bus, &xd_scheduler_spec, "sched", &args, &err), 0);
+    for (size_t i = 0; i < count; i++)
+        specs[i] = plan.gateways[i].spec.text;
+    xd_collector_args all = { .specs = specs, .count = (uint16_t)count, .each = cfg->each };
+    ck_assert_int_eq(xd_actor_start(&collector, bus, &xd_collector_spec, XD_COLLECTOR_ADDRESS, &all, &err),
+                     0);
+}
+
+static void end_collector(void)
+{
+    int reason = 1;
+    if (!collector)
+        return;
+    xd_actor_ask_stop(collector);
+    ck_assert_int_eq(xd_actor_join(collector, xd_clock_ns() + 10 * XD_S_NS, &reason), 0);
+    ck_assert_int_eq(reason, 0);
+    collector = xd_actor_free(collector);
 }
 
 /* The scheduler has ended by itself; its exit code. */
@@ -108,6 +126,7 @@ static int over(void)
     ck_assert_msg(xd_actor_join(sched, xd_clock_ns() + 10 * XD_S_NS, &reason) == 0, "the run does not end");
     ck_assert_int_eq(reason, 0);
     sched = xd_actor_free(sched);
+    end_collector();
     broker = xd_broker_stop(broker, NULL, NULL);
     return result.exit_code;
 }
@@ -120,6 +139,7 @@ static void teardown(void)
         ck_assert_int_eq(xd_actor_join(sched, xd_clock_ns() + 10 * XD_S_NS, &reason), 0);
         sched = xd_actor_free(sched);
     }
+    end_collector();
     broker = xd_broker_stop(broker, NULL, NULL);
     for (size_t i = 0; i < n_agents; i++)
         probe_stop(&agents[i].probe, agents[i].actor);
@@ -135,7 +155,8 @@ static void teardown(void)
 
 static void say(size_t g, uint16_t type, xd_buf *frame)
 {
-    probe_send s = { .to = "sched",
+    const bool of_collection = type == XD_MSG_COLLECTED || type == XD_MSG_COLLECT_IDS; /* as a gateway */
+    probe_send s = { .to = of_collection ? XD_COLLECTOR_ADDRESS : "sched",
                      .type = type,
                      .flags = type == XD_MSG_PROGRESS ? 0 : XD_FLAG_JOURNAL,
                      .gateway = (uint16_t)g,
@@ -858,6 +879,164 @@ START_TEST(what_does_not_fit_ends_the_agent)
 }
 END_TEST
 
+/* Lists and digests contradict each other: what comes of that agent is not believed, and the others go on. */
+START_TEST(an_agent_that_collects_twice_is_dropped)
+{
+    xd_wire_RANGE items[8];
+    begin(2);
+    for (size_t g = 0; g < 2; g++)
+        comes_up(g, "verbose", "0");
+    collected(0, 2, DIGEST);
+    hear(0, XD_MSG_SEND_LIST);
+    collected(0, 2, DIGEST + 1);
+    ck_assert_int_eq(probe_at(&agents[0].probe, agents[0].next++).type, XD_MSG_DROP);
+    collected(1, 2, DIGEST);
+    lose(0);
+    hear(1, XD_MSG_SEND_LIST);
+    send_ids(1, 2);
+    hear(1, XD_MSG_WORKERS_START);
+    ck_assert_uint_eq(leased(1, items, 8), 2);
+    for (uint32_t i = 0; i < 2; i++)
+        RESULTS(1, (uint16_t)i, .item = i, .outcome = XD_OUT_PASSED);
+    while (probe_at(&agents[1].probe, agents[1].next).type != XD_MSG_FINISH)
+        agents[1].next++;
+    done(1);
+    ck_assert_int_eq(over(), 6); /* an environment is missing */
+    ck_assert_uint_eq(result.passed, 2);
+}
+END_TEST
+
+/* The engine says it when the collector has ended with a fault. */
+START_TEST(nothing_begins_without_the_collector)
+{
+    begin(1);
+    comes_up(0, "verbose", "0");
+    ck_assert_int_eq(xd_bus_post(bus, XD_COLLECTOR_ADDRESS, "sched", XD_MSG_GONE, "", 0), 0);
+    HEAR(0, FINISH, fin);
+    ck_assert_int_eq(fin.exit_status, 3);
+    done(0);
+    ck_assert_int_eq(over(), 3);
+    ck_assert_int_eq(notes("the part of the engine that compares collections has ended", NULL), 1);
+}
+END_TEST
+
+/* ---- every environment has a collection of its own ---------------------------------------------------- */
+
+/* Two environments: two tests in the first, three in the second. */
+static void begin_each(void)
+{
+    cfg->each = true;
+    begin(2);
+    for (size_t g = 0; g < 2; g++)
+        comes_up(g, "maxfail", "2");
+    collected(0, 2, DIGEST);
+    hear(0, XD_MSG_SEND_LIST);
+    send_ids(0, 2);
+    collected(1, 3, DIGEST + 1);
+    hear(1, XD_MSG_SEND_LIST);
+    id_format = "test_it.py::test_other_%u";
+    send_ids(1, 3);
+    for (size_t g = 0; g < 2; g++) {
+        xd_wire_RANGE items[8];
+        HEAR(g, WORKERS_START, start);
+        ck_assert_uint_eq(start.first, 2 * g);
+        ck_assert_uint_eq(start.total, 4);
+        ck_assert_uint_eq(leased(g, items, 8), 2 + g);
+        HEAR(g, NO_MORE, none);
+        ck_assert_uint_eq(none.final, 1); /* nobody else has anything for it */
+    }
+}
+
+START_TEST(each_environment_runs_its_own)
+{
+    begin_each();
+    for (size_t g = 0; g < 2; g++)
+        for (uint32_t i = 0; i < 2 + g; i++)
+            RESULTS(g, (uint16_t)(2 * g), .item = i, .outcome = g && i == 2 ? XD_OUT_FAILED : XD_OUT_PASSED);
+    for (size_t g = 0; g < 2; g++) {
+        HEAR(g, FINISH, fin);
+        ck_assert_uint_eq(fin.failed.count, g);
+        ck_assert_uint_eq(fin.not_run.count, 0);
+        ck_assert_uint_eq(fin.digest_lo, DIGEST + g);
+        done(g);
+    }
+    ck_assert_int_eq(over(), 1);
+    ck_assert_uint_eq(result.collected, 5);
+    ck_assert_uint_eq(result.recorded, 5);
+    ck_assert_uint_eq(result.passed, 4);
+    ck_assert_str_eq(told.ev.text, "test_it.py::test_other_2");
+}
+END_TEST
+
+START_TEST(each_environment_loses_its_own)
+{
+    begin_each();
+    for (uint32_t i = 0; i < 2; i++)
+        RESULTS(0, 0, .item = i, .outcome = XD_OUT_PASSED);
+    RESULTS(1, 2, .item = 0, .outcome = XD_OUT_PASSED);
+    running(1, 2, 1);
+    lose(1);
+    HEAR(0, FINISH, fin);
+    ck_assert_uint_eq(fin.not_run.count, 0);
+    done(0);
+    ck_assert_int_eq(over(), 6);
+    ck_assert_uint_eq(result.recorded, 3);
+    ck_assert_uint_eq(result.not_run, 2);
+    ck_assert_int_eq(notes("test_it.py::test_other_1 was running there (gw2)", NULL), 1);
+    ck_assert_int_eq(notes("no worker is left to run the remaining tests of popen//env:WHERE=1", NULL), 1);
+}
+END_TEST
+
+START_TEST(failures_of_all_environments_count)
+{
+    begin_each();
+    RESULTS(0, 0, .item = 0, .outcome = XD_OUT_FAILED);
+    RESULTS(1, 2, .item = 0, .outcome = XD_OUT_FAILED); /* the second of the run */
+    for (size_t g = 0; g < 2; g++) {
+        HEAR(g, CANCEL, cancel);
+        ck_assert_uint_eq(cancel.how, XD_CANCEL_DRAIN);
+        xd_autobuf    list = XD_BUF_INIT;
+        xd_wire_RANGE rest = { .first = 1, .count = (uint32_t)(1 + g), .attempt = 1 };
+        ck_assert_int_eq(xd_wire_RANGE_append(&list, &rest), 0);
+        SAY(g, RETURNED, .ranges = { .count = 1, .ptr = list.data, .len = list.len });
+    }
+    for (size_t g = 0; g < 2; g++) {
+        hear(g, XD_MSG_FINISH);
+        done(g);
+    }
+    ck_assert_int_eq(over(), 1);
+    ck_assert_uint_eq(result.not_run, 3);
+}
+END_TEST
+
+/* Equal lists travel once, and are two collections all the same. */
+START_TEST(each_environment_with_the_same_tests)
+{
+    xd_wire_RANGE items[8];
+    cfg->each = true;
+    begin(2);
+    for (size_t g = 0; g < 2; g++) {
+        comes_up(g, "verbose", "0");
+        collected(g, 2, DIGEST);
+    }
+    hear(0, XD_MSG_SEND_LIST);
+    send_ids(0, 2);
+    for (size_t g = 0; g < 2; g++) {
+        hear(g, XD_MSG_WORKERS_START);
+        ck_assert_uint_eq(leased(g, items, 8), 2);
+        hear(g, XD_MSG_NO_MORE);
+        for (uint32_t i = 0; i < 2; i++)
+            RESULTS(g, (uint16_t)(2 * g), .item = i, .outcome = XD_OUT_PASSED);
+    }
+    for (size_t g = 0; g < 2; g++) {
+        hear(g, XD_MSG_FINISH);
+        done(g);
+    }
+    ck_assert_int_eq(over(), 0);
+    ck_assert_uint_eq(result.passed, 4);
+}
+END_TEST
+
 static Suite *suite(void)
 {
     Suite *s = suite_create("scheduler");
@@ -884,6 +1063,12 @@ static Suite *suite(void)
     tcase_add_test(t, the_same_tests_in_another_order);
     tcase_add_test(t, an_environment_that_cannot_run);
     tcase_add_test(t, what_does_not_fit_ends_the_agent);
+    tcase_add_test(t, an_agent_that_collects_twice_is_dropped);
+    tcase_add_test(t, nothing_begins_without_the_collector);
+    tcase_add_test(t, each_environment_runs_its_own);
+    tcase_add_test(t, each_environment_loses_its_own);
+    tcase_add_test(t, failures_of_all_environments_count);
+    tcase_add_test(t, each_environment_with_the_same_tests);
     suite_add_tcase(s, t);
     return s;
 }

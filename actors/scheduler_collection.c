@@ -1,0 +1,321 @@
+/* scheduler_collection.c - from what the collector says of the environments' collections (collector.h) to the start of
+ * their tests. */
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+
+#include "actors/scheduler_state.h"
+
+int xd_scheduler_collections_init(scheduler *self)
+{
+    self->n_collections = self->args.config->each ? self->n_gateways : 1;
+    self->collections = calloc(self->n_collections, sizeof(*self->collections));
+    if (!self->collections)
+        return -ENOMEM;
+    for (size_t i = 0; i < self->n_collections; i++)
+        self->collections[i].number = (uint16_t)i;
+    for (size_t i = 0; i < self->n_gateways; i++)
+        self->gateways[i].collection = &self->collections[self->args.config->each ? i : 0];
+    return 0;
+}
+
+void xd_scheduler_collections_release(scheduler *self)
+{
+    for (size_t i = 0; self->collections && i < self->n_collections; i++) {
+        collection *c = &self->collections[i];
+        for (uint32_t k = 0; c->messages && k < c->count; k++)
+            free(c->messages[k]);
+        free(c->messages);
+        free(c->reported);
+        xd_sched_free(c->sched);
+    }
+    free(self->collections);
+}
+
+/* ---- the tests can begin --------------------------------------------------------------------------- */
+
+static void sched_items(const scheduler *self, const collection *c, xd_sched_mode mode, xd_sched_item *out)
+{
+    for (uint32_t i = 0; i < c->count; i++) {
+        const xd_idlist_item   *item = &c->list->items[i];
+        xd_bytes                unit = xd_sched_unit_key(item->id);
+        xd_bytes                group = xd_sched_group_key(mode, item->id, item->group);
+        const xd_history_entry *known = self->history ? xd_history_find(self->history, item->id) : NULL;
+        uint64_t                us = known ? XD_MAX(known->duration_us, 1) : 0;
+        out[i] = (xd_sched_item){ .unit = XXH3_64bits(unit.ptr, unit.len),
+                                  .group = group.len ? XXH3_64bits(group.ptr, group.len) | 1 : 0,
+                                  .expected_us = (uint32_t)XD_MIN(us, UINT32_MAX) };
+    }
+}
+
+/* Failures of tests that --maxfail still allows: errors of the collection count, too (those that alone are too
+ * many have ended it). */
+static uint32_t failures_left(const scheduler *self)
+{
+    uint32_t most = self->options.maxfail;
+    return most ? most - XD_MIN(self->home_errors, most - 1) : 0;
+}
+
+static int start_workers(scheduler *self, gateway *g)
+{
+    xd_autobuf       frame = XD_BUF_INIT;
+    const xd_config *cfg = self->args.config;
+    int budget = cfg->max_worker_restart >= 0 ? cfg->max_worker_restart : self->options.max_worker_restart;
+    xd_wire_WORKERS_START start = {
+        .first = g->first_worker,
+        .count = (uint16_t)g->workers,
+        .total = (uint16_t)self->total_workers,
+        .maxfail = failures_left(self),
+        .max_restarts = (uint16_t)(budget >= 0 ? budget : XD_MIN(4 * (int)g->workers, 65535)),
+    };
+    XD_TRY(xd_wire_WORKERS_START_frame(&frame, 0, 0, &start));
+    g->state = GW_RUNNING;
+    return xd_scheduler_send(self, g, XD_MSG_WORKERS_START, &frame);
+}
+
+/* This gateway's environment has the tests of its collection, and they run: its workers start and get items. */
+static int join(scheduler *self, gateway *g)
+{
+    XD_TRY(start_workers(self, g));
+    return xd_sched_agent_up(g->collection->sched, g->number, g->workers);
+}
+
+/* Numbers the workers: gateways in order of the plan; sizes that were left open follow processors and
+ * items. */
+static void number_workers(scheduler *self, bool mode_no)
+{
+    uint32_t next = 0;
+    for (size_t i = 0; i < self->n_gateways; i++) {
+        gateway *g = &self->gateways[i];
+        if (g->state == GW_DONE)
+            continue; /* lost: the others have its numbers */
+        if (g->workers == 0) {
+            const xd_config *cfg = self->args.config;
+            int              wanted = cfg->workers != XD_WORKERS_UNSET ? cfg->workers : self->options.workers;
+            int              limit = cfg->max_workers ? cfg->max_workers : self->options.max_workers;
+            if (wanted < 0 && self->options.auto_workers)
+                wanted = self->options.auto_workers;
+            g->workers =
+                mode_no ? 1 : xd_plan_workers(wanted, g->cpus, (uint32_t)limit, g->collection->count);
+        }
+        g->first_worker = (uint16_t)next;
+        next += g->workers;
+    }
+    self->total_workers = next;
+}
+
+static uint32_t workers_of(const scheduler *self, const collection *c)
+{
+    uint32_t n = 0;
+    for (size_t i = 0; i < self->n_gateways; i++)
+        if (self->gateways[i].collection == c && self->gateways[i].state != GW_DONE)
+            n += self->gateways[i].workers;
+    return n;
+}
+
+static int publish(scheduler *self, const collection *c)
+{
+    xd_autobuf         frame = XD_BUF_INIT;
+    xd_wire_COLLECTION all = {
+        .count = c->count,
+        .deselected = c->owner->deselected,
+        .workers = workers_of(self, c),
+        .digest_lo = c->digest_lo,
+        .digest_hi = c->digest_hi,
+        .expected_us = xd_sched_stats_get(c->sched)->expected_us,
+    };
+    XD_TRY(xd_wire_COLLECTION_frame(&frame, 0, 0, &all));
+    return xd_scheduler_record(self, XD_MSG_COLLECTION, &frame);
+}
+
+/* The core of a collection knows its tests, and which of its agents will never come. */
+static int make_core(scheduler *self, collection *c, xd_sched_mode mode)
+{
+    const size_t room = c->count ? c->count : 1;
+    c->reported = calloc(room, sizeof(*c->reported));
+    xd_autofree xd_sched_item *items = calloc(room, sizeof(*items));
+    if (self->args.want_tests)
+        c->messages = calloc(room, sizeof(*c->messages));
+    if (!items || !c->reported || (self->args.want_tests && !c->messages))
+        return -ENOMEM;
+    const uint32_t   workers = workers_of(self, c);
+    xd_sched_options opts = { .mode = mode,
+                              .maxfail = failures_left(self),
+                              .max_attempts = 2,
+                              .agents_expected = self->args.config->each ? 1 : (uint32_t)self->n_gateways,
+                              .workers_expected = workers,
+                              .keep_scope_order = self->options.keep_scope_order,
+                              .in_order = c->owner->in_order || workers == 1 };
+    XD_TRY(xd_sched_new(&c->sched, &opts));
+    sched_items(self, c, mode, items);
+    XD_TRY(xd_sched_collection(c->sched, items, c->count));
+    for (size_t i = 0; i < self->n_gateways; i++)
+        if (self->gateways[i].collection == c && self->gateways[i].state == GW_DONE &&
+            xd_sched_agent_lost(c->sched, (uint16_t)i, NULL, 0, true) < 0)
+            return -ENOMEM;
+    return 0;
+}
+
+static int begin(scheduler *self)
+{
+    const char   *dist = self->args.config->dist ? self->args.config->dist : self->options.dist;
+    xd_sched_mode mode = XD_SCHED_LOAD;
+    uint32_t      count = 0;
+    if (dist[0] && xd_sched_mode_parse(&mode, dist) < 0) {
+        xd_scheduler_end_with(self, XD_EXIT_USAGE, "");
+        XD_TRY(xd_scheduler_note(self, XD_NOTE_USAGE,
+                                 "--dist=%s from pytest's ini or PYTEST_ADDOPTS is not a known mode", dist));
+        return xd_scheduler_finish(self);
+    }
+    number_workers(self, mode == XD_SCHED_NO && dist[0] && self->args.config->workers == XD_WORKERS_UNSET);
+    for (size_t i = 0; i < self->n_collections; i++) {
+        collection *c = &self->collections[i];
+        if (!c->list)
+            continue; /* its environment was lost */
+        XD_TRY(make_core(self, c, mode));
+        XD_TRY(publish(self, c));
+        count += c->count;
+    }
+    self->history = xd_history_free(self->history);
+    xd_scheduler_emit(self, XD_EVENT_STARTED, self->args.run_id, self->total_workers, count);
+    if (count == 0 || self->stopping || self->finishing)
+        return xd_scheduler_finish(self);
+    for (size_t i = 0; i < self->n_collections; i++) {
+        self->collections[i].running = self->collections[i].count > 0;
+        self->collections[i].done = self->collections[i].count == 0;
+    }
+    for (size_t i = 0; i < self->n_gateways; i++)
+        if (self->gateways[i].state == GW_AGREED && self->gateways[i].collection->running)
+            XD_TRY(join(self, &self->gateways[i]));
+    return xd_scheduler_drain_all(self);
+}
+
+/* The numbers of the workers, and how many there are, depend on all environments that there are. */
+int xd_scheduler_begin_if_all(scheduler *self)
+{
+    bool any = false;
+    for (size_t i = 0; i < self->n_gateways; i++) {
+        const gateway *g = &self->gateways[i];
+        any = any || g->collection->list;
+        if (g->collection->sched || (g->state < GW_DONE && !g->collection->list))
+            return 0;
+    }
+    return any ? begin(self) : 0;
+}
+
+/* ---- what the collector says ------------------------------------------------------------------------ */
+
+int xd_scheduler_on_collected(scheduler *self, gateway *g, const xd_wire_COLLECTED *in)
+{
+    g->zero = in->exit_status == XD_EXIT_OK;
+    g->digest_lo = in->digest_lo;
+    g->digest_hi = in->digest_hi;
+    g->count = in->count;
+    g->deselected = in->deselected;
+    g->in_order = in->in_order != 0;
+    if (self->finishing && (self->forced_exit >= 0 || self->stopping))
+        return 0; /* it was on its way when the run ended: an option was refused, another environment failed */
+    self->collect_errors += in->errors;
+    self->home_errors = XD_MAX(self->home_errors, in->errors);
+    if (in->exit_status >= 0) {
+        const char *misplaced =
+            in->exit_status == XD_EXIT_USAGE ? xd_config_misplaced(self->args.config) : NULL;
+        if (misplaced)
+            XD_TRY(xd_scheduler_note(self, XD_NOTE_USAGE,
+                                     "--%s is an option of xd: put it before pytest's arguments", misplaced));
+        xd_autofree char *reason = xd_bytes_dup(in->stop_reason);
+        self->zero_asked |=
+            in->exit_status == XD_EXIT_OK; /* --collect-only and the like; the adapter has looked */
+        xd_scheduler_end_with(self, in->exit_status, reason ? reason : "");
+        return xd_scheduler_finish(self);
+    }
+    if (g->state == GW_COLLECTING)
+        g->state = GW_COLLECTED;
+    return 0;
+}
+
+int xd_scheduler_on_ids(scheduler *self, gateway *g, const xd_wire_COLLECT_IDS *in)
+{
+    (void)self;
+    return xd_idlist_add(&g->list, in->ids);
+}
+
+/* It can be given items, unless others have run all there is meanwhile: whether it agrees must not hang on its speed. */
+static int can_run(scheduler *self, gateway *g)
+{
+    collection *c = g->collection;
+    g->state = GW_AGREED;
+    if (!c->digest_lo && !c->digest_hi) { /* the first */
+        c->digest_lo = g->digest_lo;
+        c->digest_hi = g->digest_hi;
+    }
+    if (!c->running)
+        return 0;
+    XD_TRY(join(self, g));
+    return xd_scheduler_drain(self, c);
+}
+
+int xd_scheduler_on_agreed(scheduler *self, gateway *g)
+{
+    return self->finishing || g->state != GW_COLLECTED ? 0 : can_run(self, g);
+}
+
+/* The same tests in another order: its agent puts its list in order, before it is given any. */
+int xd_scheduler_on_reorder(scheduler *self, gateway *g, const xd_msg *in)
+{
+    xd_auto(xd_msg) *m = NULL;
+    if (self->finishing || g->state != GW_COLLECTED)
+        return 0; /* nothing is left for it to run */
+    XD_TRY(xd_msg_share(&m, in));
+    XD_TRY(xd_actor_send(self->actor, g->address, &m));
+    return can_run(self, g);
+}
+
+int xd_scheduler_on_whole(scheduler *self, gateway *owner, uint16_t number)
+{
+    if (number >= self->n_collections || self->collections[number].list)
+        return -EINVAL;
+    collection *c = &self->collections[number];
+    if (owner->list.count != owner->count) { /* its agent was dropped before all of it had come */
+        xd_scheduler_end_with(self, XD_EXIT_INFRASTRUCTURE, "the list of collected tests is incomplete");
+        return xd_scheduler_finish(self);
+    }
+    c->owner = owner;
+    c->list = &owner->list;
+    c->count = owner->count;
+    return xd_scheduler_begin_if_all(self);
+}
+
+/* An error of the collection in every report, named by the environment that differs. */
+static int report_different(scheduler *self, const gateway *g, xd_bytes text)
+{
+    xd_autobuf     frame = XD_BUF_INIT;
+    xd_wire_REPORT r = { .item = XD_NO_INDEX,
+                         .worker = XD_NO_WORKER,
+                         .nodeid = xd_bytes_str(g->spec_text),
+                         .when = XD_BYTES_LIT("collect"),
+                         .category = XD_BYTES_LIT("error"),
+                         .letter = XD_BYTES_LIT("E"),
+                         .word = XD_BYTES_LIT("ERROR"),
+                         .outcome = XD_BYTES_LIT("failed"),
+                         .text = text,
+                         .line = -1 };
+    XD_TRY(xd_wire_REPORT_frame(&frame, 0, 0, &r));
+    return xd_scheduler_record(self, XD_MSG_REPORT, &frame);
+}
+
+int xd_scheduler_on_different(scheduler *self, const gateway *g, xd_bytes text)
+{
+    if (self->finishing && (self->forced_exit >= 0 || self->stopping))
+        return 0; /* the run has ended without it */
+    if (!text.len) {
+        xd_scheduler_end_with(self, XD_EXIT_INFRASTRUCTURE, "");
+        return xd_scheduler_finish(self);
+    }
+    const uint8_t *end = memchr(text.ptr, '\n', text.len);
+    const int      first = end ? (int)(end - text.ptr) : (int)text.len;
+    xd_scheduler_end_with(self, XD_EXIT_FAILED, XD_REASON_DIFFERENT);
+    XD_TRY(xd_scheduler_note(self, XD_NOTE_ERROR, "%.*s", first, (const char *)text.ptr));
+    XD_TRY(report_different(self, g, text));
+    return xd_scheduler_stop_all(self, XD_CANCEL_DRAIN);
+}
