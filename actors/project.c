@@ -8,7 +8,6 @@
 #include "engine/base/command.h"
 #include "engine/base/path.h"
 #include "engine/folders.h"
-#include "engine/interp.h"
 #include "gateways/agent_program.h"
 
 #define ANSWER_LIMIT 65536u
@@ -30,14 +29,11 @@ static int asked_of(const xd_config *cfg, xd_config **ret, xd_folders *where, xd
 static int ask(const xd_config *own, const xd_folders *where, const char *const *args, xd_buf *out,
                xd_error *err)
 {
-    xd_autofree char        *found = NULL, *agent = NULL, *python = NULL, *cache = NULL;
-    const char              *how = "";
+    xd_autofree char        *found = NULL, *agent = NULL;
     size_t                   n = 0;
     xd_autofree const char **argv = NULL;
     XD_TRY(xd_agent_program_find(own->agent, &found, err));
     XD_TRY(xd_path_absolute(found, &agent));
-    XD_TRY(xd_interp_find(own->python, getenv("VIRTUAL_ENV"), NULL, &python, &how, err));
-    XD_TRY(xd_folders_cache(where, &cache, err));
     while (args[n])
         n++;
     argv = calloc(n + 5, sizeof(*argv));
@@ -45,8 +41,8 @@ static int ask(const xd_config *own, const xd_folders *where, const char *const 
         return -ENOMEM;
     argv[0] = agent;
     argv[1] = "--check";
-    argv[2] = python;
-    argv[3] = cache;
+    argv[2] = own->python ? own->python : ""; /* wishes: the agent looks where it is */
+    argv[3] = where->cache ? where->cache : "";
     memcpy(argv + 4, args, n * sizeof(*argv));
     return xd_command_output(argv, own->work_dir ? where->work : NULL, XD_COMMAND_NS, ANSWER_LIMIT, out, err);
 }

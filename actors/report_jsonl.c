@@ -277,6 +277,23 @@ static int on_config(xd_buf *to, const xd_frame *frame)
     return end(&l, to);
 }
 
+static int on_facts(const xd_runview *v, xd_buf *to, const xd_frame *frame)
+{
+    xd_wire_ENV_FACTS in;
+    XD_TRY(xd_wire_ENV_FACTS_decode(frame->body, frame->len, &in));
+    const xd_runview_env *env = frame->flags < v->envs.count ? &v->envs.envs[frame->flags] : NULL;
+    line                  l = begin("environment");
+    put_number(&l, "gateway", frame->flags);
+    put_text(&l, "spec", env ? env->spec : (xd_bytes){ 0 });
+    put_text(&l, "host", env ? env->host : (xd_bytes){ 0 });
+    put_text(&l, "interpreter", in.program);
+    put_text(&l, "found", in.found);
+    put_text(&l, "folder", in.folder);
+    put_text(&l, "cache_dir", in.cache_dir);
+    put_text(&l, "scratch_dir", in.scratch_dir);
+    return end(&l, to);
+}
+
 static int on_run_start(xd_buf *to, const xd_frame *frame)
 {
     xd_wire_RUN_START in;
@@ -464,6 +481,8 @@ static int jsonl_frame(void *self, const xd_frame *frame, uint64_t offset)
     switch (frame->type) {
     case XD_MSG_RUN_START:
         return on_run_start(to, frame);
+    case XD_MSG_ENV_FACTS:
+        return on_facts(j->view, to, frame);
     case XD_MSG_CONFIG:
         return on_config(to, frame);
     case XD_MSG_COLLECTION:

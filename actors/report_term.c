@@ -259,6 +259,20 @@ static int platform_line(xd_term *t)
     return xd_term_out_str(&t->out, "\n", 0);
 }
 
+/* "xd: interpreter /usr/bin/python3 (python3 on PATH)": of the environment whose configuration the header shows. */
+static int interpreter_line(xd_term *t)
+{
+    const xd_runview *v = t->view;
+    if (t->verbose < 1 || v->config.home >= v->envs.count || !v->envs.envs[v->config.home].program.len)
+        return 0;
+    const xd_runview_env *env = &v->envs.envs[v->config.home];
+    XD_TRY(xd_term_out_str(&t->out, "xd: interpreter ", 0));
+    XD_TRY(xd_term_out_foreign(&t->out, env->program, 0, false));
+    XD_TRY(xd_term_out_str(&t->out, " (", 0));
+    XD_TRY(xd_term_out_foreign(&t->out, env->found, 0, false));
+    return xd_term_out_str(&t->out, ")\n", 0);
+}
+
 static int show_header(xd_term *t)
 {
     const xd_runview *v = t->view;
@@ -274,7 +288,7 @@ static int show_header(xd_term *t)
         XD_TRY(xd_term_out_foreign(&t->out, v->config.header[i], 0, false));
         XD_TRY(xd_term_out_str(&t->out, "\n", 0));
     }
-    return 0;
+    return interpreter_line(t);
 }
 
 int xd_term_on_config(xd_term *t, const xd_frame *frame)

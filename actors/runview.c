@@ -53,6 +53,16 @@ static int on_gateway_down(xd_runview *v, const xd_frame *frame)
     return 0;
 }
 
+static int on_facts(xd_runview *v, const xd_frame *frame)
+{
+    xd_wire_ENV_FACTS in;
+    xd_runview_env   *env;
+    XD_TRY(xd_wire_ENV_FACTS_decode(frame->body, frame->len, &in));
+    XD_TRY(xd_runview_envs_at(&v->envs, frame->flags, &env));
+    XD_TRY(xd_runview_texts_keep(&v->texts, in.program, &env->program));
+    return xd_runview_texts_keep(&v->texts, in.found, &env->found);
+}
+
 static int on_config(xd_runview *v, const xd_frame *frame)
 {
     xd_wire_CONFIG  in;
@@ -208,6 +218,8 @@ static int dispatch(xd_runview *v, uint64_t offset, const xd_frame *frame, xd_ru
         return on_gateway_down(v, frame);
     case XD_MSG_GATEWAY_UP:
         return on_gateway_up(v, frame);
+    case XD_MSG_ENV_FACTS:
+        return on_facts(v, frame);
     case XD_MSG_CONFIG:
         return on_config(v, frame);
     case XD_MSG_COLLECT_IDS:

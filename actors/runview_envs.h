@@ -5,7 +5,8 @@
 
 typedef struct xd_runview_env {
     xd_bytes spec, host, python, python_version, system; /* in the arena */
-    uint8_t  collected, down;                            /* it told of a list; it is gone */
+    xd_bytes program, found;  /* of ENV_FACTS: its interpreter as it is started, and where that was found */
+    uint8_t  collected, down; /* it told of a list; it is gone */
 } xd_runview_env;
 
 typedef struct xd_runview_worker {
