@@ -392,7 +392,86 @@ class AgentTest(unittest.TestCase):
         a.wait(wire.WORKER_DOWN, test=lambda d: d.will_restart == wire.DOWN_NO_BUDGET)
         a.finish(failed=[0, 1, 2], not_run=[3, 4, 5], status=1)
 
+    # ---- what it finds on its host
+
+    def own_agent(self, **environment):
+        """One that gets no wish on its command line."""
+        environment = dict(os.environ, TMPDIR=self.folder, XDG_CACHE_HOME=os.path.join(self.folder, "cache"), **environment)
+        return self.agent(options=[], env=environment, cwd=self.folder)
+
+    def scratch_folders(self):
+        """Names below what the agents share, scratch folders alone."""
+        shared = os.path.join(self.folder, "xd-%d" % os.geteuid())
+        return {os.path.join(shared, name) for name in os.listdir(shared)} if os.path.isdir(shared) else set()
+
+    def test_facts(self):
+        self.suite(test_a="import os\ndef test(): assert os.path.basename(os.getcwd()) == 'below' and os.nice(0) == %d\n" % min(os.nice(0) + 3, 19))
+        os.mkdir(os.path.join(self.folder, "below"))
+        os.rename(os.path.join(self.folder, "test_a.py"), os.path.join(self.folder, "below", "test_a.py"))
+        a = self.own_agent(VIRTUAL_ENV=self.folder)
+        a.start("below", nice=b"3", runner=b"pytest")
+        facts, _config, collected = a.wait(wire.ENV_FACTS), a.wait(wire.CONFIG), a.wait(wire.COLLECTED)
+        self.assertEqual((facts.found, facts.folder), (b"as told", os.path.join(self.folder, "below").encode()))
+        self.assertTrue(facts.program.endswith(b"nice -n 3 " + suites_python().encode()), facts.program)
+        self.assertTrue(facts.cache_dir.startswith(os.path.join(self.folder, "cache", "xd", "adapter-").encode()), facts.cache_dir)
+        self.assertEqual({facts.scratch_dir.decode()}, self.scratch_folders())
+        self.assertEqual(os.stat(facts.scratch_dir).st_mode & 0o7777, 0o700)
+        a.workers(1)
+        a.lease(0, collected.count)
+        self.assertEqual([r.outcome for r in a.wait_results(1).values()], [PASSED])
+        a.finish()
+        self.assertEqual((a.process.wait(5), self.scratch_folders()), (0, set()))
+
+    def test_interpreter_of_its_own_environment(self):
+        """Not what env: sets: that is for the tests."""
+        a = self.own_agent(VIRTUAL_ENV=os.path.dirname(os.path.dirname(suites_python())))
+        a.start(self.folder, python="", env=[(b"VIRTUAL_ENV", b"/nowhere")])
+        self.assertEqual(a.wait(wire.ENV_FACTS).found, b"of $VIRTUAL_ENV")
+        a.wait(wire.COLLECTED)
+        a.finish()
+
+    def test_wishes_for_folders(self):
+        wish = os.path.join(self.folder, "env-0")
+        self.suite(test_a="def test(): pass\n")
+        a = self.agent(options=["--cache-dir", os.path.join(self.folder, "c"), "--scratch-dir", wish])
+        a.start(self.folder)
+        facts = a.wait(wire.ENV_FACTS)
+        self.assertEqual((facts.scratch_dir.decode(), os.path.dirname(facts.cache_dir).decode()), (wish, os.path.join(self.folder, "c")))
+        a.wait(wire.COLLECTED)
+        self.assertTrue(os.path.isdir(wish))
+        a.finish()
+        self.assertEqual((a.process.wait(5), os.path.exists(wish)), (0, False))
+
+    def test_scratch_of_the_killed(self):
+        """The guard removes it for an agent that was killed; for both of them the next agent does."""
+        self.suite(test_a="def test(): pass\n")
+        for both in (False, True):
+            a = self.own_agent()
+            a.start(self.folder)
+            left = a.wait(wire.ENV_FACTS).scratch_dir.decode()
+            a.wait(wire.COLLECTED)
+            for pid in ([a.process.pid] if both else []) + [a.hello.pid]:
+                os.kill(pid, signal.SIGKILL)
+            a.process.wait(20)
+            self.assertEqual(os.path.exists(left), both)
+        b = self.own_agent()
+        b.start(self.folder)
+        facts = b.wait(wire.ENV_FACTS)
+        self.assertEqual(self.scratch_folders(), {facts.scratch_dir.decode()})
+        b.wait(wire.COLLECTED)
+        b.finish()
+
     # ---- what cannot start
+
+    def test_no_such_runner(self):
+        a, m = self.failed(runner=b"cargo")
+        self.assertEqual((m.exit_status, m.text.split(b"; ")[0]), (6, b"popen: this agent has no runner named cargo"))
+        a.finish(status=6)
+
+    def test_folder_that_cannot_be_made(self):
+        a = self.agent()
+        a.start("no/such")
+        self.assertEqual(a.wait(wire.ENV_FAILED).text, b"popen: chdir=no/such: No such file or directory")
 
     def failed(self, **kw):
         a = self.agent()
