@@ -99,14 +99,15 @@ int xd_aqueue_worker_up(xd_aqueue *q, uint32_t slot, uint64_t now_ns)
     return 0;
 }
 
-/* Items for which a replacement would be of use: all but what other workers have begun. */
+/* Items for which a replacement would be of use: all but what other workers have begun, or have to themselves. Their results
+ * may be on the way still. */
 static bool work_left(const xd_aqueue *q)
 {
     if (!q->st.no_more || q->queue.items)
         return true;
     for (uint32_t i = 0; i < q->opt.slots; i++) {
         const xd_slot *w = &q->slot[i];
-        if (w->home.items || (w->state == XD_SLOT_UP && w->end - w->done > 1))
+        if (w->home.items || xd_slot_movable(w))
             return true;
     }
     return false;

@@ -164,8 +164,6 @@ static bool is_last(const xd_aqueue *q, const xd_slot *w)
     return q->st.cancelled || (q->st.no_more && !q->queue.items && !w->home.items);
 }
 
-static bool movable(const xd_slot *w);
-
 /* No worker gets an item that it has not been told: nothing waits here or elsewhere, and nothing that one was
  * told can move to another.  Holds from then on, unless a worker or an agent is lost. */
 static bool is_final(const xd_aqueue *q)
@@ -179,7 +177,7 @@ static bool is_final(const xd_aqueue *q)
     alone = true; /* what others were told may still come here */
 #endif
     for (uint32_t i = 0; i < q->opt.slots; i++)
-        if (q->slot[i].home.items || (!alone && movable(&q->slot[i])))
+        if (q->slot[i].home.items || (!alone && xd_slot_movable(&q->slot[i])))
             return false;
     return true;
 }
@@ -254,8 +252,7 @@ static uint32_t boundary(const xd_slot *w, uint32_t want)
     return w->end;
 }
 
-/* Something that it was told may move to another worker, or it is being asked whether it may. */
-static bool movable(const xd_slot *w)
+bool xd_slot_movable(const xd_slot *w)
 {
     return w->state == XD_SLOT_UP && (w->limit_due || w->limit_wait || boundary(w, first_free(w)) < w->end);
 }

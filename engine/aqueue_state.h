@@ -72,4 +72,7 @@ static inline bool xd_told_joined(const xd_told *a, const xd_told *b)
 }
 /* Takes positions from..end off the worker, to the front of `to`, in order. */
 int xd_slot_untell(xd_slot *w, uint32_t from, xd_spanq *to) XD_MUST;
-int xd_aqueue_want_back(xd_aqueue *q, uint32_t request, uint32_t count) XD_MUST;
+
+/* Something that it was told may move to another worker, or it is being asked whether it may. */
+bool xd_slot_movable(const xd_slot *w);
+int  xd_aqueue_want_back(xd_aqueue *q, uint32_t request, uint32_t count) XD_MUST;

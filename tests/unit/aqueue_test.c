@@ -517,6 +517,33 @@ START_TEST(test_final)
 }
 END_TEST
 
+/* Worker 0 had claimed both of its items when it was asked; the results are still on the way when worker 1 crashes. */
+START_TEST(test_no_replacement_where_all_has_begun)
+{
+    for (uint32_t claimed = 1; claimed <= 2; claimed++) {
+        xd_auto(xd_aqueue) *q = make(2, 5);
+        xd_aqueue_command c;
+        up(q, 2);
+        lease(q, 0, 3, 0);
+        ck_assert_int_eq(xd_aqueue_no_more(q, true, 0), 0);
+        while (xd_aqueue_next(q, &c) == 1)
+            ck_assert_int_eq(c.kind, XD_AQUEUE_RUN);
+        uint32_t item;
+        uint16_t attempt;
+        ck_assert_int_eq(aqueue_item_at(q, 0, 1, &item, &attempt), 0);
+        ck_assert_int_eq(aqueue_item_at(q, 1, 0, &item, &attempt), 0);
+        result(q, 1, 0, item, 400 * MS, 400 * MS);
+        ck_assert_uint_eq(want(q, XD_AQUEUE_LIMIT).slot, 0);
+        ck_assert_int_eq(xd_aqueue_limit_answer(q, 0, claimed, 400 * MS), 0);
+        ck_assert_int_eq(
+            xd_aqueue_worker_down(q, 1, XD_AQUEUE_CRASHED, &(xd_aqueue_last){ 1, 0, 1 }, 401 * MS), 0);
+        while (xd_aqueue_next(q, &c) == 1 && c.kind == XD_AQUEUE_RUN)
+            ;
+        ck_assert_int_eq(c.kind, claimed == 2 ? XD_AQUEUE_GIVE_UP : XD_AQUEUE_RESTART);
+    }
+}
+END_TEST
+
 /* What is bound to a worker by its group cannot move: nobody waits for it. */
 START_TEST(test_final_with_groups)
 {
@@ -575,6 +602,7 @@ int main(void)
     tcase_add_test(t, test_lost_results);
     tcase_add_test(t, test_take_back);
     tcase_add_test(t, test_cancel);
+    tcase_add_test(t, test_no_replacement_where_all_has_begun);
     tcase_add_test(t, test_final);
     tcase_add_test(t, test_final_with_groups);
     tcase_add_test(t, test_final_is_the_controllers_to_say);
