@@ -307,7 +307,9 @@ static int document(xd_junit *j)
     }
     XD_TRY(xd_junit_raw(j, "<?xml version=\"1.0\" encoding=\"utf-8\"?>"));
     XD_TRY(xd_junit_start(j, "testsuites"));
-    XD_TRY(xd_junit_attribute(j, "name", XD_BYTES_LIT("pytest tests")));
+    xd_autobuf tests = XD_BUF_INIT;
+    XD_TRY(xd_buf_printf(&tests, "%s tests", j->view->config.grammar->runner));
+    XD_TRY(xd_junit_attribute(j, "name", xd_buf_view(&tests)));
     XD_TRY(xd_junit_start(j, "testsuite"));
     XD_TRY(xd_junit_attribute(j, "name", xd_bytes_str(option(j, "junit_suite_name", "pytest"))));
     XD_TRY(attribute_number(j, "errors", j->errors));

@@ -400,48 +400,13 @@ static int write_others(xd_junit *j)
     return 0;
 }
 
-/* Where the parameters begin, NULL = there are none. Until 9.2 pytest takes a bracket in the path for it. */
-static const uint8_t *parameters(const xd_junit *j, xd_bytes nodeid)
-{
-    if (xd_runview_pytest_from(j->view, 9, 2)) {
-        const uint8_t *sep = xd_bytes_find(nodeid, "::");
-        if (!sep)
-            return NULL;
-        nodeid.len -= (size_t)(sep - nodeid.ptr);
-        nodeid.ptr = sep;
-    }
-    return xd_bytes_find(nodeid, "[");
-}
-
-/* classname and name, as pytest's mangle_test_address. */
 static int names(xd_junit *j, xd_bytes nodeid)
 {
-    xd_autobuf class = XD_BUF_INIT, path = XD_BUF_INIT;
-    const uint8_t *params = parameters(j, nodeid);
-    size_t         end = params ? (size_t)(params - nodeid.ptr) : nodeid.len, from = 0;
-    const uint8_t *sep = xd_bytes_find((xd_bytes){ nodeid.ptr, end }, "::");
-    size_t         path_len = sep ? (size_t)(sep - nodeid.ptr) : end;
-    for (size_t k = 0; k < path_len; k++)
-        XD_TRY(xd_buf_add_byte(&path, nodeid.ptr[k] == '/' ? '.' : nodeid.ptr[k]));
-    if (path.len >= 3 && !memcmp(path.data + path.len - 3, ".py", 3))
-        path.len -= 3;
-    if (!sep)
-        XD_TRY(xd_buf_add(&path, nodeid.ptr + end, nodeid.len - end));
-    if (*j->prefix)
-        XD_TRY(xd_buf_add_str(&class, j->prefix));
-    xd_bytes name = xd_buf_view(&path);
-    for (bool first = true; sep; first = false) {
-        size_t at = (size_t)(sep - nodeid.ptr);
-        if (class.len || (!first && at > from))
-            XD_TRY(xd_buf_add_byte(&class, '.'));
-        XD_TRY(first ? xd_buf_add_bytes(&class, xd_buf_view(&path))
-                     : xd_buf_add(&class, nodeid.ptr + from, at - from));
-        from = at + 2;
-        name = (xd_bytes){ nodeid.ptr + from, nodeid.len - from };
-        sep = xd_bytes_find((xd_bytes){ nodeid.ptr + from, end - from }, "::");
-    }
+    xd_autobuf class = XD_BUF_INIT, name = XD_BUF_INIT;
+    XD_TRY(j->view->config.grammar->address(nodeid, j->prefix, !xd_runview_pytest_from(j->view, 9, 2), &class,
+                                            &name));
     XD_TRY(usual(j, "classname", xd_buf_view(&class)));
-    return usual(j, "name", name);
+    return usual(j, "name", xd_buf_view(&name));
 }
 
 static int write_nodes(xd_junit *j)
@@ -486,9 +451,7 @@ static int write_case(xd_junit *j, xd_bytes nodeid, xd_bytes file, int32_t line)
 
 int xd_junit_write_case(xd_junit *j, const xd_runview_item *i)
 {
-    const uint8_t *sep = xd_bytes_find(i->id, "::");
-    xd_bytes       file =
-        i->file.len ? i->file : (xd_bytes){ i->id.ptr, sep ? (size_t)(sep - i->id.ptr) : i->id.len };
+    xd_bytes file = i->file.len ? i->file : (xd_bytes){ i->id.ptr, j->view->config.grammar->unit(i->id) };
     return write_case(j, i->id, file, i->line);
 }
 

@@ -209,11 +209,11 @@ int xd_term_complain(xd_term *t, const char *before, xd_bytes text, unsigned mar
 int xd_term_nodeid(const xd_term *t, xd_buf *to, xd_bytes nodeid)
 {
     const xd_runview *v = t->view;
-    if (!v->config.rootdir.len || xd_bytes_eq(v->config.rootdir, v->config.invocation_dir))
+    if (!v->config.grammar->paths || !v->config.rootdir.len ||
+        xd_bytes_eq(v->config.rootdir, v->config.invocation_dir))
         return xd_text_harmless(to, nodeid, false);
-    const uint8_t *sep = xd_bytes_find(nodeid, "::");
-    size_t         path = sep ? (size_t)(sep - nodeid.ptr) : nodeid.len;
-    xd_autobuf     full = XD_BUF_INIT, rel = XD_BUF_INIT;
+    size_t     path = v->config.grammar->unit(nodeid);
+    xd_autobuf full = XD_BUF_INIT, rel = XD_BUF_INIT;
     XD_TRY(xd_buf_add_bytes(&full, v->config.rootdir));
     XD_TRY(xd_buf_add_byte(&full, '/'));
     XD_TRY(xd_buf_add_bytes(&full, (xd_bytes){ nodeid.ptr, path }));

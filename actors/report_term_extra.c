@@ -101,9 +101,9 @@ static int put_locations(xd_term *t, const warned *all, uint32_t first, uint32_t
         if (r < 0 || text.len == from)
             continue;
         places++;
-        uint32_t       g = 0;
-        const uint8_t *sep = memmem(text.data + from, text.len - from, "::", 2);
-        xd_bytes       file = { text.data + from, sep ? (size_t)(sep - text.data) - from : text.len - from };
+        uint32_t g = 0;
+        xd_bytes file = { text.data + from, text.len - from };
+        file.len = v->config.grammar->unit(file);
         r = xd_term_groups_find(&files, file, &g);
         if (r > 0) {
             r = xd_buf_add_bytes(&names, file);

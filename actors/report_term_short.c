@@ -45,8 +45,7 @@ static int put_nodeid(xd_term *t, xd_bytes nodeid, size_t *columns)
     xd_autobuf id = XD_BUF_INIT;
     XD_TRY(xd_term_nodeid(t, &id, nodeid));
     *columns += xd_columns(xd_buf_view(&id));
-    const uint8_t *sep = t->out.markup && id.len ? memmem(id.data, id.len, "::", 2) : NULL;
-    size_t         path = sep ? (size_t)(sep - id.data) + 2 : id.len;
+    size_t path = t->out.markup ? t->view->config.grammar->rest(xd_buf_view(&id)) : id.len;
     XD_TRY(xd_term_out_write(&t->out, (xd_bytes){ id.data, path }, 0));
     return xd_term_out_write(&t->out, (xd_bytes){ id.data + path, id.len - path }, XD_MARK_BOLD);
 }

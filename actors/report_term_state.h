@@ -106,7 +106,7 @@ int xd_term_live_leave(xd_term *t) XD_MUST; /* others write next: their text beg
 /* path relative to dir as pytest's bestrelpath; both absolute, else path as it is */
 int xd_term_relative(xd_buf *to, xd_bytes dir, xd_bytes path) XD_MUST;
 /* Title of a report: "TestC.test_f[x]". */
-int xd_term_headline(xd_buf *to, xd_bytes nodeid) XD_MUST;
+int xd_term_headline(const xd_term *t, xd_buf *to, xd_bytes nodeid) XD_MUST;
 /* First line of msg behind " - ", shortened to the columns there are. */
 int xd_term_trimmed(xd_buf *to, const char *before, xd_bytes msg, size_t columns) XD_MUST;
 int xd_term_duration(xd_buf *to, uint64_t us) XD_MUST;      /* "12.34s (0:00:12)" */

@@ -219,7 +219,7 @@ static int headline(xd_term *t, uint32_t item, uint32_t report, const block *b, 
     if (item == XD_NO_INDEX)
         XD_TRY(id.len ? xd_text_harmless(to, id, false) : xd_buf_add_str(to, "test session"));
     else
-        XD_TRY(r.heading.len ? xd_text_harmless(to, r.heading, false) : xd_term_headline(to, id));
+        XD_TRY(r.heading.len ? xd_text_harmless(to, r.heading, false) : xd_term_headline(t, to, id));
     if (r.subtest.len) {
         XD_TRY(xd_buf_add_byte(to, ' '));
         XD_TRY(xd_text_harmless(to, r.subtest, false));

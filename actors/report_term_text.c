@@ -30,24 +30,10 @@ int xd_term_relative(xd_buf *to, xd_bytes dir, xd_bytes path)
     return xd_buf_add_bytes(to, (xd_bytes){ path.ptr + from, path.len - from });
 }
 
-int xd_term_headline(xd_buf *to, xd_bytes nodeid)
+int xd_term_headline(const xd_term *t, xd_buf *to, xd_bytes nodeid)
 {
-    const uint8_t *params = xd_bytes_find(nodeid, "[");
-    size_t         names = params ? (size_t)(params - nodeid.ptr) : nodeid.len;
-    const uint8_t *sep = xd_bytes_find((xd_bytes){ nodeid.ptr, names }, "::");
-    xd_autobuf     raw = XD_BUF_INIT;
-    size_t         at = sep ? (size_t)(sep - nodeid.ptr) + 2 : 0;
-    if (!sep)
-        return xd_text_harmless(to, nodeid, false);
-    for (; at < names; at++) {
-        if (nodeid.ptr[at] == ':' && at + 1 < names && nodeid.ptr[at + 1] == ':') {
-            XD_TRY(xd_buf_add_byte(&raw, '.'));
-            at++;
-        } else {
-            XD_TRY(xd_buf_add_byte(&raw, nodeid.ptr[at]));
-        }
-    }
-    XD_TRY(xd_buf_add_bytes(&raw, (xd_bytes){ nodeid.ptr + names, nodeid.len - names }));
+    xd_autobuf raw = XD_BUF_INIT;
+    XD_TRY(t->view->config.grammar->headline(&raw, nodeid));
     return xd_text_harmless(to, xd_buf_view(&raw), false);
 }
 

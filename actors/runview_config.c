@@ -41,7 +41,9 @@ int xd_runview_config_take(xd_runview_config *c, xd_runview_texts *texts, const 
     XD_TRY(xd_runview_texts_keep(texts, in->pytest_version, &c->pytest_version));
     XD_TRY(xd_runview_texts_keep(texts, in->rootdir, &c->rootdir));
     XD_TRY(xd_runview_texts_keep(texts, in->invocation_dir, &c->invocation_dir));
-    return keep_options(c, texts, in);
+    XD_TRY(keep_options(c, texts, in));
+    c->grammar = xd_grammar_find(xd_runview_config_option(c, "runner"));
+    return 0;
 }
 
 bool xd_runview_config_of_another(const xd_runview_config *c, uint16_t gateway)

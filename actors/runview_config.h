@@ -1,20 +1,22 @@
 /* actors/runview_config.h - the configuration of a run's view: that of the first CONFIG, the home gateway's. */
 #pragma once
 #include "actors/runview_envs.h"
+#include "engine/grammar.h"
 
 typedef struct xd_runview_pair {
     xd_bytes name, value; /* in the arena */
 } xd_runview_pair;
 
 typedef struct xd_runview_config {
-    uint32_t         home; /* gateway; XD_NO_INDEX = no CONFIG has come yet */
-    xd_bytes         python, python_version, pytest_version, rootdir, invocation_dir;
-    xd_runview_pair *options; /* effective options; names may repeat (tx) */
-    uint32_t         option_count, options_cap;
-    xd_bytes        *header;
-    uint32_t         header_count, header_cap;
+    const xd_grammar *grammar; /* of node ids */
+    uint32_t          home;    /* gateway; XD_NO_INDEX = no CONFIG has come yet */
+    xd_bytes          python, python_version, pytest_version, rootdir, invocation_dir;
+    xd_runview_pair  *options; /* effective options; names may repeat (tx) */
+    uint32_t          option_count, options_cap;
+    xd_bytes         *header;
+    uint32_t          header_count, header_cap;
 } xd_runview_config;
-#define XD_RUNVIEW_CONFIG_INIT ((xd_runview_config){ .home = XD_NO_INDEX })
+#define XD_RUNVIEW_CONFIG_INIT ((xd_runview_config){ .home = XD_NO_INDEX, .grammar = xd_grammar_find(NULL) })
 
 void xd_runview_config_release(xd_runview_config *c);
 /* The first one counts; XD_RUNVIEW_IGNORED = this is a later one. `env`: the gateway's. */

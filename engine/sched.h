@@ -13,7 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "engine/base/buf.h"
+#include "engine/grammar.h"
 #include "engine/base/error.h"
 #include "engine/base/mem.h"
 #include "engine/span.h"
@@ -39,17 +39,15 @@ typedef struct xd_sched_options {
 } xd_sched_options;
 
 typedef struct xd_sched_item {
-    uint64_t unit;  /* hash of the module part of the node id: neighbours with the same value stay together */
-    uint64_t group; /* hash of xd_sched_group_key(); 0 = free */
+    uint64_t
+        unit; /* hash of the unit of the node id (xd_grammar.unit): neighbours with the same value stay together */
+    uint64_t group;       /* hash of xd_sched_group_key(); 0 = free */
     uint32_t expected_us; /* from history; 0 = unknown */
 } xd_sched_item;
 
 /* The part of a node id that says what must stay on one worker under `mode` (as xdist's schedulers); empty
- * view = free. `group` is NODEID.group (may be empty: then an "@name" at the end of the id counts).  View
- * into id or group. */
-xd_bytes xd_sched_group_key(xd_sched_mode mode, xd_bytes id, xd_bytes group);
-/* The module part of a node id: up to the first "::".  View into id. */
-xd_bytes xd_sched_unit_key(xd_bytes id);
+ * view = free. `group` is NODEID.group (may be empty: then what the id itself names counts).  View into id or group. */
+xd_bytes xd_sched_group_key(const xd_grammar *grammar, xd_sched_mode mode, xd_bytes id, xd_bytes group);
 /* Mode by its name in --dist ("load", "worksteal", ...; "each" is not one).  0, or -EINVAL. */
 int xd_sched_mode_parse(xd_sched_mode *ret, const char *name) XD_MUST;
 

@@ -218,37 +218,15 @@ int xd_sched_order_make(const xd_sched_order *in, xd_sched_seg **ret_segs, size_
 
 /* ---- keys ---- */
 
-static size_t find_sep(xd_bytes id, bool last)
-{
-    size_t found = id.len;
-    for (size_t i = 0; i + 1 < id.len; i++)
-        if (id.ptr[i] == ':' && id.ptr[i + 1] == ':') {
-            found = i;
-            if (!last)
-                break;
-        }
-    return found;
-}
-
-xd_bytes xd_sched_unit_key(xd_bytes id)
-{
-    return (xd_bytes){ id.ptr, find_sep(id, false) };
-}
-
-xd_bytes xd_sched_group_key(xd_sched_mode mode, xd_bytes id, xd_bytes group)
+xd_bytes xd_sched_group_key(const xd_grammar *grammar, xd_sched_mode mode, xd_bytes id, xd_bytes group)
 {
     if (mode == XD_SCHED_LOADSCOPE)
-        return (xd_bytes){ id.ptr, find_sep(id, true) };
+        return (xd_bytes){ id.ptr, grammar->scope(id) };
     if (mode == XD_SCHED_LOADFILE)
-        return xd_sched_unit_key(id);
+        return (xd_bytes){ id.ptr, grammar->unit(id) };
     if (mode != XD_SCHED_LOADGROUP)
         return (xd_bytes){ NULL, 0 };
-    if (group.len)
-        return group;
-    for (size_t i = id.len; i-- > 0 && id.ptr[i] != ']';)
-        if (id.ptr[i] == '@')
-            return (xd_bytes){ id.ptr + i + 1, id.len - i - 1 };
-    return (xd_bytes){ NULL, 0 };
+    return group.len ? group : grammar->group(id);
 }
 
 int xd_sched_mode_parse(xd_sched_mode *ret, const char *name)

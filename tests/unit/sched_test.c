@@ -55,19 +55,21 @@ START_TEST(test_keys)
         { "a:::b", "a:", "a", "" },
         { "", "", "", "" },
     };
-    xd_bytes none = { 0 };
+    xd_bytes          none = { 0 };
+    const xd_grammar *g = xd_grammar_find(NULL);
     for (size_t i = 0; i < XD_ARRAY_LEN(v); i++) {
         xd_bytes id = xd_bytes_str(v[i].id);
-        ck_assert_msg(eq(xd_sched_group_key(XD_SCHED_LOADSCOPE, id, none), v[i].scope), "scope of %s",
+        ck_assert_msg(eq(xd_sched_group_key(g, XD_SCHED_LOADSCOPE, id, none), v[i].scope), "scope of %s",
                       v[i].id);
-        ck_assert_msg(eq(xd_sched_group_key(XD_SCHED_LOADFILE, id, none), v[i].file), "file of %s", v[i].id);
-        ck_assert_msg(eq(xd_sched_group_key(XD_SCHED_LOADGROUP, id, none), v[i].group), "group of %s",
+        ck_assert_msg(eq(xd_sched_group_key(g, XD_SCHED_LOADFILE, id, none), v[i].file), "file of %s",
                       v[i].id);
-        ck_assert_msg(eq(xd_sched_unit_key(id), v[i].file), "unit of %s", v[i].id);
-        ck_assert_uint_eq(xd_sched_group_key(XD_SCHED_LOAD, id, none).len, 0);
+        ck_assert_msg(eq(xd_sched_group_key(g, XD_SCHED_LOADGROUP, id, none), v[i].group), "group of %s",
+                      v[i].id);
+        ck_assert_msg(eq((xd_bytes){ id.ptr, g->unit(id) }, v[i].file), "unit of %s", v[i].id);
+        ck_assert_uint_eq(xd_sched_group_key(g, XD_SCHED_LOAD, id, none).len, 0);
     }
-    ck_assert(
-        eq(xd_sched_group_key(XD_SCHED_LOADGROUP, xd_bytes_str("t.py::test"), xd_bytes_str("a_b")), "a_b"));
+    ck_assert(eq(xd_sched_group_key(g, XD_SCHED_LOADGROUP, xd_bytes_str("t.py::test"), xd_bytes_str("a_b")),
+                 "a_b"));
     xd_sched_mode m;
     ck_assert_int_eq(xd_sched_mode_parse(&m, "loadgroup"), 0);
     ck_assert_int_eq(m, XD_SCHED_LOADGROUP);
