@@ -489,7 +489,8 @@ int xd_engine_start(xd_engine *x, char *err)
         r = xd_folders_apply(&x->where, x->config);
     if (x->where.work)
         (void)!xd_report_junit_named((const char *const *)x->config->args.at, x->config->args.count,
-                                     getenv("PYTEST_ADDOPTS"), x->where.work, &x->junit_path);
+                                     xd_config_is_pytest(x->config) ? getenv("PYTEST_ADDOPTS") : NULL,
+                                     x->where.work, &x->junit_path);
     if (r == 0)
         r = xd_limits_check((uint32_t)x->plan.count, &e);
     if (r == 0 &&

@@ -71,7 +71,7 @@ static int take_free(xd_config *cfg, char *answer, xd_error *err)
 
 int xd_project_take_options(xd_config *cfg, xd_error *err)
 {
-    if (!xd_config_misplaced(cfg))
+    if (!xd_config_is_pytest(cfg) || !xd_config_misplaced(cfg))
         return 0;
     xd_autobuf               out = XD_BUF_INIT;
     xd_autofree const char **args = calloc(cfg->args.count + 2, sizeof(*args));
@@ -89,7 +89,9 @@ int xd_project_take_options(xd_config *cfg, xd_error *err)
 int xd_config_settle(xd_config *cfg, char *err)
 {
     xd_error e = { 0 };
-    int      r = xd_project_take_options(cfg, &e);
+    int      r = xd_config_fits(cfg, &e);
+    if (r == 0)
+        r = xd_project_take_options(cfg, &e);
     if (err && r < 0)
         snprintf(err, XD_TEXT, "%.1000s", e.text[0] ? e.text : xd_error_name(r));
     return r;

@@ -396,11 +396,14 @@ int xd_term_worker_line(xd_term *t, uint16_t worker)
     if (worker >= v->envs.worker_count || !v->envs.workers[worker].known)
         return 0;
     const xd_runview_worker *w = &v->envs.workers[worker];
-    XD_TRY(xd_term_out_printf(&t->out, 0, "[gw%u] linux -- Python ", worker));
-    XD_TRY(xd_term_out_foreign(&t->out, w->python_version.len ? w->python_version : v->config.python_version,
-                               0, false));
-    XD_TRY(xd_term_out_str(&t->out, " ", 0));
-    XD_TRY(xd_term_out_foreign(&t->out, w->python.len ? w->python : v->config.python, 0, false));
+    xd_bytes                 version = w->python_version.len ? w->python_version : v->config.python_version;
+    XD_TRY(xd_term_out_printf(&t->out, 0, "[gw%u] linux", worker));
+    if (version.len) {
+        XD_TRY(xd_term_out_str(&t->out, " -- Python ", 0));
+        XD_TRY(xd_term_out_foreign(&t->out, version, 0, false));
+        XD_TRY(xd_term_out_str(&t->out, " ", 0));
+        XD_TRY(xd_term_out_foreign(&t->out, w->python.len ? w->python : v->config.python, 0, false));
+    }
     return xd_term_out_str(&t->out, "\n", 0);
 }
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "engine/base/text.h"
+#include "engine/xspec.h"
 
 #define CONFIG_MAGIC 0xc0f16001u
 
@@ -57,6 +58,7 @@ typedef enum {
     OPTION("max-worker-restart", 0, "N", "4 per worker", "How many crashed workers are replaced in each environment; after that the others continue.", KIND_COUNT, max_worker_restart, true) \
     OPTION("testrunuid", 0, "TEXT", "the run's id", "The run id that tests see (fixture testrun_uid).", KIND_TEXT, run_uid, true) \
     OPTION("jsonl", 0, "FILE", "", "Write one JSON object per event to FILE during the run; xd-jsonl(5) describes the fields.", KIND_TEXT, jsonl, true) \
+    OPTION("runner", 0, "pytest|command", "pytest", "What runs the tests; command: a list with one command line per test (--list FILE, --timeout TIME).", KIND_WORD, runner, false) \
     OPTION("python", 0, "PY", "found", "Interpreter (or a command line that ends in one) for specs that name none; else that of $VIRTUAL_ENV, of the pytest on PATH, python3.", KIND_TEXT, python, false) \
     OPTION("live", 0, "auto|always|never", "auto", "A status line at the bottom that shows what is running; auto: on a terminal, unless $CI is set or the terminal is dumb.", KIND_WORD, live, false) \
     OPTION("slow-after", 0, "TIME", "60s", "Without a live line, name a test once it has run this long, and again each time its running time has doubled; none or 0: never.", KIND_TIME_OR_NONE, slow_after_ns, false) \
@@ -433,6 +435,34 @@ int xd_config_take(xd_config *c, const char *name, xd_error *err)
     return 0;
 }
 
+bool xd_config_is_pytest(const xd_config *c)
+{
+    return !c->runner || strcmp(c->runner, "pytest") == 0;
+}
+
+int xd_config_fits(const xd_config *c, xd_error *err)
+{
+    const char *unfit = c->as_module ? "--as-module"
+                        : c->no_fork ? "--no-fork"
+                        : c->python  ? "--python"
+                                     : NULL;
+    if (xd_config_is_pytest(c))
+        return 0;
+    if (!unfit && c->dist && strncmp(c->dist, "load", 4) == 0 &&
+        c->dist[4]) /* loadfile, loadscope, loadgroup */
+        return xd_error_set(err, -EINVAL,
+                            "option --dist=%s does not apply to --runner %s: its tests have no files",
+                            c->dist, c->runner);
+    for (size_t i = 0; !unfit && i < c->tx.count; i++) {
+        xd_xspec spec;
+        XD_TRY(xd_xspec_parse(&spec, c->tx.at[i], err));
+        unfit = spec.python ? "python=" : NULL;
+        xd_xspec_release(&spec);
+    }
+    return unfit ? xd_error_set(err, -EINVAL, "option %s does not apply to --runner %s", unfit, c->runner)
+                 : 0;
+}
+
 int xd_config_parse(xd_config *c, int argc, char *const *argv, char *err)
 {
     bool among_pytest = false;
@@ -448,7 +478,7 @@ int xd_config_parse(xd_config *c, int argc, char *const *argv, char *err)
         if (r < 0)
             return r;
         if (r == 0) {
-            among_pytest = true;
+            among_pytest = xd_config_is_pytest(c); /* no plugin can have an option of the same name else */
             XD_TRY(xd_config_add_arg(c, argv[i]));
         }
     }

@@ -28,6 +28,7 @@ struct xd_config {
     int        max_workers;                      /* --maxprocesses; 0 = no limit */
     int        max_worker_restart;               /* -1 = 4 per worker */
     char      *run_uid;                          /* --testrunuid; NULL = made */
+    char      *runner;                           /* --runner; NULL = pytest */
     char      *python;                           /* --python; NULL = found */
     char      *agent;                            /* --agent; NULL = found */
     char      *jsonl;                            /* --jsonl FILE */
@@ -56,5 +57,8 @@ const char *xd_config_misplaced(const xd_config *c);
 const char *xd_config_misplaced_value(const xd_config *c, const char *name);
 /* Takes the option of this name out of pytest's arguments, wherever it stands there before a `--`. -EINVAL: a bad
  * value, err names it; it is not there, or no option of xd: 0. */
-int xd_config_take(xd_config *c, const char *name, xd_error *err) XD_MUST;
+int  xd_config_take(xd_config *c, const char *name, xd_error *err) XD_MUST;
+bool xd_config_is_pytest(const xd_config *c);
+/* -EINVAL: an option that does not apply to the runner; err names it. */
+int xd_config_fits(const xd_config *c, xd_error *err) XD_MUST;
 int xd_config_copy(xd_config **ret, const xd_config *from) XD_MUST;

@@ -16,8 +16,6 @@
 #include "engine/base/text.h"
 #include "engine/interp.h"
 
-extern char **environ;
-
 #define ADAPTER "xd_pytest"
 #define FOLDER "adapter-" /* then the build id */
 #define DAY_S (24 * 60 * 60)
@@ -139,64 +137,6 @@ static int unpack(xd_pytest *p, xd_bytes cache_dir, const char *build_id, xd_err
     return unpack_temp(p, err);
 }
 
-/* ---- the environment ------------------------------------------------------------------------------ */
-
-static const char *env_get(char *const *env, const char *name)
-{
-    size_t len = strlen(name);
-    for (; env && *env; env++)
-        if (strncmp(*env, name, len) == 0 && (*env)[len] == '=')
-            return *env + len + 1;
-    return NULL;
-}
-
-static int env_set(char ***env, size_t *count, xd_bytes name, xd_bytes value)
-{
-    char *entry = malloc(name.len + value.len + 2);
-    if (!entry)
-        return -ENOMEM;
-    memcpy(entry, name.ptr, name.len);
-    entry[name.len] = '=';
-    if (value.len)
-        memcpy(entry + name.len + 1, value.ptr, value.len);
-    entry[name.len + value.len + 1] = '\0';
-    for (size_t i = 0; i < *count; i++) {
-        if (strncmp((*env)[i], entry, name.len + 1) == 0) {
-            free((*env)[i]);
-            (*env)[i] = entry;
-            return 0;
-        }
-    }
-    (*env)[(*count)++] = entry;
-    (*env)[*count] = NULL;
-    return 0;
-}
-
-static int make_env(xd_pytest *p, const xd_wire_ENV_START *start, xd_error *err)
-{
-    size_t have = 0, count = 0;
-    while (environ && environ[have])
-        have++;
-    p->env = calloc(have + start->env.count + 1, sizeof(char *));
-    if (!p->env)
-        return xd_error_set(err, -ENOMEM, "out of memory");
-    for (; count < have; count++) {
-        p->env[count] = strdup(environ[count]);
-        if (!p->env[count])
-            return xd_error_set(err, -ENOMEM, "out of memory");
-    }
-    xd_wire_list it = start->env;
-    xd_wire_PAIR pair;
-    while (xd_wire_PAIR_next(&it, &pair) > 0) {
-        if (pair.name.len == 0 || memchr(pair.name.ptr, '=', pair.name.len))
-            return xd_error_set(err, -EINVAL, "env:%.*s= is not a valid name of an environment variable",
-                                (int)pair.name.len, (const char *)pair.name.ptr);
-        if (env_set(&p->env, &count, pair.name, pair.value) < 0)
-            return xd_error_set(err, -ENOMEM, "out of memory");
-    }
-    return 0;
-}
-
 /* ---- the interpreter ------------------------------------------------------------------------------- */
 
 /* The vector of one command line, its first word resolved. A word with a slash counts from where the agent runs, not
@@ -205,7 +145,7 @@ static int read_command(xd_pytest *p, const char *text, xd_error *err)
 {
     xd_autofree char **words = NULL;
     xd_autofree char  *program = NULL;
-    const char        *path = env_get(p->env, "PATH");
+    const char        *path = xd_runner_environ_get(p->env, "PATH");
     int                r = xd_text_shell_split(text, &words);
     if (r < 0 || !words[0])
         return xd_error_set(err, -EINVAL, "python %s cannot be read as a command line: %s", text,
@@ -262,7 +202,7 @@ static int prepare_parts(xd_pytest *p, const xd_wire_ENV_START *start, const cha
     int r = xd_os_pipe(p->leash, 1, 0);
     if (r < 0)
         return xd_error_set(err, r, "no descriptors for Python: %s", xd_error_name(r));
-    XD_TRY(make_env(p, start, err));
+    XD_TRY(xd_runner_environ(start, &p->env, err));
     if (start->chdir.len && !(p->chdir = xd_bytes_dup(start->chdir)))
         return xd_error_set(err, -ENOMEM, "out of memory");
     XD_TRY(find_python(p, start, err));
@@ -313,9 +253,7 @@ static xd_runner *release(xd_runner *r)
     free(p->dir);
     free(p->python);
     free(p->chdir);
-    for (char **e = p->env; e && *e; e++)
-        free(*e);
-    free(p->env);
+    xd_runner_environ_free(p->env);
     const int fds[] = { p->leash[0], p->leash[1], p->output[0], p->output[1] };
     for (size_t i = 0; i < XD_ARRAY_LEN(fds); i++)
         if (fds[i] >= 0)

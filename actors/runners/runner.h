@@ -18,6 +18,7 @@ typedef struct xd_runner_ops xd_runner_ops;
 /* One environment's runner: the first member of what the driver keeps. */
 typedef struct xd_runner {
     const xd_runner_ops *ops;
+    uint64_t             output_limit; /* bytes kept of what one test writes, per stream; the agent sets it */
 } xd_runner;
 
 typedef enum xd_runner_parent { XD_RUNNER_COLLECTOR, XD_RUNNER_HOST } xd_runner_parent;
@@ -67,3 +68,9 @@ struct xd_runner_ops {
 const xd_runner_ops *xd_runner_find(xd_bytes name);
 /* The names of all runners, for a message: "pytest, command". */
 const char *xd_runner_names(void);
+
+/* The environment of this process with what ENV_START sets: malloc'ed, NULL terminated, each entry malloc'ed. To be freed
+ * even on failure. */
+int         xd_runner_environ(const xd_wire_ENV_START *start, char ***ret, xd_error *err) XD_MUST;
+void        xd_runner_environ_free(char **env);
+const char *xd_runner_environ_get(char *const *env, const char *name); /* NULL = it is not set */

@@ -273,6 +273,23 @@ void xd_os_reap_unknown(xd_os_known_fn known, const void *arg)
             reap_if_ended(pids[i]);
 }
 
+static void kill_one(pid_t pid)
+{
+    xd_proc one = XD_PROC_NONE; /* nobody else waits for it */
+    if (xd_proc_open(pid, false, &one) == 0)
+        (void)xd_proc_kill(&one, SIGKILL);
+    xd_proc_close(&one);
+}
+
+void xd_os_kill_unknown(xd_os_known_fn known, const void *arg)
+{
+    pid_t pids[CHILDREN_MAX] = { 0 };
+    int   n = xd_os_children(getpid(), pids, CHILDREN_MAX);
+    for (int i = 0; i < n && i < CHILDREN_MAX; i++)
+        if (!known(arg, pids[i]))
+            kill_one(pids[i]);
+}
+
 void xd_os_kill_children(uint64_t most_ns)
 {
     uint64_t give_up = xd_clock_ns() + most_ns;
@@ -284,12 +301,8 @@ void xd_os_kill_children(uint64_t most_ns)
         if (gone == -ECHILD)
             return;
         int n = xd_os_children(getpid(), pids, CHILDREN_MAX);
-        for (int i = 0; i < n && i < CHILDREN_MAX; i++) {
-            xd_proc one = XD_PROC_NONE; /* nobody else waits for it */
-            if (xd_proc_open(pids[i], false, &one) == 0)
-                (void)xd_proc_kill(&one, SIGKILL);
-            xd_proc_close(&one);
-        }
+        for (int i = 0; i < n && i < CHILDREN_MAX; i++)
+            kill_one(pids[i]);
         nanosleep(&(struct timespec){ .tv_nsec = 2 * (long)XD_MS_NS }, NULL);
     }
 }

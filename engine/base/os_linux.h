@@ -43,6 +43,9 @@ pid_t xd_os_reap_any(void);
  * blocks. */
 typedef bool (*xd_os_known_fn)(const void *arg, pid_t pid);
 void xd_os_reap_unknown(xd_os_known_fn known, const void *arg);
+/* Kills every child of this process, except those that `known` says are somebody's. Their own children become children of this
+ * process then (xd_os_adopt_orphans), with a SIGCHLD. Never blocks. */
+void xd_os_kill_unknown(xd_os_known_fn known, const void *arg);
 
 /* Kills all children of this process, and those that become its children meanwhile (orphans, see
  * xd_os_adopt_orphans), and waits for them; at most so long. */

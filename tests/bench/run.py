@@ -308,6 +308,44 @@ def bench_tail(b):
     b.note("tail: the ideal is %.2f s + start-up; start-up = wall time of the same suite without sleeps, %.2f s" % (ideal, median(cells["zero"])))
 
 
+COMMANDS = 1000
+
+
+def bench_commands(b):
+    """A list of command lines, beside what people run one with; each side starts /bin/true itself, without a shell."""
+    folder = os.path.join(WORK, "commands")
+    os.makedirs(folder)
+    for name, line in (("list.txt", "/bin/true\n"), ("words.txt", "x\n")):
+        with open(os.path.join(folder, name), "w") as f:
+            f.write(line * COMMANDS)
+    with open(os.path.join(folder, "CTestTestfile.cmake"), "w") as f:
+        f.writelines('add_test(t%d "/bin/true")\n' % n for n in range(COMMANDS))
+    sides = {"xd": [XDCTL, "run", "--runner", "command", "--list", "list.txt", "-n", "2"],
+             "xargs": ["xargs", "-a", "words.txt", "-P", "2", "-n", "1", "/bin/true"]}
+    said = {"xd": r"%d passed" % COMMANDS, "ctest": r"100%% tests passed, 0 tests failed out of %d" % COMMANDS, "xargs": ""}
+    if shutil.which("ctest"):
+        sides["ctest"] = ["ctest", "-j", "2"]
+    else:
+        b.note("commands: ctest is not installed")
+
+    def one(side):
+        output = os.path.join(WORK, "output.txt")
+        found = measure.run(sides[side], folder, b.env, output, False)
+        with open(output, errors="replace") as f:
+            text = f.read()
+        if found["code"] != 0 or not re.search(said[side], text):
+            raise measure.Failure("%s: exit code %s, its output ends with: %s" % (side, found["code"], text.strip()[-200:]))
+        b.raw.append(dict(found, name=b.current, side=side))
+        return found
+
+    cells = walls(b.rounds(tuple(sides), one))
+    for peer in ("xargs", "ctest"):
+        if peer in cells:
+            b.row("%d x /bin/true, to %s" % (COMMANDS, {"xargs": "xargs -P2", "ctest": "ctest -j2"}[peer]), "s", {"xd": cells["xd"]},
+                  over(cells["xd"], cells[peer]), 1.0)
+    b.note("commands: medians: " + ", ".join("%s %.2f s" % (side, median(cells[side])) for side in cells))
+
+
 def bench_broker(b):
     program = os.path.join(BUILD, "tests", "broker_bench")
     said = subprocess.run([program], stdout=subprocess.PIPE, check=True, timeout=300).stdout.decode()
@@ -326,6 +364,7 @@ BENCHMARKS = {
     "cost": bench_cost,
     "memory": bench_memory,
     "tail": bench_tail,
+    "commands": bench_commands,
     "broker": bench_broker,
 }
 NOT_QUICK = ("packaging", "memory", "numpy")

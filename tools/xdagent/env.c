@@ -116,13 +116,17 @@ static int settle(agent *a, xd_wire_ENV_START *m, xd_error *err)
     return xd_wire_ENV_START_encode(&e->start, m);
 }
 
-static int prepare(agent_env *e, const xd_wire_ENV_START *m, xd_error *err)
+static int prepare(agent *a, const xd_wire_ENV_START *m, xd_error *err)
 {
+    agent_env           *e = &a->env;
     const xd_runner_ops *ops = xd_runner_find(m->runner);
     if (!ops)
         return xd_error_set(err, -EINVAL, "this agent has no runner named %.*s; it has %s",
                             (int)m->runner.len, (const char *)m->runner.ptr, xd_runner_names());
-    return ops->prepare(&e->runner, m, XD_BUILD_ID, err);
+    int r = ops->prepare(&e->runner, m, XD_BUILD_ID, err);
+    if (e->runner)
+        e->runner->output_limit = a->output_limit;
+    return r;
 }
 
 static int say_facts(agent *a)
@@ -158,7 +162,7 @@ int agent_env_start(agent *a, const xd_wire_ENV_START *m)
         a->progress_ns = xd_clock_ns() + AGENT_PROGRESS_NS;
     r = settle(a, &here, &err);
     if (r == 0)
-        r = prepare(e, &here, &err);
+        r = prepare(a, &here, &err);
     if (e->runner && e->runner->ops->temporary(e->runner))
         agent_guard_note(a, e->runner->ops->temporary(e->runner));
     if (r == 0)

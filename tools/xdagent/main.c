@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "actors/runners/command.h"
 #include "actors/runners/pytest.h"
 #include "engine/base/clock.h"
 #include "engine/base/os_linux.h"
@@ -413,6 +414,8 @@ int main(int argc, char **argv)
 {
     if (argc > 4 && strcmp(argv[1], "--check") == 0)
         return check(argv + 2);
+    if (argc > 1 && strcmp(argv[1], XD_COMMAND_ROLE) == 0)
+        return xd_command_main(argc - 2, argv + 2);
     static const struct option options[] = { { "fd", required_argument, NULL, 'f' },
                                              { "output-limit", required_argument, NULL, 'o' },
                                              { "cache-dir", required_argument, NULL, 'c' },

@@ -32,6 +32,9 @@ void agent_orphans_reap(agent *a)
     if (!a->orphans || expects_child(a))
         return;
     a->orphans = false;
+    /* A worker of such a runner waits for all that its tests leave: what comes to us has lost its worker. */
+    if (a->env.runner && a->env.runner->ops->orphans_end_with_worker)
+        xd_os_kill_unknown(is_known, a);
     xd_os_reap_unknown(is_known, a);
 }
 
