@@ -188,6 +188,10 @@ int xd_sched_result(xd_sched *s, uint16_t a, uint32_t i, uint16_t attempt, uint8
         return 1;
     }
     xd_sched_entry *it = &s->items[i];
+#if XD_PLANTED_BUG == 9 /* an agent that comes back too late is believed */
+    a = it->agent;
+    attempt = it->attempt;
+#endif
     if (it->state != ITEM_LEASED || it->agent != a || it->attempt != attempt) {
         *(it->state == ITEM_OVER && it->attempt == attempt ? &s->st.duplicates : &s->st.stale) += 1;
         return 1;
@@ -202,7 +206,8 @@ int xd_sched_result(xd_sched *s, uint16_t a, uint32_t i, uint16_t attempt, uint8
 
 int xd_sched_opened(xd_sched *s, uint16_t a, uint32_t i)
 {
-    if (i >= s->n || !agent_get(s, a) || s->items[i].state != ITEM_OVER || s->items[i].open)
+    const xd_sched_agent *g = agent_get(s, a);
+    if (i >= s->n || !g || g->lost || s->items[i].state != ITEM_OVER || s->items[i].open)
         return 1;
     s->items[i].open = 1;
     s->items[i].agent = a;

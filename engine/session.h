@@ -1,7 +1,8 @@
 /* engine/session.h - delivery between agent and controller above any transport: sequence numbers, duplicates,
  * gaps, credit, resend.
  * Pure: no clock, no I/O. The sender keeps each frame until it is acknowledged (= recorded); the receiver
- * takes each sequence number once, in order. After a reconnect the sender resends what was not acknowledged. */
+ * takes each sequence number once, in order. When a pipe was cut and another one is there, each side says up to which
+ * number it took the frames, and the other side sends what follows again. */
 #pragma once
 #include "engine/wire.h"
 
@@ -19,8 +20,13 @@ bool xd_session_tx_credit(const xd_session_tx *s, size_t bytes);
 int xd_session_tx_push(xd_session_tx *s, const void *frame, size_t len, xd_bytes *ret) XD_MUST;
 /* Cumulative acknowledgement.  0, 1 = already known, -EPROTO = beyond what was sent. */
 int xd_session_tx_acked(xd_session_tx *s, uint64_t seq) XD_MUST;
-/* After a reconnect: calls back for each unacknowledged frame in order. */
-int      xd_session_tx_resend(xd_session_tx *s, int (*fn)(void *arg, xd_bytes frame), void *arg) XD_MUST;
+/* The far end of a pipe that takes the session up says that it took everything up to `last`. 0; -EPROTO = that is beyond
+ * what was sent, -ESTALE = it has been acknowledged further already, and is not kept any more. Nothing changes: what is taken
+ * may still be lost with whoever took it, only what is acknowledged is not. */
+int xd_session_tx_taken(const xd_session_tx *s, uint64_t last) XD_MUST;
+/* Calls back for each unacknowledged frame behind number `last`, in order. */
+int      xd_session_tx_resend(const xd_session_tx *s, uint64_t last, int (*fn)(void *arg, xd_bytes frame),
+                              void *arg) XD_MUST;
 uint64_t xd_session_tx_last(const xd_session_tx *s); /* highest number given out, 0 = none */
 uint32_t xd_session_tx_outstanding(const xd_session_tx *s);
 size_t   xd_session_tx_outstanding_bytes(const xd_session_tx *s);

@@ -58,9 +58,11 @@ static void fly(sim_world *w, uint32_t a, bool up, xd_bytes frame)
     side     *s = &l->dir[up];
     if (l->down)
         return; /* the session keeps it */
-    for (uint32_t times = sim_chance(w, 1) ? 2 : 1; times > 0; times--) {
+    const uint32_t copies = sim_chance(w, 1) ? 2 : 1;
+    for (uint32_t times = copies; times > 0; times--) {
         sim_frame *f = sim_alloc(sizeof *f + frame.len);
         f->len = frame.len;
+        f->first = copies; /* a second one is no resending */
         memcpy(f->u.bytes, frame.ptr, frame.len);
         uint64_t at = w->now + 1000ull * (20 + sim_rand(w, l->sluggish_us));
         s->last_ns = at > s->last_ns ? at : s->last_ns;
@@ -122,8 +124,12 @@ static void deliver(sim_world *w, uint32_t a, bool up, const sim_frame *f)
                (sim_event){ .kind = EV_ACK, .a = a, .b = up, .c = l->connection });
     }
     int r = xd_session_rx_seen(&s->rx, head.seq);
-    if (r == XD_SESSION_DUPLICATE)
+    if (r == XD_SESSION_DUPLICATE) {
+        if (f->first < 2)
+            sim_fault(w, "frame %llu was sent again although it had been taken",
+                      (unsigned long long)head.seq);
         return;
+    }
     if (r != XD_SESSION_TAKE) {
         sim_fault(w, "gap in a stream: %llu", (unsigned long long)head.seq);
         return;
@@ -152,7 +158,8 @@ static int resend_one(void *arg, xd_bytes frame)
     return 0;
 }
 
-/* Both sides resend what was not acknowledged; an HELLO tells acknowledgements that were on the way. */
+/* HELLO and WELCOME say how far each side has come; what follows is sent again. The agent has taken its commands for good; what
+ * the controller took of the agent is forgotten there only when the journal has it. */
 static void reconnect(sim_world *w, uint32_t a)
 {
     sim_link *l = w->agent[a].link;
@@ -161,13 +168,41 @@ static void reconnect(sim_world *w, uint32_t a)
         side *s = &l->dir[d];
         s->ack_due = false;
         s->last_ns = w->now;
-        if (sim_chance(w, 50) && xd_session_tx_acked(s->tx, s->rx.last) < 0)
+        if (xd_session_tx_taken(s->tx, s->rx.last) != 0)
+            sim_fault(w, "the other side is too far back, or in the future");
+        if ((d == 0 || sim_chance(w, 50)) && xd_session_tx_acked(s->tx, s->rx.last) < 0)
             sim_fault(w, "acknowledged beyond what was sent");
-        if (xd_session_tx_resend(s->tx, resend_one, &(resend){ w, a, d != 0 }) < 0)
+        if (xd_session_tx_resend(s->tx, s->rx.last, resend_one, &(resend){ w, a, d != 0 }) < 0)
             sim_fault(w, "resend failed");
         flush(w, a, d != 0);
     }
+    l->dir[1].ack_due =
+        true; /* the last acknowledgement may have been cut off, and nothing that comes would bring another one */
+    sim_at(w, w->now + sim_between(w, 0, 20 * MS),
+           (sim_event){ .kind = EV_ACK, .a = a, .b = 1, .c = l->connection });
+    if (sim_chance(w, 20)) /* and is cut again, perhaps in the middle of that */
+        sim_at(w, w->now + sim_between(w, 0, 5 * MS), (sim_event){ .kind = EV_DROP, .a = a });
     sim_ctl_connected(w, a, true);
+}
+
+static int late_one(void *arg, xd_bytes frame)
+{
+    const resend *r = arg;
+    uint32_t      msg[6], count = (uint32_t)((frame.len - XD_FRAME_HEADER - MSG_BYTES) / sizeof(xd_span));
+    xd_span      *spans = sim_alloc((count + 1) * sizeof *spans);
+    memcpy(msg, frame.ptr + XD_FRAME_HEADER, MSG_BYTES);
+    memcpy(spans, frame.ptr + XD_FRAME_HEADER + MSG_BYTES, count * sizeof *spans);
+    sim_ctl_late(r->w, r->a, msg, spans, count);
+    free(spans);
+    return 0;
+}
+
+/* The agent is back when it has been given up: what it did meanwhile is refused. */
+static void return_late(sim_world *w, uint32_t a)
+{
+    const side *up = &w->agent[a].link->dir[1];
+    if (xd_session_tx_resend(up->tx, up->rx.last, late_one, &(resend){ w, a, true }) < 0)
+        sim_fault(w, "resend failed");
 }
 
 void sim_link_event(sim_world *w, const sim_event *ev)
@@ -196,14 +231,18 @@ void sim_link_event(sim_world *w, const sim_event *ev)
         w->broken = true;
         l->connection++;
         sim_ctl_connected(w, ev->a, false);
-        if (ev->d) /* it does not come back */
-            sim_at(w, w->now + sim_between(w, 1 * MS, 2 * SEC), (sim_event){ .kind = EV_LOST, .a = ev->a });
-        else
+        if (ev->d) { /* it does not come back in time */
+            uint64_t deadline = w->now + sim_between(w, 1 * MS, 2 * SEC);
+            sim_at(w, deadline, (sim_event){ .kind = EV_LOST, .a = ev->a });
+            sim_at(w, deadline + sim_between(w, 1, SEC), (sim_event){ .kind = EV_CONNECT, .a = ev->a });
+        } else
             sim_at(w, w->now + sim_between(w, 1 * MS, 2 * SEC),
                    (sim_event){ .kind = EV_CONNECT, .a = ev->a });
         break;
     default:
-        if (!g->lost)
+        if (g->lost)
+            return_late(w, ev->a);
+        else
             reconnect(w, ev->a);
     }
 }

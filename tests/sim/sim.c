@@ -91,26 +91,44 @@ void sim_ctl_connected(sim_world *w, uint32_t a, bool connected)
     ctl_pump(w);
 }
 
+/* 0; 1 = it is of no use; -errno. */
+static int hear(sim_world *w, uint32_t a, const uint32_t *msg, const xd_span *spans, uint32_t count)
+{
+    switch (msg[0]) {
+    case M_WORKERS:
+        w->agent[a].known_up = msg[1];
+        return xd_sched_agent_up(w->sched, (uint16_t)a, msg[1]);
+    case M_OPENED:
+        return xd_sched_opened(w->sched, (uint16_t)a, msg[1]);
+    case M_CLOSED:
+        return xd_sched_closed(w->sched, (uint16_t)a, msg[1], (uint16_t)msg[2],
+                               xd_sched_outcome(w->sched, msg[1]), 0);
+    case M_RETURNED:
+        return xd_sched_returned(w->sched, (uint16_t)a, msg[1], spans, count);
+    default:
+        return xd_sched_result(w->sched, (uint16_t)a, msg[1], (uint16_t)msg[2], (uint8_t)msg[3],
+                               msg[3] == 2 || msg[3] == 7);
+    }
+}
+
 void sim_ctl_message(sim_world *w, uint32_t a, const uint32_t *msg, const xd_span *spans, uint32_t count)
 {
-    int r = 0;
     if (w->trace)
         printf("%12.6f agent %u: message %u %u %u %u spans %u\n", (double)w->now / 1e9, a, msg[0], msg[1],
                msg[2], msg[3], count);
-    if (msg[0] == M_WORKERS)
-        r = w->early ? 0 : xd_sched_agent_up(w->sched, (uint16_t)a, w->agent[a].known_up = msg[1]);
-    else if (msg[0] == M_OPENED)
-        r = xd_sched_opened(w->sched, (uint16_t)a, msg[1]);
-    else if (msg[0] == M_CLOSED)
-        r = xd_sched_closed(w->sched, (uint16_t)a, msg[1], (uint16_t)msg[2],
-                            xd_sched_outcome(w->sched, msg[1]), 0);
-    else if (msg[0] == M_RETURNED)
-        r = xd_sched_returned(w->sched, (uint16_t)a, msg[1], spans, count);
-    else if ((r = xd_sched_result(w->sched, (uint16_t)a, msg[1], (uint16_t)msg[2], (uint8_t)msg[3],
-                                  msg[3] == 2 || msg[3] == 7)) == 0)
+    int r = msg[0] == M_WORKERS && w->early ? 0 : hear(w, a, msg, spans, count);
+    if (r == 0 && msg[0] == M_RESULT)
         count_outcome(w, msg[1]);
     if (r != 0)
         sim_fault(w, "message %u (%u %u %u) of agent %u refused: %d", msg[0], msg[1], msg[2], msg[3], a, r);
+    ctl_pump(w);
+}
+
+void sim_ctl_late(sim_world *w, uint32_t a, const uint32_t *msg, const xd_span *spans, uint32_t count)
+{
+    if (hear(w, a, msg, spans, count) != 1)
+        sim_fault(w, "message %u (%u %u %u) of agent %u was taken after it had been given up", msg[0], msg[1],
+                  msg[2], msg[3], a);
     ctl_pump(w);
 }
 

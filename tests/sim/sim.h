@@ -32,7 +32,7 @@ typedef enum sim_kind {
     EV_TICK,          /* a */
     EV_STREAM,        /* a, b direction, c connection, ptr sim_frame: bytes arrive */
     EV_DROP,          /* a, d: the connection breaks; d = for good */
-    EV_CONNECT,       /* a */
+    EV_CONNECT,       /* a: in time, or too late */
     EV_ACK,           /* a, b direction: time to acknowledge */
     EV_LOST,          /* a, d: given up for good; d = by an item */
     EV_CANCEL,        /* the user stops the run */
@@ -175,4 +175,5 @@ uint64_t sim_collect(uint64_t seed, bool trace, char fault[256], uint64_t *event
 
 /* sim.c */
 void sim_ctl_connected(sim_world *w, uint32_t a, bool connected);
+void sim_ctl_late(sim_world *w, uint32_t a, const uint32_t *msg, const xd_span *spans, uint32_t count);
 void sim_ctl_message(sim_world *w, uint32_t a, const uint32_t *msg, const xd_span *spans, uint32_t count);

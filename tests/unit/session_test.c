@@ -96,14 +96,37 @@ START_TEST(what_is_not_acknowledged_is_sent_again)
         ck_assert_int_eq(push(s, 0), 0);
     ck_assert_int_eq(xd_session_tx_acked(s, 400), 0);
     seen all = { .next = 401, .stop_after = -1 };
-    ck_assert_int_eq(xd_session_tx_resend(s, take, &all), 0);
+    ck_assert_int_eq(xd_session_tx_resend(s, 0, take, &all), 0);
     ck_assert_uint_eq(all.next, 1001);
     seen some = { .next = 401, .stop_after = 10 };
-    ck_assert_int_eq(xd_session_tx_resend(s, take, &some), -EPIPE);
+    ck_assert_int_eq(xd_session_tx_resend(s, 0, take, &some), -EPIPE);
     ck_assert_uint_eq(xd_session_tx_outstanding(s), 600);
     for (uint64_t i = 401; i <= 1000; i++)
         ck_assert_int_eq(xd_session_tx_acked(s, i), 0);
     ck_assert_uint_eq(xd_session_tx_outstanding(s), 0);
+}
+END_TEST
+
+/* Another pipe: the far end says what it has taken, and what follows is sent again, nothing else. */
+START_TEST(what_was_taken_is_not_sent_again)
+{
+    xd_auto(xd_session_tx) *s = NULL;
+    ck_assert_int_eq(xd_session_tx_new(&s, UINT32_MAX, UINT32_MAX), 0);
+    ck_assert_int_eq(xd_session_tx_taken(s, 0), 0);
+    ck_assert_int_eq(xd_session_tx_taken(s, 1), -EPROTO);
+    for (int i = 0; i < 100; i++)
+        ck_assert_int_eq(push(s, 0), 0);
+    ck_assert_int_eq(xd_session_tx_acked(s, 40), 0);
+    ck_assert_int_eq(xd_session_tx_taken(s, 39), -ESTALE);
+    ck_assert_int_eq(xd_session_tx_taken(s, 40), 0);
+    ck_assert_int_eq(xd_session_tx_taken(s, 100), 0);
+    ck_assert_int_eq(xd_session_tx_taken(s, 101), -EPROTO);
+    for (uint64_t last = 40; last <= 100; last++) {
+        seen rest = { .next = last + 1, .stop_after = -1 };
+        ck_assert_int_eq(xd_session_tx_resend(s, last, take, &rest), 0);
+        ck_assert_uint_eq(rest.next, 101);
+    }
+    ck_assert_uint_eq(xd_session_tx_outstanding(s), 60); /* taken is not acknowledged */
 }
 END_TEST
 
@@ -131,6 +154,7 @@ int main(void)
     tcase_add_test(t, acknowledged_up_to);
     tcase_add_test(t, credit_by_frames_and_bytes);
     tcase_add_test(t, what_is_not_acknowledged_is_sent_again);
+    tcase_add_test(t, what_was_taken_is_not_sent_again);
     tcase_add_test(t, each_number_is_taken_once_in_order);
     suite_add_tcase(s, t);
     srunner_run_all(r, CK_NORMAL);
