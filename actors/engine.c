@@ -267,6 +267,7 @@ static int start_gateways(xd_engine *x, xd_error *err)
             .number = (uint16_t)i,
             .session = xd_clock_wall_us(),
             .silence_ms = silence_ms(x->config),
+            .reconnect_ms = (uint32_t)XD_MIN(x->config->reconnect_ns / XD_MS_NS, (uint64_t)UINT32_MAX),
             .foreign = x->config->agent != NULL,
             .junit_path = x->junit_path,
             .target = { .spec = &x->plan.gateways[i].spec,

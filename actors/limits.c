@@ -9,7 +9,7 @@
 
 /* Sockets, eventfds and the journal of a run with one environment take some 30; each further one a dozen. */
 #define LEAST_FILES 40u
-#define FILES_PER_GATEWAY 12u
+#define FILES_PER_GATEWAY 13u
 /* The page that workers share, the largest file of the adapter, the journal of a small run. */
 #define LEAST_FILE_BYTES (256u * 1024u)
 /* libzmq 2, journal, broker, scheduler, two reporters, the watcher. */

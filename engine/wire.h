@@ -42,7 +42,8 @@ enum {
     }                     \
     ;
 #include "engine/wire.def"
-#define XD_CAP_ALL ((uint64_t)XD_CAP_PING)
+#define XD_CAP_ALL ((uint64_t)(XD_CAP_PING | XD_CAP_RECONNECT))
+#define XD_TOKEN_LEN 16u /* of HELLO.token */
 
 typedef struct xd_wire_list {
     uint32_t       count;

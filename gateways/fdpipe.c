@@ -36,6 +36,37 @@ int xd_fdpipe_opened(xd_pipe *p, xd_error *err)
     return 1;
 }
 
+static void close_pipe(fdpipe *f)
+{
+    if (f->at.in >= 0)
+        close(f->at.in);
+    if (f->at.out >= 0 && f->at.out != f->at.in)
+        close(f->at.out);
+    f->at.in = f->at.out = -1;
+}
+
+int xd_fdpipe_reopen(xd_pipe *p, xd_error *err)
+{
+    fdpipe *f = XD_CAST(p, fdpipe, FDPIPE_MAGIC);
+    int     pair[2];
+    close_pipe(f);
+    if (f->at.redial < 0)
+        return -ESRCH;
+    int r = xd_os_socketpair(pair, true);
+    if (r < 0)
+        return xd_error_set(err, r, "no descriptors: %s", xd_error_name(r));
+    ssize_t sent = xd_os_send_fds(f->at.redial, "", 1, &pair[1], 1);
+    close(pair[1]);
+    if (sent > 0) {
+        f->at.in = f->at.out = pair[0];
+        return 0;
+    }
+    close(pair[0]);
+    if (sent == -EPIPE || sent == -ECONNRESET)
+        return -ESRCH; /* the agent has ended, or is about to */
+    return xd_error_set(err, (int)sent, "the agent takes no other pipe: %s", xd_error_name((int)sent));
+}
+
 void xd_fdpipe_wait(xd_pipe *p, uint32_t want, xd_pipe_wait *ret)
 {
     const fdpipe  *f = XD_CAST(p, fdpipe, FDPIPE_MAGIC);
@@ -85,11 +116,10 @@ ssize_t xd_fdpipe_text(xd_pipe *p, void *to, size_t room)
 void xd_fdpipe_close(xd_pipe *p)
 {
     fdpipe *f = XD_CAST(p, fdpipe, FDPIPE_MAGIC);
-    if (f->at.in >= 0)
-        close(f->at.in);
-    if (f->at.out >= 0 && f->at.out != f->at.in)
-        close(f->at.out);
-    f->at.in = f->at.out = -1;
+    close_pipe(f);
+    if (f->at.redial >= 0)
+        close(f->at.redial);
+    f->at.redial = -1;
 }
 
 static bool wait_for(xd_proc *proc, uint32_t grace_ms, xd_proc_status *status)

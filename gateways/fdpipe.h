@@ -5,15 +5,17 @@
 #include "gateways/transport.h"
 
 typedef struct xd_fdpipe_parts {
-    int     in, out; /* non-blocking; the same number when it is one socket */
-    int     text;    /* non-blocking; -1 = none */
-    xd_proc proc;    /* pid 0 = none */
+    int in, out;  /* non-blocking; the same number when it is one socket */
+    int text;     /* non-blocking; -1 = none */
+    int redial;   /* non-blocking: a socket to the agent that takes one end of each further pipe; -1 = none */
+    xd_proc proc; /* pid 0 = none */
 } xd_fdpipe_parts;
 
 /* A pipe of these parts, which belong to it from success on.  -ENOMEM. */
 int xd_fdpipe_new(xd_pipe **ret, const xd_transport *transport, const xd_fdpipe_parts *parts) XD_MUST;
 
 int     xd_fdpipe_opened(xd_pipe *p, xd_error *err);
+int     xd_fdpipe_reopen(xd_pipe *p, xd_error *err); /* over `redial` */
 void    xd_fdpipe_wait(xd_pipe *p, uint32_t want, xd_pipe_wait *ret);
 ssize_t xd_fdpipe_read(xd_pipe *p, void *to, size_t room);
 ssize_t xd_fdpipe_write(xd_pipe *p, const void *from, size_t len);
@@ -21,6 +23,6 @@ ssize_t xd_fdpipe_text(xd_pipe *p, void *to, size_t room);
 void    xd_fdpipe_close(xd_pipe *p);
 void    xd_fdpipe_hang_up(xd_pipe **p, uint32_t grace_ms, char *how, size_t how_size);
 
-#define XD_FDPIPE_OPS                                                                                     \
-    .opened = xd_fdpipe_opened, .wait = xd_fdpipe_wait, .read = xd_fdpipe_read, .write = xd_fdpipe_write, \
-    .text = xd_fdpipe_text, .close = xd_fdpipe_close, .hang_up = xd_fdpipe_hang_up
+#define XD_FDPIPE_OPS                                                                                       \
+    .opened = xd_fdpipe_opened, .reopen = xd_fdpipe_reopen, .wait = xd_fdpipe_wait, .read = xd_fdpipe_read, \
+    .write = xd_fdpipe_write, .text = xd_fdpipe_text, .close = xd_fdpipe_close, .hang_up = xd_fdpipe_hang_up

@@ -30,17 +30,20 @@ static int on_command(void *state, const xd_msg *in)
     xd_bytes numbered;
     XD_TRY(xd_msg_frame(in, &f));
     if (f.type < FIRST_TO_AGENT || f.type >= FIRST_FROM_AGENT)
-        return 0;       /* not for an agent */
-    if (g->state != UP) /* GATEWAY_DOWN told, or will tell, that nothing arrives here */
+        return 0;                  /* not for an agent */
+    if (!xd_gateway_in_session(g)) /* GATEWAY_DOWN told, or will tell, that nothing arrives here */
         return f.type == XD_MSG_PAUSE ? tell_paused(g) : 0;
-    if (xd_stream_out_pending(&g->tx) + in->body.len > OUT_MAX)
+    if (XD_MAX(xd_stream_out_pending(&g->tx), xd_session_tx_outstanding_bytes(g->sent)) + in->body.len >
+        OUT_MAX)
         return xd_gateway_bad_peer(g, "the agent no longer reads its commands");
     XD_TRY(xd_check_command(g->check, &f));
     XD_TRY(xd_session_tx_push(g->sent, in->body.ptr, in->body.len, &numbered));
-    XD_TRY(xd_stream_out_add(&g->tx, numbered.ptr, numbered.len));
-    XD_TRY(xd_gateway_flush(g));
-    if (!g->looked_ns)
-        XD_TRY(xd_gateway_expect_answer(g));
+    if (g->state == UP) { /* else it is kept */
+        XD_TRY(xd_stream_out_add(&g->tx, numbered.ptr, numbered.len));
+        XD_TRY(xd_gateway_flush(g));
+        if (!g->looked_ns)
+            XD_TRY(xd_gateway_expect_answer(g));
+    }
     return f.type == XD_MSG_PAUSE ? tell_paused(g) : 0;
 }
 
@@ -50,15 +53,15 @@ static int on_ack(void *state, const xd_msg *in)
     gateway *g = XD_CAST(state, gateway, GATEWAY_MAGIC);
     xd_frame f;
     XD_TRY(xd_msg_frame(in, &f));
-    if (g->state != UP || f.type != XD_MSG_ACK)
+    if (!xd_gateway_in_session(g) || f.type != XD_MSG_ACK)
         return 0;
     xd_wire_ACK a;
     XD_TRY(xd_wire_ACK_decode(f.body, f.len, &a));
     xd_check_acked(g->check, a.acked);
-    xd_buf_clear(&g->frame);
-    XD_TRY(xd_buf_add_bytes(&g->frame, in->body));
-    XD_TRY(xd_gateway_send_loose(g, &g->frame));
-    if (!g->full || xd_check_full(g->check) || g->state != UP)
+    g->acked = a.acked;
+    if (g->state == UP)
+        XD_TRY(xd_gateway_send_ack(g));
+    if (!g->full || xd_check_full(g->check) || !xd_gateway_in_session(g))
         return 0;
     g->full = false;
     XD_TRY(xd_gateway_deliver(g));
@@ -97,6 +100,12 @@ static int gateway_tick(void *state)
         return XD_MIN(r, 0);
     if (g->state == DOWN)
         return g->down_told ? xd_actor_set_tick(g->actor, 0) : xd_gateway_tell_down(g);
+    if (*g->broken)
+        return xd_gateway_cut(g, g->broken);
+    if (g->state == AWAY)
+        return xd_gateway_reconnect(g);
+    if (g->state == RETURNING)
+        XD_TRY(xd_gateway_reconnect(g));
     if (g->state == UP) {
         XD_TRY(xd_gateway_look_for_silence(g));
         XD_TRY(g->state == UP ? xd_gateway_next_tick(g) : 0);
@@ -127,6 +136,7 @@ static int gateway_init(void *state, xd_actor *actor, const void *args)
                     .window_bytes = a->window_bytes ? a->window_bytes : 4u << 20,
                     .timeout_ms = a->timeout_ms ? a->timeout_ms : 20000,
                     .silence_ms = a->silence_ms ? a->silence_ms : 60000,
+                    .reconnect_ms = a->reconnect_ms,
                     .turn_fd = -1,
                     .seen = XD_SESSION_RX_INIT };
     XD_TRY(xd_xspec_copy(&g->spec, a->target.spec));

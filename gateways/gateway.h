@@ -30,6 +30,8 @@ typedef struct xd_gateway_args {
     /* An agent that has not acknowledged what it was told, or not answered PING, and says nothing else for so long, is
      * given up. PING follows a quarter of that time in which nothing came. 0 = 60 s, UINT32_MAX = never */
     uint32_t silence_ms;
+    uint32_t
+        reconnect_ms; /* how long a pipe that was cut is dialled again, and the agent waits for it; 0 = not at all */
 } xd_gateway_args;
 
 /* Start with xd_actor_start(..., xd_gateway_address(number), &args). It dials after its start, so gateways

@@ -1,6 +1,7 @@
 /* gateways/gateway_dial.c - see gateway_state.h: the pipe is opened, the agent says HELLO, and the end of it. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "engine/base/clock.h"
 #include "engine/base/path.h"
@@ -41,7 +42,7 @@ void xd_gateway_drop_pipe(gateway *g, uint32_t grace_ms, char *how, size_t how_s
 
 uint32_t xd_gateway_grace_ms(const gateway *g)
 {
-    return g->state == UP ? LEASH_MS : CANCEL_MS;
+    return xd_gateway_in_session(g) ? LEASH_MS : CANCEL_MS;
 }
 
 /* What was written last beside the pipe is read before the pipe is dropped: it often says why. */
@@ -50,7 +51,8 @@ int xd_gateway_go_down(gateway *g, const char *why)
     char how[128] = "";
     if (g->state == DOWN)
         return 0;
-    uint32_t grace_ms = g->state == GREETING ? GREET_MS : xd_gateway_grace_ms(g);
+    bool     greeting = !g->greeted && g->state != DIALING;
+    uint32_t grace_ms = greeting ? GREET_MS : xd_gateway_grace_ms(g);
     g->state = DOWN;
     XD_TRY(xd_gateway_read_text(g));
     xd_gateway_drop_pipe(g, grace_ms, how, sizeof(how));
@@ -86,6 +88,21 @@ static int refuse(gateway *g, const xd_wire_HELLO *h)
     return xd_gateway_bad_peer(g, why);
 }
 
+int xd_gateway_send_welcome(gateway *g, xd_bytes token)
+{
+    xd_wire_WELCOME w = { .version = g->version,
+                          .capabilities = g->capabilities,
+                          .session = g->session,
+                          .window_frames = g->window_frames,
+                          .window_bytes = g->window_bytes,
+                          .last = g->seen.last,
+                          .reconnect_ms = g->capabilities & XD_CAP_RECONNECT ? g->reconnect_ms : 0,
+                          .token = token };
+    xd_buf_clear(&g->frame);
+    XD_TRY(xd_wire_WELCOME_frame(&g->frame, 0, 0, &w));
+    return xd_gateway_send_loose(g, &g->frame);
+}
+
 int xd_gateway_on_hello(gateway *g, const xd_frame *f)
 {
     xd_wire_HELLO h;
@@ -96,18 +113,17 @@ int xd_gateway_on_hello(gateway *g, const xd_frame *f)
         return xd_gateway_bad_peer(g, "the agent's HELLO has a number out of range");
     if (h.version_min > XD_WIRE_VERSION || h.version_max < XD_WIRE_VERSION_MIN)
         return refuse(g, &h);
-    xd_wire_WELCOME w = { .version = XD_MIN(h.version_max, (uint16_t)XD_WIRE_VERSION),
-                          .capabilities = h.capabilities & XD_CAP_ALL,
-                          .session = g->session,
-                          .window_frames = g->window_frames,
-                          .window_bytes = g->window_bytes };
-    xd_buf_clear(&g->frame);
-    XD_TRY(xd_wire_WELCOME_frame(&g->frame, 0, 0, &w));
-    XD_TRY(xd_gateway_send_loose(g, &g->frame));
+    g->version = XD_MIN(h.version_max, (uint16_t)XD_WIRE_VERSION);
+    g->capabilities = h.capabilities & XD_CAP_ALL;
+    if (!g->transport->reopen || h.token.len != XD_TOKEN_LEN)
+        g->capabilities &= ~(uint64_t)XD_CAP_RECONNECT;
+    if (g->capabilities & XD_CAP_RECONNECT)
+        memcpy(g->token, h.token.ptr, XD_TOKEN_LEN);
+    XD_TRY(xd_gateway_send_welcome(g, (xd_bytes){ 0 }));
     if (g->state == DOWN)
         return 0;
     g->state = UP;
-    g->can_ping = (w.capabilities & XD_CAP_PING) != 0;
+    g->greeted = true;
     XD_TRY(xd_gateway_next_tick(g));
     xd_wire_GATEWAY_UP up = { .gateway = g->number,
                               .spec = xd_bytes_str(g->spec.text),
@@ -117,6 +133,13 @@ int xd_gateway_on_hello(gateway *g, const xd_frame *f)
     xd_buf_clear(&g->frame);
     XD_TRY(xd_wire_GATEWAY_UP_frame(&g->frame, 0, 0, &up));
     return xd_gateway_pass_up(g, XD_MSG_GATEWAY_UP, XD_FLAG_JOURNAL, g->frame.data, g->frame.len);
+}
+
+int xd_gateway_greet(gateway *g)
+{
+    g->state = GREETING;
+    XD_TRY(xd_stream_out_add(&g->tx, XD_WIRE_PREAMBLE, XD_WIRE_PREAMBLE_LEN));
+    return xd_gateway_flush(g);
 }
 
 /* ---- opening ------------------------------------------------------------------------------------------- */
@@ -152,7 +175,5 @@ int xd_gateway_dial(gateway *g)
     XD_TRY(xd_actor_set_tick(g->actor, OPEN_TICK_MS));
     if (r == 0)
         return xd_gateway_watch(g);
-    g->state = GREETING;
-    XD_TRY(xd_stream_out_add(&g->tx, XD_WIRE_PREAMBLE, XD_WIRE_PREAMBLE_LEN));
-    return xd_gateway_flush(g);
+    return xd_gateway_greet(g);
 }

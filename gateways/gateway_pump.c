@@ -43,7 +43,7 @@ int xd_gateway_unstick(gateway *g)
     return r == -EAGAIN ? 1 : r;
 }
 
-static int tell_note(gateway *g, uint8_t level, xd_bytes text)
+int xd_gateway_note(gateway *g, uint8_t level, xd_bytes text)
 {
     xd_autobuf   frame = XD_BUF_INIT;
     xd_wire_NOTE m = { .level = level, .text = text };
@@ -84,7 +84,7 @@ static bool among(const xd_pipe_wait *w, int fd)
 int xd_gateway_watch(gateway *g)
 {
     xd_pipe_wait w = { 0 };
-    uint32_t     want = xd_gateway_holds(g) ? 0 : XD_PIPE_READ;
+    uint32_t     want = xd_gateway_holds(g) || g->state == AWAY ? 0 : XD_PIPE_READ;
     if (!g->pipe || g->state == DOWN)
         return 0;
     if (xd_stream_out_pending(&g->tx) && !g->deaf)
@@ -105,15 +105,17 @@ int xd_gateway_watch(gateway *g)
 
 int xd_gateway_flush(gateway *g)
 {
-    while (g->pipe && !g->deaf && xd_stream_out_pending(&g->tx)) {
+    while (g->pipe && g->state != AWAY && !g->deaf && xd_stream_out_pending(&g->tx)) {
         xd_bytes rest = xd_stream_out_view(&g->tx);
         ssize_t  n = g->transport->write(g->pipe, rest.ptr, rest.len);
         if (n == -EAGAIN)
             break;
-        /* The gateway goes down when reading fails, too; before that it takes what the agent has already sent. */
-        g->deaf = n == -EPIPE || n == -ECONNRESET;
-        if (n < 0 && !g->deaf)
-            return xd_gateway_go_down(g, xd_error_name((int)n));
+        /* The pipe is given up when reading fails, too; before that what the agent has already sent is taken. */
+        g->deaf = n < 0;
+        if (n < 0 && n != -EPIPE && n != -ECONNRESET) {
+            snprintf(g->broken, sizeof(g->broken), "%s", xd_error_name((int)n));
+            XD_TRY(xd_actor_set_tick(g->actor, RETRY_MS));
+        }
         if (n > 0)
             xd_stream_out_written(&g->tx, (size_t)n);
     }
@@ -124,6 +126,14 @@ int xd_gateway_send_loose(gateway *g, const xd_buf *frame)
 {
     XD_TRY(xd_stream_out_add(&g->tx, frame->data, frame->len));
     return xd_gateway_flush(g);
+}
+
+int xd_gateway_send_ack(gateway *g)
+{
+    xd_wire_ACK a = { .acked = g->acked };
+    xd_buf_clear(&g->frame);
+    XD_TRY(xd_wire_ACK_frame(&g->frame, 0, 0, &a));
+    return xd_gateway_send_loose(g, &g->frame);
 }
 
 /* ---- from the agent ------------------------------------------------------------------------------------ */
@@ -170,7 +180,9 @@ static int on_loose(gateway *g, const xd_frame *f)
     if (f->type == XD_MSG_ACK)
         return on_agent_ack(g, f);
     if (f->type == XD_MSG_PROGRESS) {
+        xd_wire_PROGRESS m;
         r = xd_check_frame(g->check, f);
+        g->last_words |= r == 0 && xd_wire_PROGRESS_decode(f->body, f->len, &m) == 0 && m.last;
         return r < 0 ? bad_frame(g, r)
                      : xd_gateway_pass_up(g, f->type, 0, f->body - XD_FRAME_HEADER, f->len + XD_FRAME_HEADER);
     }
@@ -226,7 +238,7 @@ static int on_config(gateway *g, const xd_frame *f)
         "%s: the JUnit file that its agent names is not written: only an agent that xd finds itself "
         "names files; give --junitxml to xdctl run",
         g->spec.text));
-    return tell_note(g, 3, xd_buf_view(&text));
+    return xd_gateway_note(g, 3, xd_buf_view(&text));
 }
 
 static int on_agent_frame(gateway *g, const xd_frame *f)
@@ -235,6 +247,8 @@ static int on_agent_frame(gateway *g, const xd_frame *f)
                  (unsigned)g->number, xd_wire_name(f->type), (unsigned)f->len);
     if (g->state == GREETING)
         return xd_gateway_on_hello(g, f);
+    if (g->state == RETURNING && f->type != XD_MSG_REFUSE)
+        return xd_gateway_on_return(g, f);
     if (f->type == XD_MSG_REFUSE)
         return on_refuse(g, f);
     if (f->type == XD_MSG_ACK || f->type == XD_MSG_PONG || f->type == XD_MSG_PROGRESS)
@@ -246,9 +260,9 @@ static int on_agent_frame(gateway *g, const xd_frame *f)
     switch (xd_session_rx_seen(&g->seen, f->seq)) {
     case XD_SESSION_GAP:
         return xd_gateway_bad_peer(g, "records of the agent are missing");
-    case XD_SESSION_DUPLICATE: /* the broker acknowledges it again, and drops it */
+    case XD_SESSION_DUPLICATE: /* nothing looks at it a second time */
         XD_TRY(bad_frame(g, xd_check_loose(g->check, f, xd_clock_ns())));
-        break;
+        return g->state == UP ? xd_gateway_send_ack(g) : 0;
     default:
         XD_TRY(bad_frame(g, xd_check_frame(g->check, f)));
         xd_check_passed(g->check, f);
@@ -285,7 +299,7 @@ int xd_gateway_deliver(gateway *g)
 static int read_pipe(gateway *g)
 {
     size_t got = 0;
-    while (g->state != DOWN && !xd_gateway_holds(g) && got < TURN_BYTES) {
+    while (g->state != DOWN && g->state != AWAY && !xd_gateway_holds(g) && got < TURN_BYTES) {
         uint8_t *at;
         size_t   room;
         XD_TRY(xd_stream_in_space(&g->rx, READ_BYTES, &at, &room));
@@ -294,11 +308,10 @@ static int read_pipe(gateway *g)
         if (n == -EAGAIN)
             return 0;
         if (n < 0 && n != -ECONNRESET)
-            return xd_gateway_go_down(g, xd_error_name((int)n));
+            return xd_gateway_cut(g, xd_error_name((int)n));
         if (n <= 0)
-            return xd_gateway_go_down(g, g->state == GREETING
-                                             ? "the connection ended before the agent said HELLO"
-                                             : "the connection to the agent ended");
+            return xd_gateway_cut(g, g->greeted ? "the connection to the agent ended"
+                                                : "the connection ended before the agent said HELLO");
         xd_stream_in_filled(&g->rx, (size_t)n);
         got += (size_t)n;
         g->silent_ms = 0;
@@ -322,6 +335,8 @@ static int on_wake(void *state, int fd, uint32_t events)
         return xd_gateway_dial(g);
     if (uses & XD_PIPE_TEXT)
         XD_TRY(xd_gateway_read_text(g));
+    if (g->state == AWAY)
+        XD_TRY(xd_gateway_reconnect(g));
     if ((uses & XD_PIPE_WRITE) && g->state != DOWN)
         XD_TRY(xd_gateway_flush(g));
     if ((uses & XD_PIPE_READ) && g->state != DOWN && !xd_gateway_holds(g))
@@ -337,12 +352,12 @@ static int show_line(gateway *g, xd_bytes line)
     if (line.len == 0 || g->lines > LINES_MAX)
         return 0;
     if (g->lines++ == LINES_MAX)
-        return tell_note(g, XD_NOTE_WARNING, XD_BYTES_LIT("the agent writes more; it is not shown"));
+        return xd_gateway_note(g, XD_NOTE_WARNING, XD_BYTES_LIT("the agent writes more; it is not shown"));
     XD_TRY(xd_buf_printf(&text, "%s: ", g->spec.text));
     line.len = XD_MIN(line.len, (size_t)LINE_BYTES);
     XD_TRY(xd_text_harmless(&text, line, false));
     xd_log_write(xd_actor_log(g->actor), XD_LOG_WARNING, "%s", xd_buf_cstr(&text));
-    return tell_note(g, XD_NOTE_WARNING, xd_buf_view(&text));
+    return xd_gateway_note(g, XD_NOTE_WARNING, xd_buf_view(&text));
 }
 
 int xd_gateway_read_text(gateway *g)

@@ -37,7 +37,7 @@ static int ping(gateway *g)
 /* Nothing is owed. */
 static int ping_if_quiet(gateway *g, uint64_t now_ns)
 {
-    if (!g->can_ping || xd_gateway_holds(g) || now_ns < g->ping_ns)
+    if (!(g->capabilities & XD_CAP_PING) || xd_gateway_holds(g) || now_ns < g->ping_ns)
         return 0;
     g->ping_ns = now_ns + quiet_ms(g) * XD_MS_NS;
     if (!g->heard)

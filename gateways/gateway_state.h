@@ -1,6 +1,7 @@
 /* gateways/gateway_state.h - private to the gateway actor's files.
  *   gateway.c          the actor: its start, end and messages
  *   gateway_dial.c     the pipe's life: opening it, HELLO, its end
+ *   gateway_reconnect.c  the pipe was cut: another one takes the session up
  *   gateway_pump.c     what travels: bytes and frames both ways, the text beside the pipe
  *   gateway_silence.c  PING, and who does not answer */
 #pragma once
@@ -13,7 +14,14 @@
 #define GATEWAY_MAGIC 0x6a7e0a11u
 #define RETRY_MS 2u /* while the broker's inbox is full */
 
-typedef enum gateway_state { DIALING, GREETING, UP, DOWN } gateway_state;
+typedef enum gateway_state {
+    DIALING,
+    GREETING, /* HELLO is awaited */
+    UP,
+    AWAY,      /* the pipe was cut, another one is dialled */
+    RETURNING, /* it is there: HELLO is awaited on it */
+    DOWN,
+} gateway_state;
 
 typedef struct gateway {
     uint32_t            magic;
@@ -32,6 +40,18 @@ typedef struct gateway {
     int          turn_fd; /* always readable; watched while something is `ready`. -1 = not needed so far */
     bool         deaf;    /* the far end takes no more */
 
+    uint16_t version;      /* of the protocol */
+    uint64_t capabilities; /* bits of CAP that both have */
+    uint32_t reconnect_ms;
+    bool     greeted;    /* HELLO came: the session stands */
+    bool     last_words; /* the agent has said what ran when it ended */
+    bool     reopening;
+    uint8_t  token[XD_TOKEN_LEN]; /* of its HELLO */
+    uint64_t cut_ns, again_ns;    /* when the pipe was cut; when it is dialled again */
+    uint32_t again_ms, cuts;
+    char     cut_why[128];
+    char     broken[64]; /* fault of a write; empty = none */
+
     xd_stream_in   rx;
     xd_stream_out  tx;
     xd_session_tx *sent; /* what the agent has not acknowledged */
@@ -39,6 +59,7 @@ typedef struct gateway {
     xd_check      *check; /* of what the agent says */
     bool           foreign;
     char          *junit_path; /* owned */
+    uint64_t       acked;      /* what the journal has of it */
     bool           full;  /* its credit is used up: nothing more is read until something is acknowledged */
     xd_buf         frame; /* scratch */
     xd_msg        *stuck; /* the broker had no room for it; nothing more is read until it has */
@@ -50,20 +71,33 @@ typedef struct gateway {
 
     uint32_t silence_ms, silent_ms; /* silent for so long while an answer is owed */
     uint64_t looked_ns;             /* when silent_ms was last added to; 0 = nothing is owed */
-    bool     can_ping, pinged;      /* pinged: PONG is owed */
+    bool     pinged;                /* PONG is owed */
     bool     heard;                 /* something has come since ping_ns was set */
     uint64_t ping_ns;               /* when it is looked again whether a PING is due */
 } gateway;
 
 /* gateway_dial.c */
-int  xd_gateway_dial(gateway *g); /* begins, or goes on */
+int  xd_gateway_dial(gateway *g);  /* begins, or goes on */
+int  xd_gateway_greet(gateway *g); /* the pipe is open: HELLO is awaited */
 int  xd_gateway_on_hello(gateway *g, const xd_frame *f);
+int  xd_gateway_send_welcome(gateway *g, xd_bytes token);
 int  xd_gateway_go_down(gateway *g, const char *why);
 int  xd_gateway_bad_peer(gateway *g, const char *what); /* bytes that are not the protocol: it is dropped */
 int  xd_gateway_tell_down(gateway *g);                  /* once; waits for room when there is none */
 void xd_gateway_drop_pipe(gateway *g, uint32_t grace_ms, char *how, size_t how_size);
 uint32_t
 xd_gateway_grace_ms(const gateway *g); /* that an agent gets to end by itself, by what it may have started */
+
+/* gateway_reconnect.c */
+/* The pipe has ended. Returns with another one on its way, or goes down with `why`. Not while a frame is looked at. */
+int xd_gateway_cut(gateway *g, const char *why);
+int xd_gateway_reconnect(gateway *g); /* goes on with it: AWAY, RETURNING */
+int xd_gateway_on_return(gateway *g, const xd_frame *hello);
+/* Its agent has been told things, or may have been. */
+static inline bool xd_gateway_in_session(const gateway *g)
+{
+    return g->state == UP || ((g->state == AWAY || g->state == RETURNING) && g->greeted);
+}
 
 /* gateway_pump.c */
 /* Nothing is read: the broker has no room, or the agent's credit is used up. */
@@ -75,6 +109,9 @@ int  xd_gateway_watch(gateway *g); /* after whatever may change what the pipe wa
 void xd_gateway_unwatch(gateway *g);
 int  xd_gateway_flush(gateway *g);
 int  xd_gateway_send_loose(gateway *g, const xd_buf *frame);
+int  xd_gateway_send_ack(gateway *g); /* up to g->acked */
+int  xd_gateway_note(gateway *g, uint8_t level,
+                     xd_bytes text); /* for the user; dropped while something is stuck */
 int  xd_gateway_deliver(gateway *g); /* frames that have been read and not given on yet */
 int  xd_gateway_read_text(gateway *g);
 /* Sends a frame on; one that finds no room is kept and stops the reading. Call only while nothing is stuck. */

@@ -2,6 +2,8 @@
  * is none of its business (gateway.h).
  *
  *   open -> opened, until it is -> read, write, text -> close -> hang_up
+ *                 ^                       |
+ *                 `------ reopen <--------'  when it was cut
  *
  * The functions of one pipe are called by one thread, its gateway's, one at a time and with no lock held; none of them
  * calls back.  Only hang_up may block. A transport that has to wait for something that cannot be polled (the resolver, a
@@ -67,6 +69,12 @@ struct xd_transport {
     /* Takes the next steps of opening. Never blocks. 1 = it is open, 0 = not yet: called again when something that `wait`
      * named has come, and every 100 ms. -errno: it failed, err says why; hang_up is still called. */
     int (*opened)(xd_pipe *p, xd_error *err);
+
+    /* Begins to make another pipe to the same agent when read or write has failed, or read has found the end. From here on
+     * opened, then read and write, are those of the new one; what lay in the old one is gone, and the agent sees its end.
+     * Never blocks. 0; -ESRCH, from this or from opened: there is no agent any more that could answer; other -errno: err
+     * says why, and it is called again after a while. NULL = this transport cannot. */
+    int (*reopen)(xd_pipe *p, xd_error *err);
 
     /* What has to come before it is of use to call opened (while it opens), or read and write (as far as `want` has
      * XD_PIPE_READ and XD_PIPE_WRITE) and text (always, until its end). Never blocks. Asked after every call of the

@@ -19,6 +19,7 @@
 #include "engine/journal.h"
 
 static const xd_gateway_case *all_cases;
+static uint32_t reconnect_ms = 30000; /* of the gateway that a test sets up; each is a process of its own */
 
 /* ---- the scheduler's place: keeps what comes ---------------------------------------------------------- */
 
@@ -155,7 +156,8 @@ static void setup_with(fixture *f, int which, const xd_transport *transport, con
         .target = { .spec = &spec, .agent = agent, .cache_dir = f->dir, .output_limit = XD_OUTPUT_DEFAULT },
         .session = 77,
         .timeout_ms = timeout_ms,
-        .silence_ms = timeout_ms
+        .silence_ms = timeout_ms,
+        .reconnect_ms = reconnect_ms
     };
     char address[XD_ADDRESS_LEN];
     xd_gateway_address(3, address, sizeof(address));
@@ -216,6 +218,7 @@ static const char PEER[] =
     "import os, socket, struct, sys, time\n"
     "fd = int(sys.argv[sys.argv.index('--fd') + 1]) if '--fd' in sys.argv else None\n"
     "sock = socket.socket(fileno=fd)\n"
+    "redial = socket.socket(fileno=int(sys.argv[sys.argv.index('--redial') + 1])) if fd else None\n"
     "def frame(kind, body, seq=0): sock.sendall(struct.pack('<IHHQ', len(body), kind, 0, seq) + body)\n"
     "def text(b): return struct.pack('<I', len(b)) + b\n"
     "def exactly(n):\n"
@@ -228,11 +231,30 @@ static const char PEER[] =
     "def get():\n"
     "    n, kind, flags, seq = struct.unpack('<IHHQ', exactly(16))\n"
     "    return kind, seq, exactly(n)\n"
-    "def hello(low=1, high=1, caps=0):\n"
-    "    sock.sendall(b'\\x89xd\\r\\n\\x1a\\n\\x01')\n"
+    "PREAMBLE, TOKEN = b'\\x89xd\\r\\n\\x1a\\n\\x01', b'0123456789abcdef'\n"
+    "def say_hello(low=1, high=1, caps=0, session=0, last=0, token=TOKEN):\n"
+    "    sock.sendall(PREAMBLE)\n"
     "    frame(1, struct.pack('<HHQ', low, high, caps) + text(b'peer') + text(b'host') + text(b'system') + "
-    "struct.pack('<IIQ', os.getpid(), 2, 1))\n"
+    "struct.pack('<IIQQQ', os.getpid(), 2, 1, session, last) + text(token))\n"
+    "def hello(*args, **more):\n"
+    "    say_hello(*args, **more)\n"
     "    exactly(8)\n"
+    /* Another pipe, after its end of this one is closed: the number up to which the gateway has taken its records. */
+    "def another():\n"
+    "    global sock\n"
+    "    sock.close()\n"
+    "    fds = socket.recv_fds(redial, 1, 1)[1]\n"
+    "    if not fds: sys.exit(0)\n"
+    "    sock = socket.socket(fileno=fds[0])\n"
+    "    assert exactly(8) == PREAMBLE\n"
+    "    kind, seq, body = get()\n"
+    "    assert (kind, seq, body[-16:]) == (2, 0, TOKEN)\n"
+    "    assert struct.unpack_from('<Q', body, 10)[0] == 77\n"
+    "    return struct.unpack_from('<Q', body, 26)[0]\n"
+    "def again(last=2, session=77, token=TOKEN):\n"
+    "    taken = another()\n"
+    "    say_hello(caps=2, session=session, last=last, token=token)\n"
+    "    return taken\n"
     "def output(n, seq, data): frame(38, struct.pack('<HBI', 65535, 1, n) + text(data) + struct.pack('<Q', "
     "0), "
     "seq)\n"
@@ -686,36 +708,51 @@ START_TEST(tells_of_a_killed_agent)
 }
 END_TEST
 
-#define TESTS(X)                                \
-    X(dials_the_agent)                          \
-    X(names_what_it_tried)                      \
-    X(refuses_another_version)                  \
-    X(skips_a_banner)                           \
-    X(drops_what_is_no_agent)                   \
-    X(does_not_wait_for_ever)                   \
-    X(tells_of_an_end_in_the_middle)            \
-    X(shows_the_stderr_of_the_agent)            \
-    X(drops_a_malformed_record)                 \
-    X(drops_a_record_of_the_other_direction)    \
-    X(drops_who_leaves_a_record_out)            \
-    X(drops_what_is_no_frame)                   \
-    X(drops_who_numbers_no_record)              \
-    X(drops_an_early_bye)                       \
-    X(drops_who_floods)                         \
-    X(is_given_up_at_once_while_it_opens)       \
-    X(does_not_open_for_ever)                   \
-    X(says_why_it_does_not_open)                \
-    X(is_given_up_at_once_before_hello)         \
-    X(carries_big_frames_both_ways)             \
-    X(gives_up_who_does_not_acknowledge)        \
-    X(waits_for_who_has_acknowledged)           \
-    X(asks_who_is_quiet)                        \
-    X(gives_up_who_does_not_answer)             \
-    X(does_not_ask_who_is_heard)                \
-    X(loses_nothing_when_the_scheduler_is_slow) \
-    X(does_not_record_progress)                 \
-    X(leaves_nothing_alive)                     \
-    X(tells_of_a_killed_agent)
+#include "tests/conformance/gateway_cut.c" /* the same program */
+
+#define TESTS(X)                                    \
+    X(dials_the_agent)                              \
+    X(names_what_it_tried)                          \
+    X(refuses_another_version)                      \
+    X(skips_a_banner)                               \
+    X(drops_what_is_no_agent)                       \
+    X(does_not_wait_for_ever)                       \
+    X(tells_of_an_end_in_the_middle)                \
+    X(shows_the_stderr_of_the_agent)                \
+    X(drops_a_malformed_record)                     \
+    X(drops_a_record_of_the_other_direction)        \
+    X(drops_who_leaves_a_record_out)                \
+    X(drops_what_is_no_frame)                       \
+    X(drops_who_numbers_no_record)                  \
+    X(drops_an_early_bye)                           \
+    X(drops_who_floods)                             \
+    X(is_given_up_at_once_while_it_opens)           \
+    X(does_not_open_for_ever)                       \
+    X(says_why_it_does_not_open)                    \
+    X(is_given_up_at_once_before_hello)             \
+    X(carries_big_frames_both_ways)                 \
+    X(gives_up_who_does_not_acknowledge)            \
+    X(waits_for_who_has_acknowledged)               \
+    X(asks_who_is_quiet)                            \
+    X(gives_up_who_does_not_answer)                 \
+    X(does_not_ask_who_is_heard)                    \
+    X(loses_nothing_when_the_scheduler_is_slow)     \
+    X(does_not_record_progress)                     \
+    X(leaves_nothing_alive)                         \
+    X(tells_of_a_killed_agent)                      \
+    X(takes_up_a_cut_pipe)                          \
+    X(sends_again_what_was_not_taken)               \
+    X(takes_up_a_pipe_that_was_cut_in_the_greeting) \
+    X(acknowledges_again)                           \
+    X(drops_who_returns_with_another_token)         \
+    X(drops_who_returns_from_another_session)       \
+    X(drops_who_returns_from_the_future)            \
+    X(drops_who_returns_from_the_past)              \
+    X(drops_who_returns_without_hello)              \
+    X(drops_who_is_cut_for_ever)                    \
+    X(drops_who_cannot_return)                      \
+    X(gives_up_who_does_not_return)                 \
+    X(tells_at_once_of_an_agent_that_has_ended)
 
 Suite *xd_gateway_conformance(const xd_gateway_case *cases, int count)
 {

@@ -14,6 +14,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 TESTS = 20
 SUITE = "import time, pytest\n@pytest.mark.parametrize('n', range(%d))\ndef test_a(n): time.sleep(0.02)\n" % TESTS
 IDS = [("test_a.py::test_a[%d]" % n).encode() for n in range(TESTS)]
+TOKEN = b"a hostile token!"
 DIGEST = (0xb1a76fcbca475df1, 0xc5e4b35a9807cde6)  # XXH3-128 of IDS, each followed by a NUL: low and high half
 NONE32, NONE16 = 0xffffffff, 0xffff
 START, CONFIGURED, COLLECTED, UP, LEASED, MIDDLE, FINISH, DONE, BYE, TAKE_BACK = (
@@ -21,10 +22,10 @@ START, CONFIGURED, COLLECTED, UP, LEASED, MIDDLE, FINISH, DONE, BYE, TAKE_BACK =
 
 
 class Agent(object):
-    def __init__(self, wire, fd, mode):
+    def __init__(self, wire, fd, redial, mode):
         self.wire, self.mode = wire, mode
         self.point, self.wrong = MODES[mode]
-        self.sock = socket.socket(fileno=fd)
+        self.sock, self.redial = socket.socket(fileno=fd), redial
         self.sock.setblocking(True)
         self.reader, self.seq, self.heard = wire.FrameReader(), 0, 0
         self.leased, self.done, self.acted, self.workers, self.request = [], [], False, [], 0
@@ -134,8 +135,32 @@ class Agent(object):
             self.say("ACK", seq=0, acked=self.heard)
 
     def hello(self, **more):
-        self.say("HELLO", seq=0, **dict(dict(version_min=1, version_max=1, capabilities=1, build_id=b"hostile", host=b"h", system=b"s", pid=os.getpid(),
-                                             cpus=2, memory_bytes=1 << 30), **more))
+        self.say("HELLO", seq=0, **dict(dict(version_min=1, version_max=1, capabilities=3, build_id=b"hostile", host=b"h", system=b"s", pid=os.getpid(),
+                                             cpus=2, memory_bytes=1 << 30, session=0, last=0, token=TOKEN), **more))
+
+    def cut(self):
+        """Its end of the pipe is closed; another one comes. What the controller says there first: its WELCOME."""
+        self.sock.close()
+        _byte, fds, _flags, _address = socket.recv_fds(self.redial, 1, 1)
+        if not fds:
+            sys.exit(0)
+        self.sock = socket.socket(fileno=fds[0])
+        self.reader = self.wire.FrameReader()
+        got = b""
+        while len(got) < 24:
+            more = self.sock.recv(24 - len(got))
+            if not more:
+                sys.exit(0)
+            got += more
+        size = struct.unpack_from("<I", got, 8)[0]
+        return self.wire.unpack(self.wire.WELCOME, self.sock.recv(size, socket.MSG_WAITALL))
+
+    def again(self, **more):
+        """The session goes on over another pipe, with a HELLO that is wrong in one way."""
+        welcome = self.cut()
+        self.raw(self.wire.PREAMBLE)
+        self.hello(**dict(dict(session=welcome.session, last=self.heard), **more))
+        return welcome
 
     def on_frame(self, kind, body):
         wire = self.wire
@@ -350,6 +375,20 @@ MODES = {
     "a flood of ACK": (LEASED, forever(lambda a: [a.say("ACK", seq=0, acked=a.heard) for _ in range(500)])),
     "a flood of what it has sent": (LEASED, several(lambda a: a.output(), forever(lambda a: a.output(60000, seq=1)))),
     "the end in the middle": (MIDDLE, end_now),
+    # a pipe that is cut and taken up again
+    "returns with another token": (MIDDLE, lambda a: a.again(token=b"x" * 16)),
+    "returns without a token": (MIDDLE, lambda a: a.again(token=b"")),
+    "returns from another session": (MIDDLE, lambda a: a.again(session=7)),
+    "returns without its session": (MIDDLE, lambda a: a.again(session=0, last=0)),
+    "returns from the future": (MIDDLE, lambda a: a.again(last=1 << 40)),
+    "returns from the past": (MIDDLE, lambda a: a.again(last=0)),
+    "returns without HELLO": (MIDDLE, several(lambda a: a.cut(), lambda a: a.raw(a.wire.PREAMBLE), lambda a: a.results(a.leased[:1]))),
+    "returns as no agent": (MIDDLE, several(lambda a: a.cut(), lambda a: a.raw(b"login: " * 20000))),
+    "returns with a gap": (MIDDLE, several(lambda a: a.again(), lambda a: a.results(a.leased[-1:], seq=99))),
+    "says again what was taken, as something else": (MIDDLE, several(lambda a: a.again(), lambda a: a.results([FOREIGN], seq=1), lambda a: a.results([FOREIGN]))),
+    "refuses where it is dialled again": (MIDDLE, several(lambda a: a.cut(), lambda a: a.raw(a.wire.PREAMBLE),
+                                                        lambda a: a.say("REFUSE", seq=0, version_min=1, version_max=1, reason=b"not again"))),
+    "is cut for ever": (LEASED, forever(lambda a: a.again())),
     "the end while it collects": (START, end_now),
     "refuses in the middle": (MIDDLE, lambda a: a.say("REFUSE", seq=0, version_min=1, version_max=1, reason=b"I do not want to\x1b[2J any more")),
     # bytes
@@ -397,8 +436,9 @@ def main():
     sys.path.insert(0, os.path.join(ROOT, "tools"))
     import wiregen
     fd = int(sys.argv[sys.argv.index("--fd") + 1])
+    redial = socket.socket(fileno=int(sys.argv[sys.argv.index("--redial") + 1])) if "--redial" in sys.argv else None
     try:
-        Agent(wiregen.codec(), fd, os.environ["XD_HOSTILE"]).run()
+        Agent(wiregen.codec(), fd, redial, os.environ["XD_HOSTILE"]).run()
     except (BrokenPipeError, ConnectionResetError):
         pass
 

@@ -32,6 +32,8 @@ typedef struct ring {
     fifo            up, down, text;
     uint32_t        steps; /* of opening, still to come */
     bool            closed;
+    bool            reopen; /* asked for, not done yet */
+    int             fault;  /* of that */
     bool            text_told;
     uint32_t        dice;
     int             to_gateway, to_thread; /* eventfds */
@@ -124,6 +126,10 @@ static bool carry(ring *g, struct pollfd *polled, nfds_t *ret_n)
 {
     xd_pipe_wait w = { 0 };
     pthread_mutex_lock(&g->lock);
+    if (g->reopen || g->closed) {
+        pthread_mutex_unlock(&g->lock);
+        return false;
+    }
     bool up = fill(&g->up, g->inner->transport->read, g->inner);
     bool text = fill(&g->text, g->inner->transport->text, g->inner);
     bool down = empty(&g->down, g->inner);
@@ -138,16 +144,22 @@ static bool carry(ring *g, struct pollfd *polled, nfds_t *ret_n)
                 (struct pollfd){ .fd = w.on[i].fd,
                                  .events = (short)((w.on[i].events & XD_POLL_IN ? POLLIN : 0) |
                                                    (w.on[i].events & XD_POLL_OUT ? POLLOUT : 0)) };
-    bool go_on = !g->closed;
     pthread_mutex_unlock(&g->lock);
-    return go_on;
+    return true;
 }
 
-static void *ring_main(void *arg)
+static bool is_closed(ring *g)
 {
-    ring *g = arg;
-    bool  closed = false, open = false;
-    while (!closed && !open) {
+    pthread_mutex_lock(&g->lock);
+    bool closed = g->closed;
+    pthread_mutex_unlock(&g->lock);
+    return closed;
+}
+
+/* A few wake-ups until it is open, or closed. */
+static void open_by_steps(ring *g)
+{
+    for (bool open = false, closed = false; !open && !closed;) {
         struct pollfd p = { .fd = g->to_thread, .events = POLLIN };
         (void)poll(&p, 1, RING_STEP_MS);
         hush(g->to_thread);
@@ -159,13 +171,34 @@ static void *ring_main(void *arg)
         nudge(g->to_gateway);
         pthread_mutex_unlock(&g->lock);
     }
-    while (!closed) {
-        struct pollfd polled[1 + XD_PIPE_FDS] = { { .fd = g->to_thread, .events = POLLIN } };
-        nfds_t        n = 1;
-        closed = !carry(g, polled, &n);
-        if (!closed)
-            (void)poll(polled, n, -1);
-        hush(g->to_thread);
+}
+
+static void reopen_inner(ring *g)
+{
+    xd_error err = { 0 };
+    pthread_mutex_lock(&g->lock);
+    if (g->reopen) {
+        g->reopen = false;
+        nudge(g->to_thread); /* the first step follows at once */
+        g->fault = g->inner->transport->reopen(g->inner, &err);
+    }
+    pthread_mutex_unlock(&g->lock);
+}
+
+static void *ring_main(void *arg)
+{
+    ring *g = arg;
+    while (!is_closed(g)) {
+        open_by_steps(g);
+        for (bool go_on = !is_closed(g); go_on;) {
+            struct pollfd polled[1 + XD_PIPE_FDS] = { { .fd = g->to_thread, .events = POLLIN } };
+            nfds_t        n = 1;
+            go_on = carry(g, polled, &n);
+            if (go_on)
+                (void)poll(polled, n, -1);
+            hush(g->to_thread);
+        }
+        reopen_inner(g);
     }
     g->inner->transport->close(g->inner);
     return NULL;
@@ -225,11 +258,28 @@ static int ring_opened(xd_pipe *p, xd_error *err)
 {
     ring *g = XD_CAST(p, ring, RING_MAGIC);
     pthread_mutex_lock(&g->lock);
-    bool open = g->steps == 0;
+    bool open = g->steps == 0 && !g->reopen;
+    int  fault = g->fault;
     pthread_mutex_unlock(&g->lock);
+    if (fault < 0)
+        return fault;
     if (open && p->transport == &xd_transport_ring_fails)
         return xd_error_set(err, -EHOSTUNREACH, "no route to the ring");
     return open;
+}
+
+static int ring_reopen(xd_pipe *p, xd_error *err)
+{
+    ring *g = XD_CAST(p, ring, RING_MAGIC);
+    (void)err;
+    pthread_mutex_lock(&g->lock);
+    g->up = g->down = (fifo){ 0 };
+    g->reopen = true;
+    g->fault = 0;
+    g->steps = 1;
+    pthread_mutex_unlock(&g->lock);
+    nudge(g->to_thread);
+    return 0;
 }
 
 static void ring_wait(xd_pipe *p, uint32_t want, xd_pipe_wait *ret)
@@ -311,9 +361,9 @@ static void ring_hang_up(xd_pipe **p, uint32_t grace_ms, char *how, size_t how_s
     *p = NULL;
 }
 
-#define RING_OPS                                                                                     \
-    .local = true, .opened = ring_opened, .wait = ring_wait, .read = ring_read, .write = ring_write, \
-    .text = ring_text, .close = ring_close, .hang_up = ring_hang_up
+#define RING_OPS                                                                                       \
+    .local = true, .opened = ring_opened, .reopen = ring_reopen, .wait = ring_wait, .read = ring_read, \
+    .write = ring_write, .text = ring_text, .close = ring_close, .hang_up = ring_hang_up
 
 const xd_transport xd_transport_ring = { .name = "ring", .open = ring_open, RING_OPS };
 const xd_transport xd_transport_ring_never = { .name = "ring", .open = never_open, RING_OPS };

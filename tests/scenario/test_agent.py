@@ -67,7 +67,7 @@ class Agent(object):
         assert self.raw == PREAMBLE, self.raw
         self.hello = self.wait(wire.HELLO)
         if welcome:
-            self.send(wire.pack_WELCOME(version=1, capabilities=0, session=1, window_frames=window_frames, window_bytes=window_bytes))
+            self.send(wire.pack_WELCOME(version=1, capabilities=0, session=1, window_frames=window_frames, window_bytes=window_bytes, last=0, reconnect_ms=0, token=b""))
 
     def send(self, frame):
         self.sock.sendall(frame)
@@ -224,7 +224,7 @@ class AgentTest(unittest.TestCase):
 
     def test_version_of_the_controller(self):
         a = self.agent(welcome=False)
-        a.send(wire.pack_WELCOME(version=7, capabilities=0, session=1, window_frames=1, window_bytes=1))
+        a.send(wire.pack_WELCOME(version=7, capabilities=0, session=1, window_frames=1, window_bytes=1, last=0, reconnect_ms=0, token=b""))
         no = a.wait(wire.REFUSE)
         self.assertEqual((no.version_min, no.version_max), (1, 1))
         self.assertEqual(a.process.wait(10), 6)

@@ -28,7 +28,12 @@ TOLD = {
     "a flood with sequence number 0": "outside of the sequence", "acknowledges what was not sent": "acknowledged what was never sent",
     "a PONG that nobody asked for": "PONG that nobody asked for", "a flood of PONG": "PONG that nobody asked for",
     "the end in the middle": "status 9", "the end while it collects": "status 9", "a truncated frame": "status 9",
-    "refuses in the middle": "refused the session", "an oversized frame": "not a frame", "a frame of 16 MiB and a byte": "not a frame",
+    "refuses in the middle": "refused the session", "refuses where it is dialled again": "refused the session",
+    "returns with another token": "another token", "returns without a token": "another token", "returns from another session": "another session",
+    "returns without its session": "without commands that it had acknowledged", "returns from the past": "without commands that it had acknowledged",
+    "returns from the future": "never sent", "returns without HELLO": "did not begin with HELLO", "returns as no agent": "not a frame",
+    "returns with a gap": "records of the agent are missing", "is cut for ever": "again and again",
+    "an oversized frame": "not a frame", "a frame of 16 MiB and a byte": "not a frame",
     "bytes that are no frame": "not a frame",
 }
 # The environment was done with its part, and said so: what follows costs nothing but its end.

@@ -18,8 +18,8 @@ INDEX 0 item:u32
 RANGE 0 first:u32 count:u32 attempt:u16 flags:u16 group:u32 expected_us:u64
 NODEID 0 shared:u16 id:bytes line:i32 file:bytes group:bytes
 RUNNING 0 worker:u16 item:u32 age_ms:u32
-HELLO 1 version_min:u16 version_max:u16 capabilities:u64 build_id:bytes host:bytes system:bytes pid:u32 cpus:u32 memory_bytes:u64
-WELCOME 2 version:u16 capabilities:u64 session:u64 window_frames:u32 window_bytes:u32
+HELLO 1 version_min:u16 version_max:u16 capabilities:u64 build_id:bytes host:bytes system:bytes pid:u32 cpus:u32 memory_bytes:u64 session:u64 last:u64 token:bytes
+WELCOME 2 version:u16 capabilities:u64 session:u64 window_frames:u32 window_bytes:u32 last:u64 reconnect_ms:u32 token:bytes
 ACK 3 acked:u64
 REFUSE 4 version_min:u16 version_max:u16 reason:bytes
 BYE 5 status:i32

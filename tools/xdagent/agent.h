@@ -1,7 +1,8 @@
 /* tools/xdagent/agent.h - the agent's own parts.  One thread, one event loop; every function here runs on it.
  * Workers, local channels, output and the folders of an environment have headers of their own: worker.h, chan.h, output.h, place.h.
  *
- *   link.c      the stream to the controller: HELLO, sequence, credit, batches
+ *   link.c      the stream to the controller: sequence, credit, batches
+ *   reconnect.c HELLO and WELCOME; the stream is cut and taken up again
  *   chan.c      local sockets and pipes to the runner's processes: frames out (with descriptors), frames in
  *   place.c     what an environment needs to know of this host: its folders
  *   env.c       one environment: collector, runner host, collection
@@ -56,12 +57,22 @@ static inline xd_wire_list agent_list_of(const xd_buf *records, uint32_t count)
 /* ---- link.c -------------------------------------------------------------------------------------- */
 
 typedef struct agent_link {
-    int            in, out; /* descriptors; the same one for a socket */
-    bool           welcome; /* WELCOME came: the session stands */
-    bool           lost;    /* end of file or fault: nobody listens any more */
-    bool           pollout;
-    uint64_t       flush_ns;   /* when the batches of results go out; UINT64_MAX = none waits */
-    uint64_t       flushed_ns; /* when they last did */
+    int      in, out; /* descriptors; the same one for a socket; -1 = the pipe was cut */
+    int      redial;  /* socket that brings another pipe then; its end is that of the controller; -1 = none */
+    int      hand;    /* socket to the guard, which gets each new pipe too; -1 = none */
+    int      next;    /* a new pipe that was brought; -1 = none */
+    bool     brought; /* so was this one */
+    bool     known;   /* the session stands */
+    bool     welcome; /* WELCOME came on this pipe */
+    bool     open;    /* HELLO was said on this pipe: frames may follow */
+    bool     broken;  /* end of file or fault of the pipe: it is cut */
+    bool     lost;    /* nobody listens any more, and nobody will */
+    bool     pollout;
+    uint64_t id; /* of the session */
+    uint8_t  token[XD_TOKEN_LEN];
+    uint64_t reconnect_ns, give_up_ns; /* how long it waits for another pipe; until when */
+    uint64_t flush_ns;                 /* when the batches of results go out; UINT64_MAX = none waits */
+    uint64_t flushed_ns;               /* when they last did */
     xd_stream_in   rx;
     xd_stream_out  tx;
     xd_session_tx *session;
@@ -69,7 +80,8 @@ typedef struct agent_link {
     xd_buf         frame; /* scratch */
 } agent_link;
 
-int  agent_link_open(agent *a, int in, int out) XD_MUST;
+/* redial, hand: -1 = there are none. All belong to it. */
+int  agent_link_open(agent *a, int in, int out, int redial, int hand) XD_MUST;
 void agent_link_close(agent *a);
 /* Sends one record, sequenced. The body is that of `type`; it may be of any size up to the frame limit. Never
  * blocks. */
@@ -83,6 +95,21 @@ bool     agent_link_full(const agent *a);    /* no credit: read nothing that wou
 bool     agent_link_idle(const agent *a);    /* everything is written and acknowledged */
 uint64_t agent_link_bytes(const agent *a);   /* sent to the controller so far */
 int      agent_link_flush(agent *a) XD_MUST; /* writes what the descriptor takes */
+int      agent_link_plain(agent *a, uint16_t type, xd_bytes body) XD_MUST; /* a frame of the session itself */
+int      agent_link_watch(agent *a) XD_MUST;                   /* what is to be written wakes the loop */
+int      agent_link_attach(agent *a, int in, int out) XD_MUST; /* a pipe, on which nothing was said yet */
+void     agent_link_detach(agent *a);                          /* closes it */
+static inline bool agent_link_away(const agent_link *l)
+{
+    return l->in < 0 && !l->lost;
+}
+
+/* reconnect.c */
+int agent_link_hello(agent *a) XD_MUST;
+int agent_link_welcome(agent *a, const xd_wire_WELCOME *m) XD_MUST;
+int agent_link_redial(agent *a) XD_MUST; /* watches the socket that brings pipes */
+/* Lets a broken pipe go, takes up one that was brought, or gives up. */
+int agent_link_care(agent *a, uint64_t now_ns) XD_MUST;
 
 /* ---- env.c -------------------------------------------------------------------------------------------- */
 
@@ -234,8 +261,9 @@ struct agent {
 };
 #define AGENT_SCRATCH 65536u
 
-/* Runs this program again as the agent and stays above it.  Returns the exit status to leave with. */
-int agent_guard(int in, int out, uint64_t output_limit, const agent_wishes *wishes);
+/* Runs this program again as the agent and stays above it.  redial: see agent_link.  Returns the exit status to leave
+ * with. */
+int agent_guard(int in, int out, int redial, uint64_t output_limit, const agent_wishes *wishes);
 /* From here on the guard removes this folder if this process cannot. */
 void agent_guard_note(agent *a, const char *folder);
 

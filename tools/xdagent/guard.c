@@ -16,39 +16,56 @@
 #define NOTE_BYTES 16384u
 #define PAGE_BYTES (sizeof(xd_page_header) + AGENT_SLOTS_MAX * sizeof(xd_page_slot))
 
-static int start(int in, int out, int note, int page, uint64_t output_limit, const agent_wishes *wishes,
-                 xd_proc *ret, xd_error *err)
+/* What the agent below gets of us; -1 = it does not. */
+typedef struct given {
+    int in, out, note, page, redial, hand;
+} given;
+
+static int start(const given *g, uint64_t output_limit, const agent_wishes *wishes, xd_proc *ret,
+                 xd_error *err)
 {
-    char              fd[16], limit[32], guard[16], shared[16], progress[16];
+    char              fd[16], limit[32], guard[16], shared[16], progress[16], redial[16], hand[16];
     xd_autofree char *self = NULL;
-    bool              one = in == out;
+    const char       *argv[22];
+    size_t            n = 0, nfds = 0;
     int               r = xd_path_self(&self);
     if (r < 0)
         return xd_error_set(err, r, "cannot find this program: %s", xd_error_name(r));
-    snprintf(fd, sizeof(fd), "%d", in);
+    snprintf(fd, sizeof(fd), "%d", g->in);
     snprintf(limit, sizeof(limit), "%llu", (unsigned long long)output_limit);
     snprintf(guard, sizeof(guard), "%d", (int)getpid());
-    snprintf(shared, sizeof(shared), "%d", note);
-    snprintf(progress, sizeof(progress), "%d", page);
-    const char *argv[16] = { self,     "--guarded-by", guard,    "--output-limit", limit,
-                             "--note", shared,         "--page", progress };
-    size_t      n = 9;
-    if (wishes->cache_dir) {
-        argv[n++] = "--cache-dir";
-        argv[n++] = wishes->cache_dir;
-    }
-    if (wishes->scratch_dir) {
-        argv[n++] = "--scratch-dir";
-        argv[n++] = wishes->scratch_dir;
-    }
-    if (one) {
-        argv[n++] = "--fd";
-        argv[n++] = fd;
-    }
-    const xd_proc_fd fds[] = {
-        { STDERR_FILENO, STDERR_FILENO }, { note, note }, { page, page }, { in, in }, { out, out }
+    snprintf(shared, sizeof(shared), "%d", g->note);
+    snprintf(progress, sizeof(progress), "%d", g->page);
+    snprintf(redial, sizeof(redial), "%d", g->redial);
+    snprintf(hand, sizeof(hand), "%d", g->hand);
+    const struct {
+        const char *name, *value;
+        bool        on;
+    } options[] = { { "--guarded-by", guard, true },
+                    { "--output-limit", limit, true },
+                    { "--note", shared, true },
+                    { "--page", progress, true },
+                    { "--redial", redial, g->hand >= 0 },
+                    { "--hand", hand, g->hand >= 0 },
+                    { "--cache-dir", wishes->cache_dir, wishes->cache_dir != NULL },
+                    { "--scratch-dir", wishes->scratch_dir, wishes->scratch_dir != NULL },
+                    { "--fd", fd, g->in == g->out } };
+    argv[n++] = self;
+    for (size_t i = 0; i < XD_ARRAY_LEN(options); i++)
+        if (options[i].on) {
+            argv[n++] = options[i].name;
+            argv[n++] = options[i].value;
+        }
+    argv[n] = NULL;
+    const int all[] = {
+        STDERR_FILENO, g->note, g->page, g->in, g->out == g->in ? -1 : g->out, g->hand >= 0 ? g->redial : -1,
+        g->hand
     };
-    xd_proc_args args = { .argv = argv, .fds = fds, .nfds = one ? 4 : 5 };
+    xd_proc_fd fds[XD_ARRAY_LEN(all)];
+    for (size_t i = 0; i < XD_ARRAY_LEN(all); i++)
+        if (all[i] >= 0)
+            fds[nfds++] = (xd_proc_fd){ all[i], all[i] };
+    xd_proc_args args = { .argv = argv, .fds = fds, .nfds = nfds };
     return xd_proc_spawn(&args, ret, err);
 }
 
@@ -114,39 +131,73 @@ static int last_words(int page, int out)
     return 0;
 }
 
-int agent_guard(int in, int out, uint64_t output_limit, const agent_wishes *wishes)
+/* The agent has another pipe: it is ours for the last words too. */
+static void take_pipe(int *hand, int *out)
+{
+    char    byte;
+    int     pipe = -1;
+    size_t  n = 1;
+    ssize_t got = xd_os_recv_fds(*hand, &byte, 1, &pipe, &n);
+    if (got <= 0 && got != -EAGAIN) {
+        close(*hand);
+        *hand = -1;
+    }
+    if (got <= 0 || n == 0)
+        return;
+    close(*out);
+    *out = pipe;
+}
+
+/* Until the agent has ended. */
+static void watch_over(xd_proc *below, int signals, int *hand, int *out, xd_proc_status *ret)
+{
+    for (;;) {
+        struct pollfd p[] = { { .fd = signals, .events = POLLIN },
+                              { .fd = below->pidfd, .events = POLLIN },
+                              { .fd = *hand, .events = POLLIN } };
+        (void)poll(p, 3, below->pidfd >= 0 ? -1 : 50);
+        if (p[0].revents && xd_os_signal_take(signals) > 0)
+            (void)xd_proc_kill(below, SIGTERM);
+        if (p[2].revents && *hand >= 0)
+            take_pipe(hand, out);
+        else if (xd_proc_wait(below, false, ret) != 0)
+            return;
+    }
+}
+
+int agent_guard(int in, int out, int redial, uint64_t output_limit, const agent_wishes *wishes)
 {
     xd_proc        below = XD_PROC_NONE;
     xd_proc_status status = { .exit_status = -2 };
     xd_error       err = { 0 };
+    int            hand[2] = { -1, -1 };
     int            signals = xd_os_signal_fd();
-    int            note = memfd_create("xd-guard", MFD_CLOEXEC);
-    int            page = memfd_create("xd-page", MFD_CLOEXEC);
-    if (signals < 0 || note < 0 || page < 0 || xd_os_adopt_orphans() < 0 ||
-        start(in, out, note, page, output_limit, wishes, &below, &err) < 0) {
+    given g = { in,     out, memfd_create("xd-guard", MFD_CLOEXEC), memfd_create("xd-page", MFD_CLOEXEC),
+                redial, -1 };
+    if (redial >= 0 && xd_os_socketpair(hand, true) == 0)
+        g.hand = hand[1];
+    if (signals < 0 || g.note < 0 || g.page < 0 || (redial >= 0 && g.hand < 0) || xd_os_adopt_orphans() < 0 ||
+        start(&g, output_limit, wishes, &below, &err) < 0) {
         fprintf(stderr, "xdagent: cannot start: %s\n",
                 *err.text ? err.text : "signals or orphans cannot be had");
         return 6;
     }
     if (out != in)
         close(in);
-    for (;;) {
-        struct pollfd p[] = { { .fd = signals, .events = POLLIN }, { .fd = below.pidfd, .events = POLLIN } };
-        (void)poll(p, 2, below.pidfd >= 0 ? -1 : 50);
-        if (p[0].revents && xd_os_signal_take(signals) > 0)
-            (void)xd_proc_kill(&below, SIGTERM);
-        if (xd_proc_wait(&below, false, &status) != 0)
-            break;
+    if (redial >= 0) { /* the agent's alone: its end must show when the agent ends */
+        close(redial);
+        close(hand[1]);
     }
+    watch_over(&below, signals, &hand[0], &out, &status);
     if (status.signal) {
         char name[32];
         fprintf(stderr, "xdagent: the agent was killed by %s\n",
                 xd_os_signal_name(status.signal, name, sizeof(name)));
     }
-    if (status.exit_status < 0 && last_words(page, out) < 0)
+    if (status.exit_status < 0 && last_words(g.page, out) < 0)
         fputs("xdagent: no memory to tell what ran\n", stderr);
     close(out); /* the end of the agent is seen at the other side from here on */
     agent_kill_leftover();
-    remove_noted(note);
+    remove_noted(g.note);
     return status.exit_status >= 0 ? status.exit_status : 6;
 }

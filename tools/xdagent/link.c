@@ -14,11 +14,11 @@
 
 static void on_stream(void *arg, int fd, uint32_t events);
 
-static int watch(agent *a)
+int agent_link_watch(agent *a)
 {
     agent_link *l = &a->link;
     bool        out = xd_stream_out_pending(&l->tx) > 0;
-    if (l->lost || out == l->pollout)
+    if (l->lost || l->in < 0 || out == l->pollout)
         return 0;
     l->pollout = out;
     if (l->in == l->out)
@@ -29,19 +29,18 @@ static int watch(agent *a)
 int agent_link_flush(agent *a)
 {
     agent_link *l = &a->link;
-    if (l->lost || xd_stream_out_pending(&l->tx) == 0)
-        return watch(a);
+    if (l->lost || l->broken || l->in < 0 || xd_stream_out_pending(&l->tx) == 0)
+        return agent_link_watch(a);
     int r = xd_stream_write_fd(&l->tx, l->out);
     if (r == -EPIPE || r == -ECONNRESET) {
-        l->lost = true;
+        l->broken = true;
         return 0;
     }
     XD_TRY(r);
-    return watch(a);
+    return agent_link_watch(a);
 }
 
-/* A frame outside the sequence. */
-static int send_plain(agent *a, uint16_t type, xd_bytes body)
+int agent_link_plain(agent *a, uint16_t type, xd_bytes body)
 {
     uint8_t  head[XD_FRAME_HEADER];
     xd_frame f = { .len = (uint32_t)body.len, .type = type };
@@ -64,14 +63,14 @@ int agent_link_send(agent *a, uint16_t type, xd_bytes body)
     XD_TRY(xd_session_tx_push(l->session, l->frame.data, l->frame.len, &framed));
     if (l->frame.cap > 4 * ROOM_BYTES)
         xd_buf_release(&l->frame);
-    return xd_stream_out_add(&l->tx, framed.ptr, framed.len);
+    return l->open ? xd_stream_out_add(&l->tx, framed.ptr, framed.len) : 0; /* else it is kept */
 }
 
 int agent_link_send_loose(agent *a, uint16_t type, xd_bytes body)
 {
-    if (a->link.lost || xd_stream_out_pending(&a->link.tx) > LOOSE_MAX)
+    if (a->link.lost || !a->link.open || xd_stream_out_pending(&a->link.tx) > LOOSE_MAX)
         return 0; /* news of the moment: not worth a queue */
-    return send_plain(a, type, body);
+    return agent_link_plain(a, type, body);
 }
 
 int agent_note(agent *a, uint8_t level, bool failed, const char *fmt, ...)
@@ -89,7 +88,7 @@ int agent_note(agent *a, uint8_t level, bool failed, const char *fmt, ...)
 
 bool agent_link_full(const agent *a)
 {
-    return !a->link.lost && (!a->link.welcome || !xd_session_tx_credit(a->link.session, ROOM_BYTES));
+    return !a->link.lost && (!a->link.known || !xd_session_tx_credit(a->link.session, ROOM_BYTES));
 }
 
 bool agent_link_idle(const agent *a)
@@ -118,13 +117,11 @@ static int on_welcome(agent *a, const xd_frame *f)
                               .reason =
                                   XD_BYTES_LIT("this agent does not speak that version of the protocol") };
         XD_TRY(xd_wire_REFUSE_encode(&body, &no));
-        XD_TRY(send_plain(a, XD_MSG_REFUSE, xd_buf_view(&body)));
+        XD_TRY(agent_link_plain(a, XD_MSG_REFUSE, xd_buf_view(&body)));
         int sent = xd_stream_write_fd(&a->link.tx, a->link.out);
         return sent < 0 ? sent : -EPROTONOSUPPORT;
     }
-    a->link.welcome = true;
-    xd_session_tx_window(a->link.session, m.window_frames, m.window_bytes);
-    return 0;
+    return agent_link_welcome(a, &m);
 }
 
 static int on_refuse(agent *a, const xd_frame *f)
@@ -156,15 +153,15 @@ static int on_frame(agent *a, const xd_frame *f)
         return on_welcome(a, f);
     case XD_MSG_REFUSE:
         return on_refuse(a, f);
-    case XD_MSG_ACK:
-        return on_ack(a, f);
     default:
         break;
     }
     if (!l->welcome)
         return -EPROTO;
+    if (f->type == XD_MSG_ACK)
+        return on_ack(a, f);
     if (f->type == XD_MSG_PING)
-        return send_plain(a, XD_MSG_PONG, (xd_bytes){ 0 });
+        return agent_link_plain(a, XD_MSG_PONG, (xd_bytes){ 0 });
     if (f->seq) {
         int seen = xd_session_rx_seen(&l->seen, f->seq);
         if (seen == XD_SESSION_DUPLICATE)
@@ -180,69 +177,105 @@ static int on_frame(agent *a, const xd_frame *f)
 static int acknowledge(agent *a)
 {
     agent_link *l = &a->link;
-    if (l->seen.acked == l->seen.last)
+    if (l->seen.acked == l->seen.last || !l->open)
         return 0;
     xd_autobuf  body = XD_BUF_INIT;
     xd_wire_ACK m = { .acked = l->seen.last };
     XD_TRY(xd_wire_ACK_encode(&body, &m));
     l->seen.acked = l->seen.last;
-    return send_plain(a, XD_MSG_ACK, xd_buf_view(&body));
+    return agent_link_plain(a, XD_MSG_ACK, xd_buf_view(&body));
+}
+
+/* Frames that have been read. A pipe on which a known session has not been greeted yet may be anybody's: what is wrong
+ * there ends the pipe, not the agent. */
+static int take_frames(agent *a)
+{
+    agent_link *l = &a->link;
+    xd_frame    f;
+    int         r = 0;
+    while (r == 0 && !l->lost && !l->broken && a->fault == 0) {
+        r = xd_stream_in_next(&l->rx, &f);
+        if (r == 0)
+            return acknowledge(a);
+        if (r > 0)
+            r = on_frame(a, &f);
+    }
+    if (r != -EPROTO || !l->known || l->welcome)
+        return r;
+    l->broken = true;
+    return 0;
 }
 
 static int read_stream(agent *a)
 {
     agent_link *l = &a->link;
-    xd_frame    f;
-    int         n = xd_stream_read_fd(&l->rx, l->in, READ_BYTES), more = 0;
+    int         n = xd_stream_read_fd(&l->rx, l->in, READ_BYTES);
     if (n == -EAGAIN)
         return 0;
-    if (n <= 0) {
-        l->lost = true; /* the leash: without a controller nothing of ours may go on */
-        return 0;
-    }
-    while (!l->lost && a->fault == 0 && (more = xd_stream_in_next(&l->rx, &f)) > 0)
-        XD_TRY(on_frame(a, &f));
-    XD_TRY(more);
-    return acknowledge(a);
+    if (n > 0)
+        return take_frames(a);
+    l->broken = true;
+    return 0;
 }
 
 static void on_stream(void *arg, int fd, uint32_t events)
 {
-    agent *a = arg;
+    agent      *a = arg;
+    agent_link *l = &a->link;
     if (events & XD_POLL_OUT)
         agent_fault(a, agent_link_flush(a));
-    if (fd == a->link.in && (events & (XD_POLL_IN | XD_POLL_HUP)))
+    if (fd == l->in && !l->broken && (events & (XD_POLL_IN | XD_POLL_HUP)))
         agent_fault(a, read_stream(a));
-    else if (fd == a->link.out && (events & XD_POLL_HUP))
-        a->link.lost = true;
+    else if (fd == l->out && (events & XD_POLL_HUP))
+        l->broken = true;
 }
 
 /* ---- open, close --------------------------------------------------------------------------------------- */
 
-int agent_link_open(agent *a, int in, int out)
+int agent_link_attach(agent *a, int in, int out)
 {
     agent_link *l = &a->link;
-    char        host[256], system[512];
-    xd_autobuf  body = XD_BUF_INIT;
-    *l = (agent_link){ .in = in, .out = out, .flush_ns = UINT64_MAX, .seen = XD_SESSION_RX_INIT };
+    l->in = in;
+    l->out = out;
+    l->welcome = l->open = l->broken = l->pollout = false;
+    xd_stream_in_release(&l->rx);
     xd_stream_in_init(&l->rx, true);
-    XD_TRY(xd_session_tx_new(&l->session, 1, ROOM_BYTES)); /* WELCOME brings the real credit */
     XD_TRY(xd_os_nonblock(in, true));
     XD_TRY(xd_os_nonblock(out, true));
-    XD_TRY(xd_poller_set(a->poller, in, XD_POLL_IN, on_stream, a));
-    XD_TRY(xd_stream_out_add(&l->tx, XD_WIRE_PREAMBLE, XD_WIRE_PREAMBLE_LEN));
-    xd_os_names(host, sizeof(host), system, sizeof(system));
-    xd_wire_HELLO m = { .version_min = XD_WIRE_VERSION_MIN,
-                        .version_max = XD_WIRE_VERSION,
-                        .capabilities = XD_CAP_ALL,
-                        .build_id = xd_bytes_str(XD_BUILD_ID),
-                        .host = xd_bytes_str(host),
-                        .system = xd_bytes_str(system),
-                        .pid = (uint32_t)getpid(),
-                        .cpus = xd_os_cpus(),
-                        .memory_bytes = xd_os_memory_bytes() };
-    XD_TRY(xd_wire_HELLO_encode(&body, &m));
-    XD_TRY(send_plain(a, XD_MSG_HELLO, xd_buf_view(&body)));
+    return xd_poller_set(a->poller, in, XD_POLL_IN, on_stream, a);
+}
+
+void agent_link_detach(agent *a)
+{
+    agent_link *l = &a->link;
+    if (l->in < 0)
+        return;
+    xd_poller_remove(a->poller, l->in);
+    if (l->out != l->in)
+        xd_poller_remove(a->poller, l->out);
+    close(l->in);
+    if (l->out != l->in)
+        close(l->out);
+    l->in = l->out = -1;
+    l->welcome = l->open = l->broken = false;
+    xd_stream_out_written(&l->tx, xd_stream_out_pending(&l->tx)); /* the session has what counts of it */
+}
+
+int agent_link_open(agent *a, int in, int out, int redial, int hand)
+{
+    agent_link *l = &a->link;
+    *l = (agent_link){ .in = in,
+                       .out = out,
+                       .redial = redial,
+                       .hand = hand,
+                       .next = -1,
+                       .give_up_ns = UINT64_MAX,
+                       .flush_ns = UINT64_MAX,
+                       .seen = XD_SESSION_RX_INIT };
+    XD_TRY(xd_session_tx_new(&l->session, 1, ROOM_BYTES)); /* WELCOME brings the real credit */
+    XD_TRY(agent_link_attach(a, in, out));
+    XD_TRY(agent_link_redial(a));
+    XD_TRY(agent_link_hello(a));
     return agent_link_flush(a);
 }
 
@@ -250,12 +283,13 @@ void agent_link_close(agent *a)
 {
     agent_link *l = &a->link;
     if (a->poller && l->session) {
-        xd_poller_remove(a->poller, l->in);
-        if (l->out != l->in)
-            xd_poller_remove(a->poller, l->out);
-        close(l->in);
-        if (l->out != l->in)
-            close(l->out);
+        agent_link_detach(a);
+        const int others[] = { l->redial, l->hand, l->next };
+        if (l->redial >= 0)
+            xd_poller_remove(a->poller, l->redial);
+        for (size_t i = 0; i < XD_ARRAY_LEN(others); i++)
+            if (others[i] >= 0)
+                close(others[i]);
     }
     l->session = xd_session_tx_free(l->session);
     xd_stream_in_release(&l->rx);

@@ -265,7 +265,7 @@ static uint64_t next_deadline(const agent *a)
 {
     const uint64_t all[] = { a->link.flush_ns, a->tick_ns,     a->progress_ns, a->queue_ns,
                              a->down_ns,       a->env.host_ns, a->term_ns,     a->kill_ns,
-                             a->late_ns,       a->phase_by_ns, a->waiting_ns };
+                             a->late_ns,       a->phase_by_ns, a->waiting_ns,  a->link.give_up_ns };
     uint64_t       first = UINT64_MAX;
     for (size_t i = 0; i < XD_ARRAY_LEN(all); i++)
         first = XD_MIN(first, all[i]);
@@ -275,6 +275,9 @@ static uint64_t next_deadline(const agent *a)
 static int timers(agent *a)
 {
     uint64_t now = xd_clock_ns();
+    XD_TRY(agent_link_care(a, now));
+    if (a->link.lost)
+        return 0;
     XD_TRY(agent_workers_tick(a, now));
     if (now + XD_MS_NS >= a->link.flush_ns && !agent_link_full(a)) /* a little early saves a wake-up */
         XD_TRY(agent_workers_flush(a));
@@ -305,6 +308,11 @@ static int timers(agent *a)
     return 0;
 }
 
+/* Descriptors that this program was started with. */
+typedef struct streams {
+    int in, out, redial, hand;
+} streams;
+
 static void on_signal(void *arg, int fd, uint32_t events)
 {
     (void)fd;
@@ -312,7 +320,7 @@ static void on_signal(void *arg, int fd, uint32_t events)
     agent_fault(arg, -EINTR);
 }
 
-static int run(agent *a, int in, int out, pid_t guard)
+static int run(agent *a, const streams *s, pid_t guard)
 {
     a->signals = xd_os_signal_fd();
     XD_TRY(a->signals);
@@ -323,7 +331,7 @@ static int run(agent *a, int in, int out, pid_t guard)
     XD_TRY(xd_poller_new(&a->poller));
     XD_TRY(xd_poller_set(a->poller, a->signals, XD_POLL_IN, on_signal, a));
     XD_TRY(agent_orphans_watch(a));
-    XD_TRY(agent_link_open(a, in, out));
+    XD_TRY(agent_link_open(a, s->in, s->out, s->redial, s->hand));
     while (a->phase != AGENT_OVER && !a->link.lost && a->fault == 0) {
         int r = xd_poller_wait(a->poller, next_deadline(a));
         XD_TRY(r);
@@ -361,9 +369,13 @@ static int usage(FILE *to)
 {
     fprintf(
         to,
-        "usage: xdagent [--fd N] [--output-limit SIZE] [--cache-dir DIR] [--scratch-dir DIR] [--version]\n"
+        "usage: xdagent [--fd N] [--redial N] [--output-limit SIZE] [--cache-dir DIR] [--scratch-dir DIR] "
+        "[--version]\n"
         "xdctl starts this program; it speaks xd's protocol on standard input and output.\n"
         "  --fd N               speak on this descriptor (a socket) instead\n"
+        "  --redial N           a socket that brings another descriptor when that one is cut; its end is "
+        "that of "
+        "xdctl\n"
         "  --output-limit SIZE  bytes kept of what one test writes past pytest's capture, per stream "
         "(default 1M)\n"
         "  --cache-dir DIR      keep the runner's code here (default $XDG_CACHE_HOME/xd)\n"
@@ -423,10 +435,13 @@ int main(int argc, char **argv)
                                              { "guarded-by", required_argument, NULL, 'g' },
                                              { "note", required_argument, NULL, 'n' },
                                              { "page", required_argument, NULL, 'p' },
+                                             { "redial", required_argument, NULL, 'r' },
+                                             { "hand", required_argument, NULL, 'd' },
                                              { "version", no_argument, NULL, 'V' },
                                              { "help", no_argument, NULL, 'h' },
                                              { 0 } };
-    int                        in = STDIN_FILENO, out = STDOUT_FILENO, c;
+    streams                    s = { STDIN_FILENO, STDOUT_FILENO, -1, -1 };
+    int                        c;
     agent                      a = { .output_limit = AGENT_OUTPUT_LIMIT,
                                      .note = -1,
                                      .page = -1,
@@ -449,15 +464,17 @@ int main(int argc, char **argv)
         }
         if (c == 'h')
             return usage(stdout);
-        if (c == 'f' && descriptor(optarg, &in) == 0)
-            out = in;
+        if (c == 'f' && descriptor(optarg, &s.in) == 0)
+            s.out = s.in;
         else if (c == 'c')
             a.wishes.cache_dir = optarg;
         else if (c == 's')
             a.wishes.scratch_dir = optarg;
         else if ((c == 'g' && xd_text_u64(optarg, 1, INT32_MAX, &guard) == 0) ||
                  (c == 'n' && descriptor(optarg, &a.note) == 0) ||
-                 (c == 'p' && descriptor(optarg, &a.page) == 0))
+                 (c == 'p' && descriptor(optarg, &a.page) == 0) ||
+                 (c == 'r' && descriptor(optarg, &s.redial) == 0) ||
+                 (c == 'd' && descriptor(optarg, &s.hand) == 0))
             continue;
         else if (c != 'o' || xd_text_size(optarg, &a.output_limit) < 0)
             return usage(stderr);
@@ -465,17 +482,17 @@ int main(int argc, char **argv)
     if (optind < argc)
         return usage(stderr);
     if (!guard)
-        return agent_guard(in, out, a.output_limit, &a.wishes);
-    if (a.note >= 0)
-        (void)fcntl(a.note, F_SETFD, FD_CLOEXEC);
-    if (a.page >= 0)
-        (void)fcntl(a.page, F_SETFD, FD_CLOEXEC);
+        return agent_guard(s.in, s.out, s.redial, a.output_limit, &a.wishes);
+    const int kept[] = { a.note, a.page, s.redial, s.hand };
+    for (size_t i = 0; i < XD_ARRAY_LEN(kept); i++)
+        if (kept[i] >= 0)
+            (void)fcntl(kept[i], F_SETFD, FD_CLOEXEC);
     a.scratch = malloc(AGENT_SCRATCH);
     a.env.captured[0] = a.env.captured[1] = -1;
     a.env.control.fd = a.env.collect.fd = a.env.host.pidfd = a.env.collector.pidfd = -1;
     a.env.host_ns = UINT64_MAX;
     a.env.place = AGENT_PLACE_INIT;
-    int r = a.scratch ? run(&a, in, out, (pid_t)guard) : -ENOMEM;
+    int r = a.scratch ? run(&a, &s, (pid_t)guard) : -ENOMEM;
     if (r < 0 && r != -EINTR)
         fprintf(stderr, "xdagent: %s\n", xd_error_name(r));
     if (r < 0 && a.env.page_made && !a.link.lost && send_progress(&a, xd_clock_ns(), true) == 0)

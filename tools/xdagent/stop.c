@@ -276,8 +276,12 @@ int agent_stop_timers(agent *a, uint64_t now_ns)
     if (now_ns >= a->kill_ns) {
         a->kill_ns = UINT64_MAX;
         a->phase_by_ns = now_ns + AGENT_KILL_NS + XD_S_NS;
-        if (a->phase == AGENT_CLOSING)
+        if (a->phase == AGENT_CLOSING && agent_link_away(&a->link)) {
+            a->kill_ns = now_ns + CLOSE_NS; /* give_up_ns of the link is its limit */
+            a->phase_by_ns = UINT64_MAX;
+        } else if (a->phase == AGENT_CLOSING) {
             a->phase = AGENT_OVER;
+        }
         XD_TRY(escalate(a, SIGKILL));
     }
     while (a->phase > AGENT_RUNNING && a->phase < AGENT_OVER && (phase_over(a) || now_ns >= a->phase_by_ns))
