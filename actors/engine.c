@@ -169,7 +169,8 @@ static int first_record(xd_engine *x, xd_journal *journal)
     xd_wire_RUN_START s = { .run_id = xd_bytes_str(x->dir.id),
                             .version = xd_bytes_str(xd_version()),
                             .wall_us = xd_clock_wall_us(),
-                            .cwd = xd_bytes_str(x->where.work) };
+                            .cwd = xd_bytes_str(x->where.work),
+                            .each = x->config->each };
     for (size_t i = 0; i < x->config->args.count; i++) {
         xd_wire_TEXT t = { .text = xd_bytes_str(x->config->args.at[i]) };
         XD_TRY(xd_wire_TEXT_append(&args, &t));

@@ -140,6 +140,14 @@ static int end(line *l, xd_buf *to)
     return r;
 }
 
+/* A test; where every environment has its own, also which. */
+static void put_test(line *l, const xd_runview *v, uint32_t item)
+{
+    put_nodeid(l, v->tests.items[item].id);
+    if (v->collection.each)
+        put_number(l, "collection", v->tests.items[item].collection);
+}
+
 /* ---- events -------------------------------------------------------------------------------------------- */
 
 /* A report as an object; NULL = no memory. */
@@ -226,7 +234,7 @@ static int jsonl_ended(void *self, uint32_t item)
     const xd_runview_item *i = &j->view->tests.items[item];
     line                   l = begin("test");
     int                    r = 0;
-    put_nodeid(&l, i->id);
+    put_test(&l, j->view, item);
     put_text(&l, "outcome", xd_bytes_str(xd_runview_outcome_name(i->outcome)));
     if (i->outcome != XD_OUT_NOT_RUN) { /* not run: no worker, no time */
         put_worker(&l, "worker", i->worker);
@@ -253,7 +261,7 @@ static int jsonl_closed(void *self, uint32_t item)
     if (!v->tests.outcome_changed && v->tests.closing_report == XD_NO_INDEX && i->teardown_us < TOLD_US)
         return 0;
     line l = begin("test_teardown");
-    put_nodeid(&l, i->id);
+    put_test(&l, j->view, item);
     put_text(&l, "outcome", xd_bytes_str(xd_runview_outcome_name(i->outcome)));
     put_worker(&l, "worker", i->worker);
     put_number(&l, "attempt", i->attempt - (unsigned)i->unused);
@@ -312,7 +320,7 @@ static int on_run_start(xd_buf *to, const xd_frame *frame)
     return end(&l, to);
 }
 
-static int on_collection(xd_buf *to, const xd_frame *frame)
+static int on_collection(const xd_runview *v, xd_buf *to, const xd_frame *frame)
 {
     xd_wire_COLLECTION in;
     XD_TRY(xd_wire_COLLECTION_decode(frame->body, frame->len, &in));
@@ -320,6 +328,8 @@ static int on_collection(xd_buf *to, const xd_frame *frame)
     put_number(&l, "count", in.count);
     put_number(&l, "deselected", in.deselected);
     put_number(&l, "workers", in.workers);
+    if (v->collection.each)
+        put_number(&l, "collection", in.collection);
     return end(&l, to);
 }
 
@@ -373,8 +383,9 @@ static int on_down(const xd_runview *v, xd_buf *to, const xd_frame *frame)
     put_text(&l, "reason", in.reason);
     put_number(&l, "signal", in.signal);
     put_number(&l, "exit_status", in.exit_status);
+    in.item = xd_runview_place(v, frame->flags, in.item);
     if (in.item < v->tests.count)
-        put_nodeid(&l, v->tests.items[in.item].id);
+        put_test(&l, v, in.item);
     return end(&l, to);
 }
 
@@ -383,7 +394,7 @@ static int on_still_running(const xd_runview *v, xd_buf *to, const xd_frame *fra
     xd_wire_STILL_RUNNING in;
     XD_TRY(xd_wire_STILL_RUNNING_decode(frame->body, frame->len, &in));
     line l = begin("still_running");
-    put_nodeid(&l, v->tests.items[in.item].id);
+    put_test(&l, v, xd_runview_place(v, frame->flags, in.item));
     put_worker(&l, "worker", in.worker);
     put_seconds(&l, "duration", (uint64_t)in.age_ms * 1000u);
     put(&l, "slow", json_boolean(in.slow));
@@ -397,7 +408,7 @@ static int put_interrupted(const xd_runview *v, xd_buf *to)
         if (item == XD_NO_INDEX)
             continue;
         line l = begin("interrupted");
-        put_nodeid(&l, v->tests.items[item].id);
+        put_test(&l, v, item);
         put_worker(&l, "worker", (uint16_t)w);
         put_seconds(&l, "duration", (uint64_t)v->envs.workers[w].age_ms * 1000u);
         XD_TRY(end(&l, to));
@@ -486,7 +497,7 @@ static int jsonl_frame(void *self, const xd_frame *frame, uint64_t offset)
     case XD_MSG_CONFIG:
         return on_config(to, frame);
     case XD_MSG_COLLECTION:
-        return on_collection(to, frame);
+        return on_collection(j->view, to, frame);
     case XD_MSG_REPORT:
         return on_collect_report(j->view, to, frame, offset);
     case XD_MSG_WARNING:

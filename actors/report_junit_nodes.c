@@ -400,11 +400,15 @@ static int write_others(xd_junit *j)
     return 0;
 }
 
-static int names(xd_junit *j, xd_bytes nodeid)
+/* Where every environment has its own tests, the name ends with the environment: readers of the file know a test case by
+ * its names. */
+static int names(xd_junit *j, xd_bytes nodeid, xd_bytes environment)
 {
     xd_autobuf class = XD_BUF_INIT, name = XD_BUF_INIT;
     XD_TRY(j->view->config.grammar->address(nodeid, j->prefix, !xd_runview_pytest_from(j->view, 9, 2), &class,
                                             &name));
+    if (environment.len)
+        XD_TRY(xd_buf_printf(&name, "[%.*s]", (int)environment.len, (const char *)environment.ptr));
     XD_TRY(usual(j, "classname", xd_buf_view(&class)));
     return usual(j, "name", xd_buf_view(&name));
 }
@@ -428,11 +432,11 @@ static int write_nodes(xd_junit *j)
     return 0;
 }
 
-static int write_case(xd_junit *j, xd_bytes nodeid, xd_bytes file, int32_t line)
+static int write_case(xd_junit *j, xd_bytes nodeid, xd_bytes environment, xd_bytes file, int32_t line)
 {
     char number[32];
     XD_TRY(xd_junit_start(j, "testcase"));
-    XD_TRY(names(j, nodeid));
+    XD_TRY(names(j, nodeid, environment));
     if (j->xunit1) {
         XD_TRY(usual(j, "file", file));
         snprintf(number, sizeof number, "%d", line);
@@ -452,7 +456,8 @@ static int write_case(xd_junit *j, xd_bytes nodeid, xd_bytes file, int32_t line)
 int xd_junit_write_case(xd_junit *j, const xd_runview_item *i)
 {
     xd_bytes file = i->file.len ? i->file : (xd_bytes){ i->id.ptr, j->view->config.grammar->unit(i->id) };
-    return write_case(j, i->id, file, i->line);
+    return write_case(j, i->id, xd_runview_environment(j->view, (uint32_t)(i - j->view->tests.items)), file,
+                      i->line);
 }
 
 int xd_junit_write_collect_case(xd_junit *j, uint32_t report)
@@ -461,5 +466,5 @@ int xd_junit_write_collect_case(xd_junit *j, uint32_t report)
     xd_autobuf     id = XD_BUF_INIT;
     XD_TRY(xd_runview_report_read(j->view, report, &r));
     XD_TRY(xd_buf_add_bytes(&id, r.nodeid));
-    return write_case(j, xd_buf_view(&id), xd_buf_view(&id), -1);
+    return write_case(j, xd_buf_view(&id), (xd_bytes){ 0 }, xd_buf_view(&id), -1);
 }

@@ -222,6 +222,22 @@ int xd_term_nodeid(const xd_term *t, xd_buf *to, xd_bytes nodeid)
     return xd_text_harmless(to, xd_buf_view(&rel), false);
 }
 
+int xd_term_environment(const xd_term *t, xd_buf *to, uint32_t item)
+{
+    xd_bytes spec = xd_runview_environment(t->view, item);
+    if (!spec.len)
+        return 0;
+    XD_TRY(xd_buf_add_str(to, " ["));
+    XD_TRY(xd_text_harmless(to, spec, false));
+    return xd_buf_add_byte(to, ']');
+}
+
+int xd_term_test(const xd_term *t, xd_buf *to, uint32_t item)
+{
+    XD_TRY(xd_term_nodeid(t, to, t->view->tests.items[item].id));
+    return xd_term_environment(t, to, item);
+}
+
 unsigned xd_term_main_mark(const xd_term *t)
 {
     static const char *const red[] = { "failed", "error", "crashed", "timeout", "lost" };
@@ -366,11 +382,41 @@ int xd_term_on_collected(xd_term *t, const xd_frame *frame)
     return collected_line(t, in.count, in.deselected);
 }
 
-int xd_term_on_collection(xd_term *t)
+/* "popen//env:A=b: 2 workers [3 items]"; the others follow at once. */
+static int collection_of_its_own(xd_term *t, const xd_frame *frame)
+{
+    const xd_runview  *v = t->view;
+    xd_autobuf         spec = XD_BUF_INIT;
+    xd_wire_COLLECTION in;
+    XD_TRY(xd_wire_COLLECTION_decode(frame->body, frame->len, &in));
+    if (in.collection < v->envs.count)
+        XD_TRY(xd_text_harmless(&spec, v->envs.envs[in.collection].spec, false));
+    return xd_term_line_mark(t, 0, "%s: %u worker%s [%u item%s]", xd_buf_cstr(&spec), in.workers,
+                             in.workers == 1 ? "" : "s", in.count, in.count == 1 ? "" : "s");
+}
+
+/* Environments that are there and have no collection yet. */
+static bool more_collections(const xd_runview *v)
+{
+    for (uint32_t i = 0; v->collection.each && i < v->envs.count; i++)
+        if (!v->envs.envs[i].down && !v->envs.envs[i].agreed)
+            return true;
+    return false;
+}
+
+int xd_term_on_collection(xd_term *t, const xd_frame *frame)
 {
     const xd_runview *v = t->view;
     if (t->verbose < 0)
         return 0;
+    if (v->collection.each) {
+        XD_TRY(collection_of_its_own(t, frame));
+        if (more_collections(v))
+            return 0;
+        XD_TRY(xd_term_out_write(&t->out, xd_buf_view(&t->below_collected), 0));
+        t->tests_began = true;
+        return xd_term_out_str(&t->out, "\n", 0);
+    }
     if (v->collection.workers)
         XD_TRY(xd_term_line_mark(t, 0, "%u worker%s [%u item%s]", v->collection.workers,
                                  v->collection.workers == 1 ? "" : "s", v->collection.collected,

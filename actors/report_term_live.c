@@ -30,7 +30,7 @@ int xd_term_live_progress(xd_term *t, const xd_wire_PROGRESS *progress, uint16_t
         t->running[kept++] =
             (xd_term_running){ .worker = one.worker,
                                .gateway = gateway,
-                               .item = one.item,
+                               .item = xd_runview_place(t->view, gateway, one.item),
                                .since_ns = now_ns - XD_MIN(now_ns, (uint64_t)one.age_ms * 1000000u) };
     t->running_count = kept;
     /* Environments collect the same: the one that is ahead is shown. */
@@ -106,7 +106,7 @@ static int add_running(const xd_term *t, xd_buf *to)
             return 0;
         used[best] = true;
         XD_TRY(xd_buf_add_str(to, shown ? ", " : " | "));
-        XD_TRY(xd_term_nodeid(t, to, t->view->tests.items[t->running[best].item].id));
+        XD_TRY(xd_term_test(t, to, t->running[best].item));
         XD_TRY(xd_buf_add_byte(to, ' '));
         XD_TRY(add_age(to, (t->now_ns - XD_MIN(t->now_ns, t->running[best].since_ns)) / 1000000000u));
     }

@@ -102,7 +102,7 @@ static int show_line(xd_term *t, uint32_t item, uint16_t worker, xd_bytes word, 
     XD_TRY(xd_term_out_foreign(&t->out, word, mark, false));
     xd_buf_clear(&text);
     XD_TRY(xd_buf_add_byte(&text, ' '));
-    XD_TRY(xd_term_nodeid(t, &text, t->view->tests.items[item].id));
+    XD_TRY(xd_term_test(t, &text, item));
     XD_TRY(xd_buf_add_byte(&text, ' '));
     unsigned executions = t->view->tests.items[item].attempt - (unsigned)t->view->tests.items[item].unused;
     if (executions > 1)
@@ -304,10 +304,11 @@ static int on_still_running(xd_term *t, const xd_frame *frame)
     xd_wire_STILL_RUNNING in;
     xd_autobuf            line = XD_BUF_INIT;
     XD_TRY(xd_wire_STILL_RUNNING_decode(frame->body, frame->len, &in));
+    in.item = xd_runview_place(t->view, frame->flags, in.item);
     if (!in.slow || t->live || t->options.failed_only || t->view->tests.items[in.item].outcome)
         return 0; /* the live line names it all the time */
     XD_TRY(xd_buf_add_str(&line, "xd: slow: "));
-    XD_TRY(xd_term_nodeid(t, &line, t->view->tests.items[in.item].id));
+    XD_TRY(xd_term_test(t, &line, in.item));
     XD_TRY(xd_buf_add_str(&line, " has run for "));
     XD_TRY(xd_term_age(&line, in.age_ms));
     return xd_term_line_mark(t, XD_MARK_YELLOW, "%s on gw%u", xd_buf_cstr(&line), in.worker);
@@ -338,7 +339,7 @@ int xd_term_on_frame(xd_term *t, const xd_frame *frame)
         return xd_term_on_collected(t, frame);
     case XD_MSG_COLLECTION:
         XD_TRY(xd_term_live_erase(t));
-        return t->tests_began ? 0 : xd_term_on_collection(t);
+        return t->tests_began ? 0 : xd_term_on_collection(t, frame);
     case XD_MSG_OUTPUT:
         return t->options.failed_only ? 0 : on_output(t, frame);
     case XD_MSG_WORKER_DOWN:

@@ -75,15 +75,18 @@ int xd_term_complain(xd_term *t, const char *before, xd_bytes text, unsigned mar
 int xd_term_line_mark(xd_term *t, unsigned mark, const char *fmt, ...) XD_MUST
     __attribute__((format(printf, 3, 4)));
 /* Node id relative to the invocation directory, harmless. */
-int      xd_term_nodeid(const xd_term *t, xd_buf *to, xd_bytes nodeid) XD_MUST;
-bool     xd_term_has(const xd_term *t, char c);  /* -r char */
+int xd_term_nodeid(const xd_term *t, xd_buf *to, xd_bytes nodeid) XD_MUST;
+/* The same of a test, and of which environment, where each has its own tests: " [popen//env:A=b]". */
+int      xd_term_test(const xd_term *t, xd_buf *to, uint32_t item) XD_MUST;
+int      xd_term_environment(const xd_term *t, xd_buf *to, uint32_t item) XD_MUST; /* the latter alone */
+bool     xd_term_has(const xd_term *t, char c);                                    /* -r char */
 uint32_t xd_term_report_width(uint64_t columns); /* of a terminal with so many, as pytest */
 /* Colour of the percentage and of the last line. */
 unsigned xd_term_main_mark(const xd_term *t);
 
 int xd_term_on_config(xd_term *t, const xd_frame *frame) XD_MUST;
 int xd_term_on_collected(xd_term *t, const xd_frame *frame) XD_MUST;
-int xd_term_on_collection(xd_term *t) XD_MUST;
+int xd_term_on_collection(xd_term *t, const xd_frame *frame) XD_MUST;
 
 /* report_term_run.c */
 int xd_term_on_frame(xd_term *t, const xd_frame *frame) XD_MUST;

@@ -224,7 +224,7 @@ static int headline(xd_term *t, uint32_t item, uint32_t report, const block *b, 
         XD_TRY(xd_buf_add_byte(to, ' '));
         XD_TRY(xd_text_harmless(to, r.subtest, false));
     }
-    return 0;
+    return xd_term_environment(t, to, item);
 }
 
 static int crash_line(xd_term *t, uint32_t item, uint32_t report)
@@ -331,6 +331,7 @@ static int ended_inside(xd_term *t)
             continue;
         xd_autobuf id = XD_BUF_INIT;
         XD_TRY(xd_text_harmless(&id, v->tests.items[i].id, false));
+        XD_TRY(xd_term_environment(t, &id, i));
         XD_TRY(xd_term_line_mark(t, XD_MARK_YELLOW, "xd: warning: the session of gw%u ended in %s",
                                  v->tests.items[i].worker, xd_buf_cstr(&id)));
         shown++;
@@ -348,7 +349,7 @@ static int interrupted(xd_term *t)
         if (item == XD_NO_INDEX)
             continue;
         XD_TRY(xd_buf_add_str(&line, v->run.over ? "interrupted while running: " : "was still running: "));
-        XD_TRY(xd_term_nodeid(t, &line, v->tests.items[item].id));
+        XD_TRY(xd_term_test(t, &line, item));
         XD_TRY(xd_buf_printf(&line, " (gw%u, %s", w, v->run.over ? "for " : "for at least "));
         XD_TRY(xd_term_age(&line, v->envs.workers[w].age_ms));
         XD_TRY(xd_term_line_mark(t, XD_MARK_YELLOW, "xd: warning: %s)", xd_buf_cstr(&line)));

@@ -17,6 +17,7 @@ void xd_runview_release(xd_runview *v)
     xd_runview_tests_release(&v->tests);
     xd_runview_envs_release(&v->envs);
     xd_runview_config_release(&v->config);
+    xd_runview_collection_release(&v->collection);
     xd_runview_notes_release(&v->notes);
     xd_runview_texts_release(&v->texts);
     *v = (xd_runview){ 0 };
@@ -32,6 +33,7 @@ static int on_run_start(xd_runview *v, const xd_frame *frame)
     XD_TRY(xd_runview_texts_keep(&v->texts, in.version, &v->run.xd_version));
     XD_TRY(xd_runview_texts_keep(&v->texts, in.cwd, &v->run.cwd));
     v->run.start_wall_us = in.wall_us;
+    v->collection.each = in.each != 0;
     return 0;
 }
 
@@ -96,13 +98,17 @@ static int on_collection(xd_runview *v, const xd_frame *frame)
 {
     xd_wire_COLLECTION in;
     XD_TRY(xd_wire_COLLECTION_decode(frame->body, frame->len, &in));
-    return xd_runview_collection_agree(&v->collection, &v->tests, &in);
+    return xd_runview_collection_agree(&v->collection, &v->tests, &v->envs, &in);
 }
 
 static int on_report(xd_runview *v, const xd_frame *frame, uint64_t offset)
 {
     xd_wire_REPORT in;
     XD_TRY(xd_wire_REPORT_decode(frame->body, frame->len, &in));
+    const bool of_test = in.item != XD_NO_INDEX;
+    in.item = xd_runview_place(v, frame->flags, in.item);
+    if (of_test && in.item == XD_NO_INDEX)
+        return -EPROTO;
     return xd_runview_tests_report(&v->tests, &v->texts, &in, frame->flags, offset);
 }
 
@@ -110,7 +116,11 @@ static int on_returned(xd_runview *v, const xd_frame *frame)
 {
     xd_wire_RETURNED in;
     XD_TRY(xd_wire_RETURNED_decode(frame->body, frame->len, &in));
-    xd_runview_tests_returned(&v->tests, &in);
+    const xd_runview_env *env = frame->flags < v->envs.count ? &v->envs.envs[frame->flags] : NULL;
+    if (!v->collection.each)
+        xd_runview_tests_returned(&v->tests, &in, 0, v->tests.count);
+    else if (env)
+        xd_runview_tests_returned(&v->tests, &in, env->first, env->first + env->tests);
     return 0;
 }
 
@@ -121,6 +131,7 @@ static int on_results(xd_runview *v, const xd_frame *frame, xd_runview_ended_fn 
     xd_wire_list   list = in.results;
     xd_wire_RESULT one;
     while (xd_wire_RESULT_next(&list, &one) == 1) {
+        one.item = xd_runview_place(v, frame->flags, one.item);
         int r = xd_runview_tests_result(&v->tests, &v->texts, &one, in.worker, frame->flags);
         if (r == -EPROTO) {
             v->damaged++;
@@ -144,6 +155,7 @@ static int on_down(xd_runview *v, const xd_frame *frame, uint64_t offset)
 {
     xd_wire_WORKER_DOWN in;
     XD_TRY(xd_wire_WORKER_DOWN_decode(frame->body, frame->len, &in));
+    in.item = xd_runview_place(v, frame->flags, in.item);
     XD_TRY(xd_runview_envs_worker_down(&v->envs, &v->tests, &in));
     if (in.item != XD_NO_INDEX && in.item < v->tests.count)
         v->tests.items[in.item].down = v->notes.downs.count;
@@ -156,6 +168,7 @@ static int on_still_running(xd_runview *v, const xd_frame *frame)
 {
     xd_wire_STILL_RUNNING in;
     XD_TRY(xd_wire_STILL_RUNNING_decode(frame->body, frame->len, &in));
+    in.item = xd_runview_place(v, frame->flags, in.item);
     return xd_runview_envs_still_running(&v->envs, &v->tests, &in);
 }
 
@@ -163,6 +176,7 @@ static int on_warning(xd_runview *v, const xd_frame *frame, uint64_t offset)
 {
     xd_wire_WARNING in;
     XD_TRY(xd_wire_WARNING_decode(frame->body, frame->len, &in));
+    in.item = xd_runview_place(v, frame->flags, in.item);
     /* What configuration and collection warn of, every environment says again. */
     if (!xd_bytes_eq_str(in.when, "runtest") && xd_runview_config_of_another(&v->config, frame->flags))
         return XD_RUNVIEW_IGNORED;
@@ -261,6 +275,18 @@ int xd_runview_frame(xd_runview *v, uint64_t offset, const xd_frame *frame, xd_r
 }
 
 /* ---- questions ----------------------------------------------------------------------------------------- */
+
+uint32_t xd_runview_place(const xd_runview *v, uint16_t gateway, uint32_t item)
+{
+    return xd_runview_collection_place(&v->collection, &v->envs, gateway, item);
+}
+
+xd_bytes xd_runview_environment(const xd_runview *v, uint32_t item)
+{
+    const xd_runview_item *i = item < v->tests.count ? &v->tests.items[item] : NULL;
+    return v->collection.each && i && i->collection < v->envs.count ? v->envs.envs[i->collection].spec
+                                                                    : (xd_bytes){ 0 };
+}
 
 uint64_t xd_runview_counted(const xd_runview *v, const char *category)
 {

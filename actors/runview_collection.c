@@ -3,15 +3,28 @@
 
 #include "engine/nodeid.h"
 
-/* The list that counts is that of the first gateway which sent one; others' (their digest differed) are for
- * the collector. */
-int xd_runview_collection_ids(xd_runview_collection *c, xd_runview_tests *tests, xd_runview_texts *texts,
-                              const xd_wire_COLLECT_IDS *in, uint16_t gateway)
+#include <stdlib.h>
+#include <string.h>
+
+void xd_runview_collection_release(xd_runview_collection *c)
 {
-    if (c->gateway == XD_NO_INDEX)
-        c->gateway = gateway;
-    if (c->gateway != gateway || c->agreed)
-        return XD_RUNVIEW_IGNORED;
+    for (uint32_t i = 0; i < c->list_count; i++)
+        xd_runview_tests_release(&c->lists[i]);
+    free(c->lists);
+    *c = XD_RUNVIEW_COLLECTION_INIT;
+}
+
+uint32_t xd_runview_collection_place(const xd_runview_collection *c, const xd_runview_envs *envs,
+                                     uint16_t gateway, uint32_t item)
+{
+    if (!c->each)
+        return item;
+    const xd_runview_env *env = gateway < envs->count ? &envs->envs[gateway] : NULL;
+    return env && item < env->tests ? env->first + item : XD_NO_INDEX;
+}
+
+static int take_ids(xd_runview_tests *tests, xd_runview_texts *texts, const xd_wire_COLLECT_IDS *in)
+{
     uint32_t       at = in->first;
     xd_wire_list   list = in->ids;
     xd_wire_NODEID one;
@@ -34,6 +47,31 @@ int xd_runview_collection_ids(xd_runview_collection *c, xd_runview_tests *tests,
         at++;
     }
     return 0;
+}
+
+static int list_of(xd_runview_collection *c, uint32_t gateway, xd_runview_tests **ret)
+{
+    XD_TRY(xd_runview_room(&c->lists, &c->lists_cap, gateway + 1, sizeof *c->lists));
+    c->list_count = XD_MAX(c->list_count, gateway + 1);
+    *ret = &c->lists[gateway];
+    return 0;
+}
+
+/* The list that counts is that of the first gateway which sent one; others' (their digest differed) are for
+ * the collector. With `each` all count. */
+int xd_runview_collection_ids(xd_runview_collection *c, xd_runview_tests *tests, xd_runview_texts *texts,
+                              const xd_wire_COLLECT_IDS *in, uint16_t gateway)
+{
+    xd_runview_tests *own;
+    if (c->each) {
+        XD_TRY(list_of(c, gateway, &own));
+        return take_ids(own, texts, in);
+    }
+    if (c->gateway == XD_NO_INDEX)
+        c->gateway = gateway;
+    if (c->gateway != gateway || c->agreed)
+        return XD_RUNVIEW_IGNORED;
+    return take_ids(tests, texts, in);
 }
 
 int xd_runview_collection_told(xd_runview_collection *c, xd_runview_envs *envs, const xd_wire_COLLECTED *in,
@@ -59,7 +97,7 @@ int xd_runview_collection_told(xd_runview_collection *c, xd_runview_envs *envs, 
 void xd_runview_collection_lost(xd_runview_collection *c, xd_runview_tests *tests,
                                 const xd_runview_envs *envs, uint16_t gateway)
 {
-    if (c->agreed || c->gateway != gateway || tests->count == c->list)
+    if (c->each || c->agreed || c->gateway != gateway || tests->count == c->list)
         return;
     tests->count = 0;
     c->gateway = XD_NO_INDEX;
@@ -68,17 +106,51 @@ void xd_runview_collection_lost(xd_runview_collection *c, xd_runview_tests *test
             c->gateway = i;
 }
 
-int xd_runview_collection_agree(xd_runview_collection *c, const xd_runview_tests *tests,
+/* The items of one more environment, behind those of the others. */
+static int agree_own(xd_runview_collection *c, xd_runview_tests *tests, xd_runview_envs *envs,
+                     const xd_wire_COLLECTION *in)
+{
+    xd_runview_env   *env;
+    xd_runview_tests *list;
+    XD_TRY(xd_runview_envs_at(envs, in->collection, &env));
+    XD_TRY(list_of(c, in->owner, &list));
+    if (env->agreed)
+        return XD_RUNVIEW_IGNORED;
+    if (in->count != list->count || in->count > UINT32_MAX - 1 - tests->count)
+        return -EPROTO;
+    const uint32_t first = tests->count;
+    XD_TRY(xd_runview_tests_reach(tests, first + in->count));
+    if (in->count)
+        memcpy(&tests->items[first], list->items, in->count * sizeof *list->items);
+    for (uint32_t i = 0; i < in->count; i++)
+        tests->items[first + i].collection = in->collection;
+    env->agreed = 1;
+    env->first = first;
+    env->tests = in->count;
+    if (!c->agreed)
+        c->collected = c->deselected = 0;
+    return 0;
+}
+
+int xd_runview_collection_agree(xd_runview_collection *c, xd_runview_tests *tests, xd_runview_envs *envs,
                                 const xd_wire_COLLECTION *in)
 {
-    if (c->agreed)
+    if (c->each) {
+        int r = agree_own(c, tests, envs, in);
+        if (r)
+            return r;
+    } else if (c->agreed) {
         return XD_RUNVIEW_IGNORED;
-    if (in->count != tests->count) /* their names went before: a number alone is worth nothing */
+    } else if (in->count != tests->count) { /* their names went before: a number alone is worth nothing */
         return -EPROTO;
+    } else {
+        c->collected = c->deselected = 0;
+    }
     c->agreed = true;
-    c->collected = in->count;
-    c->deselected = in->deselected;
-    c->workers = in->workers;
-    c->expected_us = in->expected_us;
+    c->count++;
+    c->collected += in->count;
+    c->deselected += in->deselected;
+    c->workers += in->workers;
+    c->expected_us += in->expected_us;
     return 0;
 }

@@ -7,6 +7,8 @@ typedef struct xd_runview_env {
     xd_bytes spec, host, python, python_version, system; /* in the arena */
     xd_bytes program, found;  /* of ENV_FACTS: its interpreter as it is started, and where that was found */
     uint8_t  collected, down; /* it told of a list; it is gone */
+    uint8_t  agreed;          /* it has a collection of its own, as the next ones say */
+    uint32_t first, tests;    /* of this collection: place in xd_runview_tests.items, how many */
 } xd_runview_env;
 
 typedef struct xd_runview_worker {

@@ -98,13 +98,13 @@ int xd_runview_tests_report(xd_runview_tests *t, xd_runview_texts *texts, const 
 }
 
 /* Leases that ended without a start are no executions. */
-void xd_runview_tests_returned(xd_runview_tests *t, const xd_wire_RETURNED *in)
+void xd_runview_tests_returned(xd_runview_tests *t, const xd_wire_RETURNED *in, uint32_t first, uint32_t end)
 {
     xd_wire_list  ranges = in->ranges;
     xd_wire_RANGE r;
     while (xd_wire_RANGE_next(&ranges, &r) == 1)
-        for (uint32_t i = r.first; i - r.first < r.count && i < t->count; i++)
-            t->items[i].unused++;
+        for (uint32_t i = r.first; i - r.first < r.count && i < end - first; i++)
+            t->items[first + i].unused++;
 }
 
 /* Takes the reports of the item's attempt that came since its last RESULT, and counts them.  *ret_first: the

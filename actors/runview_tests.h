@@ -33,10 +33,11 @@ typedef struct xd_runview_item {
     uint64_t start_us; /* wall clock */
     uint32_t down;     /* crashed: index into xd_runview_notes.downs, XD_NO_INDEX */
     uint16_t worker, gateway, attempt;
-    uint16_t unused;  /* leases given back without a start: attempt - unused executions were begun */
-    uint8_t  outcome; /* XD_OUT_*, 0 = none yet */
-    uint8_t  flags;   /* those of RESULT */
-    uint8_t  own;     /* outcome that it counts as by itself, 0 = its reports count */
+    uint16_t unused;     /* leases given back without a start: attempt - unused executions were begun */
+    uint16_t collection; /* that it is of */
+    uint8_t  outcome;    /* XD_OUT_*, 0 = none yet */
+    uint8_t  flags;      /* those of RESULT */
+    uint8_t  own;        /* outcome that it counts as by itself, 0 = its reports count */
 } xd_runview_item;
 
 typedef struct xd_runview_count {
@@ -78,9 +79,10 @@ int xd_runview_tests_reach(xd_runview_tests *t, uint32_t count) XD_MUST;
 int xd_runview_tests_result(xd_runview_tests *t, xd_runview_texts *texts, const xd_wire_RESULT *in,
                             uint16_t worker, uint16_t gateway) XD_MUST;
 /* One report, whose record lies at `offset`. */
-int  xd_runview_tests_report(xd_runview_tests *t, xd_runview_texts *texts, const xd_wire_REPORT *in,
-                             uint16_t gateway, uint64_t offset) XD_MUST;
-void xd_runview_tests_returned(xd_runview_tests *t, const xd_wire_RETURNED *in);
+int xd_runview_tests_report(xd_runview_tests *t, xd_runview_texts *texts, const xd_wire_REPORT *in,
+                            uint16_t gateway, uint64_t offset) XD_MUST;
+/* `first`: of the collection whose items it names, `end`: behind its last one. */
+void xd_runview_tests_returned(xd_runview_tests *t, const xd_wire_RETURNED *in, uint32_t first, uint32_t end);
 /* Count of a category ("passed"); 0 when there is none. */
 uint64_t xd_runview_tests_counted(const xd_runview_tests *t, const xd_runview_texts *texts,
                                   const char *category);

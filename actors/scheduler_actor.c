@@ -15,9 +15,15 @@
 
 int xd_scheduler_record(scheduler *self, uint16_t type, xd_buf *frame)
 {
+    return xd_scheduler_record_of(self, 0, type, frame);
+}
+
+int xd_scheduler_record_of(scheduler *self, uint16_t number, uint16_t type, xd_buf *frame)
+{
     xd_auto(xd_msg) *m = NULL;
     XD_TRY(xd_msg_new_take(&m, type, frame));
     m->flags = XD_FLAG_JOURNAL;
+    m->gateway = number;
     return xd_actor_send(self->actor, "", &m);
 }
 

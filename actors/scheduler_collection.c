@@ -124,6 +124,8 @@ static int publish(scheduler *self, const collection *c)
         .digest_lo = c->digest_lo,
         .digest_hi = c->digest_hi,
         .expected_us = xd_sched_stats_get(c->sched)->expected_us,
+        .collection = c->number,
+        .owner = c->owner->number,
     };
     XD_TRY(xd_wire_COLLECTION_frame(&frame, 0, 0, &all));
     return xd_scheduler_record(self, XD_MSG_COLLECTION, &frame);

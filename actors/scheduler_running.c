@@ -29,7 +29,7 @@ static int tell(scheduler *self, const xd_wire_RUNNING *one, running *r)
     while (r->slow_ms <= one->age_ms)
         r->slow_ms *= 2;
     XD_TRY(xd_wire_STILL_RUNNING_frame(&frame, 0, 0, &m));
-    return xd_scheduler_record(self, XD_MSG_STILL_RUNNING, &frame);
+    return xd_scheduler_record_of(self, r->gateway, XD_MSG_STILL_RUNNING, &frame);
 }
 
 /* What is known of it, or that it begins now. */
@@ -152,5 +152,5 @@ int xd_scheduler_record_lost(scheduler *self, collection *c, const xd_span *item
     self->failures++;
     ++*xd_scheduler_counter(self->args.result, XD_OUT_LOST);
     xd_scheduler_tell_test(self, c, &one, all.worker);
-    return xd_scheduler_record(self, XD_MSG_RESULTS, &frame);
+    return xd_scheduler_record_of(self, self->losing, XD_MSG_RESULTS, &frame);
 }

@@ -168,7 +168,9 @@ uint32_t *xd_scheduler_counter(xd_result *r, uint8_t outcome);
 /* scheduler_config.c */
 int xd_scheduler_on_config(scheduler *self, gateway *g, const xd_wire_CONFIG *in) XD_MUST;
 
-/* scheduler_actor.c: a frame to the journal, to a gateway.  `frame` is taken (emptied) by the first two. */
+/* scheduler_actor.c: a frame to the journal (_of: in the name of a gateway, because it has indices of items), to a
+ * gateway.  `frame` is taken (emptied), except by _copy. */
 int xd_scheduler_record(scheduler *self, uint16_t type, xd_buf *frame) XD_MUST;
+int xd_scheduler_record_of(scheduler *self, uint16_t number, uint16_t type, xd_buf *frame) XD_MUST;
 int xd_scheduler_send(scheduler *self, gateway *g, uint16_t type, xd_buf *frame) XD_MUST;
 int xd_scheduler_send_copy(scheduler *self, gateway *g, uint16_t type, const xd_buf *frame) XD_MUST;

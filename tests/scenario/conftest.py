@@ -127,11 +127,11 @@ class Project(object):
         return clean_environment(**dict(own, **more))
 
     def start(self, *args, **more):
-        """xdctl itself, started and left running: Popen.  more: env=, cwd=, and what Popen takes."""
+        """xdctl itself, started and left running: Popen.  more: env=, cwd=, program= (another one), and what Popen takes."""
         env = self.environment(**more.pop("env", {}))
         more.setdefault("stdout", subprocess.PIPE)
         more.setdefault("stderr", subprocess.PIPE)
-        process = subprocess.Popen([XDCTL] + [str(a) for a in args], cwd=str(more.pop("cwd", self.root)), env=env,
+        process = subprocess.Popen([more.pop("program", XDCTL)] + [str(a) for a in args], cwd=str(more.pop("cwd", self.root)), env=env,
                                    stdin=subprocess.DEVNULL, **more)
         self.started.append(process)
         return process

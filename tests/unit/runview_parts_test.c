@@ -126,14 +126,14 @@ START_TEST(a_list_that_is_cut_off_is_given_up)
     ck_assert_int_eq(xd_runview_collection_told(&c, &envs, &two, 1, false), XD_RUNVIEW_IGNORED);
     ck_assert_uint_eq(c.gateway, 0);
     ck_assert_int_eq(xd_runview_tests_reach(&tests, 1), 0);
-    ck_assert_int_eq(xd_runview_collection_agree(&c, &tests, &agreed), -EPROTO);
+    ck_assert_int_eq(xd_runview_collection_agree(&c, &tests, &envs, &agreed), -EPROTO);
     ck_assert_int_eq(xd_runview_envs_at(&envs, 0, &env), 0);
     env->down = 1;
     xd_runview_collection_lost(&c, &tests, &envs, 0);
     ck_assert(c.gateway == 1 && tests.count == 0);
     ck_assert_int_eq(xd_runview_tests_reach(&tests, 2), 0);
-    ck_assert_int_eq(xd_runview_collection_agree(&c, &tests, &agreed), 0);
-    ck_assert_int_eq(xd_runview_collection_agree(&c, &tests, &agreed), XD_RUNVIEW_IGNORED);
+    ck_assert_int_eq(xd_runview_collection_agree(&c, &tests, &envs, &agreed), 0);
+    ck_assert_int_eq(xd_runview_collection_agree(&c, &tests, &envs, &agreed), XD_RUNVIEW_IGNORED);
     ck_assert(c.agreed && c.collected == 2 && c.workers == 4);
     xd_runview_collection_lost(&c, &tests, &envs, 1);
     ck_assert_uint_eq(tests.count, 2);

@@ -298,6 +298,76 @@ START_TEST(the_list_of_the_first)
 }
 END_TEST
 
+/* ---- every environment has a collection of its own ------------------------------------------------------- */
+
+static void own_collection(xd_fixture *f, uint16_t number, uint16_t owner, uint32_t count)
+{
+    xd_wire_COLLECTION in = {
+        .count = count, .workers = 1, .deselected = 1, .expected_us = 10, .collection = number, .owner = owner
+    };
+    ck_assert_int_eq(xd_wire_COLLECTION_frame(&f->frames, 0, 0, &in), 0);
+}
+
+static void item_is(const xd_runview *v, uint32_t item, uint16_t collection, const char *id, uint8_t outcome)
+{
+    const xd_runview_item *i = &v->tests.items[item];
+    ck_assert_msg(xd_bytes_eq_str(i->id, id), "item %u is %.*s", item, (int)i->id.len,
+                  (const char *)i->id.ptr);
+    ck_assert_uint_eq(i->collection, collection);
+    ck_assert_uint_eq(i->outcome, outcome);
+}
+
+/* Lists come side by side, and that of the first gateway stands for the third, which has the same tests. */
+START_TEST(each_has_its_own)
+{
+    xd_fixture f = { 0 };
+    xd_runview v;
+    ck_assert_int_eq(xd_wire_RUN_START_frame(&f.frames, 0, 0, &(xd_wire_RUN_START){ .each = 1 }), 0);
+    for (uint16_t g = 0; g < 3; g++)
+        ck_assert_int_eq(
+            xd_wire_GATEWAY_UP_frame(&f.frames, 0, 0,
+                                     &(xd_wire_GATEWAY_UP){ .gateway = g,
+                                                            .spec = g == 1 ? XD_BYTES_LIT("popen//id=b")
+                                                                           : XD_BYTES_LIT("popen") }),
+            0);
+    ids_of(&f, 1, "t.py::b", "t.py::a");
+    ids_of(&f, 0, "t.py::a", "t.py::b");
+    own_collection(&f, 0, 0, 2);
+    own_collection(&f, 1, 1, 2);
+    own_collection(&f, 2, 0, 2);
+    own_collection(&f, 1, 0, 2); /* it has one */
+    own_collection(&f, 3, 1, 3); /* their names went before: a number alone is worth nothing */
+    f.gateway = 1;
+    xd_fixture_result(&f, 0, XD_OUT_FAILED, 0, 2);
+    xd_fixture_result(&f, 2, XD_OUT_FAILED, 0, 2); /* it has two: not the first of the next */
+    f.gateway = 2;
+    xd_fixture_result(&f, 1, XD_OUT_SKIPPED, 0, 3);
+    f.gateway = 0;
+    xd_fixture_result(&f, 0, XD_OUT_PASSED, 0, 0);
+    fold(&v, &f);
+    ck_assert_uint_eq(v.tests.count, 6);
+    ck_assert_uint_eq(v.collection.count, 3);
+    ck_assert_uint_eq(v.collection.collected, 6);
+    ck_assert_uint_eq(v.collection.deselected, 3);
+    ck_assert_uint_eq(v.collection.workers, 3);
+    ck_assert_uint_eq(v.collection.expected_us, 30);
+    ck_assert_uint_eq(v.tests.ended, 3);
+    ck_assert_uint_eq(v.damaged, 2);
+    item_is(&v, 0, 0, "t.py::a", XD_OUT_PASSED);
+    item_is(&v, 1, 0, "t.py::b", 0);
+    item_is(&v, 2, 1, "t.py::b", XD_OUT_FAILED);
+    item_is(&v, 3, 1, "t.py::a", 0);
+    item_is(&v, 4, 2, "t.py::a", 0);
+    item_is(&v, 5, 2, "t.py::b", XD_OUT_SKIPPED);
+    ck_assert(xd_bytes_eq_str(xd_runview_environment(&v, 3), "popen//id=b"));
+    ck_assert_uint_eq(xd_runview_place(&v, 1, 1), 3);
+    ck_assert_uint_eq(xd_runview_place(&v, 1, 2), XD_NO_INDEX);
+    ck_assert_uint_eq(xd_runview_place(&v, 7, 0), XD_NO_INDEX);
+    xd_runview_release(&v);
+    xd_fixture_release(&f);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("runview");
@@ -312,6 +382,7 @@ int main(void)
     tcase_add_test(c, a_name_for_each_test);
     tcase_add_test(c, a_number_alone_takes_no_memory);
     tcase_add_test(c, the_list_of_the_first);
+    tcase_add_test(c, each_has_its_own);
     suite_add_tcase(s, c);
     SRunner *r = srunner_create(s);
     srunner_run_all(r, CK_NORMAL);

@@ -65,13 +65,13 @@ WORKER_READY 72 pid:u32 count:u32 same:u8
 WORKER_DONE 73 exit_status:i32 reason:bytes stopped:u8
 SAVED 74 fault:u8
 ORDER 75 places:INDEX
-RUN_START 96 run_id:bytes version:bytes wall_us:u64 cwd:bytes argv:TEXT options:PAIR
+RUN_START 96 run_id:bytes version:bytes wall_us:u64 cwd:bytes argv:TEXT options:PAIR each:u8
 GATEWAY_UP 97 gateway:u16 spec:bytes host:bytes system:bytes cpus:u32
 GATEWAY_DOWN 98 gateway:u16 expected:u8 reason:bytes
 GRANT 99 gateway:u16 ranges:RANGE
 NOTE 100 level:u8 text:bytes
 STILL_RUNNING 103 worker:u16 item:u32 age_ms:u32 slow:u8
-COLLECTION 101 count:u32 deselected:u32 workers:u32 digest_lo:u64 digest_hi:u64 expected_us:u64
+COLLECTION 101 count:u32 deselected:u32 workers:u32 digest_lo:u64 digest_hi:u64 expected_us:u64 collection:u16 owner:u16
 RUN_END 102 exit_status:i32 reason:bytes wall_us:u64 duration_us:u64 collected:u32 recorded:u32 not_run:u32 passed:u32 failed:u32 skipped:u32 xfailed:u32 xpassed:u32 errors:u32 crashed:u32 counted:u8
 """
 
