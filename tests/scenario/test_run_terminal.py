@@ -2,6 +2,7 @@
 import os
 import re
 import signal
+import sys
 import time
 
 import pytest
@@ -332,6 +333,20 @@ MIXED = """
     @pytest.mark.skip(reason="not now")
     def test_skipped(): pass
 """
+
+
+@pytest.mark.parametrize("how", ["as told", "of $VIRTUAL_ENV"])
+def test_verbose_header_names_the_interpreter(project, how):
+    """And says how it was found, in the run and when that is shown again."""
+    project.write(test_one=ONE)
+    told = how == "as told"
+    result = project.run("-v", python=told, env={} if told else {"VIRTUAL_ENV": sys.prefix})
+    line = "xd: interpreter %s (%s)\n" % (project.python, how)
+    assert result.rc == 0 and line in result.out and line in project.xdctl("show", "-v").out, result
+    environment, = [e for e in result.events if e["event"] == "environment"]
+    assert (environment["gateway"], environment["spec"], environment["interpreter"], environment["found"]) == (0, "popen", project.python, how)
+    assert environment["folder"] == str(project.root) and os.path.isdir(environment["cache_dir"]) and not os.path.exists(environment["scratch_dir"])
+    assert "xd: interpreter" not in project.run().out
 
 
 @pytest.fixture

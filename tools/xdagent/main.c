@@ -379,10 +379,8 @@ static int usage(FILE *to)
         "  --output-limit SIZE  bytes kept of what one test writes past pytest's capture, per stream "
         "(default 1M)\n"
         "  --cache-dir DIR      keep the runner's code here (default $XDG_CACHE_HOME/xd)\n"
-        "  --scratch-dir DIR    make this folder for the files of the run, and leave DIR.last beside it when "
-        "the "
-        "controller dies\n"
-        "                       (default: a new folder below $TMPDIR)\n"
+        "  --scratch-dir DIR    make this folder for the files of the run (default: one below $TMPDIR), and\n"
+        "                       leave DIR.last beside it when the controller dies\n"
         "  --version            print the build id and exit\n");
     return to == stderr ? 4 : 0;
 }
@@ -396,7 +394,8 @@ static int descriptor(const char *text, int *ret)
     return 0;
 }
 
-/* xdagent --check PYTHON CACHE project | options ARG ...: asked by the controller before a run, or by doctor. */
+/* xdagent --check PYTHON CACHE project | options ARG ...: asked by the controller before a run, or by doctor. PYTHON and
+ * CACHE are wishes, as in a run; empty = none. */
 static int check(char **argv)
 {
     xd_error          err = { 0 };
