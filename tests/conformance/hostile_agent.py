@@ -60,8 +60,9 @@ class Agent(object):
         self.say("CONFIG", python=b"python3", python_version=b"3.12.1", pytest_version=b"8.0.0", rootdir=here, invocation_dir=here, header=[],
                  options=[(k.encode(), v.encode()) for k, v in options.items()], notes=[])
 
-    def facts(self):
-        self.say("ENV_FACTS", program=b"python3\x1b[2J", found=b"x" * 100, folder=b"/nowhere", cache_dir=b"/nowhere", scratch_dir=b"/nowhere")
+    def facts(self, path="/nowhere"):
+        path = path.encode()
+        self.say("ENV_FACTS", program=b"python3\x1b[2J\nFAILED", found=b"x" * 100 + b"\x1b]0;title\x07", folder=path, cache_dir=path, scratch_dir=path)
 
     def collected(self, **more):
         fields = dict(count=TESTS, deselected=0, errors=0, digest_lo=DIGEST[0], digest_hi=DIGEST[1], exit_status=-1, stop_reason=b"", way=1, why=b"",
@@ -168,7 +169,7 @@ class Agent(object):
             self.frame(wire.PONG, b"", 0)
         elif kind == wire.ENV_START:
             self.at(START)
-            if self.mode != "paths":
+            if self.mode not in ("paths", "facts"):
                 self.config()
             self.at(CONFIGURED)
             if self.mode != "collected with 0":
@@ -413,6 +414,7 @@ SLOW = {
     "silent": ("start", lambda a: None),
     "silent and deaf": ("start", lambda a: time.sleep(40)),
     # paths of the controller's host, and an end with 0
+    "facts": (START, go_on(several(lambda a: a.facts(os.environ["XD_HOSTILE_PATH"]), lambda a: a.config(verbose="1")))),
     "paths": (START, go_on(lambda a: a.config(xmlpath=os.environ["XD_HOSTILE_PATH"], cache_dir=os.environ["XD_HOSTILE_PATH"] + ".cache"))),
     "collected with 0": (CONFIGURED, go_on(lambda a: a.collected(exit_status=0))),
     "a session that ends with 0": (LEASED, go_on(lambda a: a.down(stopped=1, session_status=0, reason=b"all is well"))),

@@ -147,6 +147,15 @@ def test_paths_are_not_the_agents_to_choose(tmp_path):
     assert run.rc == 0 and mine.exists() and "is not written" not in run.out and not list(tmp_path.glob("chosen*")), run
 
 
+def test_facts_are_text(tmp_path):
+    """What an agent says that it chose is shown, made harmless; it is not used."""
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    run = Run(tmp_path / "a", "facts", False, args=["-v"], XD_HOSTILE_PATH=str(mine))
+    line, = [line for line in run.out.splitlines() if line.startswith("xd: interpreter python3")]
+    assert run.rc == 0 and mine.is_dir() and "\x1b" not in run.out and "\x07" not in run.out and "FAILED" in line, run
+
+
 @pytest.mark.parametrize("mode", ["a flood of output", "a flood of reports"])
 def test_the_journal_has_a_limit(tmp_path, mode):
     run = Run(tmp_path / "a", mode, False, args=["--journal-limit=20M"])
