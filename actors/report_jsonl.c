@@ -294,11 +294,15 @@ static int on_facts(const xd_runview *v, xd_buf *to, const xd_frame *frame)
     put_number(&l, "gateway", frame->flags);
     put_text(&l, "spec", env ? env->spec : (xd_bytes){ 0 });
     put_text(&l, "host", env ? env->host : (xd_bytes){ 0 });
-    put_text(&l, "interpreter", in.program);
-    put_text(&l, "found", in.found);
+    if (in.program.len) {
+        put_text(&l, "interpreter", in.program);
+        put_text(&l, "found", in.found);
+    }
     put_text(&l, "folder", in.folder);
-    put_text(&l, "cache_dir", in.cache_dir);
-    put_text(&l, "scratch_dir", in.scratch_dir);
+    if (in.cache_dir.len)
+        put_text(&l, "cache_dir", in.cache_dir);
+    if (in.scratch_dir.len)
+        put_text(&l, "scratch_dir", in.scratch_dir);
     return end(&l, to);
 }
 

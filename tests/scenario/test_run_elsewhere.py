@@ -102,7 +102,8 @@ class Elsewhere(object):
             file.write_text(text)
 
     def run(self, *args, **more):
-        return self.project.run("--agent", self.agent, "-p", "no:cacheprovider", *args, python=False, **more)
+        args = args if "--runner=command" in args else args + ("-p", "no:cacheprovider")
+        return self.project.run("--agent", self.agent, *args, python=False, **more)
 
 
 @pytest.fixture
@@ -183,6 +184,15 @@ def test_the_interpreter_is_looked_for_there(project, elsewhere, how):
     assert result.rc == 0 and (told["interpreter"], told["found"]) == (python, found), (result, told)
 
 
+def test_commands_run_there(project, elsewhere):
+    """A runner without an interpreter; its list is there, too."""
+    elsewhere.write(**{"tests.txt": "test \"$PWD\" = %s\n" % SUITE + "".join("test ! -e '%s'\n" % path for path in set(ours(project)))})
+    result = elsewhere.run("--runner=command", "--list=tests.txt")
+    told, = [e for e in result.events if e["event"] == "environment"]
+    assert result.rc == 0 and len(result.outcomes) > 3 and set(result.outcomes.values()) == {"passed"}, result
+    assert told["folder"] == SUITE and told["scratch_dir"].startswith("/tmp/xd-") and "interpreter" not in told, told
+
+
 def test_no_interpreter_there(project, elsewhere):
     """One line that says what was tried, there."""
     elsewhere.set(PATH="/elsewhere/bin")
@@ -241,5 +251,5 @@ def test_no_fact_of_this_host_travels(project):
     body = said.read_bytes()
     assert str(project.path).encode() not in body and sys.prefix.encode() not in body and b"/" not in body.replace(b"popen//chdir=sub//nice=3", b""), body
     start = wire.unpack(wire.ENV_START, body)
-    assert (start.python, start.chdir, start.cache_dir, start.scratch_dir, start.runner, start.nice) == (b"", b"sub", b"", b"", b"pytest", b"3")
+    assert (start.python, start.chdir, start.cache_dir, start.scratch_dir, start.runner, start.nice) == (b"", b"sub", b"", b"", b"", b"3")
     assert [t.text for t in start.args] == [b"-k", b"a"] and list(start.env) == []
