@@ -56,9 +56,9 @@ static bool zero_asked(const scheduler *self)
 
 int xd_scheduler_exit_code(const scheduler *self)
 {
-    const effective *o = &self->options;
-    uint32_t         collected, recorded;
-    bool             agreed = false;
+    const xd_settings *o = &self->options;
+    uint32_t           collected, recorded;
+    bool               agreed = false;
     xd_scheduler_totals(self, &collected, &recorded);
     for (size_t i = 0; i < self->n_collections; i++)
         agreed = agreed || self->collections[i].list;
@@ -100,20 +100,13 @@ static int add_texts(xd_buf *out, const xd_strings *texts, uint32_t *count)
     return 0;
 }
 
-/* -n 0, or --dist no where nothing else tells how many: the tests run in one plain session, without workers. */
-static bool is_plain(const scheduler *self)
-{
-    const xd_config *cfg = self->args.config;
-    return cfg->workers == 0 || (cfg->workers == XD_WORKERS_UNSET && cfg->dist && !strcmp(cfg->dist, "no") &&
-                                 self->n_gateways == 1);
-}
-
 static uint32_t env_flags(const scheduler *self, const gateway *g)
 {
     const xd_config *cfg = self->args.config;
+    bool plain = xd_numprocesses_plain(&self->options.workers, self->n_gateways, self->gateways[0].workers);
     return (cfg->as_module ? XD_ENV_AS_MODULE : 0u) | (cfg->no_fork ? XD_ENV_NO_FORK : 0u) |
            (g->number == 0 ? XD_ENV_KEEPS_CACHE : 0u) | (self->args.tty ? XD_ENV_TTY : 0u) |
-           (is_plain(self) ? XD_ENV_PLAIN : 0u) | (self->args.live ? XD_ENV_PROGRESS : 0u) |
+           (plain ? XD_ENV_PLAIN : 0u) | (self->args.live ? XD_ENV_PROGRESS : 0u) |
            (cfg->workers != XD_WORKERS_UNSET || cfg->dist || cfg->tx.count ? XD_ENV_OWN_WORKERS : 0u);
 }
 
@@ -540,7 +533,7 @@ static int scheduler_init(void *state, xd_actor *actor, const void *args)
                          .args = *(const xd_scheduler_args *)args,
                          .forced_exit = -1,
                          .started_ns = xd_clock_ns() };
-    self->options = (effective){ .workers = XD_WORKERS_AUTO, .max_worker_restart = -1, .max_warnings = -1 };
+    xd_settings_init(&self->options, self->args.config);
     self->uid = self->args.config->run_uid ? self->args.config->run_uid : self->args.run_id;
     if (self->args.note)
         XD_TRY(xd_scheduler_note(self, XD_NOTE_NOTE, "%s", self->args.note));

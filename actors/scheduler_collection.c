@@ -4,6 +4,7 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "actors/refuse.h"
 #include "actors/scheduler_state.h"
 
 int xd_scheduler_collections_init(scheduler *self)
@@ -34,13 +35,13 @@ void xd_scheduler_collections_release(scheduler *self)
 
 /* ---- the tests can begin --------------------------------------------------------------------------- */
 
-static void sched_items(const scheduler *self, const collection *c, xd_sched_mode mode, xd_sched_item *out)
+static void sched_items(const scheduler *self, const collection *c, xd_sched_item *out)
 {
     const xd_grammar *grammar = xd_grammar_find(self->args.config->runner);
     for (uint32_t i = 0; i < c->count; i++) {
         const xd_idlist_item   *item = &c->list->items[i];
         xd_bytes                unit = { item->id.ptr, grammar->unit(item->id) };
-        xd_bytes                group = xd_sched_group_key(grammar, mode, item->id, item->group);
+        xd_bytes                group = xd_sched_group_key(grammar, self->options.mode, item->id, item->group);
         const xd_history_entry *known = self->history ? xd_history_find(self->history, item->id) : NULL;
         uint64_t                us = known ? XD_MAX(known->duration_us, 1) : 0;
         out[i] = (xd_sched_item){ .unit = XXH3_64bits(unit.ptr, unit.len),
@@ -59,15 +60,13 @@ static uint32_t failures_left(const scheduler *self)
 
 static int start_workers(scheduler *self, gateway *g)
 {
-    xd_autobuf       frame = XD_BUF_INIT;
-    const xd_config *cfg = self->args.config;
-    int budget = cfg->max_worker_restart >= 0 ? cfg->max_worker_restart : self->options.max_worker_restart;
+    xd_autobuf            frame = XD_BUF_INIT;
     xd_wire_WORKERS_START start = {
         .first = g->first_worker,
         .count = (uint16_t)g->workers,
         .total = (uint16_t)self->total_workers,
         .maxfail = failures_left(self),
-        .max_restarts = (uint16_t)(budget >= 0 ? budget : XD_MIN(4 * (int)g->workers, 65535)),
+        .max_restarts = xd_settings_restarts(&self->options, g->workers),
     };
     XD_TRY(xd_wire_WORKERS_START_frame(&frame, 0, 0, &start));
     g->state = GW_RUNNING;
@@ -83,22 +82,15 @@ static int join(scheduler *self, gateway *g)
 
 /* Numbers the workers: gateways in order of the plan; sizes that were left open follow processors and
  * items. */
-static void number_workers(scheduler *self, bool mode_no)
+static void number_workers(scheduler *self)
 {
     uint32_t next = 0;
     for (size_t i = 0; i < self->n_gateways; i++) {
         gateway *g = &self->gateways[i];
         if (g->state == GW_DONE)
             continue; /* lost: the others have its numbers */
-        if (g->workers == 0) {
-            const xd_config *cfg = self->args.config;
-            int              wanted = cfg->workers != XD_WORKERS_UNSET ? cfg->workers : self->options.workers;
-            int              limit = cfg->max_workers ? cfg->max_workers : self->options.max_workers;
-            if (wanted < 0 && self->options.auto_workers)
-                wanted = self->options.auto_workers;
-            g->workers =
-                mode_no ? 1 : xd_plan_workers(wanted, g->cpus, (uint32_t)limit, g->collection->count);
-        }
+        if (g->workers == 0)
+            g->workers = xd_numprocesses_counted(&self->options.workers, g->cpus, g->collection->count);
         g->first_worker = (uint16_t)next;
         next += g->workers;
     }
@@ -132,7 +124,7 @@ static int publish(scheduler *self, const collection *c)
 }
 
 /* The core of a collection knows its tests, and which of its agents will never come. */
-static int make_core(scheduler *self, collection *c, xd_sched_mode mode)
+static int make_core(scheduler *self, collection *c)
 {
     const size_t room = c->count ? c->count : 1;
     c->reported = calloc(room, sizeof(*c->reported));
@@ -142,7 +134,7 @@ static int make_core(scheduler *self, collection *c, xd_sched_mode mode)
     if (!items || !c->reported || (self->args.want_tests && !c->messages))
         return -ENOMEM;
     const uint32_t   workers = workers_of(self, c);
-    xd_sched_options opts = { .mode = mode,
+    xd_sched_options opts = { .mode = self->options.mode,
                               .maxfail = failures_left(self),
                               .max_attempts = 2,
                               .agents_expected = self->args.config->each ? 1 : (uint32_t)self->n_gateways,
@@ -150,7 +142,7 @@ static int make_core(scheduler *self, collection *c, xd_sched_mode mode)
                               .keep_scope_order = self->options.keep_scope_order,
                               .in_order = c->owner->in_order || workers == 1 };
     XD_TRY(xd_sched_new(&c->sched, &opts));
-    sched_items(self, c, mode, items);
+    sched_items(self, c, items);
     XD_TRY(xd_sched_collection(c->sched, items, c->count));
     for (size_t i = 0; i < self->n_gateways; i++)
         if (self->gateways[i].collection == c && self->gateways[i].state == GW_DONE &&
@@ -161,21 +153,13 @@ static int make_core(scheduler *self, collection *c, xd_sched_mode mode)
 
 static int begin(scheduler *self)
 {
-    const char   *dist = self->args.config->dist ? self->args.config->dist : self->options.dist;
-    xd_sched_mode mode = XD_SCHED_LOAD;
-    uint32_t      count = 0;
-    if (dist[0] && xd_sched_mode_parse(&mode, dist) < 0) {
-        xd_scheduler_end_with(self, XD_EXIT_USAGE, "");
-        XD_TRY(xd_scheduler_note(self, XD_NOTE_USAGE,
-                                 "--dist=%s from pytest's ini or PYTEST_ADDOPTS is not a known mode", dist));
-        return xd_scheduler_finish(self);
-    }
-    number_workers(self, mode == XD_SCHED_NO && dist[0] && self->args.config->workers == XD_WORKERS_UNSET);
+    uint32_t count = 0;
+    number_workers(self);
     for (size_t i = 0; i < self->n_collections; i++) {
         collection *c = &self->collections[i];
         if (!c->list)
             continue; /* its environment was lost */
-        XD_TRY(make_core(self, c, mode));
+        XD_TRY(make_core(self, c));
         XD_TRY(publish(self, c));
         count += c->count;
     }
@@ -223,9 +207,11 @@ int xd_scheduler_on_collected(scheduler *self, gateway *g, const xd_wire_COLLECT
     if (in->exit_status >= 0) {
         const char *misplaced =
             in->exit_status == XD_EXIT_USAGE ? xd_config_misplaced(self->args.config) : NULL;
-        if (misplaced)
-            XD_TRY(xd_scheduler_note(self, XD_NOTE_USAGE,
-                                     "--%s is an option of xd: put it before pytest's arguments", misplaced));
+        if (misplaced) {
+            char line[XD_TEXT];
+            xd_refuse_misplaced(misplaced, line, sizeof(line));
+            XD_TRY(xd_scheduler_note(self, XD_NOTE_USAGE, "%s", line));
+        }
         xd_autofree char *reason = xd_bytes_dup(in->stop_reason);
         self->zero_asked |=
             in->exit_status == XD_EXIT_OK; /* --collect-only and the like; the adapter has looked */

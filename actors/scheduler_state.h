@@ -11,6 +11,7 @@
 
 #include "actors/history.h"
 #include "actors/scheduler.h"
+#include "actors/settings.h"
 #include "engine/idlist.h"
 #include "engine/outcome.h"
 #include "engine/sched.h"
@@ -69,16 +70,6 @@ typedef struct collection {
     bool             done;    /* the core says that nothing is left to do */
 } collection;
 
-/* Effective options as pytest's configuration says (command line, PYTEST_ADDOPTS, ini). */
-typedef struct effective {
-    int      workers, max_workers, max_worker_restart;
-    int      auto_workers; /* what a hook or the environment says that `auto` is; 0 = nothing */
-    uint32_t maxfail;
-    int      max_warnings; /* -1 = any number */
-    bool     keep_scope_order;
-    char     dist[16];
-} effective;
-
 #define XD_REASON_DIFFERENT "Different tests were collected" /* of RUN_END */
 
 typedef struct scheduler {
@@ -87,7 +78,7 @@ typedef struct scheduler {
     xd_scheduler_args args;
     gateway          *gateways;
     size_t            n_gateways;
-    effective         options;
+    xd_settings       options;
     bool              configured;  /* a CONFIG came */
     uint16_t          losing;      /* gateway whose agent was lost last */
     collection       *collections; /* one, or with `each` one per gateway */

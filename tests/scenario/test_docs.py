@@ -344,6 +344,42 @@ def test_files_that_a_document_names_are_there(name):
     assert named or name in ("RATIONALE.md", "CHANGELOG.md")
 
 
+BEHAVIOURS = ("crash", "-x", "live line", "--junitxml", "drop of a peer", "retention", "exit code", "-n auto", "refused", "Ctrl-C",
+              "finding the agent", "doctor")
+
+
+def where_is():
+    """Rows of the table "Where is ...?": what is asked for, and the (file, function) pairs that answer."""
+    with open(os.path.join(ROOT, "ARCHITECTURE.md"), encoding="utf-8") as f:
+        rows = section(f.read(), r"Where is ...?", "##").splitlines()
+    for row in rows[2:]:
+        if row.startswith("|"):
+            asked, answers = row.strip("|").split("|", 1)
+            yield asked.strip(), re.findall(r"`([\w./-]+/[\w.-]+)` `(\w+)`", answers)
+
+
+def test_where_is_answers_each_question():
+    asked = [a for a, pairs in where_is()]
+    assert [b for b in BEHAVIOURS if sum(b in a for a in asked) != 1] == []
+    assert len(asked) == len(BEHAVIOURS) and all(pairs for a, pairs in where_is())
+
+
+def defines(text, name):
+    """C: its head at the beginning of a line, with a body. Python: def."""
+    return bool(re.search(r"^(?:[a-z][^\n;={]*[ *])?%s\([^;{]*\)\n\{" % name, text, re.M) or re.search(r"^ *def %s\(" % name, text, re.M))
+
+
+def test_where_is_leads_to_functions_that_are_there():
+    missing = []
+    for asked, pairs in where_is():
+        for file, name in pairs:
+            path = os.path.join(ROOT, file)
+            if not os.path.exists(path) or not defines(open(path, encoding="utf-8").read(), name):
+                missing.append((asked, file, name))
+    assert not missing
+    assert not defines("int f(int a);\n/* g() */\n    return h(1);\n", "f") and not defines("    return h(1)\n{\n", "h")
+
+
 def test_options_of_the_readme_are_those_of_the_help():
     with open(os.path.join(ROOT, "README.md"), encoding="utf-8") as f:
         rows = [line.split("|")[1] for line in f if line.startswith("| `-")]

@@ -72,6 +72,21 @@ def test_fixtures_of_xdist(project):
     assert project.run("-n0").rc == 0
 
 
+def test_dist_no_with_a_number_has_workers(project):
+    """--dist no is one plain session only where neither -n nor --tx gives a number."""
+    project.write(test_a="""
+        import os, pytest
+        @pytest.mark.parametrize("n", range(6))
+        def test_a(n, request, worker_id):
+            assert request.config.workerinput["workerid"] == worker_id == os.environ["PYTEST_XDIST_WORKER"]
+        """)
+    for options in (["--tx", "2*popen"], ["--tx", "popen", "--tx", "popen"], ["-n", "2"]):
+        done = project.run("--dist", "no", *options)
+        assert (done.rc, done.summary) == (0, {"passed": 6}) and "2 workers [6 items]" in done.out, done
+    project.write(test_b="def test_b(request): assert not hasattr(request.config, 'workerinput')\n")
+    assert project.run("--dist", "no", "--tx", "popen", "--", "test_b.py").rc == 0
+
+
 def test_more_workers_typed_than_in_addopts(project):
     project.write(test_a="def test_a(worker_id): assert worker_id == 'gw0'\n", **{"pytest.ini": "[pytest]\naddopts = -n 0\n"})
     assert project.run("-n1").rc == 0

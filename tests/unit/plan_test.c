@@ -100,16 +100,23 @@ START_TEST(what_this_version_cannot)
 }
 END_TEST
 
-START_TEST(how_many_workers)
+START_TEST(specs_alone_say_how_many)
 {
-    ck_assert_uint_eq(xd_plan_workers(5, 2, 0, 100), 5);
-    ck_assert_uint_eq(xd_plan_workers(5, 2, 0, 1), 5); /* a told number is kept */
-    ck_assert_uint_eq(xd_plan_workers(5, 2, 3, 100), 3);
-    ck_assert_uint_eq(xd_plan_workers(XD_WORKERS_AUTO, 8, 0, 100), 8);
-    ck_assert_uint_eq(xd_plan_workers(XD_WORKERS_AUTO, 8, 4, 100), 4);
-    ck_assert_uint_eq(xd_plan_workers(XD_WORKERS_AUTO, 8, 0, 3), 3);
-    ck_assert_uint_eq(xd_plan_workers(XD_WORKERS_AUTO, 8, 0, 0), 1);
-    ck_assert_uint_eq(xd_plan_workers(0, 8, 0, 100), 1);
+    set("maxprocesses", "1"); /* an upper limit of -n */
+    set("tx", "3*popen");
+    made();
+    ck_assert_uint_eq(plan.gateways[0].workers, 3);
+}
+END_TEST
+
+START_TEST(a_number_wins_over_specs)
+{
+    set("numprocesses", "2");
+    set("tx", "3*popen//env:A=b");
+    made();
+    ck_assert_uint_eq(plan.count, 1);
+    ck_assert_uint_eq(plan.gateways[0].workers, 2);
+    ck_assert_uint_eq(plan.gateways[0].spec.n_env, 0);
 }
 END_TEST
 
@@ -124,7 +131,8 @@ int main(void)
     tcase_add_test(t, the_upper_limit_binds_numbers_too);
     tcase_add_test(t, specs_of_one_environment_share_a_gateway);
     tcase_add_test(t, what_this_version_cannot);
-    tcase_add_test(t, how_many_workers);
+    tcase_add_test(t, specs_alone_say_how_many);
+    tcase_add_test(t, a_number_wins_over_specs);
     suite_add_tcase(s, t);
     srunner_run_all(r, CK_NORMAL);
     int failed = srunner_ntests_failed(r);

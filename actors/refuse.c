@@ -1,0 +1,95 @@
+/* actors/refuse.c - see refuse.h. */
+#include "actors/refuse.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "engine/base/text.h"
+#include "engine/config.h"
+
+#define WORKERS_OF_ALL 32768u /* their numbers, with those of replacements, have 16 bits */
+
+int xd_refuse_spec(const xd_xspec *spec, const char *text, bool known, xd_error *err)
+{
+    if (!known)
+        return xd_error_set(err, -EINVAL,
+                            "spec '%.200s': this version runs workers on this machine only (popen)", text);
+    if (spec->id)
+        return xd_error_set(
+            err, -EINVAL,
+            "spec '%.200s': worker names (id=) are not supported yet; workers are named gw0, gw1, ...", text);
+    return 0;
+}
+
+int xd_refuse_workers(const xd_xspec *spec, uint32_t of_environment, uint32_t of_all, xd_error *err)
+{
+    if (of_all > WORKERS_OF_ALL)
+        return xd_error_set(err, -EINVAL, "spec '%.200s': %u workers in all; a run has at most %u",
+                            spec->text, of_all, WORKERS_OF_ALL);
+    if (of_environment > XD_WORKERS_MAX)
+        return xd_error_set(err, -EINVAL, "spec '%.200s': %u workers in one environment; it has at most %u",
+                            spec->text, of_environment, XD_WORKERS_MAX);
+    return 0;
+}
+
+int xd_refuse_number(const char *option, const char *text, uint32_t most, int *ret, xd_error *err)
+{
+    uint64_t n;
+    if (xd_text_u64(text, 0, most, &n) < 0)
+        return xd_error_set(err, -EINVAL,
+                            "%s=%.100s in pytest's ini, its conftest or the environment: it must be a whole "
+                            "number from 0 to %u",
+                            option, text, most);
+    *ret = (int)n;
+    return 0;
+}
+
+int xd_refuse_option(const char *name, const char *value, xd_error *err)
+{
+    static const struct {
+        const char *name, *value; /* value NULL = any */
+        const char *line;
+    } table[] = {
+        { "px", NULL, "option --px: proxy gateways are not supported yet" },
+        { "looponfail", "1",
+          "option -f/--looponfail: xd does not watch files; run it again with --lf, or use a file watcher" },
+    };
+    for (size_t i = 0; i < XD_ARRAY_LEN(table); i++)
+        if (strcmp(table[i].name, name) == 0 &&
+            (!table[i].value || strncmp(table[i].value, value, strlen(table[i].value)) == 0))
+            return xd_error_set(err, -EINVAL, "%s", table[i].line);
+    return 0;
+}
+
+int xd_refuse_project_tx(const char *text, uint32_t before, uint32_t *ret, xd_error *err)
+{
+    xd_xspec x = { 0 };
+    XD_TRY(xd_xspec_parse(&x, text, err));
+    bool     plain = x.kind == XD_SPEC_POPEN && !x.python && !x.chdir && !x.id && !x.nice && !x.n_env;
+    uint32_t sum = before + x.count;
+    xd_xspec_release(&x);
+    if (sum > XD_WORKERS_MAX)
+        return xd_error_set(
+            err, -EINVAL, "--tx of pytest's ini or PYTEST_ADDOPTS: %u workers; an environment has at most %u",
+            sum, XD_WORKERS_MAX);
+    if (!plain)
+        return xd_error_set(err, -EINVAL,
+                            "--tx=%.200s is in pytest's ini or PYTEST_ADDOPTS, where only NUM*popen is read: "
+                            "give it to xdctl run",
+                            text);
+    *ret = sum;
+    return 0;
+}
+
+int xd_refuse_project_dist(const char *text, xd_sched_mode *ret, xd_error *err)
+{
+    if (xd_sched_mode_parse(ret, text) == 0)
+        return 0;
+    return xd_error_set(err, -EINVAL, "--dist=%s from pytest's ini or PYTEST_ADDOPTS is not a known mode",
+                        text);
+}
+
+void xd_refuse_misplaced(const char *option, char *line, size_t size)
+{
+    snprintf(line, size, "--%s is an option of xd: put it before pytest's arguments", option);
+}
