@@ -19,11 +19,10 @@ typedef struct xd_grammar {
     /* Where the part behind the unit begins; the length of the id where it has no parts. */
     size_t (*rest)(xd_bytes id);
     /* Appends what stands above the text of a failure. */
-    int (*headline)(xd_buf *out, xd_bytes id) XD_MUST;
+    int (*headline)(xd_buf *out, xd_bytes id);
     /* Appends what JUnit XML has for a test case. prefix: --junitprefix. brackets_in_path: pytest before 9.2, which takes
      * a bracket in the path for the beginning of parameters. */
-    int (*address)(xd_bytes id, const char *prefix, bool brackets_in_path, xd_buf *class_name,
-                   xd_buf *name) XD_MUST;
+    int (*address)(xd_bytes id, const char *prefix, bool brackets_in_path, xd_buf *class_name, xd_buf *name);
 } xd_grammar;
 
 /* NULL, empty or unknown: pytest's. */

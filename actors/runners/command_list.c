@@ -131,7 +131,9 @@ int xd_command_list_select(xd_command_list *l, xd_wire_list ids, xd_bytes *ret_m
         return 0;
     struct xd_known_line *k, *next;
     HASH_ITER(hh, l->known, k, next)
-    k->copies = 0;
+    {
+        k->copies = 0;
+    }
     while (xd_wire_TEXT_next(&ids, &wanted) > 0) {
         k = find(l, wanted.text);
         if (!k) {

@@ -44,24 +44,23 @@ struct xd_runner_ops {
 
     /* Prepares everything that can fail before a process exists. *ret is NULL or to be released even on failure.
      * -errno; err says in one line what was tried. */
-    int (*prepare)(xd_runner **ret, const xd_wire_ENV_START *start, const char *build_id,
-                   xd_error *err) XD_MUST;
+    int (*prepare)(xd_runner **ret, const xd_wire_ENV_START *start, const char *build_id, xd_error *err);
     xd_runner *(*release)(xd_runner *r); /* removes a temporary folder too; NULL is fine; returns NULL */
     /* What it chose on this host, for ENV_FACTS: the command line of its interpreter; in a few words, where that was
      * found; the folder of its own code. Views, valid as long as r and `program`, which is empty before; what a runner has
      * none of stays empty. NULL member: it has none of them. */
-    int (*facts)(const xd_runner *r, xd_buf *program, xd_wire_ENV_FACTS *ret) XD_MUST;
+    int (*facts)(const xd_runner *r, xd_buf *program, xd_wire_ENV_FACTS *ret);
     /* A folder that goes with this environment, also when the agent is killed; NULL = none. */
     const char *(*temporary)(const xd_runner *r);
     /* The reading ends of what collector and host will write to stdout and stderr, non-blocking. The caller owns them.
      */
-    int (*open_output)(xd_runner *r, int ret[2], xd_error *err) XD_MUST;
+    int (*open_output)(xd_runner *r, int ret[2], xd_error *err);
     /* Starts collector or host (NULL member: the runner has none). The caller owns the process and *ret_control, the
      * socket to it, non-blocking. */
     int (*spawn_parent)(const xd_runner *r, xd_runner_parent which, int page_fd, xd_proc *ret,
-                        int *ret_control, xd_error *err) XD_MUST;
+                        int *ret_control, xd_error *err);
     /* Starts a worker as a new process. */
-    int (*spawn_worker)(const xd_runner *r, const xd_runner_fds *fds, xd_proc *ret, xd_error *err) XD_MUST;
+    int (*spawn_worker)(const xd_runner *r, const xd_runner_fds *fds, xd_proc *ret, xd_error *err);
 };
 
 /* The runner of this name; empty: pytest. NULL = there is none. */

@@ -1,5 +1,5 @@
 """`xdctl run --runner command --list FILE`: one command line per test."""
-import json
+import contextlib
 import os
 import re
 import signal
@@ -9,7 +9,7 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 
 from conftest import Result
-from faults import Terminal, all_gone, children, exit_code, living, stat_of, tree, wait_until
+from faults import Terminal, all_gone, stat_of, tree, wait_until
 
 
 def write_list(project, *lines, name="tests.txt"):
@@ -291,6 +291,27 @@ def test_two_environments(project):
     assert result.rc == 0 and len(result.outcomes) == 8 and {t["worker"] for t in result.tests} == {"gw0", "gw1"}
 
 
+def test_lists_in_another_order(project):
+    """The same lines in two folders, in another order: each line runs once, whoever numbers it how; also in a worker that did not read the list."""
+    lines = ["sleep 0.05; echo %d >>ran" % i for i in range(20)]
+    for folder, order in (("a", lines), ("b", lines[::-1])):
+        (project.root / folder).mkdir()
+        (project.root / folder / "l").write_text("\n".join(order))
+    result = project.run("--runner=command", "--tx", "2*popen//chdir=a", "--tx", "2*popen//chdir=b", "--list=l", python=False)
+    assert result.rc == 0, result
+    ran = {folder: sorted(int(n) for n in (project.root / folder / "ran").read_text().split()) for folder in "ab"}
+    assert ran["a"] and ran["b"] and sorted(ran["a"] + ran["b"]) == list(range(20))
+    assert sorted(result.outcomes) == sorted(lines)
+
+
+def test_lists_that_differ(project):
+    for folder, line in (("a", "true a"), ("b", "true b")):
+        (project.root / folder).mkdir()
+        (project.root / folder / "l").write_text(line)
+    result = project.run("--runner=command", "--tx", "popen//chdir=a", "--tx", "popen//chdir=b", "--list=l", python=False)
+    assert result.rc != 0 and "Different tests were collected" in result.out + result.err
+
+
 @pytest.mark.parametrize("option, failures", [("-x", 1), ("--maxfail=2", 2)])
 def test_stops_after_failures(project, option, failures):
     result = run(project, *["exit 1 # %d" % i for i in range(20)], options=[option, "-n1"])
@@ -398,10 +419,11 @@ def test_killed_worker_is_blamed_on_its_test(project):
 def test_killed_agent_leaves_nothing(project):
     slow = Slow(project, "setsid sleep 3000", "sleep 3000", options=("-n2",))
     slow.wait_for(2)
-    guard = [p for p in tree(slow.root) if "--output-limit" in commands_of(p) or "xdagent" in commands_of(p).split(" ")[0]]
-    for pid in guard:
-        if "--command-runner" not in commands_of(pid):
-            os.kill(pid, signal.SIGKILL)
+    for pid in tree(slow.root):
+        words = commands_of(pid)
+        if "xdagent" in words.split(" ")[0] and "--command-runner" not in words:
+            with contextlib.suppress(ProcessLookupError):  # the guard ends with the agent
+                os.kill(pid, signal.SIGKILL)
     assert slow.end().rc != 0
 
 
