@@ -1,4 +1,4 @@
-/* actors/scheduler.c - see scheduler.h. Life of a run: dial -> collect -> agree -> run -> finish -> end. The
+/* actors/scheduler.c - see scheduler.h. The life of a run is the table engine/run_table.h; its actions are here. The
  * decisions about items are those of engine/sched.h, one core for each collection, about collections those of the
  * collector (collector.h); this actor moves frames between them, the gateways and the journal. */
 #include "actors/scheduler.h"
@@ -51,12 +51,9 @@ void xd_scheduler_end_with(scheduler *self, int code, const char *reason)
     }
 }
 
-bool xd_scheduler_running(const scheduler *self)
+bool xd_scheduler_closes(const scheduler *self)
 {
-    for (size_t i = 0; i < self->n_collections; i++)
-        if (self->collections[i].running)
-            return true;
-    return false;
+    return self->state >= XD_RUN_CLOSING;
 }
 
 void xd_scheduler_totals(const scheduler *self, uint32_t *ret_collected, uint32_t *ret_recorded)
@@ -111,9 +108,6 @@ static int send_finish(scheduler *self, gateway *g)
 
 static int end_run(scheduler *self)
 {
-    if (self->ended)
-        return 0;
-    self->ended = true;
     uint32_t items, recorded;
     xd_scheduler_totals(self, &items, &recorded);
     int      code = xd_scheduler_exit_code(self);
@@ -148,24 +142,63 @@ static int end_run(scheduler *self)
     return xd_scheduler_record(self, XD_MSG_RUN_END, &frame);
 }
 
-/* Everything is decided: close the environments, and the run once they are closed. */
-int xd_scheduler_finish(scheduler *self)
+/* It is asked to end. One that was given nothing to do yet is not waited for: the engine ends its actor. */
+static int close_environment(scheduler *self, gateway *g)
 {
-    self->finishing = true;
-    for (size_t i = 0; i < self->n_gateways; i++) {
-        gateway *g = &self->gateways[i];
-        if (g->state > GW_DIALING && g->state < GW_FINISHING)
-            XD_TRY(send_finish(self, g));
-        else if (g->state == GW_DIALING)
-            g->state = GW_DONE; /* its session never stood; the engine ends the actor */
-    }
-    return live_gateways(self) == 0 ? end_run(self) : 0;
+    if (g->state != GW_DIALING)
+        return send_finish(self, g);
+    g->state = GW_DONE;
+    return 0;
 }
 
-int xd_scheduler_stop_all(scheduler *self, uint8_t how)
+static int close_environments(scheduler *self)
 {
-    self->stopping = how;
-    return xd_scheduler_running(self) ? xd_scheduler_cancel(self, how) : xd_scheduler_finish(self);
+    for (size_t i = 0; i < self->n_gateways; i++)
+        XD_TRY(close_environment(self, &self->gateways[i]));
+    return live_gateways(self) == 0 ? xd_scheduler_happens(self, XD_RUN_ON_ALL_CLOSED, NULL) : 0;
+}
+
+/* What ran there runs again, or is lost. (With several collections its own may have nothing to run.) */
+static int lose(scheduler *self, const gateway *g)
+{
+    if (!g->collection->running)
+        return 0;
+    XD_TRY(xd_scheduler_lost(self, g));
+    return xd_scheduler_drain(self, g->collection);
+}
+
+int xd_scheduler_happens(scheduler *self, xd_run_event event, gateway *g)
+{
+    const xd_run_step step = xd_run_table(self->state, event);
+    self->state = step.next;
+    switch (step.action) {
+    case XD_RUN_NOTHING:
+        return 0;
+    case XD_RUN_START_ENV:
+        return xd_scheduler_start_environment(self, g);
+    case XD_RUN_GO_ON:
+        self->missing = true; /* the collector says with what */
+        return xd_scheduler_begin_if_all(self);
+    case XD_RUN_BEGIN:
+        return xd_scheduler_begin(self);
+    case XD_RUN_CANCEL:
+        return xd_scheduler_cancel(self, self->stopping);
+    case XD_RUN_LOSE:
+        return lose(self, g);
+    case XD_RUN_CLOSE_ENV:
+        return close_environment(self, g);
+    case XD_RUN_CLOSE:
+        return close_environments(self);
+    case XD_RUN_END:
+        return end_run(self);
+    }
+    return -EINVAL;
+}
+
+int xd_scheduler_stop(scheduler *self, uint8_t how)
+{
+    self->stopping = XD_MAX(self->stopping, how);
+    return xd_scheduler_happens(self, XD_RUN_ON_STOP, NULL);
 }
 
 /* ---- stops asked for from outside --------------------------------------------------------------------- */
@@ -223,20 +256,18 @@ int xd_scheduler_on_stop(scheduler *self, int how)
         }
         return xd_scheduler_on_paused(self);
     }
-    if (self->ended)
+    if (self->state == XD_RUN_ENDED)
         return 0;
     /* An interrupt outranks what the run would have ended with, except a cause that was there before. */
     xd_scheduler_end_with(self, XD_EXIT_INTERRUPTED, "KeyboardInterrupt");
     XD_TRY(cancel_all(self, how == XD_STOP_NOW ? XD_CANCEL_NOW : XD_CANCEL_GRACE));
-    if (self->finishing)
-        return 0;
-    return xd_scheduler_stop_all(self, how == XD_STOP_NOW ? XD_CANCEL_NOW : XD_CANCEL_GRACE);
+    return xd_scheduler_stop(self, how == XD_STOP_NOW ? XD_CANCEL_NOW : XD_CANCEL_GRACE);
 }
 
 /* The user has waited long enough: RUN_END does not wait for an agent that does not answer. */
 int xd_scheduler_on_tick(scheduler *self, uint64_t now_ns)
 {
-    if (!self->leave_by_ns || now_ns < self->leave_by_ns || self->ended)
+    if (!self->leave_by_ns || now_ns < self->leave_by_ns || self->state == XD_RUN_ENDED)
         return 0;
     self->leave_by_ns = 0;
     XD_TRY(xd_actor_set_tick(self->actor, 0));
@@ -247,10 +278,10 @@ int xd_scheduler_on_tick(scheduler *self, uint64_t now_ns)
         XD_TRY(xd_scheduler_note(self, XD_NOTE_WARNING, "%s: an agent does not answer and is abandoned",
                                  g->spec_text));
         g->state = GW_DONE;
-        if (g->collection->running && !self->finishing)
+        if (g->collection->running && !xd_scheduler_closes(self))
             XD_TRY(xd_scheduler_lost(self, g));
     }
-    if (!self->finishing)
+    if (!xd_scheduler_closes(self))
         XD_TRY(xd_scheduler_drain_all(self));
-    return xd_scheduler_finish(self);
+    return xd_scheduler_happens(self, XD_RUN_ON_OVER, NULL);
 }

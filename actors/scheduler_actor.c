@@ -116,7 +116,7 @@ static xd_bytes or_empty(const char *text)
 }
 
 /* Nothing in it is of this host: its agent looks around where it is (tools/xdagent/place.c). */
-static int start_environment(scheduler *self, gateway *g)
+int xd_scheduler_start_environment(scheduler *self, gateway *g)
 {
     const xd_xspec   *spec = &self->args.plan->gateways[g->number].spec;
     xd_autobuf        env = XD_BUF_INIT, args = XD_BUF_INIT, frame = XD_BUF_INIT;
@@ -144,9 +144,7 @@ static int on_gateway_up(scheduler *self, gateway *g, const xd_wire_GATEWAY_UP *
 {
     g->up = true;
     g->cpus = in->cpus ? in->cpus : 1;
-    if (self->finishing || self->stopping)
-        return xd_scheduler_finish(self);
-    return start_environment(self, g);
+    return xd_scheduler_happens(self, XD_RUN_ON_ENV_UP, g);
 }
 
 static bool others_live(const scheduler *self)
@@ -168,22 +166,14 @@ static int on_gateway_down(scheduler *self, gateway *g, const xd_wire_GATEWAY_DO
                                  g->spec_text, why ? why : ""));
     }
     g->state = GW_DONE;
-    const bool running = xd_scheduler_running(self);
-    if (!wanted) {
-        xd_autofree char *why = xd_bytes_dup(in->reason);
-        XD_TRY(xd_scheduler_note(self, XD_NOTE_ERROR, "lost %s: %s", g->spec_text, why ? why : ""));
-        if (others_live(self) && !running && !self->finishing) {
-            self->missing = true; /* the others go on without it: the collector says with what */
-            return xd_scheduler_begin_if_all(self);
-        }
-        if (!running || self->n_gateways == 1)
-            xd_scheduler_end_with(self, XD_EXIT_INFRASTRUCTURE, "");
-    }
-    if (g->collection->running && !self->finishing) {
-        XD_TRY(xd_scheduler_lost(self, g));
-        return xd_scheduler_drain(self, g->collection);
-    }
-    return wanted || self->forced_exit >= 0 ? xd_scheduler_finish(self) : 0;
+    if (wanted)
+        return xd_scheduler_happens(self, XD_RUN_ON_ENV_CLOSED, g);
+    xd_autofree char *why = xd_bytes_dup(in->reason);
+    XD_TRY(xd_scheduler_note(self, XD_NOTE_ERROR, "lost %s: %s", g->spec_text, why ? why : ""));
+    const bool last = !others_live(self);
+    if ((last && self->state == XD_RUN_COLLECTING) || self->n_gateways == 1)
+        xd_scheduler_end_with(self, XD_EXIT_INFRASTRUCTURE, "");
+    return xd_scheduler_happens(self, last ? XD_RUN_ON_LAST_LOST : XD_RUN_ON_ENV_LOST, g);
 }
 
 /* Of a gateway whose tests have not begun, by way of the collector: what it collected is heard before. */
@@ -243,7 +233,7 @@ static int on_worker_down(scheduler *self, gateway *g, const xd_wire_WORKER_DOWN
     g->zero |= status == XD_EXIT_OK;
     xd_scheduler_end_with(self, status, reason ? reason : "");
     free(reason);
-    return self->finishing ? 0 : xd_scheduler_stop_all(self, XD_CANCEL_GRACE);
+    return xd_scheduler_stop(self, XD_CANCEL_GRACE);
 }
 
 /* The reporters show its text themselves; whoever embeds the engine may have none. */
@@ -256,11 +246,9 @@ static int on_env_failed(scheduler *self, gateway *g, const xd_wire_ENV_FAILED *
     }
     xd_scheduler_end_with(self, in->exit_status,
                           in->exit_status == XD_EXIT_FAILED ? XD_REASON_DIFFERENT : "");
-    if (!xd_scheduler_running(self) || self->finishing)
-        return xd_scheduler_finish(self);
-    if (g->collection->running)
+    if (g->collection->running && !xd_scheduler_closes(self))
         XD_TRY(xd_sched_agent_up(g->collection->sched, g->number, 0));
-    return xd_scheduler_cancel(self, XD_CANCEL_GRACE);
+    return xd_scheduler_stop(self, XD_CANCEL_GRACE);
 }
 
 static int on_agent_note(scheduler *self, const gateway *g, const xd_wire_AGENT_NOTE *in)
@@ -280,7 +268,7 @@ static int on_env_done(scheduler *self, gateway *g, const xd_wire_ENV_DONE *in)
     r->workers_cpu_us += in->workers_cpu_us;
     r->stream_bytes += in->stream_bytes;
     g->state = GW_DONE;
-    return self->finishing ? xd_scheduler_finish(self) : 0;
+    return xd_scheduler_happens(self, XD_RUN_ON_ENV_DONE, g);
 }
 
 /* ---- handlers ------------------------------------------------------------------------------------------ */
@@ -323,7 +311,7 @@ static int after(scheduler *self, gateway *g, const char *what, int r)
     }
     if (r < 0)
         return r;
-    return self->ended ? XD_ACTOR_STOP : 0;
+    return self->state == XD_RUN_ENDED ? XD_ACTOR_STOP : 0;
 }
 
 ON_FRAME(GATEWAY_UP, on_gateway_up(self, g, &in))
@@ -381,7 +369,8 @@ static int handle_progress(void *state, const xd_msg *m)
     xd_auto(xd_msg) *copy = NULL;
     if (g && g->dropped)
         return 0;
-    if (g && !self->ended && xd_msg_frame(m, &f) == 0 && xd_wire_PROGRESS_decode(f.body, f.len, &in) == 0)
+    if (g && self->state != XD_RUN_ENDED && xd_msg_frame(m, &f) == 0 &&
+        xd_wire_PROGRESS_decode(f.body, f.len, &in) == 0)
         XD_TRY(xd_scheduler_on_progress(self, g, &in));
     XD_TRY(xd_msg_new(&copy, XD_MSG_PROGRESS, m->body.ptr, m->body.len));
     copy->gateway = m->gateway;
@@ -433,7 +422,7 @@ static int journal_full(scheduler *self)
             XD_TRY(drop(self, g, XD_BYTES_LIT("the journal has reached its limit")));
         g->state = GW_DONE;
     }
-    return xd_scheduler_finish(self);
+    return xd_scheduler_happens(self, XD_RUN_ON_OVER, NULL);
 }
 
 /* The journal cannot be written: nothing new starts, and the exit code says so. */
@@ -450,8 +439,7 @@ static int handle_fault(void *state, const xd_msg *m)
         self, XD_NOTE_ERROR, "the journal in %s cannot be written (%s%s): results are incomplete",
         self->args.run_dir, xd_error_name(code), code == -EFBIG ? ", see ulimit -f" : "");
     if (r == 0)
-        r = xd_scheduler_running(self) && !self->finishing ? xd_scheduler_cancel(self, XD_CANCEL_GRACE)
-                                                           : xd_scheduler_finish(self);
+        r = xd_scheduler_stop(self, XD_CANCEL_GRACE);
     return after(self, NULL, "FAULT", r);
 }
 
@@ -466,7 +454,7 @@ static int without_collector(scheduler *self)
         return 0;
     xd_scheduler_end_with(self, XD_EXIT_INTERNAL, why);
     XD_TRY(xd_scheduler_note(self, XD_NOTE_ERROR, "%s: the run ends", why));
-    return self->finishing ? 0 : xd_scheduler_stop_all(self, XD_CANCEL_GRACE);
+    return xd_scheduler_stop(self, XD_CANCEL_GRACE);
 }
 
 /* GATEWAY_DOWN in the name of a gateway that cannot say it. */

@@ -151,7 +151,8 @@ static int make_core(scheduler *self, collection *c)
     return 0;
 }
 
-static int begin(scheduler *self)
+/* The lists have come: cores are made of them, and the journal has the collection. */
+static int lists_came(scheduler *self)
 {
     uint32_t count = 0;
     number_workers(self);
@@ -165,8 +166,11 @@ static int begin(scheduler *self)
     }
     self->history = xd_history_free(self->history);
     xd_scheduler_emit(self, XD_EVENT_STARTED, self->args.run_id, self->total_workers, count);
-    if (count == 0 || self->stopping || self->finishing)
-        return xd_scheduler_finish(self);
+    return xd_scheduler_happens(self, count ? XD_RUN_ON_TESTS : XD_RUN_ON_NO_TESTS, NULL);
+}
+
+int xd_scheduler_begin(scheduler *self)
+{
     for (size_t i = 0; i < self->n_collections; i++) {
         self->collections[i].running = self->collections[i].count > 0;
         self->collections[i].done = self->collections[i].count == 0;
@@ -187,7 +191,7 @@ int xd_scheduler_begin_if_all(scheduler *self)
         if (g->collection->sched || (g->state < GW_DONE && !g->collection->list))
             return 0;
     }
-    return any ? begin(self) : 0;
+    return any ? lists_came(self) : 0;
 }
 
 /* ---- what the collector says ------------------------------------------------------------------------ */
@@ -200,7 +204,7 @@ int xd_scheduler_on_collected(scheduler *self, gateway *g, const xd_wire_COLLECT
     g->count = in->count;
     g->deselected = in->deselected;
     g->in_order = in->in_order != 0;
-    if (self->finishing && (self->forced_exit >= 0 || self->stopping))
+    if (xd_scheduler_closes(self) && (self->forced_exit >= 0 || self->stopping))
         return 0; /* it was on its way when the run ended: an option was refused, another environment failed */
     self->collect_errors += in->errors;
     self->home_errors = XD_MAX(self->home_errors, in->errors);
@@ -216,7 +220,7 @@ int xd_scheduler_on_collected(scheduler *self, gateway *g, const xd_wire_COLLECT
         self->zero_asked |=
             in->exit_status == XD_EXIT_OK; /* --collect-only and the like; the adapter has looked */
         xd_scheduler_end_with(self, in->exit_status, reason ? reason : "");
-        return xd_scheduler_finish(self);
+        return xd_scheduler_happens(self, XD_RUN_ON_OVER, NULL);
     }
     if (g->state == GW_COLLECTING)
         g->state = GW_COLLECTED;
@@ -246,14 +250,14 @@ static int can_run(scheduler *self, gateway *g)
 
 int xd_scheduler_on_agreed(scheduler *self, gateway *g)
 {
-    return self->finishing || g->state != GW_COLLECTED ? 0 : can_run(self, g);
+    return xd_scheduler_closes(self) || g->state != GW_COLLECTED ? 0 : can_run(self, g);
 }
 
 /* The same tests in another order: its agent puts its list in order, before it is given any. */
 int xd_scheduler_on_reorder(scheduler *self, gateway *g, const xd_msg *in)
 {
     xd_auto(xd_msg) *m = NULL;
-    if (self->finishing || g->state != GW_COLLECTED)
+    if (xd_scheduler_closes(self) || g->state != GW_COLLECTED)
         return 0; /* nothing is left for it to run */
     XD_TRY(xd_msg_share(&m, in));
     XD_TRY(xd_actor_send(self->actor, g->address, &m));
@@ -267,7 +271,7 @@ int xd_scheduler_on_whole(scheduler *self, gateway *owner, uint16_t number)
     collection *c = &self->collections[number];
     if (owner->list.count != owner->count) { /* its agent was dropped before all of it had come */
         xd_scheduler_end_with(self, XD_EXIT_INFRASTRUCTURE, "the list of collected tests is incomplete");
-        return xd_scheduler_finish(self);
+        return xd_scheduler_happens(self, XD_RUN_ON_OVER, NULL);
     }
     c->owner = owner;
     c->list = &owner->list;
@@ -295,16 +299,16 @@ static int report_different(scheduler *self, const gateway *g, xd_bytes text)
 
 int xd_scheduler_on_different(scheduler *self, const gateway *g, xd_bytes text)
 {
-    if (self->finishing && (self->forced_exit >= 0 || self->stopping))
+    if (xd_scheduler_closes(self) && (self->forced_exit >= 0 || self->stopping))
         return 0; /* the run has ended without it */
     if (!text.len) {
         xd_scheduler_end_with(self, XD_EXIT_INFRASTRUCTURE, "");
-        return xd_scheduler_finish(self);
+        return xd_scheduler_happens(self, XD_RUN_ON_OVER, NULL);
     }
     const uint8_t *end = memchr(text.ptr, '\n', text.len);
     const int      first = end ? (int)(end - text.ptr) : (int)text.len;
     xd_scheduler_end_with(self, XD_EXIT_FAILED, XD_REASON_DIFFERENT);
     XD_TRY(xd_scheduler_note(self, XD_NOTE_ERROR, "%.*s", first, (const char *)text.ptr));
     XD_TRY(report_different(self, g, text));
-    return xd_scheduler_stop_all(self, XD_CANCEL_DRAIN);
+    return xd_scheduler_stop(self, XD_CANCEL_DRAIN);
 }

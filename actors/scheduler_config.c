@@ -8,7 +8,7 @@ static int refuse(scheduler *self, const char *line)
 {
     xd_scheduler_end_with(self, XD_EXIT_USAGE, "");
     XD_TRY(xd_scheduler_note(self, XD_NOTE_USAGE, "%s", line));
-    return xd_scheduler_finish(self);
+    return xd_scheduler_happens(self, XD_RUN_ON_OVER, NULL);
 }
 
 int xd_scheduler_on_config(scheduler *self, gateway *g, const xd_wire_CONFIG *in)

@@ -52,7 +52,7 @@ static int all_done(scheduler *self, collection *c)
     for (size_t i = 0; i < self->n_collections; i++)
         if (self->collections[i].sched && !self->collections[i].done)
             return 0;
-    return xd_scheduler_finish(self);
+    return xd_scheduler_happens(self, XD_RUN_ON_ALL_DONE, NULL);
 }
 
 int xd_scheduler_drain(scheduler *self, collection *c)

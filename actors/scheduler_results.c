@@ -126,7 +126,7 @@ static int take_result(scheduler *self, gateway *g, const xd_wire_RESULT *one, u
 /* --maxfail counts the failures of the run; a core knows only those of its own collection. */
 static bool enough(const scheduler *self)
 {
-    return self->n_collections > 1 && self->options.maxfail && !self->finishing &&
+    return self->n_collections > 1 && self->options.maxfail && self->state == XD_RUN_TESTING &&
            self->failures + self->home_errors >= self->options.maxfail;
 }
 
@@ -144,7 +144,7 @@ int xd_scheduler_on_results(scheduler *self, gateway *g, const xd_wire_RESULTS *
                                          : take_result(self, g, &one, in->worker));
     }
     XD_TRY(xd_scheduler_drain(self, c));
-    return enough(self) ? xd_scheduler_cancel(self, XD_CANCEL_DRAIN) : 0;
+    return enough(self) ? xd_scheduler_stop(self, XD_CANCEL_DRAIN) : 0;
 }
 
 /* The reports of an item come before its result. */

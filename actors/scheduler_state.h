@@ -1,5 +1,5 @@
 /* actors/scheduler_state.h - private to the scheduler actor's files.
- *   scheduler.c             the life of the run: its end, stops from outside
+ *   scheduler.c             the life of the run (engine/run_table.h): its actions, its end, stops from outside
  *   scheduler_collection.c  from what the collector says to the start of the tests
  *   scheduler_items.c       commands of the core (engine/sched.h): leases and what belongs to them
  *   scheduler_results.c     results, and the reports before them
@@ -14,6 +14,7 @@
 #include "actors/settings.h"
 #include "engine/idlist.h"
 #include "engine/outcome.h"
+#include "engine/run_table.h"
 #include "engine/sched.h"
 #include "engine/wire.h"
 
@@ -93,10 +94,10 @@ typedef struct scheduler {
     bool              zero_asked;    /* the run ends with 0 because somebody wants it so */
     bool              bad_end;       /* a worker crashed outside of any test */
     bool              missing;       /* an environment was lost before the tests began; the others run them */
-    bool              finishing, ended;
-    uint32_t          pausing;  /* gateways that have not written PAUSE yet, and the terminal report */
-    uint8_t           stopping; /* CANCEL.how in force, 0 */
-    uint64_t leave_by_ns;       /* the user wants to leave: who has not answered by then is left; 0 = not */
+    xd_run_state      state;         /* changed by xd_scheduler_happens() alone */
+    uint32_t          pausing;       /* gateways that have not written PAUSE yet, and the terminal report */
+    uint8_t           stopping;      /* CANCEL.how in force, 0 */
+    uint64_t leave_by_ns; /* the user wants to leave: who has not answered by then is left; 0 = not */
     struct scheduler_running *long_running; /* tests that run for a second and more; owned */
     size_t                    n_running;
     int                       forced_exit; /* -1 = none */
@@ -110,9 +111,10 @@ int      xd_scheduler_note(scheduler *self, uint8_t level, const char *fmt, ...)
 void xd_scheduler_emit(scheduler *self, int type, const char *text, int64_t value, uint64_t count);
 /* The run ends with this code unless a graver cause came first. */
 void xd_scheduler_end_with(scheduler *self, int code, const char *reason);
-int  xd_scheduler_finish(scheduler *self) XD_MUST;
-/* Nothing new starts: `how` as CANCEL. */
-int xd_scheduler_stop_all(scheduler *self, uint8_t how) XD_MUST;
+/* Something happens to the run (engine/run_table.h). `g`: the environment of the event, NULL where it has none. */
+int xd_scheduler_happens(scheduler *self, xd_run_event event, gateway *g) XD_MUST;
+/* XD_RUN_ON_STOP: `how` as CANCEL. */
+int xd_scheduler_stop(scheduler *self, uint8_t how) XD_MUST;
 int xd_scheduler_on_paused(scheduler *self) XD_MUST;
 int xd_scheduler_on_stop(scheduler *self, int how) XD_MUST;
 int xd_scheduler_on_tick(scheduler *self, uint64_t now_ns) XD_MUST;
@@ -120,8 +122,8 @@ int xd_scheduler_on_tick(scheduler *self, uint64_t now_ns) XD_MUST;
 int xd_scheduler_exit_code(const scheduler *self);
 /* Tests that were collected, and those that have an outcome. */
 void xd_scheduler_totals(const scheduler *self, uint32_t *ret_collected, uint32_t *ret_recorded);
-/* Some collection has begun and has tests to run. */
-bool xd_scheduler_running(const scheduler *self);
+/* Everything is decided: environments end, or have ended. */
+bool xd_scheduler_closes(const scheduler *self);
 
 /* scheduler_collection.c */
 int  xd_scheduler_collections_init(scheduler *self) XD_MUST;
@@ -133,6 +135,8 @@ int  xd_scheduler_on_reorder(scheduler *self, gateway *g, const xd_msg *in) XD_M
 int  xd_scheduler_on_whole(scheduler *self, gateway *owner, uint16_t number) XD_MUST;
 /* Starts the tests once the lists of all collections have come: after WHOLE, and after the loss of a gateway. */
 int xd_scheduler_begin_if_all(scheduler *self) XD_MUST;
+/* The tests of all collections begin. */
+int xd_scheduler_begin(scheduler *self) XD_MUST;
 int xd_scheduler_on_different(scheduler *self, const gateway *g, xd_bytes text) XD_MUST;
 
 /* scheduler_items.c: does what the core of this collection, or of all, wants done. */
@@ -159,8 +163,10 @@ uint32_t *xd_scheduler_counter(xd_result *r, uint8_t outcome);
 /* scheduler_config.c */
 int xd_scheduler_on_config(scheduler *self, gateway *g, const xd_wire_CONFIG *in) XD_MUST;
 
-/* scheduler_actor.c: a frame to the journal (_of: in the name of a gateway, because it has indices of items), to a
- * gateway.  `frame` is taken (emptied), except by _copy. */
+/* scheduler_actor.c: its agent collects. */
+int xd_scheduler_start_environment(scheduler *self, gateway *g) XD_MUST;
+/* A frame to the journal (_of: in the name of a gateway, because it has indices of items), to a gateway.  `frame` is
+ * taken (emptied), except by _copy. */
 int xd_scheduler_record(scheduler *self, uint16_t type, xd_buf *frame) XD_MUST;
 int xd_scheduler_record_of(scheduler *self, uint16_t number, uint16_t type, xd_buf *frame) XD_MUST;
 int xd_scheduler_send(scheduler *self, gateway *g, uint16_t type, xd_buf *frame) XD_MUST;

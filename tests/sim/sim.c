@@ -20,6 +20,16 @@ static void down(sim_world *w, uint32_t a, uint32_t kind, uint32_t x, uint32_t y
     sim_link_send(w, a, false, msg, spans, (uint32_t)n);
 }
 
+/* The life of the run goes on; `action` is what has to follow. */
+static void happens(sim_world *w, xd_run_event event, xd_run_action action)
+{
+    const xd_run_step step = xd_run_table(w->run, event);
+    if (step.action != action)
+        sim_fault(w, "event %d in a run that is %s: action %d, not %d", event, xd_run_state_name(w->run),
+                  step.action, action);
+    w->run = step.next;
+}
+
 static void count_outcome(sim_world *w, uint32_t i)
 {
     if (++w->item[i].outcomes != 1)
@@ -50,6 +60,8 @@ static void ctl_pump(sim_world *w)
                    c.agent, c.n_spans, c.count);
         switch (c.kind) {
         case XD_SCHED_LEASE:
+            if (w->run != XD_RUN_TESTING)
+                sim_fault(w, "items are given out in a run that is %s", xd_run_state_name(w->run));
             count_moves(w, &c);
             down(w, c.agent, M_LEASE, 0, 0, c.spans, c.n_spans);
             break;
@@ -73,6 +85,7 @@ static void ctl_pump(sim_world *w)
                 sim_fault(w, "cancel refused");
             break;
         case XD_SCHED_ALL_DONE:
+            happens(w, XD_RUN_ON_ALL_DONE, XD_RUN_CLOSE);
             w->done = true;
         }
     }
@@ -145,6 +158,7 @@ static void agent_lost(sim_world *w, uint32_t a, bool silent)
         k->alive = false;
     }
     g->lost = w->disturbed = true;
+    happens(w, XD_RUN_ON_ENV_LOST, XD_RUN_LOSE);
     if (xd_sched_agent_lost(w->sched, (uint16_t)a, running, n, !silent) < 0)
         sim_fault(w, "loss of agent refused");
     ctl_pump(w);
@@ -240,6 +254,7 @@ static void make_world(sim_world *w, uint64_t seed)
     o.workers_expected = sim_chance(w, 50) ? total : 0;
     if (xd_sched_new(&w->sched, &o) < 0 || xd_sched_collection(w->sched, w->plan, w->n_items) < 0)
         sim_fault(w, "no scheduler");
+    happens(w, XD_RUN_ON_TESTS, XD_RUN_BEGIN);
     uint32_t restarts = sim_chance(w, 20) ? sim_rand(w, 3) : 64;
     for (uint32_t a = 0; a < w->n_agents; a++)
         sim_agent_start(w, a, workers[a], restarts);
@@ -288,6 +303,7 @@ static void dispatch(sim_world *w, const sim_event *ev)
         break;
     case EV_CANCEL:
         w->user_cancel = true;
+        happens(w, XD_RUN_ON_STOP, XD_RUN_CANCEL);
         if (xd_sched_cancel(w->sched, (uint8_t)ev->a) < 0)
             sim_fault(w, "cancel refused");
         ctl_pump(w);
@@ -325,7 +341,10 @@ static void check_end(sim_world *w)
 
 static uint64_t run_seed(uint64_t seed, bool trace, char fault[256], uint64_t *events)
 {
-    const uint64_t collected = sim_collect(seed, trace, fault, events);
+    const uint64_t lived = sim_run(seed, trace, fault, events);
+    if (fault[0])
+        return lived;
+    const uint64_t collected = sim_collect(seed, trace, fault, events) ^ lived;
     if (fault[0])
         return collected;
     sim_world w = { .trace = trace };

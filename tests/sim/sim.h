@@ -1,10 +1,11 @@
-/* tests/sim/sim.h - the simulator: real cores (collection, scheduler, agent queues, sessions) on virtual time.
+/* tests/sim/sim.h - the simulator: real cores (life of a run, collection, scheduler, agent queues, sessions) on virtual time.
  * One world per seed; everything random comes from its own generator, so a seed is a run.  Files:
  *   sim.c      scenarios, the controller, checks, main
  *   agent.c    agents: queue core, messages, crashes and restarts
  *   worker.c   workers: how the adapter claims and runs items, the progress page
  *   link.c     streams between controller and agents: sessions, delays, lost connections
  *   collect.c  before the tests: environments that collect, the collection core; a world of its own
+ *   run.c      the life of a run under events in any order; a world of its own
  *   clock.c    event heap, random numbers, hash */
 #pragma once
 #include <stdbool.h>
@@ -12,6 +13,7 @@
 
 #include "engine/aqueue.h"
 #include "engine/base/buf.h"
+#include "engine/run_table.h"
 #include "engine/sched.h"
 
 #define SIM_AGENTS 4
@@ -117,6 +119,7 @@ typedef struct sim_world {
     sim_item      *item;
     xd_sched_item *plan;
     xd_sched      *sched;
+    xd_run_state   run;
     uint32_t       maxfail, workers;
     uint32_t       setups, ran; /* of session fixtures; processes that ran something */
     bool           user_cancel, disturbed, broken, done, grouped;
@@ -177,3 +180,6 @@ uint64_t sim_collect(uint64_t seed, bool trace, char fault[256], uint64_t *event
 void sim_ctl_connected(sim_world *w, uint32_t a, bool connected);
 void sim_ctl_late(sim_world *w, uint32_t a, const uint32_t *msg, const xd_span *spans, uint32_t count);
 void sim_ctl_message(sim_world *w, uint32_t a, const uint32_t *msg, const xd_span *spans, uint32_t count);
+
+/* run.c: the same for the life of a run. */
+uint64_t sim_run(uint64_t seed, bool trace, char fault[256], uint64_t *events);

@@ -694,6 +694,32 @@ START_TEST(a_stop_from_outside)
 }
 END_TEST
 
+/* An environment that comes up while running tests have their grace time is given nothing, and cuts that time not short. */
+START_TEST(an_environment_comes_up_in_a_run_that_stops)
+{
+    xd_wire_RANGE items[8];
+    begin(2);
+    comes_up(0, "verbose", "0");
+    collected(0, 1, DIGEST);
+    hear(0, XD_MSG_SEND_LIST);
+    send_ids(0, 1);
+    hear(0, XD_MSG_WORKERS_START);
+    ck_assert_uint_eq(leased(0, items, 8), 1);
+    hear(0, XD_MSG_NO_MORE);
+    quiet(0);
+    stop(XD_STOP_DRAIN);
+    hear(0, XD_MSG_CANCEL);
+    SAY(1, GATEWAY_UP, .gateway = 1, .cpus = 2);
+    quiet(1);
+    quiet(0); /* it goes on */
+    RESULTS(0, 0, .item = 0, .outcome = XD_OUT_PASSED);
+    hear(0, XD_MSG_FINISH);
+    done(0);
+    ck_assert_int_eq(over(), 2);
+    ck_assert_uint_eq(result.passed, 1);
+}
+END_TEST
+
 /* RUN_END does not wait for an agent that does not answer a user who wants to leave. */
 START_TEST(an_agent_that_does_not_answer_is_left)
 {
@@ -1054,6 +1080,7 @@ static Suite *suite(void)
     tcase_add_test(t, an_item_given_after_the_last_teardown_is_told);
     tcase_add_test(t, enough_failures_cancel);
     tcase_add_test(t, a_stop_from_outside);
+    tcase_add_test(t, an_environment_comes_up_in_a_run_that_stops);
     tcase_add_test(t, an_agent_that_does_not_answer_is_left);
     tcase_add_test(t, a_note_of_an_agent);
     tcase_add_test(t, a_session_that_ends_by_itself_ends_the_run);
