@@ -39,9 +39,9 @@ static void sched_items(const scheduler *self, const collection *c, xd_sched_ite
 {
     const xd_grammar *grammar = xd_grammar_find(self->args.config->runner);
     for (uint32_t i = 0; i < c->count; i++) {
-        const xd_idlist_item   *item = &c->list->items[i];
-        xd_bytes                unit = { item->id.ptr, grammar->unit(item->id) };
-        xd_bytes                group = xd_sched_group_key(grammar, self->options.mode, item->id, item->group);
+        const xd_idlist_item *item = &c->list->items[i];
+        xd_bytes              unit = { item->id.ptr, grammar->unit(item->id) };
+        xd_bytes              group = xd_sched_group_key(grammar, self->options.mode, item->id, item->group);
         const xd_history_entry *known = self->history ? xd_history_find(self->history, item->id) : NULL;
         uint64_t                us = known ? XD_MAX(known->duration_us, 1) : 0;
         out[i] = (xd_sched_item){ .unit = XXH3_64bits(unit.ptr, unit.len),

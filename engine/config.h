@@ -35,7 +35,7 @@ struct xd_config {
     char      *stats;                            /* --stats FILE */
     char      *state_dir, *cache_dir, *work_dir; /* NULL = the default; see folders.h */
     bool       as_module, no_fork, no_history;
-    bool       each; /* every environment runs all of its tests; no option sets this */
+    bool       each;      /* every environment runs all of its tests; no option sets this */
     uint64_t   runs_keep; /* runs */
     uint64_t   runs_bytes;
     uint64_t   runs_age_ns;
