@@ -357,9 +357,9 @@ def test_last_failed_after_a_killed_run(project, way, killed):
 
 
 def kill_at_once(processes):
-    """None of them sees another one's end."""
-    for sig in signal.SIGSTOP, signal.SIGKILL:
-        for pid in processes:
+    """None of them sees another one's end. Children first: the kernel continues a stopped group whose last parent outside of it has died."""
+    for sig, pids in (signal.SIGSTOP, processes), (signal.SIGKILL, list(processes)[::-1]):
+        for pid in pids:
             try:
                 os.kill(pid, sig)
             except ProcessLookupError:
