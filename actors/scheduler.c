@@ -182,7 +182,7 @@ int xd_scheduler_happens(scheduler *self, xd_run_event event, gateway *g)
     case XD_RUN_BEGIN:
         return xd_scheduler_begin(self);
     case XD_RUN_CANCEL:
-        return xd_scheduler_cancel(self, self->stopping);
+        return xd_scheduler_cancel(self, self->cancel);
     case XD_RUN_LOSE:
         return lose(self, g);
     case XD_RUN_CLOSE_ENV:
@@ -195,10 +195,17 @@ int xd_scheduler_happens(scheduler *self, xd_run_event event, gateway *g)
     return -EINVAL;
 }
 
+int xd_scheduler_wind_down(scheduler *self, uint8_t how)
+{
+    self->cancel = XD_MAX(self->cancel, how);
+    return xd_scheduler_happens(self, XD_RUN_ON_STOP, NULL);
+}
+
 int xd_scheduler_stop(scheduler *self, uint8_t how)
 {
-    self->stopping = XD_MAX(self->stopping, how);
-    return xd_scheduler_happens(self, XD_RUN_ON_STOP, NULL);
+    if (!xd_scheduler_closes(self))
+        self->stopping = true;
+    return xd_scheduler_wind_down(self, how);
 }
 
 /* ---- stops asked for from outside --------------------------------------------------------------------- */

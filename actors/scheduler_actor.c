@@ -248,7 +248,7 @@ static int on_env_failed(scheduler *self, gateway *g, const xd_wire_ENV_FAILED *
                           in->exit_status == XD_EXIT_FAILED ? XD_REASON_DIFFERENT : "");
     if (g->collection->running && !xd_scheduler_closes(self))
         XD_TRY(xd_sched_agent_up(g->collection->sched, g->number, 0));
-    return xd_scheduler_stop(self, XD_CANCEL_GRACE);
+    return xd_scheduler_wind_down(self, XD_CANCEL_GRACE);
 }
 
 static int on_agent_note(scheduler *self, const gateway *g, const xd_wire_AGENT_NOTE *in)
@@ -439,7 +439,7 @@ static int handle_fault(void *state, const xd_msg *m)
         self, XD_NOTE_ERROR, "the journal in %s cannot be written (%s%s): results are incomplete",
         self->args.run_dir, xd_error_name(code), code == -EFBIG ? ", see ulimit -f" : "");
     if (r == 0)
-        r = xd_scheduler_stop(self, XD_CANCEL_GRACE);
+        r = xd_scheduler_wind_down(self, XD_CANCEL_GRACE);
     return after(self, NULL, "FAULT", r);
 }
 

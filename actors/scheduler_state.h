@@ -96,7 +96,8 @@ typedef struct scheduler {
     bool              missing;       /* an environment was lost before the tests began; the others run them */
     xd_run_state      state;         /* changed by xd_scheduler_happens() alone */
     uint32_t          pausing;       /* gateways that have not written PAUSE yet, and the terminal report */
-    uint8_t           stopping;      /* CANCEL.how in force, 0 */
+    uint8_t           cancel;        /* CANCEL.how in force, 0 */
+    bool              stopping;      /* xd_scheduler_stop() was called */
     uint64_t leave_by_ns; /* the user wants to leave: who has not answered by then is left; 0 = not */
     struct scheduler_running *long_running; /* tests that run for a second and more; owned */
     size_t                    n_running;
@@ -113,7 +114,9 @@ void xd_scheduler_emit(scheduler *self, int type, const char *text, int64_t valu
 void xd_scheduler_end_with(scheduler *self, int code, const char *reason);
 /* Something happens to the run (engine/run_table.h). `g`: the environment of the event, NULL where it has none. */
 int xd_scheduler_happens(scheduler *self, xd_run_event event, gateway *g) XD_MUST;
-/* XD_RUN_ON_STOP: `how` as CANCEL. */
+/* Nothing new starts (XD_RUN_ON_STOP): `how` as CANCEL. */
+int xd_scheduler_wind_down(scheduler *self, uint8_t how) XD_MUST;
+/* The same because somebody wants it so: how environments end from here on is no news. */
 int xd_scheduler_stop(scheduler *self, uint8_t how) XD_MUST;
 int xd_scheduler_on_paused(scheduler *self) XD_MUST;
 int xd_scheduler_on_stop(scheduler *self, int how) XD_MUST;
