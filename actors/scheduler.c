@@ -142,10 +142,11 @@ static int end_run(scheduler *self)
     return xd_scheduler_record(self, XD_MSG_RUN_END, &frame);
 }
 
-/* It is asked to end. One that was given nothing to do yet is not waited for: the engine ends its actor. */
+/* It is asked to end. One that was given nothing to do yet is not waited for, because the engine ends its actor, and one
+ * whose end is told already needs nothing more. */
 static int close_environment(scheduler *self, gateway *g)
 {
-    if (g->state != GW_DIALING)
+    if (g->state != GW_DIALING && !(g->gone && g->state < GW_FINISHING))
         return send_finish(self, g);
     g->state = GW_DONE;
     return 0;

@@ -157,7 +157,7 @@ static bool others_live(const scheduler *self)
 
 static int on_gateway_down(scheduler *self, gateway *g, const xd_wire_GATEWAY_DOWN *in)
 {
-    bool wanted = in->expected || g->state >= GW_DONE || g->state == GW_FINISHING;
+    bool wanted = in->expected || (g->state >= GW_DONE && !g->gone) || g->state == GW_FINISHING;
     if (g->state == GW_FINISHING && !in->expected && !self->stopping) {
         xd_autofree char *why = xd_bytes_dup(in->reason);
         self->bad_end = true;
@@ -183,6 +183,7 @@ static int on_down(scheduler *self, gateway *g, const xd_msg *m, const xd_wire_G
     if (g->state >= GW_RUNNING || strcmp(m->from, XD_COLLECTOR_ADDRESS) == 0)
         return on_gateway_down(self, g, in);
     XD_TRY(xd_msg_share(&copy, m));
+    g->gone = true;
     return xd_actor_send(self->actor, XD_COLLECTOR_ADDRESS, &copy);
 }
 
@@ -472,6 +473,7 @@ static int tell_down(scheduler *self, gateway *g)
     xd_auto(xd_msg) *m = NULL;
     XD_TRY(xd_msg_new_take(&m, XD_MSG_GATEWAY_DOWN, &copy));
     m->gateway = g->number;
+    g->gone = true;
     return xd_actor_send(self->actor, XD_COLLECTOR_ADDRESS, &m);
 }
 
@@ -489,7 +491,7 @@ static int handle_gone(void *state, const xd_msg *m)
         return m->type == XD_MSG_UNKNOWN ? 0
                                          : xd_scheduler_note(self, XD_NOTE_WARNING, "%.*s", (int)m->body.len,
                                                              (const char *)m->body.ptr);
-    return g->state == GW_DONE ? 0 : after(self, g, "GONE", tell_down(self, g));
+    return g->state == GW_DONE || g->gone ? 0 : after(self, g, "GONE", tell_down(self, g));
 }
 
 /* ---- life ---------------------------------------------------------------------------------------------- */

@@ -41,6 +41,7 @@ typedef struct gateway {
     bool     up;       /* its session stood at some time */
     bool     ran;      /* a worker of it was ready at some time */
     bool     zero;     /* its session ended with 0 by its own wish, before all tests were run */
+    bool     gone;     /* its GATEWAY_DOWN is on its way through the collector */
     bool     dropped;  /* it contradicts what was agreed: nothing of it is heard any more, except its end */
     bool     in_order; /* of COLLECTED, as the next ones */
     uint32_t count, deselected;

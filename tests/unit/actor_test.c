@@ -84,6 +84,86 @@ START_TEST(large_bodies_are_not_copied)
 }
 END_TEST
 
+/* Takes a message, keeps it for itself, and passes it on twice. */
+typedef struct sharer {
+    xd_actor *actor;
+    xd_msg   *kept;
+} sharer;
+
+static int sharer_init(void *state, xd_actor *actor, const void *args)
+{
+    (void)args;
+    *(sharer *)state = (sharer){ .actor = actor };
+    return 0;
+}
+
+static int sharer_take(void *state, const xd_msg *in)
+{
+    sharer *s = state;
+    XD_TRY(xd_msg_share(&s->kept, in));
+    ck_assert_ptr_eq(s->kept->body.ptr, in->body.ptr);
+    for (int i = 0; i < 2; i++) {
+        xd_auto(xd_msg) *m = NULL;
+        XD_TRY(xd_msg_share(&m, i ? s->kept : in));
+        XD_TRY(xd_actor_send(s->actor, "bob", &m));
+    }
+    return 0;
+}
+
+static void sharer_fini(void *state)
+{
+    sharer *s = state;
+    ck_assert(s->kept && s->kept->body.len == 8u << 20 && s->kept->body.ptr[s->kept->body.len - 1] == 'x');
+    xd_msg_free(s->kept);
+}
+
+static const xd_actor_spec sharer_spec = { .name = "sharer",
+                                           .size = sizeof(sharer),
+                                           .window = 16,
+                                           .init = sharer_init,
+                                           .fini = sharer_fini,
+                                           .other = sharer_take };
+
+static int send_big_to_sharer(probe *p, void *arg)
+{
+    xd_autobuf big = XD_BUF_INIT;
+    xd_auto(xd_msg) *m = NULL;
+    (void)arg;
+    XD_TRY(xd_buf_fill(&big, 'x', 8u << 20));
+    big_memory = big.data;
+    XD_TRY(xd_msg_new_take(&m, PING, &big));
+    m->gateway = 7;
+    return xd_actor_send(p->actor, "sharer", &m);
+}
+
+/* One body, read by whoever wants it and freed with the last of them. */
+START_TEST(a_message_is_kept_and_passed_on_without_a_copy)
+{
+    probe     a, b;
+    xd_actor *aa = probe_start(&a, bus, "alice", NULL), *bb = probe_start(&b, bus, "bob", NULL), *s = NULL;
+    xd_error  err;
+    int       reason = 1;
+    ck_assert_int_eq(xd_actor_start(&s, bus, &sharer_spec, "sharer", NULL, &err), 0);
+    ck_assert_int_eq(probe_do(&a, send_big_to_sharer, NULL), 0);
+    for (size_t i = 0; i < 2; i++) {
+        probe_got g = probe_at(&b, i);
+        ck_assert_ptr_eq(g.where, big_memory);
+        ck_assert_str_eq(g.from, "sharer");
+        ck_assert_uint_eq(g.gateway, 7);
+        ck_assert_uint_eq(g.body.len, 8u << 20);
+    }
+    ck_assert_int_eq(probe_stop(&b, bb), 0);
+    xd_actor_ask_stop(s);
+    ck_assert_int_eq(xd_actor_join(s, xd_clock_ns() + 10 * XD_S_NS, &reason), 0);
+    ck_assert_int_eq(reason, 0);
+    xd_actor_free(s);
+    ck_assert_int_eq(probe_stop(&a, aa), 0);
+    xd_auto(xd_msg) *own = NULL, *none = NULL;
+    ck_assert_int_eq(xd_msg_new(&own, PING, "x", 1), 0);
+    ck_assert_int_eq(xd_msg_share(&none, own), -EINVAL); /* not one that a handler got */
+}
+END_TEST
+
 START_TEST(a_failed_init_is_told_and_leaves_nothing)
 {
     probe     p;
@@ -535,6 +615,7 @@ int main(void)
     tcase_add_checked_fixture(t, setup, teardown);
     tcase_add_test(t, messages_arrive_in_order_with_their_sender);
     tcase_add_test(t, large_bodies_are_not_copied);
+    tcase_add_test(t, a_message_is_kept_and_passed_on_without_a_copy);
     tcase_add_test(t, a_failed_init_is_told_and_leaves_nothing);
     tcase_add_test(t, no_descriptors_no_actor);
     tcase_add_test(t, its_thread_has_a_name_and_takes_no_signals);

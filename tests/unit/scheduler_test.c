@@ -34,6 +34,8 @@ static size_t      n_agents;
 static probe       report;
 static xd_actor   *report_actor, *sched, *collector;
 static const char *specs[GATEWAYS];
+static probe       held; /* stands for the collector, and keeps what it gets, if a test wants it so */
+static bool        holds;
 static xd_actor   *driver_actor;
 static probe       driver;
 static const char *id_format;
@@ -42,7 +44,7 @@ static const char *id_format;
 static struct {
     unsigned count;
     xd_event ev;
-    char     message[64];
+    char     message[64], text[64];
 } told;
 
 static void on_event(void *arg, const xd_event *ev)
@@ -53,6 +55,7 @@ static void on_event(void *arg, const xd_event *ev)
     told.count++;
     told.ev = *ev;
     snprintf(told.message, sizeof(told.message), "%s", ev->message ? ev->message : "");
+    snprintf(told.text, sizeof(told.text), "%s", ev->text);
 }
 
 static void setup(void)
@@ -67,6 +70,7 @@ static void setup(void)
     memset(&result, 0, sizeof(result));
     memset(&told, 0, sizeof(told));
     id_format = "test_it.py::test_%u";
+    holds = false;
 }
 
 /* The run stands, with this many environments of two workers each; nothing is said yet. */
@@ -103,6 +107,10 @@ static void begin(size_t count)
     ck_assert_int_eq(xd_actor_start(&sched, bus, &xd_scheduler_spec, "sched", &args, &err), 0);
     for (size_t i = 0; i < count; i++)
         specs[i] = plan.gateways[i].spec.text;
+    if (holds) {
+        collector = probe_start(&held, bus, XD_COLLECTOR_ADDRESS, NULL);
+        return;
+    }
     xd_collector_args all = { .specs = specs, .count = (uint16_t)count, .each = cfg->each };
     ck_assert_int_eq(xd_actor_start(&collector, bus, &xd_collector_spec, XD_COLLECTOR_ADDRESS, &all, &err),
                      0);
@@ -117,6 +125,8 @@ static void end_collector(void)
     ck_assert_int_eq(xd_actor_join(collector, xd_clock_ns() + 10 * XD_S_NS, &reason), 0);
     ck_assert_int_eq(reason, 0);
     collector = xd_actor_free(collector);
+    if (holds)
+        probe_release(&held);
 }
 
 /* The scheduler has ended by itself; its exit code. */
@@ -946,6 +956,32 @@ START_TEST(nothing_begins_without_the_collector)
 }
 END_TEST
 
+/* GATEWAY_DOWN is on its way through the collector when the run ends for another reason. */
+START_TEST(an_agent_that_is_gone_is_not_asked_to_finish)
+{
+    holds = true;
+    begin(2);
+    for (size_t g = 0; g < 2; g++)
+        comes_up(g, "verbose", "0");
+    lose(0);
+    probe_got down = probe_at(&held, 0);
+    ck_assert_uint_eq(down.type, XD_MSG_GATEWAY_DOWN);
+    SAY(1, ENV_FAILED, .exit_status = 4, .text = XD_BYTES_LIT("no such option"));
+    hear(1, XD_MSG_FINISH);
+    probe_send s = { .to = "sched",
+                     .type = down.type,
+                     .gateway = down.gateway,
+                     .body = down.body.data,
+                     .len = down.body.len };
+    ck_assert_int_eq(probe_do(&held, probe_do_send, &s), 0);
+    quiet(0);
+    done(1);
+    ck_assert_int_eq(over(), 4);
+    ck_assert_int_eq(notes("while its sessions ended", NULL), 0);
+    ck_assert_int_eq(notes("lost popen//env:WHERE=0: its pipe was closed", NULL), 1);
+}
+END_TEST
+
 /* ---- every environment has a collection of its own ---------------------------------------------------- */
 
 /* Two environments: two tests in the first, three in the second. */
@@ -990,7 +1026,7 @@ START_TEST(each_environment_runs_its_own)
     ck_assert_uint_eq(result.collected, 5);
     ck_assert_uint_eq(result.recorded, 5);
     ck_assert_uint_eq(result.passed, 4);
-    ck_assert_str_eq(told.ev.text, "test_it.py::test_other_2");
+    ck_assert_str_eq(told.text, "test_it.py::test_other_2");
 }
 END_TEST
 
@@ -1092,6 +1128,7 @@ static Suite *suite(void)
     tcase_add_test(t, what_does_not_fit_ends_the_agent);
     tcase_add_test(t, an_agent_that_collects_twice_is_dropped);
     tcase_add_test(t, nothing_begins_without_the_collector);
+    tcase_add_test(t, an_agent_that_is_gone_is_not_asked_to_finish);
     tcase_add_test(t, each_environment_runs_its_own);
     tcase_add_test(t, each_environment_loses_its_own);
     tcase_add_test(t, failures_of_all_environments_count);
