@@ -25,7 +25,7 @@ typedef struct xd_runview_report {
 
 typedef struct xd_runview_item {
     xd_bytes id;                        /* node id, in the arena; empty = not told (damaged journal) */
-    xd_bytes file;                      /* location file; empty = the part of id before "::" */
+    xd_bytes file;                      /* location file; empty = the unit of id (engine/grammar.h) */
     int32_t  line;                      /* 0-based, -1 unknown */
     uint32_t first_report, last_report; /* XD_NO_INDEX = none */
     uint32_t setup_us, call_us, teardown_us;
