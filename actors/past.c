@@ -136,7 +136,7 @@ int xd_run_render(const char *dir, const char *kind, const char *const *options,
     int               code = dir ? XD_EXIT_INCOMPLETE : 0;
     int               r = path || !dir ? translate(options, &o, overrides, &e) : -ENOMEM;
     xd_report_choice  choice;
-    xd_report_want    want;
+    xd_report_want    want = { NULL, NULL };
     if (r == 0 && path)
         r = check_style(path, overrides, &e);
     o.color = color_of(overrides, flags, fd);
