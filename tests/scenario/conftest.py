@@ -2,6 +2,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -37,6 +38,17 @@ class Outcomes:
         with open(os.environ["PLAIN_OUTCOMES"], "w") as f:
             json.dump(seen, f)
 """
+
+
+def programs_for_all(folder):
+    """xdctl, with its agent beside it, where every user can run it: a clone below a home folder is closed to others.  The path of xdctl."""
+    os.mkdir(os.path.join(folder, "bin"))
+    os.chmod(os.path.join(folder, "bin"), 0o755)
+    for program in (XDCTL, os.environ.get("XD_AGENT") or os.path.join(os.path.dirname(XDCTL), "xdagent")):
+        copy = os.path.join(folder, "bin", os.path.basename(program))
+        shutil.copy(program, copy)
+        os.chmod(copy, 0o755)
+    return os.path.join(folder, "bin", os.path.basename(XDCTL))
 
 
 def clean_environment(**more):

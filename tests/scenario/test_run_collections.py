@@ -135,13 +135,17 @@ VALUES = ["v%%02d" %% n for n in range(30)]
 def test_value(value, request, record_property):
     record_property("value", value)
     with open(os.environ["RAN"], "a") as f: f.write(value + "\\n")
-    time.sleep(0.01)
+    with open(os.path.join(os.environ["SEEN"], os.environ["PYTEST_XDIST_WORKER"]), "w"): pass
+    for n in range(2000):  # until another worker takes part
+        if len(os.listdir(os.environ["SEEN"])) > 1: break
+        time.sleep(0.01)
     assert request.node.name == "test_value[%%s]" %% value
     assert value not in ("v05", "v20"), "the fault of " + value
 def test_last(): pass
 """ % ORDERS[order], **{"pytest.ini": "[pytest]\njunit_family = xunit1\n"})
-    log = project.path / "ran"
-    xd = project.run(*(options + ["-n3", "--junitxml=xd.xml"]), env=dict(RAN=str(log)))
+    log, seen = project.path / "ran", project.path / "seen"
+    seen.mkdir()
+    xd = project.run(*(options + ["-n3", "--junitxml=xd.xml"]), env=dict(RAN=str(log), SEEN=str(seen)))
     assert (xd.rc, xd.summary) == (1, {"passed": 29, "failed": 2}), xd
     assert sorted(log.read_text().split()) == ["v%02d" % n for n in range(30)]
     assert {nodeid for nodeid, outcome in xd.outcomes.items() if outcome == "failed"} == {"test_a.py::test_value[v05]", "test_a.py::test_value[v20]"}

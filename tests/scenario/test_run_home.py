@@ -8,7 +8,7 @@ import tempfile
 
 import pytest
 
-from conftest import SECONDS, XDCTL, clean_environment
+from conftest import SECONDS, XDCTL, clean_environment, programs_for_all
 
 UID = 54321  # no account has it
 PURE = ("pytest", "_pytest", "pluggy", "iniconfig", "packaging", "pygments", "py.py")
@@ -21,11 +21,11 @@ class Stranger(object):
         self.folder = folder
         self.prefix = ["setpriv", "--reuid", str(UID), "--regid", str(UID), "--clear-groups"] if os.geteuid() == 0 else []
         self.uid = UID if self.prefix else os.geteuid()
-        self.python, self.pythonpath = python, ""
+        self.python, self.pythonpath, self.xdctl = python, "", XDCTL
         if self.prefix:
             if not shutil.which("setpriv"):
                 pytest.skip("there is no setpriv here")
-            self.python = "/usr/bin/python3"
+            self.python, self.xdctl = "/usr/bin/python3", programs_for_all(folder)
             self.pythonpath = os.path.join(folder, "pure")
             modules = os.path.dirname(os.path.dirname(pytest.__file__))
             for name in PURE:
@@ -43,7 +43,7 @@ class Stranger(object):
         if self.call("import pytest", program=[self.python, "-c"]).returncode:
             pytest.skip("%s cannot be run with pytest by another user" % self.python)
         if self.call("--version").returncode:
-            pytest.skip("%s cannot be run by another user" % XDCTL)
+            pytest.skip("%s cannot be run by another user" % self.xdctl)
 
     def call(self, *args, **more):
         env = clean_environment(TMPDIR=self.tmp, PYTHONPATH=self.pythonpath, PYTHONDONTWRITEBYTECODE="1")
@@ -51,7 +51,7 @@ class Stranger(object):
             env.pop(name, None)
             if value is not None:
                 env[name] = value
-        return subprocess.run(self.prefix + more.get("program", [XDCTL]) + list(args), cwd=self.project, env=env, stdin=subprocess.DEVNULL,
+        return subprocess.run(self.prefix + more.get("program", [self.xdctl]) + list(args), cwd=self.project, env=env, stdin=subprocess.DEVNULL,
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=SECONDS, universal_newlines=True)
 
     def run(self, **env):

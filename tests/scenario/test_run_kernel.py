@@ -58,7 +58,7 @@ pytestmark = pytest.mark.skipif(platform.machine() not in ("x86_64", "aarch64"),
 
 
 def skip_refused(xd):
-    refused = re.search(r"OSError: (refused by this kernel: .*)", xd.out)
+    refused = re.search(r"OSError: (refused by this kernel: .*)", xd.out + xd.err)
     if refused or "has no attribute 'pidfd_open'" in xd.out:
         pytest.skip(refused.group(1) if refused else "this Python has no os.pidfd_open")
 

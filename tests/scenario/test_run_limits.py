@@ -10,7 +10,7 @@ import tempfile
 
 import pytest
 
-from conftest import SECONDS, XDCTL, clean_environment
+from conftest import SECONDS, XDCTL, clean_environment, programs_for_all
 from faults import children, exit_code, living, of_role, tree, wait_until
 
 FEW = """
@@ -104,9 +104,10 @@ def stranger():
 def test_processes(stranger, processes):
     prefix, folder = stranger
     env = clean_environment(XDG_STATE_HOME=folder, XDG_CACHE_HOME=folder, TMPDIR=folder)
-    if subprocess.run(prefix + [XDCTL, "--version"], cwd=folder, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode:
-        pytest.skip("%s cannot be run by another user" % XDCTL)
-    run = subprocess.run(prefix + ["prlimit", "--nproc=%d:%d" % (processes, processes), XDCTL, "run", "-n2", "--python", "/usr/bin/python3"], cwd=folder, env=env,
+    xdctl = programs_for_all(folder)
+    if subprocess.run(prefix + [xdctl, "--version"], cwd=folder, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode:
+        pytest.skip("%s cannot be run by another user" % xdctl)
+    run = subprocess.run(prefix + ["prlimit", "--nproc=%d:%d" % (processes, processes), xdctl, "run", "-n2", "--python", "/usr/bin/python3"], cwd=folder, env=env,
                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=SECONDS, universal_newlines=True)
     assert run.returncode == 6, run.stdout
     assert "Resource temporarily unavailable" in run.stdout and "thread.cpp" not in run.stdout and "Traceback" not in run.stdout, run.stdout

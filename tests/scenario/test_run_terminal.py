@@ -194,6 +194,7 @@ def test_live_line_and_job_control(project):
     run.terminal.press(b"\x1a")
     pid = run.terminal.process.pid
     wait_until(lambda: run.look() and stat_of(pid)[1] == "T", "xdctl stopped")
+    run.look()  # what it wrote between the last look and its stop
     assert not no_copies(run.screen.lines), run.screen.lines
     assert run.screen.lines[-1] == "" and run.screen.column == 0, run.screen.lines  # the shell's text begins a line
     run.screen.write("[1]+  Stopped\n")
