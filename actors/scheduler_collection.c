@@ -268,6 +268,8 @@ int xd_scheduler_on_whole(scheduler *self, gateway *owner, uint16_t number)
 {
     if (number >= self->n_collections || self->collections[number].list)
         return -EINVAL;
+    if (xd_scheduler_closes(self))
+        return 0; /* a command line that was refused has collected nothing: it is no run */
     collection *c = &self->collections[number];
     if (owner->list.count != owner->count) { /* its agent was dropped before all of it had come */
         xd_scheduler_end_with(self, XD_EXIT_INFRASTRUCTURE, "the list of collected tests is incomplete");
