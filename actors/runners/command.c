@@ -85,20 +85,7 @@ static const char *temporary(const xd_runner *r)
 
 static int open_output(xd_runner *r, int ret[2], xd_error *err)
 {
-    command_runner *c = of(r);
-    for (size_t i = 0; i < XD_ARRAY_LEN(c->output); i++) {
-        int pair[2];
-        int opened = xd_os_pipe(pair, 0, 0);
-        if (opened < 0) {
-            if (i)
-                close(ret[0]);
-            return xd_error_set(err, opened, "no descriptors for the output of the tests: %s",
-                                xd_error_name(opened));
-        }
-        ret[i] = pair[0];
-        c->output[i] = pair[1];
-    }
-    return 0;
+    return xd_runner_open_output(of(r)->output, ret, "the tests", err);
 }
 
 static int spawn(const command_runner *c, const char *role, const xd_proc_fd *fds, size_t nfds, xd_proc *ret,

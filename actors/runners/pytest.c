@@ -337,20 +337,7 @@ enum { CHILD_A = 3, CHILD_B, CHILD_C, CHILD_D };
 
 static int open_output(xd_runner *r, int ret[2], xd_error *err)
 {
-    xd_pytest *p = of(r);
-    for (size_t i = 0; i < XD_ARRAY_LEN(p->output); i++) {
-        int pair[2];
-        int opened = xd_os_pipe(pair, 0, 0);
-        if (opened < 0) {
-            if (i)
-                close(ret[0]);
-            return xd_error_set(err, opened, "no descriptors for the output of Python: %s",
-                                xd_error_name(opened));
-        }
-        ret[i] = pair[0];
-        p->output[i] = pair[1];
-    }
-    return 0;
+    return xd_runner_open_output(of(r)->output, ret, "Python", err);
 }
 
 static int spawn_parent(const xd_runner *r, xd_runner_parent which, int page_fd, xd_proc *ret,

@@ -1,9 +1,11 @@
 #include "actors/runners/runner.h"
 
 #include <string.h>
+#include <unistd.h>
 
 #include "actors/runners/command.h"
 #include "actors/runners/pytest.h"
+#include "engine/base/os_linux.h"
 
 extern char **environ;
 
@@ -20,6 +22,22 @@ const xd_runner_ops *xd_runner_find(xd_bytes name)
 const char *xd_runner_names(void)
 {
     return "pytest, command";
+}
+
+int xd_runner_open_output(int theirs[2], int ret[2], const char *whose, xd_error *err)
+{
+    for (size_t i = 0; i < 2; i++) {
+        int pair[2];
+        int r = xd_os_pipe(pair, 0, 0);
+        if (r < 0) {
+            if (i)
+                close(ret[0]);
+            return xd_error_set(err, r, "no descriptors for the output of %s: %s", whose, xd_error_name(r));
+        }
+        ret[i] = pair[0];
+        theirs[i] = pair[1];
+    }
+    return 0;
 }
 
 /* ---- the environment of its processes -------------------------------------------------------------------- */

@@ -68,6 +68,10 @@ const xd_runner_ops *xd_runner_find(xd_bytes name);
 /* The names of all runners, for a message: "pytest, command". */
 const char *xd_runner_names(void);
 
+/* What open_output does in every runner: two pipes, the ends to read in ret, those for its processes in `theirs`, which the
+ * runner closes at its release also after a failure. whose: for the error, "Python". */
+int xd_runner_open_output(int theirs[2], int ret[2], const char *whose, xd_error *err) XD_MUST;
+
 /* The environment of this process with what ENV_START sets: malloc'ed, NULL terminated, each entry malloc'ed. To be freed
  * even on failure. */
 int         xd_runner_environ(const xd_wire_ENV_START *start, char ***ret, xd_error *err) XD_MUST;
