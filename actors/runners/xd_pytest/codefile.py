@@ -90,15 +90,14 @@ class Table(object):
                 data = mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ)
             size = int.from_bytes(data[8:16], "little")
             if data[:8] != FORMAT or len(data) < 16 + size:
-                return False
+                return
             view = memoryview(data)  # the last one that goes away unmaps it
             key, tops, entries, folders, modules, texts, length = marshal.loads(view[16:16 + size])
         except (OSError, EOFError, TypeError, ValueError):
-            return False
+            return
         if key != self.key or len(data) != 16 + size + length:
-            return False
+            return
         self.tops, self.entries, self.folders, self.modules, self.texts, self.codes = tops, entries, folders, modules, texts, view[16 + size:]
-        return True
 
     def write(self, path):
         head = marshal.dumps((self.key, self.tops, self.entries, self.folders, self.modules, self.texts, len(self.codes)))
@@ -167,17 +166,23 @@ class Finder(object):
 
     # Whether the usual search would find what is in the table.
 
-    def check(self):
-        files, found = Files(self.table.tops), {}
+    def search(self, names, known):
+        """As Python searches: ({name: (the first folder on sys.path that has it, its files there)}, {folder: (stamp, {name: files})}).
+        known: of folders listed before.  None: something on sys.path is no folder."""
+        files, tops, entries = Files(names), {}, {}
         for entry in sys.path:
             when = stamp(entry)
-            known = self.table.entries.get(entry)
-            here = known[1] if known and known[0] == when else files.of(entry, when)
+            here = known[entry][1] if entry in known and known[entry][0] == when else files.of(entry, when)
             if here is None:
-                return False
+                return None
             for name in here:
-                found.setdefault(name, (entry, here[name]))
-        return found == self.table.tops
+                tops.setdefault(name, (entry, here[name]))
+            entries[entry] = when, here
+        return tops, entries
+
+    def check(self):
+        found = self.search(self.table.tops, self.table.entries)
+        return found is not None and found[0] == self.table.tops
 
     def is_valid(self):
         if self.checked != sys.path:
@@ -220,18 +225,13 @@ class Finder(object):
     def is_settled(self, when):
         return when is not None and when[0] < self.settled_ns
 
-    def search(self, new, homes):
+    def find_tops(self, new, homes):
         """Fills tops and entries.  False: the next start could not use the file, as modules came from elsewhere than from where they are found first."""
-        files = Files(homes)
-        for entry in sys.path:
-            when = stamp(entry)
-            here = files.of(entry, when)
-            if here is None:
-                return False
-            for name in here:
-                new.tops.setdefault(name, (entry, here[name]))
-            if self.is_settled(when):
-                new.entries[entry] = when, here
+        found = self.search(homes, {})
+        if found is None:
+            return False
+        new.tops = found[0]
+        new.entries = {entry: listed for entry, listed in found[1].items() if self.is_settled(listed[0])}
         return {name: top[0] for name, top in new.tops.items()} == homes and all(home in new.entries for home in homes.values())
 
     def new_table(self):
@@ -239,7 +239,7 @@ class Finder(object):
         keep = {name: self.table.modules[name][:4] + (self.table.code(name),) for name in self.served}
         keep.update((name, noted) for name, noted in self.noted.items() if os.path.isabs(noted[0]))
         new = Table(self.key)
-        if not self.search(new, {name: home_of(m[0], m[2]) for name, m in keep.items() if "." not in name}):
+        if not self.find_tops(new, {name: home_of(m[0], m[2]) for name, m in keep.items() if "." not in name}):
             return None
         for name, (source, when, is_package, _cached, _code) in keep.items():
             for folder in ([os.path.dirname(source)] if is_package else []) + ([home_of(source, is_package)] if "." in name else []):
