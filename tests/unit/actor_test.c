@@ -57,15 +57,21 @@ END_TEST
 
 static const void *big_memory;
 
-static int send_big(probe *p, void *arg)
+static int big_ping(xd_msg **ret)
 {
     xd_autobuf big = XD_BUF_INIT;
-    xd_auto(xd_msg) *m = NULL;
-    (void)arg;
     XD_TRY(xd_buf_fill(&big, 'x', 8u << 20));
     big_memory = big.data;
-    XD_TRY(xd_msg_new_take(&m, PING, &big));
+    XD_TRY(xd_msg_new_take(ret, PING, &big));
     ck_assert_uint_eq(big.len, 0);
+    return 0;
+}
+
+static int send_big(probe *p, void *arg)
+{
+    xd_auto(xd_msg) *m = NULL;
+    (void)arg;
+    XD_TRY(big_ping(&m));
     int r = xd_actor_send(p->actor, "bob", &m);
     ck_assert_ptr_null(m);
     return r;
@@ -126,12 +132,9 @@ static const xd_actor_spec sharer_spec = { .name = "sharer",
 
 static int send_big_to_sharer(probe *p, void *arg)
 {
-    xd_autobuf big = XD_BUF_INIT;
     xd_auto(xd_msg) *m = NULL;
     (void)arg;
-    XD_TRY(xd_buf_fill(&big, 'x', 8u << 20));
-    big_memory = big.data;
-    XD_TRY(xd_msg_new_take(&m, PING, &big));
+    XD_TRY(big_ping(&m));
     m->gateway = 7;
     return xd_actor_send(p->actor, "sharer", &m);
 }
