@@ -1,4 +1,4 @@
-/* actors/report_choice.h - which reporters there are, and what each of them is told. */
+/* actors/report_choice.h - which reporters there are, and the options of each. */
 #pragma once
 #include "actors/report_history.h"
 #include "actors/report_jsonl.h"

@@ -38,7 +38,7 @@ int xd_junit_node_interrupted(xd_junit *j, uint32_t item) XD_MUST;
 /* Captured output of j->item up to this report (XD_NO_INDEX = all). */
 int xd_junit_node_output(xd_junit *j, uint32_t upto) XD_MUST;
 int xd_junit_keep_properties(xd_junit *j, const xd_wire_REPORT *r) XD_MUST;
-/* What an item says of its test case is told with its last report, and its first test case gets it. */
+/* Keeps the attributes that an item's last report sets for its test case; the item's first test case gets them. */
 int xd_junit_keep_attributes(xd_junit *j, const xd_runview_item *i) XD_MUST;
 /* The properties of the whole run, each once. */
 int xd_junit_write_suite_properties(xd_junit *j) XD_MUST;

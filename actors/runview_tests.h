@@ -58,8 +58,8 @@ typedef struct xd_runview_tests {
     uint32_t           count_count, counts_cap;
     uint32_t *count_of; /* private; of each name: its index into counts, from 1; 0 = is not counted */
     uint32_t  count_of_cap;
-    /* While an item is told whose last teardown is over, and which had ended before: the first of the reports that
-     * came of it (XD_NO_INDEX = none), and whether its outcome is another now. */
+    /* An item that had its outcome gets a result again, of its last teardown. During the call of `ended` for it: the index of
+     * the first report of that teardown (XD_NO_INDEX = none), and whether the item's outcome has changed. */
     bool     closing, outcome_changed;
     uint32_t closing_report;
     struct xd_runview_known

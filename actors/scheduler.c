@@ -142,8 +142,8 @@ static int end_run(scheduler *self)
     return xd_scheduler_record(self, XD_MSG_RUN_END, &frame);
 }
 
-/* It is asked to end. One that was given nothing to do yet is not waited for, because the engine ends its actor, and one
- * whose end is told already needs nothing more. */
+/* Asks it to end. A gateway that was given nothing to do yet is not waited for, because the engine ends its actor. For one
+ * that is already gone nothing is left to do. */
 static int close_environment(scheduler *self, gateway *g)
 {
     if (g->state != GW_DIALING && !(g->gone && g->state < GW_FINISHING))

@@ -269,8 +269,8 @@ static bool command(xd_collect_command *ret, xd_collect_kind kind, size_t number
     return true;
 }
 
-/* The first to have collected can send its list no more, and neither can another. Whoever has told another list cannot
- * be compared with it; where nobody has, the next one decides. */
+/* The list that the others are compared with cannot come any more: all environments that have it are lost. An environment with
+ * another list then cannot be compared; if there is none, the next one that collects has the list that counts. */
 static bool agreed_is_lost(xd_collect *c, xd_collect_command *ret)
 {
     if (c->agreed == NO_LIST || c->lists[c->agreed].owner != XD_GATEWAY_NONE)

@@ -41,7 +41,7 @@ XD_DEFINE_AUTO(xd_collect, xd_collect_free)
 /* COLLECTED of a gateway that goes on (exit_status -1). 0, -EPROTO (a second time), -ENOMEM. */
 int xd_collect_collected(xd_collect *c, uint16_t gateway, const xd_wire_COLLECTED *in) XD_MUST;
 /* A part of a list. in->ids is kept as it is: its memory must stay until xd_collect_over(). Its names are read only when
- * lists must be compared. XD_COLLECT_PART: it is a part of a collection, whoever wants the names takes them; 0: of a
+ * lists must be compared. XD_COLLECT_PART: it is a part of a collection, so the scheduler needs the names; 0: of a
  * list that is only compared; -EPROTO (not asked for, out of order, beyond the count), -ENOMEM. */
 int xd_collect_ids(xd_collect *c, uint16_t gateway, const xd_wire_COLLECT_IDS *in) XD_MUST;
 #define XD_COLLECT_PART 1

@@ -31,7 +31,7 @@ int xd_runs_retain(const xd_folders *where, uint64_t keep, uint64_t bytes, uint6
 /* The project of the run in `dir`: pytest's rootdir, or where nobody got that far, the folder it was started in; "" when
  * its journal cannot be read. cwd: the latter. Both malloc'ed. -ENOMEM. */
 int xd_runs_project(const char *dir, char **ret_project, char **ret_cwd) XD_MUST;
-/* The value of an effective option (CONFIG.options) of the run with this journal; *ret stays as it is where none is told.
+/* The value of an effective option (CONFIG.options) of the run with this journal; *ret stays unchanged if the journal has none.
  * -errno when the journal cannot be opened. */
 int  xd_runs_option(const char *journal, const char *name, char *ret, size_t size) XD_MUST;
 bool xd_runs_is_running(const char *dir);

@@ -75,7 +75,7 @@ static const option options[] = {
 };
 #define OPTION_COUNT XD_ARRAY_LEN(options)
 
-/* What reporters are told besides: words that the runner has no option for. */
+/* Options that reporters read and for which the command line has none: their values here. */
 static const char *const fixed[][2] = {
     { "runner", "command" },
     { "junit_suite_name", "command" },

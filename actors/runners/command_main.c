@@ -126,7 +126,7 @@ int xd_command_collection(const xd_command_list *list, int32_t exit_status, uint
     return xd_wire_COLLECTED_frame(out, 0, 0, &c);
 }
 
-/* Where the list came from, and what the run's reports are told. */
+/* CONFIG: where the list came from, and the options for the run's reports. */
 static int add_config(const process *p, xd_buf *out)
 {
     xd_autobuf        header = XD_BUF_INIT, line = XD_BUF_INIT;

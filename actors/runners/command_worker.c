@@ -350,7 +350,7 @@ static int say_done(work *k)
     return xd_command_send(k->w->results, &k->out);
 }
 
-/* As if the signal had not been held back, so that whoever asks sees by what it ended. */
+/* Ends by SIGTERM itself, with its default action, so that the exit status names the signal. */
 static void end_by_term(void)
 {
     sigset_t term;
