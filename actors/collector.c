@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "actors/scheduler.h"
 #include "engine/collect.h"
 #include "gateways/gateway.h"
 
@@ -25,7 +26,7 @@ static int pass_on(collector *self, const xd_msg *in)
 {
     xd_auto(xd_msg) *m = NULL;
     XD_TRY(xd_msg_share(&m, in));
-    return xd_actor_send(self->actor, "sched", &m);
+    return xd_actor_send(self->actor, XD_SCHEDULER_ADDRESS, &m);
 }
 
 static int say(collector *self, uint16_t type, uint16_t gateway, const void *body, size_t len)
@@ -33,7 +34,7 @@ static int say(collector *self, uint16_t type, uint16_t gateway, const void *bod
     xd_auto(xd_msg) *m = NULL;
     XD_TRY(xd_msg_new(&m, type, body, len));
     m->gateway = gateway;
-    return xd_actor_send(self->actor, "sched", &m);
+    return xd_actor_send(self->actor, XD_SCHEDULER_ADDRESS, &m);
 }
 
 static int ask_list(collector *self, uint16_t gateway)

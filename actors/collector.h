@@ -1,7 +1,7 @@
 /* actors/collector.h - the actor that agrees on the collections of a run: the core engine/collect.h with an address.
- *   in   COLLECTED, COLLECT_IDS of the agents, through the broker; GATEWAY_DOWN from "sched"
+ *   in   COLLECTED, COLLECT_IDS of the agents, through the broker; GATEWAY_DOWN from the scheduler
  *   out  SEND_LIST to gateways
- *        to "sched": COLLECTED and GATEWAY_DOWN as they came and in the order in which they came; COLLECT_IDS of lists that
+ *        to the scheduler: COLLECTED and GATEWAY_DOWN as they came and in the order in which they came; COLLECT_IDS of lists that
  *        are a collection; REORDER, which the scheduler passes on to the gateway as long as there is something to run; AGREED,
  *        WHOLE, DIFFERENT; DROP: its agent contradicts what it said before
  * COLLECTED and GATEWAY_DOWN take the same way, so that the scheduler never hears of the end of an agent before it hears

@@ -56,7 +56,8 @@ struct xd_engine {
     char                *journal_path;
     char                *junit_path; /* as far as the command line says */
     xd_bus              *bus;
-    xd_broker           *broker;
+    xd_broker           *broker;     /* that carries the run: own_broker, or one that others use, too */
+    xd_broker           *own_broker; /* NULL = the user gave one */
     xd_supervisor       *supervisor;
     xd_gateway_args     *gateways; /* one per gateway of the plan */
     char               **scratch;  /* of each: its folder below the run's, where its agent is on this host */
@@ -135,6 +136,11 @@ void xd_engine_output(xd_engine *x, int out_fd, int err_fd)
     x->err_fd = err_fd;
 }
 
+void xd_engine_use_broker(xd_engine *x, xd_broker *b)
+{
+    x->broker = b;
+}
+
 void xd_engine_callback(xd_engine *x, xd_event_fn fn, void *arg)
 {
     x->callback = fn;
@@ -193,8 +199,14 @@ static int start_broker(xd_engine *x, xd_error *err)
     int r = first_record(x, journal);
     if (r < 0)
         return xd_error_set(err, r, "cannot write the journal %s: %s", x->journal_path, xd_error_name(r));
-    XD_TRY(xd_bus_new(&x->bus, &x->log));
-    return xd_broker_start(&x->broker, x->bus, &journal, err);
+    if (!x->broker)
+        XD_TRY(xd_broker_start(&x->own_broker, &x->log, err));
+    if (!x->broker)
+        x->broker = x->own_broker;
+    xd_broker_run_args run = {
+        .id = x->dir.id, .keeper = XD_SCHEDULER_ADDRESS, .journal = &journal, .log = &x->log
+    };
+    return xd_broker_open(x->broker, &run, &x->bus, err);
 }
 
 static void report_says(void *arg, xd_log_level level, const char *line)
@@ -266,6 +278,8 @@ static int start_gateways(xd_engine *x, xd_error *err)
         x->gateways[i] = (xd_gateway_args){
             .transport = transport,
             .number = (uint16_t)i,
+            .sched = XD_SCHEDULER_ADDRESS,
+            .collector = XD_COLLECTOR_ADDRESS,
             .session = xd_clock_wall_us(),
             .silence_ms = silence_ms(x->config),
             .reconnect_ms = (uint32_t)XD_MIN(x->config->reconnect_ns / XD_MS_NS, (uint64_t)UINT32_MAX),
@@ -317,8 +331,8 @@ static void on_actor_end(void *arg, const char *address, int reason, bool restar
     say_line(x, line);
     if (is_report(address))
         x->report_failed |= !restarted;
-    else if (strcmp(address, "sched") != 0)
-        (void)!xd_bus_post(x->bus, address, "sched", XD_MSG_GONE, line, strlen(line));
+    else if (strcmp(address, XD_SCHEDULER_ADDRESS) != 0)
+        (void)!xd_bus_post(x->bus, address, XD_SCHEDULER_ADDRESS, XD_MSG_GONE, line, strlen(line));
 }
 
 static int start_actors(xd_engine *x, xd_error *err)
@@ -344,7 +358,7 @@ static int start_actors(xd_engine *x, xd_error *err)
                                .live = xd_report_may_be_live(x->config, x->out_fd),
                                .result = &x->result };
     /* Without its memory of who runs what it could not go on: its first fault is final. */
-    xd_child scheduler = { .spec = &xd_scheduler_spec, .address = "sched", .args = &args };
+    xd_child scheduler = { .spec = &xd_scheduler_spec, .address = XD_SCHEDULER_ADDRESS, .args = &args };
     XD_TRY(xd_supervisor_start(x->supervisor, &scheduler, err));
     XD_TRY(start_collector(x, err));
     /* Gateways before reporters: the agent and Python start while the reporters do. */
@@ -383,8 +397,10 @@ static void close_all(xd_engine *x)
     if (x->left)
         return; /* the broker and its context serve those that are left */
     x->supervisor = NULL;
-    x->broker = xd_broker_stop(x->broker, NULL, &fault);
+    if (x->bus)
+        xd_broker_close(x->broker, x->bus, NULL, &fault);
     x->bus = xd_bus_free(x->bus);
+    x->own_broker = xd_broker_stop(x->own_broker);
     if (fault < 0 && x->result.exit_code == 0)
         x->result.exit_code = XD_EXIT_INCOMPLETE;
 }
@@ -405,7 +421,7 @@ static int wait_actor(xd_engine *x, const char *address, int broken_fd, uint64_t
             leave_at = xd_clock_ns() + patience_ns;
         if (leave_at && xd_clock_ns() > leave_at)
             return r;
-        if (broken_fd < 0 && xd_broker_fault(x->broker) < 0)
+        if (broken_fd < 0 && xd_bus_fault(x->bus) < 0)
             xd_supervisor_ask_stop(x->supervisor,
                                    address); /* a reporter: the end of the run is not in the journal */
     }
@@ -415,7 +431,7 @@ static int wait_actor(xd_engine *x, const char *address, int broken_fd, uint64_t
 static bool wait_scheduler(xd_engine *x)
 {
     int reason = 0;
-    int r = wait_actor(x, "sched", xd_broker_broken_fd(x->broker), AGENT_STOP_NS, &reason);
+    int r = wait_actor(x, XD_SCHEDULER_ADDRESS, xd_bus_broken_fd(x->bus), AGENT_STOP_NS, &reason);
     if (r == 1)
         say_line(x, "the scheduler no longer reads its messages: the run is abandoned");
     if (r == -ETIMEDOUT)
@@ -541,7 +557,7 @@ int xd_engine_stop(xd_engine *x, enum xd_stop how)
     pthread_mutex_lock(&x->lock);
     x->leave |= how == XD_STOP_NOW;
     if (x->running)
-        r = xd_bus_post(x->bus, "", "sched", XD_MSG_STOP, &number, sizeof(number));
+        r = xd_bus_post(x->bus, "", XD_SCHEDULER_ADDRESS, XD_MSG_STOP, &number, sizeof(number));
     pthread_mutex_unlock(&x->lock);
     return r;
 }

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "actors/report_set.h"
+#include "actors/scheduler.h"
 #include "engine/base/clock.h"
 #include "engine/base/poller.h"
 #include "engine/journal.h"
@@ -131,7 +132,7 @@ static int on_pause(void *state, const xd_msg *in)
     if (!on)
         return 0;
     XD_TRY(xd_msg_new(&m, XD_MSG_PAUSED, NULL, 0));
-    return xd_actor_send(a->actor, "sched", &m);
+    return xd_actor_send(a->actor, XD_SCHEDULER_ADDRESS, &m);
 }
 
 static int on_say(void *state, const xd_msg *in)

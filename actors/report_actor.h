@@ -2,9 +2,9 @@
  * reporters.
  *   in   TAIL      u64: the journal is complete up to here (a newer one replaces an unread one)
  *   in   PROGRESS  frame: what is running (not journaled; for the live line)
- *   in   PAUSE, RESUME  job control (Ctrl-Z), from "sched"
+ *   in   PAUSE, RESUME  job control (Ctrl-Z), from the scheduler
  *   in   SAY       a line for the user, from the engine
- *   out  SUBSCRIBE to the broker at the start; TAIL back when the journal is read up to there; PAUSED to "sched"
+ *   out  SUBSCRIBE to the broker at the start; TAIL back when the journal is read up to there; PAUSED to the scheduler
  *        when the live line is cleared
  * Reads the journal file itself. When a reporter's output is full, the actor stops reading until the output is writable
  * again; only the end of the run waits for it. Ends when RUN_END is read and all reports are written. When asked to stop,

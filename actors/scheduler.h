@@ -9,6 +9,8 @@
 #include "actors/plan.h"
 #include "engine/actor.h"
 
+#define XD_SCHEDULER_ADDRESS "sched"
+
 typedef struct xd_scheduler_args {
     const xd_config *config;  /* borrowed; outlives the actor */
     const xd_plan   *plan;    /* borrowed; outlives the actor */

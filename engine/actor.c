@@ -62,7 +62,7 @@ const xd_log *xd_actor_log(const xd_actor *a)
 
 int xd_actor_try_send(xd_actor *a, const char *to, xd_msg **m)
 {
-    return a->out_first ? -EAGAIN : xd_bus_send_message(a->socket, to, a->address, m);
+    return a->out_first ? -EAGAIN : xd_bus_send_message(a->socket, a->bus, to, a->address, m);
 }
 
 int xd_actor_send(xd_actor *a, const char *to, xd_msg **m)
@@ -101,7 +101,7 @@ static void drop_waiting(xd_actor *a)
 static int flush_outbox(xd_actor *a)
 {
     while (a->out_first) {
-        int r = xd_bus_send_message(a->socket, a->out_first->to, a->address, &a->out_first->msg);
+        int r = xd_bus_send_message(a->socket, a->bus, a->out_first->to, a->address, &a->out_first->msg);
         if (r == -EAGAIN)
             return 0;
         XD_TRY(r);
@@ -139,6 +139,7 @@ static int register_address(xd_actor *a)
 {
     xd_envelope env = { .type = XD_MSG_REGISTER,
                         .window_high = (uint16_t)XD_MIN(a->spec->window / 16 + 1, 0xffff) };
+    memcpy(env.run, a->bus->run, sizeof(env.run));
     snprintf(env.from, sizeof(env.from), "%s", a->address);
     zmq_msg_t body;
     zmq_msg_init(&body);
@@ -331,8 +332,8 @@ static int create(xd_actor **ret, xd_bus *bus, const xd_actor_spec *spec, const 
     pthread_condattr_destroy(&attr);
     int r = !a->state ? -ENOMEM : a->stop_fd < 0 || a->exit_fd < 0 ? -EMFILE : 0;
     if (r == 0)
-        r = xd_bus_socket(bus, ZMQ_DEALER, &a->socket);
-    if (r == 0 && zmq_connect(a->socket, bus->endpoint) < 0)
+        r = xd_bus_socket(bus->ctx, ZMQ_DEALER, &a->socket);
+    if (r == 0 && zmq_connect(a->socket, bus->ctx->endpoint) < 0)
         r = -errno;
     *ret = a;
     return r;

@@ -19,17 +19,17 @@ enum {
     XD_MSG_TAIL =
         0x4003, /* broker -> subscriber: u64 offset behind the last record; answer with the same type when read */
     XD_MSG_STOP = 0x4004,  /* engine -> scheduler: u32 enum xd_stop */
-    XD_MSG_FAULT = 0x4005, /* broker -> "sched": i32 -errno: the journal cannot be written */
+    XD_MSG_FAULT = 0x4005, /* broker -> keeper of the run: i32 -errno: the journal cannot be written */
     XD_MSG_GONE =
-        0x4006, /* broker -> "sched": the peer in `from` was dropped, it did not read its messages: text */
+        0x4006, /* broker -> keeper of the run: the peer in `from` was dropped, it did not read its messages: text */
     XD_MSG_PAUSED =
-        0x4008, /* gateway -> "sched": PAUSE is on its way to the agent; the terminal's reporter ->
-                   "sched": the live line is cleared */
-    /* "collect" -> "sched" -> a gateway: its agent contradicts what was agreed: text; hang up */
+        0x4008, /* gateway -> scheduler: PAUSE is on its way to the agent; the terminal's reporter ->
+                   scheduler: the live line is cleared */
+    /* collector -> scheduler -> a gateway: its agent contradicts what was agreed: text; hang up */
     XD_MSG_DROP = 0x400a,
     XD_MSG_SAY = 0x4009,     /* engine -> terminal's reporter: a line to show between those of the report */
     XD_MSG_UNKNOWN = 0x4007, /* broker -> a sender: nobody has the address in `from`; sent once per address */
-    /* "collect" -> "sched", see actors/collector.h; the number of the collection, u16 */
+    /* collector -> scheduler, see actors/collector.h; the number of the collection, u16 */
     XD_MSG_AGREED = 0x400b, /* this gateway has this collection */
     XD_MSG_WHOLE = 0x400c,  /* the list of this collection, which is this gateway's, has come: it can begin */
     XD_MSG_DIFFERENT = 0x400d, /* this gateway has other tests: text; empty: nobody can say whether it has */
@@ -64,9 +64,9 @@ XD_DEFINE_AUTO(xd_msg, xd_msg_free)
 /* The wire frame in the body.  -EPROTO. */
 int xd_msg_frame(const xd_msg *m, xd_frame *ret) XD_MUST;
 
-typedef struct xd_bus xd_bus; /* one broker and its actors: an own ZeroMQ context */
-int                   xd_bus_new(xd_bus **ret, const xd_log *log) XD_MUST;
-xd_bus               *xd_bus_free(xd_bus *b); /* all actors and the broker have ended before; NULL ok */
+typedef struct xd_bus
+        xd_bus; /* one run's place on a broker (xd_broker_open), where its actors send and receive */
+xd_bus *xd_bus_free(xd_bus *b); /* all actors of the run have ended before; NULL ok */
 XD_DEFINE_AUTO(xd_bus, xd_bus_free)
 
 typedef struct xd_actor xd_actor;

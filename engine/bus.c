@@ -4,24 +4,55 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "engine/broker.h"
 
 /* ---- bus ------------------------------------------------------------------------------------------ */
 
-int xd_bus_new(xd_bus **ret, const xd_log *log)
+int xd_bus_context_new(xd_bus_context **ret)
+{
+    xd_bus_context *c = calloc(1, sizeof(*c));
+    if (!c)
+        return -ENOMEM;
+    c->users = 1;
+    c->zmq = zmq_ctx_new();
+    if (!c->zmq) {
+        free(c);
+        return -ENOMEM;
+    }
+    /* inproc alone needs no I/O thread, but the context wants one for sockets of other transports later. */
+    zmq_ctx_set(c->zmq, ZMQ_IO_THREADS, 1);
+    snprintf(c->endpoint, sizeof(c->endpoint), "inproc://broker");
+    *ret = c;
+    return 0;
+}
+
+xd_bus_context *xd_bus_context_free(xd_bus_context *c)
+{
+    if (c && __atomic_sub_fetch(&c->users, 1, __ATOMIC_ACQ_REL) == 0) {
+        zmq_ctx_term(c->zmq);
+        free(c);
+    }
+    return NULL;
+}
+
+int xd_bus_new(xd_bus **ret, xd_bus_context *ctx, const char *run, const xd_log *log)
 {
     xd_bus *b = calloc(1, sizeof(*b));
     if (!b)
         return -ENOMEM;
-    b->ctx = zmq_ctx_new();
-    if (!b->ctx) {
-        free(b);
-        return -ENOMEM;
-    }
-    /* inproc alone needs no I/O thread, but the context wants one for sockets of other transports later. */
-    zmq_ctx_set(b->ctx, ZMQ_IO_THREADS, 1);
-    snprintf(b->endpoint, sizeof(b->endpoint), "inproc://broker");
+    *b = (xd_bus){ .ctx = ctx, .broken_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) };
+    snprintf(b->run, sizeof(b->run), "%s", run);
     if (log)
         b->log = *log;
+    if (b->broken_fd < 0) {
+        int r = -errno;
+        free(b);
+        return r;
+    }
+    (void)__atomic_add_fetch(&ctx->users, 1, __ATOMIC_RELAXED);
     *ret = b;
     return 0;
 }
@@ -29,15 +60,26 @@ int xd_bus_new(xd_bus **ret, const xd_log *log)
 xd_bus *xd_bus_free(xd_bus *b)
 {
     if (b) {
-        zmq_ctx_term(b->ctx);
+        close(b->broken_fd);
+        xd_bus_context_free(b->ctx);
         free(b);
     }
     return NULL;
 }
 
-int xd_bus_socket(xd_bus *b, int kind, void **ret)
+int xd_bus_broken_fd(const xd_bus *b)
 {
-    void   *s = zmq_socket(b->ctx, kind);
+    return b->broken_fd;
+}
+
+int xd_bus_fault(const xd_bus *b)
+{
+    return __atomic_load_n(&b->fault, __ATOMIC_ACQUIRE);
+}
+
+int xd_bus_socket(xd_bus_context *c, int kind, void **ret)
+{
+    void   *s = zmq_socket(c->zmq, kind);
     int     hwm = XD_BUS_HWM, linger = 0;
     int64_t largest = XD_BUS_MAX_BODY;
     if (!s)
@@ -89,7 +131,7 @@ int xd_bus_recv(void *socket, xd_envelope *env, zmq_msg_t *body)
         drop_rest(socket, true);
         return -EPROTO;
     }
-    env->to[XD_ADDRESS_LEN - 1] = env->from[XD_ADDRESS_LEN - 1] = 0;
+    env->to[XD_ADDRESS_LEN - 1] = env->from[XD_ADDRESS_LEN - 1] = env->run[XD_RUN_ID_SIZE - 1] = 0;
     return 0;
 }
 
@@ -179,20 +221,22 @@ static void free_body(void *data, void *hint)
     free(data);
 }
 
-static void fill_envelope(xd_envelope *env, const xd_msg *m, const char *to, const char *from)
+static void fill_envelope(xd_envelope *env, const xd_bus *bus, const xd_msg *m, const char *to,
+                          const char *from)
 {
     *env = (xd_envelope){ .type = m->type, .flags = m->flags, .gateway = m->gateway };
+    memcpy(env->run, bus->run, sizeof(env->run));
     snprintf(env->to, sizeof(env->to), "%s", to);
     snprintf(env->from, sizeof(env->from), "%s", from);
 }
 
 /* Takes *m on success. */
-int xd_bus_send_message(void *socket, const char *to, const char *from, xd_msg **pub)
+int xd_bus_send_message(void *socket, const xd_bus *bus, const char *to, const char *from, xd_msg **pub)
 {
     xd_bus_message *m = (xd_bus_message *)*pub;
     xd_envelope     env;
     zmq_msg_t       part, keep;
-    fill_envelope(&env, &m->pub, to, from);
+    fill_envelope(&env, bus, &m->pub, to, from);
     /* The envelope first: it is what a full pipe refuses. A part made before that could not be taken apart
      * again without freeing the memory that stays with the message. */
     if (zmq_send(socket, &env, sizeof(env), ZMQ_DONTWAIT | ZMQ_SNDMORE) < 0)
@@ -232,10 +276,11 @@ int xd_bus_post(xd_bus *bus, const char *from, const char *to, uint16_t type, co
     int     linger = 1000;
     xd_msg *m = NULL;
     XD_TRY(xd_msg_new(&m, type, body, len));
-    int r = xd_bus_socket(bus, ZMQ_DEALER, &socket);
+    int r = xd_bus_socket(bus->ctx, ZMQ_DEALER, &socket);
     if (r == 0) {
         zmq_setsockopt(socket, ZMQ_LINGER, &linger, sizeof(linger));
-        r = zmq_connect(socket, bus->endpoint) < 0 ? -errno : xd_bus_send_message(socket, to, from, &m);
+        r = zmq_connect(socket, bus->ctx->endpoint) < 0 ? -errno
+                                                        : xd_bus_send_message(socket, bus, to, from, &m);
         zmq_close(socket);
     }
     xd_msg_free(m);

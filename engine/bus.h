@@ -1,16 +1,18 @@
-/* engine/bus.h - private to bus.c, actor.c and broker.c, the files that know libzmq: envelope and socket
+/* engine/bus.h - private to bus.c, actor.c, broker.c and broker_run.c, the files that know libzmq: envelope and socket
  * rules.
  * A message on the bus is two parts: the envelope below and the body. */
 #pragma once
 #include <zmq.h>
 
 #include "engine/actor.h"
+#include "engine/journal.h"
 
 #define XD_BUS_HWM 1000
 #define XD_BUS_MAX_BODY (XD_FRAME_MAX + XD_FRAME_HEADER)
 
 typedef struct xd_envelope {
     uint16_t type, flags, gateway, window_high; /* window_high: of REGISTER, the wanted queue length / 16 */
+    char     run[XD_RUN_ID_SIZE];               /* `to` and `from` are addresses in this run */
     char     to[XD_ADDRESS_LEN], from[XD_ADDRESS_LEN];
 } xd_envelope;
 
@@ -33,14 +35,29 @@ void __tsan_release(void *addr);
 #define xd_bus_take_over(body) ((void)(body))
 #endif
 
+/* The sockets of a broker and of its actors; lives until the broker and all buses have let it go. */
+typedef struct xd_bus_context {
+    void    *zmq;
+    char     endpoint[64];
+    uint32_t users;
+} xd_bus_context;
+
+int             xd_bus_context_new(xd_bus_context **ret) XD_MUST;
+xd_bus_context *xd_bus_context_free(xd_bus_context *c); /* one user less; NULL ok; any thread */
+
+/* One run's place on a broker. */
 struct xd_bus {
-    void  *ctx;
-    char   endpoint[64];
-    xd_log log;
+    xd_bus_context       *ctx;
+    char                  run[XD_RUN_ID_SIZE];
+    xd_log                log;
+    int                   broken_fd;
+    int                   fault;  /* of the journal, reported */
+    struct xd_broker_run *opened; /* from xd_broker_open to xd_broker_close */
 };
 
+int xd_bus_new(xd_bus **ret, xd_bus_context *ctx, const char *run, const xd_log *log) XD_MUST;
 /* Common options: no linger beyond what is asked, high-water marks, largest message. */
-int xd_bus_socket(xd_bus *b, int kind, void **ret) XD_MUST;
+int xd_bus_socket(xd_bus_context *c, int kind, void **ret) XD_MUST;
 /* Receives envelope and body (after the routing id was taken by the caller): 0, -EAGAIN, -EPROTO (parts
  * missing; all of them dropped). */
 int xd_bus_recv(void *socket, xd_envelope *env, zmq_msg_t *body) XD_MUST;
@@ -57,5 +74,6 @@ typedef struct xd_bus_message {
     zmq_msg_t part;
 } xd_bus_message;
 
-/* Sends *pub and takes it on success; -EAGAIN when the pipe is full, and it stays whole. */
-int xd_bus_send_message(void *socket, const char *to, const char *from, xd_msg **pub) XD_MUST;
+/* Sends *pub in this run and takes it on success; -EAGAIN when the pipe is full, and it stays whole. */
+int xd_bus_send_message(void *socket, const xd_bus *bus, const char *to, const char *from,
+                        xd_msg **pub) XD_MUST;

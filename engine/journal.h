@@ -10,6 +10,10 @@
 #pragma once
 #include "engine/wire.h"
 
+/* A run id is 128 bits in hex (runs.h says how it is made). */
+#define XD_RUN_ID_LEN 32
+#define XD_RUN_ID_SIZE 40 /* of a member that holds one: with its NUL, and no gap behind it */
+
 #define XD_JOURNAL_HEADER 64u
 #define XD_JOURNAL_RECORD 8u
 #define XD_JOURNAL_COMMIT_MS 20u

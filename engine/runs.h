@@ -6,9 +6,8 @@
 
 #include "engine/base/buf.h"
 #include "engine/folders.h"
+#include "engine/journal.h"
 #include "engine/xd.h"
-
-#define XD_RUN_ID_LEN 32
 
 typedef struct xd_run_dir {
     char  id[XD_RUN_ID_LEN + 1];

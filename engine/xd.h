@@ -111,6 +111,17 @@ typedef struct xd_option {
 /* Table of all options, ended by name = NULL; static storage. Its entries never grow. */
 XD_API const xd_option *xd_config_options(void);
 
+/* ---- a broker for several runs -------------------------------------------------------------------------- */
+
+/* What carries the messages of a run. Several runs can share one, one after the other and side by side: a thread and
+ * a ZeroMQ context serve them all, which saves two threads, four descriptors and the start of them for each run. Runs do not see each
+ * other: each has its journal, its limits and its end. */
+typedef struct xd_broker xd_broker;
+/* Starts one. The caller frees it after the engines that use it. -errno: the system has no threads or descriptors left, err
+ * says so. */
+XD_API int  xd_broker_new(xd_broker **ret, char *err);
+XD_API void xd_broker_free(xd_broker *b); /* NULL ok; stays when a part of a run on it could not be ended */
+
 /* ---- a run --------------------------------------------------------------------------------------------- */
 
 typedef struct xd_engine xd_engine;
@@ -190,6 +201,9 @@ XD_API void xd_engine_output(xd_engine *e, int out_fd, int err_fd);
 /* Events by callback, with `arg` handed back to it (borrowed until free). Before start. With a callback,
  * xd_engine_fd and xd_engine_next_event yield nothing. */
 XD_API void xd_engine_callback(xd_engine *e, xd_event_fn fn, void *arg);
+/* The broker that carries the run's messages: one of the program's own, for several engines; borrowed, and freed after the
+ * engine. NULL (the default): the engine has its own. Before start. */
+XD_API void xd_engine_use_broker(xd_engine *e, xd_broker *b);
 /* Processes of a run whose own guard was killed become children of this process (it becomes a subreaper,
  * prctl(2)), and at the end of the run every child of this process is killed: only for a program that has none but
  * those of its run, as xdctl. Before start. -EBUSY: it has children now; other -errno: the system cannot. */

@@ -1,12 +1,12 @@
 /* gateways/gateway.h - the actor that owns the byte pipe to one agent: it dials, keeps the session, and moves frames
  * between the pipe and the broker.  How the pipe is made is the transport's business (transport.h).
  *
- *   in   every record of wire.def numbered 16 .. 31   from "sched" or "collect": goes to the agent as a frame
+ *   in   every record of wire.def numbered 16 .. 31   from scheduler or collector: goes to the agent as a frame
  *        ACK from "broker": records up to here are in the journal; goes to the agent
  *   out  GATEWAY_UP, the agent's sequenced records, GATEWAY_DOWN to "broker" for the journal, which passes
- *        them on: COLLECTED and COLLECT_IDS to "collect", the others to "sched"
- *        PROGRESS                                     to "sched", not recorded
- *        PAUSED                                       to "sched", when PAUSE has been written
+ *        them on: COLLECTED and COLLECT_IDS to the collector, the others to the scheduler
+ *        PROGRESS                                     to the scheduler, not recorded
+ *        PAUSED                                       to the scheduler, when PAUSE has been written
  *   Own thread. TERM: the pipe is hung up; the agent ends all it started within a few seconds, and is killed
  *   when it does not. While it is being dialled, or has not said HELLO, that takes less than a second. */
 #pragma once
@@ -19,8 +19,8 @@ typedef struct xd_gateway_args {
     const xd_transport *transport;
     uint16_t            number;        /* of the gateway in this run */
     xd_target           target;        /* copied by init */
-    const char         *sched;         /* address of the scheduler; copied.  NULL = "sched" */
-    const char         *collector;     /* address of the collector; copied.  NULL = "collect" */
+    const char         *sched;         /* address of the scheduler; copied */
+    const char         *collector;     /* address of the collector; copied */
     uint64_t            session;       /* id of the session, for WELCOME */
     bool                foreign;       /* an agent that is not this program's own: it names no files here */
     const char         *junit_path;    /* of such a one: stands for CONFIG's xmlpath; copied; NULL = none */

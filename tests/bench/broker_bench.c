@@ -106,20 +106,23 @@ static void fail(const char *what, int r)
 
 static void run(const char *name, const char *path, uint32_t count, size_t len)
 {
-    xd_bus     *bus = NULL;
-    xd_broker  *broker = NULL;
-    xd_journal *journal = NULL;
-    xd_actor   *a = NULL, *b = NULL;
-    xd_error    err;
-    sink        to = { .want = count };
-    source      from = { .count = count, .flags = path ? XD_FLAG_JOURNAL : 0, .len = len, .to = &to };
-    int         reason;
+    xd_bus            *bus = NULL;
+    xd_broker         *broker = NULL;
+    xd_journal        *journal = NULL;
+    xd_actor          *a = NULL, *b = NULL;
+    xd_error           err;
+    sink               to = { .want = count };
+    source             from = { .count = count, .flags = path ? XD_FLAG_JOURNAL : 0, .len = len, .to = &to };
+    int                reason;
+    xd_broker_run_args run = { .id = "0123456789abcdef0123456789abcdef",
+                               .keeper = "sched",
+                               .journal = &journal };
     sem_init(&to.all, 0, 0);
     int r = path ? xd_journal_open(&journal, path, "0123456789abcdef0123456789abcdef", false, &err) : 0;
     if (r == 0)
-        r = xd_bus_new(&bus, NULL);
+        r = xd_broker_start(&broker, NULL, &err);
     if (r == 0)
-        r = xd_broker_start(&broker, bus, &journal, &err);
+        r = xd_broker_open(broker, &run, &bus, &err);
     if (r == 0)
         r = xd_actor_start(&b, bus, &sink_spec, "sink", &to, &err);
     uint64_t since = xd_clock_ns(), cpu = xd_clock_cpu_us();
@@ -137,7 +140,7 @@ static void run(const char *name, const char *path, uint32_t count, size_t len)
         if (xd_actor_join(all[i], xd_clock_ns() + 10 * XD_S_NS, &reason) == 0)
             xd_actor_free(all[i]);
     }
-    xd_broker_stop(broker, NULL, NULL);
+    xd_broker_stop(broker);
     xd_bus_free(bus);
     sem_destroy(&to.all);
 }

@@ -144,14 +144,18 @@ static void setup_with(fixture *f, int which, const xd_transport *transport, con
     snprintf(f->dir, sizeof(f->dir), "/tmp/xd-gateway-XXXXXX");
     ck_assert_ptr_nonnull(mkdtemp(f->dir));
     snprintf(path, sizeof(path), "%s/journal", f->dir);
-    ck_assert_int_eq(xd_bus_new(&f->bus, NULL), 0);
     ck_assert_int_eq(xd_journal_open(&journal, path, "0123456789abcdef0123456789abcdef", false, &err), 0);
-    ck_assert_msg(xd_broker_start(&f->broker, f->bus, &journal, &err) == 0, "%s", err.text);
+    xd_broker_run_args run = { .id = "0123456789abcdef0123456789abcdef",
+                               .keeper = "sched",
+                               .journal = &journal };
+    ck_assert_msg(xd_broker_start(&f->broker, NULL, &err) == 0, "%s", err.text);
+    ck_assert_msg(xd_broker_open(f->broker, &run, &f->bus, &err) == 0, "%s", err.text);
     ck_assert_msg(xd_actor_start(&f->sched, f->bus, &sched_spec, "sched", &self, &err) == 0, "%s", err.text);
     ck_assert_msg(xd_xspec_parse(&spec, all_cases[which].spec, &err) == 0, "%s", err.text);
     xd_gateway_args args = {
         .transport = transport,
         .number = 3,
+        .sched = "sched",
         .collector = "sched",
         .target = { .spec = &spec, .agent = agent, .cache_dir = f->dir, .output_limit = XD_OUTPUT_DEFAULT },
         .session = 77,
@@ -186,7 +190,7 @@ static void teardown(fixture *f)
 {
     end_actor(&f->gateway);
     end_actor(&f->sched);
-    f->broker = xd_broker_stop(f->broker, NULL, NULL);
+    f->broker = xd_broker_stop(f->broker);
     f->bus = xd_bus_free(f->bus);
     for (size_t i = 0; i < f->count; i++)
         xd_buf_release(&f->at[i].frame);

@@ -6,10 +6,13 @@
 
 #include "actors/report_actor.h"
 #include "actors/report_render.h"
+#include "actors/scheduler.h"
 #include "actors/supervisor.h"
 #include "engine/base/clock.h"
 #include "engine/broker.h"
 #include "tests/conformance/reporter_fixture.c"
+
+#define RUN_ID "00112233445566778899aabbccddeeff"
 
 static char dir[64], journal[96], term[96], jsonl[96], xml[96];
 
@@ -131,9 +134,10 @@ static void run(bool whole)
                                      { &xd_report_jsonl_ops, &l },
                                      { &xd_report_history_ops, &h } };
     xd_report_actor_args args = { .journal_path = journal, .wants = wants, .count = 4, .err = &err };
-    ck_assert_int_eq(xd_journal_open(&j, journal, "00112233445566778899aabbccddeeff", false, &err), 0);
-    ck_assert_int_eq(xd_bus_new(&bus, &log), 0);
-    ck_assert_int_eq(xd_broker_start(&broker, bus, &j, &err), 0);
+    ck_assert_int_eq(xd_journal_open(&j, journal, RUN_ID, false, &err), 0);
+    ck_assert_int_eq(xd_broker_start(&broker, NULL, &err), 0);
+    xd_broker_run_args run = { .id = RUN_ID, .keeper = XD_SCHEDULER_ADDRESS, .journal = &j, .log = &log };
+    ck_assert_int_eq(xd_broker_open(broker, &run, &bus, &err), 0);
     ck_assert_msg(xd_actor_start(&report, bus, &xd_report_actor_spec, XD_REPORT_ADDRESS, &args, &err) == 0,
                   "%s", err.text);
     ck_assert_int_eq(xd_actor_start(&feed, bus, &feeder_spec, "feeder", &sp, &err), 0);
@@ -152,7 +156,7 @@ static void run(bool whole)
     ck_assert_int_eq(reason, 0);
     xd_actor_free(feed);
     xd_actor_free(report);
-    xd_broker_stop(broker, NULL, NULL);
+    xd_broker_stop(broker);
     xd_bus_free(bus);
     close(fd);
     xd_fixture_release(&s.f);
@@ -198,9 +202,10 @@ START_TEST(a_restarted_reporter_goes_on)
                                    .args = &args,
                                    .restarts = 3,
                                    .within_ns = 60 * XD_S_NS };
-    ck_assert_int_eq(xd_journal_open(&j, journal, "00112233445566778899aabbccddeeff", false, &err), 0);
-    ck_assert_int_eq(xd_bus_new(&bus, NULL), 0);
-    ck_assert_int_eq(xd_broker_start(&broker, bus, &j, &err), 0);
+    ck_assert_int_eq(xd_journal_open(&j, journal, RUN_ID, false, &err), 0);
+    ck_assert_int_eq(xd_broker_start(&broker, NULL, &err), 0);
+    xd_broker_run_args run = { .id = RUN_ID, .keeper = XD_SCHEDULER_ADDRESS, .journal = &j, .log = NULL };
+    ck_assert_int_eq(xd_broker_open(broker, &run, &bus, &err), 0);
     ck_assert_int_eq(xd_supervisor_new(&super, bus, on_end, NULL), 0);
     ck_assert_msg(xd_supervisor_start(super, &child, &err) == 0, "%s", err.text);
     for (size_t part = 1; part <= 4; part++) {
@@ -218,7 +223,7 @@ START_TEST(a_restarted_reporter_goes_on)
     ck_assert_int_eq(reason, 0);
     ck_assert_int_eq(restarts, 3);
     ck_assert_uint_eq(xd_supervisor_stop(super, XD_S_NS, NULL, NULL), 0);
-    xd_broker_stop(broker, NULL, NULL);
+    xd_broker_stop(broker);
     xd_bus_free(bus);
     close(fd);
     xd_fixture_release(&s.f);

@@ -2,7 +2,9 @@
  * with the run's exit code.
  *     embed PYTHON FOLDER [ARGUMENT OF PYTEST ...] `STOP_AFTER=n` in the environment: asks the run to stop
  *     after n tests embed --twice PYTHON FOLDER                          two runs side by side in one process
- *     embed --apart PYTHON FOLDER FOLDER    one run in each, at once, with state and cache below them; no chdir */
+ *     embed --apart PYTHON FOLDER FOLDER    one run in each, at once, with state and cache below them; no chdir
+ *     embed --shared PYTHON FOLDER FOLDER   the same through one broker; `STOP_AFTER=n`: stops the first after n tests */
+#include <dirent.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -110,12 +112,36 @@ static int count_run(void *arg, const char *id, const char *dir, uint64_t starte
     return 0;
 }
 
-static int apart(const char *python, char **folders)
+/* How many threads of this process have this name. */
+static int threads_named(const char *name)
 {
-    char       err[XD_TEXT] = "";
-    xd_config *cfg[2] = { NULL, NULL };
-    xd_engine *run[2] = { NULL, NULL };
-    int        code = 0;
+    int            n = 0;
+    DIR           *tasks = opendir("/proc/self/task");
+    struct dirent *e;
+    while (tasks && (e = readdir(tasks))) {
+        char  path[320], line[32] = "";
+        FILE *f;
+        snprintf(path, sizeof(path), "/proc/self/task/%s/comm", e->d_name);
+        if ((f = fopen(path, "r"))) {
+            if (fgets(line, sizeof(line), f))
+                line[strcspn(line, "\n")] = 0;
+            fclose(f);
+        }
+        n += strcmp(line, name) == 0;
+    }
+    if (tasks)
+        closedir(tasks);
+    return n;
+}
+
+static int apart(const char *python, char **folders, xd_broker *broker)
+{
+    char         err[XD_TEXT] = "";
+    const char  *stop = getenv("STOP_AFTER");
+    struct watch first = { .stop_after = stop ? atol(stop) : -1 };
+    xd_config   *cfg[2] = { NULL, NULL };
+    xd_engine   *run[2] = { NULL, NULL };
+    int          code = 0;
     for (int i = 0; i < 2; i++) {
         if (xd_config_new(&cfg[i]) < 0 || xd_config_set(cfg[i], "python", python, err) < 0 ||
             xd_config_set(cfg[i], "work-dir", folders[i], err) < 0 ||
@@ -126,11 +152,16 @@ static int apart(const char *python, char **folders)
             return XD_EXIT_INTERNAL;
         }
         xd_engine_output(run[i], -1, 2);
+        xd_engine_use_broker(run[i], broker);
     }
+    first.run = run[0];
+    if (stop)
+        xd_engine_callback(run[0], on_event, &first);
     if (xd_engine_start(run[0], err) < 0 || xd_engine_start(run[1], err) < 0) {
         fprintf(stderr, "embed: %s\n", err);
         return XD_EXIT_INTERNAL;
     }
+    printf("%d brokers\n", threads_named("xd-broker"));
     for (int i = 0; i < 2; i++) {
         xd_result res = XD_RESULT_INIT;
         char     *dir = NULL;
@@ -138,8 +169,8 @@ static int apart(const char *python, char **folders)
         if (xd_engine_wait(run[i], -1, &res) < 0 || xd_run_list_here(cfg[i], count_run, &runs, err) < 0 ||
             xd_run_find(cfg[i], "latest", &dir, err) < 0)
             fprintf(stderr, "embed: %s\n", err);
-        printf("apart %d: %u passed, %d runs, the latest is %s\n", res.exit_code, res.passed, runs,
-               dir && strcmp(dir, res.run_dir) == 0 ? "this one" : "another");
+        printf("apart %d: %u passed, %u not run, %d runs, the latest is %s\n", res.exit_code, res.passed,
+               res.not_run, runs, dir && strcmp(dir, res.run_dir) == 0 ? "this one" : "another");
         free(dir);
         code = code ? code : res.exit_code;
         xd_engine_free(run[i]);
@@ -148,10 +179,28 @@ static int apart(const char *python, char **folders)
     return code;
 }
 
+/* Two rounds: a broker goes on when its runs have ended. */
+static int shared(const char *python, char **folders)
+{
+    char       err[XD_TEXT] = "";
+    xd_broker *broker = NULL;
+    if (xd_broker_new(&broker, err) < 0) {
+        fprintf(stderr, "embed: %s\n", err);
+        return XD_EXIT_INTERNAL;
+    }
+    int code = apart(python, folders, broker);
+    int again = apart(python, folders, broker);
+    xd_broker_free(broker);
+    printf("%d brokers at the end\n", threads_named("xd-broker"));
+    return code ? code : again;
+}
+
 int main(int argc, char **argv)
 {
     if (argc == 5 && strcmp(argv[1], "--apart") == 0)
-        return apart(argv[2], argv + 3);
+        return apart(argv[2], argv + 3, NULL);
+    if (argc == 5 && strcmp(argv[1], "--shared") == 0)
+        return shared(argv[2], argv + 3);
     const char *stop = getenv("STOP_AFTER");
     int         twice = argc > 1 && strcmp(argv[1], "--twice") == 0;
     argc -= 1 + twice;

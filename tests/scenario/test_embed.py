@@ -1,4 +1,5 @@
 """The library from outside: an installed prefix, a program built against it by pkg-config and by CMake, what it exports."""
+import json
 import os
 import re
 import shutil
@@ -202,11 +203,77 @@ def test_two_runs_in_folders_of_their_own(embed, tmp_path):
     done = run(embed, "--apart", sys.executable, *folders, tmp=tmp_path / "x")
     out = done.stdout.decode()
     assert done.returncode == 0 and not done.stderr, done
-    assert re.findall("^apart.*", out, re.M) == ["apart 0: %d passed, 1 runs, the latest is this one" % n for n in (1, 2)], out
+    assert re.findall("^apart.*", out, re.M) == ["apart 0: %d passed, 0 not run, 1 runs, the latest is this one" % n for n in (1, 2)], out
     for folder in folders:
         assert re.search("^run [0-9a-f]{32} in %s/kept/state/runs/" % folder, out, re.M), out
         assert list((folder / "kept" / "cache").glob("one-*/history.db" if folder.name == "one" else "two-*/history.db"))
     assert not (tmp_path / "x-state").exists() and not (tmp_path / "x-cache").exists()
+
+
+def two_folders(tmp_path, tests, body="pass"):
+    """Two projects whose tests have the same names, and say where they ran."""
+    folders = [tmp_path / "one", tmp_path / "two"]
+    for folder in folders:
+        folder.mkdir()
+        (folder / "test_a.py").write_text("import os, time, pytest\n@pytest.mark.parametrize('n', range(%d))\ndef test_n(n):\n"
+                                          "    assert os.getcwd() == %r\n    %s\n" % (tests, str(folder), body))
+    return folders
+
+
+def outcomes_in_journals(folder, prefix):
+    """For each run below the folder, what its own journal says of each test."""
+    told = []
+    for where in sorted((folder / "kept" / "state" / "runs").glob("*/journal")):
+        out = call(prefix / "bin" / "xdctl", "report", "jsonl", str(where.parent))
+        tests = [json.loads(line) for line in out.splitlines()]
+        told.append({e["nodeid"]: e["outcome"] for e in tests if e["event"] == "test"})
+        assert {e["cwd"] for e in tests if e["event"] == "run_start"} == {str(folder)}
+    return told
+
+
+def test_two_runs_through_one_broker(prefix, embed, tmp_path):
+    """At once, and two more after them: each has its own journal with its own tests, and its own result."""
+    folders = two_folders(tmp_path, 30, "time.sleep(0.01)")
+    (folders[1] / "test_b.py").write_text("def test_fails(): assert 0\n")
+    done = run(embed, "--shared", sys.executable, *folders, tmp=tmp_path / "x")
+    out = done.stdout.decode()
+    assert done.returncode == 1 and not done.stderr, done
+    assert re.findall("^(?:apart|[0-9]).*", out, re.M) == [
+        "1 brokers", "apart 0: 30 passed, 0 not run, 1 runs, the latest is this one", "apart 1: 30 passed, 0 not run, 1 runs, the latest is this one",
+        "1 brokers", "apart 0: 30 passed, 0 not run, 2 runs, the latest is this one", "apart 1: 30 passed, 0 not run, 2 runs, the latest is this one",
+        "0 brokers at the end"], out
+    passed = {"test_a.py::test_n[%d]" % n: "passed" for n in range(30)}
+    assert outcomes_in_journals(folders[0], prefix) == [passed] * 2
+    assert outcomes_in_journals(folders[1], prefix) == [dict(passed, **{"test_b.py::test_fails": "failed"})] * 2
+
+
+def test_a_run_that_is_stopped_leaves_the_other_alone(prefix, embed, tmp_path):
+    folders = two_folders(tmp_path, 40, "time.sleep(0.05)")
+    done = run(embed, "--shared", sys.executable, *folders, tmp=tmp_path / "x", env={"STOP_AFTER": "3"})
+    out = done.stdout.decode()
+    assert done.returncode == 2, done
+    stopped = re.findall(r"^apart 2: \d+ passed, (\d+) not run", out, re.M)
+    assert len(stopped) == 2 and all(int(n) > 20 for n in stopped), out
+    assert out.count("apart 0: 40 passed, 0 not run, ") == 2, out
+    assert [len(t) for t in outcomes_in_journals(folders[1], prefix)] == [40, 40]
+
+
+def test_an_agent_that_dies_is_lost_to_its_own_run(prefix, embed, tmp_path):
+    folders = two_folders(tmp_path, 40, "time.sleep(0.02)")
+    (folders[0] / "test_b.py").write_text('''
+import os, signal, time
+
+def test_kills():
+    pid = os.getppid()
+    while open("/proc/%d/comm" % pid).read().strip() != "xdagent":
+        pid = int(open("/proc/%d/stat" % pid).read().rpartition(")")[2].split()[1])
+    os.kill(pid, signal.SIGKILL)
+    time.sleep(30)
+''')
+    done = run(embed, "--shared", sys.executable, *folders, tmp=tmp_path / "x")
+    out = done.stdout.decode()
+    assert done.returncode == 6, done
+    assert len(re.findall("^apart 6: ", out, re.M)) == 2 and out.count("apart 0: 40 passed, 0 not run, ") == 2, done
 
 
 def test_bad_configuration_is_one_line(embed, suite):

@@ -9,6 +9,8 @@
 #include "engine/broker.h"
 #include "tests/unit/probe.h"
 
+#define RUN_ID "0123456789abcdef0123456789abcdef"
+
 #define PING 0x5001
 #define PONG 0x5002
 
@@ -17,14 +19,12 @@ static xd_broker *broker;
 
 static void setup(void)
 {
-    xd_error err;
-    ck_assert_int_eq(xd_bus_new(&bus, NULL), 0);
-    ck_assert_int_eq(xd_broker_start(&broker, bus, NULL, &err), 0);
+    probe_broker(&broker, &bus, RUN_ID, NULL);
 }
 
 static void teardown(void)
 {
-    broker = xd_broker_stop(broker, NULL, NULL);
+    broker = xd_broker_stop(broker);
     bus = xd_bus_free(bus);
 }
 
@@ -546,7 +546,7 @@ START_TEST(a_full_pipe_is_told_to_the_sender)
 {
     probe     p;
     xd_actor *a = probe_start(&p, bus, "alice", NULL);
-    broker = xd_broker_stop(broker, NULL, NULL);
+    broker = xd_broker_stop(broker);
     probe_send s = { .to = "alice", .type = PING, .count = 100000 };
     ck_assert_int_eq(probe_do(&p, send_until_full, &s), -EAGAIN);
     ck_assert_uint_lt(s.sent, 5000);
@@ -561,7 +561,7 @@ START_TEST(the_outbox_is_bounded)
 {
     probe     p;
     xd_actor *a = probe_start(&p, bus, "alice", NULL);
-    broker = xd_broker_stop(broker, NULL, NULL);
+    broker = xd_broker_stop(broker);
     probe_send s = { .to = "alice", .type = PING, .count = 100000 };
     ck_assert_int_eq(probe_do(&p, probe_do_send, &s), -ENOBUFS);
     ck_assert_uint_ge(s.sent, 65536);
@@ -591,17 +591,15 @@ START_TEST(two_engines_in_one_process)
 {
     xd_bus    *bus2 = NULL;
     xd_broker *broker2 = NULL;
-    xd_error   err;
     probe      a, b;
-    ck_assert_int_eq(xd_bus_new(&bus2, NULL), 0);
-    ck_assert_int_eq(xd_broker_start(&broker2, bus2, NULL, &err), 0);
+    probe_broker(&broker2, &bus2, RUN_ID, NULL);
     xd_actor *aa = probe_start(&a, bus, "alice", NULL), *bb = probe_start(&b, bus2, "alice", NULL);
     ck_assert_int_eq(probe_text(&a, "alice", PING, "one"), 0);
     ck_assert_int_eq(probe_text(&b, "alice", PING, "two"), 0);
     ck_assert_mem_eq(probe_at(&a, 0).body.data, "one", 3);
     ck_assert_mem_eq(probe_at(&b, 0).body.data, "two", 3);
     probe_stop(&b, bb);
-    xd_broker_stop(broker2, NULL, NULL);
+    xd_broker_stop(broker2);
     xd_bus_free(bus2);
     ck_assert_int_eq(probe_text(&a, "alice", PING, "on"), 0);
     probe_at(&a, 1);

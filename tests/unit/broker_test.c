@@ -39,8 +39,7 @@ static void setup(void)
     ck_assert_ptr_nonnull(mkdtemp(folder));
     snprintf(path, sizeof(path), "%s/journal", folder);
     ck_assert_int_eq(xd_journal_open(&j, path, RUN_ID, false, &err), 0);
-    ck_assert_int_eq(xd_bus_new(&bus, NULL), 0);
-    ck_assert_int_eq(xd_broker_start(&broker, bus, &j, &err), 0);
+    probe_broker(&broker, &bus, RUN_ID, &j);
     ck_assert_ptr_null(j);
     sched_actor = probe_start(&sched, bus, "sched", NULL);
     gw_actor = probe_start(&gw, bus, "gateway.7", NULL);
@@ -48,7 +47,8 @@ static void setup(void)
 
 static void stop_broker(void)
 {
-    broker = xd_broker_stop(broker, &stats, &fault);
+    xd_broker_close(broker, bus, &stats, &fault);
+    broker = xd_broker_stop(broker);
 }
 
 static void teardown(void)
@@ -178,7 +178,7 @@ END_TEST
 START_TEST(a_scheduler_that_does_not_read_breaks_the_broker)
 {
     pthread_t     caller;
-    struct pollfd broken = { .fd = xd_broker_broken_fd(broker), .events = POLLIN };
+    struct pollfd broken = { .fd = xd_bus_broken_fd(bus), .events = POLLIN };
     sleep_gate = 1;
     ck_assert_int_eq(pthread_create(&caller, NULL, call_be_stuck, &sched), 0);
     usleep(20000);
@@ -466,16 +466,14 @@ START_TEST(without_a_journal_messages_are_only_routed)
 {
     xd_bus    *bus2 = NULL;
     xd_broker *broker2 = NULL;
-    xd_error   err;
     probe      a;
-    ck_assert_int_eq(xd_bus_new(&bus2, NULL), 0);
-    ck_assert_int_eq(xd_broker_start(&broker2, bus2, NULL, &err), 0);
+    probe_broker(&broker2, &bus2, RUN_ID, NULL);
     xd_actor *aa = probe_start(&a, bus2, "sched", NULL);
     record_frames(&a, "sched", 1, 2);
     ck_assert(wait_acked(&a, 2, 5000));
     ck_assert_uint_ge(probe_count(&a), 3);
     probe_stop(&a, aa);
-    xd_broker_stop(broker2, NULL, NULL);
+    xd_broker_stop(broker2);
     xd_bus_free(bus2);
     ck_assert_uint_eq(records_in_journal(), 0);
 }

@@ -11,6 +11,7 @@
 #include "engine/actor.h"
 #include "engine/base/clock.h"
 #include "engine/base/poller.h"
+#include "engine/broker.h"
 
 typedef struct probe_got {
     uint16_t    type, flags, gateway;
@@ -194,6 +195,15 @@ static inline int probe_stop(probe *p, xd_actor *a)
     xd_actor_free(a);
     probe_release(p);
     return reason;
+}
+
+/* A broker with one run; journal: taken, NULL = none. The tests of other parts need no more. */
+static inline void probe_broker(xd_broker **broker, xd_bus **bus, const char *run, xd_journal **journal)
+{
+    xd_error           err;
+    xd_broker_run_args args = { .id = run, .keeper = "sched", .journal = journal };
+    ck_assert_int_eq(xd_broker_start(broker, NULL, &err), 0);
+    ck_assert_msg(xd_broker_open(*broker, &args, bus, &err) == 0, "%s", err.text);
 }
 
 /* ---- functions to be run on the actor's thread --------------------------------------------------------- */

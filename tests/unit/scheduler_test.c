@@ -88,8 +88,7 @@ static void begin(size_t count)
     ck_assert_msg(xd_plan_make(&plan, cfg, &err) == 0, "%s", err.text);
     ck_assert_uint_eq(plan.count, count);
     ck_assert_int_eq(xd_journal_open(&j, path, RUN_ID, false, &err), 0);
-    ck_assert_int_eq(xd_bus_new(&bus, NULL), 0);
-    ck_assert_int_eq(xd_broker_start(&broker, bus, &j, &err), 0);
+    probe_broker(&broker, &bus, RUN_ID, &j);
     report_actor = probe_start(&report, bus, XD_REPORT_ADDRESS, NULL);
     driver_actor = probe_start(&driver, bus, "driver", NULL);
     for (size_t i = 0; i < count; i++) {
@@ -137,7 +136,7 @@ static int over(void)
     ck_assert_int_eq(reason, 0);
     sched = xd_actor_free(sched);
     end_collector();
-    broker = xd_broker_stop(broker, NULL, NULL);
+    broker = xd_broker_stop(broker);
     return result.exit_code;
 }
 
@@ -150,7 +149,7 @@ static void teardown(void)
         sched = xd_actor_free(sched);
     }
     end_collector();
-    broker = xd_broker_stop(broker, NULL, NULL);
+    broker = xd_broker_stop(broker);
     for (size_t i = 0; i < n_agents; i++)
         probe_stop(&agents[i].probe, agents[i].actor);
     probe_stop(&report, report_actor);

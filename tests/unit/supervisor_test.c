@@ -6,6 +6,8 @@
 #include "engine/broker.h"
 #include "tests/unit/probe.h"
 
+#define RUN_ID "0123456789abcdef0123456789abcdef"
+
 /* Members are static: the teardown ends them, when the test function has returned. */
 #define FAIL 0x5001 /* to a member: end with this fault (i32) */
 
@@ -80,17 +82,15 @@ static void on_end(void *arg, const char *address, int reason, bool restarted)
 
 static void setup(void)
 {
-    xd_error err;
     events[0] = told[0] = 0;
-    ck_assert_int_eq(xd_bus_new(&bus, NULL), 0);
-    ck_assert_int_eq(xd_broker_start(&broker, bus, NULL, &err), 0);
+    probe_broker(&broker, &bus, RUN_ID, NULL);
     ck_assert_int_eq(xd_supervisor_new(&supervisor, bus, on_end, NULL), 0);
 }
 
 static void teardown(void)
 {
     ck_assert_uint_eq(xd_supervisor_stop(supervisor, 10 * XD_S_NS, NULL, NULL), 0);
-    broker = xd_broker_stop(broker, NULL, NULL);
+    broker = xd_broker_stop(broker);
     bus = xd_bus_free(bus);
 }
 
