@@ -171,7 +171,7 @@ static void on_event(void *arg, const xd_event *ev)
 
 static int first_record(xd_engine *x, xd_journal *journal)
 {
-    xd_autobuf        args = XD_BUF_INIT, frame = XD_BUF_INIT;
+    xd_autobuf        args = XD_BUF_INIT, options = XD_BUF_INIT, frame = XD_BUF_INIT;
     xd_wire_RUN_START s = { .run_id = xd_bytes_str(x->dir.id),
                             .version = xd_bytes_str(xd_version()),
                             .wall_us = xd_clock_wall_us(),
@@ -184,6 +184,11 @@ static int first_record(xd_engine *x, xd_journal *journal)
     }
     s.argv.ptr = args.data;
     s.argv.len = args.len;
+    if (x->config->runner) { /* what reports show before the first CONFIG depends on it */
+        xd_wire_PAIR p = { .name = XD_BYTES_LIT("runner"), .value = xd_bytes_str(x->config->runner) };
+        XD_TRY(xd_wire_PAIR_append(&options, &p));
+        s.options = (xd_wire_list){ .count = 1, .ptr = options.data, .len = options.len };
+    }
     XD_TRY(xd_wire_RUN_START_frame(&frame, 0, 0, &s));
     return xd_journal_append(journal, frame.data, frame.len, 0, NULL);
 }

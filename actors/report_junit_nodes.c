@@ -102,15 +102,18 @@ int xd_junit_node_failed(xd_junit *j, const xd_runview_report *r, uint32_t repor
 int xd_junit_node_skipped(xd_junit *j, const xd_runview_report *r, uint32_t report)
 {
     xd_wire_REPORT full;
+    xd_autobuf     type = XD_BUF_INIT;
     XD_TRY(xd_runview_report_read(j->view, report, &full));
+    XD_TRY(xd_buf_printf(&type, "%s.%s", j->view->config.grammar->runner,
+                         r->flags & XD_REP_WASXFAIL ? "xfail" : "skip"));
     if (r->flags & XD_REP_WASXFAIL)
-        return add_node(j, "skipped", XD_BYTES_LIT("pytest.xfail"), without(full.message, "reason: "), none);
+        return add_node(j, "skipped", xd_buf_view(&type), without(full.message, "reason: "), none);
     xd_autobuf details = XD_BUF_INIT;
     xd_bytes   reason = without(full.message, "Skipped: ");
     XD_TRY(xd_buf_add_bytes(&details, full.path));
     XD_TRY(xd_buf_printf(&details, ":%d: ", full.line + 1));
     XD_TRY(xd_buf_add_bytes(&details, reason));
-    return add_node(j, "skipped", XD_BYTES_LIT("pytest.skip"), reason, xd_buf_view(&details));
+    return add_node(j, "skipped", xd_buf_view(&type), reason, xd_buf_view(&details));
 }
 
 int xd_junit_node_collect(xd_junit *j, const xd_runview_report *r, uint32_t report)

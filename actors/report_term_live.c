@@ -133,7 +133,8 @@ static int collecting(const xd_term *t, xd_buf *to)
     uint64_t s = (t->now_ns - t->start_ns) / 1000000000u;
     if (s < COLLECTING_AFTER_S || t->env_failed || t->tests_began)
         return 0;
-    XD_TRY(xd_buf_add_str(to, t->configured ? "collecting: " : "starting pytest: "));
+    XD_TRY(t->configured ? xd_buf_add_str(to, "collecting: ")
+                         : xd_buf_printf(to, "starting %s: ", t->view->config.grammar->runner));
     if (t->files)
         XD_TRY(xd_buf_printf(to, "%u file%s, %u item%s, ", t->files, t->files == 1 ? "" : "s", t->found,
                              t->found == 1 ? "" : "s"));

@@ -34,7 +34,7 @@ static int on_run_start(xd_runview *v, const xd_frame *frame)
     XD_TRY(xd_runview_texts_keep(&v->texts, in.cwd, &v->run.cwd));
     v->run.start_wall_us = in.wall_us;
     v->collection.each = in.each != 0;
-    return 0;
+    return xd_runview_config_run(&v->config, in.options);
 }
 
 static int on_gateway_up(xd_runview *v, const xd_frame *frame)

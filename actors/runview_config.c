@@ -30,6 +30,18 @@ static int keep_options(xd_runview_config *c, xd_runview_texts *texts, const xd_
     return 0;
 }
 
+int xd_runview_config_run(xd_runview_config *c, xd_wire_list options)
+{
+    xd_wire_PAIR pair;
+    while (xd_wire_PAIR_next(&options, &pair) == 1)
+        if (xd_bytes_eq_str(pair.name, "runner")) {
+            xd_autobuf name = XD_BUF_INIT;
+            XD_TRY(xd_buf_add_bytes(&name, pair.value));
+            c->grammar = xd_grammar_find(xd_buf_cstr(&name));
+        }
+    return 0;
+}
+
 int xd_runview_config_take(xd_runview_config *c, xd_runview_texts *texts, const xd_wire_CONFIG *in,
                            const xd_runview_env *env, uint16_t gateway)
 {

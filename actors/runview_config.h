@@ -19,6 +19,8 @@ typedef struct xd_runview_config {
 #define XD_RUNVIEW_CONFIG_INIT ((xd_runview_config){ .home = XD_NO_INDEX, .grammar = xd_grammar_find(NULL) })
 
 void xd_runview_config_release(xd_runview_config *c);
+/* From the beginning of the run, before the first CONFIG: RUN_START.options. */
+int xd_runview_config_run(xd_runview_config *c, xd_wire_list options) XD_MUST;
 /* The first one counts; XD_RUNVIEW_IGNORED = this is a later one. `env`: the gateway's. */
 int xd_runview_config_take(xd_runview_config *c, xd_runview_texts *texts, const xd_wire_CONFIG *in,
                            const xd_runview_env *env, uint16_t gateway) XD_MUST;

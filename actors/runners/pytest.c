@@ -371,7 +371,7 @@ static int spawn_worker(const xd_runner *r, const xd_runner_fds *w, xd_proc *ret
     return spawn(of_const(r), "fresh", numbers, fds, XD_ARRAY_LEN(fds), ret, err);
 }
 
-int xd_pytest_spawn_check(const xd_runner *r, const char *const *args, xd_proc *ret, xd_error *err)
+static int spawn_check(const xd_runner *r, const char *const *args, xd_proc *ret, xd_error *err)
 {
     const xd_proc_fd fds[] = { { 1, 1 }, { 2, 2 } };
     return spawn(of_const(r), "check", args, fds, XD_ARRAY_LEN(fds), ret, err);
@@ -399,4 +399,5 @@ const xd_runner_ops xd_pytest_ops = {
     .open_output = open_output,
     .spawn_parent = spawn_parent,
     .spawn_worker = spawn_worker,
+    .spawn_check = spawn_check,
 };

@@ -22,7 +22,3 @@ typedef struct xd_pytest {
 } xd_pytest;
 
 extern const xd_runner_ops xd_pytest_ops;
-
-/* Starts a process that looks at the project in the current folder and runs nothing: args, NULL terminated, are
- * "project", or "options" and pytest's arguments (xd_pytest/check.py says what it prints). Its output is ours. */
-int xd_pytest_spawn_check(const xd_runner *r, const char *const *args, xd_proc *ret, xd_error *err) XD_MUST;

@@ -327,6 +327,8 @@ def test_junit(project):
     cases = {c.get("name"): c for c in suite.findall("testcase")}
     assert sorted(cases) == ["./a/b.py::c; exit 2", "echo shown; true", "exit 77"]
     assert cases["./a/b.py::c; exit 2"].find("failure").get("message") == "exited with status 2"
+    assert cases["exit 77"].find("skipped").get("type") == "command.skip"
+    assert "pytest" not in (project.root / "j.xml").read_text()
     assert "shown" in cases["echo shown; true"].find("system-out").text
 
 

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "actors/runners/command.h"
-#include "actors/runners/pytest.h"
+#include "actors/runners/runner.h"
 #include "engine/base/clock.h"
 #include "engine/base/os_linux.h"
 #include "engine/base/text.h"
@@ -398,14 +398,15 @@ static int descriptor(const char *text, int *ret)
  * CACHE are wishes, as in a run; empty = none. */
 static int check(char **argv)
 {
-    xd_error          err = { 0 };
-    xd_runner        *pytest;
-    xd_proc           p = XD_PROC_NONE;
-    xd_proc_status    status = { .exit_status = 6 };
-    xd_wire_ENV_START start = { .python = xd_bytes_str(argv[0]), .cache_dir = xd_bytes_str(argv[1]) };
-    int               r = xd_pytest_ops.prepare(&pytest, &start, XD_BUILD_ID, &err);
+    xd_error             err = { 0 };
+    xd_runner           *runner = NULL;
+    const xd_runner_ops *ops = xd_runner_find((xd_bytes){ 0 }); /* no other has anything to look at */
+    xd_proc              p = XD_PROC_NONE;
+    xd_proc_status       status = { .exit_status = 6 };
+    xd_wire_ENV_START    start = { .python = xd_bytes_str(argv[0]), .cache_dir = xd_bytes_str(argv[1]) };
+    int                  r = ops->prepare(&runner, &start, XD_BUILD_ID, &err);
     if (r == 0)
-        r = xd_pytest_spawn_check(pytest, (const char *const *)argv + 2, &p, &err);
+        r = ops->spawn_check(runner, (const char *const *)argv + 2, &p, &err);
     if (r == 0) {
         struct pollfd ended = { .fd = p.pidfd, .events = POLLIN };
         while (poll(&ended, 1, -1) < 0 && errno == EINTR)
@@ -415,7 +416,7 @@ static int check(char **argv)
         r = xd_proc_wait(&p, true, &status);
     }
     xd_proc_close(&p);
-    (void)xd_pytest_ops.release(pytest);
+    (void)ops->release(runner);
     if (r < 0)
         fprintf(stderr, "xdagent: %s\n", err.text[0] ? err.text : xd_error_name(r));
     return r < 0 ? 6 : status.exit_status >= 0 ? status.exit_status : 6;
