@@ -129,6 +129,7 @@ static int gateway_init(void *state, xd_actor *actor, const void *args)
                     .sched = strdup(a->sched),
                     .collector = strdup(a->collector),
                     .output_limit = a->target.output_limit,
+                    .ssh_accept_new = a->target.ssh_accept_new,
                     .foreign = a->foreign,
                     .junit_path = a->junit_path ? strdup(a->junit_path) : NULL,
                     .session = a->session,

@@ -152,7 +152,9 @@ static int open_pipe(gateway *g, xd_error *err)
                                  .dir = g->dir,
                                  .cache_dir = g->cache_dir,
                                  .scratch_dir = g->scratch_dir,
-                                 .output_limit = g->output_limit };
+                                 .output_limit = g->output_limit,
+                                 .timeout_ms = g->timeout_ms,
+                                 .ssh_accept_new = g->ssh_accept_new };
     if (g->transport->local) {
         XD_TRY(xd_agent_program_find(g->agent, &found, err));
         XD_TRY(xd_path_absolute(found, &agent)); /* it is started in another directory */
@@ -172,8 +174,8 @@ int xd_gateway_dial(gateway *g)
         return xd_gateway_go_down(g, *err.text ? err.text : xd_error_name(r));
     if (r == 0 && xd_clock_ns() >= g->deadline_ns)
         return xd_gateway_go_down(g, "the connection could not be made in time");
+    if (r == 2) /* the user has the time it takes to answer; what is left to do then has its own */
+        g->deadline_ns = xd_clock_ns() + g->timeout_ms * XD_MS_NS;
     XD_TRY(xd_actor_set_tick(g->actor, OPEN_TICK_MS));
-    if (r == 0)
-        return xd_gateway_watch(g);
-    return xd_gateway_greet(g);
+    return r == 1 ? xd_gateway_greet(g) : xd_gateway_watch(g);
 }

@@ -77,7 +77,7 @@ static int reopen(gateway *g)
                      (unsigned)g->number, *err.text ? err.text : xd_error_name(r));
         return wait_a_little(g);
     }
-    if (r > 0)
+    if (r == 1)
         return greet_again(g);
     XD_TRY(wait_ms(g, OPEN_TICK_MS));
     return xd_gateway_watch(g);

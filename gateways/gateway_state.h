@@ -32,6 +32,7 @@ typedef struct gateway {
     gateway_state       state;
     char               *agent, *dir, *cache_dir, *scratch_dir, *sched, *collector; /* owned */
     uint64_t            output_limit, session, deadline_ns;
+    bool                ssh_accept_new;
     uint32_t            window_frames, window_bytes, timeout_ms;
 
     xd_pipe     *pipe;    /* NULL = not dialled yet, or hung up */

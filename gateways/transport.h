@@ -33,6 +33,10 @@ typedef struct xd_target {
     uint64_t
         output_limit; /* bytes kept of what one test writes past the runner's capture; XD_OUTPUT_DEFAULT = the
                               agent's default */
+    uint32_t
+        timeout_ms; /* to open it; a transport that can say what it waited for gives up a little earlier. 0 = its own */
+    /* Of transports by ssh: the keys of unknown hosts are taken, and written down (--ssh-accept-new). */
+    bool ssh_accept_new;
 } xd_target;
 
 typedef struct xd_transport xd_transport;
@@ -67,7 +71,8 @@ struct xd_transport {
      * tried. */
     int (*open)(xd_pipe **ret, const xd_target *target, xd_error *err);
     /* Takes the next steps of opening. Never blocks. 1 = it is open, 0 = not yet: called again when something that `wait`
-     * named has come, and every 100 ms. -errno: it failed, err says why; hang_up is still called. */
+     * named has come, and every 100 ms. 2 = not yet, because the user is being asked for something: that time does not count.
+     * -errno: it failed, err says why; hang_up is still called. */
     int (*opened)(xd_pipe *p, xd_error *err);
 
     /* Begins to make another pipe to the same agent when read or write has failed, or read has found the end. From here on
