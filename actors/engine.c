@@ -28,6 +28,7 @@
 #include "engine/broker.h"
 #include "engine/config.h"
 #include "engine/events.h"
+#include "engine/hosts.h"
 #include "engine/journal.h"
 #include "engine/runs.h"
 #include "engine/sized.h"
@@ -120,6 +121,10 @@ int xd_engine_new(xd_engine **ret, const xd_config *cfg, char *err)
     x->log = (xd_log){ .fn = log_line, .arg = x, .min = x->trace_fd >= 0 ? XD_LOG_DEBUG : XD_LOG_ERROR };
     if (r == 0)
         r = xd_config_copy(&x->config, cfg);
+    if (r == 0)
+        r = xd_hosts_apply(x->config, &e);
+    if (r == 0)
+        r = xd_config_fits(x->config, &e);
     if (r == 0)
         r = xd_plan_make(&x->plan, x->config, &e);
     if (r < 0) {

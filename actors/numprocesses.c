@@ -40,11 +40,13 @@ static int wanted(const xd_numprocesses *n)
 
 uint32_t xd_numprocesses_counted(const xd_numprocesses *n, uint32_t cpus, uint32_t items)
 {
-    const int      number = wanted(n);
-    const bool     open = number < 0 && !n->automatic;
-    const uint32_t limit = n->own_limit ? n->own_limit : n->project_limit;
-    uint32_t       count = number >= 0 ? (uint32_t)number : n->automatic ? n->automatic : cpus;
-    if (xd_numprocesses_plain(n, 1, 1))
+    const bool of_host = xd_numprocesses_by_specs(n); /* cpus=auto: what -n and its limits say is not asked */
+    const int  number = of_host ? XD_WORKERS_AUTO : wanted(n);
+    const uint32_t automatic = of_host ? 0 : n->automatic;
+    const bool     open = number < 0 && !automatic;
+    const uint32_t limit = of_host ? 0 : n->own_limit ? n->own_limit : n->project_limit;
+    uint32_t       count = number >= 0 ? (uint32_t)number : automatic ? automatic : cpus;
+    if (!of_host && xd_numprocesses_plain(n, 1, 1))
         return 1;
     if (limit)
         count = XD_MIN(count, limit);
@@ -59,5 +61,5 @@ bool xd_numprocesses_plain(const xd_numprocesses *n, size_t environments, uint32
 {
     if (n->own != XD_WORKERS_UNSET)
         return n->own == 0;
-    return n->own_no && environments == 1 && workers <= 1;
+    return n->own_no && environments == 1 && (workers == 1 || (workers == 0 && !n->own_tx));
 }

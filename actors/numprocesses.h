@@ -24,8 +24,8 @@ typedef struct xd_numprocesses {
 void xd_numprocesses_init(xd_numprocesses *ret, const xd_config *cfg);
 /* The specs of --tx say where workers run and how many; else one environment on this machine has them all. */
 bool xd_numprocesses_by_specs(const xd_numprocesses *n);
-/* When the run is planned: the number of an environment whose specs come to `of_specs` (0 = no --tx counts); 0 = not
- * known yet. */
+/* When the run is planned: the number of an environment whose specs come to `of_specs` (0 = no --tx counts, or cpus=auto);
+ * 0 = not known yet. */
 uint32_t xd_numprocesses_planned(const xd_numprocesses *n, uint32_t of_specs);
 /* Of an environment whose number was not known then: on a host with `cpus`, for `items` tests. At least 1. */
 uint32_t xd_numprocesses_counted(const xd_numprocesses *n, uint32_t cpus, uint32_t items);

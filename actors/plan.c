@@ -25,6 +25,11 @@ static int add(xd_plan *p, xd_xspec *spec, uint32_t workers, xd_error *err)
         if (!same && xd_xspec_same_env(&p->gateways[i].spec, spec))
             same = &p->gateways[i];
     }
+    if (same && (!same->workers || !workers))
+        return xd_error_set(err, -EINVAL,
+                            "spec '%.200s': another spec has the same environment, and cpus=auto says how "
+                            "many workers it has",
+                            spec->text);
     XD_TRY(xd_refuse_workers(spec, workers + (same ? same->workers : 0), all, err));
     if (same) {
         same->workers += workers;

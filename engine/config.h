@@ -25,6 +25,7 @@ struct xd_config {
     char      *dist;                             /* --dist; NULL = not given */
     char      *live;                             /* --live: auto, always, never; NULL = not given */
     xd_strings tx;                               /* --tx */
+    char      *hosts;                            /* --hosts FILE: more of tx */
     int        max_workers;                      /* --maxprocesses; 0 = no limit */
     int        max_worker_restart;               /* -1 = 4 per worker */
     char      *run_uid;                          /* --testrunuid; NULL = made */

@@ -80,7 +80,7 @@ XD_API void xd_config_free(xd_config *cfg); /* NULL ok */
  * stays. */
 XD_API int xd_config_set(xd_config *cfg, const char *name, const char *value, char *err);
 
-/* Value of a text option (agent, cache-dir, dist, jsonl, live, python, state-dir, stats, testrunuid, work-dir), NULL when it was not set or is no
+/* Value of a text option (agent, cache-dir, dist, hosts, jsonl, live, python, state-dir, stats, testrunuid, work-dir), NULL when it was not set or is no
  * text. The config's own; valid until the next change. */
 XD_API const char *xd_config_get(const xd_config *cfg, const char *name);
 

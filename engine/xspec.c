@@ -6,7 +6,10 @@
 
 #include "engine/base/text.h"
 
-#define KNOWN_KEYS "popen, ssh, socket, python, chdir, env:NAME, id, nice, dont_write_bytecode, execmodel"
+#define KNOWN_KEYS \
+    "popen, ssh, socket, python, chdir, env:NAME, id, nice, cpus=auto, dont_write_bytecode, execmodel"
+
+#define ID_CHARACTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
 
 static int bad(xd_error *err, const char *spec, const char *why)
 {
@@ -52,6 +55,7 @@ typedef struct parse {
     const char *spec;
     xd_error   *err;
     unsigned    kinds;
+    bool        counted; /* NUM* is there */
 } parse;
 
 static int set_kind(parse *p, xd_xspec_kind kind, const char *value)
@@ -76,6 +80,18 @@ static int set_env(parse *p, const char *name, const char *value)
     return add_env(p->s, name, value);
 }
 
+static int set_cpus(parse *p, const char *value)
+{
+    if (!value || strcmp(value, "auto") != 0)
+        return bad(p->err, p->spec, "cpus= takes only auto; a number of workers stands in front, as in 4*");
+    if (p->counted)
+        return bad(p->err, p->spec, "NUM* and cpus=auto both say how many workers");
+    if (!p->s->count)
+        return bad(p->err, p->spec, "the key 'cpus' is given twice");
+    p->s->count = 0;
+    return 0;
+}
+
 static int set_key(parse *p, const char *key, const char *value)
 {
     xd_xspec *s = p->s;
@@ -87,6 +103,8 @@ static int set_key(parse *p, const char *key, const char *value)
         return set_kind(p, XD_SPEC_SOCKET, value);
     if (strncmp(key, "env:", 4) == 0)
         return set_env(p, key + 4, value);
+    if (strcmp(key, "cpus") == 0)
+        return set_cpus(p, value);
     if (strcmp(key, "dont_write_bytecode") == 0) {
         if (value && strcmp(value, "1") != 0 && strcmp(value, "True") != 0)
             return bad(p->err, p->spec, "dont_write_bytecode takes no value");
@@ -135,6 +153,7 @@ static int take_count(parse *p, const char **ret_rest)
     if (xd_text_u64(number, 1, XD_XSPEC_MAX_COUNT, &n) < 0)
         return bad(p->err, p->spec, "the number before * is from 1 to 1024");
     p->s->count = (uint32_t)n;
+    p->counted = true;
     *ret_rest = star + 1;
     return 0;
 }
@@ -169,6 +188,23 @@ static int check_nice(parse *p)
     return xd_text_u64(digits, 0, 20, &n) < 0 ? bad(p->err, p->spec, "nice is a number from -20 to 20") : 0;
 }
 
+/* It becomes part of file names and of reports, and may not be taken for a name that is given to another worker. */
+static int check_id(parse *p)
+{
+    const char *id = p->s->id;
+    if (!id)
+        return 0;
+    if (p->s->count != 1)
+        return bad(p->err, p->spec, "id= names one worker, NUM* and cpus=auto make several");
+    if (strlen(id) > XD_XSPEC_MAX_ID || strspn(id, ID_CHARACTERS) != strlen(id) || id[0] == '.' ||
+        id[0] == '-')
+        return bad(p->err, p->spec,
+                   "id= is made of up to 64 letters, digits and any of ._- and begins with none of .-");
+    if (strncmp(id, "gw", 2) == 0 && id[2] && strspn(id + 2, "0123456789") == strlen(id + 2))
+        return bad(p->err, p->spec, "gw and a number are the names of workers without id=");
+    return 0;
+}
+
 int xd_xspec_parse(xd_xspec *ret, const char *text, xd_error *err)
 {
     xd_xspec    s = { 0 };
@@ -179,8 +215,8 @@ int xd_xspec_parse(xd_xspec *ret, const char *text, xd_error *err)
         r = parse_keys(&p, rest);
     if (r == 0)
         r = check_nice(&p);
-    if (r == 0 && s.count > 1 && s.id)
-        r = bad(err, text, "id= names one worker, NUM* makes several");
+    if (r == 0)
+        r = check_id(&p);
     if (r == 0 && !(s.text = strdup(rest)))
         r = -ENOMEM;
     if (r < 0) {

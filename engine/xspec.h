@@ -1,6 +1,6 @@
 /* engine/xspec.h - specs of places to run workers, as execnet writes them:
  * `NUM*key=value//key//env:NAME=value`.
- * Keys: popen ssh socket python chdir env:NAME id nice dont_write_bytecode execmodel (read, without
+ * Keys: popen ssh socket python chdir env:NAME id nice cpus dont_write_bytecode execmodel (read, without
  * effect: the main thread runs the tests).  Pure. */
 #pragma once
 #include "engine/base/buf.h"
@@ -9,12 +9,12 @@ typedef enum xd_xspec_kind { XD_SPEC_POPEN, XD_SPEC_SSH, XD_SPEC_SOCKET } xd_xsp
 
 typedef struct xd_xspec {
     xd_xspec_kind kind;
-    uint32_t      count;  /* NUM, 1 without */
+    uint32_t      count;  /* NUM, 1 without; 0 = as many as that host has processors (cpus=auto) */
     char         *text;   /* the spec without NUM*; all owned */
     char         *target; /* of ssh= or socket=; NULL for popen */
     char         *python; /* NULL = found */
     char         *chdir;  /* NULL = stay */
-    char         *id;     /* NULL = gwN */
+    char         *id;     /* name of the one worker; NULL = gwN */
     char         *nice;
     bool          dont_write_bytecode;
     char        **env; /* NAME=value, n_env of them, in order */
@@ -22,6 +22,7 @@ typedef struct xd_xspec {
 } xd_xspec;
 
 #define XD_XSPEC_MAX_COUNT 1024u
+#define XD_XSPEC_MAX_ID 64u /* bytes of id= */
 
 /* -EINVAL: err names the spec, the key, and what is allowed.  *ret is untouched on failure. */
 int xd_xspec_parse(xd_xspec *ret, const char *text, xd_error *err) XD_MUST;

@@ -143,8 +143,9 @@ class Project(object):
         env = self.environment(**more.pop("env", {}))
         more.setdefault("stdout", subprocess.PIPE)
         more.setdefault("stderr", subprocess.PIPE)
+        more.setdefault("stdin", subprocess.DEVNULL)
         process = subprocess.Popen([more.pop("program", XDCTL)] + [str(a) for a in args], cwd=str(more.pop("cwd", self.root)), env=env,
-                                   stdin=subprocess.DEVNULL, **more)
+                                   **more)
         self.started.append(process)
         return process
 

@@ -67,6 +67,14 @@ START_TEST(counted)
         { { .own = UNSET, .project = 2, .project_tx = 3 }, 8, 100, 2 },
         { { .own = UNSET, .project = LOGICAL, .project_tx = 3 }, 8, 100, 8 },
         { { .own = AUTO, .project = AUTO, .project_tx = 3 }, 8, 100, 8 },
+        /* cpus=auto in a spec: the processors of that host, whatever else there is */
+        { { .own = UNSET, .own_tx = 2, .project = AUTO }, 8, 100, 8 },
+        { { .own = UNSET, .own_tx = 2, .project = AUTO }, 8, 3, 3 },
+        { { .own = UNSET, .own_tx = 2, .project = 5, .project_limit = 2, .own_limit = 3, .automatic = 4 },
+          8,
+          100,
+          8 },
+        { { .own = UNSET, .own_tx = 1, .project = AUTO, .own_no = true }, 8, 100, 8 },
         /* --dist no without a number is one session */
         { { .own = UNSET, .project = AUTO, .own_no = true }, 8, 100, 1 },
         { { .own = AUTO, .project = AUTO, .own_no = true }, 8, 100, 8 },

@@ -109,6 +109,22 @@ START_TEST(specs_alone_say_how_many)
 }
 END_TEST
 
+START_TEST(a_hosts_own_number)
+{
+    set("tx", "popen//cpus=auto");
+    set("tx", "2*popen//env:A=b");
+    made();
+    ck_assert_uint_eq(plan.count, 2);
+    ck_assert_uint_eq(plan.gateways[0].workers, 0); /* known when its agent has said how many it has */
+    ck_assert_uint_eq(plan.gateways[1].workers, 2);
+    xd_plan_release(&plan);
+    plan = XD_PLAN_INIT;
+    set("tx", "popen");
+    ck_assert_int_eq(xd_plan_make(&plan, cfg, &err), -EINVAL);
+    ck_assert_msg(strstr(err.text, "'popen': another spec has the same environment") != NULL, "%s", err.text);
+}
+END_TEST
+
 START_TEST(a_number_wins_over_specs)
 {
     set("numprocesses", "2");
@@ -133,6 +149,7 @@ int main(void)
     tcase_add_test(t, what_this_version_cannot);
     tcase_add_test(t, specs_alone_say_how_many);
     tcase_add_test(t, a_number_wins_over_specs);
+    tcase_add_test(t, a_hosts_own_number);
     suite_add_tcase(s, t);
     srunner_run_all(r, CK_NORMAL);
     int failed = srunner_ntests_failed(r);

@@ -39,6 +39,14 @@ START_TEST(usual_ones)
     parsed("popen//id=x");
     ck_assert_str_eq(spec.id, "x");
     xd_xspec_release(&spec);
+    parsed("popen//id=gw"); /* and these: not what a worker without id= may be called */
+    xd_xspec_release(&spec);
+    parsed("popen//id=gw3.a_B-1");
+    xd_xspec_release(&spec);
+    parsed("popen//cpus=auto//nice=1");
+    ck_assert_uint_eq(spec.count, 0);
+    ck_assert_str_eq(spec.text, "popen//cpus=auto//nice=1");
+    xd_xspec_release(&spec);
     parsed("ssh=user@host -p 22//python=python3");
     ck_assert_int_eq(spec.kind, XD_SPEC_SSH);
     ck_assert_str_eq(spec.target, "user@host -p 22");
@@ -81,6 +89,16 @@ START_TEST(mistyped_ones)
         { "popen//ssh=host", "" },
         { "python=python3", "" },
         { "99999999999999999999*popen", "" },
+        { "popen//cpus=4", "4*" },
+        { "popen//cpus", "auto" },
+        { "2*popen//cpus=auto", "both say" },
+        { "1*popen//cpus=auto", "both say" },
+        { "popen//cpus=auto//cpus=auto", "twice" },
+        { "popen//cpus=auto//id=x", "id=" },
+        { "popen//id=gw3", "without id=" },
+        { "popen//id=a/b", "letters" },
+        { "popen//id=.a", "letters" },
+        { "popen//id=a b", "letters" },
     };
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
         xd_xspec untouched = { .count = 77 };
