@@ -13,6 +13,8 @@ import pytest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
+sys.path.insert(0, os.path.dirname(HERE))
+from lab import Lab, Unavailable  # noqa: E402
 XDCTL = os.environ.get("XD_XDCTL") or os.path.join(ROOT, "build", "bin", "xdctl")
 SECONDS = 60
 collect_ignore = ["journals"]  # the suite that old journals were made from
@@ -123,6 +125,7 @@ class Project(object):
         self.count = 0
         self.started = []
         self.packages = []  # folders in front of what the interpreter has
+        self.lab = None     # xdctl runs on the controller's side of it
 
     def write(self, **files):
         """name="text" makes name.py; names with dots are taken as they are: write(**{"pytest.ini": ...})."""
@@ -136,7 +139,8 @@ class Project(object):
         own = dict(XDG_STATE_HOME=str(self.path / "state"), XDG_CACHE_HOME=str(self.path / "cache"))
         if self.packages:
             own["PYTHONPATH"] = os.pathsep.join(self.packages)
-        return clean_environment(**dict(own, **more))
+        environment = clean_environment(**dict(own, **more))
+        return self.lab.environment(environment) if self.lab else environment
 
     def start(self, *args, **more):
         """xdctl itself, started and left running: Popen.  more: env=, cwd=, program= (another one), and what Popen takes."""
@@ -144,8 +148,10 @@ class Project(object):
         more.setdefault("stdout", subprocess.PIPE)
         more.setdefault("stderr", subprocess.PIPE)
         more.setdefault("stdin", subprocess.DEVNULL)
-        process = subprocess.Popen([more.pop("program", XDCTL)] + [str(a) for a in args], cwd=str(more.pop("cwd", self.root)), env=env,
-                                   **more)
+        argv, cwd = [more.pop("program", XDCTL)] + [str(a) for a in args], str(more.pop("cwd", self.root))
+        if self.lab:
+            argv = self.lab.prefix(cwd) + argv
+        process = subprocess.Popen(argv, cwd=cwd, env=env, **more)
         self.started.append(process)
         return process
 
@@ -222,3 +228,30 @@ def project(tmp_path):
     yield p
     for process in p.started:
         end(process)
+
+
+@pytest.fixture
+def lab():
+    """A maker of labs (tests/lab): lab(3), lab([{"sshd": ["MaxSessions 1"]}, {}]): hosts h1, h2 ... in network namespaces, an sshd each.
+
+    lab(..., namespaces=False): sshds on 127.0.0.1.  namespaces=None: with them where they can be made.  lab(..., project=project) makes
+    project.run and its kin start xdctl on the controller's side.  All labs end with the test.  Skips with the reason where none can be."""
+    made = []
+
+    def make(hosts=1, namespaces=True, project=None):
+        try:
+            made.append((Lab.best if namespaces is None else Lab)(hosts, **({} if namespaces is None else {"namespaces": namespaces})))
+        except Unavailable as e:
+            pytest.skip(str(e))
+        if project:
+            project.lab = made[-1]
+        return made[-1]
+    yield make
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
+def one_host(lab):
+    """A lab of one host, h1; an sshd on 127.0.0.1 where namespaces cannot be made.  lab.spec("h1", chdir=...) makes a spec for --tx."""
+    return lab(1, namespaces=None)

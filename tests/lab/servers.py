@@ -1,0 +1,75 @@
+"""Hosts that answer badly, as small programs: `mute PORT` accepts and says nothing; `cut PORT BEHIND` stands in front of the
+sshd on port BEHIND and cuts each connection during authentication: after the key exchange, before sshd says yes or no."""
+import select
+import socket
+import struct
+import sys
+import threading
+
+NEWKEYS = 21
+
+
+def mute(listener):
+    kept = []
+    while True:
+        kept.append(listener.accept()[0])
+        if len(kept) > 64:
+            kept.pop(0).close()
+
+
+class Packets(object):
+    """Follows one direction of an SSH connection as far as it is in the clear; `done` = NEWKEYS went by."""
+
+    def __init__(self):
+        self.data, self.line, self.done = b"", True, False
+
+    def feed(self, data):
+        self.data += data
+        while not self.done:
+            if self.line:
+                line, end, rest = self.data.partition(b"\n")
+                if not end:
+                    return
+                self.data, self.line = rest, not line.startswith(b"SSH-")
+                continue
+            if len(self.data) < 6:
+                return
+            length, _, kind = struct.unpack(">IBB", self.data[:6])
+            if len(self.data) < 4 + length:
+                return
+            self.data, self.done = self.data[4 + length:], kind == NEWKEYS
+
+
+def cut(client, behind):
+    server = socket.create_connection(("127.0.0.1", behind))
+    up, down = Packets(), Packets()
+    encrypted = 0  # messages of the client after the key exchange: first the service request, then the first try to log in
+    with client, server:
+        while encrypted < 2:
+            for source in select.select([client, server], [], [])[0]:
+                data = source.recv(65536)
+                if not data:
+                    return
+                if source is client:
+                    encrypted += up.done
+                    up.feed(data)
+                    if encrypted < 2:
+                        server.sendall(data)
+                else:
+                    down.feed(data)
+                    client.sendall(data)
+
+
+def main(kind, port, behind=0):
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(("", int(port)))
+    listener.listen(64)
+    if kind == "mute":
+        mute(listener)
+    while True:
+        threading.Thread(target=cut, args=(listener.accept()[0], int(behind)), daemon=True).start()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
