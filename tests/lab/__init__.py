@@ -335,8 +335,6 @@ class Lab(object):
                                         stderr=self.stderr, start_new_session=True)
         self.send(plan)
         answer = self.receive()
-        if "up" not in answer:
-            raise (Unavailable if "namespaces" in answer["failed"] else LabError)(answer["failed"])
         self.hub = linux.descendants(self.process.pid)[0]  # the process that is in the controller's network and mounts
         for host in self.hosts:
             host.pid = answer["up"][host.name]
@@ -349,16 +347,19 @@ class Lab(object):
         line = self.process.stdout.readline()
         if not line:
             raise LabError("the lab ended: " + read(str(self.folder / "lab.log")).decode(errors="replace")[-2000:])
-        return json.loads(line.decode())
+        answer = json.loads(line.decode())
+        if "lacks" in answer:
+            raise Unavailable(answer["lacks"])
+        if "failed" in answer:
+            raise LabError(answer["failed"])
+        return answer
 
     def do(self, what, **more):
         if not self.namespaces:
             raise Unavailable("%s needs network namespaces, and there are none here" % what)
         with self.lock:
             self.send(dict(do=what, **more))
-            answer = self.receive()
-        if "failed" in answer:
-            raise LabError("%s: %s" % (what, answer["failed"]))
+            self.receive()
 
     def partition(self, *names):
         """From now on all packets from and to these hosts are dropped, silently."""

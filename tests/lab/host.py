@@ -7,6 +7,10 @@ import time
 from . import linux, servers
 
 
+class Lacking(Exception):
+    """The machine has not what was asked for."""
+
+
 def serve(host):
     """Starts what listens on the host's port; gives the processes, which are to be kept."""
     etc, kind, started = host["etc"], host["server"], []
@@ -52,7 +56,10 @@ def store(path, kind):
 def hide_pythons():
     for name in ("upper", "work"):
         make_folder("/srv/bin/" + name)
-    linux.mount("overlay", "/usr/bin", "overlay", data="lowerdir=/usr/bin,upperdir=/srv/bin/upper,workdir=/srv/bin/work")
+    try:
+        linux.mount("overlay", "/usr/bin", "overlay", data="lowerdir=/usr/bin,upperdir=/srv/bin/upper,workdir=/srv/bin/work")
+    except OSError as e:
+        raise Lacking("a host without Python needs overlayfs: %s" % e)
     for name in os.listdir("/usr/bin"):
         if name.startswith("python"):
             os.unlink("/usr/bin/" + name)
@@ -139,6 +146,9 @@ def main(host, ready, go):
         os.environ["PATH"] = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
         kept = serve(host)
         os.write(ready, b"up\n")
+    except Lacking as e:
+        os.write(ready, ("lacks %s\n" % e).encode())
+        os._exit(1)
     except Exception as e:
         os.write(ready, ("%s: %s\n" % (type(e).__name__, e)).replace("\n", " ").encode() + b"\n")
         os._exit(1)

@@ -60,6 +60,8 @@ class Network(object):
         for host in self.plan["hosts"]:
             ready, go = pipes[host["name"]]
             line = ready.readline().strip()
+            if line.startswith(b"lacks "):
+                raise a_host.Lacking("host %s: %s" % (host["name"], line[6:].decode(errors="replace")))
             if line != b"up":
                 raise OSError("host %s: %s" % (host["name"], line.decode(errors="replace") or "its first process ended"))
             ready.close()
@@ -123,9 +125,12 @@ class Network(object):
     def replace_link(self, name, wanted):
         """A TAP pair instead of the veth pair: same address, so connections go on."""
         host = self.hosts[name]
-        run_ip(["link set eth0 down", "link set eth0 name veth0", "link set veth0 address 02:00:0a:58:01:%02x" % host["number"]], self.inside(name))
-        pair = link.open_pair(self.inside(name), "eth0", "t%d" % host["number"])
-        run_ip(["addr flush dev veth0", "link set eth0 address %s up" % mac(host), "addr add %(address)s/16 dev eth0" % host], self.inside(name))
+        try:
+            pair = link.open_pair(self.inside(name), "tap0", "t%d" % host["number"])
+        except OSError as e:
+            raise a_host.Lacking("a slow link needs netem in the kernel, or /dev/net/tun: %s" % e)
+        run_ip(["link set eth0 down", "link set eth0 address 02:00:0a:58:01:%02x" % host["number"], "addr flush dev eth0", "link set eth0 name veth0",
+                "link set tap0 name eth0", "link set eth0 address %s up" % mac(host), "addr add %(address)s/16 dev eth0" % host], self.inside(name))
         run_ip(["link set v%d down" % host["number"], "link set t%d master br0 up" % host["number"]])
         control = os.pipe()
         if os.fork() == 0:
@@ -199,6 +204,8 @@ def obey(network):
             try:
                 getattr(network, "do_" + command.pop("do"))(**command)
                 say(done=True)
+            except a_host.Lacking as e:
+                say(lacks=str(e))
             except Exception as e:
                 say(failed="%s: %s" % (type(e).__name__, e))
 
@@ -208,6 +215,9 @@ def hold(plan):
     try:
         network.start()
         wait_for_all(plan)
+    except a_host.Lacking as e:
+        say(lacks=str(e))
+        return 1
     except Exception as e:
         say(failed="%s: %s" % (type(e).__name__, e))
         return 1
@@ -241,7 +251,7 @@ def main():
         try:
             linux.unshare(linux.NEWPID | linux.NEWNET | linux.NEWNS)
         except OSError as e:
-            say(failed="namespaces: %s" % e)
+            say(lacks="no namespaces here: %s" % e)
             return 1
     else:
         linux.adopt_orphans()

@@ -1,11 +1,14 @@
 """The lab itself: hosts that can be reached, slow and lossy links, partitions, what is a host's own, odd sshds, and nothing left."""
+import fcntl
 import os
 import pwd
+import re
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import termios
 import time
 
 import pytest
@@ -281,3 +284,26 @@ def test_a_lab_says_why_it_cannot_be(tmp_path):
     assert "need root" in done.stdout, done
     closed = "nologin" in pwd.getpwnam("backup").pw_shell  # sshd answered, and its shell says so
     assert ("False This account" if closed else "False backup") in done.stdout, done
+
+
+def test_the_shell_of_the_lab(tmp_path):
+    """tools/dev lab: on a terminal, with commands that change the network; what the shell leaves running ends with it."""
+    master, slave = os.openpty()
+    process = subprocess.Popen([sys.executable, os.path.join(os.path.dirname(HERE), "lab", "__main__.py"), "2"], cwd=str(tmp_path), stdin=slave, stdout=slave,
+                               stderr=subprocess.STDOUT, start_new_session=True, preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
+    os.close(slave)
+    os.write(master, b"ssh h2 hostname -s | sed s/^/from:/; lab partition h2; ssh -oConnectTimeout=1 h2 true; lab heal h2; ssh h2 echo heal''ed; pwd\n"
+                     b"sleep 64 & echo left:$!:\nexit 7\n")
+    out = b""
+    try:
+        for piece in iter(lambda: os.read(master, 65536), b""):
+            out += piece
+    except OSError:
+        pass  # EIO: the last process of the terminal has ended
+    os.close(master)
+    code = process.wait(30)
+    if b"no namespaces" in out or b"needs network namespaces" in out:
+        pytest.skip("no namespaces here")
+    assert code == 7, out
+    assert b"\nfrom:h2\r\n" in out and b"timed out" in out and b"\nhealed\r\n" in out and str(tmp_path).encode() in out, out
+    assert not alive(int(re.search(rb"left:(\d+):", out).group(1)))
