@@ -154,6 +154,19 @@ ssize_t xd_os_recv_fds(int sock, void *data, size_t len, int *fds, size_t *nfds)
     return n;
 }
 
+/* Decimals at the start of a text, between blanks; returns how many of `most` there are. (scanf would make the agent a tenth
+ * larger, which it would be at every upload.) */
+static size_t numbers(const char *text, long long *ret, size_t most)
+{
+    size_t n = 0;
+    for (char *end; n < most; n++, text = end) {
+        ret[n] = strtoll(text, &end, 10);
+        if (end == text)
+            break;
+    }
+    return n;
+}
+
 /* Parent of pid from /proc/PID/stat; the command's name may hold anything, so what counts begins behind the
  * last ')'. */
 static pid_t parent_of(long pid)
@@ -168,10 +181,9 @@ static pid_t parent_of(long pid)
     if (n <= 0)
         return -1;
     text[n] = '\0';
-    const char *p = strrchr(text, ')');
-    char        state;
-    int         parent;
-    return p && sscanf(p + 1, " %c %d", &state, &parent) == 2 ? (pid_t)parent : -1;
+    const char *p = strrchr(text, ')'); /* then a space, a letter, a space, the number */
+    long long   parent;
+    return p && strlen(p) > 3 && numbers(p + 3, &parent, 1) == 1 ? (pid_t)parent : -1;
 }
 
 int xd_os_children(pid_t parent, pid_t *ret, size_t max)
@@ -365,13 +377,20 @@ static FILE *cgroup_open(const char *controller, const char *file)
     return NULL;
 }
 
+/* The same of the first line of a file. */
+static size_t numbers_in(FILE *f, long long *ret, size_t most)
+{
+    char line[256];
+    return fgets(line, sizeof(line), f) ? numbers(line, ret, most) : 0;
+}
+
 static bool cgroup_number(const char *controller, const char *file, int64_t *ret)
 {
     FILE *f = cgroup_open(controller, file);
     if (!f)
         return false;
     long long v;
-    bool      ok = fscanf(f, "%lld", &v) == 1; /* "max" is no number: no limit */
+    bool      ok = numbers_in(f, &v, 1) == 1; /* "max" is no number: no limit */
     fclose(f);
     if (ok)
         *ret = v;
@@ -385,10 +404,10 @@ uint32_t xd_os_cpus(void)
     long  n = sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : sysconf(_SC_NPROCESSORS_ONLN);
     FILE *f = cgroup_open("", "cpu.max");
     if (f) {
-        long long q, p;
-        if (fscanf(f, "%lld %lld", &q, &p) == 2) {
-            quota = q;
-            period = p;
+        long long v[2];
+        if (numbers_in(f, v, 2) == 2) {
+            quota = v[0];
+            period = v[1];
         }
         fclose(f);
     } else if (cgroup_number("cpu", "cpu.cfs_quota_us", &quota) &&
@@ -422,7 +441,7 @@ int64_t xd_os_oom_kills(void)
     int64_t kills = -1;
     while (fgets(line, sizeof(line), f)) {
         long long v;
-        if (sscanf(line, "oom_kill %lld", &v) == 1)
+        if (strncmp(line, "oom_kill ", 9) == 0 && numbers(line + 9, &v, 1) == 1)
             kills = v;
     }
     fclose(f);
@@ -440,15 +459,15 @@ uint64_t xd_os_children_cpu_us(void)
 
 uint64_t xd_os_runnable_ns(pid_t pid)
 {
-    char               path[64];
-    unsigned long long ran = 0, waited = 0;
+    char      path[64];
+    long long times[2];
     snprintf(path, sizeof(path), "/proc/%d/schedstat", (int)pid);
     FILE *f = fopen(path, "re");
     if (!f)
         return 0;
-    bool told = fscanf(f, "%llu %llu", &ran, &waited) == 2;
+    bool told = numbers_in(f, times, 2) == 2; /* that it ran, that it waited */
     fclose(f);
-    return told ? ran + waited : 0;
+    return told ? (uint64_t)times[0] + (uint64_t)times[1] : 0;
 }
 
 uint64_t xd_os_raise_nofile(uint64_t need)

@@ -100,7 +100,7 @@ static void collected(world *w, uint8_t way)
     ck_assert_int_eq(xd_os_adopt_orphans(), 0);
     ck_assert_int_eq(xd_poller_new(&a->poller), 0);
     ck_assert_int_eq(xd_os_socketpair(pair, true), 0);
-    ck_assert_int_eq(agent_link_open(a, pair[0], pair[0], -1, -1), 0);
+    ck_assert_int_eq(agent_link_open(a, pair[0], pair[0], -1, -1, NULL), 0);
     w->link = pair[1];
     ck_assert_int_eq(xd_os_nonblock(w->link, true), 0);
     xd_stream_in_init(&w->in, true);

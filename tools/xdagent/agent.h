@@ -3,6 +3,7 @@
  *
  *   link.c      the stream to the controller: sequence, credit, batches
  *   reconnect.c HELLO and WELCOME; the stream is cut and taken up again
+ *   attach.c    how another stream comes to this agent from outside
  *   chan.c      local sockets and pipes to the runner's processes: frames out (with descriptors), frames in
  *   place.c     what an environment needs to know of this host: its folders
  *   env.c       one environment: collector, runner host, collection
@@ -57,22 +58,26 @@ static inline xd_wire_list agent_list_of(const xd_buf *records, uint32_t count)
 /* ---- link.c -------------------------------------------------------------------------------------- */
 
 typedef struct agent_link {
-    int      in, out; /* descriptors; the same one for a socket; -1 = the pipe was cut */
-    int      redial;  /* socket that brings another pipe then; its end is that of the controller; -1 = none */
-    int      hand;    /* socket to the guard, which gets each new pipe too; -1 = none */
-    int      next;    /* a new pipe that was brought; -1 = none */
-    bool     brought; /* so was this one */
-    bool     known;   /* the session stands */
-    bool     welcome; /* WELCOME came on this pipe */
-    bool     open;    /* HELLO was said on this pipe: frames may follow */
-    bool     broken;  /* end of file or fault of the pipe: it is cut */
-    bool     lost;    /* nobody listens any more, and nobody will */
-    bool     pollout;
-    uint64_t id; /* of the session */
-    uint8_t  token[XD_TOKEN_LEN];
-    uint64_t reconnect_ns, give_up_ns; /* how long it waits for another pipe; until when */
-    uint64_t flush_ns;                 /* when the batches of results go out; UINT64_MAX = none waits */
-    uint64_t flushed_ns;               /* when they last did */
+    int in, out; /* descriptors; the same one for a socket; -1 = the pipe was cut */
+    int redial;  /* socket that brings another pipe then; its end is that of the controller; -1 = none */
+    int hand;    /* socket to the guard, which gets each new pipe too; -1 = none */
+    int knock; /* socket at which another xdagent (--attach) brings one, on a host that is not the controller's; -1 = none */
+    int knocked; /* one that has come there and has not said what it brings; -1 = none */
+    int next, next_out,
+        next_by;       /* a new pipe that was brought, and the socket to who brought it; -1 = none */
+    int            by; /* the same of the pipe that is in use: it ends when this is closed; -1 = nobody */
+    bool           brought; /* so was this one */
+    bool           known;   /* the session stands */
+    bool           welcome; /* WELCOME came on this pipe */
+    bool           open;    /* HELLO was said on this pipe: frames may follow */
+    bool           broken;  /* end of file or fault of the pipe: it is cut */
+    bool           lost;    /* nobody listens any more, and nobody will */
+    bool           pollout;
+    uint64_t       id; /* of the session */
+    uint8_t        token[XD_TOKEN_LEN];
+    uint64_t       reconnect_ns, give_up_ns; /* how long it waits for another pipe; until when */
+    uint64_t       flush_ns;                 /* when the batches of results go out; UINT64_MAX = none waits */
+    uint64_t       flushed_ns;               /* when they last did */
     xd_stream_in   rx;
     xd_stream_out  tx;
     xd_session_tx *session;
@@ -80,8 +85,8 @@ typedef struct agent_link {
     xd_buf         frame; /* scratch */
 } agent_link;
 
-/* redial, hand: -1 = there are none. All belong to it. */
-int  agent_link_open(agent *a, int in, int out, int redial, int hand) XD_MUST;
+/* redial, hand: -1 = there are none; all belong to it. reconnect: name under which pipes are brought; NULL = none. */
+int  agent_link_open(agent *a, int in, int out, int redial, int hand, const char *reconnect) XD_MUST;
 void agent_link_close(agent *a);
 /* Sends one record, sequenced. The body is that of `type`; it may be of any size up to the frame limit. Never
  * blocks. */
@@ -99,6 +104,11 @@ int      agent_link_plain(agent *a, uint16_t type, xd_bytes body) XD_MUST; /* a 
 int      agent_link_watch(agent *a) XD_MUST;                   /* what is to be written wakes the loop */
 int      agent_link_attach(agent *a, int in, int out) XD_MUST; /* a pipe, on which nothing was said yet */
 void     agent_link_detach(agent *a);                          /* closes it */
+/* Can another pipe come when this one is cut? */
+static inline bool agent_link_returns(const agent_link *l)
+{
+    return l->redial >= 0 || l->knock >= 0;
+}
 static inline bool agent_link_away(const agent_link *l)
 {
     return l->in < 0 && !l->lost;
@@ -107,7 +117,13 @@ static inline bool agent_link_away(const agent_link *l)
 /* reconnect.c */
 int agent_link_hello(agent *a) XD_MUST;
 int agent_link_welcome(agent *a, const xd_wire_WELCOME *m) XD_MUST;
-int agent_link_redial(agent *a) XD_MUST; /* watches the socket that brings pipes */
+/* A pipe that somebody has brought is the next one; it takes all three, of which `by` may be -1. */
+void agent_link_bring(agent *a, int in, int out, int by);
+int  agent_link_redial(agent *a) XD_MUST; /* watches the socket that brings pipes */
+int  agent_link_knock(agent      *a,
+                      const char *name) XD_MUST; /* the same of one that --attach finds by this name */
+/* xdagent --attach NAME: hands standard input and output to the agent of that name. Exit status. */
+int agent_attach(const char *name);
 /* Lets a broken pipe go, takes up one that was brought, or gives up. */
 int agent_link_care(agent *a, uint64_t now_ns) XD_MUST;
 
@@ -263,7 +279,8 @@ struct agent {
 
 /* Runs this program again as the agent and stays above it.  redial: see agent_link.  Returns the exit status to leave
  * with. */
-int agent_guard(int in, int out, int redial, uint64_t output_limit, const agent_wishes *wishes);
+int agent_guard(int in, int out, int redial, const char *reconnect, uint64_t output_limit,
+                const agent_wishes *wishes);
 /* From here on the guard removes this folder if this process cannot. */
 void agent_guard_note(agent *a, const char *folder);
 

@@ -18,7 +18,8 @@
 
 /* What the agent below gets of us; -1 = it does not. */
 typedef struct given {
-    int in, out, note, page, redial, hand;
+    int         in, out, note, page, redial, hand;
+    const char *reconnect;
 } given;
 
 static int start(const given *g, uint64_t output_limit, const agent_wishes *wishes, xd_proc *ret,
@@ -26,7 +27,7 @@ static int start(const given *g, uint64_t output_limit, const agent_wishes *wish
 {
     char              fd[16], limit[32], guard[16], shared[16], progress[16], redial[16], hand[16];
     xd_autofree char *self = NULL;
-    const char       *argv[22];
+    const char       *argv[24];
     size_t            n = 0, nfds = 0;
     int               r = xd_path_self(&self);
     if (r < 0)
@@ -45,7 +46,8 @@ static int start(const given *g, uint64_t output_limit, const agent_wishes *wish
                     { "--output-limit", limit, true },
                     { "--note", shared, true },
                     { "--page", progress, true },
-                    { "--redial", redial, g->hand >= 0 },
+                    { "--redial", redial, g->redial >= 0 },
+                    { "--reconnect", g->reconnect, g->reconnect != NULL },
                     { "--hand", hand, g->hand >= 0 },
                     { "--cache-dir", wishes->cache_dir, wishes->cache_dir != NULL },
                     { "--scratch-dir", wishes->scratch_dir, wishes->scratch_dir != NULL },
@@ -57,10 +59,8 @@ static int start(const given *g, uint64_t output_limit, const agent_wishes *wish
             argv[n++] = options[i].value;
         }
     argv[n] = NULL;
-    const int all[] = {
-        STDERR_FILENO, g->note, g->page, g->in, g->out == g->in ? -1 : g->out, g->hand >= 0 ? g->redial : -1,
-        g->hand
-    };
+    const int  all[] = { STDERR_FILENO, g->note, g->page, g->in, g->out == g->in ? -1 : g->out,
+                         g->redial,     g->hand };
     xd_proc_fd fds[XD_ARRAY_LEN(all)];
     for (size_t i = 0; i < XD_ARRAY_LEN(all); i++)
         if (all[i] >= 0)
@@ -165,18 +165,22 @@ static void watch_over(xd_proc *below, int signals, int *hand, int *out, xd_proc
     }
 }
 
-int agent_guard(int in, int out, int redial, uint64_t output_limit, const agent_wishes *wishes)
+int agent_guard(int in, int out, int redial, const char *reconnect, uint64_t output_limit,
+                const agent_wishes *wishes)
 {
     xd_proc        below = XD_PROC_NONE;
     xd_proc_status status = { .exit_status = -2 };
     xd_error       err = { 0 };
     int            hand[2] = { -1, -1 };
     int            signals = xd_os_signal_fd();
-    given g = { in,     out, memfd_create("xd-guard", MFD_CLOEXEC), memfd_create("xd-page", MFD_CLOEXEC),
-                redial, -1 };
-    if (redial >= 0 && xd_os_socketpair(hand, true) == 0)
+    given          g = {
+                 in, out,      memfd_create("xd-guard", MFD_CLOEXEC), memfd_create("xd-page", MFD_CLOEXEC), redial,
+                 -1, reconnect
+    };
+    const bool returns = redial >= 0 || reconnect;
+    if (returns && xd_os_socketpair(hand, true) == 0)
         g.hand = hand[1];
-    if (signals < 0 || g.note < 0 || g.page < 0 || (redial >= 0 && g.hand < 0) || xd_os_adopt_orphans() < 0 ||
+    if (signals < 0 || g.note < 0 || g.page < 0 || (returns && g.hand < 0) || xd_os_adopt_orphans() < 0 ||
         start(&g, output_limit, wishes, &below, &err) < 0) {
         fprintf(stderr, "xdagent: cannot start: %s\n",
                 *err.text ? err.text : "signals or orphans cannot be had");
@@ -184,10 +188,10 @@ int agent_guard(int in, int out, int redial, uint64_t output_limit, const agent_
     }
     if (out != in)
         close(in);
-    if (redial >= 0) { /* the agent's alone: its end must show when the agent ends */
+    if (redial >= 0) /* the agent's alone: its end must show when the agent ends */
         close(redial);
+    if (hand[1] >= 0)
         close(hand[1]);
-    }
     watch_over(&below, signals, &hand[0], &out, &status);
     if (status.signal) {
         char name[32];

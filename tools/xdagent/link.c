@@ -160,6 +160,10 @@ static int on_frame(agent *a, const xd_frame *f)
         return -EPROTO;
     if (f->type == XD_MSG_ACK)
         return on_ack(a, f);
+    if (f->type == XD_MSG_BYE) { /* it hangs up: nobody will take this up again */
+        l->lost = true;
+        return 0;
+    }
     if (f->type == XD_MSG_PING)
         return agent_link_plain(a, XD_MSG_PONG, (xd_bytes){ 0 });
     if (f->seq) {
@@ -256,25 +260,33 @@ void agent_link_detach(agent *a)
     close(l->in);
     if (l->out != l->in)
         close(l->out);
-    l->in = l->out = -1;
+    if (l->by >= 0)
+        close(l->by);
+    l->in = l->out = l->by = -1;
     l->welcome = l->open = l->broken = false;
     xd_stream_out_written(&l->tx, xd_stream_out_pending(&l->tx)); /* the session has what counts of it */
 }
 
-int agent_link_open(agent *a, int in, int out, int redial, int hand)
+int agent_link_open(agent *a, int in, int out, int redial, int hand, const char *reconnect)
 {
     agent_link *l = &a->link;
     *l = (agent_link){ .in = in,
                        .out = out,
                        .redial = redial,
                        .hand = hand,
+                       .knock = -1,
+                       .knocked = -1,
                        .next = -1,
+                       .next_out = -1,
+                       .next_by = -1,
+                       .by = -1,
                        .give_up_ns = UINT64_MAX,
                        .flush_ns = UINT64_MAX,
                        .seen = XD_SESSION_RX_INIT };
     XD_TRY(xd_session_tx_new(&l->session, 1, ROOM_BYTES)); /* WELCOME brings the real credit */
     XD_TRY(agent_link_attach(a, in, out));
     XD_TRY(agent_link_redial(a));
+    XD_TRY(reconnect ? agent_link_knock(a, reconnect) : 0);
     XD_TRY(agent_link_hello(a));
     return agent_link_flush(a);
 }
@@ -284,9 +296,12 @@ void agent_link_close(agent *a)
     agent_link *l = &a->link;
     if (a->poller && l->session) {
         agent_link_detach(a);
-        const int others[] = { l->redial, l->hand, l->next };
-        if (l->redial >= 0)
-            xd_poller_remove(a->poller, l->redial);
+        const int others[] = { l->redial,  l->hand,  l->next,   l->next_out == l->next ? -1 : l->next_out,
+                               l->next_by, l->knock, l->knocked };
+        const int watched[] = { l->redial, l->knock, l->knocked };
+        for (size_t i = 0; i < XD_ARRAY_LEN(watched); i++)
+            if (watched[i] >= 0)
+                xd_poller_remove(a->poller, watched[i]);
         for (size_t i = 0; i < XD_ARRAY_LEN(others); i++)
             if (others[i] >= 0)
                 close(others[i]);

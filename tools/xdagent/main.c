@@ -310,7 +310,8 @@ static int timers(agent *a)
 
 /* Descriptors that this program was started with. */
 typedef struct streams {
-    int in, out, redial, hand;
+    int         in, out, redial, hand;
+    const char *reconnect;
 } streams;
 
 static void on_signal(void *arg, int fd, uint32_t events)
@@ -331,7 +332,7 @@ static int run(agent *a, const streams *s, pid_t guard)
     XD_TRY(xd_poller_new(&a->poller));
     XD_TRY(xd_poller_set(a->poller, a->signals, XD_POLL_IN, on_signal, a));
     XD_TRY(agent_orphans_watch(a));
-    XD_TRY(agent_link_open(a, s->in, s->out, s->redial, s->hand));
+    XD_TRY(agent_link_open(a, s->in, s->out, s->redial, s->hand, s->reconnect));
     while (a->phase != AGENT_OVER && !a->link.lost && a->fault == 0) {
         int r = xd_poller_wait(a->poller, next_deadline(a));
         XD_TRY(r);
@@ -369,13 +370,16 @@ static int usage(FILE *to)
 {
     fprintf(
         to,
-        "usage: xdagent [--fd N] [--redial N] [--output-limit SIZE] [--cache-dir DIR] [--scratch-dir DIR] "
+        "usage: xdagent [--fd N] [--redial N] [--reconnect NAME | --attach NAME] [--output-limit SIZE] "
+        "[--cache-dir DIR] [--scratch-dir DIR] "
         "[--version]\n"
         "xdctl starts this program; it speaks xd's protocol on standard input and output.\n"
         "  --fd N               speak on this descriptor (a socket) instead\n"
         "  --redial N           a socket that brings another descriptor when that one is cut; its end is "
         "that of "
         "xdctl\n"
+        "  --reconnect NAME     wait for another xdagent to bring one\n"
+        "  --attach NAME        be that: hand standard input and output to the agent of that name\n"
         "  --output-limit SIZE  bytes kept of what one test writes past pytest's capture, per stream "
         "(default 1M)\n"
         "  --cache-dir DIR      keep the runner's code here (default $XDG_CACHE_HOME/xd)\n"
@@ -437,10 +441,12 @@ int main(int argc, char **argv)
                                              { "page", required_argument, NULL, 'p' },
                                              { "redial", required_argument, NULL, 'r' },
                                              { "hand", required_argument, NULL, 'd' },
+                                             { "reconnect", required_argument, NULL, 'R' },
+                                             { "attach", required_argument, NULL, 'A' },
                                              { "version", no_argument, NULL, 'V' },
                                              { "help", no_argument, NULL, 'h' },
                                              { 0 } };
-    streams                    s = { STDIN_FILENO, STDOUT_FILENO, -1, -1 };
+    streams                    s = { STDIN_FILENO, STDOUT_FILENO, -1, -1, NULL };
     int                        c;
     agent                      a = { .output_limit = AGENT_OUTPUT_LIMIT,
                                      .note = -1,
@@ -464,8 +470,12 @@ int main(int argc, char **argv)
         }
         if (c == 'h')
             return usage(stdout);
+        if (c == 'A')
+            return agent_attach(optarg);
         if (c == 'f' && descriptor(optarg, &s.in) == 0)
             s.out = s.in;
+        else if (c == 'R')
+            s.reconnect = optarg;
         else if (c == 'c')
             a.wishes.cache_dir = optarg;
         else if (c == 's')
@@ -482,7 +492,7 @@ int main(int argc, char **argv)
     if (optind < argc)
         return usage(stderr);
     if (!guard)
-        return agent_guard(s.in, s.out, s.redial, a.output_limit, &a.wishes);
+        return agent_guard(s.in, s.out, s.redial, s.reconnect, a.output_limit, &a.wishes);
     const int kept[] = { a.note, a.page, s.redial, s.hand };
     for (size_t i = 0; i < XD_ARRAY_LEN(kept); i++)
         if (kept[i] >= 0)

@@ -2,7 +2,9 @@
  * The controller brings another pipe over a socket of its own (--redial). The end of that socket is the end of the
  * controller, or its wish: then this agent ends at once, as it does where there is no such socket. On the new pipe the
  * controller speaks first and shows the token of our HELLO; a stranger hears nothing. Both then say how far they have come, and
- * send again what follows. Meanwhile the workers run on, as far as the credit of the session goes. */
+ * send again what follows. Meanwhile the workers run on, as far as the credit of the session goes.
+ * On another host pipes come by attach.c, and an end of the pipe alone does not say whether the controller is gone: it says BYE
+ * before it hangs up, and without that the time to wait for another pipe is all that such an agent lives on. */
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
@@ -10,6 +12,8 @@
 
 #include "engine/base/os_linux.h"
 #include "tools/xdagent/agent.h"
+
+#define UNKNOWN_NS (30 * XD_S_NS) /* that an agent which nobody has greeted waits for another pipe */
 
 int agent_link_hello(agent *a)
 {
@@ -19,7 +23,8 @@ int agent_link_hello(agent *a)
     xd_os_names(host, sizeof(host), system, sizeof(system));
     xd_wire_HELLO m = { .version_min = XD_WIRE_VERSION_MIN,
                         .version_max = XD_WIRE_VERSION,
-                        .capabilities = XD_CAP_ALL & ~(uint64_t)(l->redial < 0 ? XD_CAP_RECONNECT : 0),
+                        .capabilities =
+                            XD_CAP_ALL & ~(uint64_t)(agent_link_returns(l) ? 0 : XD_CAP_RECONNECT),
                         .build_id = xd_bytes_str(XD_BUILD_ID),
                         .host = xd_bytes_str(host),
                         .system = xd_bytes_str(system),
@@ -28,7 +33,7 @@ int agent_link_hello(agent *a)
                         .memory_bytes = xd_os_memory_bytes(),
                         .session = l->id,
                         .last = l->seen.last,
-                        .token = { l->token, l->redial < 0 ? 0 : sizeof(l->token) } };
+                        .token = { l->token, agent_link_returns(l) ? sizeof(l->token) : 0 } };
     XD_TRY(xd_stream_out_add(&l->tx, XD_WIRE_PREAMBLE, XD_WIRE_PREAMBLE_LEN));
     XD_TRY(xd_wire_HELLO_encode(&body, &m));
     l->open = true;
@@ -87,6 +92,18 @@ int agent_link_welcome(agent *a, const xd_wire_WELCOME *m)
 
 /* ---- pipes that are brought ------------------------------------------------------------------------------ */
 
+void agent_link_bring(agent *a, int in, int out, int by)
+{
+    agent_link *l = &a->link;
+    const int   old[] = { l->next, l->next_out == l->next ? -1 : l->next_out, l->next_by };
+    for (size_t i = 0; i < XD_ARRAY_LEN(old); i++)
+        if (old[i] >= 0)
+            close(old[i]);
+    l->next = in;
+    l->next_out = out;
+    l->next_by = by;
+}
+
 static void on_redial(void *arg, int fd, uint32_t events)
 {
     agent  *a = arg;
@@ -103,18 +120,16 @@ static void on_redial(void *arg, int fd, uint32_t events)
     }
     if (n == 0)
         return;
-    if (a->link.next >= 0)
-        close(a->link.next);
-    a->link.next = pipe;
+    agent_link_bring(a, pipe, pipe, -1);
 }
 
 int agent_link_redial(agent *a)
 {
     agent_link *l = &a->link;
-    if (l->redial < 0)
-        return 0;
     if (getrandom(l->token, sizeof(l->token), 0) != (ssize_t)sizeof(l->token))
         return -EIO;
+    if (l->redial < 0)
+        return 0;
     XD_TRY(xd_os_nonblock(l->redial, true));
     return xd_poller_set(a->poller, l->redial, XD_POLL_IN, on_redial, a);
 }
@@ -124,21 +139,25 @@ int agent_link_care(agent *a, uint64_t now_ns)
     agent_link *l = &a->link;
     if (l->broken || l->next >= 0)
         agent_link_detach(a);
-    if (l->in < 0 && (l->redial < 0 || (l->known && !l->reconnect_ns)))
+    if (l->in < 0 && (!agent_link_returns(l) || (l->known && !l->reconnect_ns)))
         l->lost = true;
     if (l->lost || l->in >= 0)
         return 0;
-    if (l->give_up_ns == UINT64_MAX && l->known) /* before that, the controller has a limit of its own */
-        l->give_up_ns = now_ns + l->reconnect_ns;
+    /* Before it is known, a controller that keeps its socket here has a limit of its own. */
+    if (l->give_up_ns == UINT64_MAX && (l->known || l->redial < 0))
+        l->give_up_ns = now_ns + (l->known ? l->reconnect_ns : UNKNOWN_NS);
     if (now_ns >= l->give_up_ns) {
         fputs("xdagent: the connection was cut and nobody has taken it up again\n", stderr);
         l->lost = true;
     }
     if (l->lost || l->next < 0)
         return 0;
-    int pipe = l->next;
-    l->next = -1;
+    const int in = l->next, out = l->next_out;
+    l->by = l->next_by;
+    l->next = l->next_out = l->next_by = -1;
     l->brought = true;
-    XD_TRY(agent_link_attach(a, pipe, pipe));
+    if (!l->known)
+        l->give_up_ns = UINT64_MAX;
+    XD_TRY(agent_link_attach(a, in, out));
     return l->known ? 0 : agent_link_hello(a);
 }
