@@ -8,7 +8,6 @@ typedef struct xd_exit_facts {
     int forced; /* what the run was ended with; -1 = it came to its end */
     bool
         zero_asked; /* forced is 0, and pytest.exit(returncode=0) of a test, or --help and the like, wants it so */
-    bool     missing;             /* an environment that was asked for was lost before the tests began */
     bool     agreed;              /* there is a collection */
     uint32_t collected, recorded; /* items; those with an outcome (not-run is none) */
     uint32_t failures, collect_errors;

@@ -57,6 +57,21 @@ static int add_text(xd_plan *p, const char *text, const xd_numprocesses *n, xd_e
     return r;
 }
 
+/* --min-workers, where all numbers are known. */
+static int check_least(const xd_plan *p, uint32_t least, xd_error *err)
+{
+    uint32_t all = 0;
+    for (size_t i = 0; i < p->count; i++) {
+        if (!p->gateways[i].workers)
+            return 0;
+        all += p->gateways[i].workers;
+    }
+    return least <= all
+               ? 0
+               : xd_error_set(err, -EINVAL, "option --min-workers: %u are wanted, and %u %s asked for", least,
+                              all, all == 1 ? "worker is" : "workers are");
+}
+
 int xd_plan_make(xd_plan *ret, const xd_config *cfg, xd_error *err)
 {
     xd_plan         p = XD_PLAN_INIT;
@@ -67,6 +82,8 @@ int xd_plan_make(xd_plan *ret, const xd_config *cfg, xd_error *err)
         r = add_text(&p, "popen", &n, err);
     for (size_t i = 0; xd_numprocesses_by_specs(&n) && i < cfg->tx.count && r == 0; i++)
         r = add_text(&p, cfg->tx.at[i], &n, err);
+    if (r == 0)
+        r = check_least(&p, (uint32_t)cfg->min_workers, err);
     if (r < 0) {
         xd_plan_release(&p);
         return r;

@@ -7,6 +7,7 @@
 #include "actors/report_junit_state.h"
 #include "engine/base/path.h"
 #include "engine/base/text.h"
+#include "engine/outcome.h"
 #include "engine/xd.h"
 
 #define TROUBLE_BYTES (64u << 10)
@@ -24,8 +25,12 @@ int xd_junit_note_trouble(xd_junit *j, const xd_frame *frame)
 {
     xd_wire_ENV_FAILED failed;
     xd_wire_NOTE       note;
-    if (frame->type == XD_MSG_ENV_FAILED && xd_wire_ENV_FAILED_decode(frame->body, frame->len, &failed) == 0)
-        return add(j, failed.text);
+    xd_autobuf         text = XD_BUF_INIT;
+    if (frame->type == XD_MSG_ENV_FAILED &&
+        xd_wire_ENV_FAILED_decode(frame->body, frame->len, &failed) == 0) {
+        XD_TRY(xd_env_failed_text(&text, xd_runview_spec(j->view, frame->flags), failed.text));
+        return add(j, xd_buf_view(&text));
+    }
     if (frame->type == XD_MSG_NOTE && xd_wire_NOTE_decode(frame->body, frame->len, &note) == 0 &&
         note.level == XD_NOTE_ERROR)
         return add(j, note.text);

@@ -317,6 +317,7 @@ static int on_still_running(xd_term *t, const xd_frame *frame)
 static int on_env_failed(xd_term *t, const xd_frame *frame)
 {
     xd_wire_ENV_FAILED in;
+    xd_autobuf         text = XD_BUF_INIT;
     XD_TRY(xd_wire_ENV_FAILED_decode(frame->body, frame->len, &in));
     t->env_failed = true;
     if (in.exit_status == XD_EXIT_USAGE)
@@ -324,7 +325,8 @@ static int on_env_failed(xd_term *t, const xd_frame *frame)
     XD_TRY(xd_term_live_erase(t));
     XD_TRY(xd_term_newline(t));
     XD_TRY(xd_term_out_str(&t->out, "ERROR: ", XD_MARK_RED));
-    XD_TRY(xd_term_out_foreign(&t->out, in.text, XD_MARK_RED, true));
+    XD_TRY(xd_env_failed_text(&text, xd_runview_spec(t->view, frame->flags), in.text));
+    XD_TRY(xd_term_out_foreign(&t->out, xd_buf_view(&text), XD_MARK_RED, true));
     return xd_term_out_str(&t->out, "\n", 0);
 }
 

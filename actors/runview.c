@@ -288,6 +288,11 @@ xd_bytes xd_runview_environment(const xd_runview *v, uint32_t item)
                                                                     : (xd_bytes){ 0 };
 }
 
+xd_bytes xd_runview_spec(const xd_runview *v, uint16_t gateway)
+{
+    return gateway < v->envs.count ? v->envs.envs[gateway].spec : (xd_bytes){ 0 };
+}
+
 uint64_t xd_runview_counted(const xd_runview *v, const char *category)
 {
     return xd_runview_tests_counted(&v->tests, &v->texts, category);

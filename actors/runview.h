@@ -59,6 +59,8 @@ int xd_runview_frame(xd_runview *v, uint64_t offset, const xd_frame *frame, xd_r
 uint32_t xd_runview_place(const xd_runview *v, uint16_t gateway, uint32_t item);
 /* Where there are several collections, the spec of the environment that an item is of; else empty. */
 xd_bytes xd_runview_environment(const xd_runview *v, uint32_t item);
+/* The spec of the environment whose gateway a record comes from; empty: not known yet. */
+xd_bytes xd_runview_spec(const xd_runview *v, uint16_t gateway);
 /* Count of a category ("passed"); 0 when there is none. */
 uint64_t xd_runview_counted(const xd_runview *v, const char *category);
 /* Value of an option of CONFIG, NULL when it is not there (first of that name; a NUL follows the data). */

@@ -64,7 +64,6 @@ int xd_scheduler_exit_code(const scheduler *self)
         agreed = agreed || self->collections[i].list;
     xd_exit_facts facts = { .forced = self->forced_exit,
                             .zero_asked = zero_asked(self),
-                            .missing = self->missing,
                             .agreed = agreed,
                             .collected = collected,
                             .recorded = recorded,
@@ -155,6 +154,17 @@ static bool others_live(const scheduler *self)
     return false;
 }
 
+/* The gateway's reason begins with the spec, too. */
+static int tell_lost(scheduler *self, const gateway *g, xd_bytes reason)
+{
+    const size_t len = strlen(g->spec_text);
+    if (reason.len > len + 2 && memcmp(reason.ptr, g->spec_text, len) == 0 &&
+        memcmp(reason.ptr + len, ": ", 2) == 0)
+        reason = (xd_bytes){ reason.ptr + len + 2, reason.len - len - 2 };
+    return xd_scheduler_note(self, XD_NOTE_ERROR, "lost %s: %.*s", g->spec_text, (int)reason.len,
+                             (const char *)reason.ptr);
+}
+
 static int on_gateway_down(scheduler *self, gateway *g, const xd_wire_GATEWAY_DOWN *in)
 {
     bool wanted = in->expected || (g->state >= GW_DONE && !g->gone) || g->state == GW_FINISHING;
@@ -168,8 +178,8 @@ static int on_gateway_down(scheduler *self, gateway *g, const xd_wire_GATEWAY_DO
     g->state = GW_DONE;
     if (wanted)
         return xd_scheduler_happens(self, XD_RUN_ON_ENV_CLOSED, g);
-    xd_autofree char *why = xd_bytes_dup(in->reason);
-    XD_TRY(xd_scheduler_note(self, XD_NOTE_ERROR, "lost %s: %s", g->spec_text, why ? why : ""));
+    if (!g->failed)
+        XD_TRY(tell_lost(self, g, in->reason));
     const bool last = !others_live(self);
     if ((last && self->state == XD_RUN_COLLECTING) || self->n_gateways == 1)
         xd_scheduler_end_with(self, XD_EXIT_INFRASTRUCTURE, "");
@@ -237,21 +247,6 @@ static int on_worker_down(scheduler *self, gateway *g, const xd_wire_WORKER_DOWN
     return xd_scheduler_stop(self, XD_CANCEL_GRACE);
 }
 
-/* The reporters show its text themselves; whoever embeds the engine may have none. */
-static int on_env_failed(scheduler *self, gateway *g, const xd_wire_ENV_FAILED *in)
-{
-    if (self->args.event) {
-        xd_autofree char *text = xd_bytes_dup(in->text);
-        xd_event          ev = { .type = XD_EVENT_NOTE, .text = text, .value = 4 };
-        self->args.event(self->args.event_arg, &ev);
-    }
-    xd_scheduler_end_with(self, in->exit_status,
-                          in->exit_status == XD_EXIT_FAILED ? XD_REASON_DIFFERENT : "");
-    if (g->collection->running && !xd_scheduler_closes(self))
-        XD_TRY(xd_sched_agent_up(g->collection->sched, g->number, 0));
-    return xd_scheduler_wind_down(self, XD_CANCEL_GRACE);
-}
-
 static int on_agent_note(scheduler *self, const gateway *g, const xd_wire_AGENT_NOTE *in)
 {
     xd_autofree char *text = xd_bytes_dup(in->text);
@@ -293,7 +288,7 @@ static int on_env_done(scheduler *self, gateway *g, const xd_wire_ENV_DONE *in)
         return after(self, g, #NAME, r);                                  \
     }
 
-static int drop(scheduler *self, gateway *g, xd_bytes why)
+int xd_scheduler_drop(scheduler *self, gateway *g, xd_bytes why)
 {
     xd_auto(xd_msg) *m = NULL;
     g->dropped = true;
@@ -308,7 +303,7 @@ static int after(scheduler *self, gateway *g, const char *what, int r)
     if (r == -EPROTO && g) { /* its gateway hangs up, and GATEWAY_DOWN brings the rest */
         char text[96];
         snprintf(text, sizeof(text), "the agent broke the protocol: %s contradicts what was agreed", what);
-        return drop(self, g, xd_bytes_str(text));
+        return xd_scheduler_drop(self, g, xd_bytes_str(text));
     }
     if (r < 0)
         return r;
@@ -326,7 +321,7 @@ ON_FRAME(REPORT, xd_scheduler_on_report(self, g, &in))
 ON_FRAME(RETURNED, on_returned(self, g, &in))
 ON_FRAME(WORKER_UP, on_worker_up(self, g, &in))
 ON_FRAME(WORKER_DOWN, on_worker_down(self, g, &in))
-ON_FRAME(ENV_FAILED, on_env_failed(self, g, &in))
+ON_FRAME(ENV_FAILED, xd_scheduler_on_env_failed(self, g, &in))
 ON_FRAME(ENV_DONE, on_env_done(self, g, &in))
 ON_FRAME(AGENT_NOTE, on_agent_note(self, g, &in))
 
@@ -350,7 +345,7 @@ static uint16_t number_of(const xd_msg *m)
 ON_COLLECTOR(AGREED, xd_scheduler_on_agreed(self, g))
 ON_COLLECTOR(REORDER, xd_scheduler_on_reorder(self, g, m))
 ON_COLLECTOR(DIFFERENT, xd_scheduler_on_different(self, g, m->body))
-ON_COLLECTOR(DROP, drop(self, g, m->body))
+ON_COLLECTOR(DROP, xd_scheduler_drop(self, g, m->body))
 
 /* Also if its owner was dropped afterwards: the list is known. */
 static int handle_WHOLE(void *state, const xd_msg *m)
@@ -398,8 +393,10 @@ static int handle_stop(void *state, const xd_msg *m)
 
 static int handle_tick(void *state)
 {
-    scheduler *self = XD_CAST(state, scheduler, SCHEDULER_MAGIC);
-    return after(self, NULL, "STOP", xd_scheduler_on_tick(self, xd_clock_ns()));
+    scheduler     *self = XD_CAST(state, scheduler, SCHEDULER_MAGIC);
+    const uint64_t now = xd_clock_ns();
+    int            r = xd_scheduler_settled(self, now);
+    return after(self, NULL, "STOP", r < 0 ? r : xd_scheduler_on_tick(self, now));
 }
 
 static int handle_paused(void *state, const xd_msg *m)
@@ -420,7 +417,7 @@ static int journal_full(scheduler *self)
     for (size_t i = 0; i < self->n_gateways; i++) {
         gateway *g = &self->gateways[i];
         if (g->state > GW_DIALING && g->state < GW_DONE)
-            XD_TRY(drop(self, g, XD_BYTES_LIT("the journal has reached its limit")));
+            XD_TRY(xd_scheduler_drop(self, g, XD_BYTES_LIT("the journal has reached its limit")));
         g->state = GW_DONE;
     }
     return xd_scheduler_happens(self, XD_RUN_ON_OVER, NULL);

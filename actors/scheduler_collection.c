@@ -87,7 +87,7 @@ static void number_workers(scheduler *self)
     uint32_t next = 0;
     for (size_t i = 0; i < self->n_gateways; i++) {
         gateway *g = &self->gateways[i];
-        if (g->state == GW_DONE)
+        if (g->state == GW_DONE || g->failed)
             continue; /* lost: the others have its numbers */
         if (g->workers == 0)
             g->workers = xd_numprocesses_counted(&self->options.workers, g->cpus, g->collection->count);
@@ -101,7 +101,8 @@ static uint32_t workers_of(const scheduler *self, const collection *c)
 {
     uint32_t n = 0;
     for (size_t i = 0; i < self->n_gateways; i++)
-        if (self->gateways[i].collection == c && self->gateways[i].state != GW_DONE)
+        if (self->gateways[i].collection == c && self->gateways[i].state != GW_DONE &&
+            !self->gateways[i].failed)
             n += self->gateways[i].workers;
     return n;
 }
@@ -188,7 +189,7 @@ int xd_scheduler_begin_if_all(scheduler *self)
     for (size_t i = 0; i < self->n_gateways; i++) {
         const gateway *g = &self->gateways[i];
         any = any || g->collection->list;
-        if (g->collection->sched || (g->state < GW_DONE && !g->collection->list))
+        if (g->collection->sched || (g->state < GW_DONE && !g->failed && !g->collection->list))
             return 0;
     }
     return any ? lists_came(self) : 0;
@@ -278,7 +279,7 @@ int xd_scheduler_on_whole(scheduler *self, gateway *owner, uint16_t number)
     c->owner = owner;
     c->list = &owner->list;
     c->count = owner->count;
-    return xd_scheduler_begin_if_all(self);
+    return xd_scheduler_look(self);
 }
 
 /* An error of the collection in every report, named by the environment that differs. */

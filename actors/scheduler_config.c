@@ -11,11 +11,10 @@ static int refuse(scheduler *self, const char *line)
     return xd_scheduler_happens(self, XD_RUN_ON_OVER, NULL);
 }
 
-int xd_scheduler_on_config(scheduler *self, gateway *g, const xd_wire_CONFIG *in)
+/* Of the first one: what pytest's configuration says of the run. */
+static int take(scheduler *self, const gateway *g, const xd_wire_CONFIG *in)
 {
     xd_error err = { 0 };
-    if (self->configured)
-        return 0;
     self->configured = true;
     self->home = g->number;
     int r = xd_settings_read(&self->options, self->args.config, in, &err);
@@ -31,4 +30,12 @@ int xd_scheduler_on_config(scheduler *self, gateway *g, const xd_wire_CONFIG *in
         (void)!xd_history_open(path, &self->history,
                                &err); /* the reporter that writes it tells what is wrong */
     return 0;
+}
+
+int xd_scheduler_on_config(scheduler *self, gateway *g, const xd_wire_CONFIG *in)
+{
+    g->configured = true;
+    if (!self->configured)
+        XD_TRY(take(self, g, in));
+    return xd_scheduler_look(self);
 }

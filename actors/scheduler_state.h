@@ -1,6 +1,7 @@
 /* actors/scheduler_state.h - private to the scheduler actor's files.
  *   scheduler.c             the life of the run (engine/run_table.h): its actions, its end, stops from outside
  *   scheduler_collection.c  from what the collector says to the start of the tests
+ *   scheduler_quorum.c      environments that fail before the tests begin
  *   scheduler_items.c       commands of the core (engine/sched.h): leases and what belongs to them
  *   scheduler_results.c     results, and the reports before them
  *   scheduler_running.c     tests that run for long, lost agents
@@ -38,12 +39,14 @@ typedef struct gateway {
     uint32_t workers;   /* 0 = not decided */
     uint16_t first_worker;
     uint32_t cpus;
-    bool     up;       /* its session stood at some time */
-    bool     ran;      /* a worker of it was ready at some time */
-    bool     zero;     /* its session ended with 0 by its own wish, before all tests were run */
-    bool     gone;     /* its GATEWAY_DOWN is on its way through the collector */
-    bool     dropped;  /* it contradicts what was agreed: nothing of it is heard any more, except its end */
-    bool     in_order; /* of COLLECTED, as the next ones */
+    bool     up;         /* its session stood at some time */
+    bool     ran;        /* a worker of it was ready at some time */
+    bool     zero;       /* its session ended with 0 by its own wish, before all tests were run */
+    bool     gone;       /* its GATEWAY_DOWN is on its way through the collector */
+    bool     configured; /* it has told its configuration: its workers can start */
+    bool     failed;     /* it has said that it cannot run, and others go on */
+    bool     dropped;    /* it contradicts what was agreed: nothing of it is heard any more, except its end */
+    bool     in_order;   /* of COLLECTED, as the next ones */
     uint32_t count, deselected;
     uint64_t digest_lo, digest_hi;
     bool     last_words;           /* it told what ran at its end */
@@ -94,11 +97,11 @@ typedef struct scheduler {
     uint8_t           up[65536 / 8]; /* bit per worker: it was ready, and has not ended */
     bool              zero_asked;    /* the run ends with 0 because somebody wants it so */
     bool              bad_end;       /* a worker crashed outside of any test */
-    bool              missing;       /* an environment was lost before the tests began; the others run them */
     xd_run_state      state;         /* changed by xd_scheduler_happens() alone */
     uint32_t          pausing;       /* gateways that have not written PAUSE yet, and the terminal report */
     uint8_t           cancel;        /* CANCEL.how in force, 0 */
     bool              stopping;      /* xd_scheduler_stop() was called */
+    uint64_t          settle_by_ns;  /* the run cannot begin, and says so then; 0 = not */
     uint64_t leave_by_ns; /* the user wants to leave: who has not answered by then is left; 0 = not */
     struct scheduler_running *long_running; /* tests that run for a second and more; owned */
     size_t                    n_running;
@@ -137,11 +140,16 @@ int  xd_scheduler_on_ids(scheduler *self, gateway *g, const xd_wire_COLLECT_IDS 
 int  xd_scheduler_on_agreed(scheduler *self, gateway *g) XD_MUST;
 int  xd_scheduler_on_reorder(scheduler *self, gateway *g, const xd_msg *in) XD_MUST;
 int  xd_scheduler_on_whole(scheduler *self, gateway *owner, uint16_t number) XD_MUST;
-/* Starts the tests once the lists of all collections have come: after WHOLE, and after the loss of a gateway. */
+/* Starts the tests if the lists of all collections have come. Enough environments are ready (scheduler_quorum.c). */
 int xd_scheduler_begin_if_all(scheduler *self) XD_MUST;
 /* The tests of all collections begin. */
 int xd_scheduler_begin(scheduler *self) XD_MUST;
 int xd_scheduler_on_different(scheduler *self, const gateway *g, xd_bytes text) XD_MUST;
+
+/* scheduler_quorum.c: something has happened to an environment before the tests: begins, waits or ends. */
+int xd_scheduler_look(scheduler *self) XD_MUST;
+int xd_scheduler_settled(scheduler *self, uint64_t now_ns) XD_MUST; /* with every tick */
+int xd_scheduler_on_env_failed(scheduler *self, gateway *g, const xd_wire_ENV_FAILED *in) XD_MUST;
 
 /* scheduler_items.c: does what the core of this collection, or of all, wants done. */
 int xd_scheduler_drain(scheduler *self, collection *c) XD_MUST;
@@ -167,7 +175,8 @@ uint32_t *xd_scheduler_counter(xd_result *r, uint8_t outcome);
 /* scheduler_config.c */
 int xd_scheduler_on_config(scheduler *self, gateway *g, const xd_wire_CONFIG *in) XD_MUST;
 
-/* scheduler_actor.c: its agent collects. */
+/* scheduler_actor.c: nothing more is heard of it, its gateway hangs up; its agent collects. */
+int xd_scheduler_drop(scheduler *self, gateway *g, xd_bytes why) XD_MUST;
 int xd_scheduler_start_environment(scheduler *self, gateway *g) XD_MUST;
 /* A frame to the journal (_of: in the name of a gateway, because it has indices of items), to a gateway.  `frame` is
  * taken (emptied), except by _copy. */

@@ -27,6 +27,7 @@ struct xd_config {
     xd_strings tx;                               /* --tx */
     char      *hosts;                            /* --hosts FILE: more of tx */
     int        max_workers;                      /* --maxprocesses; 0 = no limit */
+    int        min_workers;                      /* --min-workers; 0 = all that were asked for */
     int        max_worker_restart;               /* -1 = 4 per worker */
     char      *run_uid;                          /* --testrunuid; NULL = made */
     char      *runner;                           /* --runner; NULL = pytest */

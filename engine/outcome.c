@@ -1,6 +1,8 @@
 /* engine/outcome.c - see outcome.h. */
 #include "engine/outcome.h"
 
+#include <string.h>
+
 int xd_outcome_sentence(xd_buf *out, uint8_t outcome, uint16_t worker, const char *doing, xd_bytes id)
 {
     if (worker == XD_NO_WORKER) /* it was lost with its environment, and nobody else knew of it */
@@ -22,4 +24,14 @@ int xd_outcome_reason(xd_buf *out, const xd_wire_WORKER_DOWN *down)
         return xd_buf_add_bytes(out, down->reason);
     return down->signal ? xd_buf_printf(out, "killed by signal %d", down->signal)
                         : xd_buf_printf(out, "exited with status %d", down->exit_status);
+}
+
+int xd_env_failed_text(xd_buf *out, xd_bytes spec, xd_bytes text)
+{
+    const bool there = text.len >= spec.len && spec.len && memcmp(text.ptr, spec.ptr, spec.len) == 0;
+    if (spec.len && !there && !xd_bytes_eq_str(spec, "popen")) {
+        XD_TRY(xd_buf_add_bytes(out, spec));
+        XD_TRY(xd_buf_add_str(out, ": "));
+    }
+    return xd_buf_add_bytes(out, text);
 }

@@ -1,9 +1,11 @@
 """Which hosts a run has, and what a user sees of them: --hosts, cpus=auto."""
 import os
+import subprocess
+import sys
 
 import pytest
 
-from conftest import ROOT
+from conftest import ROOT, junit_cases
 
 AGENT = os.environ.get("XD_AGENT") or os.path.join(ROOT, "build", "bin", "xdagent")
 SUITE = "import os, pytest\n\n@pytest.mark.parametrize('n', range(40))\ndef test_it(n, worker_id): assert os.environ['PYTEST_XDIST_WORKER_COUNT'] == '%d'\n"
@@ -56,3 +58,105 @@ def test_as_many_workers_as_a_host_has_processors(project):
     assert all_of_it.rc == 0 and len(ran_on(all_of_it)) == len(os.sched_getaffinity(0)) + 1, all_of_it
     both = project.run("--tx", "popen//cpus=auto", "--tx", "popen")
     assert both.rc == 4 and "cpus=auto says how many workers it has" in both.err, both
+
+
+@pytest.fixture(scope="module")
+def bare_python(tmp_path_factory):
+    """An interpreter without pytest."""
+    folder = tmp_path_factory.mktemp("bare")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
+    return str(folder / "bin" / "python")
+
+
+# What is said of an environment that fails so, and its spec.
+FAILURES = {
+    "no python": ("popen//python=/no/such/python", "ERROR: {spec}: python /no/such/python cannot be started: tried /no/such/python: No such file or directory\n"),
+    "no pytest": ("popen//python={bare}", "ERROR: {spec}: {bare} (Python %d.%d.%d) has no pytest: make a virtual environment for it ({bare} -m venv .venv && "
+                  ".venv/bin/pip install pytest), or name another interpreter with --python\n" % sys.version_info[:3]),
+    "no folder": ("popen//chdir=/proc/there/is/none", "ERROR: {spec}: chdir=/proc/there/is/none: No such file or directory\n"),
+    "no interpreter": ("popen//python=/etc/passwd", "ERROR: {spec}: python /etc/passwd cannot be started: tried /etc/passwd: Permission denied\n"),
+    "dies while it collects": ("popen//env:DIES=1", "ERROR: {spec}: the process that collects the tests "),
+}
+GOOD = "2*popen//env:GOOD=1"
+DIES = "import os\nif os.environ.get('DIES'): os._exit(3)\n\ndef test_a(): pass\ndef test_b(): pass\n"
+
+
+def failing(bare, names):
+    for name in names:
+        spec = FAILURES[name][0].format(bare=bare)
+        yield spec, FAILURES[name][1].format(bare=bare, spec=spec)
+
+
+@pytest.mark.parametrize("name", [name for name in FAILURES if not name.startswith("dies")])
+def test_a_run_goes_on_without_a_host_that_fails(project, bare_python, name):
+    project.write(test_a=DIES)
+    (spec, said), = failing(bare_python, [name])
+    junit = project.path / "junit.xml"
+    result = project.run("--min-workers=2", "--tx", spec, "--tx", GOOD, "--", "--junitxml=%s" % junit)
+    assert result.rc == 0 and set(result.outcomes.values()) == {"passed"} and len(result.outcomes) == 2, result
+    assert result.out.count(said) == 1 and ran_on(result) == ["gw0", "gw1"], result
+    assert len(junit_cases(junit)) == 2 and b"<error" not in junit.read_bytes()
+
+
+def test_a_run_goes_on_without_a_host_that_dies_while_it_collects(project, bare_python):
+    """After it could have started its workers, and while the others' tests run: they wait for what is said of it."""
+    log = project.path / "run1.jsonl"
+    project.write(test_a=DIES + "\ndef test_c():\n    import time\n    while '\"env_failed\"' not in open(%r).read(): time.sleep(0.01)\n" % str(log))
+    (spec, said), = failing(bare_python, ["dies while it collects"])
+    result = project.run("--min-workers=2", "--tx", spec, "--tx", GOOD)
+    assert result.rc == 0 and set(result.outcomes.values()) == {"passed"} and len(result.outcomes) == 3, result
+    assert result.out.count(said) == 1 and "ended with status 3 while it collected test_a.py" in result.out, result
+
+
+def test_hosts_that_fail_are_all_named(project, bare_python):
+    """By default all are wanted: one line for each, and no test is run."""
+    project.write(test_a=DIES)
+    bad = list(failing(bare_python, [name for name in FAILURES if not name.startswith("dies")]))  # that one's workers could start
+    junit = project.path / "junit.xml"
+    result = project.run("--tx", GOOD, *["--tx=" + spec for spec, _ in bad], "--", "--junitxml=%s" % junit)
+    assert result.rc == 6 and not result.outcomes, result
+    for spec, said in bad:
+        assert result.out.count(said) == 1 and result.out.count(spec + ":") == 1, (spec, result)
+    assert result.out.count("no test was run: 4 of 5 environments cannot start; --min-workers N runs without them if N workers can start\n") == 1, result
+    assert "/no/such/python cannot be started" in junit.read_text() and "chdir=/proc/there/is/none" in junit.read_text()
+
+
+def test_an_agent_that_dies_beside_another(project):
+    """The first one to start says nothing."""
+    project.write(test_a=DIES)
+    agent = project.path / "agent"
+    agent.write_text("#!/bin/sh\nif mkdir '%s' 2>/dev/null; then echo 'the disk is full' >&2; exit 9; fi\nexec '%s' \"$@\"\n" % (project.path / "first", AGENT))
+    agent.chmod(0o755)
+    specs = ["--tx=popen//env:A=1", "--tx=popen//env:A=2"]
+    result = project.run("--agent", agent, "--min-workers=1", *specs)
+    assert result.rc == 0 and len(result.outcomes) == 2 and ran_on(result) == ["gw0"], result
+    (project.path / "first").rmdir()
+    result = project.run("--agent", agent, *specs)
+    line, = [line for line in result.out.splitlines() if "lost popen//env:A=" in line]
+    assert result.rc == 6 and not result.outcomes and "status 9" in line and line.count("popen//env") == 1, result
+    assert "1 of 2 environments cannot start" in result.out, result
+
+
+def test_too_few_are_left(project, bare_python):
+    project.write(test_a=DIES)
+    (spec, said), = failing(bare_python, ["no pytest"])
+    result = project.run("--min-workers=3", "--tx", "2*" + spec, "--tx", GOOD)
+    assert result.rc == 6 and not result.outcomes and said in result.out, result
+    assert result.out.count("no test was run: 2 workers can start, --min-workers wants 3\n") == 1, result
+    more = project.xdctl("run", "--min-workers=5", "--tx", GOOD)
+    assert more.rc == 4 and more.err == "xdctl: option --min-workers: 5 are wanted, and 2 workers are asked for\n", more
+
+
+def test_a_missing_pytest_is_told_at_once(project, bare_python):
+    """While another host collects: it goes on once the line has been read."""
+    project.write(test_a="import os, time\nwhile not os.path.exists('told'): time.sleep(0.01)\n\ndef test_a(): pass\n")
+    (spec, said), = failing(bare_python, ["no pytest"])
+    process = project.start("run", "--python=" + project.python, "--min-workers=1", "--tx=popen", "--tx=" + spec)
+    seen = b""
+    while said.encode() not in seen:
+        line = process.stdout.readline()
+        assert line, (seen, process.communicate())
+        seen += line
+    (project.root / "told").write_text("")
+    result = project.finish(process)
+    assert result.rc == 0 and "1 passed" in result.out, result

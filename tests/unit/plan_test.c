@@ -125,6 +125,21 @@ START_TEST(a_hosts_own_number)
 }
 END_TEST
 
+START_TEST(more_workers_wanted_than_asked_for)
+{
+    set("tx", "2*popen");
+    set("min-workers", "2");
+    made();
+    xd_plan_release(&plan);
+    plan = XD_PLAN_INIT;
+    set("min-workers", "3");
+    ck_assert_int_eq(xd_plan_make(&plan, cfg, &err), -EINVAL);
+    ck_assert_str_eq(err.text, "option --min-workers: 3 are wanted, and 2 workers are asked for");
+    set("tx", "popen//nice=1//cpus=auto"); /* how many it has is not known yet */
+    made();
+}
+END_TEST
+
 START_TEST(a_number_wins_over_specs)
 {
     set("numprocesses", "2");
@@ -150,6 +165,7 @@ int main(void)
     tcase_add_test(t, specs_alone_say_how_many);
     tcase_add_test(t, a_number_wins_over_specs);
     tcase_add_test(t, a_hosts_own_number);
+    tcase_add_test(t, more_workers_wanted_than_asked_for);
     suite_add_tcase(s, t);
     srunner_run_all(r, CK_NORMAL);
     int failed = srunner_ntests_failed(r);

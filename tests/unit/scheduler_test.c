@@ -58,6 +58,8 @@ static void on_event(void *arg, const xd_event *ev)
     snprintf(told.text, sizeof(told.text), "%s", ev->text);
 }
 
+static int least; /* --min-workers; 2: the first environment is enough, as its agents come up one by one */
+
 static void setup(void)
 {
     memcpy(folder + sizeof(folder) - 7, "XXXXXX", 6);
@@ -71,6 +73,7 @@ static void setup(void)
     memset(&told, 0, sizeof(told));
     id_format = "test_it.py::test_%u";
     holds = false;
+    least = 2;
 }
 
 /* The run stands, with this many environments of two workers each; nothing is said yet. */
@@ -80,6 +83,7 @@ static void begin(size_t count)
     xd_journal *j = NULL;
     char        text[XD_TEXT];
     n_agents = count;
+    cfg->min_workers = least;
     for (size_t i = 0; i < count; i++) {
         char spec[64];
         snprintf(spec, sizeof(spec), "2*popen//env:WHERE=%zu", i);
@@ -901,6 +905,119 @@ START_TEST(an_environment_that_cannot_run)
 }
 END_TEST
 
+/* All that were asked for are wanted: nothing begins before, and each that fails is named. */
+START_TEST(an_environment_is_missing)
+{
+    least = 0;
+    begin(3);
+    comes_up(0, "verbose", "0");
+    collected(0, 1, DIGEST);
+    hear(0, XD_MSG_SEND_LIST);
+    send_ids(0, 1);
+    SAY(1, GATEWAY_UP, .gateway = 1, .cpus = 2);
+    hear(1, XD_MSG_ENV_START);
+    quiet(0);
+    SAY(1, ENV_FAILED, .exit_status = 6, .text = XD_BYTES_LIT("no pytest"));
+    ck_assert_int_eq(probe_at(&agents[1].probe, agents[1].next++).type, XD_MSG_DROP);
+    quiet(0); /* the third one may have failed, too */
+    lose(2);
+    HEAR(0, FINISH, fin);
+    ck_assert_int_eq(fin.exit_status, 6);
+    done(0);
+    ck_assert_int_eq(over(), 6);
+    ck_assert_uint_eq(result.recorded, 0);
+    ck_assert_int_eq(notes("lost ", NULL), 1); /* of the other the reporters show what it said */
+    ck_assert_int_eq(notes("lost popen//env:WHERE=2: its pipe was closed", NULL), 1);
+    ck_assert_int_eq(notes("no test was run: 2 of 3 environments cannot start; --min-workers N", NULL), 1);
+}
+END_TEST
+
+START_TEST(all_environments_that_were_asked_for)
+{
+    least = 0;
+    begin(2);
+    comes_up(0, "verbose", "0");
+    collected(0, 1, DIGEST);
+    hear(0, XD_MSG_SEND_LIST);
+    send_ids(0, 1);
+    quiet(0);
+    comes_up(1, "verbose", "0"); /* it may collect for as long as it wants */
+    hear(0, XD_MSG_WORKERS_START);
+    HEAR(0, LEASE, lease);
+    ck_assert_uint_eq(lease.ranges.count, 1);
+    RESULTS(0, 0, .item = 0, .outcome = XD_OUT_PASSED);
+    while (probe_at(&agents[0].probe, agents[0].next).type != XD_MSG_FINISH)
+        agents[0].next++;
+    hear(1, XD_MSG_FINISH);
+    done(0);
+    done(1);
+    ck_assert_int_eq(over(), 0);
+}
+END_TEST
+
+START_TEST(a_run_goes_on_without_an_environment)
+{
+    xd_wire_RANGE items[8];
+    begin(2);
+    SAY(1, GATEWAY_UP, .gateway = 1, .cpus = 2);
+    hear(1, XD_MSG_ENV_START);
+    SAY(1, ENV_FAILED, .exit_status = 6, .text = XD_BYTES_LIT("no pytest"));
+    ck_assert_int_eq(probe_at(&agents[1].probe, agents[1].next++).type, XD_MSG_DROP);
+    lose(1);
+    comes_up(0, "verbose", "0");
+    collected(0, 1, DIGEST);
+    hear(0, XD_MSG_SEND_LIST);
+    send_ids(0, 1);
+    HEAR(0, WORKERS_START, start);
+    ck_assert_uint_eq(start.total, 2);
+    ck_assert_uint_eq(leased(0, items, 8), 1);
+    RESULTS(0, 0, .item = 0, .outcome = XD_OUT_PASSED);
+    while (probe_at(&agents[0].probe, agents[0].next).type != XD_MSG_FINISH)
+        agents[0].next++;
+    done(0);
+    ck_assert_int_eq(over(), 0);
+    ck_assert_int_eq(notes("no test was run", NULL), 0);
+}
+END_TEST
+
+/* A late one that cannot run: the tests go on, and nothing of it is waited for. */
+START_TEST(an_environment_fails_while_others_run)
+{
+    xd_wire_RANGE items[8];
+    begin(2);
+    comes_up(0, "verbose", "0");
+    collected(0, 1, DIGEST);
+    hear(0, XD_MSG_SEND_LIST);
+    send_ids(0, 1);
+    hear(0, XD_MSG_WORKERS_START);
+    ck_assert_uint_eq(leased(0, items, 8), 1);
+    SAY(1, GATEWAY_UP, .gateway = 1, .cpus = 2);
+    hear(1, XD_MSG_ENV_START);
+    SAY(1, ENV_FAILED, .exit_status = 6, .text = XD_BYTES_LIT("no pytest"));
+    ck_assert_int_eq(probe_at(&agents[1].probe, agents[1].next++).type, XD_MSG_DROP);
+    lose(1);
+    RESULTS(0, 0, .item = 0, .outcome = XD_OUT_PASSED);
+    while (probe_at(&agents[0].probe, agents[0].next).type != XD_MSG_FINISH)
+        agents[0].next++;
+    done(0);
+    ck_assert_int_eq(over(), 0);
+    ck_assert_uint_eq(result.passed, 1);
+}
+END_TEST
+
+START_TEST(too_few_workers)
+{
+    least = 3;
+    begin(2);
+    lose(1);
+    comes_up(0, "verbose", "0");
+    hear(0, XD_MSG_FINISH);
+    done(0);
+    ck_assert_int_eq(over(), 6);
+    ck_assert_int_eq(notes("no test was run: 2 workers can start, --min-workers wants 3", NULL), 1);
+}
+END_TEST
+
 START_TEST(what_does_not_fit_ends_the_agent)
 {
     begin(1);
@@ -936,7 +1053,7 @@ START_TEST(an_agent_that_collects_twice_is_dropped)
     while (probe_at(&agents[1].probe, agents[1].next).type != XD_MSG_FINISH)
         agents[1].next++;
     done(1);
-    ck_assert_int_eq(over(), 6); /* an environment is missing */
+    ck_assert_int_eq(over(), 0);
     ck_assert_uint_eq(result.passed, 2);
 }
 END_TEST
@@ -1124,6 +1241,11 @@ static Suite *suite(void)
     tcase_add_test(t, other_tests_were_collected);
     tcase_add_test(t, the_same_tests_in_another_order);
     tcase_add_test(t, an_environment_that_cannot_run);
+    tcase_add_test(t, an_environment_is_missing);
+    tcase_add_test(t, all_environments_that_were_asked_for);
+    tcase_add_test(t, a_run_goes_on_without_an_environment);
+    tcase_add_test(t, an_environment_fails_while_others_run);
+    tcase_add_test(t, too_few_workers);
     tcase_add_test(t, what_does_not_fit_ends_the_agent);
     tcase_add_test(t, an_agent_that_collects_twice_is_dropped);
     tcase_add_test(t, nothing_begins_without_the_collector);
