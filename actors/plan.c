@@ -45,15 +45,30 @@ static int add(xd_plan *p, xd_xspec *spec, uint32_t workers, xd_error *err)
     return 0;
 }
 
-/* `n` says how many workers the environment gets. */
-static int add_text(xd_plan *p, const char *text, const xd_numprocesses *n, xd_error *err)
+/* All of them, routed. The specs are the caller's to release also when it fails. */
+static int parse_all(xd_xspec *specs, char *const *texts, size_t count, xd_error *err)
 {
-    xd_xspec spec = { 0 };
-    XD_TRY(xd_xspec_parse(&spec, text, err));
-    int r = xd_refuse_spec(&spec, text, xd_transport_find(&spec) != NULL, err);
-    if (r == 0)
-        r = add(p, &spec, xd_numprocesses_planned(n, spec.count), err);
-    xd_xspec_release(&spec);
+    for (size_t i = 0; i < count; i++)
+        XD_TRY(xd_xspec_parse(&specs[i], texts[i], err));
+    for (size_t i = 0; i < count; i++)
+        XD_TRY(xd_xspec_route(&specs[i], specs, count, err));
+    return 0;
+}
+
+static int add_all(xd_plan *p, char *const *texts, size_t count, const xd_numprocesses *n, xd_error *err)
+{
+    xd_xspec *specs = calloc(count ? count : 1, sizeof(*specs));
+    if (!specs)
+        return -ENOMEM;
+    int r = parse_all(specs, texts, count, err);
+    for (size_t i = 0; i < count && r == 0; i++) {
+        r = xd_refuse_spec(&specs[i], texts[i], xd_transport_find(&specs[i]) != NULL, err);
+        if (r == 0)
+            r = add(p, &specs[i], xd_numprocesses_planned(n, specs[i].count), err);
+    }
+    for (size_t i = 0; i < count; i++)
+        xd_xspec_release(&specs[i]);
+    free(specs);
     return r;
 }
 
@@ -74,14 +89,12 @@ static int check_least(const xd_plan *p, uint32_t least, xd_error *err)
 
 int xd_plan_make(xd_plan *ret, const xd_config *cfg, xd_error *err)
 {
+    char            here[] = "popen", *one[] = { here };
     xd_plan         p = XD_PLAN_INIT;
     xd_numprocesses n;
-    int             r = 0;
     xd_numprocesses_init(&n, cfg);
-    if (!xd_numprocesses_by_specs(&n))
-        r = add_text(&p, "popen", &n, err);
-    for (size_t i = 0; xd_numprocesses_by_specs(&n) && i < cfg->tx.count && r == 0; i++)
-        r = add_text(&p, cfg->tx.at[i], &n, err);
+    int r = xd_numprocesses_by_specs(&n) ? add_all(&p, cfg->tx.at, cfg->tx.count, &n, err)
+                                         : add_all(&p, one, 1, &n, err);
     if (r == 0)
         r = check_least(&p, (uint32_t)cfg->min_workers, err);
     if (r < 0) {

@@ -5,9 +5,11 @@
 #include <string.h>
 
 #include "engine/base/text.h"
+#include "engine/ssh_args.h"
 
-#define KNOWN_KEYS \
-    "popen, ssh, socket, python, chdir, env:NAME, id, nice, cpus=auto, dont_write_bytecode, execmodel"
+#define KNOWN_KEYS                                                                        \
+    "popen, ssh, socket, ssh_config, via, python, chdir, env:NAME, id, nice, cpus=auto, " \
+    "dont_write_bytecode, execmodel"
 
 #define ID_CHARACTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
 
@@ -18,12 +20,15 @@ static int bad(xd_error *err, const char *spec, const char *why)
 
 void xd_xspec_release(xd_xspec *s)
 {
-    char *texts[] = { s->text, s->target, s->python, s->chdir, s->id, s->nice };
+    char *texts[] = { s->text, s->target, s->python, s->chdir, s->id, s->nice, s->ssh_config, s->via };
     for (size_t i = 0; i < XD_ARRAY_LEN(texts); i++)
         free(texts[i]);
     for (size_t i = 0; i < s->n_env; i++)
         free(s->env[i]);
     free(s->env);
+    if (s->jump)
+        xd_xspec_release(s->jump);
+    free(s->jump);
     *s = (xd_xspec){ 0 };
 }
 
@@ -118,13 +123,18 @@ static int set_key(parse *p, const char *key, const char *value)
                        "execmodel is thread or main_thread_only; eventlet and gevent are not supported");
         return 0;
     }
+    if (strcmp(key, "installvia") == 0)
+        return bad(p->err, p->spec,
+                   "installvia= is not needed: nothing has to be installed there first; leave it out");
     static const struct {
         const char *name;
         size_t      offset;
     } texts[] = { { "python", offsetof(xd_xspec, python) },
                   { "chdir", offsetof(xd_xspec, chdir) },
                   { "id", offsetof(xd_xspec, id) },
-                  { "nice", offsetof(xd_xspec, nice) } };
+                  { "nice", offsetof(xd_xspec, nice) },
+                  { "ssh_config", offsetof(xd_xspec, ssh_config) },
+                  { "via", offsetof(xd_xspec, via) } };
     for (size_t i = 0; i < XD_ARRAY_LEN(texts); i++) {
         if (strcmp(key, texts[i].name) != 0)
             continue;
@@ -179,6 +189,21 @@ static int parse_keys(parse *p, const char *rest)
     }
 }
 
+static int check_ssh(parse *p)
+{
+    const xd_xspec *s = p->s;
+    xd_autossh_args args = { 0 };
+    char            why[256] = "";
+    if (s->ssh_config && s->kind != XD_SPEC_SSH)
+        return bad(p->err, p->spec, "ssh_config= goes with ssh= only");
+    if (s->via && s->kind == XD_SPEC_SOCKET)
+        return bad(p->err, p->spec, "via= goes with ssh= and popen only");
+    if (s->kind != XD_SPEC_SSH)
+        return 0;
+    int r = xd_ssh_args_parse(&args, s->target, why, sizeof(why));
+    return r == -EINVAL ? bad(p->err, p->spec, why) : r;
+}
+
 static int check_nice(parse *p)
 {
     if (!p->s->nice)
@@ -217,6 +242,8 @@ int xd_xspec_parse(xd_xspec *ret, const char *text, xd_error *err)
         r = check_nice(&p);
     if (r == 0)
         r = check_id(&p);
+    if (r == 0)
+        r = check_ssh(&p);
     if (r == 0 && !(s.text = strdup(rest)))
         r = -ENOMEM;
     if (r < 0) {
@@ -240,7 +267,10 @@ int xd_xspec_copy(xd_xspec *ret, const xd_xspec *from)
                    .dont_write_bytecode = from->dont_write_bytecode };
     bool     ok = copy_text(&s.text, from->text) && copy_text(&s.target, from->target) &&
               copy_text(&s.python, from->python) && copy_text(&s.chdir, from->chdir) &&
-              copy_text(&s.id, from->id) && copy_text(&s.nice, from->nice);
+              copy_text(&s.id, from->id) && copy_text(&s.nice, from->nice) &&
+              copy_text(&s.ssh_config, from->ssh_config) && copy_text(&s.via, from->via);
+    if (ok && from->jump)
+        ok = (s.jump = calloc(1, sizeof(*s.jump))) && xd_xspec_copy(s.jump, from->jump) == 0;
     if (ok && from->n_env && !(s.env = calloc(from->n_env, sizeof(*s.env))))
         ok = false;
     for (size_t i = 0; ok && i < from->n_env; i++, s.n_env++)
@@ -261,8 +291,8 @@ static bool same(const char *a, const char *b)
 bool xd_xspec_same_env(const xd_xspec *a, const xd_xspec *b)
 {
     if (a->kind != b->kind || !same(a->target, b->target) || !same(a->python, b->python) ||
-        !same(a->chdir, b->chdir) || !same(a->nice, b->nice) ||
-        a->dont_write_bytecode != b->dont_write_bytecode || a->n_env != b->n_env)
+        !same(a->chdir, b->chdir) || !same(a->nice, b->nice) || !same(a->ssh_config, b->ssh_config) ||
+        !same(a->via, b->via) || a->dont_write_bytecode != b->dont_write_bytecode || a->n_env != b->n_env)
         return false;
     for (size_t i = 0; i < a->n_env; i++)
         if (strcmp(a->env[i], b->env[i]) != 0)

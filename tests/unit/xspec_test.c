@@ -99,6 +99,12 @@ START_TEST(mistyped_ones)
         { "popen//id=a/b", "letters" },
         { "popen//id=.a", "letters" },
         { "popen//id=a b", "letters" },
+        { "ssh=-p 22", "names no host" },
+        { "ssh=a b", "behind the host a" },
+        { "ssh=a//ssh_config=", "ssh_config" },
+        { "popen//ssh_config=x", "goes with ssh=" },
+        { "socket=h:1//via=a", "goes with ssh= and popen" },
+        { "ssh=a//installvia=b", "not needed" },
     };
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
         xd_xspec untouched = { .count = 77 };
@@ -126,6 +132,9 @@ START_TEST(same_environment)
         { "ssh=a", "ssh=b", false },
         { "ssh=a", "popen", false },
         { "popen//nice=5", "popen", false },
+        { "ssh=a//ssh_config=x", "ssh=a", false },
+        { "ssh=a//via=x", "ssh=a", false },
+        { "ssh=a//via=x", "ssh=a//via=x", true },
     };
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
         xd_xspec a, b;
@@ -140,11 +149,55 @@ START_TEST(same_environment)
 }
 END_TEST
 
+/* Each spec of the list, NULL-terminated; what its last one's hosts are, from the nearest to here on; or words of the error. */
+static void routed(const char *const *texts, const char *hosts, const char *error)
+{
+    xd_xspec all[8] = { { 0 } };
+    size_t   n = 0;
+    char     way[64] = "";
+    for (; texts[n]; n++)
+        ck_assert_int_eq(xd_xspec_parse(&all[n], texts[n], &err), 0);
+    int r = xd_xspec_route(&all[n - 1], all, n, &err);
+    ck_assert_int_eq(r, error ? -EINVAL : 0);
+    if (error)
+        ck_assert_msg(strstr(err.text, error) != NULL, "%s", err.text);
+    xd_xspec copy;
+    ck_assert_int_eq(xd_xspec_copy(&copy, &all[n - 1]), 0);
+    for (const xd_xspec *s = &copy; s && hosts; s = s->jump)
+        snprintf(way + strlen(way), sizeof(way) - strlen(way), "%s ", s->target ? s->target : "here");
+    if (hosts)
+        ck_assert_str_eq(way, hosts);
+    xd_xspec_release(&copy);
+    for (size_t i = 0; i < n; i++)
+        xd_xspec_release(&all[i]);
+}
+
+START_TEST(routes)
+{
+    static const struct {
+        const char *texts[5], *hosts, *error;
+    } table[] = {
+        { { "ssh=a" }, "a ", NULL },
+        { { "ssh=gate//id=g", "ssh=a//via=g" }, "a gate ", NULL },
+        { { "ssh=a//id=1", "ssh=b//via=1//id=2", "ssh=c//via=2" }, "c b a ", NULL },
+        { { "ssh=a//id=1", "ssh=b//via=1//id=2", "popen//via=2" }, "b a ", NULL },
+        { { "popen//id=1", "ssh=b//via=1" }, "b ", NULL },
+        { { "popen//id=1", "popen//via=1" }, "here ", NULL },
+        { { "ssh=a//id=1", "ssh=b//via=2" }, NULL, "no other spec has id=2" },
+        { { "ssh=a//id=1//via=2", "ssh=b//id=2//via=1" }, NULL, "circle" },
+        { { "ssh=b//id=2//via=2" }, NULL, "circle" },
+        { { "socket=h:1//id=s", "ssh=b//via=s" }, NULL, "no host of ssh=" },
+    };
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++)
+        routed(table[i].texts, table[i].hosts, table[i].error);
+}
+END_TEST
+
 START_TEST(copies)
 {
     static const char *const all[] = {
-        "popen", "3*popen//python=x//chdir=a//env:A=1//env:B=2//nice=5//dont_write_bytecode", "ssh=a b//id=c",
-        "socket=h:1"
+        "popen", "3*popen//python=x//chdir=a//env:A=1//env:B=2//nice=5//dont_write_bytecode",
+        "ssh=-p 5 a//id=c//ssh_config=f//via=x", "socket=h:1"
     };
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
         xd_xspec a, b;
@@ -172,6 +225,7 @@ int main(void)
     tcase_add_test(t, mistyped_ones);
     tcase_add_test(t, same_environment);
     tcase_add_test(t, copies);
+    tcase_add_test(t, routes);
     suite_add_tcase(s, t);
     srunner_run_all(r, CK_NORMAL);
     int failed = srunner_ntests_failed(r);
