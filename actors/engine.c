@@ -281,26 +281,28 @@ static int start_gateways(xd_engine *x, xd_error *err)
     if (!x->gateways || !x->scratch)
         return -ENOMEM;
     for (size_t i = 0; i < x->plan.count; i++) {
-        const xd_transport *transport = xd_transport_find(&x->plan.gateways[i].spec);
-        const bool here = transport && transport->local; /* else folders of this host mean nothing there */
-        char       address[XD_ADDRESS_LEN];
+        xd_transport_choice choice;
+        char                address[XD_ADDRESS_LEN];
+        XD_TRY(xd_transport_choose(&choice, &x->plan.gateways[i].spec, x->config->ssh, err));
+        const bool here = choice.transport->local; /* else folders of this host mean nothing there */
         XD_TRY(here ? scratch_folder(x, i, &x->scratch[i]) : 0);
         x->gateways[i] = (xd_gateway_args){
-            .transport = transport,
+            .choice = choice,
             .number = (uint16_t)i,
             .sched = XD_SCHEDULER_ADDRESS,
             .collector = XD_COLLECTOR_ADDRESS,
             .session = xd_clock_wall_us(),
             .silence_ms = silence_ms(x->config),
             .reconnect_ms = (uint32_t)XD_MIN(x->config->reconnect_ns / XD_MS_NS, (uint64_t)UINT32_MAX),
-            .foreign = x->config->agent != NULL,
+            .foreign = !here || x->config->agent != NULL,
             .junit_path = x->junit_path,
             .target = { .spec = &x->plan.gateways[i].spec,
                         .agent = x->config->agent,
                         .dir = here ? x->where.work : NULL,
                         .cache_dir = here ? x->where.cache : NULL,
                         .scratch_dir = x->scratch[i],
-                        .output_limit = x->config->output_limit },
+                        .output_limit = x->config->output_limit,
+                        .ssh_accept_new = x->config->ssh_accept_new },
         };
         xd_gateway_address((uint16_t)i, address, sizeof(address));
         xd_child child = { .spec = &xd_gateway_spec, .address = address, .args = &x->gateways[i] };

@@ -62,7 +62,7 @@ static int add_all(xd_plan *p, char *const *texts, size_t count, const xd_numpro
         return -ENOMEM;
     int r = parse_all(specs, texts, count, err);
     for (size_t i = 0; i < count && r == 0; i++) {
-        r = xd_refuse_spec(&specs[i], texts[i], xd_transport_find(&specs[i]) != NULL, err);
+        r = xd_refuse_spec(&specs[i], texts[i], xd_transport_known(&specs[i]), err);
         if (r == 0)
             r = add(p, &specs[i], xd_numprocesses_planned(n, specs[i].count), err);
     }

@@ -71,6 +71,8 @@ typedef enum {
     OPTION("shutdown-timeout", 0, "TIME", "none", "Time for the workers' sessions to end when all tests are done; those that take longer are killed, and the exit code is 1.", KIND_TIME_OR_NONE, shutdown_ns, false) \
     OPTION("agent-timeout", 0, "TIME", "60s", "An environment whose agent answers nothing for this long is given up; none or 0: never.", KIND_TIME_OR_NONE, agent_timeout_ns, false) \
     OPTION("reconnect-timeout", 0, "TIME", "30s", "How long an environment whose connection is cut is dialled again, while its tests run on; none or 0: it is lost at once.", KIND_TIME_OR_NONE, reconnect_ns, false) \
+    OPTION("ssh", 0, "auto|libssh|openssh", "auto", "What carries ssh=: libssh, in this program; openssh, the user's ssh program; auto: libssh where it can do what ssh_config asks for.", KIND_WORD, ssh, false) \
+    OPTION("ssh-accept-new", 0, NULL, "", "Take and write down the key of a host that is not in known_hosts; a key that has changed is refused all the same.", KIND_FLAG, ssh_accept_new, false) \
     OPTION("output-limit", 0, "SIZE", "1M", "How much output that bypasses pytest's capture is kept, per test, for each of stdout and stderr.", KIND_SIZE, output_limit, false) \
     OPTION("journal-limit", 0, "SIZE", "4G", "How large a run's journal may become; then the run ends with exit code 7. 0: no limit.", KIND_SIZE, journal_limit, false) \
     OPTION("runs-keep", 0, "N", "100", "How many runs of each project are kept under $XDG_STATE_HOME/xd/runs.", KIND_SIZE, runs_keep, false) \

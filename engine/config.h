@@ -33,6 +33,8 @@ struct xd_config {
     char      *runner;                           /* --runner; NULL = pytest */
     char      *python;                           /* --python; NULL = found */
     char      *agent;                            /* --agent; NULL = found */
+    char      *ssh;                              /* --ssh: auto, libssh, openssh; NULL = auto */
+    bool       ssh_accept_new;                   /* --ssh-accept-new */
     char      *jsonl;                            /* --jsonl FILE */
     char      *stats;                            /* --stats FILE */
     char      *state_dir, *cache_dir, *work_dir; /* NULL = the default; see folders.h */

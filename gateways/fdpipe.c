@@ -17,6 +17,8 @@ typedef struct fdpipe {
     xd_pipe         pipe;
     uint32_t        magic;
     xd_fdpipe_parts at;
+    bool            ended;
+    xd_proc_status  status; /* once it has ended */
 } fdpipe;
 
 int xd_fdpipe_new(xd_pipe **ret, const xd_transport *transport, const xd_fdpipe_parts *parts)
@@ -24,9 +26,49 @@ int xd_fdpipe_new(xd_pipe **ret, const xd_transport *transport, const xd_fdpipe_
     fdpipe *f = calloc(1, sizeof(*f));
     if (!f)
         return -ENOMEM;
-    *f = (fdpipe){ .pipe = { transport }, .magic = FDPIPE_MAGIC, .at = *parts };
+    *f = (fdpipe){ .pipe = { transport },
+                   .magic = FDPIPE_MAGIC,
+                   .at = *parts,
+                   .ended = parts->proc.pid <= 0,
+                   .status = { .exit_status = -2 } };
     *ret = &f->pipe;
     return 0;
+}
+
+static bool wait_for(fdpipe *f, uint32_t grace_ms)
+{
+    xd_proc *proc = &f->at.proc;
+    uint64_t end = xd_clock_ns() + grace_ms * XD_MS_NS;
+    for (;;) {
+        int r = xd_proc_wait(proc, false, &f->status);
+        if (r != 0) {
+            if (r < 0)
+                f->status = (xd_proc_status){ .exit_status = -2 }; /* somebody else waited for it */
+            return true;
+        }
+        uint64_t now = xd_clock_ns();
+        if (now >= end)
+            return false;
+        struct pollfd p = { .fd = proc->pidfd, .events = POLLIN };
+        int           ms = (int)((end - now) / XD_MS_NS) + 1;
+        (void)poll(&p, proc->pidfd >= 0 ? 1 : 0, proc->pidfd >= 0 ? ms : XD_MIN(ms, 10));
+    }
+}
+
+int xd_fdpipe_ended(xd_pipe *p, xd_proc_status *ret)
+{
+    fdpipe *f = XD_CAST(p, fdpipe, FDPIPE_MAGIC);
+    if (!f->ended)
+        f->ended = wait_for(f, 0);
+    if (f->ended)
+        *ret = f->status;
+    return f->ended;
+}
+
+void xd_fdpipe_signal(xd_pipe *p, int sig)
+{
+    const fdpipe *f = XD_CAST(p, fdpipe, FDPIPE_MAGIC);
+    (void)(f->at.group ? xd_proc_kill_group : xd_proc_kill)(&f->at.proc, sig);
 }
 
 int xd_fdpipe_opened(xd_pipe *p, xd_error *err)
@@ -122,44 +164,27 @@ void xd_fdpipe_close(xd_pipe *p)
     f->at.redial = -1;
 }
 
-static bool wait_for(xd_proc *proc, uint32_t grace_ms, xd_proc_status *status)
+static void end_process(fdpipe *f, uint32_t grace_ms)
 {
-    uint64_t end = xd_clock_ns() + grace_ms * XD_MS_NS;
-    for (;;) {
-        int r = xd_proc_wait(proc, false, status);
-        if (r != 0) {
-            if (r < 0)
-                *status = (xd_proc_status){ .exit_status = -2 }; /* somebody else waited for it */
-            return true;
-        }
-        uint64_t now = xd_clock_ns();
-        if (now >= end)
-            return false;
-        struct pollfd p = { .fd = proc->pidfd, .events = POLLIN };
-        int           ms = (int)((end - now) / XD_MS_NS) + 1;
-        (void)poll(&p, proc->pidfd >= 0 ? 1 : 0, proc->pidfd >= 0 ? ms : XD_MIN(ms, 10));
-    }
-}
-
-static void end_process(xd_proc *proc, uint32_t grace_ms, xd_proc_status *status)
-{
-    if (proc->pid <= 0 || wait_for(proc, grace_ms / 2, status))
+    const xd_proc *proc = &f->at.proc;
+    if (f->ended || proc->pid <= 0 || wait_for(f, grace_ms / 2))
         return;
     (void)xd_proc_kill_group(proc, SIGCONT); /* a stopped agent does not see that its pipe is closed */
-    if (wait_for(proc, grace_ms - grace_ms / 2, status))
+    if (wait_for(f, grace_ms - grace_ms / 2))
         return;
-    /* Not its group: what is left of the agent cleans up (tools/xdagent/guard.c). */
-    (void)xd_proc_kill(proc, SIGKILL);
-    (void)wait_for(proc, 1000, status);
+    /* Not the group of an agent: what is left of it cleans up (tools/xdagent/guard.c). */
+    xd_fdpipe_signal(&f->pipe, SIGKILL);
+    (void)wait_for(f, 1000);
 }
 
 void xd_fdpipe_hang_up(xd_pipe **p, uint32_t grace_ms, char *how, size_t how_size)
 {
-    fdpipe        *f = XD_CAST(*p, fdpipe, FDPIPE_MAGIC);
-    xd_proc_status status = { .exit_status = -2 };
-    char           name[32];
+    fdpipe     *f = XD_CAST(*p, fdpipe, FDPIPE_MAGIC);
+    const char *what = f->at.name ? f->at.name : "the agent";
+    char        name[32];
     xd_fdpipe_close(*p);
-    end_process(&f->at.proc, grace_ms, &status);
+    end_process(f, grace_ms);
+    const xd_proc_status status = f->status;
     if (f->at.text >= 0)
         close(f->at.text);
     xd_proc_close(&f->at.proc);
@@ -168,10 +193,11 @@ void xd_fdpipe_hang_up(xd_pipe **p, uint32_t grace_ms, char *how, size_t how_siz
     if (how_size == 0)
         return;
     if (status.signal)
-        snprintf(how, how_size, "the agent was killed by %s",
+        snprintf(how, how_size, "%s was killed by %s", what,
                  xd_os_signal_name(status.signal, name, sizeof(name)));
     else if (status.exit_status > 0)
-        snprintf(how, how_size, "the agent ended with status %d", status.exit_status);
+        snprintf(how, how_size, "%s ended with status %d", what, status.exit_status);
     else
-        snprintf(how, how_size, "%s", status.exit_status == 0 ? "the agent ended" : "");
+        snprintf(how, how_size, "%s%s", status.exit_status == 0 ? what : "",
+                 status.exit_status == 0 ? " ended" : "");
 }

@@ -5,14 +5,21 @@
 #include "gateways/transport.h"
 
 typedef struct xd_fdpipe_parts {
-    int in, out;  /* non-blocking; the same number when it is one socket */
-    int text;     /* non-blocking; -1 = none */
-    int redial;   /* non-blocking: a socket to the agent that takes one end of each further pipe; -1 = none */
-    xd_proc proc; /* pid 0 = none */
+    int in, out; /* non-blocking; the same number when it is one socket */
+    int text;    /* non-blocking; -1 = none */
+    int redial;  /* non-blocking: a socket to the agent that takes one end of each further pipe; -1 = none */
+    xd_proc     proc;  /* pid 0 = none */
+    const char *name;  /* of it, for words on its end; static; NULL = the agent */
+    bool        group; /* what is left of its process group is killed with it */
 } xd_fdpipe_parts;
 
 /* A pipe of these parts, which belong to it from success on.  -ENOMEM. */
 int xd_fdpipe_new(xd_pipe **ret, const xd_transport *transport, const xd_fdpipe_parts *parts) XD_MUST;
+
+/* 1 = its process has ended, with this status; 0 = not yet. */
+int xd_fdpipe_ended(xd_pipe *p, xd_proc_status *ret);
+/* To the process, or its group. */
+void xd_fdpipe_signal(xd_pipe *p, int sig);
 
 int     xd_fdpipe_opened(xd_pipe *p, xd_error *err);
 int     xd_fdpipe_reopen(xd_pipe *p, xd_error *err); /* over `redial` */

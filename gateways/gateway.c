@@ -120,7 +120,8 @@ static int gateway_init(void *state, xd_actor *actor, const void *args)
     gateway               *g = state;
     *g = (gateway){ .magic = GATEWAY_MAGIC,
                     .actor = actor,
-                    .transport = a->transport,
+                    .transport = a->choice.transport,
+                    .choice = a->choice,
                     .number = a->number,
                     .agent = a->target.agent ? strdup(a->target.agent) : NULL,
                     .dir = a->target.dir ? strdup(a->target.dir) : NULL,

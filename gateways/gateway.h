@@ -16,7 +16,7 @@
 #include "gateways/transport.h"
 
 typedef struct xd_gateway_args {
-    const xd_transport *transport;
+    xd_transport_choice choice;
     uint16_t            number;        /* of the gateway in this run */
     xd_target           target;        /* copied by init */
     const char         *sched;         /* address of the scheduler; copied */

@@ -164,12 +164,33 @@ static int open_pipe(gateway *g, xd_error *err)
     return g->transport->open(&g->pipe, &target, err);
 }
 
+static int say_how(gateway *g)
+{
+    char text[600];
+    snprintf(text, sizeof(text), "%.200s: %s", g->spec.text, g->choice.why);
+    return *g->choice.why ? xd_gateway_note(g, XD_NOTE_DETAIL, xd_bytes_str(text)) : 0;
+}
+
+/* What was chosen cannot do it, which the far end has shown: the other one dials. */
+static int dial_otherwise(gateway *g, const xd_error *why)
+{
+    xd_gateway_drop_pipe(g, 0, NULL, 0);
+    g->transport = g->choice.other;
+    g->choice.other = NULL;
+    snprintf(g->choice.why, sizeof(g->choice.why), "another way is tried: %.250s", why->text);
+    return xd_actor_set_tick(g->actor, 1);
+}
+
 int xd_gateway_dial(gateway *g)
 {
     xd_error err = { 0 };
-    int      r = g->pipe ? 0 : open_pipe(g, &err);
+    if (!g->pipe)
+        XD_TRY(say_how(g));
+    int r = g->pipe ? 0 : open_pipe(g, &err);
     if (r == 0)
         r = g->transport->opened(g->pipe, &err);
+    if (r == -EOPNOTSUPP && g->choice.other)
+        return dial_otherwise(g, &err);
     if (r < 0)
         return xd_gateway_go_down(g, *err.text ? err.text : xd_error_name(r));
     if (r == 0 && xd_clock_ns() >= g->deadline_ns)

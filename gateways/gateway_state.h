@@ -27,6 +27,7 @@ typedef struct gateway {
     uint32_t            magic;
     xd_actor           *actor; /* borrowed; outlives us */
     const xd_transport *transport;
+    xd_transport_choice choice;
     xd_xspec            spec; /* owned */
     uint16_t            number;
     gateway_state       state;

@@ -1,7 +1,45 @@
-/* gateways/transport.c - see transport.h. */
+/* gateways/transport.c - see transport.h: which transport carries a spec. */
 #include "gateways/transport.h"
 
-const xd_transport *xd_transport_find(const xd_xspec *spec)
+#include <stdio.h>
+#include <string.h>
+
+bool xd_transport_known(const xd_xspec *spec)
 {
-    return spec->kind == XD_SPEC_POPEN ? &xd_transport_popen : NULL;
+    return spec->kind == XD_SPEC_POPEN || spec->kind == XD_SPEC_SSH;
+}
+
+static int by_openssh(xd_transport_choice *ret, const char *why)
+{
+    ret->transport = &xd_transport_openssh;
+    snprintf(ret->why, sizeof(ret->why), "by the ssh program: %s", why);
+    return 0;
+}
+
+static int choose_ssh(xd_transport_choice *ret, const xd_xspec *spec, const char *ssh, xd_error *err)
+{
+    const bool automatic = !ssh || strcmp(ssh, "auto") == 0;
+    if (!automatic && strcmp(ssh, "openssh") == 0)
+        return by_openssh(ret, "--ssh=openssh");
+    if (!automatic)
+        return xd_error_set(err, -EINVAL, "spec '%.200s': --ssh=libssh: this build has no libssh",
+                            spec->text);
+    return by_openssh(ret, "this build has no libssh");
+}
+
+int xd_transport_choose(xd_transport_choice *ret, const xd_xspec *spec, const char *ssh, xd_error *err)
+{
+    xd_transport_choice c = { 0 };
+    switch (spec->kind) {
+    case XD_SPEC_POPEN:
+        c.transport = &xd_transport_popen;
+        break;
+    case XD_SPEC_SSH:
+        XD_TRY(choose_ssh(&c, spec, ssh, err));
+        break;
+    default:
+        return xd_error_set(err, -ENOENT, "spec '%.200s': nothing here carries it", spec->text);
+    }
+    *ret = c;
+    return 0;
 }

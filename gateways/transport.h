@@ -107,5 +107,17 @@ struct xd_transport {
 
 extern const xd_transport xd_transport_popen;
 
-/* The transport of a spec; NULL = there is none for its kind. */
-const xd_transport *xd_transport_find(const xd_xspec *spec);
+extern const xd_transport xd_transport_openssh;
+
+/* What carries a spec. */
+typedef struct xd_transport_choice {
+    const xd_transport *transport;
+    const xd_transport
+        *other;    /* to be taken when `transport` says -EOPNOTSUPP before it has opened; NULL = none */
+    char why[320]; /* of ssh=: which it is, and why; empty = there was no choice */
+} xd_transport_choice;
+
+bool xd_transport_known(const xd_xspec *spec); /* there is one for its kind */
+/* `ssh`: auto, libssh, openssh; NULL = auto. -ENOENT: there is none for its kind; -EINVAL: it cannot be carried so; err says why. */
+int xd_transport_choose(xd_transport_choice *ret, const xd_xspec *spec, const char *ssh,
+                        xd_error *err) XD_MUST;

@@ -153,7 +153,7 @@ static void setup_with(fixture *f, int which, const xd_transport *transport, con
     ck_assert_msg(xd_actor_start(&f->sched, f->bus, &sched_spec, "sched", &self, &err) == 0, "%s", err.text);
     ck_assert_msg(xd_xspec_parse(&spec, all_cases[which].spec, &err) == 0, "%s", err.text);
     xd_gateway_args args = {
-        .transport = transport,
+        .choice = { .transport = transport },
         .number = 3,
         .sched = "sched",
         .collector = "sched",
