@@ -121,7 +121,7 @@ static int delivery(openssh *o, xd_error *err)
     return xd_deliver_new(&o->deliver, &target, err);
 }
 
-static int try(openssh *o, xd_error *err)
+static int dial(openssh *o, xd_error *err)
 {
     /* It gives up before this transport does: it can say better what it waited for. */
     const xd_openssh_how how = { .asks = o->asks,
@@ -162,7 +162,7 @@ static int start_over(openssh *o, xd_error *err)
     o->deadline_ns = xd_clock_ns() + o->timeout_ms * XD_MS_NS;
     o->pause_ms = PAUSE_FIRST_MS;
     o->asks = false;
-    return try(o, err);
+    return dial(o, err);
 }
 
 static int openssh_open(xd_pipe **ret, const xd_target *target, xd_error *err)
@@ -234,7 +234,7 @@ static int give_up(openssh *o, xd_error *err)
 }
 
 /* Each host that was refused waits for another time, so that they do not come back all at once. */
-static void pause(openssh *o)
+static void wait_a_little(openssh *o)
 {
     uint32_t any = 0;
     (void)!getrandom(&any, sizeof(any), GRND_NONBLOCK);
@@ -264,7 +264,7 @@ static int ssh_failed(openssh *o, xd_error *err)
         xd_openssh_cause(xd_buf_cstr(&o->said), o->by_hand, o->asks, why, sizeof(why));
     (void)xd_error_set(&o->why, is == XD_OPENSSH_AUTH ? -EACCES : -EHOSTUNREACH, "%s", why);
     if (is == XD_OPENSSH_DROPPED && o->pause_ms + PAUSE_MOST_MS < left_ms(o)) {
-        pause(o);
+        wait_a_little(o);
         return 0;
     }
     if (may_ask(o, is)) {
@@ -341,7 +341,7 @@ static int queuing(openssh *o, xd_error *err)
     if (r < 0)
         return give_up(o, err);
     o->asks = true;
-    r = try(o, err);
+    r = dial(o, err);
     return r < 0 ? r : 2;
 }
 
@@ -354,7 +354,7 @@ static int openssh_opened(xd_pipe *p, xd_error *err)
     case ENDING:
         return ending(o, err);
     case PAUSING:
-        return xd_clock_ns() >= o->until_ns ? try(o, err) : 0;
+        return xd_clock_ns() >= o->until_ns ? dial(o, err) : 0;
     case QUEUING:
         return queuing(o, err);
     case OPEN:
