@@ -158,6 +158,7 @@ static int gateway_stop(void *state)
 {
     gateway *g = XD_CAST(state, gateway, GATEWAY_MAGIC);
     uint32_t grace_ms = xd_gateway_grace_ms(g);
+    xd_gateway_say_bye(g);
     g->state = DOWN;
     xd_gateway_drop_pipe(g, grace_ms, NULL, 0);
     return XD_ACTOR_STOP;
@@ -168,7 +169,9 @@ static void gateway_fini(void *state)
     gateway *g = state;
     if (g->magic != GATEWAY_MAGIC) /* its init was not reached */
         return;
-    xd_gateway_drop_pipe(g, xd_gateway_grace_ms(g), NULL, 0);
+    uint32_t grace_ms = xd_gateway_grace_ms(g);
+    xd_gateway_say_bye(g);
+    xd_gateway_drop_pipe(g, grace_ms, NULL, 0);
     xd_stream_in_release(&g->rx);
     xd_stream_out_release(&g->tx);
     g->sent = xd_session_tx_free(g->sent);

@@ -40,6 +40,18 @@ void xd_gateway_drop_pipe(gateway *g, uint32_t grace_ms, char *how, size_t how_s
     g->transport->hang_up(&g->pipe, grace_ms, how, how_size);
 }
 
+/* To an agent that would else wait for another pipe: this was the last one. What it has not read of the commands lies in front of
+ * it: an agent that does not read ends when its time to wait has passed. */
+void xd_gateway_say_bye(gateway *g)
+{
+    xd_wire_BYE m = { .status = 0 };
+    if (g->state != UP || g->transport->local || !(g->capabilities & XD_CAP_RECONNECT) || g->deaf)
+        return;
+    xd_buf_clear(&g->frame);
+    if (xd_wire_BYE_frame(&g->frame, 0, 0, &m) == 0)
+        (void)!xd_gateway_send_loose(g, &g->frame);
+}
+
 uint32_t xd_gateway_grace_ms(const gateway *g)
 {
     return xd_gateway_in_session(g) ? LEASH_MS : CANCEL_MS;
@@ -53,6 +65,7 @@ int xd_gateway_go_down(gateway *g, const char *why)
         return 0;
     bool     greeting = !g->greeted && g->state != DIALING;
     uint32_t grace_ms = greeting ? GREET_MS : xd_gateway_grace_ms(g);
+    xd_gateway_say_bye(g);
     g->state = DOWN;
     XD_TRY(xd_gateway_read_text(g));
     xd_gateway_drop_pipe(g, grace_ms, how, sizeof(how));

@@ -87,6 +87,7 @@ int  xd_gateway_go_down(gateway *g, const char *why);
 int  xd_gateway_bad_peer(gateway *g, const char *what); /* bytes that are not the protocol: it is dropped */
 int  xd_gateway_tell_down(gateway *g);                  /* once; waits for room when there is none */
 void xd_gateway_drop_pipe(gateway *g, uint32_t grace_ms, char *how, size_t how_size);
+void xd_gateway_say_bye(gateway *g); /* before it is dropped for good */
 uint32_t
 xd_gateway_grace_ms(const gateway *g); /* that an agent gets to end by itself, by what it may have started */
 

@@ -409,7 +409,7 @@ static ssize_t openssh_read(xd_pipe *p, void *to, size_t room)
 static ssize_t openssh_write(xd_pipe *p, const void *from, size_t len)
 {
     openssh *o = XD_CAST(p, openssh, OPENSSH_MAGIC);
-    return o->ssh ? xd_fdpipe_write(o->ssh, from, len) : -EPIPE;
+    return o->ssh && o->state == OPEN ? xd_fdpipe_write(o->ssh, from, len) : -EPIPE;
 }
 
 static ssize_t openssh_text(xd_pipe *p, void *to, size_t room)
