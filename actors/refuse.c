@@ -13,7 +13,7 @@ int xd_refuse_spec(const xd_xspec *spec, const char *text, bool known, xd_error 
 {
     if (!known)
         return xd_error_set(err, -EINVAL,
-                            "spec '%.200s': this version runs workers on this machine only (popen)", text);
+                            "spec '%.200s': this version reaches other hosts by ssh= only", text);
     if (spec->id)
         return xd_error_set(
             err, -EINVAL,

@@ -87,7 +87,7 @@ END_TEST
 
 START_TEST(what_this_version_cannot)
 {
-    static const char *const table[] = { "ssh=host", "socket=h:1", "popen//id=a", "popen//colour=red", "" };
+    static const char *const table[] = { "ssh=a b", "socket=h:1", "popen//id=a", "popen//colour=red", "" };
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
         xd_config_free(cfg);
         ck_assert_int_eq(xd_config_new(&cfg), 0);
