@@ -83,7 +83,7 @@ static int add_ssh(words *w, const xd_xspec *spec, const xd_openssh_how *how, bo
         XD_TRY(add_jump(w, spec->jump, how, err));
     if (how->accept_new)
         option(w, "StrictHostKeyChecking=accept-new");
-    option(w, "LogLevel=ERROR"); /* causes, but no banners */
+    option(w, "LogLevel=INFO"); /* some causes are not told as errors */
     option(w, xd_buf_cstr(&connect));
     option(w, "ServerAliveInterval=" ALIVE_S);
     option(w, "ServerAliveCountMax=3");

@@ -161,7 +161,7 @@ START_TEST(specs)
     } table[] = {
         { "3*popen", true, NULL },
         { "popen//id=a", true, "spec 'popen//id=a': worker names (id=) are not supported yet" },
-        { "2*ssh=host", false, "spec '2*ssh=host': this version runs workers on this machine only (popen)" },
+        { "2*socket=host:1", false, "spec '2*socket=host:1': this version reaches other hosts by ssh= only" },
     };
     for (size_t i = 0; i < XD_ARRAY_LEN(table); i++) {
         xd_xspec x = { 0 };
