@@ -23,6 +23,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 sys.path.insert(0, HERE)
 import measure  # noqa: E402
+import ssh  # noqa: E402
 import suites  # noqa: E402
 
 BUILD = os.path.join(ROOT, "build")
@@ -46,6 +47,7 @@ class Bench(object):
     def __init__(self, options):
         self.options = options
         self.rows, self.notes, self.raw, self.kept = [], [], [], {}
+        self.broken, self.programs = [], (XDCTL, VENV)
         foreign = ("PYTEST_", "HYPOTHESIS_", "XD_", "VIRTUAL_ENV", "PYTHON", "CI", "BUILD_NUMBER", "FORCE_COLOR", "COVERAGE_")
         self.env = {k: v for k, v in os.environ.items() if not k.startswith(foreign)}
         self.env.update(XDG_STATE_HOME=os.path.join(WORK, "state"), XDG_CACHE_HOME=os.path.join(WORK, "cache"))
@@ -365,9 +367,10 @@ BENCHMARKS = {
     "memory": bench_memory,
     "tail": bench_tail,
     "commands": bench_commands,
+    "ssh": ssh.bench_ssh,
     "broker": bench_broker,
 }
-NOT_QUICK = ("packaging", "memory", "numpy")
+NOT_QUICK = ("packaging", "memory", "numpy", "ssh")
 
 
 def machine():
@@ -405,8 +408,10 @@ def main():
     os.makedirs(os.path.join(WORK, "bin"))
     for program in built:
         shutil.copy(program, os.path.join(WORK, "bin"))
+    if os.path.isdir(os.path.join(BUILD, "bin", "agents")):  # what is sent to other hosts
+        shutil.copytree(os.path.join(BUILD, "bin", "agents"), os.path.join(WORK, "bin", "agents"))
     b = Bench(options)
-    head, broken = machine(), []
+    head, broken = machine(), b.broken
     print(head, flush=True)
     for name in options.names or [n for n in BENCHMARKS if not (options.quick and n in NOT_QUICK)]:
         b.current = name

@@ -328,8 +328,9 @@ class Lab(object):
         return {"/etc/" + name: str(self.folder / name) for name in ("passwd", "hosts") if os.path.exists("/etc/" + name)}
 
     def start(self):
+        self.netem = self.namespaces and has_netem()
         plan = dict(namespaces=self.namespaces, folder=str(self.folder), remove=self.remove, hosts=[h.plan() for h in self.hosts], address=CONTROLLER,
-                    files=self.files() if self.namespaces else {}, netem=self.namespaces and has_netem())
+                    files=self.files() if self.namespaces else {}, netem=self.netem)
         self.stderr = open(str(self.folder / "lab.log"), "wb")
         self.process = subprocess.Popen([sys.executable, "-S", "-m", "lab.init"], cwd=TESTS, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                         stderr=self.stderr, start_new_session=True)
