@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "gateways/ssh.h"
+
 bool xd_transport_known(const xd_xspec *spec)
 {
     return spec->kind == XD_SPEC_POPEN || spec->kind == XD_SPEC_SSH;
@@ -18,13 +20,23 @@ static int by_openssh(xd_transport_choice *ret, const char *why)
 
 static int choose_ssh(xd_transport_choice *ret, const xd_xspec *spec, const char *ssh, xd_error *err)
 {
-    const bool automatic = !ssh || strcmp(ssh, "auto") == 0;
+    const xd_target target = { .spec = spec };
+    char            why[280];
+    const bool      automatic = !ssh || strcmp(ssh, "auto") == 0;
     if (!automatic && strcmp(ssh, "openssh") == 0)
         return by_openssh(ret, "--ssh=openssh");
-    if (!automatic)
-        return xd_error_set(err, -EINVAL, "spec '%.200s': --ssh=libssh: this build has no libssh",
-                            spec->text);
-    return by_openssh(ret, "this build has no libssh");
+    int r = xd_ssh_suits(&target, why, sizeof(why));
+    if (r < 0)
+        return xd_error_set(err, r, "spec '%.200s': %s", spec->text, r == -ENOMEM ? xd_error_name(r) : why);
+    if (r == 0 && automatic)
+        return by_openssh(ret, why);
+    if (r == 0)
+        return xd_error_set(err, -EINVAL, "spec '%.200s': --ssh=libssh: libssh cannot do %s", spec->text,
+                            why);
+    ret->transport = &xd_transport_libssh;
+    ret->other = automatic ? &xd_transport_openssh : NULL;
+    snprintf(ret->why, sizeof(ret->why), "by libssh");
+    return 0;
 }
 
 int xd_transport_choose(xd_transport_choice *ret, const xd_xspec *spec, const char *ssh, xd_error *err)

@@ -1,0 +1,579 @@
+/* gateways/ssh_config.c - see ssh_config.h: files, blocks and values. What the keywords mean is in ssh_words.c. */
+#include "gateways/ssh_config.h"
+
+#include <ctype.h>
+#include <glob.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "engine/base/path.h"
+#include "engine/base/text.h"
+#include "engine/ssh_args.h"
+#include "gateways/ssh_words.h"
+
+#define CONFIG_MAX (1u << 20)
+#define DEPTH_MAX 16
+
+typedef struct setting {
+    char *value; /* NULL = not set */
+    char *where; /* "FILE:LINE" */
+} setting;
+
+struct xd_ssh_conf {
+    setting *at; /* one per word of xd_ssh_words */
+    char    *given, *home, *local_user, *words;
+    char    *host, *user; /* once all is read */
+    uint16_t port;
+    char     unsuited[256];
+};
+
+/* ---- what is read -------------------------------------------------------------------------------------- */
+
+typedef struct reading {
+    xd_ssh_conf *c;
+    xd_error    *err;
+    const char  *file;
+    unsigned     line;
+    bool         active; /* the block that is read is of this host */
+    bool         of_user;
+    int          depth;
+} reading;
+
+static int wrong(const reading *r, const char *what, const char *word)
+{
+    return xd_error_set(r->err, -EINVAL, "%s:%u: %s%s%s", r->file, r->line, what, word ? " " : "",
+                        word ? word : "");
+}
+
+static const char *value_of(const xd_ssh_conf *c, const char *keyword)
+{
+    const int i = xd_ssh_word_find(keyword);
+    return i < 0 ? NULL : c->at[i].value;
+}
+
+/* Leaves this host to the ssh program; the first reason counts. */
+static void leave(xd_ssh_conf *c, const char *what, const char *where)
+{
+    if (!*c->unsuited)
+        snprintf(c->unsuited, sizeof(c->unsuited), "%s%s%.180s", what, where ? " in " : "",
+                 where ? where : "");
+}
+
+static int where(const reading *r, char **ret)
+{
+    xd_autobuf text = XD_BUF_INIT;
+    XD_TRY(r->line ? xd_buf_printf(&text, "%s:%u", r->file, r->line) : xd_buf_add_str(&text, r->file));
+    *ret = xd_bytes_dup(xd_buf_view(&text));
+    return *ret ? 0 : -ENOMEM;
+}
+
+static int set(reading *r, int word, const char *rest)
+{
+    setting          *s = &r->c->at[word];
+    const bool        many = xd_ssh_words[word].kind == XD_SSH_WORD_MANY;
+    xd_autobuf        text = XD_BUF_INIT;
+    xd_autofree char *first = NULL;
+    int               n = 0;
+    if (s->value && !many)
+        return 0;
+    if (s->value)
+        XD_TRY(xd_buf_printf(&text, "%s\n", s->value));
+    if (xd_ssh_words[word].kind == XD_SSH_WORD_LINE) { /* its words are taken apart when it is used */
+        XD_TRY(xd_buf_add_str(&text, rest));
+        n = *rest ? 1 : 0;
+    } else {
+        for (const char *p = rest;;) {
+            xd_autofree char *w = NULL;
+            int               got = xd_ssh_next_word(&p, &w);
+            if (got < 0)
+                return got == -EINVAL ? wrong(r, "a quote that is not closed, after", xd_ssh_words[word].name)
+                                      : got;
+            if (got == 0 || (n && !many))
+                break;
+            XD_TRY(xd_buf_printf(&text, "%s%s", n++ ? "\n" : "", w));
+        }
+    }
+    if (!n)
+        return wrong(r, "there is no value after",
+                     *xd_ssh_words[word].shown ? xd_ssh_words[word].shown : xd_ssh_words[word].name);
+    char *value = xd_bytes_dup(xd_buf_view(&text));
+    if (!value)
+        return -ENOMEM;
+    free(s->value);
+    s->value = value;
+    return s->where ? 0 : where(r, &s->where);
+}
+
+static int read_file(reading *r, const char *path, bool must_be_there);
+
+static int include(reading *r, const char *rest)
+{
+    for (const char *p = rest;;) {
+        xd_autofree char *w = NULL, *path = NULL;
+        glob_t            g = { 0 };
+        int               got = xd_ssh_next_word(&p, &w);
+        if (got <= 0)
+            return got == -EINVAL ? wrong(r, "a quote that is not closed", NULL) : got;
+        xd_autofree char *expanded = xd_ssh_conf_expand(r->c, w);
+        xd_autofree char *dir = r->of_user ? xd_path_join(r->c->home, ".ssh") : strdup("/etc/ssh");
+        if (!expanded || !dir || !(path = xd_path_join(dir, expanded)))
+            return -ENOMEM;
+        reading inner = *r;
+        inner.depth++;
+        if (inner.depth > DEPTH_MAX)
+            return wrong(r, "too many files include each other", NULL);
+        int e = glob(path, 0, NULL, &g) == 0 ? 0 : 1;
+        for (size_t i = 0; e == 0 && i < g.gl_pathc; i++)
+            e = read_file(&inner, g.gl_pathv[i], false);
+        globfree(&g);
+        XD_TRY(e);
+    }
+}
+
+/* One criterion of Match: 1 it holds, 0 it does not, -errno. */
+static int criterion(reading *r, const char *name, const char **rest)
+{
+    xd_ssh_conf *c = r->c;
+    if (strcasecmp(name, "all") == 0)
+        return 1;
+    if (strcasecmp(name, "canonical") == 0)
+        return 0;
+    const char *shown = strcasecmp(name, "final") == 0 ? "Match final" : "Match exec";
+    if (strcasecmp(name, "final") == 0 || strcasecmp(name, "exec") == 0) {
+        xd_autofree char *place = NULL;
+        XD_TRY(where(r, &place));
+        leave(c, shown, place);
+        return 0;
+    }
+    xd_autofree char *arg = NULL;
+    int               got = xd_ssh_next_word(rest, &arg);
+    if (got <= 0)
+        return got < 0 && got != -EINVAL ? got : wrong(r, "Match: there is no value after", name);
+    const char *host = value_of(c, "hostname"), *user = value_of(c, "user");
+    if (strcasecmp(name, "host") == 0)
+        return xd_ssh_match_list(host ? host : c->given, arg, ",");
+    if (strcasecmp(name, "originalhost") == 0)
+        return xd_ssh_match_list(c->given, arg, ",");
+    if (strcasecmp(name, "user") == 0)
+        return xd_ssh_match_list(user ? user : c->local_user, arg, ",");
+    if (strcasecmp(name, "localuser") == 0)
+        return xd_ssh_match_list(c->local_user, arg, ",");
+    xd_autofree char *place = NULL;
+    XD_TRY(where(r, &place));
+    leave(c, "Match with a criterion that xd does not know", place);
+    return 0;
+}
+
+static int match_block(reading *r, const char *rest)
+{
+    r->active = true;
+    for (const char *p = rest;;) {
+        xd_autofree char *name = NULL;
+        int               got = xd_ssh_next_word(&p, &name);
+        if (got < 0)
+            return got == -EINVAL ? wrong(r, "a quote that is not closed", NULL) : got;
+        if (got == 0)
+            return 0;
+        const bool negated = *name == '!';
+        int        holds = criterion(r, name + negated, &p);
+        XD_TRY(holds);
+        if ((holds != 0) == negated) {
+            r->active = false; /* what follows, a command among it, does not count */
+            return 0;
+        }
+    }
+}
+
+static int host_block(reading *r, const char *rest)
+{
+    xd_autobuf list = XD_BUF_INIT;
+    for (const char *p = rest;;) {
+        xd_autofree char *w = NULL;
+        int               got = xd_ssh_next_word(&p, &w);
+        if (got < 0)
+            return got == -EINVAL ? wrong(r, "a quote that is not closed", NULL) : got;
+        if (got == 0)
+            break;
+        XD_TRY(xd_buf_printf(&list, "%s ", w));
+    }
+    r->active = xd_ssh_match_list(r->c->given, xd_buf_cstr(&list), " ");
+    return 0;
+}
+
+/* "Keyword value", "Keyword=value". */
+static int read_line(reading *r, char *line)
+{
+    line[strcspn(line, "\r\n")] = 0;
+    char *p = line + strspn(line, " \t\f");
+    if (!*p || *p == '#')
+        return 0;
+    for (size_t n = strlen(p); n && (p[n - 1] == ' ' || p[n - 1] == '\t' || p[n - 1] == '\f');)
+        p[--n] = 0;
+    const size_t len = strcspn(p, " \t=\"");
+    char         name[64];
+    if (len >= sizeof(name))
+        return wrong(r, "this is no keyword of ssh_config:", p);
+    memcpy(name, p, len);
+    name[len] = 0;
+    p += len;
+    p += strspn(p, " \t");
+    if (*p == '=')
+        p++;
+    p += strspn(p, " \t");
+    if (strcasecmp(name, "host") == 0)
+        return host_block(r, p);
+    if (strcasecmp(name, "match") == 0)
+        return match_block(r, p);
+    if (!r->active)
+        return 0;
+    if (strcasecmp(name, "include") == 0)
+        return include(r, p);
+    const int word = xd_ssh_word_find(name);
+    if (word >= 0)
+        return set(r, word, p);
+    const char       *ignored = value_of(r->c, "ignoreunknown");
+    xd_autofree char *place = NULL;
+    if (ignored && xd_ssh_match_list(name, ignored, ","))
+        return 0;
+    char what[100];
+    snprintf(what, sizeof(what), "the keyword %s", name);
+    XD_TRY(where(r, &place));
+    leave(r->c, what, place);
+    return 0;
+}
+
+static int read_lines(reading *r, xd_buf *text)
+{
+    char *rest = (char *)(uintptr_t)xd_buf_cstr(text);
+    for (char *line = rest; line; line = rest) {
+        rest = strchr(line, '\n');
+        if (rest)
+            *rest++ = 0;
+        r->line++;
+        XD_TRY(read_line(r, line));
+    }
+    return 0;
+}
+
+/* ssh refuses a file that others may write. */
+static int check_owner(const reading *r, const char *path)
+{
+    struct stat st;
+    if (!r->of_user || stat(path, &st) != 0)
+        return 0;
+    if ((st.st_uid != 0 && st.st_uid != getuid()) || (st.st_mode & 022))
+        return xd_error_set(r->err, -EACCES, "Bad owner or permissions on %s", path);
+    return 0;
+}
+
+static int read_file(reading *r, const char *path, bool must_be_there)
+{
+    xd_autobuf text = XD_BUF_INIT;
+    int        e = xd_path_read_file(path, CONFIG_MAX, &text, NULL);
+    if (e < 0)
+        return !must_be_there && (e == -ENOENT || e == -ENOTDIR)
+                   ? 0
+                   : xd_error_set(r->err, e, "cannot read %s: %s", path, xd_error_name(e));
+    XD_TRY(check_owner(r, path));
+    r->file = path;
+    r->line = 0;
+    return read_lines(r, &text);
+}
+
+/* ---- the options of the spec ---------------------------------------------------------------------------- */
+
+static int option_line(reading *r, const char *keyword, const char *value)
+{
+    xd_autobuf line = XD_BUF_INIT;
+    XD_TRY(xd_buf_printf(&line, "%s%s%s", keyword, *keyword ? " " : "", value));
+    (void)!xd_buf_cstr(&line);
+    return read_line(r, (char *)line.data);
+}
+
+/* ssh's own options that say the same as a keyword; those of `alone` take no value. */
+static int option(reading *r, char letter, const char *value, char **ret_file)
+{
+    static const struct {
+        char        letter;
+        const char *keyword;
+    } with[] = { { 'p', "Port" }, { 'l', "User" },        { 'i', "IdentityFile" },
+                 { 'o', "" },     { 'J', "ProxyJump" },   { 'c', "Ciphers" },
+                 { 'm', "MACs" }, { 'b', "BindAddress" }, { 'S', "ControlPath" } };
+    char what[64];
+    switch (letter) {
+    case '4':
+        return option_line(r, "AddressFamily", "inet");
+    case '6':
+        return option_line(r, "AddressFamily", "inet6");
+    case 'C':
+        return option_line(r, "Compression", "yes");
+    case 'A':
+        return option_line(r, "ForwardAgent", "yes");
+    case 'F':
+        free(*ret_file);
+        *ret_file = strdup(value);
+        return *ret_file ? 0 : -ENOMEM;
+    default:
+        break;
+    }
+    for (size_t i = 0; i < XD_ARRAY_LEN(with); i++)
+        if (with[i].letter == letter)
+            return option_line(r, with[i].keyword, value);
+    if (strchr("TaxqvnkGg", letter)) /* of no meaning for a command without a terminal */
+        return 0;
+    snprintf(what, sizeof(what), "the option -%c", letter);
+    leave(r->c, what, NULL);
+    return 0;
+}
+
+#define WITH_VALUE "BbcDEeFIiJLlmOoPpQRSWw"
+
+/* The words that are options (engine/ssh_args.h has looked at them). */
+static int read_options(reading *r, const xd_ssh_args *args, char **ret_file)
+{
+    for (size_t i = 0; i < args->count; i++) {
+        if (i == args->host)
+            continue;
+        for (const char *p = args->words[i] + 1; *p; p++) {
+            if (!strchr(WITH_VALUE, *p)) {
+                XD_TRY(option(r, *p, NULL, ret_file));
+                continue;
+            }
+            const char *value = p[1] ? p + 1 : args->words[++i];
+            XD_TRY(value ? option(r, *p, value, ret_file) : -EINVAL);
+            break;
+        }
+    }
+    r->c->given = strdup(args->words[args->host]);
+    return r->c->given ? 0 : -ENOMEM;
+}
+
+/* What a user would type for the same connection. */
+static int say_words(xd_ssh_conf *c, char **words, const char *file)
+{
+    xd_autobuf out = XD_BUF_INIT;
+    if (file) {
+        XD_TRY(xd_buf_add_str(&out, "-F "));
+        XD_TRY(xd_text_shell_quote(&out, file));
+    }
+    for (; *words; words++) {
+        XD_TRY(xd_buf_add_str(&out, out.len ? " " : ""));
+        XD_TRY(xd_text_shell_quote(&out, *words));
+    }
+    c->words = xd_bytes_dup(xd_buf_view(&out));
+    return c->words ? 0 : -ENOMEM;
+}
+
+/* [USER@]HOST */
+static int read_host(reading *r)
+{
+    char *host = r->c->given, *at = strrchr(host, '@');
+    if (at) {
+        *at = 0;
+        if (at > host)
+            XD_TRY(option_line(r, "User", host));
+        host = at + 1;
+    }
+    if (*host == '[' && host[strlen(host) - 1] == ']') {
+        host[strlen(host) - 1] = 0;
+        host++;
+    }
+    if (!*host || *host == '-' || strpbrk(host, " \t\"'`$;&|<>\\\n"))
+        return xd_error_set(r->err, -EINVAL, "'%s' is no name of a host", host);
+    memmove(r->c->given, host, strlen(host) + 1);
+    return 0;
+}
+
+/* ---- all of it ------------------------------------------------------------------------------------------- */
+
+static int know_user(xd_ssh_conf *c)
+{
+    char          text[4096];
+    struct passwd pw, *found = NULL;
+    const char   *home = getenv("HOME");
+    /* ssh asks the system, not $HOME */
+    if (getpwuid_r(getuid(), &pw, text, sizeof(text), &found) == 0 && found) {
+        c->home = strdup(pw.pw_dir);
+        c->local_user = strdup(pw.pw_name);
+    } else {
+        c->home = strdup(home ? home : "/");
+        c->local_user = strdup("unknown");
+    }
+    return c->home && c->local_user ? 0 : -ENOMEM;
+}
+
+/* A key that is held by a security key is named by a file, too. */
+static int look_at_keys(xd_ssh_conf *c)
+{
+    char what[200];
+    for (const char *p = xd_ssh_conf_get(c, "identityfile", ""); *p;) {
+        const size_t      len = strcspn(p, "\n");
+        xd_autofree char *name = strndup(p, len), *path = name ? xd_ssh_conf_expand(c, name) : NULL;
+        if (!name)
+            return -ENOMEM;
+        if (path && xd_ssh_is_security_key(path)) {
+            snprintf(what, sizeof(what), "a security key (%.150s)", path);
+            leave(c, what, NULL);
+        }
+        p += len;
+        p += *p == '\n';
+    }
+    return 0;
+}
+
+static int finish(xd_ssh_conf *c, xd_error *err)
+{
+    uint64_t    port;
+    const char *text = xd_ssh_conf_get(c, "port", "22"), *host = value_of(c, "hostname");
+    const char *user = value_of(c, "user");
+    if (xd_text_u64(text, 1, 65535, &port) < 0)
+        return xd_error_set(err, -EINVAL, "'%s' is no port: it is a number from 1 to 65535", text);
+    c->port = (uint16_t)port;
+    c->user = strdup(user ? user : c->local_user);
+    c->host = strdup(c->given);
+    if (!c->user || !c->host)
+        return -ENOMEM;
+    if (host) {
+        char *expanded = xd_ssh_conf_expand(c, host);
+        if (!expanded)
+            return xd_error_set(err, -EINVAL, "HostName %s: it has a token that is not known", host);
+        free(c->host);
+        c->host = expanded;
+    }
+    for (char *p = c->host; *p; p++)
+        *p = (char)tolower((unsigned char)*p);
+    for (int i = 0; xd_ssh_words[i].name; i++)
+        if (c->at[i].value && !xd_ssh_word_suits(i, c->at[i].value))
+            leave(c, xd_ssh_words[i].shown, c->at[i].where);
+    return look_at_keys(c);
+}
+
+static int read_files(reading *r, const char *file)
+{
+    xd_autofree char *own = file ? xd_ssh_conf_expand(r->c, file) : xd_path_join(r->c->home, ".ssh/config");
+    if (!own)
+        return -ENOMEM;
+    if (strcasecmp(own, "none") == 0)
+        return 0;
+    r->of_user = !file;
+    r->active = true;
+    XD_TRY(read_file(r, own, file != NULL));
+    r->of_user = false;
+    r->active = true;
+    return file ? 0 : read_file(r, "/etc/ssh/ssh_config", false);
+}
+
+static int fill(xd_ssh_conf *c, const xd_target *target, xd_error *err)
+{
+    xd_autossh_args   args = { 0 };
+    xd_autofree char *file = NULL;
+    reading           r = { .c = c, .err = err, .file = "the spec", .active = true };
+    char              why[200];
+    int               n = 0;
+    while (xd_ssh_words[n].name)
+        n++;
+    c->at = calloc((size_t)n, sizeof(*c->at));
+    if (!c->at)
+        return -ENOMEM;
+    XD_TRY(know_user(c));
+    int e = xd_ssh_args_parse(&args, target->spec->target, why, sizeof(why));
+    if (e < 0)
+        return e == -ENOMEM ? e : xd_error_set(err, e, "%s", why);
+    XD_TRY(say_words(c, args.words, target->spec->ssh_config));
+    XD_TRY(read_options(&r, &args, &file));
+    XD_TRY(read_host(&r));
+    if (target->spec->jump)
+        leave(c, "via=", NULL);
+    XD_TRY(read_files(&r, file ? file : target->spec->ssh_config));
+    return finish(c, err);
+}
+
+int xd_ssh_conf_new(xd_ssh_conf **ret, const xd_target *target, xd_error *err)
+{
+    xd_auto(xd_ssh_conf) *c = calloc(1, sizeof(*c));
+    if (!c)
+        return -ENOMEM;
+    XD_TRY(fill(c, target, err));
+    *ret = xd_take(&c);
+    return 0;
+}
+
+xd_ssh_conf *xd_ssh_conf_free(xd_ssh_conf *c)
+{
+    if (!c)
+        return NULL;
+    for (int i = 0; c->at && xd_ssh_words[i].name; i++) {
+        free(c->at[i].value);
+        free(c->at[i].where);
+    }
+    char *texts[] = { c->given, c->home, c->local_user, c->words, c->host, c->user };
+    for (size_t i = 0; i < XD_ARRAY_LEN(texts); i++)
+        free(texts[i]);
+    free(c->at);
+    free(c);
+    return NULL;
+}
+
+const char *xd_ssh_conf_unsuited(const xd_ssh_conf *c)
+{
+    return *c->unsuited ? c->unsuited : NULL;
+}
+
+const char *xd_ssh_conf_given(const xd_ssh_conf *c)
+{
+    return c->given;
+}
+
+const char *xd_ssh_conf_host(const xd_ssh_conf *c)
+{
+    return c->host;
+}
+
+const char *xd_ssh_conf_user(const xd_ssh_conf *c)
+{
+    return c->user;
+}
+
+uint16_t xd_ssh_conf_port(const xd_ssh_conf *c)
+{
+    return c->port;
+}
+
+const char *xd_ssh_conf_words(const xd_ssh_conf *c)
+{
+    return c->words;
+}
+
+const char *xd_ssh_conf_home(const xd_ssh_conf *c)
+{
+    return c->home;
+}
+
+const char *xd_ssh_conf_local_user(const xd_ssh_conf *c)
+{
+    return c->local_user;
+}
+
+const char *xd_ssh_conf_get(const xd_ssh_conf *c, const char *keyword, const char *otherwise)
+{
+    const char *value = value_of(c, keyword);
+    return value ? value : otherwise;
+}
+
+bool xd_ssh_conf_is(const xd_ssh_conf *c, const char *keyword, bool otherwise)
+{
+    const char *value = value_of(c, keyword);
+    return value ? strcasecmp(value, "yes") == 0 || strcasecmp(value, "true") == 0 : otherwise;
+}
+
+uint32_t xd_ssh_conf_number(const xd_ssh_conf *c, const char *keyword, uint32_t otherwise)
+{
+    const char *value = value_of(c, keyword);
+    uint64_t    n;
+    return value && xd_text_u64(value, 0, UINT32_MAX, &n) == 0 ? (uint32_t)n : otherwise;
+}
