@@ -15,6 +15,8 @@
 #include <unistd.h>
 
 #include "actors/collector.h"
+#include "actors/env_start.h"
+#include "actors/gateway_args.h"
 #include "actors/last_failed.h"
 #include "actors/limits.h"
 #include "actors/report_actor.h"
@@ -260,12 +262,6 @@ static int start_reports(xd_engine *x, xd_error *err)
     return start_report(x, &x->report, XD_REPORT_ADDRESS, err);
 }
 
-static uint32_t silence_ms(const xd_config *c)
-{
-    uint64_t ms = c->agent_timeout_ns / XD_MS_NS;
-    return c->agent_timeout_ns && ms < UINT32_MAX ? (uint32_t)XD_MAX(ms, 1u) : UINT32_MAX;
-}
-
 static int scratch_folder(const xd_engine *x, size_t i, char **ret)
 {
     char name[32];
@@ -281,31 +277,14 @@ static int start_gateways(xd_engine *x, xd_error *err)
     if (!x->gateways || !x->scratch)
         return -ENOMEM;
     for (size_t i = 0; i < x->plan.count; i++) {
-        xd_transport_choice choice;
-        char                address[XD_ADDRESS_LEN];
-        XD_TRY(xd_transport_choose(&choice, &x->plan.gateways[i].spec, x->config->ssh, err));
-        const bool here = choice.transport->local; /* else folders of this host mean nothing there */
-        XD_TRY(here ? scratch_folder(x, i, &x->scratch[i]) : 0);
-        x->gateways[i] = (xd_gateway_args){
-            .choice = choice,
-            .number = (uint16_t)i,
-            .sched = XD_SCHEDULER_ADDRESS,
-            .collector = XD_COLLECTOR_ADDRESS,
-            .session = xd_clock_wall_us(),
-            .silence_ms = silence_ms(x->config),
-            .reconnect_ms = (uint32_t)XD_MIN(x->config->reconnect_ns / XD_MS_NS, (uint64_t)UINT32_MAX),
-            .foreign = !here || x->config->agent != NULL,
-            .junit_path = x->junit_path,
-            .target = { .spec = &x->plan.gateways[i].spec,
-                        .agent = x->config->agent,
-                        .dir = here ? x->where.work : NULL,
-                        .cache_dir = here ? x->where.cache : NULL,
-                        .scratch_dir = x->scratch[i],
-                        .output_limit = x->config->output_limit,
-                        .ssh_accept_new = x->config->ssh_accept_new },
-        };
+        xd_gateway_args *g = &x->gateways[i];
+        char             address[XD_ADDRESS_LEN];
+        XD_TRY(xd_gateway_args_make(g, x->config, &x->plan.gateways[i].spec, (uint16_t)i, &x->where, err));
+        XD_TRY(g->choice.transport->local ? scratch_folder(x, i, &x->scratch[i]) : 0);
+        g->target.scratch_dir = x->scratch[i];
+        g->junit_path = x->junit_path;
         xd_gateway_address((uint16_t)i, address, sizeof(address));
-        xd_child child = { .spec = &xd_gateway_spec, .address = address, .args = &x->gateways[i] };
+        xd_child child = { .spec = &xd_gateway_spec, .address = address, .args = g };
         XD_TRY(xd_supervisor_start(x->supervisor, &child, err));
         x->n_gateways++;
     }
@@ -354,12 +333,14 @@ static int start_actors(xd_engine *x, xd_error *err)
     snprintf(x->result.run_dir, sizeof(x->result.run_dir), "%s", x->dir.path);
     XD_TRY(start_broker(x, err));
     XD_TRY(xd_supervisor_new(&x->supervisor, x->bus, on_actor_end, x));
-    char              moved[XD_TEXT];
+    char moved[XD_TEXT], project[XD_PROJECT_NAME];
+    xd_env_start_project(x->where.work, project);
     xd_scheduler_args args = { .config = x->config,
                                .plan = &x->plan,
                                .run_id = x->dir.id,
                                .run_dir = x->dir.path,
                                .cache = x->where.cache,
+                               .project = project,
                                .note = xd_path_moved(!x->where.state, !x->where.cache, moved, sizeof(moved))
                                            ? moved
                                            : NULL,

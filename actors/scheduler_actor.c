@@ -77,18 +77,6 @@ int xd_scheduler_exit_code(const scheduler *self)
 
 /* ---- a gateway comes ----------------------------------------------------------------------------------- */
 
-static int add_pairs(xd_buf *out, const xd_xspec *spec, uint32_t *count)
-{
-    for (size_t i = 0; i < spec->n_env; i++) {
-        const char  *eq = strchr(spec->env[i], '=');
-        xd_wire_PAIR p = { .name = { (const uint8_t *)spec->env[i], (size_t)(eq - spec->env[i]) },
-                           .value = xd_bytes_str(eq + 1) };
-        XD_TRY(xd_wire_PAIR_append(out, &p));
-        ++*count;
-    }
-    return 0;
-}
-
 static int add_texts(xd_buf *out, const xd_strings *texts, uint32_t *count)
 {
     for (size_t i = 0; i < texts->count; i++) {
@@ -109,29 +97,17 @@ static uint32_t env_flags(const scheduler *self, const gateway *g)
            (cfg->workers != XD_WORKERS_UNSET || cfg->dist || cfg->tx.count ? XD_ENV_OWN_WORKERS : 0u);
 }
 
-static xd_bytes or_empty(const char *text)
-{
-    return xd_bytes_str(text ? text : "");
-}
-
 /* Nothing in it is of this host: its agent looks around where it is (tools/xdagent/place.c). */
 int xd_scheduler_start_environment(scheduler *self, gateway *g)
 {
     const xd_xspec   *spec = &self->args.plan->gateways[g->number].spec;
     xd_autobuf        env = XD_BUF_INIT, args = XD_BUF_INIT, frame = XD_BUF_INIT;
-    xd_wire_ENV_START start = { .runner = or_empty(self->args.config->runner),
-                                .python = or_empty(spec->python ? spec->python : self->args.config->python),
-                                .nice = or_empty(spec->nice),
-                                .chdir = or_empty(spec->chdir),
-                                .run_uid = xd_bytes_str(self->uid),
-                                .spec = xd_bytes_str(g->spec_text),
+    xd_wire_ENV_START start = { .run_uid = xd_bytes_str(self->uid),
                                 .first_worker = 0,
                                 .workers_expected = (uint16_t)g->workers,
                                 .flags = env_flags(self, g) };
-    XD_TRY(add_pairs(&env, spec, &start.env.count));
+    XD_TRY(xd_env_start_fill(&start, self->args.config, spec, self->project, &env));
     XD_TRY(add_texts(&args, &self->args.config->args, &start.args.count));
-    start.env.ptr = env.data;
-    start.env.len = env.len;
     start.args.ptr = args.data;
     start.args.len = args.len;
     XD_TRY(xd_wire_ENV_START_frame(&frame, 0, 0, &start));
@@ -525,6 +501,8 @@ static int scheduler_init(void *state, xd_actor *actor, const void *args)
     if (self->args.note)
         XD_TRY(xd_scheduler_note(self, XD_NOTE_NOTE, "%s", self->args.note));
     self->args.note = NULL;
+    snprintf(self->project, sizeof(self->project), "%s", self->args.project ? self->args.project : "");
+    self->args.project = NULL;
     XD_TRY(init_gateways(self));
     return xd_scheduler_collections_init(self);
 }

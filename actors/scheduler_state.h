@@ -10,6 +10,7 @@
 #pragma once
 #include <stdarg.h>
 
+#include "actors/env_start.h"
 #include "actors/history.h"
 #include "actors/scheduler.h"
 #include "actors/settings.h"
@@ -107,6 +108,7 @@ typedef struct scheduler {
     size_t                    n_running;
     int                       forced_exit; /* -1 = none */
     char                      reason[XD_TEXT];
+    char                      project[XD_PROJECT_NAME];
     const char               *uid; /* of the config or the run, which outlive this */
 } scheduler;
 

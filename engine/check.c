@@ -25,7 +25,7 @@ typedef struct check_item {
 struct xd_check {
     char        why[160];
     unsigned    phase;
-    bool        facts_told, configured, failed, finish_sent, list_asked;
+    bool        facts_told, configured, failed, finish_sent, list_asked, check_asked;
     check_item *items; /* as far as leases went */
     uint32_t    n_items, cap_items;
     uint32_t    count; /* of its own COLLECTED */
@@ -211,6 +211,9 @@ int xd_check_command(xd_check *c, const xd_frame *f)
         if (c->phase == XD_PHASE_IDLE)
             c->phase = XD_PHASE_COLLECTING;
         return 0;
+    case XD_MSG_CHECK:
+        c->check_asked = true;
+        return 0;
     case XD_MSG_SEND_LIST:
         c->list_asked = true;
         return 0;
@@ -278,6 +281,15 @@ static int on_CONFIG(xd_check *c, const xd_wire_CONFIG *m)
 {
     (void)m;
     return once(c, "CONFIG", &c->configured);
+}
+
+static int on_HOST_CHECKED(xd_check *c, const xd_wire_HOST_CHECKED *m)
+{
+    (void)m;
+    if (!c->check_asked)
+        return wrong(c, "HOST_CHECKED", "nobody asked for it");
+    c->check_asked = false;
+    return 0;
 }
 
 static int on_ENV_FACTS(xd_check *c, const xd_wire_ENV_FACTS *m)
@@ -498,6 +510,7 @@ int xd_check_frame(xd_check *c, const xd_frame *f)
         return wrong(c, xd_wire_name(f->type), "it may not come %s", phase_text(c->phase));
     switch (f->type) {
         CASE(ENV_FACTS)
+        CASE(HOST_CHECKED)
         CASE(CONFIG)
         CASE(COLLECT_IDS)
         CASE(COLLECTED)

@@ -286,6 +286,38 @@ XD_API int xd_colors(int fd);
  * be written. */
 XD_API int xd_doctor(const xd_config *cfg, int fd, char *err);
 
+enum xd_check {
+    XD_CHECK_NONE = 0, /* it was not looked at: something before it failed, or there is none */
+    XD_CHECK_GOOD = 1,
+    XD_CHECK_BAD = 2
+};
+
+/* A host, or what else a spec names, as it was found. Texts are NULL where nothing is known, numbers 0. */
+typedef struct xd_host {
+    size_t      size;
+    const char *spec;
+    const char *error; /* one line: what, where, what to do; NULL = a run could use it */
+    /* enum xd_check: it was reached; it and the user trust each other; its agent answers; there is an interpreter; there is pytest; its folders
+     * can be used, and there is room */
+    int         reach, key, agent, python, pytest, disk;
+    uint32_t    workers; /* that the specs give it; 0 = as many as it has processors */
+    uint32_t    cpus;
+    uint64_t    memory_bytes, free_bytes;
+    const char *host, *system;       /* name; kernel, its release, machine */
+    const char *build_id;            /* of the agent */
+    const char *folder;              /* that tests would run in */
+    const char *interpreter, *found; /* command line, and where that was found */
+    const char *version, *framework; /* "3.12.1", "pytest 9.2.0" */
+} xd_host;
+
+/* Valid during the call. Non-zero ends the calls and is passed on. */
+typedef int (*xd_host_fn)(void *arg, const xd_host *host);
+/* Looks at the hosts that a run with this config would use (tx, hosts), side by side: starts an agent on each, which looks for
+ * folder, interpreter and pytest, and runs nothing of the project. Then calls back for each environment, in the order of the specs, in the caller's
+ * thread. Blocks until all have answered or failed: as long as a run would try to reach a host, then at most a minute. 0 = all well, 1 = a run would
+ * fail on one of them; -EINVAL: a bad option or spec; other -errno: the engine cannot work here; err says it. */
+XD_API int xd_hosts_check(const xd_config *cfg, xd_host_fn fn, void *arg, char *err);
+
 #ifdef __cplusplus
 }
 #endif

@@ -181,14 +181,14 @@ static int read_command(xd_pytest *p, const char *text, xd_error *err)
     return 0;
 }
 
-/* The search looks at the environment of the agent: what env: sets is for the tests. */
+/* The search looks at the environment of the agent, where env: does not name another virtual environment. */
 static int find_python(xd_pytest *p, const xd_wire_ENV_START *start, xd_error *err)
 {
     xd_autofree char *wish = xd_bytes_dup(start->python), *found = NULL;
     xd_autobuf        command = XD_BUF_INIT;
     if (!wish)
         return xd_error_set(err, -ENOMEM, "out of memory");
-    XD_TRY(xd_interp_find(wish, getenv("VIRTUAL_ENV"), NULL, &found, &p->how, err));
+    XD_TRY(xd_interp_find(wish, xd_runner_environ_get(p->env, "VIRTUAL_ENV"), NULL, &found, &p->how, err));
     if (start->nice.len)
         XD_TRY(xd_buf_printf(&command, "nice -n %.*s ", (int)start->nice.len, (const char *)start->nice.ptr));
     XD_TRY(xd_buf_add_str(&command, found));
@@ -371,9 +371,10 @@ static int spawn_worker(const xd_runner *r, const xd_runner_fds *w, xd_proc *ret
     return spawn(of_const(r), "fresh", numbers, fds, XD_ARRAY_LEN(fds), ret, err);
 }
 
-static int spawn_check(const xd_runner *r, const char *const *args, xd_proc *ret, xd_error *err)
+static int spawn_check(const xd_runner *r, const char *const *args, const int output[2], xd_proc *ret,
+                       xd_error *err)
 {
-    const xd_proc_fd fds[] = { { 1, 1 }, { 2, 2 } };
+    const xd_proc_fd fds[] = { { output[0], 1 }, { output[1], 2 } };
     return spawn(of_const(r), "check", args, fds, XD_ARRAY_LEN(fds), ret, err);
 }
 

@@ -1,4 +1,5 @@
 """Which hosts a run has, and what a user sees of them: --hosts, cpus=auto."""
+import json
 import os
 import subprocess
 import sys
@@ -160,3 +161,88 @@ def test_a_missing_pytest_is_told_at_once(project, bare_python):
     (project.root / "told").write_text("")
     result = project.finish(process)
     assert result.rc == 0 and "1 passed" in result.out, result
+
+
+def check(project, *args, **more):
+    result = project.xdctl("hosts", "check", "--json", *args, **more)
+    return result, json.loads(result.out) if result.rc in (0, 6) else None
+
+
+def test_hosts_are_checked(project, bare_python):
+    """In the order of the specs; nothing of the project is run, and no run is kept."""
+    project.write(conftest="raise RuntimeError('not to be run')\n", **{"hosts.txt": "3/:\n"})
+    bad = list(failing(bare_python, ["no python", "no pytest", "no folder"]))
+    result, hosts = check(project, "--python", project.python, "--tx=popen//env:A=1//cpus=auto", *["--tx=" + spec for spec, _ in bad] + ["--hosts=hosts.txt"])
+    assert result.rc == 6 and result.err == "", result
+    assert [h["spec"] for h in hosts] == ["popen//env:A=1//cpus=auto"] + [spec for spec, _ in bad] + ["popen"]
+    columns = ("reach", "key", "agent", "python", "pytest", "disk")
+    assert [[h[c] for c in columns] for h in hosts] == [
+        [True, None, True, True, True, True], [True, None, True, False, None, True], [True, None, True, True, False, True],
+        [True, None, True, None, None, False], [True, None, True, True, True, True]], hosts
+    for host, (spec, said) in zip(hosts[1:4], bad):
+        assert "ERROR: %s: %s\n" % (spec, host["error"]) == said and not host["ok"], host
+    good = hosts[4]
+    assert good["ok"] and good["error"] is None and good["workers"] == 3 and hosts[0]["workers"] is None, good
+    assert good["interpreter"] == project.python and good["framework"] == "pytest " + pytest.__version__ and good["version"] == "%d.%d.%d" % sys.version_info[:3], good
+    assert good["folder"] == str(project.root) and good["cpus"] >= 1 and good["free_bytes"] > 1 << 20 and good["memory_bytes"] > 1 << 20, good
+    assert not (project.path / "state").exists() or not any((project.path / "state").rglob("journal"))
+
+
+def test_hosts_in_a_table(project, bare_python):
+    bad = "popen//python=" + bare_python
+    result = project.xdctl("hosts", "check", "--python", project.python, "--tx=popen", "--tx", bad)
+    lines = result.out.splitlines()
+    assert result.rc == 6 and lines[0].split() == ["SPEC", "REACH", "KEY", "AGENT", "PYTHON", "PYTEST", "DISK", "CPUS"], result
+    assert lines[1].split()[:6] == ["popen", "ok", "-", "ok", "%d.%d.%d" % sys.version_info[:3], pytest.__version__], result
+    assert lines[2].split()[0] == bad and lines[2].split()[5] == "FAIL" and lines[3].startswith(bad + ": %s (Python " % bare_python) and len(lines) == 4, result
+
+
+@pytest.mark.parametrize("agent,said", [
+    ("exit 9", "status 9"), ("exit 0", "before the agent said HELLO"), ("kill -9 $$", "SIGKILL"),
+])
+def test_a_host_whose_agent_does_not_answer(project, agent, said):
+    program = project.path / "agent"
+    program.write_text("#!/bin/sh\n%s\n" % agent)
+    program.chmod(0o755)
+    result, hosts = check(project, "--agent", program)
+    assert result.rc == 6 and not hosts[0]["ok"] and hosts[0]["agent"] is False and said in hosts[0]["error"], result
+
+
+def test_commands_need_no_interpreter(project):
+    result, hosts = check(project, "--runner=command", "--tx=popen//chdir=made")
+    assert result.rc == 0 and (hosts[0]["python"], hosts[0]["pytest"], hosts[0]["interpreter"]) == (None, None, None) and hosts[0]["disk"], result
+    assert hosts[0]["folder"] == str(project.root / "made"), hosts
+
+
+def test_wrong_usage_of_hosts(project):
+    for args, said in ((["hosts"], "what to do is missing"), (["hosts", "list"], "what to do is missing"), (["hosts", "check", "tests"], "'tests' is not an option of xd"),
+                       (["hosts", "check", "--tx=popon"], "unknown key 'popon'"), (["hosts", "check", "--hosts=none"], "cannot read none")):
+        result = project.xdctl(*args)
+        assert result.rc == 4 and said in result.err and result.err.count("\n") == 1 and result.out == "", (args, result)
+
+
+# ---- what a spec says of the far side ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", ["collected", "fresh"])
+def test_niceness_and_environment_are_there_before_the_interpreter_starts(project, way):
+    """$PYTHONOPTIMIZE is read when Python starts, so it proves that it was there."""
+    nice = min(os.nice(0) + 3, 19)
+    project.write(test_a="import os, sys, pytest\n\n@pytest.mark.parametrize('n', range(4))\ndef test_it(n):\n    if os.nice(0) != %d or sys.flags.optimize != 2 or os.environ['A'] != 'b=c':\n"
+                  "        pytest.fail('%%r' %% ((os.nice(0), sys.flags.optimize),))\n" % nice)
+    result = project.run("--tx=2*popen//nice=3//env:PYTHONOPTIMIZE=2//env:A=b=c", *(["--no-fork"] if way == "fresh" else []))
+    assert result.rc == 0 and {e["way"] for e in result.events if e["event"] == "worker_up"} == {way}, result
+
+
+def test_niceness_of_commands(project):
+    project.write(**{"list.txt": "test $(nice) = %d -a \"$A\" = b\n" % min(os.nice(0) + 3, 19)})
+    result = project.run("--runner=command", "--list=list.txt", "--tx=popen//nice=3//env:A=b", python=False)
+    assert result.rc == 0 and len(result.outcomes) == 1, result
+
+
+def test_the_virtual_environment_that_a_spec_names(project, bare_python):
+    """It comes before the one of the agent's environment."""
+    project.write(test_a="def test_a(): pass\n")
+    venv = os.path.dirname(os.path.dirname(bare_python))
+    result = project.run("--tx=popen//env:VIRTUAL_ENV=" + venv, python=False, env={"VIRTUAL_ENV": sys.prefix})
+    assert result.rc == 6 and "ERROR: popen//env:VIRTUAL_ENV=%s: %s (Python " % (venv, bare_python) in result.out, result

@@ -140,6 +140,19 @@ START_TEST(an_agent_says_what_it_is_asked)
 }
 END_TEST
 
+START_TEST(a_look_at_its_host)
+{
+    BAD("nobody asked for it", HOST_CHECKED, .failed = 0);
+    TELL(CHECK, .start = { 0 });
+    BAD("failed is out of range", HOST_CHECKED, .failed = 5);
+    GOOD(HOST_CHECKED, .failed = XD_LOOK_DISK);
+    BAD("nobody asked for it", HOST_CHECKED, .failed = 0);
+    TELL(CHECK, .start = { 0 });
+    TELL(ENV_START, .flags = 0);
+    BAD("while it collects", HOST_CHECKED, .failed = 0);
+}
+END_TEST
+
 START_TEST(only_what_is_leased_has_an_outcome)
 {
     start();
@@ -260,6 +273,7 @@ int main(void)
     tcase_add_checked_fixture(t, setup, teardown);
     tcase_add_test(t, each_frame_has_its_phases);
     tcase_add_test(t, an_agent_says_what_it_is_asked);
+    tcase_add_test(t, a_look_at_its_host);
     tcase_add_test(t, only_what_is_leased_has_an_outcome);
     tcase_add_test(t, workers_are_those_it_was_told);
     tcase_add_test(t, numbers_have_ranges);

@@ -54,7 +54,8 @@ static void teardown(void)
 
 static void find(agent_place *p, const char *folder, const agent_wishes *wishes)
 {
-    ck_assert_msg(agent_place_find(p, xd_bytes_str(folder), wishes, &no_scratch, &err) == 0, "%s", err.text);
+    ck_assert_msg(agent_place_find(p, xd_bytes_str(folder), (xd_bytes){ 0 }, wishes, &no_scratch, &err) == 0,
+                  "%s", err.text);
 }
 
 static const char *below(const char *name)
@@ -103,9 +104,35 @@ START_TEST(the_working_folder_counts_from_the_agents)
     find(&p, "/", &no_wish);
     ck_assert_str_eq(p.folder, "/");
     agent_place_release(&p);
-    ck_assert_int_eq(agent_place_find(&p, XD_BYTES_LIT("no/such"), &no_wish, &no_scratch, &err), -ENOENT);
+    ck_assert_int_eq(
+        agent_place_find(&p, XD_BYTES_LIT("no/such"), (xd_bytes){ 0 }, &no_wish, &no_scratch, &err), -ENOENT);
     ck_assert_ptr_nonnull(strstr(err.text, "chdir=no/such: "));
     agent_place_release(&p);
+}
+END_TEST
+
+/* Of an agent on another host: below its own cache, whatever the controller's project is called. */
+START_TEST(a_folder_for_each_project)
+{
+    static const char *const bad[] = { "..", ".a", "-a", "a/b", "a b", "a\n" };
+    agent_place              p;
+    ck_assert_int_eq(
+        agent_place_find(&p, (xd_bytes){ 0 }, XD_BYTES_LIT("proj-1a"), &no_wish, &no_scratch, &err), 0);
+    ck_assert_str_eq(p.folder, below("xd/work/proj-1a"));
+    ck_assert(xd_path_is_dir(p.folder));
+    agent_place_release(&p);
+    ck_assert(xd_path_is_dir(below("xd/work/proj-1a"))); /* it stays */
+    ck_assert_int_eq(
+        agent_place_find(&p, XD_BYTES_LIT("other"), XD_BYTES_LIT("proj-1a"), &no_wish, &no_scratch, &err), 0);
+    ck_assert_str_eq(p.folder, below("other")); /* chdir= says where */
+    agent_place_release(&p);
+    for (size_t i = 0; i < XD_ARRAY_LEN(bad); i++) {
+        ck_assert_int_eq(
+            agent_place_find(&p, (xd_bytes){ 0 }, xd_bytes_str(bad[i]), &no_wish, &no_scratch, &err),
+            -EINVAL);
+        ck_assert_ptr_nonnull(strstr(err.text, "cannot be the name of a project's folder"));
+        agent_place_release(&p);
+    }
 }
 END_TEST
 
@@ -115,7 +142,8 @@ START_TEST(a_folder_that_is_gone)
     ck_assert_int_eq(mkdir("gone", 0700), 0);
     ck_assert_int_eq(chdir("gone"), 0);
     ck_assert_int_eq(rmdir(below("gone")), 0);
-    ck_assert_int_eq(agent_place_find(&p, (xd_bytes){ 0 }, &no_wish, &no_scratch, &err), -ENOENT);
+    ck_assert_int_eq(agent_place_find(&p, (xd_bytes){ 0 }, (xd_bytes){ 0 }, &no_wish, &no_scratch, &err),
+                     -ENOENT);
     ck_assert_ptr_nonnull(strstr(err.text, "is gone"));
     agent_place_release(&p);
 }
@@ -184,8 +212,8 @@ static void *come_and_go(void *arg)
     for (int i = 0; i < ROUNDS; i++) {
         agent_place p;
         xd_error    why = { 0 };
-        if (agent_place_find(&p, XD_BYTES_LIT("/"), &no_wish, &why, &why) < 0 || !*p.scratch ||
-            !xd_path_is_dir(p.scratch))
+        if (agent_place_find(&p, XD_BYTES_LIT("/"), (xd_bytes){ 0 }, &no_wish, &why, &why) < 0 ||
+            !*p.scratch || !xd_path_is_dir(p.scratch))
             *(int *)arg += 1;
         agent_place_release(&p);
     }
@@ -215,6 +243,7 @@ int main(void)
     tcase_add_test(c, all_is_found_without_a_wish);
     tcase_add_test(c, the_working_folder_counts_from_the_agents);
     tcase_add_test(c, a_folder_that_is_gone);
+    tcase_add_test(c, a_folder_for_each_project);
     tcase_add_test(c, wishes);
     tcase_add_test(c, what_the_killed_left);
     tcase_add_test(c, nobody_loses_his_folder);

@@ -25,7 +25,7 @@ REFUSE 4 version_min:u16 version_max:u16 reason:bytes
 BYE 5 status:i32
 PING 6
 PONG 7
-ENV_START 16 python:bytes chdir:bytes env:PAIR args:TEXT run_uid:bytes spec:bytes cache_dir:bytes scratch_dir:bytes workers_expected:u16 first_worker:u16 flags:u32 runner:bytes nice:bytes
+ENV_START 16 python:bytes chdir:bytes env:PAIR args:TEXT run_uid:bytes spec:bytes cache_dir:bytes scratch_dir:bytes workers_expected:u16 first_worker:u16 flags:u32 runner:bytes nice:bytes project:bytes
 WORKERS_START 17 first:u16 count:u16 total:u16 maxfail:u32 max_restarts:u16
 LEASE 18 ranges:RANGE
 NO_MORE 19 final:u8
@@ -36,6 +36,7 @@ PAUSE 23
 RESUME 24
 SEND_LIST 25
 REORDER 26 places:INDEX
+CHECK 27 start:bytes
 CONFIG 32 python:bytes python_version:bytes pytest_version:bytes rootdir:bytes invocation_dir:bytes header:TEXT options:PAIR notes:TEXT
 COLLECT_IDS 33 first:u32 ids:NODEID
 COLLECTED 34 count:u32 deselected:u32 errors:u32 digest_lo:u64 digest_hi:u64 exit_status:i32 stop_reason:bytes way:u8 why:bytes duration_us:u64 in_order:u8 lines:TEXT
@@ -45,6 +46,7 @@ SUITE_PROPERTY 45 worker:u16 name:bytes value:bytes
 SUMMARY 46 worker:u16 text:bytes
 AGENT_NOTE 48 level:u8 failed:u8 text:bytes
 ENV_FACTS 49 program:bytes found:bytes folder:bytes cache_dir:bytes scratch_dir:bytes
+HOST_CHECKED 50 failed:u8 text:bytes build_id:bytes folder:bytes free_bytes:u64 memory_bytes:u64 program:bytes found:bytes version:bytes framework:bytes
 RESULT 64 item:u32 attempt:u16 outcome:u8 flags:u8 setup_us:u32 call_us:u32 teardown_us:u32 position:u32 start_us:u64
 RESULTS 37 worker:u16 results:RESULT
 OUTPUT 38 worker:u16 stream:u8 item:u32 data:bytes dropped_bytes:u64

@@ -207,6 +207,22 @@ bool agent_env_take_collector(agent *a, pid_t pid, xd_proc *ret);
 int  agent_env_timers(agent *a, uint64_t now_ns) XD_MUST;
 void agent_env_release(agent *a);
 
+/* ---- look.c ------------------------------------------------------------------------------------------- */
+
+typedef struct agent_look {
+    bool        begun, prepared; /* prepared: the runner has all that it needs */
+    uint8_t     failed; /* one of XD_LOOK */
+    xd_buf      text;   /* why */
+    agent_place place;
+    xd_runner  *runner; /* owned */
+    xd_proc     proc;   /* pid 0 = none, or it has ended */
+    int         output; /* what it writes; -1 = none */
+} agent_look;
+#define AGENT_LOOK_INIT ((agent_look){ .place = AGENT_PLACE_INIT, .proc = XD_PROC_NONE, .output = -1 })
+
+int  agent_look_at_host(agent *a, xd_bytes body) XD_MUST; /* of CHECK */
+void agent_look_release(agent *a);
+
 /* ---- cache.c ------------------------------------------------------------------------------------------ */
 
 /* What is known of an item now: its outcome (0 = none yet), and whether a report of it failed.  -ENOMEM. */
@@ -237,6 +253,7 @@ struct agent {
     xd_poller    *poller;
     agent_link    link;
     agent_env     env;
+    agent_look    look;
     xd_aqueue    *queue;
     agent_worker *worker; /* by slot */
     uint32_t      slots;

@@ -102,7 +102,7 @@ static int settle(agent *a, xd_wire_ENV_START *m, xd_error *err)
 {
     agent_env *e = &a->env;
     xd_error   no_scratch = { 0 };
-    XD_TRY(agent_place_find(&e->place, m->chdir, &a->wishes, &no_scratch, err));
+    XD_TRY(agent_place_find(&e->place, m->chdir, m->project, &a->wishes, &no_scratch, err));
     if (*e->place.scratch)
         agent_guard_note(a, e->place.scratch);
     else

@@ -92,6 +92,8 @@ static int controller_frame(agent *a, const xd_frame *f)
     switch (f->type) {
     case XD_MSG_ENV_START:
         return on_env_start(a, f);
+    case XD_MSG_CHECK:
+        return agent_look_at_host(a, agent_body(f));
     case XD_MSG_SEND_LIST:
         return agent_env_send_list(a);
     case XD_MSG_REORDER:
@@ -352,6 +354,7 @@ static void clean_up(agent *a)
     agent_dead_man(a);
     for (uint32_t i = 0; i < a->slots; i++)
         agent_worker_release(&a->worker[i]);
+    agent_look_release(a);
     agent_env_release(a);
     agent_link_close(a);
     a->queue = xd_aqueue_free(a->queue);
@@ -410,7 +413,7 @@ static int check(char **argv)
     xd_wire_ENV_START    start = { .python = xd_bytes_str(argv[0]), .cache_dir = xd_bytes_str(argv[1]) };
     int                  r = ops->prepare(&runner, &start, XD_BUILD_ID, &err);
     if (r == 0)
-        r = ops->spawn_check(runner, (const char *const *)argv + 2, &p, &err);
+        r = ops->spawn_check(runner, (const char *const *)argv + 2, (const int[]){ 1, 2 }, &p, &err);
     if (r == 0) {
         struct pollfd ended = { .fd = p.pidfd, .events = POLLIN };
         while (poll(&ended, 1, -1) < 0 && errno == EINTR)
@@ -502,6 +505,7 @@ int main(int argc, char **argv)
     a.env.control.fd = a.env.collect.fd = a.env.host.pidfd = a.env.collector.pidfd = -1;
     a.env.host_ns = UINT64_MAX;
     a.env.place = AGENT_PLACE_INIT;
+    a.look = AGENT_LOOK_INIT;
     int r = a.scratch ? run(&a, &s, (pid_t)guard) : -ENOMEM;
     if (r < 0 && r != -EINTR)
         fprintf(stderr, "xdagent: %s\n", xd_error_name(r));

@@ -94,11 +94,35 @@ static int make_scratch(agent_place *p, const char *wish, xd_error *err)
 
 /* ---- folders ------------------------------------------------------------------------------------------- */
 
-/* chdir= is made when it is missing, as execnet does. */
-static int working_folder(agent_place *p, xd_bytes chdir, xd_error *err)
+/* A name of the controller's, which knows nothing of this host: one component of a path, and no hidden one. */
+static bool is_project(xd_bytes name)
 {
-    xd_autofree char *path = chdir.len ? xd_bytes_dup(chdir) : strdup(".");
+    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+    for (size_t i = 0; i < name.len; i++)
+        if (!memchr(allowed, name.ptr[i], sizeof(allowed) - 1))
+            return false;
+    return name.len && name.len <= 128 && name.ptr[0] != '.' && name.ptr[0] != '-';
+}
+
+static int project_folder(agent_place *p, xd_bytes project, xd_error *err)
+{
+    xd_autofree char *cache = NULL, *name = xd_bytes_dup(project), *work = NULL;
+    if (!is_project(project))
+        return xd_error_set(err, -EINVAL, "'%.*s' cannot be the name of a project's folder", (int)project.len,
+                            (const char *)project.ptr);
+    XD_TRY(xd_path_cache(&cache, err));
+    if (!name || !(work = xd_path_join(cache, "work")) || !(p->folder = xd_path_join(work, name)))
+        return xd_error_set(err, -ENOMEM, "out of memory");
+    return xd_path_mkdirs(p->folder, 0700, err);
+}
+
+/* chdir= is made when it is missing, as execnet does. */
+static int working_folder(agent_place *p, xd_bytes chdir, xd_bytes project, xd_error *err)
+{
+    xd_autofree char *path = xd_bytes_dup(chdir);
     int               r = path ? 0 : -ENOMEM;
+    if (r == 0 && chdir.len == 0 && project.len)
+        return project_folder(p, project, err);
     if (r == 0 && chdir.len == 0) {
         p->folder = getcwd(NULL, 0);
         r = p->folder ? 0 : -errno;
@@ -121,11 +145,11 @@ static int cache_folder(agent_place *p, const char *wish)
     return p->cache ? 0 : -ENOMEM;
 }
 
-int agent_place_find(agent_place *p, xd_bytes chdir, const agent_wishes *wishes, xd_error *no_scratch,
-                     xd_error *err)
+int agent_place_find(agent_place *p, xd_bytes chdir, xd_bytes project, const agent_wishes *wishes,
+                     xd_error *no_scratch, xd_error *err)
 {
     *p = AGENT_PLACE_INIT;
-    XD_TRY(working_folder(p, chdir, err));
+    XD_TRY(working_folder(p, chdir, project, err));
     if (cache_folder(p, wishes->cache_dir) < 0)
         return xd_error_set(err, -ENOMEM, "out of memory");
     if (make_scratch(p, wishes->scratch_dir, no_scratch) < 0 && !(p->scratch = strdup("")))

@@ -21,8 +21,9 @@ typedef struct agent_place {
 } agent_place;
 #define AGENT_PLACE_INIT ((agent_place){ .lock = -1 })
 
-/* `chdir` counts from the current folder and is made if it is missing; empty = the current folder. *p is set up even on
+/* `chdir` counts from the current folder and is made if it is missing; empty = the folder work/PROJECT below that of the caches, where
+ * the controller names its project, else the current folder. *p is set up even on
  * failure: release it either way. no_scratch: why there is no folder for scratch files, which is not a failure. */
-int  agent_place_find(agent_place *p, xd_bytes chdir, const agent_wishes *wishes, xd_error *no_scratch,
-                      xd_error *err) XD_MUST;
+int  agent_place_find(agent_place *p, xd_bytes chdir, xd_bytes project, const agent_wishes *wishes,
+                      xd_error *no_scratch, xd_error *err) XD_MUST;
 void agent_place_release(agent_place *p);

@@ -15,6 +15,7 @@ static const xdctl_command commands[] = {
     { "report", "make a report of a past run: junit, jsonl or terminal", xdctl_report },
     { "runs", "list past runs", xdctl_runs },
     { "doctor", "check what a run needs on this machine", xdctl_doctor },
+    { "hosts", "check the hosts that a run would use", xdctl_hosts },
 };
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
 

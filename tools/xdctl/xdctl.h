@@ -15,6 +15,7 @@ int xdctl_show(int argc, char **argv);
 int xdctl_report(int argc, char **argv);
 int xdctl_runs(int argc, char **argv);
 int xdctl_doctor(int argc, char **argv);
+int xdctl_hosts(int argc, char **argv);
 
 int xdctl_is_help(const char *word);
 /* Reads the options of one subcommand with popt: *ret_words are up to `most` other arguments, NULL-terminated, valid as

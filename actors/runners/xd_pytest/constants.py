@@ -50,6 +50,13 @@ ENV_TTY = 64  # standard output is a terminal
 ENV_PROGRESS = 128  # the collector tells how far it is (PROGRESS)
 ENV_PLAIN = 256  # one plain session: -n 0 or --dist no on the command line
 
+# HOST_CHECKED.failed: what is not as a run needs it
+LOOK_GOOD = 0  # nothing
+LOOK_FOLDER = 1  # the working folder
+LOOK_INTERPRETER = 2  # the interpreter
+LOOK_FRAMEWORK = 3  # the test framework
+LOOK_DISK = 4  # there is no room on the disk
+
 # flags of RANGE
 RANGE_TOGETHER = 1  # must stay on one worker together with the other ranges of the same group
 

@@ -156,6 +156,19 @@ class NoStart(object):
     chdir, env, args, flags = b"", (), (), 0
 
 
+def check_host(first):
+    """Lines for tools/xdagent/look.c; nothing of the project is looked at."""
+    begin(NoStart, first)
+    sys.stdout.write("interpreter %d.%d.%d\n" % sys.version_info[:3])
+    failure = import_pytest(NoStart)
+    if failure is not None:
+        sys.stdout.write("failed %s\n" % failure[1].replace("\n", " "))
+        return 0
+    import pytest
+    sys.stdout.write("framework pytest %s\n" % pytest.__version__)
+    return 0
+
+
 def check_project(first, what, args):
     from xd_pytest.check import check
     begin(NoStart, first)
@@ -174,7 +187,7 @@ def main(argv, first):
     Leash.take(leash)
     try:
         if role == "check":
-            status = check_project(first, rest[0], rest[1:])
+            status = check_host(first) if rest[0] == "host" else check_project(first, rest[0], rest[1:])
         elif role == "collector":
             status = collector(first, *[int(n) for n in rest])
         elif role == "host":

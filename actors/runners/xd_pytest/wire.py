@@ -142,7 +142,7 @@ ENV_START = 16
 
 class ENV_START_(_Record):
     __slots__ = ()
-    _fields = ("python", "chdir", "env", "args", "run_uid", "spec", "cache_dir", "scratch_dir", "workers_expected", "first_worker", "flags", "runner", "nice", )
+    _fields = ("python", "chdir", "env", "args", "run_uid", "spec", "cache_dir", "scratch_dir", "workers_expected", "first_worker", "flags", "runner", "nice", "project", )
     python = property(_at(0))
     chdir = property(_at(1))
     env = property(_at(2))
@@ -156,6 +156,7 @@ class ENV_START_(_Record):
     flags = property(_at(10))
     runner = property(_at(11))
     nice = property(_at(12))
+    project = property(_at(13))
 
 
 _ENV_START_8 = struct.Struct("<HHI")
@@ -172,10 +173,13 @@ def _read_ENV_START(body, at):
     scratch_dir, at = _get_bytes(body, at)
     (workers_expected, first_worker, flags,), at = _get(body, at, _ENV_START_8)
     if at == len(body):
-        return ENV_START_((python, chdir, env, args, run_uid, spec, cache_dir, scratch_dir, workers_expected, first_worker, flags, b"", b"", )), at
+        return ENV_START_((python, chdir, env, args, run_uid, spec, cache_dir, scratch_dir, workers_expected, first_worker, flags, b"", b"", b"", )), at
     runner, at = _get_bytes(body, at)
     nice, at = _get_bytes(body, at)
-    return ENV_START_((python, chdir, env, args, run_uid, spec, cache_dir, scratch_dir, workers_expected, first_worker, flags, runner, nice, )), at
+    if at == len(body):
+        return ENV_START_((python, chdir, env, args, run_uid, spec, cache_dir, scratch_dir, workers_expected, first_worker, flags, runner, nice, b"", )), at
+    project, at = _get_bytes(body, at)
+    return ENV_START_((python, chdir, env, args, run_uid, spec, cache_dir, scratch_dir, workers_expected, first_worker, flags, runner, nice, project, )), at
 
 
 FINISH = 22

@@ -1,0 +1,379 @@
+/* actors/hosts_check.c - xd_hosts_check of engine/xd.h: looks at the hosts that a run with this config would use.
+ * It opens the gateways of a run on a broker of its own, without a journal. In the place of the scheduler stands an actor that asks each
+ * agent to look at its host (CHECK), and ends when all have answered or are lost. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "actors/env_start.h"
+#include "actors/gateway_args.h"
+#include "actors/limits.h"
+#include "actors/scheduler.h"
+#include "actors/supervisor.h"
+#include "engine/base/clock.h"
+#include "engine/base/text.h"
+#include "engine/broker.h"
+#include "engine/hosts.h"
+
+#define CHECKER_MAGIC 0xc4ec4001u
+#define LOOK_NS (60 * XD_S_NS)  /* for an agent's answer: an interpreter on a slow disk */
+#define CLOSE_NS (15 * XD_S_NS) /* for a gateway */
+#define RUN_ID "00000000000000000000000000000000"
+
+/* One row. The texts are owned. */
+typedef struct row {
+    xd_host  host;
+    uint64_t answer_by_ns; /* 0 = it was not asked yet */
+    bool     over;
+    bool     local; /* its agent is started on this host */
+    char    *texts[16];
+    size_t   n_texts;
+} row;
+
+typedef struct checking {
+    xd_config *cfg;
+    xd_plan    plan;
+    xd_folders where;
+    char       project[XD_PROJECT_NAME];
+    row       *rows; /* one per environment of the plan */
+} checking;
+
+/* ---- rows ----------------------------------------------------------------------------------------------- */
+
+/* A copy that is fit for a terminal; NULL where there is nothing to tell, or no memory. */
+static const char *keep(row *r, xd_bytes text)
+{
+    xd_autobuf out = XD_BUF_INIT;
+    if (!text.len || r->n_texts == XD_ARRAY_LEN(r->texts) || xd_text_harmless(&out, text, false) < 0)
+        return NULL;
+    char *copy = strdup(xd_buf_cstr(&out));
+    if (copy)
+        r->texts[r->n_texts++] = copy;
+    return copy;
+}
+
+static bool says(const char *text, const char *const *words, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (strcasestr(text, words[i]))
+            return true;
+    return false;
+}
+
+/* What was missing, when there was no session with an agent: as far as the transport's words tell it. */
+static void blame(row *r, const char *why)
+{
+    static const char *const key[] = { "host key", "permission denied", "authenticat", "passphrase",
+                                       "password" };
+    static const char *const agent[] = { "HELLO", "agent", "architecture", "shell", "protocol", "status " };
+    xd_host                 *h = &r->host;
+    if (r->local || says(why, agent, XD_ARRAY_LEN(agent))) {
+        h->reach = XD_CHECK_GOOD;
+        h->key = r->local ? XD_CHECK_NONE : XD_CHECK_GOOD;
+        h->agent = XD_CHECK_BAD;
+    } else if (says(why, key, XD_ARRAY_LEN(key))) {
+        h->reach = XD_CHECK_GOOD;
+        h->key = XD_CHECK_BAD;
+    } else {
+        h->reach = XD_CHECK_BAD;
+    }
+}
+
+static void fail(row *r, xd_bytes why)
+{
+    const size_t len = strlen(r->host.spec);
+    if (why.len > len + 2 && memcmp(why.ptr, r->host.spec, len) == 0 && memcmp(why.ptr + len, ": ", 2) == 0)
+        why = (xd_bytes){ why.ptr + len + 2, why.len - len - 2 };
+    r->over = true;
+    r->host.error = keep(r, why);
+    if (!r->host.error)
+        r->host.error = "no reason is given";
+    if (!r->answer_by_ns)
+        blame(r, r->host.error);
+    else
+        r->host.agent = XD_CHECK_BAD;
+}
+
+static void take_answer(row *r, const xd_wire_HOST_CHECKED *m)
+{
+    xd_host *h = &r->host;
+    h->error = m->failed ? keep(r, m->text) : NULL;
+    if (m->failed && !h->error)
+        h->error = "no reason is given";
+    h->build_id = keep(r, m->build_id);
+    h->folder = keep(r, m->folder);
+    h->interpreter = keep(r, m->program);
+    h->found = keep(r, m->found);
+    h->version = keep(r, m->version);
+    h->framework = keep(r, m->framework);
+    h->free_bytes = m->free_bytes;
+    h->memory_bytes = m->memory_bytes;
+    h->agent = XD_CHECK_GOOD;
+    h->disk = m->failed == XD_LOOK_FOLDER || m->failed == XD_LOOK_DISK ? XD_CHECK_BAD : XD_CHECK_GOOD;
+    if (m->failed == XD_LOOK_INTERPRETER)
+        h->python = XD_CHECK_BAD;
+    else if (m->version.len)
+        h->python = XD_CHECK_GOOD;
+    if (m->failed == XD_LOOK_FRAMEWORK)
+        h->pytest = XD_CHECK_BAD;
+    else if (m->framework.len)
+        h->pytest = XD_CHECK_GOOD;
+    r->over = true;
+}
+
+/* ---- the actor ------------------------------------------------------------------------------------------- */
+
+typedef struct checker {
+    uint32_t  magic;
+    xd_actor *actor;
+    checking *all;
+} checker;
+
+static row *row_of(const checker *self, const xd_msg *m)
+{
+    return m->gateway < self->all->plan.count ? &self->all->rows[m->gateway] : NULL;
+}
+
+static int over(const checker *self)
+{
+    for (size_t i = 0; i < self->all->plan.count; i++)
+        if (!self->all->rows[i].over)
+            return 0;
+    return XD_ACTOR_STOP;
+}
+
+static int ask(const checker *self, uint16_t number)
+{
+    xd_autobuf        env = XD_BUF_INIT, body = XD_BUF_INIT, frame = XD_BUF_INIT;
+    xd_wire_ENV_START start = { 0 };
+    char              address[XD_ADDRESS_LEN];
+    xd_auto(xd_msg) *m = NULL;
+    XD_TRY(xd_env_start_fill(&start, self->all->cfg, &self->all->plan.gateways[number].spec,
+                             self->all->project, &env));
+    XD_TRY(xd_wire_ENV_START_encode(&body, &start));
+    xd_wire_CHECK check = { .start = xd_buf_view(&body) };
+    XD_TRY(xd_wire_CHECK_frame(&frame, 0, 0, &check));
+    XD_TRY(xd_msg_new_take(&m, XD_MSG_CHECK, &frame));
+    m->gateway = number;
+    xd_gateway_address(number, address, sizeof(address));
+    return xd_actor_send(self->actor, address, &m);
+}
+
+static int handle_up(void *state, const xd_msg *m)
+{
+    checker           *self = XD_CAST(state, checker, CHECKER_MAGIC);
+    row               *r = row_of(self, m);
+    xd_frame           f;
+    xd_wire_GATEWAY_UP in;
+    if (!r || xd_msg_frame(m, &f) < 0 || xd_wire_GATEWAY_UP_decode(f.body, f.len, &in) < 0)
+        return 0;
+    r->host.host = keep(r, in.host);
+    r->host.system = keep(r, in.system);
+    r->host.cpus = in.cpus;
+    r->host.reach = XD_CHECK_GOOD;
+    r->host.key = r->local ? XD_CHECK_NONE : XD_CHECK_GOOD;
+    r->answer_by_ns = xd_clock_ns() + LOOK_NS;
+    return ask(self, m->gateway);
+}
+
+static int handle_checked(void *state, const xd_msg *m)
+{
+    checker             *self = XD_CAST(state, checker, CHECKER_MAGIC);
+    row                 *r = row_of(self, m);
+    xd_frame             f;
+    xd_wire_HOST_CHECKED in;
+    if (r && !r->over && xd_msg_frame(m, &f) == 0 && xd_wire_HOST_CHECKED_decode(f.body, f.len, &in) == 0)
+        take_answer(r, &in);
+    return over(self);
+}
+
+static int handle_down(void *state, const xd_msg *m)
+{
+    checker             *self = XD_CAST(state, checker, CHECKER_MAGIC);
+    row                 *r = row_of(self, m);
+    xd_frame             f;
+    xd_wire_GATEWAY_DOWN in;
+    if (r && !r->over && xd_msg_frame(m, &f) == 0 && xd_wire_GATEWAY_DOWN_decode(f.body, f.len, &in) == 0)
+        fail(r, in.reason);
+    return over(self);
+}
+
+/* The broker dropped a gateway, or its actor has ended with a fault. */
+static int handle_gone(void *state, const xd_msg *m)
+{
+    checker *self = XD_CAST(state, checker, CHECKER_MAGIC);
+    for (size_t i = 0; i < self->all->plan.count; i++) {
+        char address[XD_ADDRESS_LEN];
+        xd_gateway_address((uint16_t)i, address, sizeof(address));
+        if (strcmp(address, m->from) == 0 && !self->all->rows[i].over)
+            fail(&self->all->rows[i],
+                 XD_BYTES_LIT("the part of the engine that talks to its agent has ended"));
+    }
+    return over(self);
+}
+
+static int handle_nothing(void *state, const xd_msg *m)
+{
+    (void)state;
+    (void)m;
+    return 0;
+}
+
+static int checker_tick(void *state)
+{
+    checker       *self = XD_CAST(state, checker, CHECKER_MAGIC);
+    const uint64_t now = xd_clock_ns();
+    for (size_t i = 0; i < self->all->plan.count; i++) {
+        row *r = &self->all->rows[i];
+        if (!r->over && r->answer_by_ns && now >= r->answer_by_ns)
+            fail(r, XD_BYTES_LIT("its agent did not answer in time: the interpreter there may hang"));
+    }
+    return over(self);
+}
+
+static int checker_init(void *state, xd_actor *actor, const void *args)
+{
+    checker *self = state;
+    *self = (checker){ .magic = CHECKER_MAGIC, .actor = actor, .all = *(checking *const *)args };
+    return xd_actor_set_tick(actor, 200);
+}
+
+static void checker_fini(void *state)
+{
+    (void)state;
+}
+
+static const xd_actor_spec checker_spec = {
+    .name = "xd-checker",
+    .size = sizeof(checker),
+    .window = 65536,
+    .init = checker_init,
+    .tick = checker_tick,
+    .fini = checker_fini,
+    .handlers =
+        (const xd_handler[]){
+            { XD_MSG_GATEWAY_UP, handle_up },
+            { XD_MSG_HOST_CHECKED, handle_checked },
+            { XD_MSG_GATEWAY_DOWN, handle_down },
+            { XD_MSG_GONE, handle_gone },
+            { XD_MSG_UNKNOWN, handle_gone },
+            { 0, NULL },
+        },
+    .other = handle_nothing,
+};
+
+/* ---- around it ------------------------------------------------------------------------------------------- */
+
+static int prepare(checking *c, const xd_config *cfg, xd_error *err)
+{
+    XD_TRY(xd_config_copy(&c->cfg, cfg));
+    if (c->cfg->args.count)
+        return xd_error_set(err, -EINVAL, "'%.200s' is not an option of xd, and no tests are run",
+                            c->cfg->args.at[0]);
+    XD_TRY(xd_hosts_apply(c->cfg, err));
+    XD_TRY(xd_config_fits(c->cfg, err));
+    XD_TRY(xd_plan_make(&c->plan, c->cfg, err));
+    XD_TRY(xd_folders_init(&c->where, c->cfg, err));
+    XD_TRY(xd_folders_apply(&c->where, c->cfg));
+    XD_TRY(xd_limits_check((uint32_t)c->plan.count, err));
+    xd_env_start_project(c->where.work, c->project);
+    c->rows = calloc(c->plan.count, sizeof(*c->rows));
+    if (!c->rows)
+        return -ENOMEM;
+    for (size_t i = 0; i < c->plan.count; i++) {
+        const xd_xspec *spec = &c->plan.gateways[i].spec;
+        c->rows[i].local = spec->kind == XD_SPEC_POPEN;
+        c->rows[i].host =
+            (xd_host){ .size = sizeof(xd_host), .spec = spec->text, .workers = c->plan.gateways[i].workers };
+    }
+    return 0;
+}
+
+static int start_all(checking *c, xd_supervisor *s, xd_gateway_args *gateways, xd_error *err)
+{
+    checking *const args = c;
+    xd_child        first = { .spec = &checker_spec, .address = XD_SCHEDULER_ADDRESS, .args = &args };
+    XD_TRY(xd_supervisor_start(s, &first, err));
+    for (size_t i = 0; i < c->plan.count; i++) {
+        char address[XD_ADDRESS_LEN];
+        XD_TRY(xd_gateway_args_make(&gateways[i], c->cfg, &c->plan.gateways[i].spec, (uint16_t)i, &c->where,
+                                    err));
+        xd_gateway_address((uint16_t)i, address, sizeof(address));
+        xd_child gateway = { .spec = &xd_gateway_spec, .address = address, .args = &gateways[i] };
+        XD_TRY(xd_supervisor_start(s, &gateway, err));
+    }
+    return 0;
+}
+
+static void on_actor_end(void *arg, const char *address, int reason, bool restarted)
+{
+    (void)restarted;
+    if (reason < 0 && strcmp(address, XD_SCHEDULER_ADDRESS) != 0)
+        (void)!xd_bus_post(arg, address, XD_SCHEDULER_ADDRESS, XD_MSG_GONE, "", 0);
+}
+
+static int check_all(checking *c, xd_error *err)
+{
+    const xd_log             log = { 0 };
+    xd_broker               *broker = NULL;
+    xd_bus                  *bus = NULL;
+    xd_supervisor           *s = NULL;
+    int                      reason = 0;
+    const xd_broker_run_args run = { .id = RUN_ID, .keeper = XD_SCHEDULER_ADDRESS, .log = &log };
+    xd_gateway_args         *gateways = calloc(c->plan.count, sizeof(*gateways));
+    if (!gateways)
+        return -ENOMEM;
+    int r = xd_broker_start(&broker, &log, err);
+    if (r == 0)
+        r = xd_broker_open(broker, &run, &bus, err);
+    if (r == 0)
+        r = xd_supervisor_new(&s, bus, on_actor_end, bus);
+    if (r == 0)
+        r = start_all(c, s, gateways, err);
+    if (r == 0)
+        r = xd_supervisor_wait(s, XD_SCHEDULER_ADDRESS, -1, UINT64_MAX, &reason);
+    for (size_t i = 0; s && i < c->plan.count; i++) { /* side by side */
+        char address[XD_ADDRESS_LEN];
+        xd_gateway_address((uint16_t)i, address, sizeof(address));
+        xd_supervisor_ask_stop(s, address);
+    }
+    if (s && xd_supervisor_stop(s, CLOSE_NS, NULL, NULL) > 0)
+        return xd_error_set(err, -ETIMEDOUT,
+                            "a part of the engine does not end"); /* it still uses all of this */
+    if (bus)
+        xd_broker_close(broker, bus, NULL, NULL);
+    xd_bus_free(bus);
+    xd_broker_stop(broker);
+    free(gateways);
+    return r < 0 ? r : reason;
+}
+
+static void release(checking *c)
+{
+    for (size_t i = 0; c->rows && i < c->plan.count; i++)
+        while (c->rows[i].n_texts)
+            free(c->rows[i].texts[--c->rows[i].n_texts]);
+    free(c->rows);
+    xd_folders_release(&c->where);
+    xd_plan_release(&c->plan);
+    xd_config_free(c->cfg);
+}
+
+int xd_hosts_check(const xd_config *cfg, xd_host_fn fn, void *arg, char *err)
+{
+    checking c = { .plan = XD_PLAN_INIT };
+    xd_error e = { 0 };
+    int      bad = 0;
+    int      r = prepare(&c, cfg, &e);
+    if (r == 0)
+        r = check_all(&c, &e);
+    for (size_t i = 0; r == 0 && i < c.plan.count; i++) {
+        bad |= c.rows[i].host.error != NULL;
+        r = fn(arg, &c.rows[i].host);
+    }
+    if (r < 0 && err)
+        snprintf(err, XD_TEXT, "%.1000s", e.text[0] ? e.text : xd_error_name(r));
+    if (r != -ETIMEDOUT)
+        release(&c);
+    return r != 0 ? r : bad;
+}

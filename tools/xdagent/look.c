@@ -1,0 +1,167 @@
+/* CHECK: what an environment would find on this host. It goes the way of ENV_START as far as a process that imports the test
+ * framework, whose lines ("interpreter 3.12.1", "framework pytest 9.2.0", "failed TEXT") are the answer; nothing of the
+ * project runs. */
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "engine/base/os_linux.h"
+#include "tools/xdagent/agent.h"
+
+#define ROOM_LEAST (1u << 20) /* bytes: a run writes its code, byte code and what tests write */
+#define OUTPUT_MOST 16384u
+
+static void set_text(agent_look *l, uint8_t failed, const char *text)
+{
+    l->failed = failed;
+    xd_buf_clear(&l->text);
+    (void)!xd_buf_add_str(&l->text, text); /* without memory it is only shorter */
+}
+
+/* The value of the line that begins with this word; empty = there is none. */
+static xd_bytes line_of(xd_bytes output, const char *word)
+{
+    const size_t len = strlen(word);
+    while (output.len) {
+        const uint8_t *end = memchr(output.ptr, '\n', output.len);
+        const size_t   n = end ? (size_t)(end - output.ptr) : output.len;
+        if (n > len && memcmp(output.ptr, word, len) == 0 && output.ptr[len] == ' ')
+            return (xd_bytes){ output.ptr + len + 1, n - len - 1 };
+        output = (xd_bytes){ output.ptr + n + (end ? 1 : 0), output.len - n - (end ? 1 : 0) };
+    }
+    return (xd_bytes){ 0 };
+}
+
+static uint64_t free_bytes(const char *folder)
+{
+    struct statvfs st;
+    return statvfs(folder, &st) == 0 ? (uint64_t)st.f_bavail * st.f_frsize : 0;
+}
+
+static int answer(agent *a, xd_bytes output)
+{
+    agent_look          *l = &a->look;
+    xd_autobuf           program = XD_BUF_INIT, body = XD_BUF_INIT;
+    xd_wire_ENV_FACTS    facts = { 0 };
+    xd_wire_HOST_CHECKED m = { .build_id = xd_bytes_str(XD_BUILD_ID), .memory_bytes = xd_os_memory_bytes() };
+    if (l->place.folder)
+        m.folder = xd_bytes_str(l->place.folder);
+    if (l->prepared && l->runner->ops->facts)
+        XD_TRY(l->runner->ops->facts(l->runner, &program, &facts));
+    m.program = facts.program;
+    m.found = facts.found;
+    m.version = line_of(output, "interpreter");
+    m.framework = line_of(output, "framework");
+    const xd_bytes failed = line_of(output, "failed");
+    if (!l->failed && failed.len) {
+        l->failed = XD_LOOK_FRAMEWORK;
+        XD_TRY(xd_buf_add_bytes(&l->text, failed));
+    }
+    if (l->place.folder)
+        m.free_bytes = free_bytes(facts.cache_dir.len ? (const char *)facts.cache_dir.ptr : l->place.folder);
+    if (!l->failed && l->place.folder && m.free_bytes < ROOM_LEAST)
+        set_text(l, XD_LOOK_DISK, "there is no room on the disk: less than 1 MiB is free");
+    m.failed = l->failed;
+    m.text = xd_buf_view(&l->text);
+    XD_TRY(xd_wire_HOST_CHECKED_encode(&body, &m));
+    return agent_link_send(a, XD_MSG_HOST_CHECKED, xd_buf_view(&body));
+}
+
+/* It has ended, as it should or not. */
+static int ended(agent *a)
+{
+    agent_look    *l = &a->look;
+    xd_proc_status status = { 0 };
+    xd_autobuf     output = XD_BUF_INIT;
+    (void)xd_proc_kill_group(&l->proc,
+                             SIGKILL); /* what it left behind; before the wait, which frees its number */
+    (void)xd_poller_remove(a->poller, l->proc.pidfd);
+    XD_TRY(xd_proc_wait(&l->proc, true, &status));
+    xd_proc_close(&l->proc);
+    XD_TRY(xd_buf_reserve(&output, OUTPUT_MOST));
+    const ssize_t n = pread(l->output, output.data, OUTPUT_MOST, 0);
+    output.len = n > 0 ? (size_t)n : 0;
+    if (status.exit_status != 0) {
+        set_text(l, XD_LOOK_INTERPRETER, "the interpreter does not run");
+        while (output.len && output.data[output.len - 1] == '\n')
+            output.len--;
+        XD_TRY(output.len ? xd_buf_add_str(&l->text, "; its last output: ") : 0);
+        XD_TRY(xd_buf_add_bytes(&l->text, xd_buf_view(&output)));
+    }
+    return answer(a, xd_buf_view(&output));
+}
+
+static void on_ended(void *arg, int fd, uint32_t events)
+{
+    (void)fd;
+    (void)events;
+    agent_fault(arg, ended(arg));
+}
+
+static int spawn(agent *a, const xd_runner_ops *ops, xd_error *err)
+{
+    static const char *const args[] = { "host", NULL };
+    agent_look              *l = &a->look;
+    l->output = memfd_create("xd-look", MFD_CLOEXEC);
+    if (l->output < 0)
+        return xd_error_set(err, -errno, "no memory file: %s", strerror(errno));
+    const int output[2] = { l->output, l->output };
+    XD_TRY(ops->spawn_check(l->runner, args, output, &l->proc, err));
+    return l->proc.pidfd >= 0 ? xd_poller_set(a->poller, l->proc.pidfd, XD_POLL_IN, on_ended, a) : -ENOSYS;
+}
+
+/* 1 = a process runs that answers; 0 = the answer is there. */
+static int begin(agent *a, xd_wire_ENV_START *m, xd_error *err)
+{
+    agent_look          *l = &a->look;
+    xd_error             no_scratch = { 0 };
+    const xd_runner_ops *ops = xd_runner_find(m->runner);
+    l->failed = XD_LOOK_FOLDER;
+    XD_TRY(agent_place_find(&l->place, m->chdir, m->project, &a->wishes, &no_scratch, err));
+    m->chdir = xd_bytes_str(l->place.folder);
+    m->cache_dir = xd_bytes_str(l->place.cache);
+    m->scratch_dir = xd_bytes_str(l->place.scratch);
+    l->failed = XD_LOOK_INTERPRETER;
+    if (!ops)
+        return xd_error_set(err, -EINVAL, "this agent has no runner named %.*s; it has %s",
+                            (int)m->runner.len, (const char *)m->runner.ptr, xd_runner_names());
+    XD_TRY(ops->prepare(&l->runner, m, XD_BUILD_ID, err));
+    l->prepared = true;
+    if (ops->spawn_check)
+        XD_TRY(spawn(a, ops, err));
+    l->failed = XD_LOOK_GOOD;
+    return ops->spawn_check ? 1 : 0;
+}
+
+int agent_look_at_host(agent *a, xd_bytes body)
+{
+    xd_wire_CHECK     check;
+    xd_wire_ENV_START start;
+    xd_error          err = { 0 };
+    XD_TRY(xd_wire_CHECK_decode(body.ptr, body.len, &check));
+    XD_TRY(xd_wire_ENV_START_decode(check.start.ptr, check.start.len, &start));
+    if (a->look.begun || a->env.started)
+        return -EPROTO;
+    a->look.begun = true;
+    int r = begin(a, &start, &err);
+    if (r > 0)
+        return 0;
+    if (r < 0)
+        set_text(&a->look, a->look.failed, *err.text ? err.text : xd_error_name(r));
+    return answer(a, (xd_bytes){ 0 });
+}
+
+void agent_look_release(agent *a)
+{
+    agent_look *l = &a->look;
+    if (l->runner)
+        l->runner = l->runner->ops->release(l->runner);
+    if (l->output >= 0)
+        close(l->output);
+    xd_proc_close(&l->proc);
+    agent_place_release(&l->place);
+    xd_buf_release(&l->text);
+}
