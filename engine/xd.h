@@ -161,10 +161,12 @@ typedef struct xd_event {
     const char *message;
     uint32_t    worker;  /* that ran it: 0 is gw0; XD_WORKER_NONE: nobody can tell */
     uint32_t    attempt; /* from 1; 2: the first one's agent was lost */
+    /* That count is an index of: 0, or the number of the environment where each has a collection of its own. */
+    uint64_t collection;
 } xd_event;
-#define XD_EVENT_INIT                                  \
-    {                                                  \
-        sizeof(xd_event), 0, NULL, 0, 0, 0, NULL, 0, 0 \
+#define XD_EVENT_INIT                                     \
+    {                                                     \
+        sizeof(xd_event), 0, NULL, 0, 0, 0, NULL, 0, 0, 0 \
     }
 #define XD_WORKER_NONE 0xffffu
 

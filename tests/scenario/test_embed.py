@@ -168,7 +168,7 @@ def test_the_header_is_strict(prefix, tmp_path, compiler):
     if not shutil.which(compiler[0]):
         pytest.skip("no %s on this machine" % compiler[0])
     (tmp_path / "a.c").write_text("#include <xd.h>\nint a(void);\nint a(void)\n{\n    xd_event e = XD_EVENT_INIT;\n    xd_result r = XD_RESULT_INIT;\n"
-                                  "    return XD_HAS(&e, attempt) && XD_HAS(&r, run_dir) && r.size == sizeof(r);\n}\n")
+                                  "    return XD_HAS(&e, collection) && XD_HAS(&r, run_dir) && r.size == sizeof(r);\n}\n")
     call(*compiler, "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-I", prefix / "include", "-c", tmp_path / "a.c", "-o", tmp_path / "a.o")
 
 

@@ -42,7 +42,7 @@ static const char *id_format;
 
 /* XD_EVENT_TEST as an embedder gets it, on the scheduler's thread: the last one. Read when the run is over. */
 static struct {
-    unsigned count;
+    unsigned count, of[GATEWAYS]; /* of each collection */
     xd_event ev;
     char     message[64], text[64];
 } told;
@@ -53,6 +53,8 @@ static void on_event(void *arg, const xd_event *ev)
     if (ev->type != XD_EVENT_TEST)
         return;
     told.count++;
+    ck_assert_uint_lt(ev->collection, XD_ARRAY_LEN(told.of));
+    told.of[ev->collection]++;
     told.ev = *ev;
     snprintf(told.message, sizeof(told.message), "%s", ev->message ? ev->message : "");
     snprintf(told.text, sizeof(told.text), "%s", ev->text);
@@ -1026,6 +1028,9 @@ START_TEST(each_environment_runs_its_own)
     ck_assert_uint_eq(result.recorded, 5);
     ck_assert_uint_eq(result.passed, 4);
     ck_assert_str_eq(told.text, "test_it.py::test_other_2");
+    ck_assert_uint_eq(told.ev.collection, 1);
+    ck_assert_uint_eq(told.of[0], 2);
+    ck_assert_uint_eq(told.of[1], 3);
 }
 END_TEST
 
