@@ -275,14 +275,21 @@ static int platform_line(xd_term *t)
     return xd_term_out_str(&t->out, "\n", 0);
 }
 
-/* "xd: interpreter /usr/bin/python3 (python3 on PATH)": of the environment whose configuration the header shows. */
-static int interpreter_line(xd_term *t)
+/* "xd: interpreter /usr/bin/python3 (python3 on PATH)": of the environment whose configuration the header shows; another one
+ * is named: "xd: interpreter of popen//python=python3.9: ...". */
+static int interpreter_line(xd_term *t, uint32_t gateway)
 {
     const xd_runview *v = t->view;
-    if (t->verbose < 1 || v->config.home >= v->envs.count || !v->envs.envs[v->config.home].program.len)
+    if (t->verbose < 1 || gateway >= v->envs.count || !v->envs.envs[gateway].program.len)
         return 0;
-    const xd_runview_env *env = &v->envs.envs[v->config.home];
+    const xd_runview_env *env = &v->envs.envs[gateway];
+    XD_TRY(xd_term_newline(t));
     XD_TRY(xd_term_out_str(&t->out, "xd: interpreter ", 0));
+    if (gateway != v->config.home) {
+        XD_TRY(xd_term_out_str(&t->out, "of ", 0));
+        XD_TRY(xd_term_out_foreign(&t->out, env->spec, 0, false));
+        XD_TRY(xd_term_out_str(&t->out, ": ", 0));
+    }
     XD_TRY(xd_term_out_foreign(&t->out, env->program, 0, false));
     XD_TRY(xd_term_out_str(&t->out, " (", 0));
     XD_TRY(xd_term_out_foreign(&t->out, env->found, 0, false));
@@ -304,7 +311,16 @@ static int show_header(xd_term *t)
         XD_TRY(xd_term_out_foreign(&t->out, v->config.header[i], 0, false));
         XD_TRY(xd_term_out_str(&t->out, "\n", 0));
     }
-    return interpreter_line(t);
+    XD_TRY(interpreter_line(t, v->config.home));
+    for (uint32_t i = 0; i < v->envs.count; i++)
+        XD_TRY(i != v->config.home ? interpreter_line(t, i) : 0);
+    return 0;
+}
+
+/* Before the header, it shows them. */
+int xd_term_on_facts(xd_term *t, const xd_frame *frame)
+{
+    return t->header_shown && !t->no_header ? interpreter_line(t, frame->flags) : 0;
 }
 
 int xd_term_on_config(xd_term *t, const xd_frame *frame)

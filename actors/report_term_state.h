@@ -84,6 +84,7 @@ uint32_t xd_term_report_width(uint64_t columns); /* of a terminal with so many, 
 /* Colour of the percentage and of the last line. */
 unsigned xd_term_main_mark(const xd_term *t);
 
+int xd_term_on_facts(xd_term *t, const xd_frame *frame) XD_MUST;
 int xd_term_on_config(xd_term *t, const xd_frame *frame) XD_MUST;
 int xd_term_on_collected(xd_term *t, const xd_frame *frame) XD_MUST;
 int xd_term_on_collection(xd_term *t, const xd_frame *frame) XD_MUST;
