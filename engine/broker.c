@@ -265,7 +265,8 @@ void xd_broker_close(xd_broker *b, xd_bus *bus, xd_broker_stats *ret_stats, int 
     (void)command(b, XD_BROKER_CLOSE, run);
     if (ret_stats)
         *ret_stats = run->stats;
-    xd_broker_run_free(run); /* on this thread: what the disk takes is no other run's business */
+    xd_broker_run_finish(run); /* on this thread: what the disk takes is no other run's business */
+    xd_broker_run_free(run);
     if (ret_fault)
         *ret_fault = bus->fault;
 }

@@ -84,7 +84,9 @@ struct xd_broker {
 
 /* Takes *journal (NULL ok) and borrows bus. */
 int xd_broker_run_new(xd_broker_run **ret, void *socket, xd_bus *bus, const xd_broker_run_args *args) XD_MUST;
-xd_broker_run *xd_broker_run_free(xd_broker_run *r); /* commits and closes the journal */
+/* Makes the end of the journal durable; a fault becomes that of the bus. The broker does not have the run any more. */
+void           xd_broker_run_finish(xd_broker_run *r);
+xd_broker_run *xd_broker_run_free(xd_broker_run *r); /* closes the journal */
 /* A message of this run, from the peer with this routing id; takes the body. */
 void xd_broker_run_take(xd_broker_run *r, const uint8_t *id, size_t id_len, const xd_envelope *env,
                         zmq_msg_t *body);

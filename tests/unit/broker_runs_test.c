@@ -219,6 +219,22 @@ START_TEST(a_journal_that_fails_ends_no_other_run)
 }
 END_TEST
 
+/* The last records of a run are made durable when it is closed. */
+START_TEST(a_journal_that_fails_at_the_end_is_told)
+{
+    struct stat st;
+    int         of_a = 1, of_b = 1;
+    ck_assert_int_eq(stat(a.path, &st), 0);
+    __atomic_store_n(&failing, st.st_ino, __ATOMIC_RELAXED);
+    record(&a, 1, 1);
+    record(&b, 1, 1);
+    xd_broker_close(broker, a.bus, NULL, &of_a);
+    xd_broker_close(broker, b.bus, NULL, &of_b);
+    ck_assert_int_eq(of_a, -EIO);
+    ck_assert_int_eq(of_b, 0);
+}
+END_TEST
+
 START_TEST(a_full_journal_is_that_of_one_run)
 {
     end_run(&a);
@@ -434,6 +450,7 @@ int main(void)
     tcase_add_test(t, each_has_its_journal_and_its_sequence_numbers);
     tcase_add_test(t, subscribers_follow_their_own_journal);
     tcase_add_test(t, a_journal_that_fails_ends_no_other_run);
+    tcase_add_test(t, a_journal_that_fails_at_the_end_is_told);
     tcase_add_test(t, a_full_journal_is_that_of_one_run);
     tcase_add_test(t, a_scheduler_that_does_not_read_breaks_its_own_run);
     tcase_add_test(t, a_peer_that_does_not_read_is_told_to_the_keeper_of_its_run);
