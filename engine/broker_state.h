@@ -73,6 +73,7 @@ struct xd_broker {
     xd_broker_run     *runs;  /* by id */
     zmq_pollitem_t    *items; /* the socket, wake_fd, and for each run with a journal its commits */
     int                n_items;
+    uint32_t           room; /* of items, in runs */
     int                wake_fd;
     pthread_mutex_t    lock; /* protects the others */
     pthread_cond_t     changed;
