@@ -8,8 +8,8 @@ typedef struct xd_exit_facts {
     int forced; /* what the run was ended with; -1 = it came to its end */
     bool
         zero_asked; /* forced is 0, and pytest.exit(returncode=0) of a test, or --help and the like, wants it so */
-    bool     missing;             /* an environment that was asked for was lost before the tests began */
-    bool     agreed;              /* there is a collection */
+    bool     missing; /* an environment was lost before it could run a test, or said what it must not */
+    bool     agreed;  /* there is a collection */
     uint32_t collected, recorded; /* items; those with an outcome (not-run is none) */
     uint32_t failures, collect_errors;
     bool     bad_end; /* a worker or an environment ended badly, outside of any test */

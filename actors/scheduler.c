@@ -178,8 +178,7 @@ int xd_scheduler_happens(scheduler *self, xd_run_event event, gateway *g)
     case XD_RUN_START_ENV:
         return xd_scheduler_start_environment(self, g);
     case XD_RUN_GO_ON:
-        self->missing = true; /* the collector says with what */
-        return xd_scheduler_begin_if_all(self);
+        return xd_scheduler_begin_if_all(self); /* the collector says with what */
     case XD_RUN_BEGIN:
         return xd_scheduler_begin(self);
     case XD_RUN_CANCEL:

@@ -155,21 +155,31 @@ static bool others_live(const scheduler *self)
     return false;
 }
 
+/* As soon as it is heard of, so that what a loss means depends on what this agent has done, and not on how far the others
+ * are: the run may end while GATEWAY_DOWN is on its way through the collector. */
+static int tell_loss(scheduler *self, gateway *g, const xd_wire_GATEWAY_DOWN *in)
+{
+    const bool closing = g->state == GW_FINISHING;
+    if (in->expected || g->gone || g->state >= GW_DONE || (closing && self->stopping))
+        return 0;
+    xd_autofree char *why = xd_bytes_dup(in->reason);
+    if (!why)
+        return -ENOMEM;
+    self->missing |= in->broke || !g->ran;
+    if (!closing || !g->ran)
+        return xd_scheduler_note(self, XD_NOTE_ERROR, "lost %s: %s", g->spec_text, why);
+    self->bad_end |= !in->broke;
+    return xd_scheduler_note(self, XD_NOTE_WARNING,
+                             "lost %s while its sessions ended; what they do last may be missing: %s",
+                             g->spec_text, why);
+}
+
 static int on_gateway_down(scheduler *self, gateway *g, const xd_wire_GATEWAY_DOWN *in)
 {
     bool wanted = in->expected || (g->state >= GW_DONE && !g->gone) || g->state == GW_FINISHING;
-    if (g->state == GW_FINISHING && !in->expected && !self->stopping) {
-        xd_autofree char *why = xd_bytes_dup(in->reason);
-        self->bad_end = true;
-        XD_TRY(xd_scheduler_note(self, XD_NOTE_WARNING,
-                                 "lost %s while its sessions ended; what they do last may be missing: %s",
-                                 g->spec_text, why ? why : ""));
-    }
     g->state = GW_DONE;
     if (wanted)
         return xd_scheduler_happens(self, XD_RUN_ON_ENV_CLOSED, g);
-    xd_autofree char *why = xd_bytes_dup(in->reason);
-    XD_TRY(xd_scheduler_note(self, XD_NOTE_ERROR, "lost %s: %s", g->spec_text, why ? why : ""));
     const bool last = !others_live(self);
     if ((last && self->state == XD_RUN_COLLECTING) || self->n_gateways == 1)
         xd_scheduler_end_with(self, XD_EXIT_INFRASTRUCTURE, "");
@@ -180,7 +190,10 @@ static int on_gateway_down(scheduler *self, gateway *g, const xd_wire_GATEWAY_DO
 static int on_down(scheduler *self, gateway *g, const xd_msg *m, const xd_wire_GATEWAY_DOWN *in)
 {
     xd_auto(xd_msg) *copy = NULL;
-    if (g->state >= GW_RUNNING || strcmp(m->from, XD_COLLECTOR_ADDRESS) == 0)
+    if (strcmp(m->from, XD_COLLECTOR_ADDRESS) == 0)
+        return on_gateway_down(self, g, in);
+    XD_TRY(tell_loss(self, g, in));
+    if (g->state >= GW_RUNNING)
         return on_gateway_down(self, g, in);
     XD_TRY(xd_msg_share(&copy, m));
     g->gone = true;
@@ -468,6 +481,7 @@ static int tell_down(scheduler *self, gateway *g)
     XD_TRY(xd_wire_GATEWAY_DOWN_frame(&frame, 0, 0, &down));
     XD_TRY(xd_buf_add(&copy, frame.data, frame.len));
     XD_TRY(xd_scheduler_record(self, XD_MSG_GATEWAY_DOWN, &frame));
+    XD_TRY(tell_loss(self, g, &down));
     if (g->state >= GW_RUNNING)
         return on_gateway_down(self, g, &down);
     xd_auto(xd_msg) *m = NULL;

@@ -94,7 +94,7 @@ typedef struct scheduler {
     uint8_t           up[65536 / 8]; /* bit per worker: it was ready, and has not ended */
     bool              zero_asked;    /* the run ends with 0 because somebody wants it so */
     bool              bad_end;       /* a worker crashed outside of any test */
-    bool              missing;       /* an environment was lost before the tests began; the others run them */
+    bool              missing;       /* as xd_exit_facts */
     xd_run_state      state;         /* changed by xd_scheduler_happens() alone */
     uint32_t          pausing;       /* gateways that have not written PAUSE yet, and the terminal report */
     uint8_t           cancel;        /* CANCEL.how in force, 0 */

@@ -324,6 +324,12 @@ static void done(size_t g)
     SAY(g, GATEWAY_DOWN, .gateway = (uint16_t)g, .expected = 1);
 }
 
+/* Its first worker is ready. */
+static void works(size_t g)
+{
+    SAY(g, WORKER_UP, .worker = (uint16_t)(2 * g), .pid = 1, .way = XD_WAY_COLLECTED);
+}
+
 static void lose(size_t g)
 {
     SAY(g, GATEWAY_DOWN, .gateway = (uint16_t)g, .reason = XD_BYTES_LIT("its pipe was closed"));
@@ -549,6 +555,7 @@ START_TEST(reports_of_a_lost_attempt_do_not_count)
     begin(2);
     run_up_to_tests(1, "maxfail", "1");
     size_t a = holder(0, &attempt), b = 1 - a;
+    works(a);
     SAY(a, REPORT, .item = 0, .attempt = 1, .when = XD_BYTES_LIT("call"), .category = XD_BYTES_LIT("failed"),
         .outcome = XD_BYTES_LIT("failed"));
     running(a, 0, 0);
@@ -573,6 +580,7 @@ START_TEST(a_message_of_a_lost_attempt_is_not_told)
     begin(2);
     run_up_to_tests(1, NULL, NULL);
     size_t a = holder(0, &attempt), b = 1 - a;
+    works(a);
     SAY(a, REPORT, .item = 0, .attempt = 1, .when = XD_BYTES_LIT("call"), .category = XD_BYTES_LIT("failed"),
         .outcome = XD_BYTES_LIT("failed"), .message = XD_BYTES_LIT("of the first attempt"));
     running(a, 0, 0);
@@ -617,6 +625,7 @@ START_TEST(an_open_item_of_a_lost_agent_is_not_waited_for)
     begin(2);
     run_up_to_tests(1, NULL, NULL);
     size_t a = holder(0, &attempt), b = 1 - a;
+    works(a);
     RESULTS(a, 0, .item = 0, .outcome = XD_OUT_PASSED, .flags = XD_RES_OPEN);
     lose(a);
     while (probe_at(&agents[b].probe, agents[b].next).type != XD_MSG_FINISH)
@@ -974,12 +983,84 @@ START_TEST(an_agent_that_is_gone_is_not_asked_to_finish)
                      .gateway = down.gateway,
                      .body = down.body.data,
                      .len = down.body.len };
-    ck_assert_int_eq(probe_do(&held, probe_do_send, &s), 0);
-    quiet(0);
+    if (_i == 0) { /* else the run is over before it comes out */
+        ck_assert_int_eq(probe_do(&held, probe_do_send, &s), 0);
+        quiet(0);
+    }
     done(1);
     ck_assert_int_eq(over(), 4);
     ck_assert_int_eq(notes("while its sessions ended", NULL), 0);
     ck_assert_int_eq(notes("lost popen//env:WHERE=0: its pipe was closed", NULL), 1);
+}
+END_TEST
+
+/* What the loss of the second environment means must not depend on how far the first one is. */
+enum { BEFORE_TESTS, WHILE_TESTS_RUN, ALL_DONE, MOMENTS };
+
+static void runs_it(size_t g)
+{
+    xd_wire_RANGE items[8];
+    while (probe_at(&agents[g].probe, agents[g].next).type != XD_MSG_LEASE)
+        agents[g].next++;
+    ck_assert_uint_eq(leased(g, items, 8), 1);
+    RESULTS(g, 0, .item = 0, .outcome = XD_OUT_PASSED);
+}
+
+static void ends_at_last(size_t g)
+{
+    while (probe_at(&agents[g].probe, agents[g].next).type != XD_MSG_FINISH)
+        agents[g].next++;
+    done(g);
+}
+
+START_TEST(an_environment_that_never_ran_is_missing_whenever_it_is_lost)
+{
+    begin(2);
+    for (size_t g = 0; g < 2; g++)
+        comes_up(g, "verbose", "0");
+    if (_i == BEFORE_TESTS)
+        lose(1);
+    collected(0, 1, DIGEST);
+    hear(0, XD_MSG_SEND_LIST);
+    send_ids(0, 1);
+    if (_i == WHILE_TESTS_RUN) {
+        hear(0, XD_MSG_WORKERS_START);
+        lose(1);
+    }
+    runs_it(0);
+    if (_i == ALL_DONE) {
+        hear(1, XD_MSG_FINISH);
+        lose(1);
+    }
+    ends_at_last(0);
+    ck_assert_int_eq(over(), 6);
+    ck_assert_uint_eq(result.passed, 1);
+    ck_assert_int_eq(notes("lost popen//env:WHERE=1: its pipe was closed", NULL), 1);
+    ck_assert_int_eq(notes("while its sessions ended", NULL), 0);
+}
+END_TEST
+
+/* One that has run is no loss to the exit code if the others run what it had; unless it said what it must not. */
+START_TEST(an_environment_that_ran_is_lost)
+{
+    const bool broke = _i % 2, at_its_end = _i / 2;
+    uint16_t   attempt = 0;
+    begin(2);
+    run_up_to_tests(1, NULL, NULL);
+    size_t a = holder(0, &attempt), b = 1 - a;
+    works(b);
+    if (!at_its_end)
+        SAY(b, GATEWAY_DOWN, .gateway = (uint16_t)b, .reason = XD_BYTES_LIT("why"), .broke = broke);
+    RESULTS(a, (uint16_t)(2 * a), .item = 0, .outcome = XD_OUT_PASSED);
+    if (at_its_end) {
+        while (probe_at(&agents[b].probe, agents[b].next).type != XD_MSG_FINISH)
+            agents[b].next++;
+        SAY(b, GATEWAY_DOWN, .gateway = (uint16_t)b, .reason = XD_BYTES_LIT("why"), .broke = broke);
+    }
+    ends_at_last(a);
+    ck_assert_int_eq(over(), broke ? 6 : at_its_end ? 1 : 0);
+    ck_assert_int_eq(notes("lost popen//env:WHERE=", NULL), 1);
+    ck_assert_int_eq(notes("while its sessions ended", NULL), at_its_end);
 }
 END_TEST
 
@@ -1132,7 +1213,9 @@ static Suite *suite(void)
     tcase_add_test(t, what_does_not_fit_ends_the_agent);
     tcase_add_test(t, an_agent_that_collects_twice_is_dropped);
     tcase_add_test(t, nothing_begins_without_the_collector);
-    tcase_add_test(t, an_agent_that_is_gone_is_not_asked_to_finish);
+    tcase_add_loop_test(t, an_agent_that_is_gone_is_not_asked_to_finish, 0, 2);
+    tcase_add_loop_test(t, an_environment_that_never_ran_is_missing_whenever_it_is_lost, 0, MOMENTS);
+    tcase_add_loop_test(t, an_environment_that_ran_is_lost, 0, 4);
     tcase_add_test(t, each_environment_runs_its_own);
     tcase_add_test(t, each_environment_loses_its_own);
     tcase_add_test(t, failures_of_all_environments_count);
