@@ -380,7 +380,7 @@ class Slow(object):
         self.root = self.terminal.process.pid
 
     def wait_for(self, count, words="sleep 3000"):
-        found = wait_until(lambda: len(processes_named(self.root, words)) == count and processes_named(self.root, words), "%d tests that run" % count)
+        found = wait_until(lambda: [p for p in [processes_named(self.root, words)] if len(p) == count], "%d tests that run" % count)[0]
         self.processes = tree(self.root)
         return found
 
