@@ -1,6 +1,7 @@
 /* The processes of the command runner: the collector, which reads the list and becomes the first worker, and further
  * workers, which get the list from it through shared memory. */
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -203,9 +204,13 @@ static int place_fds(process *p)
     const int to[FDS] = { XD_COMMAND_COMMANDS, XD_COMMAND_RESULTS, 1, 2 };
     if (p->n_fds != FDS)
         return -EPROTO;
-    for (size_t i = 0; i < FDS; i++) /* out of the way of those numbers first */
-        if ((p->fds[i] = fcntl(p->fds[i], F_DUPFD_CLOEXEC, XD_COMMAND_RESULTS + 1)) < 0)
+    for (size_t i = 0; i < FDS; i++) { /* out of the way of those numbers first */
+        const int came = p->fds[i];
+        p->fds[i] = fcntl(came, F_DUPFD_CLOEXEC, XD_COMMAND_RESULTS + 1);
+        if (p->fds[i] < 0)
             return -errno;
+        close(came);
+    }
     for (size_t i = 0; i < FDS; i++)
         if (dup3(p->fds[i], to[i], to[i] > 2 ? O_CLOEXEC : 0) < 0 || close(p->fds[i]) < 0)
             return -errno;

@@ -102,6 +102,24 @@ def test_much_output_is_cut_in_the_middle(project):
         assert 900_000 < len(text) < 1_100_000
 
 
+def test_output_of_what_is_left_behind_is_whole(project):
+    """A filter at the end of a pipe has more to write than a pipe holds, and is quick about it."""
+    lines = ["(seq 1 100000 &)", "(seq 1 100000 >&2 &)"]
+    result = run(project, *lines, options=["-rP", "-n1"])
+    texts = [sections(result, line)["Captured %s call" % name] for line, name in zip(lines, ("stdout", "stderr"))]
+    assert result.rc == 0 and [len(text) for text in texts] == [588895] * 2 and all(text.endswith("99999\n100000\n") for text in texts)
+
+
+def test_a_worker_has_no_descriptor_twice(project):
+    """The first worker, which was the collector, and another one."""
+    lines = ["ls -l /proc/$PPID/fd; sleep 0.%d; exit 1" % n for n in (5, 6)]
+    result = run(project, *lines, options=["-n2"])
+    assert len({t["worker"] for t in result.tests}) == 2
+    for line in lines:
+        pipes = re.findall(r"(?m)^([lrwx-]+) .* (pipe:\[\d+\])$", sections(result, line)["Captured stdout call"])
+        assert len(pipes) == len(set(pipes)) == 8, pipes
+
+
 def test_the_limit_of_output_can_be_set(project):
     result = project.run("--runner=command", "--output-limit=1000", "--list", write_list(project, "seq 1 5000; exit 1"), python=False)
     assert len(sections(result, "seq 1 5000; exit 1")["Captured stdout call"]) < 1200
