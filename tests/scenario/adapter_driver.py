@@ -254,6 +254,11 @@ class Env(object):
         self.frames.append((kind, record))
         if kind == wire.CONFIG:
             self.config = record
+            for name in ("collector.out", "collector.err"):  # the collector waits until they have been taken
+                try:
+                    os.unlink(os.path.join(self.scratch, name))
+                except OSError:
+                    pass
         elif kind == wire.COLLECTED:
             self.collected = record
         elif kind == wire.COLLECT_IDS:

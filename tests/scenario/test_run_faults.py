@@ -359,6 +359,21 @@ def test_crash_while_collecting_names_the_file(project):
         assert result.rc == 6 and "ended with status 0 while it collected tests/test_b.py" in result.out and "said while importing" in result.out, result
 
 
+def test_crash_while_collecting_before_the_agent_has_looked(project):
+    """What is captured has no name but one in /proc, which goes with the process: an agent that is slow must not miss it."""
+    project.write(conftest="""
+        import os, signal, subprocess
+        def pytest_sessionstart(session):
+            pid = os.getppid()
+            while open("/proc/%d/comm" % pid).read().strip() != "xdagent":
+                pid = int(open("/proc/%d/stat" % pid).read().rpartition(")")[2].split()[1])
+            subprocess.Popen(["sh", "-c", "sleep 0.5; kill -CONT %d" % pid], start_new_session=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+            os.kill(pid, signal.SIGSTOP)
+        """, **{"tests/test_b.py": "import os, sys\nprint('said while importing')\nsys.stdout.flush()\nos._exit(0)\n"})
+    result = project.run("-n2")
+    assert result.rc == 6 and "ended with status 0 while it collected tests/test_b.py" in result.out and "said while importing" in result.out, result
+
+
 @pytest.mark.parametrize("hook, plain", [("pytest_sessionfinish(session)", -6), ("pytest_unconfigure(config)", -6)])
 def test_crash_behind_the_last_test(project, hook, plain):
     project.write(conftest="import os\ndef %s: os.abort()\n" % hook, test_a="def test_a(): pass\ndef test_b(): pass\n")
