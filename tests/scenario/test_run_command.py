@@ -323,7 +323,8 @@ def test_lists_in_another_order(project):
 
 
 def test_lists_that_differ(project):
-    for folder, line in (("a", "true a"), ("b", "true b")):
+    # long enough for the other to come: an environment that is still on its way when another has run everything is not waited for
+    for folder, line in (("a", "sleep 8; true a"), ("b", "sleep 8; true b")):
         (project.root / folder).mkdir()
         (project.root / folder / "l").write_text(line)
     result = project.run("--runner=command", "--tx", "popen//chdir=a", "--tx", "popen//chdir=b", "--list=l", python=False)
