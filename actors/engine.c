@@ -74,19 +74,30 @@ int xd_engine_new(xd_engine **ret, const xd_config *cfg, char *err)
     return 0;
 }
 
+/* What the run is made of stays from here on. */
+static bool begun(const xd_engine *x)
+{
+    return x->dir.path || x->where.work;
+}
+
 void xd_engine_output(xd_engine *x, int out_fd, int err_fd)
 {
+    if (begun(x))
+        return;
     x->out_fd = out_fd;
     x->err_fd = err_fd;
 }
 
 void xd_engine_use_broker(xd_engine *x, xd_broker *b)
 {
-    x->broker = b;
+    if (!begun(x))
+        x->broker = b;
 }
 
 void xd_engine_callback(xd_engine *x, xd_event_fn fn, void *arg)
 {
+    if (begun(x))
+        return;
     x->callback = fn;
     x->callback_arg = arg;
 }
@@ -306,13 +317,37 @@ static int start_actors(xd_engine *x, xd_error *err)
 
 /* ---- the run starts -------------------------------------------------------------------------------------- */
 
+/* The caller holds the lock. */
+static int post_stop(xd_engine *x, uint32_t how)
+{
+    x->leave |= how == XD_STOP_NOW;
+    return xd_bus_post(x->bus, "", XD_SCHEDULER_ADDRESS, XD_MSG_STOP, &how, sizeof(how));
+}
+
+/* All actors that a stop concerns are there: what was asked while they were being started is done now. */
+static int take_stops(xd_engine *x)
+{
+    int r = 0;
+    pthread_mutex_lock(&x->lock);
+    x->starting = false;
+    x->running = true;
+    for (size_t i = 0; i < XD_ARRAY_LEN(x->early) && r == 0; i++)
+        if (x->early[i])
+            r = post_stop(x, x->early[i]);
+    pthread_mutex_unlock(&x->lock);
+    return r;
+}
+
 int xd_engine_start(xd_engine *x, char *err)
 {
     xd_error e = { 0 };
     sigset_t all, old;
-    if (x->dir.path || x->where.work)
+    if (begun(x))
         return fail(err, xd_error_set(&e, -EALREADY, "an engine makes one run: this one was started before"),
                     &e);
+    pthread_mutex_lock(&x->lock);
+    x->starting = true;
+    pthread_mutex_unlock(&x->lock);
     x->cpu_start_us = xd_clock_cpu_us();
     int r = xd_folders_init(&x->where, x->config, &e);
     if (r == 0)
@@ -324,14 +359,15 @@ int xd_engine_start(xd_engine *x, char *err)
                                      xd_config_is_pytest(x->config) ? getenv("PYTEST_ADDOPTS") : NULL,
                                      x->where.work, &x->junit_path);
     if (r == 0)
-        r = xd_limits_check((uint32_t)x->plan.count, &e);
+        r = xd_limits_check((uint32_t)x->plan.count, x->broker != NULL, &e);
     if (r == 0 &&
         xd_last_failed_recover(&x->where) == -ENOMEM) /* other faults keep nobody from running tests */
         r = -ENOMEM;
     if (r == 0)
         r = start_actors(x, &e);
+    if (r == 0)
+        r = take_stops(x);
     if (r == 0) {
-        x->running = true;
         sigfillset(&all);
         pthread_sigmask(SIG_SETMASK, &all, &old);
         r = -pthread_create(&x->watcher, NULL, xd_engine_watcher, x);
@@ -366,12 +402,13 @@ int xd_engine_next_event(xd_engine *x, xd_event *ret)
 
 int xd_engine_stop(xd_engine *x, enum xd_stop how)
 {
-    uint32_t number = how;
-    int      r = 0;
+    const size_t which = how >= XD_STOP_PAUSE;
+    int          r = 0;
     pthread_mutex_lock(&x->lock);
-    x->leave |= how == XD_STOP_NOW;
     if (x->running)
-        r = xd_bus_post(x->bus, "", XD_SCHEDULER_ADDRESS, XD_MSG_STOP, &number, sizeof(number));
+        r = post_stop(x, how);
+    else if (x->starting)
+        x->early[which] = which ? how : XD_MAX(x->early[which], (uint32_t)how);
     pthread_mutex_unlock(&x->lock);
     return r;
 }

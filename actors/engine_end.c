@@ -58,7 +58,7 @@ void xd_engine_close(xd_engine *x)
     if (x->adopts) /* the gateways have ended their agents: who is found now has lost them */
         xd_os_kill_children(3 * XD_S_NS);
     pthread_mutex_lock(&x->lock);
-    x->running = false;
+    x->starting = x->running = false;
     pthread_mutex_unlock(&x->lock);
     if (x->left)
         return; /* the broker and its context serve those that are left */

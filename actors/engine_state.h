@@ -39,9 +39,11 @@ struct xd_engine {
     uint64_t             cpu_start_us;
     pthread_t            watcher;
     bool                 watching, joined;
-    pthread_mutex_t      lock;    /* protects: bus while others post, stops, over */
-    bool                 running; /* the bus may be posted to */
-    bool                 leave;   /* XD_STOP_NOW was asked */
+    pthread_mutex_t      lock;     /* protects: bus while others post, stops, over */
+    bool                 starting; /* xd_engine_start is at work */
+    uint32_t             early[2]; /* asked of xd_engine_stop meanwhile: an end, a pause; 0 = nothing */
+    bool                 running;  /* the bus may be posted to */
+    bool                 leave;    /* XD_STOP_NOW was asked */
     bool                 over;
     bool                 report_failed;
     bool                 adopts; /* all children of this process are ours to kill at the end */

@@ -1,13 +1,11 @@
 /* engine/broker.c - see broker.h: the thread and its runs. What happens within a run: broker_run.c. */
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "engine/broker_state.h"
-#include "engine/xd.h"
 
 #define MESSAGES_PER_TURN 256
 #define RETRY_MS 2
@@ -298,21 +296,4 @@ xd_broker *xd_broker_stop(xd_broker *b)
     pthread_join(b->thread, NULL);
     release(b);
     return NULL;
-}
-
-/* ---- xd.h ---------------------------------------------------------------------------------------------- */
-
-int xd_broker_new(xd_broker **ret, char *err)
-{
-    xd_error e = { 0 };
-    int      r = xd_broker_start(ret, NULL, &e);
-    if (r < 0 && err)
-        snprintf(err, XD_TEXT, "%.1000s", *e.text ? e.text : xd_error_name(r));
-    return r;
-}
-
-void xd_broker_free(xd_broker *b)
-{
-    if (b && xd_broker_runs(b) == 0)
-        xd_broker_stop(b);
 }

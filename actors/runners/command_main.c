@@ -76,12 +76,26 @@ static int wait_for_start(process *p)
 
 /* ---- the collection --------------------------------------------------------------------------------------- */
 
+/* Names of descriptors, such as a shell's <(...) has: here they would be this process's, not those of the user's shell. */
+static bool is_descriptor(const char *name)
+{
+    static const char *const folders[] = { "/dev/fd/", "/proc/self/fd/", "/dev/stdin" };
+    for (size_t i = 0; i < XD_ARRAY_LEN(folders); i++)
+        if (strncmp(name, folders[i], strlen(folders[i])) == 0)
+            return true;
+    return false;
+}
+
 static int read_file(process *p, const char *name, xd_error *err)
 {
     xd_autobuf text = XD_BUF_INIT;
     if (strcmp(name, "-") == 0)
         return xd_error_set(err, -EINVAL,
                             "option --list: standard input is not read; give it the name of a file");
+    if (is_descriptor(name))
+        return xd_error_set(
+            err, -EINVAL,
+            "option --list: %.300s is a descriptor of another process; give it the name of a file", name);
     int r = xd_path_read_file(name, LIST_BYTES_MAX, &text, NULL);
     if (r < 0)
         return xd_error_set(err, r, "the list %.300s cannot be read: %s", name, xd_error_name(r));

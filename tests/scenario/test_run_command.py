@@ -3,6 +3,7 @@ import contextlib
 import os
 import re
 import signal
+import subprocess
 import time
 import xml.etree.ElementTree as ElementTree
 
@@ -197,6 +198,14 @@ def test_lines_that_are_no_utf8_and_end_as_on_windows(project):
     assert result.rc == 1 and sorted(result.outcomes.values()) == ["failed", "passed"] and "exit 1" in result.outcomes
 
 
+def test_a_list_that_begins_with_a_byte_order_mark(project):
+    """In each list, and a comment behind it is a comment."""
+    write_list(project, b"\xef\xbb\xbftrue\r", b"exit 1\r", name="a")
+    write_list(project, b"\xef\xbb\xbf# a comment", "true b", name="b")
+    result = project.run("--runner=command", "--list=a", "--list=b", python=False)
+    assert result.rc == 1 and result.outcomes == {"true": "passed", "exit 1": "failed", "true b": "passed"}, result
+
+
 @pytest.mark.parametrize("line, said", [(b"true \0", "NUL"), (b"true " + b"x" * 140000, "140005 bytes")])
 def test_lines_that_cannot_be(project, line, said):
     result = run(project, "true", line)
@@ -239,7 +248,22 @@ def test_standard_input_is_no_list(project):
     assert result.rc == 4 and "standard input is not read" in one_line(result)
 
 
+@pytest.mark.parametrize("name", ["/dev/stdin", "/dev/fd/0", "/proc/self/fd/7"])
+def test_a_descriptor_is_no_list(project, name):
+    """The agent's descriptors are not those of the user's shell: standard input would be an empty list, exit code 5."""
+    result = project.run("--runner", "command", "--list", name, python=False)
+    assert result.rc == 4 and "option --list: %s is a descriptor of another process" % name in one_line(result)
+
+
+def test_a_list_from_a_named_pipe(project):
+    os.mkfifo(str(project.root / "pipe"))
+    with subprocess.Popen(["sh", "-c", "printf 'true\nfalse\n' > pipe"], cwd=str(project.root)):
+        result = project.run("--runner", "command", "--list", "pipe", python=False)
+    assert result.rc == 1 and result.outcomes == {"true": "passed", "false": "failed"}
+
+
 @pytest.mark.parametrize("options, said", [
+    (["--list=a", "-"], "there is no such test in the list: -"),
     ([], "needs --list FILE"), (["--list"], "--list needs a value"), (["--list=a", "-k", "x"], "option -k does not apply to --runner command"),
     (["--list=a", "--lf"], "option --lf does not apply"), (["--list=a", "--timeout=soon"], "option --timeout: 'soon' is not valid"),
     (["--list=a", "--maxfail=-1"], "option --maxfail"), (["--list=a", "-s"], "option -s does not apply")])
