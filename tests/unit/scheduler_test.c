@@ -318,6 +318,22 @@ static size_t leased(size_t g, xd_wire_RANGE *to, size_t most)
     return n;
 }
 
+/* What it is told before this is of no interest. */
+static void skip_to(size_t g, uint16_t type)
+{
+    while (probe_at(&agents[g].probe, agents[g].next).type != type)
+        agents[g].next++;
+}
+
+/* RETURNED of so many items, because of CANCEL. */
+static void gives_back(size_t g, uint32_t first, uint32_t count)
+{
+    xd_autobuf    list = XD_BUF_INIT;
+    xd_wire_RANGE all = { .first = first, .count = count, .attempt = 1 };
+    ck_assert_int_eq(xd_wire_RANGE_append(&list, &all), 0);
+    SAY(g, RETURNED, .ranges = { .count = 1, .ptr = list.data, .len = list.len });
+}
+
 static void done(size_t g)
 {
     SAY(g, ENV_DONE, .exit_status = 0);
@@ -527,8 +543,7 @@ START_TEST(what_ran_on_a_lost_agent_runs_once_more_and_no_more)
     running(b, (uint16_t)(2 * b), 0);
     lose(b);
     size_t c = 3 - a - b;
-    while (probe_at(&agents[c].probe, agents[c].next).type != XD_MSG_FINISH)
-        agents[c].next++;
+    skip_to(c, XD_MSG_FINISH);
     HEAR(c, FINISH, fin);
     ck_assert_uint_eq(fin.failed.count, 1);
     done(c);
@@ -588,8 +603,7 @@ START_TEST(a_message_of_a_lost_attempt_is_not_told)
     ck_assert_uint_eq(holder(0, &attempt), b);
     RESULTS(b, 2, .item = 0, .attempt = 2, .outcome = XD_OUT_PASSED, .setup_us = 1, .call_us = 20,
             .teardown_us = 300);
-    while (probe_at(&agents[b].probe, agents[b].next).type != XD_MSG_FINISH)
-        agents[b].next++;
+    skip_to(b, XD_MSG_FINISH);
     done(b);
     ck_assert_int_eq(over(), 0);
     ck_assert_uint_eq(told.count, 1);
@@ -628,8 +642,7 @@ START_TEST(an_open_item_of_a_lost_agent_is_not_waited_for)
     works(a);
     RESULTS(a, 0, .item = 0, .outcome = XD_OUT_PASSED, .flags = XD_RES_OPEN);
     lose(a);
-    while (probe_at(&agents[b].probe, agents[b].next).type != XD_MSG_FINISH)
-        agents[b].next++;
+    skip_to(b, XD_MSG_FINISH);
     done(b);
     ck_assert_int_eq(over(), 0);
     ck_assert_uint_eq(result.passed, 1);
@@ -671,10 +684,7 @@ START_TEST(enough_failures_cancel)
     RESULTS(0, 0, .item = 1, .outcome = XD_OUT_ERROR, .flags = XD_RES_CLOSES); /* the second */
     HEAR(0, CANCEL, cancel);
     ck_assert_uint_eq(cancel.how, 1);
-    xd_autobuf    list = XD_BUF_INIT;
-    xd_wire_RANGE rest = { .first = 2, .count = 2, .attempt = 1 };
-    ck_assert_int_eq(xd_wire_RANGE_append(&list, &rest), 0);
-    SAY(0, RETURNED, .ranges = { .count = 1, .ptr = list.data, .len = list.len });
+    gives_back(0, 2, 2);
     HEAR(0, FINISH, fin);
     ck_assert_uint_eq(fin.failed.count, 2);
     ck_assert_uint_eq(fin.not_run.count, 2);
@@ -704,10 +714,7 @@ START_TEST(a_stop_from_outside)
     stop(XD_STOP_NOW);
     HEAR(0, CANCEL, now);
     ck_assert_uint_eq(now.how, 3);
-    xd_autobuf    list = XD_BUF_INIT;
-    xd_wire_RANGE all = { .first = 0, .count = 2, .attempt = 1 };
-    ck_assert_int_eq(xd_wire_RANGE_append(&list, &all), 0);
-    SAY(0, RETURNED, .ranges = { .count = 1, .ptr = list.data, .len = list.len });
+    gives_back(0, 0, 2);
     hear(0, XD_MSG_FINISH);
     done(0);
     ck_assert_int_eq(over(), 2);
@@ -786,10 +793,7 @@ START_TEST(a_session_that_ends_by_itself_ends_the_run)
         .reason = XD_BYTES_LIT("enough"));
     HEAR(0, CANCEL, cancel);
     ck_assert_uint_eq(cancel.how, 2);
-    xd_autobuf    list = XD_BUF_INIT;
-    xd_wire_RANGE all = { .first = 0, .count = 2, .attempt = 1 };
-    ck_assert_int_eq(xd_wire_RANGE_append(&list, &all), 0);
-    SAY(0, RETURNED, .ranges = { .count = 1, .ptr = list.data, .len = list.len });
+    gives_back(0, 0, 2);
     hear(0, XD_MSG_FINISH);
     done(0);
     ck_assert_int_eq(over(), 42);
@@ -820,10 +824,7 @@ START_TEST(no_worker_is_left)
     run_up_to_tests(2, NULL, NULL);
     leased(0, items, 8);
     hear(0, XD_MSG_NO_MORE);
-    xd_autobuf    list = XD_BUF_INIT;
-    xd_wire_RANGE all = { .first = 0, .count = 2, .attempt = 1 };
-    ck_assert_int_eq(xd_wire_RANGE_append(&list, &all), 0);
-    SAY(0, RETURNED, .ranges = { .count = 1, .ptr = list.data, .len = list.len });
+    gives_back(0, 0, 2);
     hear(0, XD_MSG_CANCEL);
     hear(0, XD_MSG_FINISH);
     done(0);
@@ -889,8 +890,7 @@ START_TEST(the_same_tests_in_another_order)
     for (uint32_t i = 0; i < 2; i++)
         RESULTS(0, (uint16_t)i, .item = items[i].first, .outcome = XD_OUT_PASSED);
     for (size_t g = 0; g < 3; g++) {
-        while (probe_at(&agents[g].probe, agents[g].next).type != XD_MSG_FINISH)
-            agents[g].next++;
+        skip_to(g, XD_MSG_FINISH);
         HEAR(g, FINISH, fin);
         ck_assert_uint_eq(fin.digest_lo, DIGEST);
         done(g);
@@ -944,8 +944,7 @@ START_TEST(an_agent_that_collects_twice_is_dropped)
     ck_assert_uint_eq(leased(1, items, 8), 2);
     for (uint32_t i = 0; i < 2; i++)
         RESULTS(1, (uint16_t)i, .item = i, .outcome = XD_OUT_PASSED);
-    while (probe_at(&agents[1].probe, agents[1].next).type != XD_MSG_FINISH)
-        agents[1].next++;
+    skip_to(1, XD_MSG_FINISH);
     done(1);
     ck_assert_int_eq(over(), 6); /* an environment is missing */
     ck_assert_uint_eq(result.passed, 2);
@@ -1000,16 +999,14 @@ enum { BEFORE_TESTS, WHILE_TESTS_RUN, ALL_DONE, MOMENTS };
 static void runs_it(size_t g)
 {
     xd_wire_RANGE items[8];
-    while (probe_at(&agents[g].probe, agents[g].next).type != XD_MSG_LEASE)
-        agents[g].next++;
+    skip_to(g, XD_MSG_LEASE);
     ck_assert_uint_eq(leased(g, items, 8), 1);
     RESULTS(g, 0, .item = 0, .outcome = XD_OUT_PASSED);
 }
 
 static void ends_at_last(size_t g)
 {
-    while (probe_at(&agents[g].probe, agents[g].next).type != XD_MSG_FINISH)
-        agents[g].next++;
+    skip_to(g, XD_MSG_FINISH);
     done(g);
 }
 
@@ -1053,8 +1050,7 @@ START_TEST(an_environment_that_ran_is_lost)
         SAY(b, GATEWAY_DOWN, .gateway = (uint16_t)b, .reason = XD_BYTES_LIT("why"), .broke = broke);
     RESULTS(a, (uint16_t)(2 * a), .item = 0, .outcome = XD_OUT_PASSED);
     if (at_its_end) {
-        while (probe_at(&agents[b].probe, agents[b].next).type != XD_MSG_FINISH)
-            agents[b].next++;
+        skip_to(b, XD_MSG_FINISH);
         SAY(b, GATEWAY_DOWN, .gateway = (uint16_t)b, .reason = XD_BYTES_LIT("why"), .broke = broke);
     }
     ends_at_last(a);
