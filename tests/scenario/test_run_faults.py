@@ -242,11 +242,11 @@ def test_worker_killed_from_outside(project):
     """While it sleeps in a test, and while it has none to run."""
     project.write(test_s=SLEEPERS % (2, 0) + """
     def test_long():
-        time.sleep(3)
+        time.sleep(10)
     """)
     process, jsonl = start(project, "-n2")
-    time.sleep(0.5)
-    workers = [e["pid"] for e in events_so_far(jsonl) if e["event"] == "worker_up"]
+    wait_until(lambda: sum(e["event"] == "test" for e in events_so_far(jsonl)) == 2, "the end of the short tests")
+    workers = wait_until(lambda: [w for w in [[e["pid"] for e in events_so_far(jsonl) if e["event"] == "worker_up"]] if len(w) == 2], "two workers")[0]
     for pid in workers:
         os.kill(pid, signal.SIGKILL)
     result = project.finish(process, jsonl)
