@@ -167,7 +167,7 @@ static void *broker_main(void *arg)
 }
 
 /* Has the broker's thread do it, and waits. */
-static int command(xd_broker *b, int what, xd_broker_run *run)
+static int command(xd_broker *b, enum xd_broker_what what, xd_broker_run *run)
 {
     xd_broker_command c = { .what = what, .run = run };
     uint64_t          one = 1;

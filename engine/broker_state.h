@@ -58,7 +58,7 @@ typedef struct xd_broker_run {
 
 /* What another thread wants of the broker's. */
 typedef struct xd_broker_command {
-    enum { XD_BROKER_OPEN, XD_BROKER_CLOSE, XD_BROKER_END } what;
+    enum xd_broker_what { XD_BROKER_OPEN, XD_BROKER_CLOSE, XD_BROKER_END } what;
     xd_broker_run            *run; /* OPEN: taken; CLOSE: given back, and nothing of the broker's knows it */
     int                       result;
     bool                      done;
