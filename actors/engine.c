@@ -1,4 +1,4 @@
-/* actors/engine.c - wires one run together and keeps watch over it: the public face of libxd (engine/xd.h).
+/* actors/engine.c - wires one run together: the public face of libxd (engine/xd.h). Its end is in engine_end.c.
  * It stands above all rooms, because it starts actors of all of them.
  *
  *   start:   folder of the run, journal, broker, scheduler, collector, gateways, reporters; then the watching thread
@@ -7,7 +7,6 @@
  * An actor that ends with a fault: reporters are started anew, they read the journal again; a gateway's agent
  * is lost to the scheduler; without its scheduler the run is over.
  * The functions may be called from one thread, xd_engine_stop from any. */
-#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,72 +14,24 @@
 #include <unistd.h>
 
 #include "actors/collector.h"
+#include "actors/engine_state.h"
 #include "actors/env_start.h"
 #include "actors/gateway_args.h"
 #include "actors/last_failed.h"
 #include "actors/limits.h"
-#include "actors/report_actor.h"
-#include "actors/report_choice.h"
-#include "actors/scheduler.h"
-#include "actors/supervisor.h"
 #include "actors/trace.h"
 #include "engine/base/clock.h"
 #include "engine/base/os_linux.h"
 #include "engine/base/path.h"
-#include "engine/broker.h"
-#include "engine/config.h"
-#include "engine/events.h"
 #include "engine/hosts.h"
 #include "engine/journal.h"
-#include "engine/runs.h"
 #include "engine/sized.h"
-#include "gateways/gateway.h"
 
-#define CLOSE_NS (15 * XD_S_NS)       /* for a gateway: its agent kills what does not end within 10 s */
-#define REPORT_STOP_NS (10 * XD_S_NS) /* for reporters once the user wants to leave */
-#define AGENT_STOP_NS (15 * XD_S_NS)  /* for agents then: they kill what does not end at once */
 #define REPORT_RESTARTS 4
 #define RESTART_WINDOW_NS (60 * XD_S_NS)
 
 /* See engine/events.c. */
 _Static_assert(sizeof(xd_result) == offsetof(xd_result, run_dir) + XD_TEXT, "xd_result ends with a member");
-
-struct xd_engine {
-    xd_config           *config;
-    xd_plan              plan;
-    xd_run_dir           dir;
-    xd_log               log;
-    int                  out_fd, err_fd;
-    int                  trace_fd; /* -1 = no trace */
-    xd_event_fn          callback;
-    void                *callback_arg;
-    xd_events            events;
-    xd_folders           where;
-    char                *journal_path;
-    char                *junit_path; /* as far as the command line says */
-    xd_bus              *bus;
-    xd_broker           *broker;     /* that carries the run: own_broker, or one that others use, too */
-    xd_broker           *own_broker; /* NULL = the user gave one */
-    xd_supervisor       *supervisor;
-    xd_gateway_args     *gateways; /* one per gateway of the plan */
-    char               **scratch;  /* of each: its folder below the run's, where its agent is on this host */
-    const char         **specs;    /* of each, for the collector; the texts are the plan's */
-    xd_report_choice     reports;
-    xd_report_actor_args report, files;
-    uint64_t             shown[2]; /* bytes of text that the terminal and stderr got */
-    size_t               n_gateways;
-    uint64_t             cpu_start_us;
-    pthread_t            watcher;
-    bool                 watching, joined;
-    pthread_mutex_t      lock;    /* protects: bus while others post, stops, over */
-    bool                 running; /* the bus may be posted to */
-    bool                 leave;   /* XD_STOP_NOW was asked */
-    bool                 over;
-    bool                 report_failed;
-    bool                 adopts; /* all children of this process are ours to kill at the end */
-    bool                 left;   /* an actor that did not end still uses parts of this */
-    xd_result            result;
-};
 
 /* ---- before the run ------------------------------------------------------------------------------------ */
 
@@ -91,19 +42,12 @@ static int fail(char *err, int code, const xd_error *e)
     return code;
 }
 
-static void say_line(xd_engine *e, const char *line)
-{
-    xd_autobuf out = XD_BUF_INIT;
-    if (e->err_fd >= 0 && xd_buf_printf(&out, "xdctl: %s\n", line) == 0)
-        (void)!write(e->err_fd, out.data, out.len);
-}
-
 static void log_line(void *arg, xd_log_level level, const char *line)
 {
     xd_engine *x = arg;
     xd_trace_line(x->trace_fd, level, line);
     if (level >= XD_LOG_ERROR)
-        say_line(x, line);
+        xd_engine_say_line(x, line);
 }
 
 int xd_engine_new(xd_engine **ret, const xd_config *cfg, char *err)
@@ -137,19 +81,30 @@ int xd_engine_new(xd_engine **ret, const xd_config *cfg, char *err)
     return 0;
 }
 
+/* What the run is made of stays from here on. */
+static bool begun(const xd_engine *x)
+{
+    return x->dir.path || x->where.work;
+}
+
 void xd_engine_output(xd_engine *x, int out_fd, int err_fd)
 {
+    if (begun(x))
+        return;
     x->out_fd = out_fd;
     x->err_fd = err_fd;
 }
 
 void xd_engine_use_broker(xd_engine *x, xd_broker *b)
 {
-    x->broker = b;
+    if (!begun(x))
+        x->broker = b;
 }
 
 void xd_engine_callback(xd_engine *x, xd_event_fn fn, void *arg)
 {
+    if (begun(x))
+        return;
     x->callback = fn;
     x->callback_arg = arg;
 }
@@ -161,17 +116,6 @@ int xd_engine_adopt_orphans(xd_engine *x)
         r = xd_os_adopt_orphans();
     x->adopts = r == 0;
     return r > 0 ? -EBUSY : r;
-}
-
-static void on_event(void *arg, const xd_event *ev)
-{
-    xd_engine *x = arg;
-    xd_event   sized = *ev;
-    sized.size = sizeof(sized);
-    if (x->callback)
-        x->callback(x->callback_arg, &sized);
-    else
-        (void)!xd_events_add(&x->events, ev);
 }
 
 /* ---- start --------------------------------------------------------------------------------------------- */
@@ -227,7 +171,7 @@ static void report_says(void *arg, xd_log_level level, const char *line)
     if (level == XD_LOG_ERROR)
         x->report_failed = true; /* read after the reporters' thread has ended */
     xd_trace_line(x->trace_fd, level, line);
-    say_line(x, line);
+    xd_engine_say_line(x, line);
 }
 
 static int start_report(xd_engine *x, xd_report_actor_args *args, const char *address, xd_error *err)
@@ -319,7 +263,7 @@ static void on_actor_end(void *arg, const char *address, int reason, bool restar
         return;
     snprintf(line, sizeof(line), "%s ended with a fault: %s%s", address, xd_error_name(reason),
              restarted ? "; it was restarted" : "");
-    say_line(x, line);
+    xd_engine_say_line(x, line);
     if (is_report(address))
         x->report_failed |= !restarted;
     else if (strcmp(address, XD_SCHEDULER_ADDRESS) != 0)
@@ -344,7 +288,7 @@ static int start_actors(xd_engine *x, xd_error *err)
                                .note = xd_path_moved(!x->where.state, !x->where.cache, moved, sizeof(moved))
                                            ? moved
                                            : NULL,
-                               .event = on_event,
+                               .event = xd_engine_on_event,
                                .event_arg = x,
                                .want_tests = x->callback != NULL,
                                .tty = x->out_fd >= 0 && isatty(x->out_fd),
@@ -359,139 +303,39 @@ static int start_actors(xd_engine *x, xd_error *err)
     return start_reports(x, err);
 }
 
-/* ---- the end ------------------------------------------------------------------------------------------- */
+/* ---- the run starts -------------------------------------------------------------------------------------- */
 
-static void say_stuck(void *arg, const char *address)
+/* The caller holds the lock. */
+static int post_stop(xd_engine *x, uint32_t how)
 {
-    char line[128];
-    snprintf(line, sizeof(line), "a part of the engine (%s) does not end and is abandoned", address);
-    say_line(arg, line);
+    x->leave |= how == XD_STOP_NOW;
+    return xd_bus_post(x->bus, "", XD_SCHEDULER_ADDRESS, XD_MSG_STOP, &how, sizeof(how));
 }
 
-/* Closes everything in reverse order of the start. */
-static void close_all(xd_engine *x)
+/* All actors that a stop concerns are there: what was asked while they were being started is done now. */
+static int take_stops(xd_engine *x)
 {
-    int fault = 0;
-    /* Gateways are asked all at once, so that they end side by side. */
-    for (size_t i = 0; i < x->n_gateways; i++) {
-        char address[XD_ADDRESS_LEN];
-        xd_gateway_address((uint16_t)i, address, sizeof(address));
-        xd_supervisor_ask_stop(x->supervisor, address);
-    }
-    x->left = xd_supervisor_stop(x->supervisor, CLOSE_NS, say_stuck, x) > 0;
-    for (size_t i = 0; i < x->n_gateways; i++) /* left by an agent that was killed */
-        if (x->scratch[i] && xd_path_is_dir(x->scratch[i]))
-            (void)xd_path_remove_tree(x->scratch[i]);
-    if (x->adopts) /* the gateways have ended their agents: who is found now has lost them */
-        xd_os_kill_children(3 * XD_S_NS);
+    int r = 0;
     pthread_mutex_lock(&x->lock);
-    x->running = false;
+    x->starting = false;
+    x->running = true;
+    for (size_t i = 0; i < XD_ARRAY_LEN(x->early) && r == 0; i++)
+        if (x->early[i])
+            r = post_stop(x, x->early[i]);
     pthread_mutex_unlock(&x->lock);
-    if (x->left)
-        return; /* the broker and its context serve those that are left */
-    x->supervisor = NULL;
-    if (x->bus)
-        xd_broker_close(x->broker, x->bus, NULL, &fault);
-    x->bus = xd_bus_free(x->bus);
-    x->own_broker = xd_broker_stop(x->own_broker);
-    if (fault < 0 && x->result.exit_code == 0)
-        x->result.exit_code = XD_EXIT_INCOMPLETE;
-}
-
-/* Waits for the end of an actor: 0 = it has ended, 1 = the broker says that nothing goes on, -ETIMEDOUT = the user
- * wants to leave, and has waited for it since. */
-static int wait_actor(xd_engine *x, const char *address, int broken_fd, uint64_t patience_ns, int *reason)
-{
-    uint64_t leave_at = 0;
-    for (;;) {
-        int r = xd_supervisor_wait(x->supervisor, address, broken_fd, xd_clock_ns() + 100 * XD_MS_NS, reason);
-        if (r != -ETIMEDOUT)
-            return r;
-        pthread_mutex_lock(&x->lock);
-        bool leave = x->leave;
-        pthread_mutex_unlock(&x->lock);
-        if (leave && !leave_at)
-            leave_at = xd_clock_ns() + patience_ns;
-        if (leave_at && xd_clock_ns() > leave_at)
-            return r;
-        if (broken_fd < 0 && xd_bus_fault(x->bus) < 0)
-            xd_supervisor_ask_stop(x->supervisor,
-                                   address); /* a reporter: the end of the run is not in the journal */
-    }
-}
-
-/* The scheduler ends with the run.  False: it has failed, or an agent does not let it end. */
-static bool wait_scheduler(xd_engine *x)
-{
-    int reason = 0;
-    int r = wait_actor(x, XD_SCHEDULER_ADDRESS, xd_bus_broken_fd(x->bus), AGENT_STOP_NS, &reason);
-    if (r == 1)
-        say_line(x, "the scheduler no longer reads its messages: the run is abandoned");
-    if (r == -ETIMEDOUT)
-        say_line(x, "an agent does not answer and is abandoned");
-    return r == 0 && reason == 0;
-}
-
-/* The reporters may take as long as their outputs do, unless the user wants to leave. */
-static void wait_report(xd_engine *x, const char *address)
-{
-    int reason = 0;
-    (void)wait_actor(x, address, -1, REPORT_STOP_NS, &reason);
-}
-
-/* A test, or somebody, may have removed it: what was open could be written to the end. */
-static void look_for_journal(xd_engine *x)
-{
-    char line[XD_TEXT];
-    if (access(x->journal_path, F_OK) == 0)
-        return;
-    snprintf(line, sizeof(line),
-             "the journal of this run, %.900s, was removed while it ran: the run cannot be shown again",
-             x->journal_path);
-    say_line(x, line);
-    if (x->result.exit_code == 0)
-        x->result.exit_code = XD_EXIT_INCOMPLETE;
-}
-
-static void *watcher(void *arg)
-{
-    xd_engine *x = arg;
-    pthread_setname_np(pthread_self(), "xd-watch");
-    /* Old runs are cleared away while Python starts. */
-    (void)!xd_runs_retain(&x->where, x->config->runs_keep, x->config->runs_bytes, x->config->runs_age_ns);
-    if (wait_scheduler(x)) {
-        wait_report(x, XD_FILES_ADDRESS);
-        wait_report(x, XD_REPORT_ADDRESS);
-    } else {
-        pthread_mutex_lock(&x->lock);
-        x->result.exit_code = x->leave ? XD_EXIT_INTERRUPTED : XD_EXIT_INTERNAL;
-        pthread_mutex_unlock(&x->lock);
-    }
-    close_all(x);
-    if (x->report_failed && x->result.exit_code == 0)
-        x->result.exit_code = XD_EXIT_INCOMPLETE;
-    look_for_journal(x);
-    x->result.controller_cpu_us = xd_clock_cpu_us() - x->cpu_start_us;
-    if (!x->left && x->result.exit_code == XD_EXIT_USAGE && x->result.collected == 0) {
-        /* A command line that was refused is no run: "latest" stays what it was. */
-        (void)xd_path_remove_tree(x->dir.path);
-        x->result.run_dir[0] = 0;
-    }
-    pthread_mutex_lock(&x->lock);
-    x->over = true;
-    pthread_mutex_unlock(&x->lock);
-    xd_event ev = { .type = XD_EVENT_FINISHED, .value = x->result.exit_code, .count = x->result.recorded };
-    on_event(x, &ev);
-    return NULL;
+    return r;
 }
 
 int xd_engine_start(xd_engine *x, char *err)
 {
     xd_error e = { 0 };
     sigset_t all, old;
-    if (x->dir.path || x->where.work)
+    if (begun(x))
         return fail(err, xd_error_set(&e, -EALREADY, "an engine makes one run: this one was started before"),
                     &e);
+    pthread_mutex_lock(&x->lock);
+    x->starting = true;
+    pthread_mutex_unlock(&x->lock);
     x->cpu_start_us = xd_clock_cpu_us();
     int r = xd_folders_init(&x->where, x->config, &e);
     if (r == 0)
@@ -503,24 +347,25 @@ int xd_engine_start(xd_engine *x, char *err)
                                      xd_config_is_pytest(x->config) ? getenv("PYTEST_ADDOPTS") : NULL,
                                      x->where.work, &x->junit_path);
     if (r == 0)
-        r = xd_limits_check((uint32_t)x->plan.count, &e);
+        r = xd_limits_check((uint32_t)x->plan.count, x->broker != NULL, &e);
     if (r == 0 &&
         xd_last_failed_recover(&x->where) == -ENOMEM) /* other faults keep nobody from running tests */
         r = -ENOMEM;
     if (r == 0)
         r = start_actors(x, &e);
+    if (r == 0)
+        r = take_stops(x);
     if (r == 0) {
-        x->running = true;
         sigfillset(&all);
         pthread_sigmask(SIG_SETMASK, &all, &old);
-        r = -pthread_create(&x->watcher, NULL, watcher, x);
+        r = -pthread_create(&x->watcher, NULL, xd_engine_watcher, x);
         pthread_sigmask(SIG_SETMASK, &old, NULL);
         x->watching = r == 0;
         if (r < 0)
             xd_error_set(&e, r, "cannot start a thread: %s", xd_error_name(r));
     }
     if (r < 0) {
-        close_all(x);
+        xd_engine_close(x);
         xd_error ignored = { 0 };
         if (x->junit_path && r != -EINVAL) /* what an earlier run wrote there would be taken for this one's */
             (void)!xd_report_junit_refused(x->junit_path, *e.text ? e.text : xd_error_name(r), &ignored);
@@ -545,12 +390,13 @@ int xd_engine_next_event(xd_engine *x, xd_event *ret)
 
 int xd_engine_stop(xd_engine *x, enum xd_stop how)
 {
-    uint32_t number = how;
-    int      r = 0;
+    const size_t which = how >= XD_STOP_PAUSE;
+    int          r = 0;
     pthread_mutex_lock(&x->lock);
-    x->leave |= how == XD_STOP_NOW;
     if (x->running)
-        r = xd_bus_post(x->bus, "", XD_SCHEDULER_ADDRESS, XD_MSG_STOP, &number, sizeof(number));
+        r = post_stop(x, how);
+    else if (x->starting)
+        x->early[which] = which ? how : XD_MAX(x->early[which], (uint32_t)how);
     pthread_mutex_unlock(&x->lock);
     return r;
 }
@@ -601,9 +447,9 @@ void xd_engine_free(xd_engine *x)
         }
     }
     xd_run_dir_release(&x->dir);
-    xd_events_release(&x->events);
-    if (x->left)
+    if (x->left) /* it may tell events, too */
         return;
+    xd_events_release(&x->events);
     for (size_t i = 0; x->scratch && i < x->plan.count; i++)
         free(x->scratch[i]);
     free(x->scratch);

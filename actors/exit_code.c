@@ -11,7 +11,7 @@ int xd_exit_code(const xd_exit_facts *f)
         return f->zero_asked ? XD_EXIT_OK : XD_EXIT_INCOMPLETE;
     if (f->failures || f->collect_errors || f->bad_end)
         return XD_EXIT_FAILED;
-    if (!f->agreed)
+    if (!f->agreed || f->missing)
         return XD_EXIT_INFRASTRUCTURE;
     if (incomplete)
         return XD_EXIT_INCOMPLETE;

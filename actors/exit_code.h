@@ -8,6 +8,9 @@ typedef struct xd_exit_facts {
     int forced; /* what the run was ended with; -1 = it came to its end */
     bool
         zero_asked; /* forced is 0, and pytest.exit(returncode=0) of a test, or --help and the like, wants it so */
+    /* An agent said what it must not, or an environment was lost before it could run a test, and without it there are fewer
+     * workers than --min-workers wants. */
+    bool     missing;
     bool     agreed;              /* there is a collection */
     uint32_t collected, recorded; /* items; those with an outcome (not-run is none) */
     uint32_t failures, collect_errors;

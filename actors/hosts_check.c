@@ -275,7 +275,7 @@ static int prepare(checking *c, const xd_config *cfg, xd_error *err)
     XD_TRY(xd_plan_make(&c->plan, c->cfg, err));
     XD_TRY(xd_folders_init(&c->where, c->cfg, err));
     XD_TRY(xd_folders_apply(&c->where, c->cfg));
-    XD_TRY(xd_limits_check((uint32_t)c->plan.count, err));
+    XD_TRY(xd_limits_check((uint32_t)c->plan.count, false, err));
     xd_env_start_project(c->where.work, c->project);
     c->rows = calloc(c->plan.count, sizeof(*c->rows));
     if (!c->rows)

@@ -311,7 +311,8 @@ static int document(xd_junit *j)
     XD_TRY(xd_buf_printf(&tests, "%s tests", j->view->config.grammar->runner));
     XD_TRY(xd_junit_attribute(j, "name", xd_buf_view(&tests)));
     XD_TRY(xd_junit_start(j, "testsuite"));
-    XD_TRY(xd_junit_attribute(j, "name", xd_bytes_str(option(j, "junit_suite_name", j->view->config.grammar->runner))));
+    XD_TRY(xd_junit_attribute(j, "name",
+                              xd_bytes_str(option(j, "junit_suite_name", j->view->config.grammar->runner))));
     XD_TRY(attribute_number(j, "errors", j->errors));
     XD_TRY(attribute_number(j, "failures", j->failures));
     XD_TRY(attribute_number(j, "skipped", j->skipped));

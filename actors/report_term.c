@@ -1,145 +1,15 @@
-/* actors/report_term.c - the terminal report: header, letters or lines as tests end, output of workers,
- * workers that die.
- * The summary is in report_term_summary.c and report_term_short.c, the live last line in
- * report_term_live.c. */
+/* actors/report_term.c - the terminal report: lines, the header, life.
+ * What the options come to is in report_term_settings.c, tests as they end in report_term_run.c, the summary in
+ * report_term_summary.c and report_term_short.c, the live last line in report_term_live.c. */
 #include "actors/report_term_state.h"
 
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "engine/base/text.h"
-
-const char *xd_term_env(const xd_term *t, const char *name)
-{
-    const char *v = t->options.env ? t->options.env(t->options.env_arg, name) : getenv(name);
-    return v && *v ? v : NULL;
-}
-
-/* pytest's own spelling of an option, as an entry "name=value"; NULL when it is not that option. */
-static const char *own_spelling(const char *entry, const char *name)
-{
-    static const char *const table[][2] = {
-        { "-r", "reportchars" },         { "--tb=", "tbstyle" },
-        { "--durations=", "durations" }, { "--durations-min=", "durations_min" },
-        { "--color=", "color" },         { "--show-capture=", "showcapture" }
-    };
-    for (size_t i = 0; i < XD_ARRAY_LEN(table); i++)
-        if (!strcmp(table[i][1], name) && !strncmp(entry, table[i][0], strlen(table[i][0])))
-            return entry + strlen(table[i][0]);
-    if (!strcmp(entry, "--no-header") && !strcmp(name, "no_header"))
-        return "True";
-    return !strcmp(entry, "--no-summary") && !strcmp(name, "no_summary") ? "True" : NULL;
-}
-
-const char *xd_term_option(const xd_term *t, const char *name)
-{
-    size_t len = strlen(name);
-    for (char **o = t->override; o && *o; o++) {
-        if (!strncmp(*o, name, len) && (*o)[len] == '=')
-            return *o + len + 1;
-        const char *v = (*o)[0] == '-' ? own_spelling(*o, name) : NULL;
-        if (v)
-            return v;
-    }
-    const char *v = xd_runview_option(t->view, name);
-    return v && strcmp(v, "None") != 0 ? v : NULL;
-}
-
-bool xd_term_flag(const xd_term *t, const char *name)
-{
-    const char *v = xd_term_option(t, name);
-    return v && *v && strcmp(v, "0") != 0 && strcasecmp(v, "false") != 0 && strcasecmp(v, "no") != 0;
-}
-
-bool xd_term_has(const xd_term *t, char c)
-{
-    return strchr(t->reportchars, c) != NULL;
-}
-
-/* As pytest's getreportopt. */
-static void read_reportchars(xd_term *t)
-{
-    const char *given = xd_term_option(t, "reportchars");
-    char       *out = t->reportchars;
-    size_t      n = 0, max = sizeof t->reportchars - 2;
-    for (const char *p = given ? given : "fE"; *p && n < max; p++) {
-        char c = (char)(*p == 'F' ? 'f' : *p == 'S' ? 's' : *p);
-        if (c == 'a' || c == 'A') {
-            n = (size_t)snprintf(out, max, "%s", c == 'a' ? "sxXEf" : "PpsxXEf");
-        } else if (c == 'N') {
-            n = 0;
-        } else if (!memchr(out, c, n)) {
-            out[n++] = c;
-        }
-        out[n] = 0;
-    }
-    out[n] = 0;
-    if (!t->disable_warnings && !strchr(out, 'w')) {
-        out[n++] = 'w';
-        out[n] = 0;
-    } else if (t->disable_warnings && strchr(out, 'w')) {
-        char *w = strchr(out, 'w');
-        memmove(w, w + 1, strlen(w));
-    }
-}
-
-static const char *env_of(const void *t, const char *name)
-{
-    return xd_term_env(t, name);
-}
-
-static bool wants_markup(const xd_term *t, bool tty)
-{
-    if (t->options.color >= 0)
-        return t->options.color == 1;
-    const char *color = xd_term_option(t, "color");
-    if (color && !strcmp(color, "yes"))
-        return true;
-    if (color && !strcmp(color, "no"))
-        return false;
-    return xd_term_out_colors(env_of, t, tty);
-}
-
-static void read_settings(xd_term *t)
-{
-    const char *v = xd_term_option(t, "verbose");
-    t->verbose = v ? (int)strtol(v, NULL, 10) : 0;
-    t->verbose += t->options.verbose;
-    for (char **o = t->override; o && *o; o++)
-        if ((*o)[0] == '-' && ((*o)[1] == 'v' || (*o)[1] == 'q'))
-            for (const char *c = *o + 1; *c; c++)
-                t->verbose += *c == 'v' ? 1 : *c == 'q' ? -1 : 0;
-    v = xd_term_option(t, "verbosity_test_cases"); /* "auto", or a number of its own */
-    t->cases = v && strcmp(v, "auto") != 0 ? (int)strtol(v, NULL, 10) : t->verbose;
-    t->no_header = xd_term_flag(t, "no_header");
-    t->no_summary = xd_term_flag(t, "no_summary");
-    t->disable_warnings = xd_term_flag(t, "disable_warnings");
-    t->xfail_tb = xd_term_flag(t, "xfail_tb");
-    t->short_forced = xd_term_flag(t, "force_short_summary");
-    v = xd_term_option(t, "fold_skipped");
-    t->full_skips = v && !xd_term_flag(t, "fold_skipped");
-    v = xd_term_option(t, "tbstyle");
-    snprintf(t->tbstyle, sizeof t->tbstyle, "%s", v ? v : "auto");
-    v = xd_term_option(t, "showcapture");
-    snprintf(t->showcapture, sizeof t->showcapture, "%s", v ? v : "all");
-    const char *style = xd_term_option(t, "console_output_style"), *capture = xd_term_option(t, "capture");
-    style = style ? style : "progress";
-    t->progress = !strcmp(style, "count")     ? XD_TERM_PROGRESS_COUNT
-                  : !strcmp(style, "times")   ? XD_TERM_PROGRESS_TIMES
-                  : !strcmp(style, "classic") ? XD_TERM_PROGRESS_NONE
-                                              : XD_TERM_PROGRESS_PERCENT;
-    if ((capture && !strcmp(capture, "no") && strcmp(style, "progress-even-when-capture-no") != 0) ||
-        xd_term_flag(t, "setupshow"))
-        t->progress = XD_TERM_PROGRESS_NONE;
-    read_reportchars(t);
-    t->out.markup = wants_markup(t, t->out.tty);
-    t->err.markup = wants_markup(t, t->err.tty);
-    t->configured = true;
-}
 
 uint32_t xd_term_report_width(uint64_t columns)
 {
@@ -275,14 +145,21 @@ static int platform_line(xd_term *t)
     return xd_term_out_str(&t->out, "\n", 0);
 }
 
-/* "xd: interpreter /usr/bin/python3 (python3 on PATH)": of the environment whose configuration the header shows. */
-static int interpreter_line(xd_term *t)
+/* "xd: interpreter /usr/bin/python3 (python3 on PATH)": of the environment whose configuration the header shows; another one
+ * is named: "xd: interpreter of popen//python=python3.9: ...". */
+static int interpreter_line(xd_term *t, uint32_t gateway)
 {
     const xd_runview *v = t->view;
-    if (t->verbose < 1 || v->config.home >= v->envs.count || !v->envs.envs[v->config.home].program.len)
+    if (t->verbose < 1 || gateway >= v->envs.count || !v->envs.envs[gateway].program.len)
         return 0;
-    const xd_runview_env *env = &v->envs.envs[v->config.home];
+    const xd_runview_env *env = &v->envs.envs[gateway];
+    XD_TRY(xd_term_newline(t));
     XD_TRY(xd_term_out_str(&t->out, "xd: interpreter ", 0));
+    if (gateway != v->config.home) {
+        XD_TRY(xd_term_out_str(&t->out, "of ", 0));
+        XD_TRY(xd_term_out_foreign(&t->out, env->spec, 0, false));
+        XD_TRY(xd_term_out_str(&t->out, ": ", 0));
+    }
     XD_TRY(xd_term_out_foreign(&t->out, env->program, 0, false));
     XD_TRY(xd_term_out_str(&t->out, " (", 0));
     XD_TRY(xd_term_out_foreign(&t->out, env->found, 0, false));
@@ -304,7 +181,16 @@ static int show_header(xd_term *t)
         XD_TRY(xd_term_out_foreign(&t->out, v->config.header[i], 0, false));
         XD_TRY(xd_term_out_str(&t->out, "\n", 0));
     }
-    return interpreter_line(t);
+    XD_TRY(interpreter_line(t, v->config.home));
+    for (uint32_t i = 0; i < v->envs.count; i++)
+        XD_TRY(i != v->config.home ? interpreter_line(t, i) : 0);
+    return 0;
+}
+
+/* Before the header, it shows them. */
+int xd_term_on_facts(xd_term *t, const xd_frame *frame)
+{
+    return t->header_shown && !t->no_header ? interpreter_line(t, frame->flags) : 0;
 }
 
 int xd_term_on_config(xd_term *t, const xd_frame *frame)
@@ -313,7 +199,7 @@ int xd_term_on_config(xd_term *t, const xd_frame *frame)
         return 0;
     xd_wire_CONFIG config;
     XD_TRY(xd_wire_CONFIG_decode(frame->body, frame->len, &config));
-    read_settings(t);
+    xd_term_read_settings(t);
     XD_TRY(show_header(t));
     xd_wire_list notes = config.notes;
     xd_wire_TEXT note;
@@ -589,7 +475,7 @@ static int term_open(const void *args, const xd_runview *view, void **ret_self, 
     open_errors(t, options);
     t->live_width = t->out.width;
     t->live = wants_live(t);
-    read_settings(t);
+    xd_term_read_settings(t);
     t->configured = false; /* the defaults stand until CONFIG comes */
     *ret_self = t;
     return 0;

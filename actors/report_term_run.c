@@ -336,6 +336,9 @@ int xd_term_on_frame(xd_term *t, const xd_frame *frame)
     case XD_MSG_CONFIG:
         XD_TRY(xd_term_live_erase(t));
         return xd_term_on_config(t, frame);
+    case XD_MSG_ENV_FACTS:
+        XD_TRY(xd_term_live_erase(t));
+        return xd_term_on_facts(t, frame);
     case XD_MSG_COLLECTED:
         XD_TRY(xd_term_live_erase(t));
         return xd_term_on_collected(t, frame);

@@ -64,11 +64,15 @@ typedef struct xd_term {
     xd_buf          live_text;   /* what stands there */
 } xd_term;
 
-/* report_term.c */
+/* report_term_settings.c */
+void        xd_term_read_settings(xd_term *t);
 const char *xd_term_option(const xd_term *t, const char *name); /* NULL = not told */
 bool        xd_term_flag(const xd_term *t, const char *name);
 const char *xd_term_env(const xd_term *t, const char *name);
-int         xd_term_newline(xd_term *t) XD_MUST; /* ends an open line */
+bool        xd_term_has(const xd_term *t, char c); /* -r char */
+
+/* report_term.c */
+int xd_term_newline(xd_term *t) XD_MUST; /* ends an open line */
 /* A line of text of others where errors go: beside the report, not in it, when that
  * is another file. `before` is our own. */
 int xd_term_complain(xd_term *t, const char *before, xd_bytes text, unsigned mark) XD_MUST;
@@ -79,11 +83,11 @@ int xd_term_nodeid(const xd_term *t, xd_buf *to, xd_bytes nodeid) XD_MUST;
 /* The same of a test, and of which environment, where each has its own tests: " [popen//env:A=b]". */
 int      xd_term_test(const xd_term *t, xd_buf *to, uint32_t item) XD_MUST;
 int      xd_term_environment(const xd_term *t, xd_buf *to, uint32_t item) XD_MUST; /* the latter alone */
-bool     xd_term_has(const xd_term *t, char c);                                    /* -r char */
 uint32_t xd_term_report_width(uint64_t columns); /* of a terminal with so many, as pytest */
 /* Colour of the percentage and of the last line. */
 unsigned xd_term_main_mark(const xd_term *t);
 
+int xd_term_on_facts(xd_term *t, const xd_frame *frame) XD_MUST;
 int xd_term_on_config(xd_term *t, const xd_frame *frame) XD_MUST;
 int xd_term_on_collected(xd_term *t, const xd_frame *frame) XD_MUST;
 int xd_term_on_collection(xd_term *t, const xd_frame *frame) XD_MUST;

@@ -64,6 +64,7 @@ int xd_scheduler_exit_code(const scheduler *self)
         agreed = agreed || self->collections[i].list;
     xd_exit_facts facts = { .forced = self->forced_exit,
                             .zero_asked = zero_asked(self),
+                            .missing = self->missing,
                             .agreed = agreed,
                             .collected = collected,
                             .recorded = recorded,
@@ -131,31 +132,39 @@ static bool others_live(const scheduler *self)
 }
 
 /* The gateway's reason begins with the spec, too. */
-static int tell_lost(scheduler *self, const gateway *g, xd_bytes reason)
+static xd_bytes without_spec(const gateway *g, xd_bytes reason)
 {
     const size_t len = strlen(g->spec_text);
     if (reason.len > len + 2 && memcmp(reason.ptr, g->spec_text, len) == 0 &&
         memcmp(reason.ptr + len, ": ", 2) == 0)
-        reason = (xd_bytes){ reason.ptr + len + 2, reason.len - len - 2 };
-    return xd_scheduler_note(self, XD_NOTE_ERROR, "lost %s: %.*s", g->spec_text, (int)reason.len,
-                             (const char *)reason.ptr);
+        return (xd_bytes){ reason.ptr + len + 2, reason.len - len - 2 };
+    return reason;
+}
+
+/* As soon as it is heard of, so that what a loss means depends on what this agent has done, and not on how far the others
+ * are: the run may end while GATEWAY_DOWN is on its way through the collector. */
+static int tell_loss(scheduler *self, gateway *g, const xd_wire_GATEWAY_DOWN *in)
+{
+    const bool     closing = g->state == GW_FINISHING;
+    const xd_bytes why = without_spec(g, in->reason);
+    if (in->expected || g->gone || g->state >= GW_DONE || (closing && self->stopping))
+        return 0;
+    self->missing |= in->broke || (!g->ran && !xd_scheduler_enough_without(self, g));
+    if (!closing || !g->ran)
+        return xd_scheduler_note(self, XD_NOTE_ERROR, "lost %s: %.*s", g->spec_text, (int)why.len,
+                                 (const char *)why.ptr);
+    self->bad_end |= !in->broke;
+    return xd_scheduler_note(self, XD_NOTE_WARNING,
+                             "lost %s while its sessions ended; what they do last may be missing: %.*s",
+                             g->spec_text, (int)why.len, (const char *)why.ptr);
 }
 
 static int on_gateway_down(scheduler *self, gateway *g, const xd_wire_GATEWAY_DOWN *in)
 {
     bool wanted = in->expected || (g->state >= GW_DONE && !g->gone) || g->state == GW_FINISHING;
-    if (g->state == GW_FINISHING && !in->expected && !self->stopping) {
-        xd_autofree char *why = xd_bytes_dup(in->reason);
-        self->bad_end = true;
-        XD_TRY(xd_scheduler_note(self, XD_NOTE_WARNING,
-                                 "lost %s while its sessions ended; what they do last may be missing: %s",
-                                 g->spec_text, why ? why : ""));
-    }
     g->state = GW_DONE;
     if (wanted)
         return xd_scheduler_happens(self, XD_RUN_ON_ENV_CLOSED, g);
-    if (!g->failed)
-        XD_TRY(tell_lost(self, g, in->reason));
     const bool last = !others_live(self);
     if ((last && self->state == XD_RUN_COLLECTING) || self->n_gateways == 1)
         xd_scheduler_end_with(self, XD_EXIT_INFRASTRUCTURE, "");
@@ -166,7 +175,10 @@ static int on_gateway_down(scheduler *self, gateway *g, const xd_wire_GATEWAY_DO
 static int on_down(scheduler *self, gateway *g, const xd_msg *m, const xd_wire_GATEWAY_DOWN *in)
 {
     xd_auto(xd_msg) *copy = NULL;
-    if (g->state >= GW_RUNNING || strcmp(m->from, XD_COLLECTOR_ADDRESS) == 0)
+    if (strcmp(m->from, XD_COLLECTOR_ADDRESS) == 0)
+        return on_gateway_down(self, g, in);
+    XD_TRY(tell_loss(self, g, in));
+    if (g->state >= GW_RUNNING)
         return on_gateway_down(self, g, in);
     XD_TRY(xd_msg_share(&copy, m));
     g->gone = true;
@@ -441,6 +453,7 @@ static int tell_down(scheduler *self, gateway *g)
     XD_TRY(xd_wire_GATEWAY_DOWN_frame(&frame, 0, 0, &down));
     XD_TRY(xd_buf_add(&copy, frame.data, frame.len));
     XD_TRY(xd_scheduler_record(self, XD_MSG_GATEWAY_DOWN, &frame));
+    XD_TRY(tell_loss(self, g, &down));
     if (g->state >= GW_RUNNING)
         return on_gateway_down(self, g, &down);
     xd_auto(xd_msg) *m = NULL;

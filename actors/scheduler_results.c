@@ -99,7 +99,8 @@ void xd_scheduler_tell_test(scheduler *self, collection *c, const xd_wire_RESULT
                                  : one->outcome == XD_OUT_LOST ? "its agent was lost"
                                                                : NULL,
                       .worker = worker,
-                      .attempt = one->attempt };
+                      .attempt = one->attempt,
+                      .collection = c->number };
     c->messages[one->item] = NULL;
     self->args.event(self->args.event_arg, &ev);
     free(message);

@@ -98,6 +98,7 @@ typedef struct scheduler {
     uint8_t           up[65536 / 8]; /* bit per worker: it was ready, and has not ended */
     bool              zero_asked;    /* the run ends with 0 because somebody wants it so */
     bool              bad_end;       /* a worker crashed outside of any test */
+    bool              missing;       /* as xd_exit_facts */
     xd_run_state      state;         /* changed by xd_scheduler_happens() alone */
     uint32_t          pausing;       /* gateways that have not written PAUSE yet, and the terminal report */
     uint8_t           cancel;        /* CANCEL.how in force, 0 */
@@ -150,8 +151,10 @@ int xd_scheduler_on_different(scheduler *self, const gateway *g, xd_bytes text) 
 
 /* scheduler_quorum.c: something has happened to an environment before the tests: begins, waits or ends. */
 int xd_scheduler_look(scheduler *self) XD_MUST;
-int xd_scheduler_settled(scheduler *self, uint64_t now_ns) XD_MUST; /* with every tick */
-int xd_scheduler_on_env_failed(scheduler *self, gateway *g, const xd_wire_ENV_FAILED *in) XD_MUST;
+/* Enough workers can start, or could, if this environment cannot. */
+bool xd_scheduler_enough_without(const scheduler *self, const gateway *g);
+int  xd_scheduler_settled(scheduler *self, uint64_t now_ns) XD_MUST; /* with every tick */
+int  xd_scheduler_on_env_failed(scheduler *self, gateway *g, const xd_wire_ENV_FAILED *in) XD_MUST;
 
 /* scheduler_items.c: does what the core of this collection, or of all, wants done. */
 int xd_scheduler_drain(scheduler *self, collection *c) XD_MUST;

@@ -1,13 +1,11 @@
 /* engine/broker.c - see broker.h: the thread and its runs. What happens within a run: broker_run.c. */
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "engine/broker_state.h"
-#include "engine/xd.h"
 
 #define MESSAGES_PER_TURN 256
 #define RETRY_MS 2
@@ -56,24 +54,32 @@ static void take_what_waits(xd_broker *b)
 
 /* ---- runs -------------------------------------------------------------------------------------------- */
 
-/* The array that zmq_poll looks at; room for one run more than there are is enough at any time. */
-static int list_items(xd_broker *b, uint32_t runs)
+/* Of the array that zmq_poll looks at: for so many runs, and never less than it was. */
+static int make_room(xd_broker *b, uint32_t runs)
 {
+    if (runs <= b->room)
+        return 0;
     zmq_pollitem_t *items = reallocarray(b->items, FIRST_JOURNAL + runs, sizeof(*items));
-    xd_broker_run  *run, *next;
     if (!items)
         return -ENOMEM;
     b->items = items;
-    items[0] = (zmq_pollitem_t){ .socket = b->socket, .events = ZMQ_POLLIN };
-    items[1] = (zmq_pollitem_t){ .fd = b->wake_fd, .events = ZMQ_POLLIN };
+    b->room = runs;
+    return 0;
+}
+
+/* After each change of the runs: a descriptor that is closed may soon be another one's. */
+static void list_items(xd_broker *b)
+{
+    xd_broker_run *run, *next;
+    b->items[0] = (zmq_pollitem_t){ .socket = b->socket, .events = ZMQ_POLLIN };
+    b->items[1] = (zmq_pollitem_t){ .fd = b->wake_fd, .events = ZMQ_POLLIN };
     b->n_items = FIRST_JOURNAL;
     HASH_ITER(hh, b->runs, run, next)
     {
         if (run->journal)
-            items[b->n_items++] =
+            b->items[b->n_items++] =
                 (zmq_pollitem_t){ .fd = xd_journal_commit_fd(run->journal), .events = ZMQ_POLLIN };
     }
-    return 0;
 }
 
 static int add_run(xd_broker *b, xd_broker_run *run)
@@ -82,11 +88,12 @@ static int add_run(xd_broker *b, xd_broker_run *run)
     HASH_FIND_STR(b->runs, run->id, same);
     if (same)
         return -EEXIST;
-    XD_TRY(list_items(b, HASH_COUNT(b->runs) + 1));
+    XD_TRY(make_room(b, HASH_COUNT(b->runs) + 1));
     HASH_ADD_STR(b->runs, id, run);
     if (!run->hh.tbl)
         return -ENOMEM;
-    return list_items(b, HASH_COUNT(b->runs)); /* has the room by now */
+    list_items(b);
+    return 0;
 }
 
 static void drop_run(xd_broker *b, xd_broker_run *run)
@@ -94,7 +101,7 @@ static void drop_run(xd_broker *b, xd_broker_run *run)
     take_what_waits(b);
     xd_broker_run_turn(run);
     HASH_DEL(b->runs, run);
-    (void)!list_items(b, HASH_COUNT(b->runs) + 1); /* the array does not shrink below what it has */
+    list_items(b);
 }
 
 static xd_broker_command *next_command(xd_broker *b)
@@ -160,7 +167,7 @@ static void *broker_main(void *arg)
 }
 
 /* Has the broker's thread do it, and waits. */
-static int command(xd_broker *b, int what, xd_broker_run *run)
+static int command(xd_broker *b, enum xd_broker_what what, xd_broker_run *run)
 {
     xd_broker_command c = { .what = what, .run = run };
     uint64_t          one = 1;
@@ -209,7 +216,9 @@ static int bind_socket(xd_broker *b)
     if (zmq_setsockopt(b->socket, ZMQ_ROUTER_MANDATORY, &on, sizeof(on)) < 0 ||
         zmq_bind(b->socket, b->ctx->endpoint) < 0)
         return -errno;
-    return list_items(b, 1);
+    XD_TRY(make_room(b, 1));
+    list_items(b);
+    return 0;
 }
 
 int xd_broker_start(xd_broker **ret, const xd_log *log, xd_error *err)
@@ -265,7 +274,8 @@ void xd_broker_close(xd_broker *b, xd_bus *bus, xd_broker_stats *ret_stats, int 
     (void)command(b, XD_BROKER_CLOSE, run);
     if (ret_stats)
         *ret_stats = run->stats;
-    xd_broker_run_free(run); /* on this thread: what the disk takes is no other run's business */
+    xd_broker_run_finish(run); /* on this thread: what the disk takes is no other run's business */
+    xd_broker_run_free(run);
     if (ret_fault)
         *ret_fault = bus->fault;
 }
@@ -286,21 +296,4 @@ xd_broker *xd_broker_stop(xd_broker *b)
     pthread_join(b->thread, NULL);
     release(b);
     return NULL;
-}
-
-/* ---- xd.h ---------------------------------------------------------------------------------------------- */
-
-int xd_broker_new(xd_broker **ret, char *err)
-{
-    xd_error e = { 0 };
-    int      r = xd_broker_start(ret, NULL, &e);
-    if (r < 0 && err)
-        snprintf(err, XD_TEXT, "%.1000s", *e.text ? e.text : xd_error_name(r));
-    return r;
-}
-
-void xd_broker_free(xd_broker *b)
-{
-    if (b && xd_broker_runs(b) == 0)
-        xd_broker_stop(b);
 }

@@ -155,16 +155,22 @@ static void flush_queues(xd_broker_run *run)
 
 /* ---- journal, acknowledgements, tail ----------------------------------------------------------------- */
 
-static void report_fault(xd_broker_run *run, int fault)
+static bool note_fault(xd_broker_run *run, int fault)
 {
     if (run->bus->fault)
-        return;
+        return false;
     __atomic_store_n(&run->bus->fault, fault, __ATOMIC_RELEASE);
-    int32_t code = fault;
     xd_log_write(&run->bus->log, XD_LOG_ERROR,
                  "the journal cannot be written: %s; the run ends, its results are incomplete",
                  xd_error_name(fault));
-    post(run, run->keeper, "", XD_MSG_FAULT, &code, sizeof(code));
+    return true;
+}
+
+static void report_fault(xd_broker_run *run, int fault)
+{
+    int32_t code = fault;
+    if (note_fault(run, fault))
+        post(run, run->keeper, "", XD_MSG_FAULT, &code, sizeof(code));
 }
 
 /* What an agent says and the journal has no room for is as if it had not been said. */
@@ -401,6 +407,13 @@ int xd_broker_run_new(xd_broker_run **ret, void *socket, xd_bus *bus, const xd_b
     run->journal = args->journal ? xd_take(args->journal) : NULL;
     *ret = run;
     return 0;
+}
+
+void xd_broker_run_finish(xd_broker_run *run)
+{
+    int fault = run->journal ? xd_journal_finish(run->journal) : 0;
+    if (fault < 0)
+        (void)!note_fault(run, fault);
 }
 
 xd_broker_run *xd_broker_run_free(xd_broker_run *run)

@@ -58,7 +58,7 @@ typedef struct xd_broker_run {
 
 /* What another thread wants of the broker's. */
 typedef struct xd_broker_command {
-    enum { XD_BROKER_OPEN, XD_BROKER_CLOSE, XD_BROKER_END } what;
+    enum xd_broker_what { XD_BROKER_OPEN, XD_BROKER_CLOSE, XD_BROKER_END } what;
     xd_broker_run            *run; /* OPEN: taken; CLOSE: given back, and nothing of the broker's knows it */
     int                       result;
     bool                      done;
@@ -73,6 +73,7 @@ struct xd_broker {
     xd_broker_run     *runs;  /* by id */
     zmq_pollitem_t    *items; /* the socket, wake_fd, and for each run with a journal its commits */
     int                n_items;
+    uint32_t           room; /* of items, in runs */
     int                wake_fd;
     pthread_mutex_t    lock; /* protects the others */
     pthread_cond_t     changed;
@@ -84,7 +85,9 @@ struct xd_broker {
 
 /* Takes *journal (NULL ok) and borrows bus. */
 int xd_broker_run_new(xd_broker_run **ret, void *socket, xd_bus *bus, const xd_broker_run_args *args) XD_MUST;
-xd_broker_run *xd_broker_run_free(xd_broker_run *r); /* commits and closes the journal */
+/* Makes the end of the journal durable; a fault becomes that of the bus. The broker does not have the run any more. */
+void           xd_broker_run_finish(xd_broker_run *r);
+xd_broker_run *xd_broker_run_free(xd_broker_run *r); /* closes the journal */
 /* A message of this run, from the peer with this routing id; takes the body. */
 void xd_broker_run_take(xd_broker_run *r, const uint8_t *id, size_t id_len, const xd_envelope *env,
                         zmq_msg_t *body);

@@ -163,16 +163,23 @@ int xd_journal_open(xd_journal **ret, const char *path, const char *run_id, bool
     return 0;
 }
 
-xd_journal *xd_journal_close(xd_journal *j)
+int xd_journal_finish(xd_journal *j)
 {
-    if (!j)
-        return NULL;
     if (j->threaded) {
         __atomic_store_n(&j->stop, true, __ATOMIC_RELEASE);
         wake(j);
         pthread_join(j->thread, NULL);
+        j->threaded = false;
         commit(j);
     }
+    return xd_journal_fault(j);
+}
+
+xd_journal *xd_journal_close(xd_journal *j)
+{
+    if (!j)
+        return NULL;
+    (void)!xd_journal_finish(j);
     int fds[] = { j->fd, j->wake_fd, j->commit_fd, j->dir_fd };
     for (size_t i = 0; i < XD_ARRAY_LEN(fds); i++)
         if (fds[i] >= 0)

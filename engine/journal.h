@@ -25,7 +25,9 @@ typedef struct xd_journal xd_journal;
  * digits. */
 int xd_journal_open(xd_journal **ret, const char *path, const char *run_id, bool append,
                     xd_error *err) XD_MUST;
-/* Commits what is left, ends the thread, closes.  NULL ok. */
+/* Ends the thread and makes what is left durable; nothing may be appended afterwards. 0, or -errno of the first fault. */
+int xd_journal_finish(xd_journal *j) XD_MUST;
+/* Finishes, whatever comes of it, and closes.  NULL ok. */
 xd_journal *xd_journal_close(xd_journal *j);
 XD_DEFINE_AUTO(xd_journal, xd_journal_close)
 /* Appends one whole frame (header and body). *ret_end (may be NULL) = file offset behind it. -errno of the

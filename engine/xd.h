@@ -161,10 +161,12 @@ typedef struct xd_event {
     const char *message;
     uint32_t    worker;  /* that ran it: 0 is gw0; XD_WORKER_NONE: nobody can tell */
     uint32_t    attempt; /* from 1; 2: the first one's agent was lost */
+    /* That count is an index of: 0, or the number of the environment where each has a collection of its own. */
+    uint64_t collection;
 } xd_event;
-#define XD_EVENT_INIT                                  \
-    {                                                  \
-        sizeof(xd_event), 0, NULL, 0, 0, 0, NULL, 0, 0 \
+#define XD_EVENT_INIT                                     \
+    {                                                     \
+        sizeof(xd_event), 0, NULL, 0, 0, 0, NULL, 0, 0, 0 \
     }
 #define XD_WORKER_NONE 0xffffu
 
@@ -192,7 +194,8 @@ typedef struct xd_result {
         sizeof(xd_result), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, "", "" \
     }
 
-/* An engine for one run; nothing is started. cfg is copied. The caller frees it. -EINVAL: a bad spec or
+/* An engine for one run; nothing is started. cfg is copied. The caller frees it. What may be set before start alone
+ * is ignored later. -EINVAL: a bad spec or
  * option, err names it. */
 XD_API int xd_engine_new(xd_engine **ret, const xd_config *cfg, char *err);
 /* Where the terminal report goes and where complaints go, one line each: descriptors, borrowed until free; -1
@@ -218,7 +221,7 @@ XD_API int xd_engine_fd(const xd_engine *e);
 /* Takes the oldest event.  1 = got one, 0 = none waits now, -EINVAL: ret->size was not set.  Never blocks. */
 XD_API int xd_engine_next_event(xd_engine *e, xd_event *ret);
 /* Asks the run to stop, pause or go on, and returns at once; the end comes as XD_EVENT_FINISHED. Any thread;
- * not for signal handlers. Before start has returned and after the end of the run: 0, and nothing happens. */
+ * not for signal handlers. Before start and after the end of the run: 0, and nothing happens. */
 XD_API int xd_engine_stop(xd_engine *e, enum xd_stop how);
 /* Shows a line on the terminal between those of the report, of which it is no part. Any thread. -ENOTTY: the report goes
  * to no terminal; -EINVAL: there is no run now. */

@@ -35,7 +35,7 @@ static int on_command(void *state, const xd_msg *in)
         return f.type == XD_MSG_PAUSE ? tell_paused(g) : 0;
     if (XD_MAX(xd_stream_out_pending(&g->tx), xd_session_tx_outstanding_bytes(g->sent)) + in->body.len >
         OUT_MAX)
-        return xd_gateway_bad_peer(g, "the agent no longer reads its commands");
+        return xd_gateway_drop_peer(g, "the agent no longer reads its commands");
     XD_TRY(xd_check_command(g->check, &f));
     XD_TRY(xd_session_tx_push(g->sent, in->body.ptr, in->body.len, &numbered));
     if (g->state == UP) { /* else it is kept */

@@ -19,7 +19,9 @@
 int xd_gateway_tell_down(gateway *g)
 {
     xd_autobuf           frame = XD_BUF_INIT;
-    xd_wire_GATEWAY_DOWN m = { .gateway = g->number, .expected = g->bye, .reason = xd_bytes_str(g->reason) };
+    xd_wire_GATEWAY_DOWN m = {
+        .gateway = g->number, .expected = g->bye, .reason = xd_bytes_str(g->reason), .broke = g->broke
+    };
     if (g->down_told)
         return 0;
     int r = xd_gateway_unstick(g);
@@ -76,12 +78,17 @@ int xd_gateway_go_down(gateway *g, const char *why)
     return xd_gateway_tell_down(g);
 }
 
+int xd_gateway_drop_peer(gateway *g, const char *why)
+{
+    xd_log_write(xd_actor_log(g->actor), XD_LOG_WARNING, "gateway %u (%s): dropped: %s", (unsigned)g->number,
+                 g->spec.text, why);
+    return xd_gateway_go_down(g, why);
+}
+
 int xd_gateway_bad_peer(gateway *g, const char *what)
 {
-    g->refused_frames++;
-    xd_log_write(xd_actor_log(g->actor), XD_LOG_WARNING, "gateway %u (%s): dropped: %s", (unsigned)g->number,
-                 g->spec.text, what);
-    return xd_gateway_go_down(g, what);
+    g->broke = true;
+    return xd_gateway_drop_peer(g, what);
 }
 
 /* ---- HELLO --------------------------------------------------------------------------------------------- */

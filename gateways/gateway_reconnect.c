@@ -89,7 +89,7 @@ int xd_gateway_cut(gateway *g, const char *why)
     if (!can_return(g))
         return xd_gateway_go_down(g, why);
     if (++g->cuts > CUTS_MAX)
-        return xd_gateway_bad_peer(g, "the connection to the agent is cut again and again");
+        return xd_gateway_drop_peer(g, "the connection to the agent is cut again and again");
     if (first) {
         snprintf(g->cut_why, sizeof(g->cut_why), "%s", why);
         g->cut_ns = xd_clock_ns();

@@ -73,5 +73,5 @@ int xd_gateway_look_for_silence(gateway *g)
         return 0;
     snprintf(why, sizeof(why), "the agent is silent: for %u s it has not %s", g->silent_ms / 1000u,
              commands ? "acknowledged its commands" : "answered");
-    return xd_gateway_bad_peer(g, why);
+    return xd_gateway_drop_peer(g, why);
 }

@@ -65,11 +65,10 @@ typedef struct gateway {
     bool           full;  /* its credit is used up: nothing more is read until something is acknowledged */
     xd_buf         frame; /* scratch */
     xd_msg        *stuck; /* the broker had no room for it; nothing more is read until it has */
-    bool           bye, down_told;
-    char           reason[512]; /* why it is down */
-    xd_buf         line;        /* of the text beside the pipe, not yet whole */
+    bool           bye, broke, down_told; /* `broke`: said what it must not */
+    char           reason[512];           /* why it is down */
+    xd_buf         line;                  /* of the text beside the pipe, not yet whole */
     uint32_t       lines;
-    uint64_t       refused_frames; /* that were none of the protocol */
 
     uint32_t silence_ms, silent_ms; /* silent for so long while an answer is owed */
     uint64_t looked_ns;             /* when silent_ms was last added to; 0 = nothing is owed */
@@ -84,7 +83,8 @@ int  xd_gateway_greet(gateway *g); /* the pipe is open: HELLO is awaited */
 int  xd_gateway_on_hello(gateway *g, const xd_frame *f);
 int  xd_gateway_send_welcome(gateway *g, xd_bytes token);
 int  xd_gateway_go_down(gateway *g, const char *why);
-int  xd_gateway_bad_peer(gateway *g, const char *what); /* bytes that are not the protocol: it is dropped */
+int  xd_gateway_drop_peer(gateway *g, const char *why); /* goes down, with a line in the log */
+int  xd_gateway_bad_peer(gateway *g, const char *what); /* the same: its agent said what it must not */
 int  xd_gateway_tell_down(gateway *g);                  /* once; waits for room when there is none */
 void xd_gateway_drop_pipe(gateway *g, uint32_t grace_ms, char *how, size_t how_size);
 void xd_gateway_say_bye(gateway *g); /* before it is dropped for good */

@@ -200,7 +200,7 @@ static int read_words(reading *r, char *const *words, size_t n)
     for (size_t i = 0; i < n; i++) {
         const char   *value;
         const option *o = match(words[i], &value);
-        if (words[i][0] != '-') {
+        if (words[i][0] != '-' || words[i][1] == 0) { /* "-" is no option */
             XD_TRY(add_text(&r->a->ids, &r->a->n_ids, words[i]));
             continue;
         }

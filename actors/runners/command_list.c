@@ -99,6 +99,12 @@ static xd_bytes trimmed(xd_bytes line)
 
 int xd_command_list_add(xd_command_list *l, xd_bytes text, const char *name, xd_error *err)
 {
+    static const uint8_t mark[] = { 0xef, 0xbb,
+                                    0xbf }; /* byte order mark: editors of Windows begin UTF-8 with it */
+    if (text.len >= sizeof(mark) && memcmp(text.ptr, mark, sizeof(mark)) == 0) {
+        text.ptr += sizeof(mark);
+        text.len -= sizeof(mark);
+    }
     for (unsigned number = 1; text.len; number++) {
         const uint8_t *end = memchr(text.ptr, '\n', text.len);
         size_t         len = end ? (size_t)(end - text.ptr) : text.len;

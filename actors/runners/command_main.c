@@ -1,6 +1,7 @@
 /* The processes of the command runner: the collector, which reads the list and becomes the first worker, and further
  * workers, which get the list from it through shared memory. */
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -75,12 +76,26 @@ static int wait_for_start(process *p)
 
 /* ---- the collection --------------------------------------------------------------------------------------- */
 
+/* Names of descriptors, such as a shell's <(...) has: here they would be this process's, not those of the user's shell. */
+static bool is_descriptor(const char *name)
+{
+    static const char *const folders[] = { "/dev/fd/", "/proc/self/fd/", "/dev/stdin" };
+    for (size_t i = 0; i < XD_ARRAY_LEN(folders); i++)
+        if (strncmp(name, folders[i], strlen(folders[i])) == 0)
+            return true;
+    return false;
+}
+
 static int read_file(process *p, const char *name, xd_error *err)
 {
     xd_autobuf text = XD_BUF_INIT;
     if (strcmp(name, "-") == 0)
         return xd_error_set(err, -EINVAL,
                             "option --list: standard input is not read; give it the name of a file");
+    if (is_descriptor(name))
+        return xd_error_set(
+            err, -EINVAL,
+            "option --list: %.300s is a descriptor of another process; give it the name of a file", name);
     int r = xd_path_read_file(name, LIST_BYTES_MAX, &text, NULL);
     if (r < 0)
         return xd_error_set(err, r, "the list %.300s cannot be read: %s", name, xd_error_name(r));
@@ -203,9 +218,13 @@ static int place_fds(process *p)
     const int to[FDS] = { XD_COMMAND_COMMANDS, XD_COMMAND_RESULTS, 1, 2 };
     if (p->n_fds != FDS)
         return -EPROTO;
-    for (size_t i = 0; i < FDS; i++) /* out of the way of those numbers first */
-        if ((p->fds[i] = fcntl(p->fds[i], F_DUPFD_CLOEXEC, XD_COMMAND_RESULTS + 1)) < 0)
+    for (size_t i = 0; i < FDS; i++) { /* out of the way of those numbers first */
+        const int came = p->fds[i];
+        p->fds[i] = fcntl(came, F_DUPFD_CLOEXEC, XD_COMMAND_RESULTS + 1);
+        if (p->fds[i] < 0)
             return -errno;
+        close(came);
+    }
     for (size_t i = 0; i < FDS; i++)
         if (dup3(p->fds[i], to[i], to[i] > 2 ? O_CLOEXEC : 0) < 0 || close(p->fds[i]) < 0)
             return -errno;

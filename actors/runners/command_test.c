@@ -42,7 +42,7 @@ static int stream_take(const xd_command_tester *t, xd_command_stream *s, xd_byte
     return 0;
 }
 
-/* What is there now, at most what a pipe holds. */
+/* What is there now, at least as much as a pipe holds: a writer that never stops does not keep us here. */
 static int stream_read(const xd_command_tester *t, xd_command_stream *s)
 {
     uint8_t data[READ_BYTES];
@@ -165,6 +165,13 @@ static void on_signals(running *r)
     }
 }
 
+static int read_streams(running *r)
+{
+    for (int i = 0; i < 2; i++)
+        XD_TRY(stream_read(r->t, &r->t->stream[i]));
+    return 0;
+}
+
 static void on_time(running *r, uint64_t now)
 {
     if (r->paused_ns)
@@ -200,9 +207,7 @@ static int watch(running *r, xd_proc_status *status)
                               { .fd = r->leave ? -1 : t->agent, .events = 0 } }; /* its end alone */
         if (poll(p, XD_ARRAY_LEN(p), wait_ms(r, xd_clock_ns())) < 0 && errno != EINTR)
             return -errno;
-        for (int i = 0; i < 2; i++)
-            if (p[1 + i].revents)
-                XD_TRY(stream_read(t, &t->stream[i]));
+        XD_TRY(p[1].revents || p[2].revents ? read_streams(r) : 0);
         if (p[4].revents) {
             r->leave = true;
             (void)xd_proc_kill_group(&r->proc, SIGKILL);
@@ -231,10 +236,11 @@ static int end_left(running *r)
         uint64_t now = xd_clock_ns();
         if (gone == -ECHILD || now >= give_up || r->leave)
             break;
-        struct pollfd p = { .fd = t->signals, .events = POLLIN };
-        (void)poll(&p, 1, (int)((give_up - now) / XD_MS_NS + 1));
-        for (int i = 0; i < 2; i++)
-            XD_TRY(stream_read(t, &t->stream[i])); /* or it would wait for room */
+        struct pollfd p[] = { { .fd = t->signals, .events = POLLIN },
+                              { .fd = t->stream[0].fd[0], .events = POLLIN },
+                              { .fd = t->stream[1].fd[0], .events = POLLIN } };
+        (void)poll(p, XD_ARRAY_LEN(p), (int)((give_up - now) / XD_MS_NS + 1));
+        XD_TRY(read_streams(r)); /* or what still writes would wait for room until its time is over */
         on_signals(r);
     }
     if (gone == -ECHILD)
@@ -242,8 +248,8 @@ static int end_left(running *r)
     xd_os_kill_children(LEFT_KILL_NS);
     if (xd_os_reap_any() == -ECHILD)
         return 0;
+    XD_TRY(read_streams(r));
     for (int i = 0; i < 2; i++) { /* it has the pipes still: the next test gets others */
-        XD_TRY(stream_read(t, &t->stream[i]));
         stream_close(&t->stream[i]);
         XD_TRY(stream_open(&t->stream[i]));
     }
@@ -284,8 +290,7 @@ int xd_command_test_run(xd_command_tester *t, xd_bytes line, xd_command_end *ret
     ret->timed_out = r.timed_out;
     XD_TRY(done);
     XD_TRY(end_left(&r));
-    for (int i = 0; i < 2; i++)
-        XD_TRY(stream_read(t, &t->stream[i]));
+    XD_TRY(read_streams(&r));
     wait_resumed(&r);
     return r.leave ? XD_COMMAND_LEAVE : XD_COMMAND_ENDED;
 }

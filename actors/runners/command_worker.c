@@ -123,9 +123,10 @@ static int hear(work *k)
     if (!p[0].revents)
         return 0;
     int n = xd_stream_read_fd(&k->in, k->w->commands, READ_BYTES);
-    if (n == 0) { /* a closed pipe is QUIT, at once */
+    if (n == 0) { /* a closed pipe is QUIT, at once: nothing more starts */
         k->quit = true;
         k->paused = false;
+        k->end = k->position;
     }
     return n <= 0 ? (n == -EAGAIN ? 0 : n) : take_frames(k);
 }

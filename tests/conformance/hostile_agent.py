@@ -3,7 +3,10 @@
 XD_HOSTILE names the mode (a key of MODES), XD_HOSTILE_REAL the real agent, XD_HOSTILE_LOCK a file: whoever makes it is hostile, whoever finds
 it becomes the real agent, so that a run of two environments has one of each. Until its wrong step it behaves as an agent does: it collects
 the 20 tests of SUITE, starts the workers that it is told to, and reports that what it was given has passed.
-Then it reads on until the controller closes the stream."""
+Then it reads on until the controller closes the stream.
+
+Which of the two environments is first: each may wait until a text is in the file XD_HOSTILE_FILE. XD_HOSTILE_TESTS is the text that the tests of SUITE
+wait for, XD_HOSTILE_REAL_START the one that the real agent waits for before it starts, and XD_HOSTILE_START the hostile one."""
 import os
 import socket
 import struct
@@ -12,13 +15,30 @@ import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 TESTS = 20
-SUITE = "import time, pytest\n@pytest.mark.parametrize('n', range(%d))\ndef test_a(n): time.sleep(0.02)\n" % TESTS
+SUITE = """import os, sys, pytest
+sys.path.insert(0, %r)
+import hostile_agent
+@pytest.mark.parametrize('n', range(%d))
+def test_a(n): hostile_agent.wait_for('TESTS')
+""" % (os.path.dirname(os.path.abspath(__file__)), TESTS)
 IDS = [("test_a.py::test_a[%d]" % n).encode() for n in range(TESTS)]
 TOKEN = b"a hostile token!"
 DIGEST = (0xb1a76fcbca475df1, 0xc5e4b35a9807cde6)  # XXH3-128 of IDS, each followed by a NUL: low and high half
+NEVER = "it never collects"
 NONE32, NONE16 = 0xffffffff, 0xffff
 START, CONFIGURED, COLLECTED, UP, LEASED, MIDDLE, FINISH, DONE, BYE, TAKE_BACK = (
     "start", "configured", "collected", "up", "leased", "middle", "finish", "done", "bye", "take back")
+
+
+def wait_for(who):
+    text = os.environ.get("XD_HOSTILE_" + who)
+    end = time.monotonic() + 20
+    while text:
+        with open(os.environ["XD_HOSTILE_FILE"], errors="replace") as f:
+            if text in f.read():
+                return
+        assert time.monotonic() < end, "'%s' has not been printed" % text
+        time.sleep(0.01)
 
 
 class Agent(object):
@@ -169,6 +189,9 @@ class Agent(object):
             self.frame(wire.PONG, b"", 0)
         elif kind == wire.ENV_START:
             self.at(START)
+            if self.mode in NEVER_COLLECT:
+                print(NEVER, file=sys.stderr, flush=True)
+                return
             if self.mode not in ("paths", "facts"):
                 self.config()
             self.at(CONFIGURED)
@@ -421,7 +444,11 @@ SLOW = {
     "a session that ends with 256": (LEASED, go_on(lambda a: a.down(stopped=1, session_status=256, reason=b"all is well"))),
     "a flood of output": (LEASED, forever(lambda a: a.output(60000))),
     "a flood of reports": (LEASED, forever(lambda a: a.report(a.leased[0], text=b"x" * 60000))),
+    # its collection never ends; what comes instead when all is done
+    "BYE in place of a collection": (FINISH, lambda a: a.bye()),
+    "the end in place of a collection": (FINISH, end_now),
 }
+NEVER_COLLECT = ("BYE in place of a collection", "the end in place of a collection")
 MODES.update(SLOW)
 
 
@@ -434,7 +461,9 @@ def main():
         try:
             os.close(os.open(lock, os.O_CREAT | os.O_EXCL))
         except FileExistsError:
+            wait_for("REAL_START")
             os.execv(real, [real] + sys.argv[1:])
+    wait_for("START")
     sys.path.insert(0, os.path.join(ROOT, "tools"))
     import wiregen
     fd = int(sys.argv[sys.argv.index("--fd") + 1])

@@ -254,6 +254,11 @@ class Env(object):
         self.frames.append((kind, record))
         if kind == wire.CONFIG:
             self.config = record
+            for name in ("collector.out", "collector.err"):  # the collector waits until they have been taken
+                try:
+                    os.unlink(os.path.join(self.scratch, name))
+                except OSError:
+                    pass
         elif kind == wire.COLLECTED:
             self.collected = record
         elif kind == wire.COLLECT_IDS:
@@ -342,7 +347,7 @@ class Env(object):
         self.until(lambda: pid in self.reaped)
         return self.reaped[pid].exit_status, self.reaped[pid].signal
 
-    def finish(self, failed=(), not_run=(), seconds=30):
+    def finish(self, failed=(), not_run=(), seconds=120):
         """FINISH to the collector, then workers, collector and host are ended: in the agent's order."""
         self.say(self.c, wire.pack_FINISH(failed=[(i,) for i in failed], not_run=[(i,) for i in not_run], exit_status=0, shutdown_ms=0, digest_lo=0, digest_hi=0))
         for worker in self.workers:

@@ -3,12 +3,15 @@
  *     embed PYTHON FOLDER [ARGUMENT OF PYTEST ...] `STOP_AFTER=n` in the environment: asks the run to stop
  *     after n tests embed --twice PYTHON FOLDER                          two runs side by side in one process
  *     embed --apart PYTHON FOLDER FOLDER    one run in each, at once, with state and cache below them; no chdir
+ *     embed --misused PYTHON FOLDER         calls at the wrong time, and stops that come early
+ *     embed --crowded PYTHON FOLDER         a broker and runs while few descriptors are left
  *     embed --shared PYTHON FOLDER FOLDER   the same through one broker; `STOP_AFTER=n`: stops the first after n tests */
 #include <dirent.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 #include <xd.h>
 
@@ -195,8 +198,136 @@ static int shared(const char *python, char **folders)
     return code ? code : again;
 }
 
+/* ---- misuse, and too little of the machine ---------------------------------------------------------------- */
+
+static xd_engine *make(const char *python, xd_broker *broker, char *err)
+{
+    xd_config *cfg = NULL;
+    xd_engine *run = NULL;
+    if (xd_config_new(&cfg) == 0 && xd_config_set(cfg, "python", python, err) == 0 &&
+        xd_config_set(cfg, "numprocesses", "1", err) == 0 && xd_engine_new(&run, cfg, err) == 0) {
+        xd_engine_output(run, -1, -1);
+        xd_engine_use_broker(run, broker);
+    }
+    xd_config_free(cfg);
+    return run;
+}
+
+static void end(const char *what, xd_engine *run)
+{
+    xd_result res = XD_RESULT_INIT;
+    if (xd_engine_wait(run, -1, &res) == 0)
+        printf("%s: exit code %d, %u passed, %u not run\n", what, res.exit_code, res.passed, res.not_run);
+    xd_engine_free(run);
+}
+
+static void stop_at_once(void *arg, const xd_event *ev)
+{
+    struct watch *w = arg;
+    if (ev->type == XD_EVENT_NOTE && w->tests++ == 0)
+        xd_engine_stop(w->run, XD_STOP_NOW);
+}
+
+static void never(void *arg, const xd_event *ev)
+{
+    (void)arg;
+    printf("an event of type %d for a callback that came too late\n", ev->type);
+}
+
+static int misused(const char *python)
+{
+    char         err[XD_TEXT] = "";
+    xd_broker   *broker = NULL;
+    struct watch w = { 0 };
+    if (xd_broker_new(&broker, err) < 0)
+        return XD_EXIT_INTERNAL;
+    xd_engine *run = make(python, broker, err);
+    if (!run)
+        return XD_EXIT_INTERNAL;
+    xd_engine_stop(run, XD_STOP_NOW); /* there is no run that it could stop */
+    printf("start %d\n", xd_engine_start(run, err));
+    xd_engine_use_broker(run, NULL);
+    xd_engine_callback(run, never, NULL);
+    xd_engine_output(run, 1, 1);
+    end("changed while it runs", run);
+    if (!(w.run = run = make(python, broker, err)))
+        return XD_EXIT_INTERNAL;
+    xd_engine_callback(run, stop_at_once,
+                       &w); /* $XDG_STATE_HOME is no folder: a note comes before start returns */
+    printf("start %d\n", xd_engine_start(run, err));
+    end("stopped by the first note", run);
+    xd_broker_free(broker);
+    return 0;
+}
+
+static int open_files(void)
+{
+    int  n = 0;
+    DIR *fds = opendir("/proc/self/fd");
+    while (fds && readdir(fds))
+        n++;
+    if (fds)
+        closedir(fds);
+    return n;
+}
+
+/* All descriptors but `left` are taken. */
+static int take_files(int *taken, int most, int left)
+{
+    int n = 0;
+    while (n < most && (taken[n] = dup(2)) >= 0)
+        n++;
+    for (int i = 0; i < left && n > 0; i++)
+        close(taken[--n]);
+    return n;
+}
+
+/* Starts a broker and a run on it (shared), or a run alone; what was started is ended at once. */
+static int crowd(const char *python, int shared, int left)
+{
+    enum { MOST = 256 };
+    int        taken[MOST], before = open_files(), r = 0, s = 0;
+    char       err[XD_TEXT] = "";
+    xd_broker *broker = NULL;
+    xd_engine *run = make(python, NULL, err);
+    if (!run)
+        return XD_EXIT_INTERNAL;
+    int n = take_files(taken, MOST, left);
+    if (shared)
+        r = xd_broker_new(&broker, err);
+    if (r == 0) {
+        xd_engine_use_broker(run, broker);
+        s = xd_engine_start(run, err);
+    }
+    while (n > 0)
+        close(taken[--n]);
+    printf("%s, %d left: %d %d %s\n", shared ? "shared" : "alone", left, r, s, err);
+    if (left == 60)
+        end("crowded", run);
+    else
+        xd_engine_free(run);
+    xd_broker_free(broker);
+    if (open_files() != before)
+        printf("%d files are open, %d were before\n", open_files(), before);
+    return 0;
+}
+
+static int crowded(const char *python)
+{
+    struct rlimit files = { 256, 256 };
+    int           r = setrlimit(RLIMIT_NOFILE, &files) < 0 ? XD_EXIT_INTERNAL : 0;
+    for (int left = 0; left <= 60 && r == 0; left += left < 10 ? 1 : 5)
+        for (int shared = 0; shared < 2 && r == 0; shared++)
+            r = crowd(python, shared, left);
+    return r;
+}
+
 int main(int argc, char **argv)
 {
+    if (argc == 4 && strcmp(argv[1], "--misused") == 0)
+        return chdir(argv[3]) < 0 ? XD_EXIT_USAGE : misused(argv[2]);
+    if (argc == 4 && strcmp(argv[1], "--crowded") == 0)
+        return chdir(argv[3]) < 0 ? XD_EXIT_USAGE : crowded(argv[2]);
     if (argc == 5 && strcmp(argv[1], "--apart") == 0)
         return apart(argv[2], argv + 3, NULL);
     if (argc == 5 && strcmp(argv[1], "--shared") == 0)

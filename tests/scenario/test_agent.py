@@ -450,6 +450,7 @@ class AgentTest(unittest.TestCase):
             a.start(self.folder)
             left = a.wait(wire.ENV_FACTS).scratch_dir.decode()
             a.wait(wire.COLLECTED)
+            os.kill(a.hello.pid, signal.SIGSTOP)  # or it ends when it sees the guard's end, and tidies up
             for pid in ([a.process.pid] if both else []) + [a.hello.pid]:
                 os.kill(pid, signal.SIGKILL)
             a.process.wait(20)

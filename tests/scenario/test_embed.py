@@ -168,7 +168,7 @@ def test_the_header_is_strict(prefix, tmp_path, compiler):
     if not shutil.which(compiler[0]):
         pytest.skip("no %s on this machine" % compiler[0])
     (tmp_path / "a.c").write_text("#include <xd.h>\nint a(void);\nint a(void)\n{\n    xd_event e = XD_EVENT_INIT;\n    xd_result r = XD_RESULT_INIT;\n"
-                                  "    return XD_HAS(&e, attempt) && XD_HAS(&r, run_dir) && r.size == sizeof(r);\n}\n")
+                                  "    return XD_HAS(&e, collection) && XD_HAS(&r, run_dir) && r.size == sizeof(r);\n}\n")
     call(*compiler, "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-I", prefix / "include", "-c", tmp_path / "a.c", "-o", tmp_path / "a.o")
 
 
@@ -274,6 +274,36 @@ def test_kills():
     out = done.stdout.decode()
     assert done.returncode == 6, done
     assert len(re.findall("^apart 6: ", out, re.M)) == 2 and out.count("apart 0: 40 passed, 0 not run, ") == 2, done
+
+
+def test_what_is_set_too_late_is_ignored_and_an_early_stop_is_not_lost(embed, suite, tmp_path):
+    """A stop before the start was taken for one of the run: it was abandoned after 15 s. One by a callback before
+    xd_engine_start had returned did nothing."""
+    (suite / "test_a.py").write_text("import time\ndef test_long(): time.sleep(16)\n")
+    (tmp_path / "x-state").write_text("a file: the run's folder is elsewhere, and a note says so")
+    done = run(embed, "--misused", sys.executable, suite, tmp=tmp_path / "x")
+    assert (done.returncode, done.stdout.decode().splitlines()) == (0, [
+        "start 0", "changed while it runs: exit code 0, 1 passed, 0 not run",
+        "start 0", "stopped by the first note: exit code 2, 0 passed, 0 not run"]), done
+
+
+def test_too_few_descriptors_are_told_and_end_no_program(embed, tmp_path):
+    """libzmq aborts the process where it finds none; the next run on another broker has all it needs."""
+    (tmp_path / "suite").mkdir()
+    (tmp_path / "suite" / "test_a.py").write_text("def test_a(): pass\n")
+    done = run(embed, "--crowded", sys.executable, tmp_path / "suite")
+    out = done.stdout.decode().splitlines()
+    assert done.returncode == 0, (done.returncode, out[-3:], done.stderr)
+    told = {(how, int(left)): said for how, left, said in re.findall(r"^(alone|shared), (\d+) left: (.*)", "\n".join(out), re.M)}
+    assert len(told) == 2 * 21, out
+    limit = "the limit of open files is 256, of which %d can be opened now; %s: raise it (ulimit -n 1024)"
+    for left in range(10):
+        assert told["alone", left] == "0 -24 " + limit % (left, "this run needs 37"), told
+        if left < 7:
+            assert told["shared", left] == "-24 0 " + limit % (left, "a broker needs 7"), told
+    assert [said for said in told.values() if said not in ("0 0 ", ) and "the limit of open files" not in said] == [], told
+    assert told["alone", 60] == told["shared", 60] == "0 0 " and out.count("crowded: exit code 0, 1 passed, 0 not run") == 2, out
+    assert not [line for line in out if "files are open" in line], out
 
 
 def test_bad_configuration_is_one_line(embed, suite):

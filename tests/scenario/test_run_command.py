@@ -3,6 +3,7 @@ import contextlib
 import os
 import re
 import signal
+import subprocess
 import time
 import xml.etree.ElementTree as ElementTree
 
@@ -102,6 +103,24 @@ def test_much_output_is_cut_in_the_middle(project):
         assert 900_000 < len(text) < 1_100_000
 
 
+def test_output_of_what_is_left_behind_is_whole(project):
+    """A filter at the end of a pipe has more to write than a pipe holds, and is quick about it."""
+    lines = ["(seq 1 100000 &)", "(seq 1 100000 >&2 &)"]
+    result = run(project, *lines, options=["-rP", "-n1"])
+    texts = [sections(result, line)["Captured %s call" % name] for line, name in zip(lines, ("stdout", "stderr"))]
+    assert result.rc == 0 and [len(text) for text in texts] == [588895] * 2 and all(text.endswith("99999\n100000\n") for text in texts)
+
+
+def test_a_worker_has_no_descriptor_twice(project):
+    """The first worker, which was the collector, and another one."""
+    lines = ["ls -l /proc/$PPID/fd; sleep 0.%d; exit 1" % n for n in (5, 6)]
+    result = run(project, *lines, options=["-n2"])
+    assert len({t["worker"] for t in result.tests}) == 2
+    for line in lines:
+        pipes = re.findall(r"(?m)^([lrwx-]+) .* (pipe:\[\d+\])$", sections(result, line)["Captured stdout call"])
+        assert len(pipes) == len(set(pipes)) == 8, pipes
+
+
 def test_the_limit_of_output_can_be_set(project):
     result = project.run("--runner=command", "--output-limit=1000", "--list", write_list(project, "seq 1 5000; exit 1"), python=False)
     assert len(sections(result, "seq 1 5000; exit 1")["Captured stdout call"]) < 1200
@@ -179,6 +198,14 @@ def test_lines_that_are_no_utf8_and_end_as_on_windows(project):
     assert result.rc == 1 and sorted(result.outcomes.values()) == ["failed", "passed"] and "exit 1" in result.outcomes
 
 
+def test_a_list_that_begins_with_a_byte_order_mark(project):
+    """In each list, and a comment behind it is a comment."""
+    write_list(project, b"\xef\xbb\xbftrue\r", b"exit 1\r", name="a")
+    write_list(project, b"\xef\xbb\xbf# a comment", "true b", name="b")
+    result = project.run("--runner=command", "--list=a", "--list=b", python=False)
+    assert result.rc == 1 and result.outcomes == {"true": "passed", "exit 1": "failed", "true b": "passed"}, result
+
+
 @pytest.mark.parametrize("line, said", [(b"true \0", "NUL"), (b"true " + b"x" * 140000, "140005 bytes")])
 def test_lines_that_cannot_be(project, line, said):
     result = run(project, "true", line)
@@ -221,7 +248,22 @@ def test_standard_input_is_no_list(project):
     assert result.rc == 4 and "standard input is not read" in one_line(result)
 
 
+@pytest.mark.parametrize("name", ["/dev/stdin", "/dev/fd/0", "/proc/self/fd/7"])
+def test_a_descriptor_is_no_list(project, name):
+    """The agent's descriptors are not those of the user's shell: standard input would be an empty list, exit code 5."""
+    result = project.run("--runner", "command", "--list", name, python=False)
+    assert result.rc == 4 and "option --list: %s is a descriptor of another process" % name in one_line(result)
+
+
+def test_a_list_from_a_named_pipe(project):
+    os.mkfifo(str(project.root / "pipe"))
+    with subprocess.Popen(["sh", "-c", "printf 'true\nfalse\n' > pipe"], cwd=str(project.root)):
+        result = project.run("--runner", "command", "--list", "pipe", python=False)
+    assert result.rc == 1 and result.outcomes == {"true": "passed", "false": "failed"}
+
+
 @pytest.mark.parametrize("options, said", [
+    (["--list=a", "-"], "there is no such test in the list: -"),
     ([], "needs --list FILE"), (["--list"], "--list needs a value"), (["--list=a", "-k", "x"], "option -k does not apply to --runner command"),
     (["--list=a", "--lf"], "option --lf does not apply"), (["--list=a", "--timeout=soon"], "option --timeout: 'soon' is not valid"),
     (["--list=a", "--maxfail=-1"], "option --maxfail"), (["--list=a", "-s"], "option -s does not apply")])
@@ -305,7 +347,8 @@ def test_lists_in_another_order(project):
 
 
 def test_lists_that_differ(project):
-    for folder, line in (("a", "true a"), ("b", "true b")):
+    # long enough for the other to come: an environment that is still on its way when another has run everything is not waited for
+    for folder, line in (("a", "sleep 8; true a"), ("b", "sleep 8; true b")):
         (project.root / folder).mkdir()
         (project.root / folder / "l").write_text(line)
     result = project.run("--runner=command", "--tx", "popen//chdir=a", "--tx", "popen//chdir=b", "--list=l", python=False)
@@ -380,7 +423,7 @@ class Slow(object):
         self.root = self.terminal.process.pid
 
     def wait_for(self, count, words="sleep 3000"):
-        found = wait_until(lambda: len(processes_named(self.root, words)) == count and processes_named(self.root, words), "%d tests that run" % count)
+        found = wait_until(lambda: [p for p in [processes_named(self.root, words)] if len(p) == count], "%d tests that run" % count)[0]
         self.processes = tree(self.root)
         return found
 

@@ -242,11 +242,11 @@ def test_worker_killed_from_outside(project):
     """While it sleeps in a test, and while it has none to run."""
     project.write(test_s=SLEEPERS % (2, 0) + """
     def test_long():
-        time.sleep(3)
+        time.sleep(10)
     """)
     process, jsonl = start(project, "-n2")
-    time.sleep(0.5)
-    workers = [e["pid"] for e in events_so_far(jsonl) if e["event"] == "worker_up"]
+    wait_until(lambda: sum(e["event"] == "test" for e in events_so_far(jsonl)) == 2, "the end of the short tests")
+    workers = wait_until(lambda: [w for w in [[e["pid"] for e in events_so_far(jsonl) if e["event"] == "worker_up"]] if len(w) == 2], "two workers")[0]
     for pid in workers:
         os.kill(pid, signal.SIGKILL)
     result = project.finish(process, jsonl)
@@ -357,6 +357,21 @@ def test_crash_while_collecting_names_the_file(project):
     for options in ([], ["-s"], ["-p", "no:faulthandler"]):
         result = project.run("-n2", *options)
         assert result.rc == 6 and "ended with status 0 while it collected tests/test_b.py" in result.out and "said while importing" in result.out, result
+
+
+def test_crash_while_collecting_before_the_agent_has_looked(project):
+    """What is captured has no name but one in /proc, which goes with the process: an agent that is slow must not miss it."""
+    project.write(conftest="""
+        import os, signal, subprocess
+        def pytest_sessionstart(session):
+            pid = os.getppid()
+            while open("/proc/%d/comm" % pid).read().strip() != "xdagent":
+                pid = int(open("/proc/%d/stat" % pid).read().rpartition(")")[2].split()[1])
+            subprocess.Popen(["sh", "-c", "sleep 0.5; kill -CONT %d" % pid], start_new_session=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+            os.kill(pid, signal.SIGSTOP)
+        """, **{"tests/test_b.py": "import os, sys\nprint('said while importing')\nsys.stdout.flush()\nos._exit(0)\n"})
+    result = project.run("-n2")
+    assert result.rc == 6 and "ended with status 0 while it collected tests/test_b.py" in result.out and "said while importing" in result.out, result
 
 
 @pytest.mark.parametrize("hook, plain", [("pytest_sessionfinish(session)", -6), ("pytest_unconfigure(config)", -6)])

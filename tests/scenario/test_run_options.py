@@ -77,3 +77,17 @@ def test_doctor_changes_nothing_in_the_project(project):
     project.write(conftest="def pytest_configure(config): open('configured', 'w')\n", **PASSES)
     assert project.xdctl("doctor", "--python", project.python).rc == 0
     assert not os.path.exists(str(project.root / "configured"))
+
+
+def test_verbose_names_the_interpreter_of_each_environment(project):
+    project.write(test_a="import time\ndef test_a(): time.sleep(0.3)\ndef test_b(): time.sleep(0.3)\n")
+    other = "popen//env:WHICH=b//python=%s -X utf8" % project.python
+    result = project.run("--tx=popen", "--tx=" + other, "-v")
+    assert result.rc == 0, result
+    lines = [line for line in result.out.splitlines() if line.startswith("xd: interpreter ")]
+    assert len(lines) == 2, result
+    (home,) = [line for line in lines if not line.startswith("xd: interpreter of ")]
+    (further,) = [line for line in lines if line != home]
+    assert project.python in home and project.python in further and "-X utf8" in home + further, lines
+    assert further.startswith("xd: interpreter of popen"), lines
+    assert "xd: interpreter" not in project.run("--tx=popen", "--tx=" + other).out

@@ -219,6 +219,22 @@ START_TEST(a_journal_that_fails_ends_no_other_run)
 }
 END_TEST
 
+/* The last records of a run are made durable when it is closed. */
+START_TEST(a_journal_that_fails_at_the_end_is_told)
+{
+    struct stat st;
+    int         of_a = 1, of_b = 1;
+    ck_assert_int_eq(stat(a.path, &st), 0);
+    __atomic_store_n(&failing, st.st_ino, __ATOMIC_RELAXED);
+    record(&a, 1, 1);
+    record(&b, 1, 1);
+    xd_broker_close(broker, a.bus, NULL, &of_a);
+    xd_broker_close(broker, b.bus, NULL, &of_b);
+    ck_assert_int_eq(of_a, -EIO);
+    ck_assert_int_eq(of_b, 0);
+}
+END_TEST
+
 START_TEST(a_full_journal_is_that_of_one_run)
 {
     end_run(&a);
@@ -232,56 +248,35 @@ START_TEST(a_full_journal_is_that_of_one_run)
 }
 END_TEST
 
-static int asleep; /* atomic */
-
-static int be_stuck(probe *p, void *arg)
-{
-    (void)p;
-    (void)arg;
-    while (__atomic_load_n(&asleep, __ATOMIC_RELAXED))
-        usleep(1000);
-    return 0;
-}
-
-static void *call_be_stuck(void *arg)
-{
-    (void)!probe_do(arg, be_stuck, NULL);
-    return NULL;
-}
-
 START_TEST(a_scheduler_that_does_not_read_breaks_its_own_run)
 {
-    pthread_t     caller;
+    probe_hold    held;
     struct pollfd of_a = { .fd = xd_bus_broken_fd(a.bus), .events = POLLIN },
                   of_b = { .fd = xd_bus_broken_fd(b.bus), .events = POLLIN };
-    asleep = 1;
-    ck_assert_int_eq(pthread_create(&caller, NULL, call_be_stuck, &a.sched), 0);
+    probe_hold_begin(&held, &a.sched);
     probe_send s = { .to = "sched", .type = PING, .count = 10000 };
     ck_assert_int_eq(probe_do(&a.gw, probe_do_send, &s), 0);
     ck_assert_int_eq(poll(&of_a, 1, 10000), 1);
     ck_assert_int_eq(probe_text(&b.gw, "sched", PING, "alive"), 0);
     ck_assert_mem_eq(probe_at(&b.sched, 0).body.data, "alive", 5);
     ck_assert_int_eq(poll(&of_b, 1, 0), 0);
-    __atomic_store_n(&asleep, 0, __ATOMIC_RELAXED);
-    pthread_join(caller, NULL);
+    probe_hold_end(&held);
 }
 END_TEST
 
 START_TEST(a_peer_that_does_not_read_is_told_to_the_keeper_of_its_run)
 {
-    pthread_t caller;
-    probe     p;
-    xd_actor *actor = probe_start(&p, a.bus, "sleeper", NULL);
-    asleep = 1;
-    ck_assert_int_eq(pthread_create(&caller, NULL, call_be_stuck, &p), 0);
+    probe_hold held;
+    probe      p;
+    xd_actor  *actor = probe_start(&p, a.bus, "sleeper", NULL);
+    probe_hold_begin(&held, &p);
     probe_send s = { .to = "sleeper", .type = PING, .count = 10000 };
     ck_assert_int_eq(probe_do(&a.gw, probe_do_send, &s), 0);
     ck_assert(wait_got(&a.sched, XD_MSG_GONE, 1));
     ck_assert_int_eq(probe_text(&b.gw, "sched", PING, "alive"), 0);
     probe_at(&b.sched, 0);
     ck_assert_uint_eq(probe_count(&b.sched), 1);
-    __atomic_store_n(&asleep, 0, __ATOMIC_RELAXED);
-    pthread_join(caller, NULL);
+    probe_hold_end(&held);
     probe_stop(&p, actor);
 }
 END_TEST
@@ -434,6 +429,7 @@ int main(void)
     tcase_add_test(t, each_has_its_journal_and_its_sequence_numbers);
     tcase_add_test(t, subscribers_follow_their_own_journal);
     tcase_add_test(t, a_journal_that_fails_ends_no_other_run);
+    tcase_add_test(t, a_journal_that_fails_at_the_end_is_told);
     tcase_add_test(t, a_full_journal_is_that_of_one_run);
     tcase_add_test(t, a_scheduler_that_does_not_read_breaks_its_own_run);
     tcase_add_test(t, a_peer_that_does_not_read_is_told_to_the_keeper_of_its_run);

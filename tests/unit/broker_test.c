@@ -135,23 +135,6 @@ static uint32_t records_in_journal(void)
 
 /* ---- routing ------------------------------------------------------------------------------------------- */
 
-static int sleep_gate; /* atomic: 1 = stay asleep */
-
-static int be_stuck(probe *p, void *arg)
-{
-    (void)p;
-    (void)arg;
-    while (__atomic_load_n(&sleep_gate, __ATOMIC_RELAXED))
-        usleep(1000);
-    return 0;
-}
-
-static void *call_be_stuck(void *arg)
-{
-    (void)!probe_do(arg, be_stuck, NULL);
-    return NULL;
-}
-
 /* The sender is told once per address, and again when somebody had it in between. */
 START_TEST(an_unknown_address_is_told_to_the_sender)
 {
@@ -177,17 +160,14 @@ END_TEST
 /* Without its scheduler a run cannot end by itself: the engine is told. */
 START_TEST(a_scheduler_that_does_not_read_breaks_the_broker)
 {
-    pthread_t     caller;
+    probe_hold    held;
     struct pollfd broken = { .fd = xd_bus_broken_fd(bus), .events = POLLIN };
-    sleep_gate = 1;
-    ck_assert_int_eq(pthread_create(&caller, NULL, call_be_stuck, &sched), 0);
-    usleep(20000);
+    probe_hold_begin(&held, &sched);
     ck_assert_int_eq(poll(&broken, 1, 0), 0);
     probe_send s = { .to = "sched", .type = PING, .count = 10000 };
     ck_assert_int_eq(probe_do(&gw, probe_do_send, &s), 0);
     ck_assert_int_eq(poll(&broken, 1, 10000), 1);
-    __atomic_store_n(&sleep_gate, 0, __ATOMIC_RELAXED);
-    pthread_join(caller, NULL);
+    probe_hold_end(&held);
 }
 END_TEST
 
@@ -390,12 +370,10 @@ START_TEST(the_queue_of_a_peer_is_bounded)
 {
     xd_actor_spec small = probe_spec;
     probe         p;
-    pthread_t     caller;
+    probe_hold    held;
     small.window = 64;
     xd_actor *a = probe_start(&p, bus, "stuck", &small);
-    sleep_gate = 1;
-    ck_assert_int_eq(pthread_create(&caller, NULL, call_be_stuck, &p), 0);
-    usleep(20000);
+    probe_hold_begin(&held, &p);
     probe_send s = { .to = "stuck", .type = PING, .count = 5000, .again = true };
     ck_assert_int_eq(probe_do(&gw, probe_do_send, &s), 0); /* the sender is not held up */
     probe_got g = probe_at(&sched, 0);
@@ -403,8 +381,7 @@ START_TEST(the_queue_of_a_peer_is_bounded)
     ck_assert_mem_eq(g.body.data, "stuck", 5);
     ck_assert_int_eq(probe_text(&gw, "sched", PING, "alive"), 0);
     ck_assert_uint_eq(probe_at(&sched, 1).type, PING);
-    __atomic_store_n(&sleep_gate, 0, __ATOMIC_RELAXED);
-    pthread_join(caller, NULL);
+    probe_hold_end(&held);
     stop_broker();
     ck_assert_uint_eq(stats.overflows, 1);
     ck_assert_uint_gt(stats.queued, 0);
@@ -417,18 +394,15 @@ END_TEST
 /* A reader of frames that cannot follow slows the agents down, by the acknowledgements they wait for. */
 START_TEST(a_reader_that_lags_holds_acknowledgements_back)
 {
-    pthread_t caller;
-    sleep_gate = 1;
-    ck_assert_int_eq(pthread_create(&caller, NULL, call_be_stuck, &sched), 0);
-    usleep(20000);
+    probe_hold held;
+    probe_hold_begin(&held, &sched);
     record_frames(&gw, "sched", 1, 1500);
     ck_assert(wait_acked(&gw, 1500, 5000)); /* these find room in its inbox */
     record_frames(&gw, "sched", 1501, 700);
     usleep(200000);
     ck_assert_uint_lt(acked(&gw), 2200);
     ck_assert_uint_eq(records_in_journal(), 2200);
-    __atomic_store_n(&sleep_gate, 0, __ATOMIC_RELAXED);
-    pthread_join(caller, NULL);
+    probe_hold_end(&held);
     ck_assert(wait_acked(&gw, 2200, 10000));
     ck_assert(probe_wait(&sched, 2200, 10000));
     stop_broker();
@@ -440,18 +414,15 @@ START_TEST(what_waits_in_a_queue_arrives_in_order)
 {
     xd_actor_spec large = probe_spec;
     probe         p;
-    pthread_t     caller;
+    probe_hold    held;
     large.window = 65536;
     xd_actor *a = probe_start(&p, bus, "later", &large);
-    sleep_gate = 1;
-    ck_assert_int_eq(pthread_create(&caller, NULL, call_be_stuck, &p), 0);
-    usleep(20000);
+    probe_hold_begin(&held, &p);
     probe_send s = { .to = "later", .type = PING, .count = 6000 };
     ck_assert_int_eq(probe_do(&gw, probe_do_send, &s), 0);
     ck_assert_int_eq(probe_text(&gw, "sched", PING, "behind them"), 0);
     probe_at(&sched, 0); /* the broker has taken them all */
-    __atomic_store_n(&sleep_gate, 0, __ATOMIC_RELAXED);
-    pthread_join(caller, NULL);
+    probe_hold_end(&held);
     ck_assert(probe_wait(&p, 6000, 20000));
     for (uint32_t i = 0; i < 6000; i++)
         ck_assert_mem_eq(p.got[i].body.data, &i, sizeof(i));

@@ -143,6 +143,44 @@ static inline int probe_do(probe *p, probe_fn fn, void *arg)
     return c.result;
 }
 
+/* From _begin to _end the probe's thread is in one call: it reads no message. */
+typedef struct probe_hold {
+    probe    *p;
+    pthread_t thread;
+    int       state; /* atomic: 0 asked, 1 held, 2 let go */
+} probe_hold;
+
+static inline int probe_stay(probe *p, void *arg)
+{
+    probe_hold *h = arg;
+    (void)p;
+    __atomic_store_n(&h->state, 1, __ATOMIC_RELEASE);
+    while (__atomic_load_n(&h->state, __ATOMIC_ACQUIRE) != 2)
+        usleep(1000);
+    return 0;
+}
+
+static inline void *probe_hold_main(void *arg)
+{
+    probe_hold *h = arg;
+    (void)!probe_do(h->p, probe_stay, h);
+    return NULL;
+}
+
+static inline void probe_hold_begin(probe_hold *h, probe *p)
+{
+    *h = (probe_hold){ .p = p };
+    ck_assert_int_eq(pthread_create(&h->thread, NULL, probe_hold_main, h), 0);
+    while (__atomic_load_n(&h->state, __ATOMIC_ACQUIRE) == 0)
+        usleep(1000);
+}
+
+static inline void probe_hold_end(probe_hold *h)
+{
+    __atomic_store_n(&h->state, 2, __ATOMIC_RELEASE);
+    pthread_join(h->thread, NULL);
+}
+
 /* Waits until it has got `count` messages; false after ms. */
 static inline bool probe_wait(probe *p, size_t count, uint32_t ms)
 {

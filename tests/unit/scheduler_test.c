@@ -42,7 +42,7 @@ static const char *id_format;
 
 /* XD_EVENT_TEST as an embedder gets it, on the scheduler's thread: the last one. Read when the run is over. */
 static struct {
-    unsigned count;
+    unsigned count, of[GATEWAYS]; /* of each collection */
     xd_event ev;
     char     message[64], text[64];
 } told;
@@ -53,6 +53,8 @@ static void on_event(void *arg, const xd_event *ev)
     if (ev->type != XD_EVENT_TEST)
         return;
     told.count++;
+    ck_assert_uint_lt(ev->collection, XD_ARRAY_LEN(told.of));
+    told.of[ev->collection]++;
     told.ev = *ev;
     snprintf(told.message, sizeof(told.message), "%s", ev->message ? ev->message : "");
     snprintf(told.text, sizeof(told.text), "%s", ev->text);
@@ -320,10 +322,32 @@ static size_t leased(size_t g, xd_wire_RANGE *to, size_t most)
     return n;
 }
 
+/* What it is told before this is of no interest. */
+static void skip_to(size_t g, uint16_t type)
+{
+    while (probe_at(&agents[g].probe, agents[g].next).type != type)
+        agents[g].next++;
+}
+
+/* RETURNED of so many items, because of CANCEL. */
+static void gives_back(size_t g, uint32_t first, uint32_t count)
+{
+    xd_autobuf    list = XD_BUF_INIT;
+    xd_wire_RANGE all = { .first = first, .count = count, .attempt = 1 };
+    ck_assert_int_eq(xd_wire_RANGE_append(&list, &all), 0);
+    SAY(g, RETURNED, .ranges = { .count = 1, .ptr = list.data, .len = list.len });
+}
+
 static void done(size_t g)
 {
     SAY(g, ENV_DONE, .exit_status = 0);
     SAY(g, GATEWAY_DOWN, .gateway = (uint16_t)g, .expected = 1);
+}
+
+/* Its first worker is ready. */
+static void works(size_t g)
+{
+    SAY(g, WORKER_UP, .worker = (uint16_t)(2 * g), .pid = 1, .way = XD_WAY_COLLECTED);
 }
 
 static void lose(size_t g)
@@ -523,8 +547,7 @@ START_TEST(what_ran_on_a_lost_agent_runs_once_more_and_no_more)
     running(b, (uint16_t)(2 * b), 0);
     lose(b);
     size_t c = 3 - a - b;
-    while (probe_at(&agents[c].probe, agents[c].next).type != XD_MSG_FINISH)
-        agents[c].next++;
+    skip_to(c, XD_MSG_FINISH);
     HEAR(c, FINISH, fin);
     ck_assert_uint_eq(fin.failed.count, 1);
     done(c);
@@ -551,6 +574,7 @@ START_TEST(reports_of_a_lost_attempt_do_not_count)
     begin(2);
     run_up_to_tests(1, "maxfail", "1");
     size_t a = holder(0, &attempt), b = 1 - a;
+    works(a);
     SAY(a, REPORT, .item = 0, .attempt = 1, .when = XD_BYTES_LIT("call"), .category = XD_BYTES_LIT("failed"),
         .outcome = XD_BYTES_LIT("failed"));
     running(a, 0, 0);
@@ -575,6 +599,7 @@ START_TEST(a_message_of_a_lost_attempt_is_not_told)
     begin(2);
     run_up_to_tests(1, NULL, NULL);
     size_t a = holder(0, &attempt), b = 1 - a;
+    works(a);
     SAY(a, REPORT, .item = 0, .attempt = 1, .when = XD_BYTES_LIT("call"), .category = XD_BYTES_LIT("failed"),
         .outcome = XD_BYTES_LIT("failed"), .message = XD_BYTES_LIT("of the first attempt"));
     running(a, 0, 0);
@@ -582,8 +607,7 @@ START_TEST(a_message_of_a_lost_attempt_is_not_told)
     ck_assert_uint_eq(holder(0, &attempt), b);
     RESULTS(b, 2, .item = 0, .attempt = 2, .outcome = XD_OUT_PASSED, .setup_us = 1, .call_us = 20,
             .teardown_us = 300);
-    while (probe_at(&agents[b].probe, agents[b].next).type != XD_MSG_FINISH)
-        agents[b].next++;
+    skip_to(b, XD_MSG_FINISH);
     done(b);
     ck_assert_int_eq(over(), 0);
     ck_assert_uint_eq(told.count, 1);
@@ -619,10 +643,10 @@ START_TEST(an_open_item_of_a_lost_agent_is_not_waited_for)
     begin(2);
     run_up_to_tests(1, NULL, NULL);
     size_t a = holder(0, &attempt), b = 1 - a;
+    works(a);
     RESULTS(a, 0, .item = 0, .outcome = XD_OUT_PASSED, .flags = XD_RES_OPEN);
     lose(a);
-    while (probe_at(&agents[b].probe, agents[b].next).type != XD_MSG_FINISH)
-        agents[b].next++;
+    skip_to(b, XD_MSG_FINISH);
     done(b);
     ck_assert_int_eq(over(), 0);
     ck_assert_uint_eq(result.passed, 1);
@@ -664,10 +688,7 @@ START_TEST(enough_failures_cancel)
     RESULTS(0, 0, .item = 1, .outcome = XD_OUT_ERROR, .flags = XD_RES_CLOSES); /* the second */
     HEAR(0, CANCEL, cancel);
     ck_assert_uint_eq(cancel.how, 1);
-    xd_autobuf    list = XD_BUF_INIT;
-    xd_wire_RANGE rest = { .first = 2, .count = 2, .attempt = 1 };
-    ck_assert_int_eq(xd_wire_RANGE_append(&list, &rest), 0);
-    SAY(0, RETURNED, .ranges = { .count = 1, .ptr = list.data, .len = list.len });
+    gives_back(0, 2, 2);
     HEAR(0, FINISH, fin);
     ck_assert_uint_eq(fin.failed.count, 2);
     ck_assert_uint_eq(fin.not_run.count, 2);
@@ -697,10 +718,7 @@ START_TEST(a_stop_from_outside)
     stop(XD_STOP_NOW);
     HEAR(0, CANCEL, now);
     ck_assert_uint_eq(now.how, 3);
-    xd_autobuf    list = XD_BUF_INIT;
-    xd_wire_RANGE all = { .first = 0, .count = 2, .attempt = 1 };
-    ck_assert_int_eq(xd_wire_RANGE_append(&list, &all), 0);
-    SAY(0, RETURNED, .ranges = { .count = 1, .ptr = list.data, .len = list.len });
+    gives_back(0, 0, 2);
     hear(0, XD_MSG_FINISH);
     done(0);
     ck_assert_int_eq(over(), 2);
@@ -779,10 +797,7 @@ START_TEST(a_session_that_ends_by_itself_ends_the_run)
         .reason = XD_BYTES_LIT("enough"));
     HEAR(0, CANCEL, cancel);
     ck_assert_uint_eq(cancel.how, 2);
-    xd_autobuf    list = XD_BUF_INIT;
-    xd_wire_RANGE all = { .first = 0, .count = 2, .attempt = 1 };
-    ck_assert_int_eq(xd_wire_RANGE_append(&list, &all), 0);
-    SAY(0, RETURNED, .ranges = { .count = 1, .ptr = list.data, .len = list.len });
+    gives_back(0, 0, 2);
     hear(0, XD_MSG_FINISH);
     done(0);
     ck_assert_int_eq(over(), 42);
@@ -813,10 +828,7 @@ START_TEST(no_worker_is_left)
     run_up_to_tests(2, NULL, NULL);
     leased(0, items, 8);
     hear(0, XD_MSG_NO_MORE);
-    xd_autobuf    list = XD_BUF_INIT;
-    xd_wire_RANGE all = { .first = 0, .count = 2, .attempt = 1 };
-    ck_assert_int_eq(xd_wire_RANGE_append(&list, &all), 0);
-    SAY(0, RETURNED, .ranges = { .count = 1, .ptr = list.data, .len = list.len });
+    gives_back(0, 0, 2);
     hear(0, XD_MSG_CANCEL);
     hear(0, XD_MSG_FINISH);
     done(0);
@@ -882,8 +894,7 @@ START_TEST(the_same_tests_in_another_order)
     for (uint32_t i = 0; i < 2; i++)
         RESULTS(0, (uint16_t)i, .item = items[i].first, .outcome = XD_OUT_PASSED);
     for (size_t g = 0; g < 3; g++) {
-        while (probe_at(&agents[g].probe, agents[g].next).type != XD_MSG_FINISH)
-            agents[g].next++;
+        skip_to(g, XD_MSG_FINISH);
         HEAR(g, FINISH, fin);
         ck_assert_uint_eq(fin.digest_lo, DIGEST);
         done(g);
@@ -1050,8 +1061,7 @@ START_TEST(an_agent_that_collects_twice_is_dropped)
     ck_assert_uint_eq(leased(1, items, 8), 2);
     for (uint32_t i = 0; i < 2; i++)
         RESULTS(1, (uint16_t)i, .item = i, .outcome = XD_OUT_PASSED);
-    while (probe_at(&agents[1].probe, agents[1].next).type != XD_MSG_FINISH)
-        agents[1].next++;
+    skip_to(1, XD_MSG_FINISH);
     done(1);
     ck_assert_int_eq(over(), 0);
     ck_assert_uint_eq(result.passed, 2);
@@ -1089,12 +1099,81 @@ START_TEST(an_agent_that_is_gone_is_not_asked_to_finish)
                      .gateway = down.gateway,
                      .body = down.body.data,
                      .len = down.body.len };
-    ck_assert_int_eq(probe_do(&held, probe_do_send, &s), 0);
-    quiet(0);
+    if (_i == 0) { /* else the run is over before it comes out */
+        ck_assert_int_eq(probe_do(&held, probe_do_send, &s), 0);
+        quiet(0);
+    }
     done(1);
     ck_assert_int_eq(over(), 4);
     ck_assert_int_eq(notes("while its sessions ended", NULL), 0);
     ck_assert_int_eq(notes("lost popen//env:WHERE=0: its pipe was closed", NULL), 1);
+}
+END_TEST
+
+/* What the loss of the second environment means must not depend on how far the first one is. */
+enum { BEFORE_TESTS, WHILE_TESTS_RUN, ALL_DONE, MOMENTS };
+
+static void runs_it(size_t g)
+{
+    xd_wire_RANGE items[8];
+    skip_to(g, XD_MSG_LEASE);
+    ck_assert_uint_eq(leased(g, items, 8), 1);
+    RESULTS(g, 0, .item = 0, .outcome = XD_OUT_PASSED);
+}
+
+static void ends_at_last(size_t g)
+{
+    skip_to(g, XD_MSG_FINISH);
+    done(g);
+}
+
+START_TEST(an_environment_that_never_ran_is_missing_whenever_it_is_lost)
+{
+    begin(2);
+    for (size_t g = 0; g < 2; g++)
+        comes_up(g, "verbose", "0");
+    if (_i == BEFORE_TESTS)
+        lose(1);
+    collected(0, 1, DIGEST);
+    hear(0, XD_MSG_SEND_LIST);
+    send_ids(0, 1);
+    if (_i == WHILE_TESTS_RUN) {
+        hear(0, XD_MSG_WORKERS_START);
+        lose(1);
+    }
+    runs_it(0);
+    if (_i == ALL_DONE) {
+        hear(1, XD_MSG_FINISH);
+        lose(1);
+    }
+    ends_at_last(0);
+    ck_assert_int_eq(over(), 6);
+    ck_assert_uint_eq(result.passed, 1);
+    ck_assert_int_eq(notes("lost popen//env:WHERE=1: its pipe was closed", NULL), 1);
+    ck_assert_int_eq(notes("while its sessions ended", NULL), 0);
+}
+END_TEST
+
+/* One that has run is no loss to the exit code if the others run what it had; unless it said what it must not. */
+START_TEST(an_environment_that_ran_is_lost)
+{
+    const bool broke = _i % 2, at_its_end = _i / 2;
+    uint16_t   attempt = 0;
+    begin(2);
+    run_up_to_tests(1, NULL, NULL);
+    size_t a = holder(0, &attempt), b = 1 - a;
+    works(b);
+    if (!at_its_end)
+        SAY(b, GATEWAY_DOWN, .gateway = (uint16_t)b, .reason = XD_BYTES_LIT("why"), .broke = broke);
+    RESULTS(a, (uint16_t)(2 * a), .item = 0, .outcome = XD_OUT_PASSED);
+    if (at_its_end) {
+        skip_to(b, XD_MSG_FINISH);
+        SAY(b, GATEWAY_DOWN, .gateway = (uint16_t)b, .reason = XD_BYTES_LIT("why"), .broke = broke);
+    }
+    ends_at_last(a);
+    ck_assert_int_eq(over(), broke ? 6 : at_its_end ? 1 : 0);
+    ck_assert_int_eq(notes("lost popen//env:WHERE=", NULL), 1);
+    ck_assert_int_eq(notes("while its sessions ended", NULL), at_its_end);
 }
 END_TEST
 
@@ -1143,6 +1222,9 @@ START_TEST(each_environment_runs_its_own)
     ck_assert_uint_eq(result.recorded, 5);
     ck_assert_uint_eq(result.passed, 4);
     ck_assert_str_eq(told.text, "test_it.py::test_other_2");
+    ck_assert_uint_eq(told.ev.collection, 1);
+    ck_assert_uint_eq(told.of[0], 2);
+    ck_assert_uint_eq(told.of[1], 3);
 }
 END_TEST
 
@@ -1249,7 +1331,9 @@ static Suite *suite(void)
     tcase_add_test(t, what_does_not_fit_ends_the_agent);
     tcase_add_test(t, an_agent_that_collects_twice_is_dropped);
     tcase_add_test(t, nothing_begins_without_the_collector);
-    tcase_add_test(t, an_agent_that_is_gone_is_not_asked_to_finish);
+    tcase_add_loop_test(t, an_agent_that_is_gone_is_not_asked_to_finish, 0, 2);
+    tcase_add_loop_test(t, an_environment_that_never_ran_is_missing_whenever_it_is_lost, 0, MOMENTS);
+    tcase_add_loop_test(t, an_environment_that_ran_is_lost, 0, 4);
     tcase_add_test(t, each_environment_runs_its_own);
     tcase_add_test(t, each_environment_loses_its_own);
     tcase_add_test(t, failures_of_all_environments_count);

@@ -69,7 +69,7 @@ SAVED 74 fault:u8
 ORDER 75 places:INDEX
 RUN_START 96 run_id:bytes version:bytes wall_us:u64 cwd:bytes argv:TEXT options:PAIR each:u8
 GATEWAY_UP 97 gateway:u16 spec:bytes host:bytes system:bytes cpus:u32
-GATEWAY_DOWN 98 gateway:u16 expected:u8 reason:bytes
+GATEWAY_DOWN 98 gateway:u16 expected:u8 reason:bytes broke:u8
 GRANT 99 gateway:u16 ranges:RANGE
 NOTE 100 level:u8 text:bytes
 STILL_RUNNING 103 worker:u16 item:u32 age_ms:u32 slow:u8

@@ -15,7 +15,7 @@ from xd_pytest.forksafety import why_not_collected
 from xd_pytest.forkstate import mmap_users, renew_epolls
 from xd_pytest.frozen import collect_frozen
 from xd_pytest.leash import Leash
-from xd_pytest.process import own_group, quiet_fork, reap
+from xd_pytest.process import own_group, quiet_fork, reap, wait_until_taken
 from xd_pytest.text import encode
 
 
@@ -30,6 +30,7 @@ class Collector(object):
         self.control = None         # socket to the agent
         self.own_control = None     # of a collector that became a worker and had nobody to leave it to
         self.served = False         # it has been in serve()
+        self.capture_links = []     # by which the agent finds what is captured; empty: it has
         self.collecting = None      # descriptor of a file that names what is collected, for the agent if this process dies in it
         self.finish = None          # (failed, not run) of FINISH
         self.known_ids = 0          # by pytest's cache, before the collection
@@ -43,6 +44,8 @@ class Collector(object):
         if not isinstance(node, pytest.File) or not path:
             return
         self.adapter.owner.check()
+        wait_until_taken(self.capture_links)
+        self.capture_links = []
         try:
             if self.collecting is None:
                 self.collecting = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

@@ -289,7 +289,7 @@ class Adapter(object):
             name_captures(session.config, self.worker.capture_link)
             self.worker.fault_file(session.config)
         else:
-            name_captures(session.config, self.collector.capture_link)
+            self.collector.capture_links = name_captures(session.config, self.collector.capture_link)
             self.noted = all_notes(session)
             self.send(config_frame(session.config, self.asked, self.noted, bool(self.flags & ENV_KEEPS_CACHE)))
         return outcome

@@ -8,6 +8,8 @@ from xd_pytest import compat, wire
 from xd_pytest.page import IN_EXIT_HANDLERS, IN_THREADS
 from xd_pytest.real import Real
 
+LINKS_WITHIN = 2.0  # seconds
+
 
 def flush_stdio():
     for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
@@ -94,14 +96,26 @@ def fd_captures(config):
 
 
 def name_captures(config, link):
-    """A process that began by itself: the agent can find what it captures, see new_capture()."""
+    """A process that began by itself: the agent can find what it captures, see new_capture().  The links."""
+    made = []
     for target, capture in fd_captures(config):
         path = link(target)
         if path:
             try:
                 os.symlink("/proc/%d/fd/%d" % (Real.getpid(), fileno(capture.tmpfile)), path)
+                made.append(path)
             except OSError:
                 pass
+    return made
+
+
+def wait_until_taken(links):
+    """A link leads nowhere once this process has died: nothing that may end it runs before the agent has opened what the links lead to, and taken them
+    away.  An agent that does not answer is not waited for."""
+    deadline = Real.monotonic() + LINKS_WITHIN
+    for link in links:
+        while os.path.islink(link) and Real.monotonic() < deadline:
+            Real.sleep(0.0002)
 
 
 def redirect_output(config, out, err, link):

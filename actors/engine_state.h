@@ -1,0 +1,62 @@
+/* actors/engine_state.h - private to engine.c (a run is put together; xd.h) and engine_end.c (it is watched, and ends). */
+#pragma once
+#include <pthread.h>
+
+#include "actors/report_actor.h"
+#include "actors/report_choice.h"
+#include "actors/scheduler.h"
+#include "actors/supervisor.h"
+#include "engine/broker.h"
+#include "engine/config.h"
+#include "engine/events.h"
+#include "engine/runs.h"
+#include "gateways/gateway.h"
+
+struct xd_engine {
+    xd_config           *config;
+    xd_plan              plan;
+    xd_run_dir           dir;
+    xd_log               log;
+    int                  out_fd, err_fd;
+    int                  trace_fd; /* -1 = no trace */
+    xd_event_fn          callback;
+    void                *callback_arg;
+    xd_events            events;
+    xd_folders           where;
+    char                *journal_path;
+    char                *junit_path; /* as far as the command line says */
+    xd_bus              *bus;
+    xd_broker           *broker;     /* that carries the run: own_broker, or one that others use, too */
+    xd_broker           *own_broker; /* NULL = the user gave one */
+    xd_supervisor       *supervisor;
+    xd_gateway_args     *gateways; /* one per gateway of the plan */
+    char               **scratch;  /* of each: its folder below the run's, where its agent is on this host */
+    const char         **specs;    /* of each, for the collector; the texts are the plan's */
+    xd_report_choice     reports;
+    xd_report_actor_args report, files;
+    uint64_t             shown[2]; /* bytes of text that the terminal and stderr got */
+    size_t               n_gateways;
+    uint64_t             cpu_start_us;
+    pthread_t            watcher;
+    bool                 watching, joined;
+    pthread_mutex_t      lock;     /* protects: bus while others post, stops, over */
+    bool                 starting; /* xd_engine_start is at work */
+    uint32_t             early[2]; /* asked of xd_engine_stop meanwhile: an end, a pause; 0 = nothing */
+    bool                 running;  /* the bus may be posted to */
+    bool                 leave;    /* XD_STOP_NOW was asked */
+    bool                 over;
+    bool                 report_failed;
+    bool                 adopts; /* all children of this process are ours to kill at the end */
+    bool                 left;   /* an actor that did not end still uses parts of this */
+    xd_result            result;
+};
+
+/* engine_end.c */
+/* A line on stderr. */
+void xd_engine_say_line(xd_engine *e, const char *line);
+/* To the callback, or into the queue; any thread. */
+void xd_engine_on_event(void *engine, const xd_event *ev);
+/* Closes everything in reverse order of the start. */
+void xd_engine_close(xd_engine *x);
+/* The watching thread. */
+void *xd_engine_watcher(void *engine);
