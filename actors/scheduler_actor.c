@@ -64,7 +64,7 @@ int xd_scheduler_exit_code(const scheduler *self)
         agreed = agreed || self->collections[i].list;
     xd_exit_facts facts = { .forced = self->forced_exit,
                             .zero_asked = zero_asked(self),
-                            .missing = self->missing,
+                            .missing = self->missing || xd_scheduler_too_few(self),
                             .agreed = agreed,
                             .collected = collected,
                             .recorded = recorded,
@@ -149,7 +149,8 @@ static int tell_loss(scheduler *self, gateway *g, const xd_wire_GATEWAY_DOWN *in
     const xd_bytes why = without_spec(g, in->reason);
     if (in->expected || g->gone || g->state >= GW_DONE || (closing && self->stopping))
         return 0;
-    self->missing |= in->broke || (!g->ran && !xd_scheduler_enough_without(self, g));
+    self->missing |= in->broke != 0;
+    g->never_ran |= !g->ran;
     if (!closing || !g->ran)
         return xd_scheduler_note(self, XD_NOTE_ERROR, "lost %s: %.*s", g->spec_text, (int)why.len,
                                  (const char *)why.ptr);

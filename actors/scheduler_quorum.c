@@ -35,16 +35,17 @@ static xd_quorum decide(const scheduler *self, uint32_t *ret_ready, size_t *ret_
     return xd_quorum_of(envs, self->n_gateways, (uint32_t)self->args.config->min_workers);
 }
 
-bool xd_scheduler_enough_without(const scheduler *self, const gateway *g)
+bool xd_scheduler_too_few(const scheduler *self)
 {
     xd_autofree xd_quorum_env *envs = calloc(self->n_gateways, sizeof(*envs));
+    bool                       lost = false;
     for (size_t i = 0; envs && i < self->n_gateways; i++) {
         envs[i] = standing(self, &self->gateways[i]);
-        if (&self->gateways[i] == g)
-            envs[i].state = XD_QUORUM_FAILED;
+        envs[i].state = self->gateways[i].never_ran ? XD_QUORUM_FAILED : XD_QUORUM_READY;
+        lost |= self->gateways[i].never_ran;
     }
-    return envs &&
-           xd_quorum_of(envs, self->n_gateways, (uint32_t)self->args.config->min_workers) == XD_QUORUM_BEGIN;
+    return lost &&
+           xd_quorum_of(envs, self->n_gateways, (uint32_t)self->args.config->min_workers) != XD_QUORUM_BEGIN;
 }
 
 /* Each that failed was told in a line of its own. */

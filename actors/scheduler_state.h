@@ -42,6 +42,7 @@ typedef struct gateway {
     uint32_t cpus;
     bool     up;         /* its session stood at some time */
     bool     ran;        /* a worker of it was ready at some time */
+    bool     never_ran;  /* it was lost before that */
     bool     zero;       /* its session ended with 0 by its own wish, before all tests were run */
     bool     gone;       /* its GATEWAY_DOWN is on its way through the collector */
     bool     configured; /* it has told its configuration: its workers can start */
@@ -98,7 +99,7 @@ typedef struct scheduler {
     uint8_t           up[65536 / 8]; /* bit per worker: it was ready, and has not ended */
     bool              zero_asked;    /* the run ends with 0 because somebody wants it so */
     bool              bad_end;       /* a worker crashed outside of any test */
-    bool              missing;       /* as xd_exit_facts */
+    bool              missing;       /* an agent said what it must not */
     xd_run_state      state;         /* changed by xd_scheduler_happens() alone */
     uint32_t          pausing;       /* gateways that have not written PAUSE yet, and the terminal report */
     uint8_t           cancel;        /* CANCEL.how in force, 0 */
@@ -151,8 +152,9 @@ int xd_scheduler_on_different(scheduler *self, const gateway *g, xd_bytes text) 
 
 /* scheduler_quorum.c: something has happened to an environment before the tests: begins, waits or ends. */
 int xd_scheduler_look(scheduler *self) XD_MUST;
-/* Enough workers can start, or could, if this environment cannot. */
-bool xd_scheduler_enough_without(const scheduler *self, const gateway *g);
+/* When all is over: environments were lost before they could run a test, and without them there are fewer workers than
+ * --min-workers wants. */
+bool xd_scheduler_too_few(const scheduler *self);
 int  xd_scheduler_settled(scheduler *self, uint64_t now_ns) XD_MUST; /* with every tick */
 int  xd_scheduler_on_env_failed(scheduler *self, gateway *g, const xd_wire_ENV_FAILED *in) XD_MUST;
 

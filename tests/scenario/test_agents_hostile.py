@@ -122,7 +122,7 @@ def test_alone(runs, mode):
 def test_beside_a_good_environment(runs, mode):
     run = runs[mode, True].result()
     check_all(run)
-    if mode in AT_THE_END:
+    if mode in AT_THE_END + ("failed twice",):  # who says that it cannot run is left out, and hung up on
         assert run.rc in (0, 6), run
         return
     assert TOLD.get(mode, "broke the protocol") in told(run), run
@@ -130,7 +130,7 @@ def test_beside_a_good_environment(runs, mode):
 
 
 # Losses that --min-workers accepts.
-ACCEPTED = ("no HELLO", "the end while it collects", "the end in place of a collection")
+ACCEPTED = ("the end while it collects", "the end in place of a collection")
 EARLY = ("collected 4294967295", "BYE at once", "no HELLO", "the end while it collects")
 
 

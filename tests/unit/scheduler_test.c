@@ -1129,6 +1129,9 @@ static void ends_at_last(size_t g)
 
 START_TEST(an_environment_that_never_ran_is_missing_whenever_it_is_lost)
 {
+    const bool all_wanted = _i != BEFORE_TESTS; /* else no test would run, another test shows that */
+    if (all_wanted)
+        least = 0;
     begin(2);
     for (size_t g = 0; g < 2; g++)
         comes_up(g, "verbose", "0");
@@ -1147,7 +1150,7 @@ START_TEST(an_environment_that_never_ran_is_missing_whenever_it_is_lost)
         lose(1);
     }
     ends_at_last(0);
-    ck_assert_int_eq(over(), 6);
+    ck_assert_int_eq(over(), all_wanted ? 6 : 0); /* --min-workers can do without it */
     ck_assert_uint_eq(result.passed, 1);
     ck_assert_int_eq(notes("lost popen//env:WHERE=1: its pipe was closed", NULL), 1);
     ck_assert_int_eq(notes("while its sessions ended", NULL), 0);
