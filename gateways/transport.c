@@ -4,11 +4,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "gateways/command.h"
 #include "gateways/ssh.h"
 
 bool xd_transport_known(const xd_xspec *spec)
 {
-    return spec->kind == XD_SPEC_POPEN || spec->kind == XD_SPEC_SSH;
+    return spec->kind == XD_SPEC_POPEN || spec->kind == XD_SPEC_SSH || spec->kind == XD_SPEC_COMMAND;
 }
 
 static int by_openssh(xd_transport_choice *ret, const char *why)
@@ -45,6 +46,9 @@ int xd_transport_choose(xd_transport_choice *ret, const xd_xspec *spec, const ch
     switch (spec->kind) {
     case XD_SPEC_POPEN:
         c.transport = &xd_transport_popen;
+        break;
+    case XD_SPEC_COMMAND:
+        c.transport = &xd_transport_command;
         break;
     case XD_SPEC_SSH:
         XD_TRY(choose_ssh(&c, spec, ssh, err));

@@ -51,6 +51,12 @@ START_TEST(usual_ones)
     ck_assert_int_eq(spec.kind, XD_SPEC_SSH);
     ck_assert_str_eq(spec.target, "user@host -p 22");
     xd_xspec_release(&spec);
+    parsed("2*command=docker exec -i a/b sh -c 'x=1'//chdir=ci");
+    ck_assert_int_eq(spec.kind, XD_SPEC_COMMAND);
+    ck_assert_uint_eq(spec.count, 2);
+    ck_assert_str_eq(spec.target, "docker exec -i a/b sh -c 'x=1'");
+    ck_assert_str_eq(spec.chdir, "ci");
+    xd_xspec_release(&spec);
     parsed("socket=host:8888");
     ck_assert_int_eq(spec.kind, XD_SPEC_SOCKET);
     ck_assert_str_eq(spec.target, "host:8888");
@@ -77,6 +83,8 @@ START_TEST(mistyped_ones)
     } table[] = {
         { "", "empty" },
         { "popen//colour=red", "colour" },
+        { "command=", "need a value" },
+        { "popen//command=sh", "more than one of" },
         { "popon", "popon" },
         { "0*popen", "number before *" },
         { "1025*popen", "1024" },
