@@ -200,7 +200,7 @@ static int check_ssh(parse *p)
     char            why[256] = "";
     if (s->ssh_config && s->kind != XD_SPEC_SSH)
         return bad(p->err, p->spec, "ssh_config= goes with ssh= only");
-    if (s->via && s->kind == XD_SPEC_SOCKET)
+    if (s->via && (s->kind == XD_SPEC_SOCKET || s->kind == XD_SPEC_COMMAND))
         return bad(p->err, p->spec, "via= goes with ssh= and popen only");
     if (s->kind != XD_SPEC_SSH)
         return 0;

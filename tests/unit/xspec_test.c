@@ -112,6 +112,7 @@ START_TEST(mistyped_ones)
         { "ssh=a//ssh_config=", "ssh_config" },
         { "popen//ssh_config=x", "goes with ssh=" },
         { "socket=h:1//via=a", "goes with ssh= and popen" },
+        { "command=sh//via=a", "goes with ssh= and popen" },
         { "ssh=a//installvia=b", "not needed" },
     };
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
@@ -195,6 +196,7 @@ START_TEST(routes)
         { { "ssh=a//id=1//via=2", "ssh=b//id=2//via=1" }, NULL, "circle" },
         { { "ssh=b//id=2//via=2" }, NULL, "circle" },
         { { "socket=h:1//id=s", "ssh=b//via=s" }, NULL, "no host of ssh=" },
+        { { "command=sh//id=s", "popen//via=s" }, NULL, "no host of ssh=" },
     };
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++)
         routed(table[i].texts, table[i].hosts, table[i].error);
