@@ -66,8 +66,8 @@ typedef struct gateway {
     xd_buf         frame; /* scratch */
     xd_msg        *stuck; /* the broker had no room for it; nothing more is read until it has */
     bool           bye, down_told;
-    char           reason[512]; /* why it is down */
-    xd_buf         line;        /* of the text beside the pipe, not yet whole */
+    char           reason[2048]; /* why it is down */
+    xd_buf         line;         /* of the text beside the pipe, not yet whole */
     uint32_t       lines;
     uint64_t       refused_frames; /* that were none of the protocol */
 
