@@ -4,6 +4,7 @@
  *   -> ENDING: the far end has closed; ssh's last words and its status tell why
  *   -> PAUSING: the host had no room; later TRYING again
  *   -> QUEUING: ssh has to ask; as soon as the terminal is free, TRYING with it
+ *   -> REFUSED: ssh asked in vain, or Ctrl-C, which reaches this program as well, made it stop asking: that shall be heard first
  *
  * A pipe that was cut is dialled in the same way, but asks nobody: the user does something else by then. */
 #include "gateways/openssh.h"
@@ -27,9 +28,10 @@
 #define PAUSE_FIRST_MS 100u
 #define PAUSE_MOST_MS 2000u
 #define LAST_WORDS_MS 2000u /* that ssh may take to end after it has closed its output */
-#define SSH_FAILED 255      /* its status when it is not that of the program at the far end */
+#define INTERRUPT_MS 300u
+#define SSH_FAILED 255 /* its status when it is not that of the program at the far end */
 
-typedef enum state { TRYING, OPEN, ENDING, PAUSING, QUEUING, FAILED } state;
+typedef enum state { TRYING, OPEN, ENDING, PAUSING, QUEUING, REFUSED, FAILED } state;
 
 typedef struct openssh {
     xd_pipe     pipe;
@@ -271,7 +273,11 @@ static int ssh_failed(openssh *o, xd_error *err)
         o->state = QUEUING;
         return 2;
     }
-    return give_up(o, err);
+    if (!o->asks)
+        return give_up(o, err);
+    o->state = REFUSED;
+    o->until_ns = xd_clock_ns() + INTERRUPT_MS * XD_MS_NS;
+    return 0;
 }
 
 static int ending(openssh *o, xd_error *err)
@@ -357,6 +363,10 @@ static int openssh_opened(xd_pipe *p, xd_error *err)
         return xd_clock_ns() >= o->until_ns ? dial(o, err) : 0;
     case QUEUING:
         return queuing(o, err);
+    case REFUSED:
+        if (xd_clock_ns() < o->until_ns)
+            return 0;
+        break;
     case OPEN:
         return 1;
     case FAILED:
