@@ -26,7 +26,8 @@ static int choose_ssh(xd_transport_choice *ret, const xd_xspec *spec, const char
     const bool      automatic = !ssh || strcmp(ssh, "auto") == 0;
     if (!automatic && strcmp(ssh, "openssh") == 0)
         return by_openssh(ret, "--ssh=openssh");
-    int r = xd_ssh_suits(&target, why, sizeof(why));
+    snprintf(why, sizeof(why), "via=%.100s", spec->via ? spec->via : "");
+    int r = spec->jump ? 0 : xd_ssh_suits(&target, why, sizeof(why));
     if (r < 0)
         return xd_error_set(err, r, "spec '%.200s': %s", spec->text, r == -ENOMEM ? xd_error_name(r) : why);
     if (r == 0 && automatic)

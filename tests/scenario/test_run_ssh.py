@@ -3,6 +3,7 @@ reached, or answer oddly; and the deaths of all that takes part."""
 import collections
 import os
 import pty
+import re
 import select
 import signal
 import subprocess
@@ -204,9 +205,9 @@ def test_execnets_spellings(far):
 @pytest.mark.parametrize("plan, args, words", [
     ({}, "--tx=ssh=nowhere.invalid", ["resolve", "nowhere.invalid"]),
     ({"server": "none"}, None, ["refused", "2201"]),
-    ({"server": "mute"}, None, ["not answer"]),
-    ({"server": "cut"}, None, ["losed"]),
-    ({"sshd": ["MaxSessions 0"]}, None, ["MaxSessions"]),
+    ({"server": "mute"}, None, ["answer"]),
+    ({"server": "cut"}, None, ["losed|broke off"]),
+    ({"sshd": ["MaxSessions 0"]}, None, ["MaxSessions|no session"]),
     ({"shell": "/usr/sbin/nologin"}, None, ["not available"]),
     ({"sshd": ["ForceCommand echo only this"]}, None, ["only this"]),
     ({"sshd": ["DenyUsers root"]}, None, ["Permission denied", "publickey"]),
@@ -217,7 +218,7 @@ def test_one_line_says_why_a_host_is_not_there(far, plan, args, words):
     result = far.run(args or far.tx()[0])
     assert result.rc == 6, result
     lines = lost_lines(result)
-    assert lines and all(w in " ".join(lines) for w in words), result
+    assert len(lines) == 1 and all(re.search(w, lines[0]) for w in words), result
     assert not result.tests and time.monotonic() - begin < 25
 
 
