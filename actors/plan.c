@@ -5,6 +5,7 @@
 
 #include "actors/numprocesses.h"
 #include "actors/refuse.h"
+#include "gateways/command.h"
 #include "gateways/transport.h"
 
 void xd_plan_release(xd_plan *p)
@@ -45,6 +46,16 @@ static int add(xd_plan *p, xd_xspec *spec, uint32_t workers, xd_error *err)
     return 0;
 }
 
+/* What is wrong with it is said before anything is started. */
+static int check_command(const xd_xspec *spec, xd_error *err)
+{
+    xd_autofree char **words = NULL;
+    xd_error           why = { 0 };
+    bool               direct;
+    int                r = xd_gateway_command_words(spec->target, &words, &direct, &why);
+    return r < 0 ? xd_error_set(err, r, "spec '%.200s': command=: %s", spec->text, why.text) : 0;
+}
+
 /* All of them, routed. The specs are the caller's to release also when it fails. */
 static int parse_all(xd_xspec *specs, char *const *texts, size_t count, xd_error *err)
 {
@@ -63,6 +74,8 @@ static int add_all(xd_plan *p, char *const *texts, size_t count, const xd_numpro
     int r = parse_all(specs, texts, count, err);
     for (size_t i = 0; i < count && r == 0; i++) {
         r = xd_refuse_spec(&specs[i], texts[i], xd_transport_known(&specs[i]), err);
+        if (r == 0 && specs[i].kind == XD_SPEC_COMMAND)
+            r = check_command(&specs[i], err);
         if (r == 0)
             r = add(p, &specs[i], xd_numprocesses_planned(n, specs[i].count), err);
     }

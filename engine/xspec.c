@@ -7,8 +7,8 @@
 #include "engine/base/text.h"
 #include "engine/ssh_args.h"
 
-#define KNOWN_KEYS                                                                        \
-    "popen, ssh, socket, ssh_config, via, python, chdir, env:NAME, id, nice, cpus=auto, " \
+#define KNOWN_KEYS                                                                                 \
+    "popen, ssh, socket, command, ssh_config, via, python, chdir, env:NAME, id, nice, cpus=auto, " \
     "dont_write_bytecode, execmodel"
 
 #define ID_CHARACTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
@@ -66,12 +66,14 @@ typedef struct parse {
 static int set_kind(parse *p, xd_xspec_kind kind, const char *value)
 {
     if (p->kinds++)
-        return bad(p->err, p->spec, "it names more than one of popen, ssh, socket");
+        return bad(p->err, p->spec, "it names more than one of popen, ssh, socket, command");
     p->s->kind = kind;
     if (kind == XD_SPEC_POPEN)
         return value ? bad(p->err, p->spec, "popen takes no value") : 0;
     if (!value || !value[0])
-        return bad(p->err, p->spec, "ssh and socket need a value: ssh=USER@HOST, socket=HOST:PORT");
+        return bad(p->err, p->spec,
+                   "ssh, socket and command need a value: ssh=USER@HOST, socket=HOST:PORT, command=PROGRAM "
+                   "ARGUMENTS");
     return set_once(&p->s->target, value, "ssh", p->spec, p->err);
 }
 
@@ -106,6 +108,8 @@ static int set_key(parse *p, const char *key, const char *value)
         return set_kind(p, XD_SPEC_SSH, value);
     if (strcmp(key, "socket") == 0)
         return set_kind(p, XD_SPEC_SOCKET, value);
+    if (strcmp(key, "command") == 0)
+        return set_kind(p, XD_SPEC_COMMAND, value);
     if (strncmp(key, "env:", 4) == 0)
         return set_env(p, key + 4, value);
     if (strcmp(key, "cpus") == 0)
@@ -184,7 +188,7 @@ static int parse_keys(parse *p, const char *rest)
             *value++ = 0;
         XD_TRY(set_key(p, word, value));
         if (!end)
-            return p->kinds ? 0 : bad(p->err, p->spec, "it says neither popen, ssh= nor socket=");
+            return p->kinds ? 0 : bad(p->err, p->spec, "it says none of popen, ssh=, socket= and command=");
         rest = end + 2;
     }
 }
@@ -196,7 +200,7 @@ static int check_ssh(parse *p)
     char            why[256] = "";
     if (s->ssh_config && s->kind != XD_SPEC_SSH)
         return bad(p->err, p->spec, "ssh_config= goes with ssh= only");
-    if (s->via && s->kind == XD_SPEC_SOCKET)
+    if (s->via && (s->kind == XD_SPEC_SOCKET || s->kind == XD_SPEC_COMMAND))
         return bad(p->err, p->spec, "via= goes with ssh= and popen only");
     if (s->kind != XD_SPEC_SSH)
         return 0;

@@ -1,17 +1,17 @@
 /* engine/xspec.h - specs of places to run workers, as execnet writes them:
  * `NUM*key=value//key//env:NAME=value`.
- * Keys: popen ssh socket ssh_config via python chdir env:NAME id nice cpus dont_write_bytecode execmodel (read, without
+ * Keys: popen ssh socket command ssh_config via python chdir env:NAME id nice cpus dont_write_bytecode execmodel (read, without
  * effect: the main thread runs the tests).  Pure. */
 #pragma once
 #include "engine/base/buf.h"
 
-typedef enum xd_xspec_kind { XD_SPEC_POPEN, XD_SPEC_SSH, XD_SPEC_SOCKET } xd_xspec_kind;
+typedef enum xd_xspec_kind { XD_SPEC_POPEN, XD_SPEC_SSH, XD_SPEC_SOCKET, XD_SPEC_COMMAND } xd_xspec_kind;
 
 typedef struct xd_xspec {
     xd_xspec_kind    kind;
     uint32_t         count;  /* NUM, 1 without; 0 = as many as that host has processors (cpus=auto) */
     char            *text;   /* the spec without NUM*; all owned */
-    char            *target; /* of ssh= or socket=; NULL for popen */
+    char            *target; /* of ssh=, socket= or command=; NULL for popen */
     char            *python; /* NULL = found */
     char            *chdir;  /* NULL = stay */
     char            *id;     /* name of the one worker; NULL = gwN */

@@ -35,7 +35,7 @@ static int route(xd_xspec *s, const xd_xspec *all, size_t count, unsigned depth,
         return xd_error_set(err, -EINVAL,
                             "spec '%.200s': via=%.100s leads in a circle, or over more than %u hosts",
                             s->text, s->via, DEPTH_MAX);
-    if (found->kind == XD_SPEC_SOCKET)
+    if (found->kind == XD_SPEC_SOCKET || found->kind == XD_SPEC_COMMAND)
         return xd_error_set(err, -EINVAL, "spec '%.200s': via=%.100s: that is no host of ssh=", s->text,
                             s->via);
     xd_xspec *at = calloc(1, sizeof(*at));

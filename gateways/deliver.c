@@ -113,12 +113,12 @@ static int write_out(xd_deliver *d, const xd_deliver_io *io)
 
 /* ---- what is said when it fails ---------------------------------------------------------------------------- */
 
-static int fail(xd_deliver *d, int code, xd_error *err, const char *what, xd_bytes words)
+static int fail(xd_deliver *d, int code, xd_error *err, const char *what, xd_bytes words, const char *end)
 {
     xd_autobuf text = XD_BUF_INIT;
     d->state = FAILED;
     XD_TRY(xd_text_harmless(&text, words, false));
-    return xd_error_set(err, code, "%s%s", what, xd_buf_cstr(&text));
+    return xd_error_set(err, code, "%s%s%s", what, xd_buf_cstr(&text), end);
 }
 
 /* With the last that the far end has said. */
@@ -138,7 +138,7 @@ static int fail_saying(xd_deliver *d, int code, xd_error *err, const char *what)
         }
     if (r == 0) {
         snprintf(begin, sizeof(begin), "%s%s", what, said.len ? "; it said: " : "");
-        r = fail(d, code, err, begin, xd_buf_view(&said));
+        r = fail(d, code, err, begin, xd_buf_view(&said), "");
     }
     xd_buf_release(&said);
     d->state = FAILED;
@@ -162,7 +162,7 @@ static int on_send(xd_deliver *d, xd_bytes rest, xd_error *err)
 {
     static const char *const packings[XD_AGENT_PACKINGS] = { "xz", "gz", "raw" };
     if (d->reader || ++d->sent > SENT_MAX)
-        return fail(d, -EPROTO, err, "the far end asks for the agent again and again", (xd_bytes){ 0 });
+        return fail(d, -EPROTO, err, "the far end asks for the agent again and again", (xd_bytes){ 0 }, "");
     for (size_t i = 0; i < d->files.count; i++)
         for (int k = 0; k < XD_AGENT_PACKINGS; k++) {
             char want[64];
@@ -172,7 +172,7 @@ static int on_send(xd_deliver *d, xd_bytes rest, xd_error *err)
             int r = xd_agent_file_open(&d->reader, &d->files.at[i], (xd_agent_packing)k);
             return r < 0 ? xd_error_set(err, r, "%s: %s", d->files.at[i].path, xd_error_name(r)) : 0;
         }
-    return fail(d, -EPROTO, err, "the far end asks for an agent that there is not: ", rest);
+    return fail(d, -EPROTO, err, "the far end asks for an agent that there is not: ", rest, "");
 }
 
 /* 1 = the agent runs, 0 = goes on. */
@@ -191,20 +191,19 @@ static int on_answer(xd_deliver *d, xd_bytes line, xd_error *err)
         return 1;
     }
     if (starts(line, "gone", &rest) && d->state == ATTACHING)
-        return fail(d, -ESRCH, err, "the agent has ended", (xd_bytes){ 0 });
+        return fail(d, -ESRCH, err, "the agent has ended", (xd_bytes){ 0 }, "");
     if (starts(line, "system", &rest)) {
-        XD_TRY(xd_buf_add_str(
-            &what, "there is no agent for that host's system; this installation has those for Linux on"));
+        XD_TRY(xd_buf_add_str(&what, "; this installation has agents for Linux on"));
         for (size_t i = 0; i < d->files.count; i++)
             XD_TRY(xd_buf_printf(&what, "%s %s", i ? " and" : "", d->files.at[i].arch));
-        XD_TRY(xd_buf_add_str(&what, "; the host says that it is: "));
-        return fail(d, -ENOEXEC, err, xd_buf_cstr(&what), rest);
+        rest.len = XD_MIN(rest.len, (size_t)100);
+        return fail(d, -ENOEXEC, err, "no agent runs on that host's system, ", rest, xd_buf_cstr(&what));
     }
     if (starts(line, "missing", &rest))
-        return fail(d, -ENOENT, err, "the agent is not an executable program there: ", rest);
+        return fail(d, -ENOENT, err, "the agent is not an executable program there: ", rest, "");
     if (starts(line, "nowhere", &rest))
-        return fail(d, -ENOSPC, err, "no folder there can take the agent:", rest);
-    return fail(d, -EPROTO, err, "the far end does not answer as xd's script does: ", line);
+        return fail(d, -ENOSPC, err, "no folder there can take the agent:", rest, "");
+    return fail(d, -EPROTO, err, "the far end does not answer as xd's script does: ", line, "");
 }
 
 static int skip(xd_deliver *d, size_t n, xd_error *err)
@@ -236,7 +235,7 @@ static int answers(xd_deliver *d, xd_error *err)
         const uint8_t *end = memchr(d->in.data, '\n', d->in.len);
         if (!end)
             return d->in.len > LINE_MAX_BYTES
-                       ? fail(d, -EPROTO, err, "the far end's answer has no end", (xd_bytes){ 0 })
+                       ? fail(d, -EPROTO, err, "the far end's answer has no end", (xd_bytes){ 0 }, "")
                        : 0;
         size_t   n = (size_t)(end - d->in.data);
         xd_bytes line = { d->in.data + len, n - len };
@@ -304,6 +303,14 @@ int xd_deliver_step(xd_deliver *d, const xd_deliver_io *io, xd_error *err)
     }
 }
 
+int xd_deliver_late(xd_deliver *d, xd_error *err)
+{
+    return fail_saying(d, -ETIMEDOUT, err,
+                       d->state == ATTACHING ? "the agent was not found again in time"
+                       : d->sent             ? "the agent could not be sent in time"
+                                             : "no shell has answered there in time");
+}
+
 uint32_t xd_deliver_wants(const xd_deliver *d)
 {
     return XD_PIPE_READ | (!d->deaf && (d->out.len || d->reader) ? XD_PIPE_WRITE : 0);
@@ -317,6 +324,11 @@ size_t xd_deliver_rest(xd_deliver *d, void *to, size_t room)
     memcpy(to, d->in.data, n);
     xd_buf_consume(&d->in, n);
     return n;
+}
+
+size_t xd_deliver_left(const xd_deliver *d)
+{
+    return d->state == RUNNING ? d->in.len : 0;
 }
 
 int xd_deliver_again(xd_deliver *d, xd_error *err)

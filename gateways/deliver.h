@@ -32,10 +32,14 @@ typedef struct xd_deliver_io {
 int xd_deliver_new(xd_deliver **ret, const xd_target *target, xd_error *err) XD_MUST;
 /* The next steps of it. 1 = the agent runs, 0 = not yet, -errno: err says why, with what the far end said. */
 int xd_deliver_step(xd_deliver *d, const xd_deliver_io *io, xd_error *err) XD_MUST;
+/* The time for it is over: -ETIMEDOUT, and err says how far it has come and what the far end said. */
+int xd_deliver_late(xd_deliver *d, xd_error *err) XD_MUST;
 /* What step waits for: XD_PIPE_READ, XD_PIPE_WRITE. */
 uint32_t xd_deliver_wants(const xd_deliver *d);
-/* Bytes of the agent that step has read already; 0 = no more: the pipe has the rest. */
+/* Bytes of the agent that step has read already; 0 = no more: the pipe has the rest. While xd_deliver_left says that there
+ * are some, nothing that can be polled tells of them: a transport's `wait` has XD_PIPE_READ in `ready`. */
 size_t xd_deliver_rest(xd_deliver *d, void *to, size_t room);
+size_t xd_deliver_left(const xd_deliver *d);
 /* To take up the agent that d has started, over another pipe of the same kind (transport.h, reopen): the same steps, then the
  * pipe leads to that agent. -ESRCH from step: it is there no more. */
 int         xd_deliver_again(xd_deliver *d, xd_error *err) XD_MUST;

@@ -177,6 +177,11 @@ static void end_process(fdpipe *f, uint32_t grace_ms)
     (void)wait_for(f, 1000);
 }
 
+void xd_fdpipe_kill_group(xd_pipe *p, int sig)
+{
+    (void)xd_proc_kill_group(&XD_CAST(p, fdpipe, FDPIPE_MAGIC)->at.proc, sig);
+}
+
 void xd_fdpipe_hang_up(xd_pipe **p, uint32_t grace_ms, char *how, size_t how_size)
 {
     fdpipe     *f = XD_CAST(*p, fdpipe, FDPIPE_MAGIC);

@@ -28,6 +28,8 @@ ssize_t xd_fdpipe_read(xd_pipe *p, void *to, size_t room);
 ssize_t xd_fdpipe_write(xd_pipe *p, const void *from, size_t len);
 ssize_t xd_fdpipe_text(xd_pipe *p, void *to, size_t room);
 void    xd_fdpipe_close(xd_pipe *p);
+void    xd_fdpipe_kill_group(xd_pipe *p,
+                             int      sig); /* what the process started, too, as far as it stayed in its group */
 void    xd_fdpipe_hang_up(xd_pipe **p, uint32_t grace_ms, char *how, size_t how_size);
 
 #define XD_FDPIPE_OPS                                                                                       \

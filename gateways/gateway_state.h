@@ -66,7 +66,7 @@ typedef struct gateway {
     xd_buf         frame; /* scratch */
     xd_msg        *stuck; /* the broker had no room for it; nothing more is read until it has */
     bool           bye, broke, down_told; /* `broke`: said what it must not */
-    char           reason[512];           /* why it is down */
+    char           reason[2048];          /* why it is down */
     xd_buf         line;                  /* of the text beside the pipe, not yet whole */
     uint32_t       lines;
 

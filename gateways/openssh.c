@@ -4,6 +4,8 @@
  *   -> ENDING: the far end has closed; ssh's last words and its status tell why
  *   -> PAUSING: the host had no room; later TRYING again
  *   -> QUEUING: ssh has to ask; as soon as the terminal is free, TRYING with it
+ *   -> REFUSED: ssh asked in vain, or Ctrl-C, which reaches this program as well, made it stop asking: that shall be heard first
+ *   PARTING: the pipe was cut; how its ssh has ended is of interest -> TRYING
  *
  * A pipe that was cut is dialled in the same way, but asks nobody: the user does something else by then. */
 #include "gateways/openssh.h"
@@ -27,9 +29,11 @@
 #define PAUSE_FIRST_MS 100u
 #define PAUSE_MOST_MS 2000u
 #define LAST_WORDS_MS 2000u /* that ssh may take to end after it has closed its output */
-#define SSH_FAILED 255      /* its status when it is not that of the program at the far end */
+#define INTERRUPT_MS 300u
+#define PARTING_MS 500u
+#define SSH_FAILED 255 /* its status when it is not that of the program at the far end */
 
-typedef enum state { TRYING, OPEN, ENDING, PAUSING, QUEUING, FAILED } state;
+typedef enum state { TRYING, OPEN, ENDING, PAUSING, QUEUING, REFUSED, PARTING, FAILED } state;
 
 typedef struct openssh {
     xd_pipe     pipe;
@@ -271,7 +275,11 @@ static int ssh_failed(openssh *o, xd_error *err)
         o->state = QUEUING;
         return 2;
     }
-    return give_up(o, err);
+    if (!o->asks)
+        return give_up(o, err);
+    o->state = REFUSED;
+    o->until_ns = xd_clock_ns() + INTERRUPT_MS * XD_MS_NS;
+    return 0;
 }
 
 static int ending(openssh *o, xd_error *err)
@@ -345,6 +353,20 @@ static int queuing(openssh *o, xd_error *err)
     return r < 0 ? r : 2;
 }
 
+static int parting(openssh *o, xd_error *err)
+{
+    xd_proc_status status;
+    int            said = o->ssh ? read_said(o) : 0;
+    XD_TRY(said);
+    const bool ended = o->ssh && xd_fdpipe_ended(o->ssh, &status);
+    if (o->ssh && !ended && xd_clock_ns() < o->until_ns)
+        return 0;
+    if (ended) /* else it is killed, which tells nothing */
+        xd_fdpipe_hang_up(&o->ssh, 0, o->how, sizeof(o->how));
+    drop_ssh(o, 0, NULL, 0);
+    return start_over(o, err);
+}
+
 static int openssh_opened(xd_pipe *p, xd_error *err)
 {
     openssh *o = XD_CAST(p, openssh, OPENSSH_MAGIC);
@@ -357,6 +379,12 @@ static int openssh_opened(xd_pipe *p, xd_error *err)
         return xd_clock_ns() >= o->until_ns ? dial(o, err) : 0;
     case QUEUING:
         return queuing(o, err);
+    case PARTING:
+        return parting(o, err);
+    case REFUSED:
+        if (xd_clock_ns() < o->until_ns)
+            return 0;
+        break;
     case OPEN:
         return 1;
     case FAILED:
@@ -367,14 +395,14 @@ static int openssh_opened(xd_pipe *p, xd_error *err)
 
 static int openssh_reopen(xd_pipe *p, xd_error *err)
 {
-    openssh       *o = XD_CAST(p, openssh, OPENSSH_MAGIC);
-    xd_proc_status status;
-    if (o->ssh && xd_fdpipe_ended(o->ssh, &status)) /* else it is killed, which tells nothing */
-        xd_fdpipe_hang_up(&o->ssh, 0, o->how, sizeof(o->how));
+    openssh *o = XD_CAST(p, openssh, OPENSSH_MAGIC);
+    (void)err;
     o->again = true;
-    o->state = FAILED;
-    drop_ssh(o, 0, NULL, 0);
-    return start_over(o, err);
+    o->state = PARTING;
+    o->until_ns = xd_clock_ns() + PARTING_MS * XD_MS_NS;
+    if (o->ssh)
+        xd_fdpipe_close(o->ssh);
+    return 0;
 }
 
 /* ---- the open pipe ---------------------------------------------------------------------------------------------- */

@@ -47,3 +47,9 @@ int xd_terminal_take(int *ret)
     *fd = -1;
     return 1;
 }
+
+bool xd_terminal_asks(void)
+{
+    xd_autoclose int fd = -1;
+    return xd_terminal_take(&fd) == 0;
+}

@@ -4,11 +4,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "gateways/command.h"
 #include "gateways/ssh.h"
 
 bool xd_transport_known(const xd_xspec *spec)
 {
-    return spec->kind == XD_SPEC_POPEN || spec->kind == XD_SPEC_SSH;
+    return spec->kind == XD_SPEC_POPEN || spec->kind == XD_SPEC_SSH || spec->kind == XD_SPEC_COMMAND;
 }
 
 static int by_openssh(xd_transport_choice *ret, const char *why)
@@ -25,7 +26,8 @@ static int choose_ssh(xd_transport_choice *ret, const xd_xspec *spec, const char
     const bool      automatic = !ssh || strcmp(ssh, "auto") == 0;
     if (!automatic && strcmp(ssh, "openssh") == 0)
         return by_openssh(ret, "--ssh=openssh");
-    int r = xd_ssh_suits(&target, why, sizeof(why));
+    snprintf(why, sizeof(why), "via=%.100s", spec->via ? spec->via : "");
+    int r = spec->jump ? 0 : xd_ssh_suits(&target, why, sizeof(why));
     if (r < 0)
         return xd_error_set(err, r, "spec '%.200s': %s", spec->text, r == -ENOMEM ? xd_error_name(r) : why);
     if (r == 0 && automatic)
@@ -45,6 +47,9 @@ int xd_transport_choose(xd_transport_choice *ret, const xd_xspec *spec, const ch
     switch (spec->kind) {
     case XD_SPEC_POPEN:
         c.transport = &xd_transport_popen;
+        break;
+    case XD_SPEC_COMMAND:
+        c.transport = &xd_transport_command;
         break;
     case XD_SPEC_SSH:
         XD_TRY(choose_ssh(&c, spec, ssh, err));

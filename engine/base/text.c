@@ -294,6 +294,26 @@ int xd_text_shell_split(const char *s, char ***ret)
     return 0;
 }
 
+int xd_text_command_split(const char *s, char ***ret, size_t *ret_at)
+{
+    size_t open = 0;
+    char   quote = 0;
+    for (size_t i = 0; s[i]; i++) {
+        if (quote ? s[i] == quote : (s[i] == '\'' || s[i] == '"')) {
+            quote = (char)(quote ? 0 : s[i]);
+            open = i;
+        } else if (s[i] == '\\' && quote != '\'' && s[i + 1])
+            i++;
+        else if (quote != '\'' &&
+                 (s[i] == '`' || (s[i] == '$' && s[i + 1] == '(') || (!quote && strchr("|&;<>\n", s[i])))) {
+            *ret_at = i;
+            return -EINVAL;
+        }
+    }
+    *ret_at = open;
+    return xd_text_shell_split(s, ret);
+}
+
 int xd_text_shell_quote(xd_buf *out, const char *s)
 {
     static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:=@%+,";

@@ -27,5 +27,8 @@ int xd_text_size(const char *s, uint64_t *ret_bytes) XD_MUST;
 /* Splits as a POSIX shell does words and quotes (no expansion). ret is a malloc'ed NULL-terminated vector,
  * one block: free(ret). -EINVAL = open quote. */
 int xd_text_shell_split(const char *s, char ***ret) XD_MUST;
+/* The same of a command line that no shell will read: an operator or a substitution outside of quotes does nothing, so it is
+ * refused.  -EINVAL: *ret_at is the offset of that, or of a quote that is not closed. */
+int xd_text_command_split(const char *s, char ***ret, size_t *ret_at) XD_MUST;
 /* Appends s quoted for a POSIX shell, only when it needs it. */
 int xd_text_shell_quote(xd_buf *out, const char *s) XD_MUST;

@@ -1,6 +1,7 @@
-/* needs: engine gateways cases: popen ring */
+/* needs: engine gateways cases: popen ring command */
 #include <stdlib.h>
 
+#include "gateways/command.h"
 #include "tests/conformance/gateway_conformance.c" /* each test program is one source */
 #include "tests/conformance/ring_transport.c"
 
@@ -11,6 +12,7 @@ static const xd_gateway_case cases[] = {
       .transport = &xd_transport_ring,
       .never = &xd_transport_ring_never,
       .fails = &xd_transport_ring_fails },
+    { .name = "command", .spec = "command=sh", .transport = &xd_transport_command, .slow_again = true },
 };
 
 int main(void)

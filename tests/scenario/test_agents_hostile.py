@@ -86,7 +86,7 @@ class Run(object):
 def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("hostile")
     with ThreadPoolExecutor(4) as pool:
-        started = {(mode, both): pool.submit(Run, folder / ("%d%s" % (n, "b" if both else "a")), mode, both, **(WAITS if both and mode not in AT_THE_END else {}))
+        started = {(mode, both): pool.submit(Run, folder / ("%d%s" % (n, "b" if both else "a")), mode, both, **(WAITS if both and mode not in AT_THE_END + ("failed twice",) else {}))
                    for n, mode in enumerate(QUICK) for both in (False, True)}
         yield started
 

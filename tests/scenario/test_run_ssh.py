@@ -2,16 +2,20 @@
 reached, or answer oddly; and the deaths of all that takes part."""
 import collections
 import os
+import pty
+import re
+import select
 import signal
 import subprocess
+import termios
 import time
 
 import pytest
 
-from conftest import junit_cases
+from conftest import XDCTL, junit_cases
 from lab import linux
 
-WAYS = ["openssh"]
+WAYS = ["openssh", "libssh"]
 
 
 class Far(object):
@@ -172,14 +176,14 @@ def test_the_collected_process_is_forked_there(far):
 
 
 def test_folder_environment_and_interpreter(far):
+    here = os.nice(0)
     far.hosts(1, test_it="""
         import os, sys
         def test_it(tmp_path):
             assert os.environ["STAGE"] == "qa b" and os.getcwd() == os.path.expanduser("~/proj")
-            assert os.nice(0) == 7 and sys.executable == os.path.realpath(os.path.expanduser("~/py")) or True
-            print("by", sys.executable)
+            assert os.nice(0) == NICE and sys.executable == "/srv/venv/bin/python3"
             assert os.uname().nodename == "h1"
-        """)
+        """.replace("NICE", str(min(19, here + 7))))
     result = far.run("--tx=" + far.lab.spec("h1", chdir="proj", python="python3") + "//env:STAGE=qa b//nice=7", "--", "-v", "-s")
     assert result.rc == 0 and result.summary == {"passed": 1}, result
 
@@ -201,9 +205,9 @@ def test_execnets_spellings(far):
 @pytest.mark.parametrize("plan, args, words", [
     ({}, "--tx=ssh=nowhere.invalid", ["resolve", "nowhere.invalid"]),
     ({"server": "none"}, None, ["refused", "2201"]),
-    ({"server": "mute"}, None, ["not answer"]),
-    ({"server": "cut"}, None, ["losed"]),
-    ({"sshd": ["MaxSessions 0"]}, None, ["MaxSessions"]),
+    ({"server": "mute"}, None, ["answer"]),
+    ({"server": "cut"}, None, ["losed|broke off"]),
+    ({"sshd": ["MaxSessions 0"]}, None, ["MaxSessions|no session"]),
     ({"shell": "/usr/sbin/nologin"}, None, ["not available"]),
     ({"sshd": ["ForceCommand echo only this"]}, None, ["only this"]),
     ({"sshd": ["DenyUsers root"]}, None, ["Permission denied", "publickey"]),
@@ -214,7 +218,7 @@ def test_one_line_says_why_a_host_is_not_there(far, plan, args, words):
     result = far.run(args or far.tx()[0])
     assert result.rc == 6, result
     lines = lost_lines(result)
-    assert lines and all(w in " ".join(lines) for w in words), result
+    assert len(lines) == 1 and all(re.search(w, lines[0]) for w in words), result
     assert not result.tests and time.monotonic() - begin < 25
 
 
@@ -332,7 +336,7 @@ def kill(pids):
 def test_kill_9_of_what_carries_a_host(far, what):
     """A connection that is cut is taken up again, and nothing runs twice. Of a killed agent's tests, the started ones run a second time."""
     far.hosts(2, test_it=SLOW)
-    process = far.start("--jsonl=j", "--", "-v", *[])if False else far.start("--jsonl=j", *(far.tx(1) + ["--", "-v"]))
+    process = far.start("--jsonl=j", *(far.tx(1) + ["--", "-v"]))
     until_it_runs(far)
     host = far.lab["h1"]
     if what == "client":
@@ -376,20 +380,17 @@ def test_kill_9_of_xdctl_leaves_nothing(far):
 def test_a_half_open_connection_is_found(far):
     """Packets are dropped from one moment to the next: the host is given up, and what it had runs elsewhere."""
     far.hosts(2, test_it=SLOW.replace("range(12)", "range(90)"))
-    process = far.start("--jsonl=j", "--reconnect-timeout=none", *(far.tx(1) + ["--", "-v"]))
+    process = far.start("--reconnect-timeout=none", *(far.tx(1) + ["--", "-v"]))
     until_it_runs(far)
-    cut = time.time()
+    cut = time.monotonic()
     far.lab.partition("h1")
-    out, err = process.communicate(timeout=150)
-    text = out.decode(errors="replace")
-    assert process.returncode == 0 and "90 passed" in text, text[-3000:]
-    import json
-    events = [json.loads(line) for line in (far.project.root / "j").read_text().splitlines()]
-    assert "lost ssh=h1" in text, text[-3000:]
-    down = [e for e in events if e["event"] == "note" and "lost ssh=h1" in e.get("text", "")]
-    print(down, cut)
-    far.lab.heal("h1")
-    seconds_until(lambda: not ours(far.lab["h1"]), 45)
+    text, found = [], None
+    for line in process.stdout:
+        text.append(line.decode(errors="replace"))
+        if not found and "lost ssh=h1" in text[-1]:
+            found = time.monotonic() - cut
+    assert process.wait() == 0 and "90 passed" in text[-1], "".join(text)[-3000:]
+    assert found and found < 45, found
 
 
 def test_ctrl_c_ends_a_dial_within_a_second(far):
@@ -400,3 +401,109 @@ def test_ctrl_c_ends_a_dial_within_a_second(far):
     os.kill(process.pid, signal.SIGINT)
     result = far.project.finish(process)
     assert time.monotonic() - begin < 1.0 and result.rc == 2, result
+
+
+# ---- questions ---------------------------------------------------------------------------------------------------------------------------
+
+
+class Terminal(object):
+    """xdctl on a terminal of its own."""
+
+    def __init__(self, far, *args):
+        argv = far.lab.prefix(str(far.project.root)) + [XDCTL, "run", "--ssh=" + far.way] + list(args)
+        env = far.project.environment()
+        self.pid, self.fd = pty.fork()
+        if self.pid == 0:
+            os.chdir(str(far.project.root))
+            os.execvpe(argv[0], argv, env)
+        self.out = ""
+
+    def until(self, words, count=1, most=30):
+        begin = time.monotonic()
+        while self.out.count(words) < count:
+            assert time.monotonic() - begin < most, self.out
+            self.read()
+
+    def read(self):
+        if not select.select([self.fd], [], [], 0.2)[0]:
+            return True
+        try:
+            data = os.read(self.fd, 4096)
+        except OSError:
+            return False
+        self.out += data.decode(errors="replace")
+        return bool(data)
+
+    def echoes(self):
+        return bool(termios.tcgetattr(self.fd)[3] & termios.ECHO)
+
+    def say(self, text):
+        seconds_until(lambda: not self.echoes(), 5)
+        os.write(self.fd, text.encode())
+
+    def end(self, most=30):
+        begin, code = time.monotonic(), None
+        while self.read() and time.monotonic() - begin < most:
+            pass
+        while time.monotonic() - begin < most:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                code = os.WEXITSTATUS(status)
+                break
+            time.sleep(0.02)
+        else:
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+        return code
+
+
+def lock_key(far):
+    """The only key that the hosts take has a passphrase."""
+    key = far.lab.home / ".ssh" / "locked"
+    subprocess.check_call(["ssh-keygen", "-q", "-t", "ed25519", "-N", "secret", "-f", str(key)])
+    for host in far.lab.hosts:
+        (host.folder / "etc" / "authorized_keys").write_text(key.with_suffix(".pub").read_text())
+    far.lab.ssh_config.write_text(far.lab.ssh_config.read_text().replace(str(far.lab.key), str(key)))
+
+
+def test_two_hosts_ask_one_after_the_other(far):
+    far.hosts(2, test_it=SUITE)
+    lock_key(far)
+    terminal = Terminal(far, *far.tx())
+    try:
+        for n in (1, 2):
+            terminal.until("passphrase", n)
+            time.sleep(2.5)  # the live line would have been drawn by now
+            terminal.read()
+            assert terminal.out.count("passphrase") == n and "starting pytest" not in terminal.out, terminal.out
+            terminal.say("secret\n")
+    finally:
+        code = terminal.end()
+    assert code == 1 and "2 workers" in terminal.out and "secret" not in terminal.out, terminal.out
+
+
+def test_ctrl_c_at_a_question(far):
+    far.hosts(1, test_it=SUITE)
+    lock_key(far)
+    terminal = Terminal(far, *far.tx())
+    try:
+        terminal.until("passphrase")
+        terminal.say("\x03")
+        begin = time.monotonic()
+        terminal.until("stopping")
+    finally:
+        code = terminal.end()
+    assert code == 2 and time.monotonic() - begin < 1.5, (code, terminal.out)
+
+
+def test_a_wrong_answer_is_a_refusal(far):
+    far.hosts(1, test_it=SUITE)
+    lock_key(far)
+    terminal = Terminal(far, *far.tx())
+    try:
+        for n in (1, 2, 3):
+            terminal.until("passphrase", n)
+            terminal.say("wrong\n")
+    finally:
+        code = terminal.end()
+    assert code == 6 and "Permission denied" in terminal.out, (code, terminal.out)

@@ -51,6 +51,12 @@ START_TEST(usual_ones)
     ck_assert_int_eq(spec.kind, XD_SPEC_SSH);
     ck_assert_str_eq(spec.target, "user@host -p 22");
     xd_xspec_release(&spec);
+    parsed("2*command=docker exec -i a/b sh -c 'x=1'//chdir=ci");
+    ck_assert_int_eq(spec.kind, XD_SPEC_COMMAND);
+    ck_assert_uint_eq(spec.count, 2);
+    ck_assert_str_eq(spec.target, "docker exec -i a/b sh -c 'x=1'");
+    ck_assert_str_eq(spec.chdir, "ci");
+    xd_xspec_release(&spec);
     parsed("socket=host:8888");
     ck_assert_int_eq(spec.kind, XD_SPEC_SOCKET);
     ck_assert_str_eq(spec.target, "host:8888");
@@ -77,6 +83,8 @@ START_TEST(mistyped_ones)
     } table[] = {
         { "", "empty" },
         { "popen//colour=red", "colour" },
+        { "command=", "need a value" },
+        { "popen//command=sh", "more than one of" },
         { "popon", "popon" },
         { "0*popen", "number before *" },
         { "1025*popen", "1024" },
@@ -104,6 +112,7 @@ START_TEST(mistyped_ones)
         { "ssh=a//ssh_config=", "ssh_config" },
         { "popen//ssh_config=x", "goes with ssh=" },
         { "socket=h:1//via=a", "goes with ssh= and popen" },
+        { "command=sh//via=a", "goes with ssh= and popen" },
         { "ssh=a//installvia=b", "not needed" },
     };
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
@@ -187,6 +196,7 @@ START_TEST(routes)
         { { "ssh=a//id=1//via=2", "ssh=b//id=2//via=1" }, NULL, "circle" },
         { { "ssh=b//id=2//via=2" }, NULL, "circle" },
         { { "socket=h:1//id=s", "ssh=b//via=s" }, NULL, "no host of ssh=" },
+        { { "command=sh//id=s", "popen//via=s" }, NULL, "no host of ssh=" },
     };
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++)
         routed(table[i].texts, table[i].hosts, table[i].error);

@@ -1,0 +1,90 @@
+/* gateways/command.c - see command.h. */
+#include "gateways/command.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/base/text.h"
+#include "gateways/cmdpipe.h"
+
+#define SHELL "/bin/sh"
+
+static const char *base_of(const char *word)
+{
+    const char *slash = strrchr(word, '/');
+    return slash ? slash + 1 : word;
+}
+
+static bool is_shell(const char *word)
+{
+    static const char *const names[] = { "sh", "dash", "bash", "ash", "ksh", "mksh", "zsh" };
+    for (size_t i = 0; i < XD_ARRAY_LEN(names); i++)
+        if (strcmp(base_of(word), names[i]) == 0)
+            return true;
+    return false;
+}
+
+/* The last word that is no option, if only options follow it; `takes_command`: one of them is -c. */
+static size_t last_word(char *const *argv, size_t n, bool *ret_takes_command)
+{
+    *ret_takes_command = false;
+    while (n > 1 && argv[n - 1][0] == '-') {
+        n--;
+        *ret_takes_command |= argv[n][1] != '-' && strchr(argv[n], 'c') != NULL;
+    }
+    return n - 1;
+}
+
+int xd_gateway_command_words(const char *line, char ***ret, bool *ret_direct, xd_error *err)
+{
+    size_t             n = 0, at = 0;
+    bool               takes_command;
+    xd_autofree char **words = NULL, **more = NULL;
+    int                r = xd_text_command_split(line, &words, &at);
+    if (r == -EINVAL && (line[at] == '\'' || line[at] == '"'))
+        return xd_error_set(err, r, "the quote at character %zu is not closed", at + 1);
+    if (r == -EINVAL && line[at])
+        return xd_error_set(
+            err, r,
+            "no shell reads this command, so the %c at character %zu does nothing: quote it, or write "
+            "sh -c '...'",
+            line[at], at + 1);
+    if (r < 0)
+        return xd_error_set(err, r, "%s", xd_error_name(r));
+    while (words[n])
+        n++;
+    if (n == 0)
+        return xd_error_set(err, -EINVAL, "there is no command");
+    size_t last = last_word(words, n, &takes_command);
+    *ret_direct = strcmp(base_of(words[last]), "xdagent") == 0;
+    if (*ret_direct || (is_shell(words[last]) && !takes_command)) {
+        *ret = xd_take(&words);
+        return 0;
+    }
+    size_t bytes = 0, room = (n + 2) * sizeof(*more);
+    for (size_t i = 0; i < n; i++)
+        bytes += strlen(words[i]) + 1;
+    more = malloc(room + bytes + sizeof(SHELL));
+    if (!more)
+        return xd_error_set(err, -ENOMEM, "out of memory");
+    char *text = (char *)more + room;
+    for (size_t i = 0; i <= n; i++) {
+        const char  *word = i < n ? words[i] : SHELL;
+        const size_t len = strlen(word) + 1;
+        more[i] = memcpy(text, word, len);
+        text += len;
+    }
+    more[n + 1] = NULL;
+    *ret = xd_take(&more);
+    return 0;
+}
+
+static int command_open(xd_pipe **ret, const xd_target *target, xd_error *err)
+{
+    xd_autofree char **words = NULL;
+    bool               direct;
+    XD_TRY(xd_gateway_command_words(target->spec->target, &words, &direct, err));
+    return xd_cmdpipe_open(ret, &xd_transport_command, (const char *const *)words, direct, target, err);
+}
+
+const xd_transport xd_transport_command = { .name = "command", .open = command_open, XD_CMDPIPE_OPS };

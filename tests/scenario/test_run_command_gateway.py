@@ -1,0 +1,404 @@
+"""command=...: workers behind any command line whose standard input and output lead to a shell, where no agent is.  Each far end here has a home, or a
+root, of its own; its agent is sent over the pipe.  Nothing of it may be left, whoever is killed."""
+import glob
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from conftest import ROOT, XDCTL
+
+AGENTS = os.path.join(os.path.dirname(XDCTL), "agents")
+SUITE = """
+import os, pytest
+@pytest.mark.parametrize("n", range(12))
+def test_ok(n): pass
+def test_bad(): assert 1 == 2
+def test_where(): print("in %s with STAGE=%s HOME=%s" % (os.getcwd(), os.environ.get("STAGE"), os.environ.get("HOME"))); assert not os.environ.get("SHOW")
+"""
+SLOW = """
+import time, pytest
+@pytest.mark.parametrize("n", range(40))
+def test_slow(n):
+    open("began", "a").write("%d\\n" % n)
+    time.sleep(0.25)
+"""
+
+
+class Far(object):
+    """A far end with a home of its own, below which everything lies that is of ours."""
+    def __init__(self, project):
+        self.project = project
+        self.home = project.path / "home"
+        self.home.mkdir()
+        self.sent = project.path / "sent"
+
+    def spec(self, command="sh", *keys, **more):
+        """More: entries of the far end's environment.  The command is what follows them."""
+        entries = dict({"HOME": self.home}, **more)
+        words = "env -u XDG_CACHE_HOME -u XDG_STATE_HOME %s %s" % (" ".join("%s=%s" % pair for pair in entries.items()), command)
+        if not any(key.startswith("chdir=") for key in keys):
+            keys += ("chdir=%s" % self.project.root,)
+        return "//".join((words,) + keys)
+
+    def run(self, command="sh", *keys, **more):
+        args = more.pop("args", ())
+        number = more.pop("number", 2)
+        return self.project.run("--tx=%d*command=%s" % (number, self.spec(command, *keys, **more)), "-p", "no:cacheprovider", *args)
+
+    @property
+    def agents(self):
+        return sorted(glob.glob(str(self.home / "**" / "xdagent-*"), recursive=True) + glob.glob(str(self.home / ".cache" / "xd" / "agent" / "*" / "xdagent-*")))
+
+    def alive(self):
+        """Processes whose program is an agent that was sent here."""
+        found = []
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                if os.readlink("/proc/%s/exe" % pid).startswith(str(self.project.path)):
+                    found.append((int(pid), open("/proc/%s/cmdline" % pid).read().replace("\0", " ")))
+            except OSError:
+                pass
+        return found
+
+    def wait_gone(self, seconds):
+        end = time.monotonic() + seconds
+        while self.alive() and time.monotonic() < end:
+            time.sleep(0.1)
+        assert self.alive() == []
+
+
+@pytest.fixture
+def far(project):
+    if not glob.glob(os.path.join(AGENTS, "*.sums")):
+        pytest.skip("no agents for other hosts were built in %s" % AGENTS)
+    other = Far(project)
+    yield other
+    for process in project.started:
+        if process.poll() is None:
+            process.kill()
+    other.wait_gone(40)
+
+
+def as_usual(result, workers=2):
+    assert result.rc == 1 and "2 failed, 12 passed" in result.out, result
+    assert "test_bad" in result.out and "lost" not in result.out, result
+
+
+def test_sh(project, far):
+    project.write(test_a=SUITE)
+    result = far.run("sh", "env:STAGE=qa", "env:SHOW=1")
+    as_usual(result)
+    assert "STAGE=qa HOME=%s" % far.home in result.out, result
+    assert len(far.agents) == 1, far.agents
+    far.wait_gone(5)
+    again = far.run("sh", "env:SHOW=1")
+    as_usual(again)
+    assert len(far.agents) == 1, far.agents
+
+
+@pytest.mark.parametrize("command", ["sh -c", "sh -c 'exec sh'", "bash", "bash --norc", "nice -n 1"])
+def test_forms_of_a_command(project, far, command):
+    project.write(test_a="def test_a(): pass")
+    result = far.run(command)
+    assert result.rc == 0 and "1 passed" in result.out, result
+
+
+def test_an_agent_that_is_there(project, far):
+    project.write(test_a="def test_a(): pass")
+    agent = os.path.join(os.path.dirname(XDCTL), "xdagent")
+    result = far.run(agent)
+    assert result.rc == 0 and "1 passed" in result.out and far.agents == [], result
+    result = far.run("sh", args=["--agent=" + agent])
+    assert result.rc == 0 and "1 passed" in result.out and far.agents == [], result
+
+
+def test_keys_count_from_the_far_side(project, far):
+    project.write(test_a=SUITE)
+    os.mkdir(str(project.path / "elsewhere"))
+    shutil.copy(str(project.root / "test_a.py"), str(project.path / "elsewhere"))
+    result = far.run("sh -c 'cd %s; exec sh'" % project.path, "chdir=elsewhere", "env:SHOW=1", "nice=3")
+    as_usual(result)
+    assert "in %s with" % (project.path / "elsewhere") in result.out, result
+
+
+def test_beside_popen(project, far):
+    project.write(test_a="import pytest\n@pytest.mark.parametrize('n', range(60))\ndef test_a(n): pass\n")
+    result = project.run("--tx=2*command=" + far.spec(), "--tx=2*popen", "-p", "no:cacheprovider")
+    assert result.rc == 0 and "60 passed" in result.out, result
+
+
+def test_another_user(project, far):
+    """One who cannot read a clone in somebody's home, nor Python there: tests are command lines."""
+    if os.geteuid() != 0 or not shutil.which("sudo"):
+        pytest.skip("needs root and sudo")
+    os.chown(str(far.home), 65534, 65534)
+    (project.root / "tests.txt").write_text('sh -c "test $(id -u) = 65534 -a $HOME = %s"\ntrue\nfalse\n' % far.home)
+    shutil.copy(str(project.root / "tests.txt"), str(far.home))
+    os.chmod(str(far.home / "tests.txt"), 0o644)
+    above = far.home
+    while str(above) != "/":  # the far side's user must get to its home
+        if not os.stat(str(above)).st_mode & 0o001:
+            if os.path.dirname(str(above)) == "/":
+                pytest.skip("%s is closed to other users" % above)
+            os.chmod(str(above), 0o711)
+        above = above.parent
+    result = project.run("--tx=2*command=sudo -n -u nobody env -u XDG_CACHE_HOME HOME=%s sh//chdir=%s" % (far.home, far.home), "--runner=command", "--list", "tests.txt", python=False)
+    assert result.rc == 1 and "1 failed, 2 passed" in result.out, result
+    assert os.stat(far.agents[0]).st_uid == 65534
+
+
+def make_debian(folder, tar):
+    if not shutil.which("debootstrap"):
+        pytest.skip("needs debootstrap, or a root in %s" % tar)
+    indexes = subprocess.run(["apt-get", "indextargets", "--format", "$(SITE) $(CODENAME)", "Created-By: Packages"], stdout=subprocess.PIPE, text=True).stdout
+    mirrors = [line.split()[0] for line in indexes.splitlines() if line.split()[1:] == ["bookworm"]]
+    if not mirrors:
+        pytest.skip("apt has no index of bookworm here: apt-get update")
+    done = subprocess.run(["debootstrap", "--variant=minbase", "bookworm", str(folder), mirrors[0]], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=500)
+    if done.returncode:
+        pytest.skip("debootstrap cannot make a root here: %s" % done.stdout.strip().splitlines()[-1:])
+    os.makedirs(os.path.dirname(tar), exist_ok=True)
+    subprocess.run(["tar", "-C", str(folder), "--one-file-system", "--exclude=./dev/*", "-cf", tar + ".%d" % os.getpid(), "."], check=True)
+    os.rename(tar + ".%d" % os.getpid(), tar)
+    shutil.rmtree(str(folder))
+
+
+def test_a_debian_root(project, far):
+    """A minimal Debian, made by debootstrap once: it has no agent, no xz and no Python; tests are command lines."""
+    if os.geteuid() != 0 or subprocess.run(["unshare", "--mount", "true"], stderr=subprocess.DEVNULL).returncode:
+        pytest.skip("needs root and mount namespaces")
+    root = os.path.join(ROOT, "build", "fresh", "minbase.tar")
+    if not os.path.exists(root):
+        make_debian(project.path / "new", root)
+    inside = project.path / "debian"
+    inside.mkdir()
+    subprocess.run(["tar", "-C", str(inside), "-xf", root], check=True)
+    subprocess.run(["touch", str(inside / "dev" / "null"), str(inside / "dev" / "zero"), str(inside / "dev" / "urandom")], check=True)
+    script = project.path / "enter"
+    script.write_text("set -e\nfor d in null zero urandom; do mount --bind /dev/$d %s/dev/$d; done\nmount -t proc proc %s/proc\nexec chroot %s /usr/bin/env -i HOME=/root PATH=/usr/bin:/bin /bin/sh\n" % ((inside,) * 3))
+    (project.root / "tests.txt").write_text("test -e /etc/debian_version\ntrue\nfalse\n")
+    shutil.copy(str(project.root / "tests.txt"), str(inside / "tests.txt"))
+    result = project.run("--tx=2*command=unshare --mount --pid --fork sh %s//chdir=/" % script, "--runner=command", "--list", "tests.txt", python=False)
+    assert result.rc == 1 and "1 failed, 2 passed" in result.out, result
+    assert glob.glob(str(inside / "root" / ".cache" / "xd" / "agent" / "*" / "xdagent-*")), result
+
+
+# ---- what is in the way -----------------------------------------------------------------------------------------------
+
+def test_a_banner(project, far):
+    project.write(test_a="def test_a(): pass")
+    (far.home / "login").write_text("for n in $(seq 100); do echo \"Welcome, line $n, xd:\"; done; echo 'noise on stderr' >&2; printf 'no end of line'; exec sh\n")
+    result = far.run("sh %s/login sh" % far.home)
+    assert result.rc == 0 and "1 passed" in result.out, result
+
+
+@pytest.mark.parametrize("command, words", [
+    ("sh -c 'echo This account is currently not available.; exit 1' sh -x sh", "This account is currently not available."),
+    ("sh -c 'echo no such box >&2; exit 125' sh", "no such box"),
+    ("false", "closed before the agent ran"),
+    ("yes sh", "not as a shell that was asked to start an agent"),
+    ("no-such-program-here sh", "no-such-program-here"),
+])
+def test_broken_shells(project, far, command, words):
+    project.write(test_a="def test_a(): pass")
+    result = far.run(command)
+    assert result.rc == 6 and words in result.out + result.err, result
+    assert len([line for line in (result.out + result.err).splitlines() if words in line]) <= 2, result
+
+
+def test_command_lines_that_are_wrong(project):
+    project.write(test_a="def test_a(): pass")
+    for command, words in (("sh -c 'oops", "quote at character 7 is not closed"), ("echo | sh", "the | at character 6"), ("", "command need a value")):
+        result = project.run("--tx=command=" + command)
+        assert result.rc == 4 and words in result.err and len(result.err.splitlines()) == 1, result
+
+
+def mounted(project, options, size):
+    """A small file system, or the reason why there is none."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root to mount")
+    place = project.path / "small"
+    place.mkdir()
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=%s%s" % (size, options), "tmpfs", str(place)], stderr=subprocess.PIPE)
+    if done.returncode:
+        pytest.skip("no tmpfs here: %s" % done.stderr.decode().strip())
+    return place
+
+
+@pytest.mark.parametrize("options, size, words", [("", "300k", "No space left"), (",noexec", "8m", "noexec"), (",ro", "8m", "Read-only")])
+def test_a_home_that_is_of_no_use(project, far, options, size, words):
+    project.write(test_a="def test_a(): pass")
+    home = mounted(project, options, size)
+    other = project.path / "tmp"
+    other.mkdir()
+    try:
+        result = far.run("sh", HOME=home, TMPDIR=other)
+        assert result.rc == 0 and "1 passed" in result.out, result
+        said = [line for line in (result.out + result.err).splitlines() if "the agent was put into" in line]
+        assert said and words in result.out + result.err, result
+        assert glob.glob(str(other / "xd-*" / "agent" / "*" / "xdagent-*")), result
+        result = far.run("sh", HOME=home, TMPDIR=other)  # once is enough
+        assert result.rc == 0 and "the agent was put into" not in result.out + result.err, result
+        far.wait_gone(5)
+    finally:
+        subprocess.run(["umount", "-l", str(home)])
+
+
+def test_no_folder_at_all(project, far):
+    """Even where nothing can be written: one line that says why."""
+    if os.geteuid() != 0 or subprocess.run(["unshare", "--mount", "true"], stderr=subprocess.DEVNULL).returncode:
+        pytest.skip("needs root and mount namespaces")
+    project.write(test_a="def test_a(): pass")
+    script = project.path / "enter"
+    script.write_text("for d in /tmp /var/tmp /dev/shm; do mount -t tmpfs -o ro tmpfs $d; done\nHOME=/proc exec sh\n")
+    where = "/var/lib/xd-test-%d" % os.getpid()  # the test's own folder is below /tmp
+    os.mkdir(where)
+    try:
+        shutil.copy(str(script), where)
+        result = project.run("--tx=command=unshare --mount env -u XDG_CACHE_HOME -u TMPDIR sh %s/enter sh" % where)
+        assert result.rc == 6 and "no folder there can take the agent" in result.out + result.err and "Read-only" in result.out + result.err, result
+    finally:
+        shutil.rmtree(where)
+
+
+def test_another_architecture(project, far):
+    project.write(test_a="def test_a(): pass")
+    (far.home / "bin").mkdir()
+    (far.home / "bin" / "uname").write_text("#!/bin/sh\necho Linux riscv64\n")
+    (far.home / "bin" / "uname").chmod(0o755)
+    result = far.run("sh", PATH="%s/bin:%s" % (far.home, os.environ["PATH"]))
+    assert result.rc == 6 and "Linux riscv64" in result.out + result.err and "x86_64" in result.out + result.err, result
+
+
+def test_aarch64_under_qemu(project, far):
+    qemu = shutil.which("qemu-aarch64-static") or shutil.which("qemu-aarch64")
+    built = os.path.join(ROOT, "build", "agents", "aarch64", "xdagent")
+    if not qemu or not os.path.exists(built):
+        pytest.skip("needs qemu-user and an agent for aarch64 (gcc-aarch64-linux-gnu when xd was built)")
+    version = subprocess.run([qemu, built, "--version"], stdout=subprocess.PIPE)
+    assert version.stdout.startswith(b"xdagent "), version
+    import lzma
+    with open(os.path.join(AGENTS, "aarch64.xz"), "rb") as f, open(built, "rb") as g:
+        assert lzma.decompress(f.read()) == g.read()
+    assert os.path.getsize(os.path.join(AGENTS, "aarch64.xz")) <= 400 * 1024
+    # Its first bytes over a pipe: HELLO of an agent that is told to end at once.
+    agent = subprocess.Popen([qemu, built], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    first = agent.stdout.read(8)
+    agent.stdin.close()
+    agent.stdout.close()
+    try:
+        agent.wait(20)
+    finally:
+        agent.kill()
+        agent.wait()
+    if not first:
+        print("qemu-user does not run it to the end here (pidfd, subreaper)")
+        pytest.skip("this qemu-user lacks system calls that the agent needs")
+    assert first == b"\x89xd\r\n\x1a\n\x01", first
+
+
+# ---- several at once, and death ----------------------------------------------------------------------------------------
+
+def test_two_at_once(project, far):
+    project.write(test_a=SUITE)
+    first = project.start("run", "--python=" + project.python, "--tx=2*command=" + far.spec(), "-p", "no:cacheprovider", env={"XDG_STATE_HOME": str(project.path / "s1")})
+    second = project.start("run", "--python=" + project.python, "--tx=2*command=" + far.spec(), "-p", "no:cacheprovider", env={"XDG_STATE_HOME": str(project.path / "s2")})
+    for process in (first, second):
+        result = project.finish(process)
+        assert "1 failed, 13 passed" in result.out, result
+    assert len(far.agents) == 1 and not glob.glob(str(far.home / ".cache" / "xd" / "agent" / "*" / ".new*"))
+
+
+def started(project, far, *args):
+    project.write(test_a=SLOW)
+    process = project.start("run", "-v", "--python=" + project.python, "--tx=2*command=" + far.spec(), "-p", "no:cacheprovider", *args)
+    began = project.root / "began"
+    end = time.monotonic() + 40
+    while not (began.exists() and len(began.read_text().split()) >= 4) and time.monotonic() < end:
+        time.sleep(0.02)
+    assert began.exists(), project.finish(process)
+    return process
+
+
+def scratch_folders():
+    return set(glob.glob("/tmp/xd-%d/scratch-*" % os.geteuid()))
+
+
+def test_xdctl_is_killed(project, far):
+    before = scratch_folders()
+    process = started(project, far, "--reconnect-timeout=3")
+    process.kill()
+    process.wait()
+    far.wait_gone(15)  # the time to wait for another pipe, and a little to end all
+    assert not scratch_folders() - before
+
+
+def test_ctrl_c_does_not_wait_for_that_time(project, far):
+    process = started(project, far)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    result = project.finish(process)
+    assert result.rc == 2, result
+    far.wait_gone(5)
+
+
+def parents(processes):
+    return [pid for pid, line in processes if "--guarded-by" not in line and "--attach" not in line and "xdagent-" in line]
+
+
+def test_the_agent_is_killed(project, far):
+    process = started(project, far)
+    victims = [pid for pid, line in far.alive() if "xdagent-" in line]
+    assert len(victims) == 2, far.alive()
+    for pid in victims:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass  # the one ends with the other
+    result = project.finish(process)
+    assert result.rc == 6 and "killed by SIGKILL" in result.out + result.err, result
+    far.wait_gone(10)
+
+
+def test_the_command_is_killed(project, far):
+    """The pipe is cut; another one is taken to the same agent, and nothing runs twice."""
+    script = project.path / "between"
+    script.write_text("import subprocess, sys, threading, os\n"
+                      "p = subprocess.Popen(['sh'], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)\n"
+                      "def carry(a, b):\n"
+                      "    while True:\n"
+                      "        data = os.read(a, 65536)\n"
+                      "        if not data: break\n"
+                      "        while data: data = data[os.write(b, data):]\n"
+                      "    os.close(b)\n"
+                      "threading.Thread(target=carry, args=(0, p.stdin.fileno()), daemon=True).start()\n"
+                      "open(%r, 'a').write('%%d\\n' %% os.getpid())\n"
+                      "carry(p.stdout.fileno(), 1)\n" % str(project.path / "pids"))
+    project.write(test_a=SLOW)
+    process = project.start("run", "-v", "--python=" + project.python, "--tx=2*command=" + far.spec("%s %s sh" % (sys.executable, script)), "-p", "no:cacheprovider")
+    began = project.root / "began"
+    end = time.monotonic() + 40
+    while not (began.exists() and len(began.read_text().split()) >= 4) and time.monotonic() < end:
+        time.sleep(0.02)
+    os.kill(int((project.path / "pids").read_text().split()[0]), signal.SIGKILL)
+    result = project.finish(process)
+    assert result.rc == 0 and "40 passed" in result.out and "taken up again after" in result.out, result
+    assert sorted(map(int, began.read_text().split())) == list(range(40)), result
+    assert len((project.path / "pids").read_text().split()) == 2
+    far.wait_gone(5)
+
+
+def test_what_is_said_in_time(project, far):
+    """A far end that never answers: named, and ended."""
+    project.write(test_a="def test_a(): pass")
+    process = project.start("run", "--python=" + project.python, "--tx=command=" + far.spec("sh -c 'echo Password: >&2; exec sleep 1000' sh"), "-p", "no:cacheprovider")
+    result = project.finish(process)
+    assert result.rc == 6 and "no shell has answered there in time" in result.out + result.err and "Password:" in result.out + result.err, result
