@@ -12,8 +12,8 @@
 int xd_refuse_spec(const xd_xspec *spec, const char *text, bool known, xd_error *err)
 {
     if (!known)
-        return xd_error_set(err, -EINVAL,
-                            "spec '%.200s': this version reaches other hosts by ssh= only", text);
+        return xd_error_set(err, -EINVAL, "spec '%.200s': this version reaches other hosts by ssh= only",
+                            text);
     if (spec->id)
         return xd_error_set(
             err, -EINVAL,
@@ -65,7 +65,8 @@ int xd_refuse_project_tx(const char *text, uint32_t before, uint32_t *ret, xd_er
 {
     xd_xspec x = { 0 };
     XD_TRY(xd_xspec_parse(&x, text, err));
-    bool plain = x.kind == XD_SPEC_POPEN && !x.python && !x.chdir && !x.id && !x.nice && !x.n_env && !x.via && x.count;
+    bool plain =
+        x.kind == XD_SPEC_POPEN && !x.python && !x.chdir && !x.id && !x.nice && !x.n_env && !x.via && x.count;
     uint32_t sum = before + x.count;
     xd_xspec_release(&x);
     if (sum > XD_WORKERS_MAX)

@@ -11,7 +11,7 @@ typedef struct xd_gateway_case {
     const char         *spec; /* that it is dialled with */
     const xd_transport *transport;
     const xd_transport *never; /* one of its kind that opens for ever; NULL = it opens at once */
-    bool                slow_again; /* another pipe is another process: two thousand of them are not waited for */
+    bool slow_again;           /* another pipe is another process: two thousand of them are not waited for */
     const xd_transport *fails; /* one that fails while it opens, with "no route"; NULL = it opens at once */
 } xd_gateway_case;
 

@@ -211,8 +211,8 @@ void agent_env_release(agent *a);
 
 typedef struct agent_look {
     bool        begun, prepared; /* prepared: the runner has all that it needs */
-    uint8_t     failed; /* one of XD_LOOK */
-    xd_buf      text;   /* why */
+    uint8_t     failed;          /* one of XD_LOOK */
+    xd_buf      text;            /* why */
     agent_place place;
     xd_runner  *runner; /* owned */
     xd_proc     proc;   /* pid 0 = none, or it has ended */
