@@ -17,7 +17,7 @@ void xd_env_start_project(const char *work, char ret[XD_PROJECT_NAME])
         return;
     for (const char *c = xd_path_base(work); *c && n + 1 < sizeof(name); c++)
         if (n || (*c != '.' && *c != '-')) /* of which no name may begin */
-            name[n++] = strchr(allowed, *c) ? *c : '_';
+            name[n++] = (char)(strchr(allowed, *c) ? *c : '_');
     if (n)
         name[n] = 0;
     snprintf(ret, XD_PROJECT_NAME, "%s-%08x", name,

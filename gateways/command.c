@@ -82,7 +82,7 @@ int xd_gateway_command_words(const char *line, char ***ret, bool *ret_direct, xd
 static int command_open(xd_pipe **ret, const xd_target *target, xd_error *err)
 {
     xd_autofree char **words = NULL;
-    bool               direct;
+    bool               direct = false;
     XD_TRY(xd_gateway_command_words(target->spec->target, &words, &direct, err));
     return xd_cmdpipe_open(ret, &xd_transport_command, (const char *const *)words, direct, target, err);
 }

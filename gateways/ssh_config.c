@@ -315,6 +315,8 @@ static int option(reading *r, char letter, const char *value, char **ret_file)
     case 'A':
         return option_line(r, "ForwardAgent", "yes");
     case 'F':
+        if (!value)
+            return -EINVAL;
         free(*ret_file);
         *ret_file = strdup(value);
         return *ret_file ? 0 : -ENOMEM;
@@ -477,7 +479,7 @@ static int fill(xd_ssh_conf *c, const xd_target *target, xd_error *err)
     int               n = 0;
     while (xd_ssh_words[n].name)
         n++;
-    c->at = calloc((size_t)n, sizeof(*c->at));
+    c->at = calloc((size_t)n + 1, sizeof(*c->at));
     if (!c->at)
         return -ENOMEM;
     XD_TRY(know_user(c));

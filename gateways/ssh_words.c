@@ -220,7 +220,7 @@ int xd_ssh_next_word(const char **at, char **ret)
     }
     for (char quote = 0; *p && (quote || (*p != ' ' && *p != '\t')); p++) {
         if (quote ? *p == quote : (*p == '"' || *p == '\''))
-            quote = quote ? 0 : *p;
+            quote = (char)(quote ? 0 : *p);
         else
             XD_TRY(xd_buf_add_byte(&word, (uint8_t)*p));
         if (quote && !p[1])
