@@ -74,11 +74,10 @@ static int where(const reading *r, char **ret)
 
 static int set(reading *r, int word, const char *rest)
 {
-    setting          *s = &r->c->at[word];
-    const bool        many = xd_ssh_words[word].kind == XD_SSH_WORD_MANY;
-    xd_autobuf        text = XD_BUF_INIT;
-    xd_autofree char *first = NULL;
-    int               n = 0;
+    setting   *s = &r->c->at[word];
+    const bool many = xd_ssh_words[word].kind == XD_SSH_WORD_MANY;
+    xd_autobuf text = XD_BUF_INIT;
+    int        n = 0;
     if (s->value && !many)
         return 0;
     if (s->value)

@@ -354,8 +354,7 @@ END_TEST
 
 START_TEST(no_home)
 {
-    xd_autofree char *file = below("file");
-    char              tmp[96], cache[96];
+    char tmp[96], cache[96];
     put_file("file", "", 0600);
     snprintf(cache, sizeof(cache), "XDG_CACHE_HOME=%s/file",
              home); /* not even root can make a folder there */
