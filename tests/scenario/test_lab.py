@@ -3,6 +3,7 @@ import fcntl
 import os
 import pwd
 import re
+import select
 import shutil
 import signal
 import socket
@@ -292,18 +293,19 @@ def test_the_shell_of_the_lab(tmp_path):
     process = subprocess.Popen([sys.executable, os.path.join(os.path.dirname(HERE), "lab", "__main__.py"), "2"], cwd=str(tmp_path), stdin=slave, stdout=slave,
                                stderr=subprocess.STDOUT, start_new_session=True, preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
     os.close(slave)
-    os.write(master, b"ssh h2 hostname -s | sed s/^/from:/; lab partition h2; ssh -oConnectTimeout=1 h2 true; lab heal h2; ssh h2 echo heal''ed; pwd\n"
+    # -n: ssh would read what is typed ahead for the shell.
+    os.write(master, b"ssh -n h2 hostname -s | sed s/^/from:/; lab partition h2; ssh -n -oConnectTimeout=1 h2 true; lab heal h2; ssh -n h2 echo heal''ed; pwd\n"
                      b"sleep 64 & echo left:$!:\nexit 7\n")
-    out = b""
+    out, until = b"", time.monotonic() + 60
     try:
-        for piece in iter(lambda: os.read(master, 65536), b""):
-            out += piece
+        while select.select([master], [], [], max(0, until - time.monotonic()))[0]:
+            out += os.read(master, 65536)
     except OSError:
         pass  # EIO: the last process of the terminal has ended
-    os.close(master)
+    os.close(master)  # of a shell that still waits: it is hung up
     code = process.wait(30)
     if b"no namespaces" in out or b"needs network namespaces" in out:
         pytest.skip("no namespaces here")
     assert code == 7, out
-    assert b"\nfrom:h2\r\n" in out and b"timed out" in out and b"\nhealed\r\n" in out and str(tmp_path).encode() in out, out
+    assert b"from:h2\r\n" in out and b"timed out" in out and b"healed\r\n" in out and str(tmp_path).encode() in out, out
     assert not alive(int(re.search(rb"left:(\d+):", out).group(1)))
