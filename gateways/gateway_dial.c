@@ -135,6 +135,8 @@ int xd_gateway_on_hello(gateway *g, const xd_frame *f)
         return refuse(g, &h);
     g->version = XD_MIN(h.version_max, (uint16_t)XD_WIRE_VERSION);
     g->capabilities = h.capabilities & XD_CAP_ALL;
+    if (g->transport->local) /* the end of this process ends its pipe */
+        g->capabilities &= ~(uint64_t)XD_CAP_BEAT;
     if (!g->transport->reopen || h.token.len != XD_TOKEN_LEN)
         g->capabilities &= ~(uint64_t)XD_CAP_RECONNECT;
     if (g->capabilities & XD_CAP_RECONNECT)

@@ -5,11 +5,19 @@
 #include "gateways/gateway_state.h"
 
 #define SILENCE_TICK_MS 1000u
+#define BEAT_MS 5000u /* CAP_BEAT */
+
+/* An agent on another host does not see that this one is gone when no packet says so. */
+static bool beats(const gateway *g)
+{
+    return (g->capabilities & (XD_CAP_BEAT | XD_CAP_PING)) == (XD_CAP_BEAT | XD_CAP_PING);
+}
 
 /* Nothing has come for so long, although nothing was asked either: PING. */
 static uint32_t quiet_ms(const gateway *g)
 {
-    return XD_MAX(g->silence_ms / 4, 1u);
+    const uint32_t ms = XD_MAX(g->silence_ms / 4, 1u);
+    return beats(g) ? XD_MIN(ms, BEAT_MS) : ms;
 }
 
 int xd_gateway_next_tick(gateway *g)
@@ -31,7 +39,7 @@ static int ping(gateway *g)
     xd_buf_clear(&g->frame);
     XD_TRY(xd_wire_PING_frame(&g->frame, 0, 0, &m));
     XD_TRY(xd_gateway_send_loose(g, &g->frame));
-    return xd_gateway_expect_answer(g);
+    return g->looked_ns ? 0 : xd_gateway_expect_answer(g);
 }
 
 /* Nothing is owed. */
@@ -60,6 +68,12 @@ int xd_gateway_look_for_silence(gateway *g)
     char     why[128];
     if (g->state != UP)
         return 0;
+    if (beats(g) && now >= g->ping_ns) {
+        g->ping_ns = now + quiet_ms(g) * XD_MS_NS;
+        XD_TRY(ping(g));
+        if (g->state != UP)
+            return 0;
+    }
     bool commands = xd_session_tx_outstanding(g->sent) > 0;
     if (!commands && !g->pinged)
         g->looked_ns = 0;

@@ -199,6 +199,24 @@ def test_execnets_spellings(far):
     assert result.rc == 0, result
 
 
+def test_by_way_of_another_host(far):
+    """h2 is not reached from here; h1 reaches it, with the options and the ssh_config of its own spec."""
+    far.hosts([{}, {"sshd": ["AllowUsers root@10.88.0.11"]}], test_it="def test_it(): import os; assert os.uname().nodename == 'h2'")
+    one, two = far.lab["h1"], far.lab["h2"]
+    config = far.lab.home / "gate_config"
+    config.write_text("Host gate\n  HostName h1\n  User root\n  HostKeyAlias [h1]:%d\n  IdentityFile %s\n" % (one.port, far.lab.key))
+    direct = far.run("--tx=" + far.lab.spec("h2", chdir="proj"))
+    assert direct.rc == 6 and "Permission denied" in direct.out, direct
+    (one.home / "proj" / "test_it.py").write_text("def test_it(): import os; assert os.uname().nodename in ('h1', 'h2')")
+    (two.home / "proj" / "test_it.py").write_text("def test_it(): import os; assert os.uname().nodename in ('h1', 'h2')")
+    gate = "--tx=ssh=-p %d gate//ssh_config=%s//id=g//chdir=proj" % (one.port, config)
+    result = far.project.run(gate, "--tx=" + far.lab.spec("h2", chdir="proj") + "//via=g", "--", "-v", python=False)
+    assert result.rc == 0 and "by the ssh program: via=g" in result.out, result
+    assert any("Accepted publickey for root from 10.88.0.11" in line for line in two.log.read_text().splitlines())
+    wrong = far.run("--tx=" + far.lab.spec("h2", chdir="proj") + "//via=nobody")
+    assert wrong.rc == 4 and "no other spec has id=nobody" in wrong.err, wrong
+
+
 # ---- hosts that cannot be reached ---------------------------------------------------------------------------------------------------
 
 
@@ -391,6 +409,36 @@ def test_a_half_open_connection_is_found(far):
             found = time.monotonic() - cut
     assert process.wait() == 0 and "90 passed" in text[-1], "".join(text)[-3000:]
     assert found and found < 45, found
+
+
+def test_a_host_that_hears_nothing_ends_what_runs_there(far):
+    """The controller's machine is gone, and no packet says so."""
+    far.hosts(1, test_it="""
+        import os, time
+        def test_it():
+            open(os.path.expanduser("~/log"), "w").close()
+            time.sleep(300)
+        """)
+    process = far.start(*far.tx(2))
+    until_it_runs(far)
+    host = far.lab["h1"]
+    far.lab.partition("h1")
+    assert ours(host)
+    assert 15 < seconds_until(lambda: not ours(host), 45) < 38
+    process.kill()
+
+
+def test_a_short_silence_costs_nothing(far):
+    """The connection lasts, or is taken up again."""
+    far.hosts(2, test_it=SLOW.replace("range(12)", "range(40)"))
+    process = far.start("--jsonl=j", *(far.tx(1) + ["--", "-v"]))
+    until_it_runs(far)
+    far.lab.partition("h1")
+    time.sleep(10)
+    far.lab.heal("h1")
+    result = far.project.finish(process, str(far.project.root / "j"))
+    assert result.rc == 0 and result.summary == {"passed": 40} and "lost ssh" not in result.out, result
+    assert set(starts(far).values()) == {1}, starts(far)
 
 
 def test_ctrl_c_ends_a_dial_within_a_second(far):

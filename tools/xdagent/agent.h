@@ -75,6 +75,8 @@ typedef struct agent_link {
     bool           pollout;
     uint64_t       id; /* of the session */
     uint8_t        token[XD_TOKEN_LEN];
+    bool           beats;                    /* the controller lets hear of itself (CAP_BEAT) */
+    uint64_t       heard_ns;                 /* when it last did */
     uint64_t       reconnect_ns, give_up_ns; /* how long it waits for another pipe; until when */
     uint64_t       flush_ns;                 /* when the batches of results go out; UINT64_MAX = none waits */
     uint64_t       flushed_ns;               /* when they last did */
@@ -124,6 +126,8 @@ int  agent_link_knock(agent      *a,
                       const char *name) XD_MUST; /* the same of one that --attach finds by this name */
 /* xdagent --attach NAME: hands standard input and output to the agent of that name. Exit status. */
 int agent_attach(const char *name);
+/* When a pipe on which nothing comes is taken as cut; UINT64_MAX = never. */
+uint64_t agent_link_silent_at(const agent *a);
 /* Lets a broken pipe go, takes up one that was brought, or gives up. */
 int agent_link_care(agent *a, uint64_t now_ns) XD_MUST;
 
@@ -261,6 +265,7 @@ struct agent {
     bool          cancelled;
     uint32_t      maxfail; /* as it stands on the page */
     bool          muted;   /* backpressure */
+    bool          paused;  /* so is the controller: Ctrl-Z */
     bool          queue_dirty;
     bool   burying;  /* a worker's end is being told: what goes back to the controller is told behind it */
     xd_buf returned; /* bodies of RETURNED that wait for that, each behind its length (u32) */

@@ -216,8 +216,10 @@ static int read_stream(agent *a)
     int         n = xd_stream_read_fd(&l->rx, l->in, READ_BYTES);
     if (n == -EAGAIN)
         return 0;
-    if (n > 0)
+    if (n > 0) {
+        l->heard_ns = xd_clock_ns();
         return take_frames(a);
+    }
     l->broken = true;
     return 0;
 }

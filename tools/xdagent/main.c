@@ -111,9 +111,11 @@ static int controller_frame(agent *a, const xd_frame *f)
     case XD_MSG_FINISH:
         return agent_finish(a, agent_body(f));
     case XD_MSG_PAUSE:
+        a->paused = true;
         agent_pause(a, true);
         return 0;
     case XD_MSG_RESUME:
+        a->paused = false;
         agent_pause(a, false);
         return 0;
     default:
@@ -265,9 +267,19 @@ static int check_page(agent *a)
 
 static uint64_t next_deadline(const agent *a)
 {
-    const uint64_t all[] = { a->link.flush_ns, a->tick_ns,     a->progress_ns, a->queue_ns,
-                             a->down_ns,       a->env.host_ns, a->term_ns,     a->kill_ns,
-                             a->late_ns,       a->phase_by_ns, a->waiting_ns,  a->link.give_up_ns };
+    const uint64_t all[] = { a->link.flush_ns,
+                             a->tick_ns,
+                             a->progress_ns,
+                             a->queue_ns,
+                             a->down_ns,
+                             a->env.host_ns,
+                             a->term_ns,
+                             a->kill_ns,
+                             a->late_ns,
+                             a->phase_by_ns,
+                             a->waiting_ns,
+                             a->link.give_up_ns,
+                             agent_link_silent_at(a) };
     uint64_t       first = UINT64_MAX;
     for (size_t i = 0; i < XD_ARRAY_LEN(all); i++)
         first = XD_MIN(first, all[i]);

@@ -13,6 +13,7 @@
 #include "engine/base/os_linux.h"
 #include "tools/xdagent/agent.h"
 
+#define SILENT_NS (20 * XD_S_NS)  /* CAP_BEAT */
 #define UNKNOWN_NS (30 * XD_S_NS) /* that an agent which nobody has greeted waits for another pipe */
 
 int agent_link_hello(agent *a)
@@ -81,6 +82,7 @@ int agent_link_welcome(agent *a, const xd_wire_WELCOME *m)
     l->known = l->welcome = true;
     l->id = m->session;
     l->reconnect_ns = m->reconnect_ms * XD_MS_NS;
+    l->beats = m->capabilities & XD_CAP_BEAT;
     l->give_up_ns = UINT64_MAX;
     xd_session_tx_window(l->session, m->window_frames, m->window_bytes);
     if (again) {
@@ -134,9 +136,19 @@ int agent_link_redial(agent *a)
     return xd_poller_set(a->poller, l->redial, XD_POLL_IN, on_redial, a);
 }
 
+/* Not while it is stopped (Ctrl-Z): it has said so. */
+uint64_t agent_link_silent_at(const agent *a)
+{
+    const agent_link *l = &a->link;
+    return l->beats && l->welcome && l->in >= 0 && !a->paused ? l->heard_ns + SILENT_NS : UINT64_MAX;
+}
+
 int agent_link_care(agent *a, uint64_t now_ns)
 {
-    agent_link *l = &a->link;
+    agent_link    *l = &a->link;
+    const bool     silent = now_ns >= agent_link_silent_at(a);
+    const uint64_t cut_ns = silent ? l->heard_ns : now_ns; /* as far as is known */
+    l->broken |= silent;
     if (l->broken || l->next >= 0)
         agent_link_detach(a);
     if (l->in < 0 && (!agent_link_returns(l) || (l->known && !l->reconnect_ns)))
@@ -145,7 +157,7 @@ int agent_link_care(agent *a, uint64_t now_ns)
         return 0;
     /* Before it is known, a controller that keeps its socket here has a limit of its own. */
     if (l->give_up_ns == UINT64_MAX && (l->known || l->redial < 0))
-        l->give_up_ns = now_ns + (l->known ? l->reconnect_ns : UNKNOWN_NS);
+        l->give_up_ns = cut_ns + (l->known ? l->reconnect_ns : UNKNOWN_NS);
     if (now_ns >= l->give_up_ns) {
         fputs("xdagent: the connection was cut and nobody has taken it up again\n", stderr);
         l->lost = true;
