@@ -188,7 +188,8 @@ static int on_loose(gateway *g, const xd_frame *f)
     }
     if (!g->pinged)
         return xd_gateway_bad_peer(g, "the agent sent a PONG that nobody asked for");
-    g->pinged = false;
+    g->pinged--;
+    g->silent_ms = 0;
     return 0;
 }
 

@@ -99,7 +99,8 @@ int xd_gateway_cut(gateway *g, const char *why)
     xd_stream_in_release(&g->rx);
     xd_stream_in_init(&g->rx, true);
     xd_stream_out_written(&g->tx, xd_stream_out_pending(&g->tx)); /* the session has what counts of it */
-    g->deaf = g->pinged = false;
+    g->deaf = false;
+    g->pinged = 0;
     g->broken[0] = 0;
     g->looked_ns = 0;
     g->silent_ms = 0;

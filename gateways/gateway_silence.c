@@ -35,7 +35,7 @@ int xd_gateway_expect_answer(gateway *g)
 static int ping(gateway *g)
 {
     xd_wire_PING m = { 0 };
-    g->pinged = true;
+    g->pinged++;
     xd_buf_clear(&g->frame);
     XD_TRY(xd_wire_PING_frame(&g->frame, 0, 0, &m));
     XD_TRY(xd_gateway_send_loose(g, &g->frame));

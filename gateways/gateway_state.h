@@ -72,7 +72,7 @@ typedef struct gateway {
 
     uint32_t silence_ms, silent_ms; /* silent for so long while an answer is owed */
     uint64_t looked_ns;             /* when silent_ms was last added to; 0 = nothing is owed */
-    bool     pinged;                /* PONG is owed */
+    uint32_t pinged;                /* so many PONGs are owed */
     bool     heard;                 /* something has come since ping_ns was set */
     uint64_t ping_ns;               /* when it is looked again whether a PING is due */
 } gateway;

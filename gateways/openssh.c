@@ -61,21 +61,30 @@ typedef struct openssh {
 
 /* ---- ssh is started ------------------------------------------------------------------------------------------ */
 
-/* Its input and output are one socket: as much fits into it as into that of popen. */
-static int spawn(openssh *o, char *const *argv, xd_error *err)
+/* Two pipes: ssh closes its output alone when the far end has, and the end of one socket would not be seen. */
+static int make_pipes(int ret_ours[3], int ret_theirs[3], xd_error *err)
 {
-    xd_autoclose int ours = -1, theirs = -1, text_ours = -1, text_theirs = -1;
-    int              pair[2];
-    int              r = xd_os_socketpair(pair, true);
-    if (r == 0) {
-        ours = pair[0];
-        theirs = pair[1];
-        r = xd_os_pipe(pair, 0, 0);
+    int r = 0;
+    for (int i = 0; i < 3 && r == 0; i++) {
+        const int ours = i == 0; /* the writing end */
+        int       pair[2];
+        r = xd_os_pipe(pair, ours, 0);
+        if (r == 0) {
+            ret_ours[i] = pair[ours];
+            ret_theirs[i] = pair[!ours];
+        }
     }
-    if (r < 0)
-        return xd_error_set(err, r, "no descriptors: %s", xd_error_name(r));
-    text_ours = pair[0];
-    text_theirs = pair[1];
+    return r < 0 ? xd_error_set(err, r, "no descriptors: %s", xd_error_name(r)) : 0;
+}
+
+static void close_all(int fds[3])
+{
+    for (int i = 0; i < 3; i++)
+        xd_autoclose_fn(&fds[i]);
+}
+
+static int spawn_with(openssh *o, char *const *argv, int ours[3], const int theirs[3], xd_error *err)
+{
     /* A signal that ends the dial or the run shall not end the connection first: when ssh asks, it must be in the group of
      * this program, which is the terminal's, and a shell has it ignore Ctrl-C. */
     static const char *const shielded[] = { "/bin/sh", "-c", "trap '' INT QUIT; exec \"$@\"", "ssh", NULL };
@@ -87,17 +96,17 @@ static int spawn(openssh *o, char *const *argv, xd_error *err)
         return -ENOMEM;
     memcpy(all, shielded, shield * sizeof(*all));
     memcpy(all + shield, argv, n * sizeof(*all));
-    const xd_proc_fd fds[] = { { theirs, 0 }, { theirs, 1 }, { text_theirs, 2 } };
+    const xd_proc_fd fds[] = { { theirs[0], 0 }, { theirs[1], 1 }, { theirs[2], 2 } };
     xd_proc_args     args = { .argv = all, .fds = fds, .nfds = XD_ARRAY_LEN(fds), .new_group = !o->asks };
-    xd_fdpipe_parts  parts = { .in = ours,
-                               .out = ours,
-                               .text = text_ours,
+    xd_fdpipe_parts  parts = { .in = ours[1],
+                               .out = ours[0],
+                               .text = ours[2],
                                .redial = -1,
                                .proc = { .pidfd = -1 },
                                .name = "ssh",
                                .group = !o->asks };
     XD_TRY(xd_proc_spawn(&args, &parts.proc, err));
-    r = xd_fdpipe_new(&o->ssh, o->pipe.transport, &parts);
+    int r = xd_fdpipe_new(&o->ssh, o->pipe.transport, &parts);
     if (r < 0) {
         xd_proc_status status;
         (void)xd_proc_kill(&parts.proc, SIGKILL);
@@ -105,8 +114,19 @@ static int spawn(openssh *o, char *const *argv, xd_error *err)
         xd_proc_close(&parts.proc);
         return r;
     }
-    ours = text_ours = -1;
+    ours[0] = ours[1] = ours[2] = -1;
     return 0;
+}
+
+static int spawn(openssh *o, char *const *argv, xd_error *err)
+{
+    int ours[3] = { -1, -1, -1 }, theirs[3] = { -1, -1, -1 };
+    int r = make_pipes(ours, theirs, err);
+    if (r == 0)
+        r = spawn_with(o, argv, ours, theirs, err);
+    close_all(ours);
+    close_all(theirs);
+    return r;
 }
 
 static uint64_t left_ms(const openssh *o)
