@@ -13,6 +13,7 @@ typedef struct xd_gateway_case {
     const xd_transport *never; /* one of its kind that opens for ever; NULL = it opens at once */
     bool slow_again;           /* another pipe is another process: two thousand of them are not waited for */
     bool far;                  /* the agent is not this program's child */
+    bool no_status; /* with which status an agent ended is not known any more once it is dialled again */
     const xd_transport *fails; /* one that fails while it opens, with "no route"; NULL = it opens at once */
 } xd_gateway_case;
 
