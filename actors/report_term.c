@@ -184,7 +184,7 @@ static int show_header(xd_term *t)
     XD_TRY(interpreter_line(t, v->config.home));
     for (uint32_t i = 0; i < v->envs.count; i++)
         XD_TRY(i != v->config.home ? interpreter_line(t, i) : 0);
-    return 0;
+    return xd_term_show_early(t);
 }
 
 /* Before the header, it shows them. */
@@ -416,6 +416,7 @@ static void term_close(void *self)
     for (char **o = t->override; o && *o; o++)
         free(*o);
     free(t->override);
+    xd_buf_release(&t->early);
     xd_buf_release(&t->below_collected);
     if (xd_term_live_erase(t) == 0)
         (void)!xd_term_out_flush(&t->out); /* one that takes this one's place goes on behind it */

@@ -9,6 +9,7 @@
 #include "engine/outcome.h"
 #include "engine/xd.h"
 
+#define EARLY_MAX 65536u
 #define LINE_LIMIT 16384u /* a line of worker output longer than this is broken */
 
 typedef struct shown {
@@ -278,6 +279,22 @@ static int on_down(xd_term *t, const xd_frame *frame)
     return 0;
 }
 
+int xd_term_show_early(xd_term *t)
+{
+    xd_bytes rest = xd_buf_view(&t->early);
+    while (t->verbose > 0 && rest.len) {
+        const uint8_t *end = memchr(rest.ptr, '\n', rest.len);
+        const size_t   n = end ? (size_t)(end - rest.ptr) : rest.len;
+        XD_TRY(xd_term_out_str(&t->out, "xd: ", 0));
+        XD_TRY(xd_term_out_foreign(&t->out, (xd_bytes){ rest.ptr, n }, 0, false));
+        XD_TRY(xd_term_out_str(&t->out, "\n", 0));
+        rest.ptr += n + (end != NULL);
+        rest.len -= n + (end != NULL);
+    }
+    xd_buf_clear(&t->early);
+    return 0;
+}
+
 static int on_note(xd_term *t, const xd_frame *frame)
 {
     static const char *const before[] = { [XD_NOTE_DETAIL] = "xd: ",
@@ -288,6 +305,10 @@ static int on_note(xd_term *t, const xd_frame *frame)
     xd_wire_NOTE             in;
     XD_TRY(xd_wire_NOTE_decode(frame->body, frame->len, &in));
     int level = XD_MIN(XD_MAX(in.level, XD_NOTE_DETAIL), XD_NOTE_ERROR);
+    if (level == XD_NOTE_DETAIL && !t->header_shown && !t->configured && t->early.len < EARLY_MAX) {
+        XD_TRY(xd_buf_add_bytes(&t->early, in.text));
+        return xd_buf_add_byte(&t->early, '\n');
+    }
     if ((level == XD_NOTE_DETAIL && t->verbose <= 0) || (level == XD_NOTE_NOTE && t->verbose < 0))
         return 0;
     if (in.level == XD_NOTE_USAGE)

@@ -34,6 +34,7 @@ typedef struct xd_term {
     xd_term_out            out;
     xd_term_out            err; /* of errors; its fd is -1 where they go to `out` as well */
     /* settings: CONFIG's options under the overrides; read when CONFIG comes */
+    xd_buf early;           /* notes for -v that came before it is known, a line each */
     xd_buf below_collected; /* what plugins say of the collection, shown below its counts */
     bool   configured, header_shown, no_header, no_summary, disable_warnings, full_skips, xfail_tb,
         short_forced;
@@ -96,7 +97,8 @@ int xd_term_on_collection(xd_term *t, const xd_frame *frame) XD_MUST;
 int xd_term_on_frame(xd_term *t, const xd_frame *frame) XD_MUST;
 int xd_term_on_ended(xd_term *t, uint32_t item) XD_MUST;
 int xd_term_on_closed(xd_term *t, uint32_t item) XD_MUST;
-int xd_term_on_end(xd_term *t) XD_MUST; /* the journal is over: the summary, once */
+int xd_term_show_early(xd_term *t) XD_MUST; /* below the header */
+int xd_term_on_end(xd_term *t) XD_MUST;     /* the journal is over: the summary, once */
 /* "[gw0] linux -- Python 3.12.1 /usr/bin/python" and a newline; nothing for an unknown worker */
 int xd_term_worker_line(xd_term *t, uint16_t worker) XD_MUST;
 int xd_term_on_crash_text(const xd_term *t, uint32_t item, xd_buf *to)

@@ -80,6 +80,12 @@ static xd_bytes last_line(const char *said)
     return last;
 }
 
+static xd_bytes first_line(const char *said)
+{
+    const char *from = said + strspn(said, " \t\r\n");
+    return (xd_bytes){ (const uint8_t *)from, strcspn(from, "\r\n") };
+}
+
 #define SHOW(b) (int)(b).len, (const char *)(b).ptr
 
 static void key_changed(const char *said, const char *by_hand, char *ret, size_t size)
@@ -103,6 +109,12 @@ xd_openssh_class xd_openssh_cause(const char *said, const char *by_hand, bool as
             line = line_of(said, table[i].words);
             break;
         }
+    const xd_bytes first = first_line(said);
+    if (is == XD_OPENSSH_DROPPED &&
+        first.ptr != line.ptr) { /* it is only what followed: a ProxyCommand that fails */
+        is = XD_OPENSSH_OTHER;
+        line = first;
+    }
     switch (is) {
     case XD_OPENSSH_RESOLVE:
         snprintf(ret, size, "%.*s", SHOW(line));

@@ -32,6 +32,11 @@ START_TEST(causes)
           XD_OPENSSH_DROPPED, "MaxStartups" },
         { "ssh_exchange_identification: Connection closed by remote host\r\n", XD_OPENSSH_DROPPED,
           "MaxStartups" },
+        { "kex_exchange_identification: Connection closed by remote host\r\nConnection closed by 10.0.0.1 "
+          "port 22\r\n"
+          "kex_exchange_identification: Connection closed by remote host\r\nConnection closed by UNKNOWN "
+          "port 65535\r\n",
+          XD_OPENSSH_DROPPED, "MaxStartups" },
         { "Not allowed at this time\r\nConnection closed by 10.0.0.1 port 22\r\n", XD_OPENSSH_DROPPED,
           "Not allowed" },
         { "Connection closed by 10.0.0.1 port 22\r\n", XD_OPENSSH_CLOSED, "before the user was let in" },
@@ -71,6 +76,10 @@ START_TEST(causes)
           "closed by remote "
           "host\r\nConnection closed by UNKNOWN port 65535\r\n",
           XD_OPENSSH_REFUSED, "gate port 22" },
+        { "/bin/bash: line 1: exec: nc: not found\r\nkex_exchange_identification: Connection closed by "
+          "remote host\r\n"
+          "Connection closed by UNKNOWN port 65535\r\n",
+          XD_OPENSSH_OTHER, "nc: not found" },
         { "a banner\r\n\r\nsomething new\r\n", XD_OPENSSH_OTHER, "ssh: something new" },
         { "", XD_OPENSSH_OTHER, "without a word; try: " HAND },
     };
