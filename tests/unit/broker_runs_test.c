@@ -78,29 +78,10 @@ static void teardown(void)
     rmdir(folder);
 }
 
-typedef struct frames {
-    uint64_t first, count;
-} frames;
-
-static int do_record(probe *p, void *arg)
-{
-    frames *s = arg;
-    for (uint64_t i = 0; i < s->count; i++) {
-        xd_autobuf frame = XD_BUF_INIT;
-        xd_auto(xd_msg) *m = NULL;
-        xd_wire_WORKER_UP up = { .worker = (uint16_t)i, .pid = 1, .way = 1 };
-        XD_TRY(xd_wire_WORKER_UP_frame(&frame, 0, s->first + i, &up));
-        XD_TRY(xd_msg_new_take(&m, XD_MSG_WORKER_UP, &frame));
-        m->flags = XD_FLAG_JOURNAL;
-        XD_TRY(xd_actor_send(p->actor, "sched", &m));
-    }
-    return 0;
-}
-
 static void record(one_run *r, uint64_t first, uint64_t count)
 {
-    frames s = { .first = first, .count = count };
-    ck_assert_int_eq(probe_do(&r->gw, do_record, &s), 0);
+    probe_frames s = { .to = "sched", .first = first, .count = count };
+    ck_assert_int_eq(probe_do(&r->gw, probe_do_record, &s), 0);
 }
 
 static uint64_t records_in(const one_run *r)
