@@ -148,10 +148,10 @@ static int start_broker(xd_engine *x, xd_error *err)
     int r = first_record(x, journal);
     if (r < 0)
         return xd_error_set(err, r, "cannot write the journal %s: %s", x->journal_path, xd_error_name(r));
-    if (!x->broker)
+    if (!x->broker) {
         XD_TRY(xd_broker_start(&x->own_broker, &x->log, err));
-    if (!x->broker)
         x->broker = x->own_broker;
+    }
     xd_broker_run_args run = {
         .id = x->dir.id, .keeper = XD_SCHEDULER_ADDRESS, .journal = &journal, .log = &x->log
     };
