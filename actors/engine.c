@@ -153,7 +153,7 @@ static int start_broker(xd_engine *x, xd_error *err)
         x->broker = x->own_broker;
     }
     xd_broker_run_args run = {
-        .id = x->dir.id, .keeper = XD_SCHEDULER_ADDRESS, .journal = &journal, .log = &x->log
+        .id = x->dir.id, .owner = XD_SCHEDULER_ADDRESS, .journal = &journal, .log = &x->log
     };
     return xd_broker_open(x->broker, &run, &x->bus, err);
 }

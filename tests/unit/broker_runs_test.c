@@ -40,7 +40,7 @@ static void open_run(one_run *r, char letter, uint64_t limit)
     snprintf(r->path, sizeof(r->path), "%s/%c", folder, letter);
     ck_assert_int_eq(xd_journal_open(&j, r->path, r->id, false, &err), 0);
     xd_journal_limit(j, limit);
-    xd_broker_run_args args = { .id = r->id, .keeper = "sched", .journal = &j };
+    xd_broker_run_args args = { .id = r->id, .owner = "sched", .journal = &j };
     ck_assert_msg(xd_broker_open(broker, &args, &r->bus, &err) == 0, "%s", err.text);
     ck_assert_ptr_null(j);
     r->sched_actor = probe_start(&r->sched, r->bus, "sched", NULL);
@@ -335,7 +335,7 @@ START_TEST(an_id_is_open_once)
 {
     xd_error           err;
     xd_bus            *bus = NULL;
-    xd_broker_run_args args = { .id = a.id, .keeper = "sched" };
+    xd_broker_run_args args = { .id = a.id, .owner = "sched" };
     ck_assert_int_eq(xd_broker_open(broker, &args, &bus, &err), -EEXIST);
     ck_assert_msg(strstr(err.text, a.id) && strstr(err.text, "is open there"), "%s", err.text);
     ck_assert_ptr_null(bus);
@@ -358,7 +358,7 @@ static void *many_short_runs(void *arg)
         probe              p;
         xd_bus            *bus = NULL;
         xd_error           err;
-        xd_broker_run_args args = { .id = id, .keeper = "sched" };
+        xd_broker_run_args args = { .id = id, .owner = "sched" };
         snprintf(id, sizeof(id), "%s-%d", (const char *)arg, i);
         ck_assert_int_eq(xd_broker_open(broker, &args, &bus, &err), 0);
         xd_actor *actor = probe_start(&p, bus, "sched", NULL);

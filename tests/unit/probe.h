@@ -239,7 +239,7 @@ static inline int probe_stop(probe *p, xd_actor *a)
 static inline void probe_broker(xd_broker **broker, xd_bus **bus, const char *run, xd_journal **journal)
 {
     xd_error           err;
-    xd_broker_run_args args = { .id = run, .keeper = "sched", .journal = journal };
+    xd_broker_run_args args = { .id = run, .owner = "sched", .journal = journal };
     ck_assert_int_eq(xd_broker_start(broker, NULL, &err), 0);
     ck_assert_msg(xd_broker_open(*broker, &args, bus, &err) == 0, "%s", err.text);
 }
