@@ -155,12 +155,12 @@ static int start_broker(xd_engine *x, xd_error *err)
     int r = first_record(x, journal);
     if (r < 0)
         return xd_error_set(err, r, "cannot write the journal %s: %s", x->journal_path, xd_error_name(r));
-    if (!x->broker)
+    if (!x->broker) {
         XD_TRY(xd_broker_start(&x->own_broker, &x->log, err));
-    if (!x->broker)
         x->broker = x->own_broker;
+    }
     xd_broker_run_args run = {
-        .id = x->dir.id, .keeper = XD_SCHEDULER_ADDRESS, .journal = &journal, .log = &x->log
+        .id = x->dir.id, .owner = XD_SCHEDULER_ADDRESS, .journal = &journal, .log = &x->log
     };
     return xd_broker_open(x->broker, &run, &x->bus, err);
 }

@@ -1,4 +1,4 @@
-/* actors/engine_end.c - see engine_state.h: what is told, the end of a run, the thread that watches over it. */
+/* actors/engine_end.c - see engine_state.h: messages and events for the user, the thread that watches a run, and the end of the run. */
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -13,7 +13,7 @@
 #define REPORT_STOP_NS (10 * XD_S_NS) /* for reporters once the user wants to leave */
 #define AGENT_STOP_NS (15 * XD_S_NS)  /* for agents then: they kill what does not end at once */
 
-/* ---- what is told ------------------------------------------------------------------------------------------ */
+/* ---- messages and events ---------------------------------------------------------------------------------- */
 
 void xd_engine_say_line(xd_engine *e, const char *line)
 {

@@ -19,9 +19,9 @@ enum {
     XD_MSG_TAIL =
         0x4003, /* broker -> subscriber: u64 offset behind the last record; answer with the same type when read */
     XD_MSG_STOP = 0x4004,  /* engine -> scheduler: u32 enum xd_stop */
-    XD_MSG_FAULT = 0x4005, /* broker -> keeper of the run: i32 -errno: the journal cannot be written */
+    XD_MSG_FAULT = 0x4005, /* broker -> owner of the run: i32 -errno: the journal cannot be written */
     XD_MSG_GONE =
-        0x4006, /* broker -> keeper of the run: the peer in `from` was dropped, it did not read its messages: text */
+        0x4006, /* broker -> owner of the run: the peer in `from` was dropped, it did not read its messages: text */
     XD_MSG_PAUSED =
         0x4008, /* gateway -> scheduler: PAUSE is on its way to the agent; the terminal's reporter ->
                    scheduler: the live line is cleared */

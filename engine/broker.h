@@ -7,11 +7,11 @@
  *        appended to the journal
  *   out  the messages, unchanged; ACK (frame) to the gateway whose sequenced frames became durable; TAIL to
  *        subscribers, at most one unanswered each, so that a slow reporter lags and blocks nobody; FAULT and
- *        GONE to the keeper of the run; UNKNOWN to a sender that names an address nobody has
+ *        GONE to the owner of the run; UNKNOWN to a sender that names an address nobody has
  * A journaled frame with a sequence number passes the session of its gateway (engine/session.h): a duplicate
  * is acknowledged again and dropped, a gap drops the frame and is counted (the gateway closes such a stream
  * before it comes here).
- * A journal that has reached its limit takes no more from agents: their frames are dropped, and the keeper hears of it
+ * A journal that has reached its limit takes no more from agents: their frames are dropped, and the owner hears of it
  * once (FAULT with -EDQUOT).
  * Own thread.  Sends never block: what a peer does not take waits in its own bounded queue. */
 #pragma once
@@ -26,7 +26,7 @@ typedef struct xd_broker_stats {
 
 typedef struct xd_broker_run_args {
     const char  *id;      /* of the run, as runs.h makes them; at most XD_RUN_ID_LEN characters; copied */
-    const char  *keeper;  /* the address in this run that is told what the run cannot go on with; copied */
+    const char  *owner;   /* the address in this run that gets FAULT and GONE; copied */
     xd_journal **journal; /* taken (closed with the run); NULL = none: journaled messages are only routed */
     const xd_log
         *log; /* for the actors of the run, and for the broker where a line is about it; NULL = none */
@@ -45,7 +45,7 @@ uint32_t xd_broker_runs(xd_broker *b);
 /* Ends the thread; closes runs that are still open. What actors send afterwards goes nowhere. NULL ok. */
 xd_broker *xd_broker_stop(xd_broker *b);
 
-/* Becomes readable when the run's keeper was dropped because it did not read its messages: the run cannot be ended by
+/* Becomes readable when the run's owner was dropped because it did not read its messages: the run cannot be ended by
  * it any more. Owned by the bus. */
 int xd_bus_broken_fd(const xd_bus *bus);
 /* 0, or -errno: the journal of the run cannot be written, and what followed is not in it. Any thread. */

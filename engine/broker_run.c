@@ -51,8 +51,8 @@ static void gone(xd_broker_run *run, xd_broker_peer *p, const char *why)
     uint64_t one = 1;
     memcpy(address, p->address, sizeof(address));
     forget(run, p);
-    if (strcmp(address, run->keeper) != 0)
-        post(run, run->keeper, address, XD_MSG_GONE, text, strlen(text));
+    if (strcmp(address, run->owner) != 0)
+        post(run, run->owner, address, XD_MSG_GONE, text, strlen(text));
     else
         (void)!write(run->bus->broken_fd, &one,
                      sizeof(one)); /* nobody is left who could end the run: the engine must */
@@ -170,7 +170,7 @@ static void report_fault(xd_broker_run *run, int fault)
 {
     int32_t code = fault;
     if (note_fault(run, fault))
-        post(run, run->keeper, "", XD_MSG_FAULT, &code, sizeof(code));
+        post(run, run->owner, "", XD_MSG_FAULT, &code, sizeof(code));
 }
 
 /* What an agent says and the journal has no room for is as if it had not been said. */
@@ -178,7 +178,7 @@ static void report_full(xd_broker_run *run)
 {
     int32_t code = -EDQUOT;
     if (!run->full)
-        post(run, run->keeper, "", XD_MSG_FAULT, &code, sizeof(code));
+        post(run, run->owner, "", XD_MSG_FAULT, &code, sizeof(code));
     run->full = true;
 }
 
@@ -401,7 +401,7 @@ int xd_broker_run_new(xd_broker_run **ret, void *socket, xd_bus *bus, const xd_b
     if (!run)
         return -ENOMEM;
     memcpy(run->id, bus->run, sizeof(run->id));
-    snprintf(run->keeper, sizeof(run->keeper), "%s", args->keeper);
+    snprintf(run->owner, sizeof(run->owner), "%s", args->owner);
     run->bus = bus;
     run->socket = socket;
     run->journal = args->journal ? xd_take(args->journal) : NULL;

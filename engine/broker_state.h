@@ -44,7 +44,7 @@ typedef struct xd_broker_run {
     char              id[XD_RUN_ID_SIZE];
     xd_bus           *bus;    /* its fault and its broken_fd are for other threads, too */
     void             *socket; /* the broker's */
-    char              keeper[XD_ADDRESS_LEN];
+    char              owner[XD_ADDRESS_LEN];
     xd_journal       *journal;  /* NULL = none */
     xd_broker_peer   *peers;    /* by address */
     xd_broker_peer   *dead;     /* forgotten in this turn, perhaps in the middle of a walk over `peers` */

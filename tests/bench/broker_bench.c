@@ -115,7 +115,7 @@ static void run(const char *name, const char *path, uint32_t count, size_t len)
     source             from = { .count = count, .flags = path ? XD_FLAG_JOURNAL : 0, .len = len, .to = &to };
     int                reason;
     xd_broker_run_args run = { .id = "0123456789abcdef0123456789abcdef",
-                               .keeper = "sched",
+                               .owner = "sched",
                                .journal = &journal };
     sem_init(&to.all, 0, 0);
     int r = path ? xd_journal_open(&journal, path, "0123456789abcdef0123456789abcdef", false, &err) : 0;

@@ -146,7 +146,7 @@ static void setup_with(fixture *f, int which, const xd_transport *transport, con
     snprintf(path, sizeof(path), "%s/journal", f->dir);
     ck_assert_int_eq(xd_journal_open(&journal, path, "0123456789abcdef0123456789abcdef", false, &err), 0);
     xd_broker_run_args run = { .id = "0123456789abcdef0123456789abcdef",
-                               .keeper = "sched",
+                               .owner = "sched",
                                .journal = &journal };
     ck_assert_msg(xd_broker_start(&f->broker, NULL, &err) == 0, "%s", err.text);
     ck_assert_msg(xd_broker_open(f->broker, &run, &f->bus, &err) == 0, "%s", err.text);

@@ -136,7 +136,7 @@ static void run(bool whole)
     xd_report_actor_args args = { .journal_path = journal, .wants = wants, .count = 4, .err = &err };
     ck_assert_int_eq(xd_journal_open(&j, journal, RUN_ID, false, &err), 0);
     ck_assert_int_eq(xd_broker_start(&broker, NULL, &err), 0);
-    xd_broker_run_args run = { .id = RUN_ID, .keeper = XD_SCHEDULER_ADDRESS, .journal = &j, .log = &log };
+    xd_broker_run_args run = { .id = RUN_ID, .owner = XD_SCHEDULER_ADDRESS, .journal = &j, .log = &log };
     ck_assert_int_eq(xd_broker_open(broker, &run, &bus, &err), 0);
     ck_assert_msg(xd_actor_start(&report, bus, &xd_report_actor_spec, XD_REPORT_ADDRESS, &args, &err) == 0,
                   "%s", err.text);
@@ -204,7 +204,7 @@ START_TEST(a_restarted_reporter_goes_on)
                                    .within_ns = 60 * XD_S_NS };
     ck_assert_int_eq(xd_journal_open(&j, journal, RUN_ID, false, &err), 0);
     ck_assert_int_eq(xd_broker_start(&broker, NULL, &err), 0);
-    xd_broker_run_args run = { .id = RUN_ID, .keeper = XD_SCHEDULER_ADDRESS, .journal = &j, .log = NULL };
+    xd_broker_run_args run = { .id = RUN_ID, .owner = XD_SCHEDULER_ADDRESS, .journal = &j, .log = NULL };
     ck_assert_int_eq(xd_broker_open(broker, &run, &bus, &err), 0);
     ck_assert_int_eq(xd_supervisor_new(&super, bus, on_end, NULL), 0);
     ck_assert_msg(xd_supervisor_start(super, &child, &err) == 0, "%s", err.text);

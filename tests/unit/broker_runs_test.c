@@ -40,7 +40,7 @@ static void open_run(one_run *r, char letter, uint64_t limit)
     snprintf(r->path, sizeof(r->path), "%s/%c", folder, letter);
     ck_assert_int_eq(xd_journal_open(&j, r->path, r->id, false, &err), 0);
     xd_journal_limit(j, limit);
-    xd_broker_run_args args = { .id = r->id, .keeper = "sched", .journal = &j };
+    xd_broker_run_args args = { .id = r->id, .owner = "sched", .journal = &j };
     ck_assert_msg(xd_broker_open(broker, &args, &r->bus, &err) == 0, "%s", err.text);
     ck_assert_ptr_null(j);
     r->sched_actor = probe_start(&r->sched, r->bus, "sched", NULL);
@@ -78,29 +78,10 @@ static void teardown(void)
     rmdir(folder);
 }
 
-typedef struct frames {
-    uint64_t first, count;
-} frames;
-
-static int do_record(probe *p, void *arg)
-{
-    frames *s = arg;
-    for (uint64_t i = 0; i < s->count; i++) {
-        xd_autobuf frame = XD_BUF_INIT;
-        xd_auto(xd_msg) *m = NULL;
-        xd_wire_WORKER_UP up = { .worker = (uint16_t)i, .pid = 1, .way = 1 };
-        XD_TRY(xd_wire_WORKER_UP_frame(&frame, 0, s->first + i, &up));
-        XD_TRY(xd_msg_new_take(&m, XD_MSG_WORKER_UP, &frame));
-        m->flags = XD_FLAG_JOURNAL;
-        XD_TRY(xd_actor_send(p->actor, "sched", &m));
-    }
-    return 0;
-}
-
 static void record(one_run *r, uint64_t first, uint64_t count)
 {
-    frames s = { .first = first, .count = count };
-    ck_assert_int_eq(probe_do(&r->gw, do_record, &s), 0);
+    probe_frames s = { .to = "sched", .first = first, .count = count };
+    ck_assert_int_eq(probe_do(&r->gw, probe_do_record, &s), 0);
 }
 
 static uint64_t records_in(const one_run *r)
@@ -354,7 +335,7 @@ START_TEST(an_id_is_open_once)
 {
     xd_error           err;
     xd_bus            *bus = NULL;
-    xd_broker_run_args args = { .id = a.id, .keeper = "sched" };
+    xd_broker_run_args args = { .id = a.id, .owner = "sched" };
     ck_assert_int_eq(xd_broker_open(broker, &args, &bus, &err), -EEXIST);
     ck_assert_msg(strstr(err.text, a.id) && strstr(err.text, "is open there"), "%s", err.text);
     ck_assert_ptr_null(bus);
@@ -377,7 +358,7 @@ static void *many_short_runs(void *arg)
         probe              p;
         xd_bus            *bus = NULL;
         xd_error           err;
-        xd_broker_run_args args = { .id = id, .keeper = "sched" };
+        xd_broker_run_args args = { .id = id, .owner = "sched" };
         snprintf(id, sizeof(id), "%s-%d", (const char *)arg, i);
         ck_assert_int_eq(xd_broker_open(broker, &args, &bus, &err), 0);
         xd_actor *actor = probe_start(&p, bus, "sched", NULL);

@@ -63,37 +63,10 @@ static void teardown(void)
 
 /* ---- frames -------------------------------------------------------------------------------------------- */
 
-typedef struct frames {
-    const char *to;
-    uint64_t    first, count; /* sequence numbers; first 0: `count` frames without one */
-    uint32_t    pause_us;
-} frames;
-
-static int do_record(probe *p, void *arg)
-{
-    frames *s = arg;
-    for (uint64_t i = 0; i < s->count; i++) {
-        xd_autobuf b = XD_BUF_INIT;
-        xd_auto(xd_msg) *m = NULL;
-        xd_wire_WORKER_UP up = { .worker = (uint16_t)i, .pid = 1, .way = 1 };
-        XD_TRY(xd_wire_WORKER_UP_frame(&b, 0, s->first ? s->first + i : 0, &up));
-        XD_TRY(xd_msg_new_take(&m, XD_MSG_WORKER_UP, &b));
-        m->flags = XD_FLAG_JOURNAL;
-        m->gateway = 7;
-        int r;
-        while ((r = xd_actor_send(p->actor, s->to, &m)) == -EAGAIN)
-            usleep(500);
-        XD_TRY(r);
-        if (s->pause_us)
-            usleep(s->pause_us);
-    }
-    return 0;
-}
-
 static void record_frames(probe *p, const char *to, uint64_t first, uint64_t count)
 {
-    frames s = { .to = to, .first = first, .count = count };
-    ck_assert_int_eq(probe_do(p, do_record, &s), 0);
+    probe_frames s = { .to = to, .gateway = 7, .first = first, .count = count };
+    ck_assert_int_eq(probe_do(p, probe_do_record, &s), 0);
 }
 
 /* Newest number acknowledged to the gateway so far. */
@@ -279,9 +252,9 @@ END_TEST
  * acknowledgements must come. */
 START_TEST(a_steady_stream_is_acknowledged_while_it_flows)
 {
-    frames s = { .to = "sched", .first = 1, .count = 4000, .pause_us = 100 };
+    probe_frames s = { .to = "sched", .gateway = 7, .first = 1, .count = 4000, .pause_us = 100 };
     __atomic_store_n(&sync_us, 10000, __ATOMIC_RELAXED);
-    ck_assert_int_eq(probe_do(&gw, do_record, &s), 0);
+    ck_assert_int_eq(probe_do(&gw, probe_do_record, &s), 0);
     /* Its inbox was not looked at meanwhile: what is there now was sent while it sent. */
     ck_assert(wait_acked(&gw, 4000, 10000));
     size_t acks = probe_count(&gw);

@@ -239,7 +239,7 @@ static inline int probe_stop(probe *p, xd_actor *a)
 static inline void probe_broker(xd_broker **broker, xd_bus **bus, const char *run, xd_journal **journal)
 {
     xd_error           err;
-    xd_broker_run_args args = { .id = run, .keeper = "sched", .journal = journal };
+    xd_broker_run_args args = { .id = run, .owner = "sched", .journal = journal };
     ck_assert_int_eq(xd_broker_start(broker, NULL, &err), 0);
     ck_assert_msg(xd_broker_open(*broker, &args, bus, &err) == 0, "%s", err.text);
 }
@@ -272,6 +272,32 @@ static inline int probe_do_send(probe *p, void *arg)
             r = xd_actor_send(p->actor, s->to, &m);
         }
         XD_TRY(r);
+    }
+    return 0;
+}
+
+/* Frames for the journal, as a gateway sends them. */
+typedef struct probe_frames {
+    const char *to;
+    uint16_t    gateway;
+    uint64_t    first, count; /* sequence numbers; first 0: `count` frames without one */
+    uint32_t    pause_us;     /* after each */
+} probe_frames;
+
+static inline int probe_do_record(probe *p, void *arg)
+{
+    probe_frames *s = arg;
+    for (uint64_t i = 0; i < s->count; i++) {
+        xd_autobuf frame = XD_BUF_INIT;
+        xd_auto(xd_msg) *m = NULL;
+        xd_wire_WORKER_UP up = { .worker = (uint16_t)i, .pid = 1, .way = 1 };
+        XD_TRY(xd_wire_WORKER_UP_frame(&frame, 0, s->first ? s->first + i : 0, &up));
+        XD_TRY(xd_msg_new_take(&m, XD_MSG_WORKER_UP, &frame));
+        m->flags = XD_FLAG_JOURNAL;
+        m->gateway = s->gateway;
+        XD_TRY(xd_actor_send(p->actor, s->to, &m));
+        if (s->pause_us)
+            usleep(s->pause_us);
     }
     return 0;
 }

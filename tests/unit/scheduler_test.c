@@ -322,7 +322,7 @@ static size_t leased(size_t g, xd_wire_RANGE *to, size_t most)
     return n;
 }
 
-/* What it is told before this is of no interest. */
+/* Passes over all earlier messages to this agent. */
 static void skip_to(size_t g, uint16_t type)
 {
     while (probe_at(&agents[g].probe, agents[g].next).type != type)

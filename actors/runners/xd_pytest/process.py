@@ -72,6 +72,17 @@ def fault_fd(config):
     return found if isinstance(found, int) else fileno(found)
 
 
+def link_to(fd, path):
+    """The agent finds the file under a descriptor of this process by this link.  False: there is none."""
+    if not path:
+        return False
+    try:
+        os.symlink("/proc/%d/fd/%d" % (Real.getpid(), fd), path)
+    except OSError:
+        return False
+    return True
+
+
 def new_capture(own, link):
     """Puts a fresh file under the descriptor that pytest captures with.  The file has no name, so none is left behind when a process is killed; by `link` the
     agent finds it through this process, and can still read it when the process has died inside of a test."""
@@ -79,11 +90,7 @@ def new_capture(own, link):
     fresh = tempfile.TemporaryFile(buffering=0)
     os.dup2(fresh.fileno(), own, False)
     fresh.close()
-    if link:
-        try:
-            os.symlink("/proc/%d/fd/%d" % (Real.getpid(), own), link)
-        except OSError:
-            pass
+    link_to(own, link)
 
 
 def fd_captures(config):
@@ -100,12 +107,8 @@ def name_captures(config, link):
     made = []
     for target, capture in fd_captures(config):
         path = link(target)
-        if path:
-            try:
-                os.symlink("/proc/%d/fd/%d" % (Real.getpid(), fileno(capture.tmpfile)), path)
-                made.append(path)
-            except OSError:
-                pass
+        if link_to(fileno(capture.tmpfile), path):
+            made.append(path)
     return made
 
 
