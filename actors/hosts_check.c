@@ -319,7 +319,7 @@ static int check_all(checking *c, xd_error *err)
     xd_bus                  *bus = NULL;
     xd_supervisor           *s = NULL;
     int                      reason = 0;
-    const xd_broker_run_args run = { .id = RUN_ID, .keeper = XD_SCHEDULER_ADDRESS, .log = &log };
+    const xd_broker_run_args run = { .id = RUN_ID, .owner = XD_SCHEDULER_ADDRESS, .log = &log };
     xd_gateway_args         *gateways = calloc(c->plan.count, sizeof(*gateways));
     if (!gateways)
         return -ENOMEM;
