@@ -285,6 +285,7 @@ static int start_actors(xd_engine *x, xd_error *err)
                                .run_dir = x->dir.path,
                                .cache = x->where.cache,
                                .project = project,
+                               .work = x->where.work,
                                .note = xd_path_moved(!x->where.state, !x->where.cache, moved, sizeof(moved))
                                            ? moved
                                            : NULL,

@@ -5,12 +5,14 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
+#include "actors/report_paths.h"
 #include "actors/runview.h"
 #include "engine/base/path.h"
 #include "engine/base/text.h"
 #include "engine/journal.h"
 #include "engine/outcome.h"
 #include "engine/runs.h"
+#include "engine/xspec.h"
 
 /* ---- the journal ---------------------------------------------------------------------------------------- */
 
@@ -19,28 +21,48 @@ static int read_back(void *arg, uint64_t offset, xd_frame *ret)
     return xd_journal_reader_at(arg, offset, ret);
 }
 
-/* The environment that keeps the cache says where. */
-static int take_cache_dir(const xd_frame *f, char **at)
+/* Its folders are those of this host. */
+static bool is_here(const xd_runview *view, uint16_t gateway)
 {
+    xd_autofree char *text = xd_bytes_dup(xd_runview_spec(view, gateway));
+    xd_xspec          spec;
+    if (!text || !*text || xd_xspec_parse(&spec, text, NULL) < 0)
+        return false;
+    const bool here = spec.kind == XD_SPEC_POPEN;
+    xd_xspec_release(&spec);
+    return here;
+}
+
+/* The environment that keeps the cache says where. Of one on another host, only what is in a copy of a folder here is here, too. */
+static int take_cache_dir(const xd_frame *f, const xd_runview *view, const xd_report_paths *paths, char **at)
+{
+    xd_autobuf     room = XD_BUF_INIT;
     xd_wire_CONFIG in;
     xd_wire_PAIR   p;
+    xd_bytes       dir;
     if (*at || xd_wire_CONFIG_decode(f->body, f->len, &in) < 0)
         return 0;
-    while (xd_wire_PAIR_next(&in.options, &p) == 1)
-        if (xd_bytes_eq_str(p.name, "cache_dir") && p.value.len && p.value.ptr[0] == '/')
-            return (*at = xd_bytes_dup(p.value)) ? 0 : -ENOMEM;
+    while (xd_wire_PAIR_next(&in.options, &p) == 1) {
+        if (!xd_bytes_eq_str(p.name, "cache_dir") || !p.value.len || p.value.ptr[0] != '/')
+            continue;
+        XD_TRY(xd_pathmap_text(xd_report_paths_of(paths, f->flags), p.value, XD_PATHMAP_ALL, &room, &dir));
+        if (dir.ptr == p.value.ptr && !is_here(view, f->flags))
+            return 0;
+        return (*at = xd_bytes_dup(dir)) ? 0 : -ENOMEM;
+    }
     return 0;
 }
 
 /* As far as it goes: a damaged end ends it. */
-static int fold(xd_journal_reader *r, xd_runview *view, char **ret_cache)
+static int fold(xd_journal_reader *r, xd_runview *view, xd_report_paths *paths, char **ret_cache)
 {
     xd_frame f;
     uint64_t offset;
     int      got;
     while ((got = xd_journal_reader_next(r, &f, &offset)) == 1) {
+        XD_TRY(xd_report_paths_take(paths, &f));
         if (f.type == XD_MSG_CONFIG)
-            XD_TRY(take_cache_dir(&f, ret_cache));
+            XD_TRY(take_cache_dir(&f, view, paths, ret_cache));
         int taken = xd_runview_frame(view, offset, &f, NULL, NULL);
         XD_TRY(taken);
     }
@@ -165,7 +187,9 @@ int xd_last_failed_recover(const xd_folders *where)
         return 0;
     xd_runview view;
     XD_TRY(xd_runview_init(&view, (xd_runview_source){ .read = read_back, .arg = r }));
-    got = fold(r, &view, &cache);
+    xd_report_paths paths = XD_REPORT_PATHS_INIT;
+    got = fold(r, &view, &paths, &cache);
+    xd_report_paths_release(&paths);
     if (got == 0 && cache && view.tests.ended)
         got = update(cache, &view, &over);
     xd_runview_release(&view);

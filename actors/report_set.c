@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "actors/report_paths.h"
+
 #define MEMBERS_MAX 8
 
 typedef struct member {
@@ -12,14 +14,26 @@ typedef struct member {
 } member;
 
 struct xd_report_set {
-    xd_runview view;
-    member     members[MEMBERS_MAX];
-    size_t     count;
-    int        busy; /* descriptor of the busy one, -1 */
-    xd_error   error;
-    xd_buf     notes;
-    bool       finished;
+    xd_runview_source source; /* the journal as it is */
+    xd_report_paths   paths;
+    xd_buf            changed, read; /* the frame that is looked at, and the last one that was read back */
+    xd_runview        view;
+    member            members[MEMBERS_MAX];
+    size_t            count;
+    int               busy; /* descriptor of the busy one, -1 */
+    xd_error          error;
+    xd_buf            notes;
+    bool              finished;
 };
+
+/* What lies in the journal, as it is shown. */
+static int read_back(void *arg, uint64_t offset, xd_frame *ret)
+{
+    xd_report_set *s = arg;
+    xd_frame       frame;
+    XD_TRY(s->source.read(s->source.arg, offset, &frame));
+    return xd_report_paths_frame(&s->paths, &frame, &s->read, ret);
+}
 
 int xd_report_set_new(xd_report_set **ret, xd_runview_source source)
 {
@@ -27,6 +41,9 @@ int xd_report_set_new(xd_report_set **ret, xd_runview_source source)
     if (!s)
         return -ENOMEM;
     s->busy = -1;
+    s->source = source;
+    if (source.read)
+        source = (xd_runview_source){ .read = read_back, .arg = s };
     int r = xd_runview_init(&s->view, source);
     if (r < 0) {
         xd_report_set_free(s);
@@ -43,6 +60,9 @@ xd_report_set *xd_report_set_free(xd_report_set *s)
     for (size_t i = 0; i < s->count; i++)
         s->members[i].ops->close(s->members[i].self);
     xd_runview_release(&s->view);
+    xd_report_paths_release(&s->paths);
+    xd_buf_release(&s->changed);
+    xd_buf_release(&s->read);
     xd_buf_release(&s->notes);
     free(s);
     return NULL;
@@ -89,8 +109,12 @@ static int each_ended(void *arg, uint32_t item)
     return 0;
 }
 
-int xd_report_set_frame(xd_report_set *s, uint64_t offset, const xd_frame *frame)
+int xd_report_set_frame(xd_report_set *s, uint64_t offset, const xd_frame *raw)
 {
+    xd_frame        shown;
+    const xd_frame *frame = &shown;
+    XD_TRY(xd_report_paths_take(&s->paths, raw));
+    XD_TRY(xd_report_paths_frame(&s->paths, raw, &s->changed, &shown));
     int r = xd_runview_frame(&s->view, offset, frame, each_ended, s);
     XD_TRY(r);
     if (r == XD_RUNVIEW_IGNORED)

@@ -18,6 +18,7 @@ typedef struct xd_scheduler_args {
     const char      *run_dir; /* borrowed */
     const char      *cache;   /* folder of the history; borrowed; NULL = the default */
     const char      *project; /* name of it on other hosts (env_start.h); borrowed for the start, copied */
+    const char      *work;    /* folder of the run here; borrowed for the start, copied; NULL = it is gone */
     const char      *note;    /* to be told at the start; borrowed for it; NULL = nothing */
     /* Called on the actor's thread; must return soon. */
     void (*event)(void *arg, const xd_event *ev);

@@ -195,6 +195,12 @@ static int on_warning(scheduler *self, const gateway *g, const xd_wire_WARNING *
     return 0;
 }
 
+static int on_facts(scheduler *self, const gateway *g, xd_frame f)
+{
+    f.flags = g->number; /* as in the journal */
+    return xd_report_paths_take(&self->paths, &f);
+}
+
 static int on_returned(scheduler *self, gateway *g, const xd_wire_RETURNED *in)
 {
     xd_autofree xd_span *spans = NULL;
@@ -301,6 +307,7 @@ static int after(scheduler *self, gateway *g, const char *what, int r)
 
 ON_FRAME(GATEWAY_UP, on_gateway_up(self, g, &in))
 ON_FRAME(GATEWAY_DOWN, on_down(self, g, m, &in))
+ON_FRAME(ENV_FACTS, on_facts(self, g, f))
 ON_FRAME(CONFIG, xd_scheduler_on_config(self, g, &in))
 ON_FRAME(COLLECTED, xd_scheduler_on_collected(self, g, &in))
 ON_FRAME(COLLECT_IDS, xd_scheduler_on_ids(self, g, &in))
@@ -517,6 +524,8 @@ static int scheduler_init(void *state, xd_actor *actor, const void *args)
     self->args.note = NULL;
     snprintf(self->project, sizeof(self->project), "%s", self->args.project ? self->args.project : "");
     self->args.project = NULL;
+    XD_TRY(xd_report_paths_begin(&self->paths, self->args.work));
+    self->args.work = NULL;
     XD_TRY(init_gateways(self));
     return xd_scheduler_collections_init(self);
 }
@@ -532,6 +541,7 @@ static void scheduler_fini(void *state)
     free(self->gateways);
     free(self->long_running);
     xd_history_free(self->history);
+    xd_report_paths_release(&self->paths);
 }
 
 const xd_actor_spec xd_scheduler_spec = {
@@ -545,7 +555,7 @@ const xd_actor_spec xd_scheduler_spec = {
         (const xd_handler[]){
             { XD_MSG_GATEWAY_UP, handle_GATEWAY_UP },
             { XD_MSG_GATEWAY_DOWN, handle_GATEWAY_DOWN },
-            { XD_MSG_ENV_FACTS, handle_nothing },
+            { XD_MSG_ENV_FACTS, handle_ENV_FACTS },
             { XD_MSG_CONFIG, handle_CONFIG },
             { XD_MSG_COLLECTED, handle_COLLECTED },
             { XD_MSG_COLLECT_IDS, handle_COLLECT_IDS },

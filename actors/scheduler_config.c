@@ -23,7 +23,11 @@ static int take(scheduler *self, const gateway *g, const xd_wire_CONFIG *in)
     XD_TRY(r);
     if (self->args.config->no_history)
         return 0;
-    xd_autofree char *rootdir = xd_bytes_dup(in->rootdir), *path = NULL;
+    xd_autobuf        room = XD_BUF_INIT;
+    xd_bytes          root;
+    const xd_pathmap *map = xd_report_paths_of(&self->paths, g->number);
+    XD_TRY(xd_pathmap_text(map, in->rootdir, XD_PATHMAP_ALL, &room, &root));
+    xd_autofree char *rootdir = xd_bytes_dup(root), *path = NULL;
     if (!rootdir)
         return -ENOMEM;
     if (xd_history_path(self->args.cache, rootdir, &path, &err) == 0)

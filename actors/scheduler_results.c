@@ -63,14 +63,16 @@ static int tell_again(scheduler *self, const collection *c, uint16_t worker, uin
 /* ---- XD_EVENT_TEST -------------------------------------------------------------------------------------- */
 
 /* The first line, as valid UTF-8, for whoever gets XD_EVENT_TEST. */
-static int keep_message(const collection *c, const xd_wire_REPORT *in)
+static int keep_message(const collection *c, const xd_pathmap *map, const xd_wire_REPORT *in)
 {
-    xd_autobuf     line = XD_BUF_INIT;
-    xd_bytes       text = { in->message.ptr, XD_MIN(in->message.len, MESSAGE_MOST) };
+    xd_autobuf line = XD_BUF_INIT, room = XD_BUF_INIT;
+    xd_bytes   whole;
+    XD_TRY(xd_pathmap_text(map, in->message, XD_PATHMAP_ALL, &room, &whole));
+    xd_bytes       text = { whole.ptr, XD_MIN(whole.len, MESSAGE_MOST) };
     const uint8_t *end = text.len ? memchr(text.ptr, '\n', text.len) : NULL;
     if (end)
         text.len = (size_t)(end - text.ptr);
-    else if (text.len < in->message.len) /* a letter is not cut in two */
+    else if (text.len < whole.len) /* a letter is not cut in two */
         while (text.len && (text.ptr[text.len] & 0xc0) == 0x80)
             text.len--;
     if (!text.len)
@@ -152,7 +154,6 @@ int xd_scheduler_on_results(scheduler *self, gateway *g, const xd_wire_RESULTS *
 int xd_scheduler_on_report(scheduler *self, gateway *g, const xd_wire_REPORT *in)
 {
     const collection *c = g->collection;
-    (void)self;
     if (!c->reported || in->item >= c->count)
         return 0;
     item_reported *f = &c->reported[in->item];
@@ -168,7 +169,7 @@ int xd_scheduler_on_report(scheduler *self, gateway *g, const xd_wire_REPORT *in
         return 0;
     /* The first failure, else what was told first. After the outcome (XD_REP_CLOSES) nobody would get it. */
     if (c->messages && !(in->flags & XD_REP_CLOSES) && (failed ? f->failed == 0 : !c->messages[in->item]))
-        XD_TRY(keep_message(c, in));
+        XD_TRY(keep_message(c, xd_report_paths_of(&self->paths, g->number), in));
     if (failed && f->failed < UINT8_MAX)
         f->failed++;
     return 0;

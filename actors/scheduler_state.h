@@ -12,6 +12,7 @@
 
 #include "actors/env_start.h"
 #include "actors/history.h"
+#include "actors/report_paths.h"
 #include "actors/scheduler.h"
 #include "actors/settings.h"
 #include "engine/idlist.h"
@@ -111,7 +112,8 @@ typedef struct scheduler {
     int                       forced_exit; /* -1 = none */
     char                      reason[XD_TEXT];
     char                      project[XD_PROJECT_NAME];
-    const char               *uid; /* of the config or the run, which outlive this */
+    xd_report_paths           paths; /* what is said outside of the reports has the user's own paths, too */
+    const char               *uid;   /* of the config or the run, which outlive this */
 } scheduler;
 
 gateway *xd_scheduler_gateway(scheduler *self, uint16_t number);

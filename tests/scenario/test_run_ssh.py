@@ -1,6 +1,7 @@
 """Workers on hosts that are reached by ssh: what a run promises holds there too, each way that ssh= can be carried; hosts that cannot be
 reached, or answer oddly; and the deaths of all that takes part."""
 import collections
+import json
 import os
 import pty
 import re
@@ -186,6 +187,32 @@ def test_folder_environment_and_interpreter(far):
         """.replace("NICE", str(min(19, here + 7))))
     result = far.run("--tx=" + far.lab.spec("h1", chdir="proj", python="python3") + "//env:STAGE=qa b//nice=7", "--", "-v", "-s")
     assert result.rc == 0 and result.summary == {"passed": 1}, result
+
+
+def test_paths_are_the_users_own(far):
+    """In the project's folder on each host, which holds a copy of the user's."""
+    far.hosts(2)
+    far.project.write(test_it="""
+        import os, time, warnings, pytest
+        @pytest.mark.parametrize("n", range(10))
+        def test_n(n):
+            time.sleep(0.05)
+            warnings.warn("beware")
+            print("printed", os.getcwd())
+            assert n < 8
+        """)
+    specs = ["--tx=" + far.lab.spec(host.name) for host in far.lab.hosts]
+    hosts = json.loads(far.project.xdctl("hosts", "check", "--json", "--ssh=" + far.way, *specs).out)
+    for host, found in zip(far.lab.hosts, hosts):
+        assert found["ok"] and "/.cache/xd/work/project-" in found["folder"], found
+        folder = host.home / ".cache" / found["folder"].partition("/.cache/")[2]
+        (folder / "test_it.py").write_text((far.project.root / "test_it.py").read_text())
+    result = far.run(*(specs + ["--", "--tb=native"]))
+    here = os.path.realpath(str(far.project.root))
+    assert result.rc == 1 and result.summary["failed"] == 2, result
+    assert result.out.count('  File "%s/test_it.py", line 8, in test_n\n' % here) == 2 and "rootdir: %s\n" % here in result.out, result
+    assert result.out.count("%s/test_it.py:6: UserWarning: beware\n" % here) == 1 and len({e["gateway"] for e in result.events if e["event"] == "worker_up"}) == 2, result
+    assert {line.partition(" ")[0] for line in result.out.splitlines() if "/.cache/xd/work/" in line} == {"printed"}, result
 
 
 def test_execnets_spellings(far):

@@ -120,11 +120,14 @@ START_TEST(a_folder_for_each_project)
         agent_place_find(&p, (xd_bytes){ 0 }, XD_BYTES_LIT("proj-1a"), &no_wish, &no_scratch, &err), 0);
     ck_assert_str_eq(p.folder, below("xd/work/proj-1a"));
     ck_assert(xd_path_is_dir(p.folder));
+    xd_autofree char *real = realpath(p.folder, NULL);
+    ck_assert_str_eq(p.copied, real); /* a copy of the project is known to be there */
     agent_place_release(&p);
     ck_assert(xd_path_is_dir(below("xd/work/proj-1a"))); /* it stays */
     ck_assert_int_eq(
         agent_place_find(&p, XD_BYTES_LIT("other"), XD_BYTES_LIT("proj-1a"), &no_wish, &no_scratch, &err), 0);
     ck_assert_str_eq(p.folder, below("other")); /* chdir= says where */
+    ck_assert_ptr_null(p.copied);
     agent_place_release(&p);
     for (size_t i = 0; i < XD_ARRAY_LEN(bad); i++) {
         ck_assert_int_eq(

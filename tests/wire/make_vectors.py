@@ -18,6 +18,7 @@ INDEX 0 item:u32
 RANGE 0 first:u32 count:u32 attempt:u16 flags:u16 group:u32 expected_us:u64
 NODEID 0 shared:u16 id:bytes line:i32 file:bytes group:bytes
 RUNNING 0 worker:u16 item:u32 age_ms:u32
+COPY 0 root:u16 path:bytes
 HELLO 1 version_min:u16 version_max:u16 capabilities:u64 build_id:bytes host:bytes system:bytes pid:u32 cpus:u32 memory_bytes:u64 session:u64 last:u64 token:bytes
 WELCOME 2 version:u16 capabilities:u64 session:u64 window_frames:u32 window_bytes:u32 last:u64 reconnect_ms:u32 token:bytes
 ACK 3 acked:u64
@@ -45,7 +46,7 @@ WARNING 36 item:u32 worker:u16 when:bytes category:bytes nodeid:bytes text:bytes
 SUITE_PROPERTY 45 worker:u16 name:bytes value:bytes
 SUMMARY 46 worker:u16 text:bytes
 AGENT_NOTE 48 level:u8 failed:u8 text:bytes
-ENV_FACTS 49 program:bytes found:bytes folder:bytes cache_dir:bytes scratch_dir:bytes
+ENV_FACTS 49 program:bytes found:bytes folder:bytes cache_dir:bytes scratch_dir:bytes copies:COPY
 HOST_CHECKED 50 failed:u8 text:bytes build_id:bytes folder:bytes free_bytes:u64 memory_bytes:u64 program:bytes found:bytes version:bytes framework:bytes
 RESULT 64 item:u32 attempt:u16 outcome:u8 flags:u8 setup_us:u32 call_us:u32 teardown_us:u32 position:u32 start_us:u64
 RESULTS 37 worker:u16 results:RESULT

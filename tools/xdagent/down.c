@@ -167,7 +167,7 @@ static int crash_report(agent_worker *w, xd_wire_REPORT r, const char *doing, xd
     XD_TRY(xd_buf_add_bytes(&message, how));
     XD_TRY(xd_buf_add_bytes(&text, xd_buf_view(&message)));
     if (words.len) {
-        XD_TRY(xd_buf_add_str(&text, "\nlast output of the worker:\n"));
+        XD_TRY(xd_buf_add_str(&text, XD_OUTCOME_LAST_OUTPUT));
         XD_TRY(xd_buf_add_bytes(&text, words));
     }
     r.worker = w->number;

@@ -129,14 +129,31 @@ static int prepare(agent *a, const xd_wire_ENV_START *m, xd_error *err)
     return r;
 }
 
+/* The folder of the project's copy: the path that it was asked for by, and the one that processes find when they ask where they are. */
+static int add_copies(const agent_place *p, xd_buf *room, xd_wire_list *ret)
+{
+    const char *const paths[] = { p->folder, p->copied };
+    for (size_t i = 0; p->copied && i < XD_ARRAY_LEN(paths); i++) {
+        if (i && strcmp(paths[0], paths[1]) == 0)
+            continue;
+        xd_wire_COPY one = { .root = 0, .path = xd_bytes_str(paths[i]) };
+        XD_TRY(xd_wire_COPY_append(room, &one));
+        ret->count++;
+    }
+    ret->ptr = room->data;
+    ret->len = room->len;
+    return 0;
+}
+
 static int say_facts(agent *a)
 {
     agent_env        *e = &a->env;
-    xd_autobuf        program = XD_BUF_INIT, body = XD_BUF_INIT;
+    xd_autobuf        program = XD_BUF_INIT, body = XD_BUF_INIT, copies = XD_BUF_INIT;
     xd_wire_ENV_FACTS m = { .folder = xd_bytes_str(e->place.folder),
                             .scratch_dir = xd_bytes_str(e->place.scratch) };
     if (e->runner->ops->facts)
         XD_TRY(e->runner->ops->facts(e->runner, &program, &m));
+    XD_TRY(add_copies(&e->place, &copies, &m.copies));
     XD_TRY(xd_wire_ENV_FACTS_encode(&body, &m));
     return agent_link_send(a, XD_MSG_ENV_FACTS, xd_buf_view(&body));
 }

@@ -113,7 +113,9 @@ static int project_folder(agent_place *p, xd_bytes project, xd_error *err)
     XD_TRY(xd_path_cache(&cache, err));
     if (!name || !(work = xd_path_join(cache, "work")) || !(p->folder = xd_path_join(work, name)))
         return xd_error_set(err, -ENOMEM, "out of memory");
-    return xd_path_mkdirs(p->folder, 0700, err);
+    XD_TRY(xd_path_mkdirs(p->folder, 0700, err));
+    p->copied = realpath(p->folder, NULL);
+    return p->copied ? 0 : xd_error_set(err, -errno, "%s: %s", p->folder, xd_error_name(-errno));
 }
 
 /* chdir= is made when it is missing, as execnet does. */
@@ -166,5 +168,6 @@ void agent_place_release(agent_place *p)
     free(p->scratch);
     free(p->cache);
     free(p->folder);
+    free(p->copied);
     *p = AGENT_PLACE_INIT;
 }

@@ -13,6 +13,8 @@ typedef struct agent_wishes {
 
 typedef struct agent_place {
     char *folder; /* where the tests run; absolute */
+    char   *
+        copied; /* the same without links in it, if it is the folder for copies of the project; NULL = it is not known to hold one */
     char *cache;  /* for what is kept between runs; not made yet; "" = there is none */
     char *
         scratch; /* of this environment alone, 0700, removed by agent_place_release; "" = none could be made */
