@@ -403,7 +403,7 @@ END_TEST
 
 START_TEST(does_not_wait_for_ever)
 {
-    WITH_PEER(f, "exactly(9)\n", 400);
+    WITH_PEER(f, "exactly(9)\n", 4000);
     expect_down(&f, false, "HELLO in time", 10);
     END_PEER(f);
 }
