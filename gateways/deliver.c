@@ -199,8 +199,10 @@ static int on_answer(xd_deliver *d, xd_bytes line, xd_error *err)
         rest.len = XD_MIN(rest.len, (size_t)100);
         return fail(d, -ENOEXEC, err, "no agent runs on that host's system, ", rest, xd_buf_cstr(&what));
     }
+    if (starts(line, "lacks", &rest))
+        return fail(d, -ENOEXEC, err, "that host lacks what the agent needs: ", rest, "");
     if (starts(line, "missing", &rest))
-        return fail(d, -ENOENT, err, "the agent is not an executable program there: ", rest, "");
+        return fail(d, -ENOENT, err, "the agent that was named is no agent of xd there: ", rest, "");
     if (starts(line, "nowhere", &rest))
         return fail(d, -ENOSPC, err, "no folder there can take the agent:", rest, "");
     return fail(d, -EPROTO, err, "the far end does not answer as xd's script does: ", line, "");

@@ -6,6 +6,7 @@
  *   send ARCH PACKING   to be answered with exactly so many bytes, and nothing else before the next line
  *   run                 the agent is started now: what follows is its own
  *   system WORDS        there is no agent for this system
+ *   lacks WORDS         the system there has not what the agent needs
  *   missing WORDS       the program that the user named is not there
  *   nowhere WORDS       no folder is of use, and why
  *
@@ -14,15 +15,23 @@
 #pragma once
 
 static const char deliver_script[] =
-    "umask 077; id=$1; build=$2; own=$3; shift 3\n"
+    /* Options and functions come from outside where sh is bash (SHELLOPTS, export -f). The tests get the umask of the login. */
+    "unset -f cat chmod cksum command cut find grep gzip head id ls mkdir mktemp mv printf python3 rm sha256sum tr "
+    "true umask uname xz 2>/dev/null\n"
+    "set +e +u +f +C +v +x; mask=$(umask); umask 077; id=$1; build=$2; own=$3; shift 3\n"
     "say() { printf \"xd:%s:%s\\n\" \"$id\" \"$*\" 2>/dev/null || exit 1; }\n"
+    "words() { printf %s \"$*\" | tr \"\\n\\r\\t\" \"   \" | cut -c 1-200; }\n"
     /* The program that the user named. */
     "if [ -n \"$own\" ]; then\n"
-    "  if command -v \"$own\" >/dev/null 2>&1; then say run; exec \"$own\" \"$@\"; fi\n"
-    "  say missing \"$own\"; exit 1\n"
+    "  command -v \"$own\" >/dev/null 2>&1 || { say missing \"$own\"; exit 1; }\n"
+    "  e=$(\"$own\" --version 2>&1 </dev/null)\n"
+    "  case $e in \"xdagent \"*) umask \"$mask\"; say run; exec \"$own\" \"$@\";; esac\n"
+    "  say missing \"$own: $(words \"$e\")\"; exit 1\n"
     "fi\n"
     "u=$(uname -sm 2>&1)\n"
     "offer \"$u\" || { say system \"$u\"; exit 1; }\n"
+    "[ -c /dev/null ] || { say lacks /dev/null; exit 1; }\n"
+    "[ -e /proc/self/exe ] || { say lacks \"/proc, which is not mounted\"; exit 1; }\n"
     "name=xdagent-$arch-$(printf %.12s \"$sha\")\n"
     "right() {\n"
     "  case $(sha256sum <\"$1\" 2>/dev/null) in \"$sha\"*) return 0;; ?*) return 1;; esac\n"
@@ -35,26 +44,28 @@ static const char deliver_script[] =
     "  return 1\n"
     "}\n"
     "there() { f=$1/$build/$name; [ -f \"$f\" ] && [ -x \"$f\" ] && mine \"$1/$build\" && right \"$f\"; }\n"
-    "go() { { true >\"${f%/*}/used\"; } 2>/dev/null; say run; exec \"$f\" \"$@\"; }\n"
-    "first=${XDG_CACHE_HOME:-}\n"
-    "case $first in /*) ;; *) first=${HOME:-}/.cache;; esac\n"
-    "first=$first/xd/agent\n"
-    "case $first in /.cache/*) first=;; esac\n"
+    "go() { { true >\"${f%/*}/used\"; } 2>/dev/null; umask \"$mask\"; say run; exec \"$f\" \"$@\"; }\n"
+    "first=\n"
+    "case ${HOME:-} in /*) first=$HOME/.cache/xd/agent;; esac\n"
+    "case ${XDG_CACHE_HOME:-} in /*) first=$XDG_CACHE_HOME/xd/agent;; esac\n"
     "[ -n \"$first\" ] && there \"$first\" && go \"$@\"\n"
     "uid=$(id -u)\n"
     "tmp=${TMPDIR:-/tmp}; case $tmp in /*) ;; *) tmp=/tmp;; esac\n"
     "for t in \"$tmp\" /tmp /var/tmp /dev/shm; do there \"$t/xd-$uid/agent\" && mine \"$t/xd-$uid\" && go "
     "\"$@\"; done\n"
     /* It has to be sent. */
+    "has() { command -v \"$1\" >/dev/null 2>&1; }\n"
+    "for p in cat chmod head ls mkdir mv rm; do has $p || { say lacks \"the program $p\"; exit 1; }; done\n"
+    "has sha256sum || has cksum || { say lacks \"the programs sha256sum and cksum, of which it needs one\"; exit 1; }\n"
     "why=\n"
     "no() { why=\"$why $1: $2;\"; [ -z \"$new\" ] || rm -f \"$new\"; new=; return 1; }\n"
     "new=; trap \"rm -f \\\"\\$new\\\"\" 0; trap \"exit 1\" 1 2 3 13 15\n"
     "if xz --version >/dev/null 2>&1; then pack=xz; with=\"xz -dc\"\n"
     "elif python3 -c \"import lzma\" 2>/dev/null; then pack=xz; with=py\n"
-    "elif gzip --version >/dev/null 2>&1 || command -v gzip >/dev/null 2>&1; then pack=gz; with=\"gzip "
+    "elif has gzip; then pack=gz; with=\"gzip "
     "-dc\"\n"
     "else pack=raw; with=cat; fi\n"
-    "[ $xz != 0 ] || [ $pack != xz ] || { pack=raw; with=cat; command -v gzip >/dev/null 2>&1 && pack=gz && "
+    "[ $xz != 0 ] || [ $pack != xz ] || { pack=raw; with=cat; has gzip && pack=gz && "
     "with=\"gzip -dc\"; }\n"
     "eval size=\\$$pack\n"
     "unpack() {\n"
@@ -62,7 +73,6 @@ static const char deliver_script[] =
     "sys,lzma;sys.stdout.buffer.write(lzma.decompress(sys.stdin.buffer.read()))\"\n"
     "  else $with; fi\n"
     "}\n"
-    "words() { printf %s \"$*\" | tr \"\\n\\r\\t\" \"   \" | cut -c 1-200; }\n"
     "place() {\n"
     "  d=$1/$build; f=$d/$name\n"
     "  e=$(mkdir -p \"$d\" 2>&1) || { no \"$1\" \"$(words \"$e\")\"; return; }\n"
@@ -80,6 +90,7 @@ static const char deliver_script[] =
     "  e=$(\"$new\" --version 2>&1 </dev/null)\n"
     "  [ \"$e\" = \"xdagent $build\" ] || { no \"$1\" \"the agent does not run there: $(words \"$e\")\"; "
     "return; }\n"
+    "  [ ! -d \"$f\" ] || rm -rf \"$f\"\n"
     "  e=$(mv -f \"$new\" \"$f\" 2>&1) || { no \"$1\" \"$(words \"$e\")\"; return; }\n"
     "  new=; prune \"$1\"\n"
     "  [ -z \"$why\" ] || printf \"xd: the agent was put into %s, since it could not be elsewhere:%s\\n\" "
@@ -102,5 +113,5 @@ static const char deliver_script[] =
     "  mine \"$b\" || { no \"$b/agent\" \"it is not this user only who can write there\"; continue; }\n"
     "  place \"$b/agent\" && go \"$@\"\n"
     "done\n"
-    "say nowhere \"$why\"\n"
+    "say nowhere \"${why%;}\"\n"
     "exit 1\n";

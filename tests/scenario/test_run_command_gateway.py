@@ -268,6 +268,105 @@ def test_no_folder_at_all(project, far):
         shutil.rmtree(where)
 
 
+def needed(folder, *missing):
+    """A PATH with what the delivery can use, but for those."""
+    folder.mkdir()
+    for name in ("sh", "env", "cat", "chmod", "cksum", "cut", "find", "grep", "gzip", "head", "id", "ls", "mkdir", "mktemp", "mv", "rm", "sha256sum", "tr", "uname", "xz"):
+        if name not in missing and shutil.which(name):
+            (folder / name).symlink_to(shutil.which(name))
+    return folder
+
+
+@pytest.mark.parametrize("missing, words", [
+    (["xz", "gzip"], None), (["sha256sum", "mktemp", "find", "grep", "tr", "cut", "id"], None),
+    (["head"], "lacks what the agent needs: the program head"), (["sha256sum", "cksum"], "lacks what the agent needs: the programs sha256sum and cksum"),
+    (["uname"], "no agent runs on that host's system"),
+], ids=["no-packer", "little", "no-head", "no-sum", "no-uname"])
+def test_programs_that_a_host_lacks(project, far, missing, words):
+    (project.root / "tests.txt").write_text(shutil.which("true") + "\n")
+    path = needed(project.path / "path", *missing)
+    result = project.run("--tx=command=" + far.spec("sh", PATH=path), "--runner=command", "--list", "tests.txt", python=False)
+    if words:
+        assert result.rc == 6 and words in result.out + result.err and "ended with status 1" in result.out + result.err, result
+    else:
+        assert result.rc == 0 and "1 passed" in result.out and len(far.agents) == 1, result
+
+
+@pytest.mark.parametrize("place, words", [("/proc", "/proc, which is not mounted"), ("/dev", "/dev/null")])
+def test_a_root_without_proc_or_dev(project, far, place, words):
+    if os.geteuid() != 0 or subprocess.run(["unshare", "--mount", "true"], stderr=subprocess.DEVNULL).returncode:
+        pytest.skip("needs root and mount namespaces")
+    project.write(test_a="def test_a(): pass")
+    script = project.path / "enter"
+    script.write_text("mount -t tmpfs none %s\nexec sh\n" % place)
+    result = far.run("unshare --mount sh %s sh" % script, number=1)
+    said = [line for line in (result.out + result.err).splitlines() if "lacks what the agent needs: " + words in line]
+    assert result.rc == 6 and said, result
+
+
+@pytest.mark.parametrize("shell", ["bash", "busybox", "ksh", "mksh"])
+def test_another_sh(project, far, shell):
+    """What stands for /bin/sh, with options and functions that come from the environment."""
+    if not shutil.which(shell) or not shutil.which("bash"):
+        pytest.skip("no %s here" % shell)
+    if os.geteuid() != 0 or subprocess.run(["unshare", "--mount", "true"], stderr=subprocess.DEVNULL).returncode:
+        pytest.skip("needs root and mount namespaces")
+    project.write(test_a=SUITE)
+    script = project.path / "enter"
+    script.write_text("mount --bind %s %s || exit 1\nfor f in mkdir cat mv gzip xz head printf uname ls command umask; do eval \"$f() { echo none; }\"; export -f $f; done\n"
+                      "exec /usr/bin/env SHELLOPTS=errexit:nounset:noclobber:noglob sh\n" % (shutil.which(shell), os.path.realpath("/bin/sh")))
+    as_usual(far.run("unshare --mount bash %s sh" % script, "env:SHOW=1"))
+    assert len(far.agents) == 1
+
+
+def test_the_umask_is_that_of_the_login(project, far):
+    project.write(test_a="import os, pytest\n@pytest.mark.parametrize('n', range(2))\ndef test_a(n): had = os.umask(0); os.umask(had); assert had == 0o27\n")
+    for agent in ([], [], ["--agent=" + os.path.join(os.path.dirname(XDCTL), "xdagent")]):  # sent; there; another one
+        result = far.run("sh -c 'umask 027; exec sh'", args=agent)
+        assert result.rc == 0 and "2 passed" in result.out, result
+
+
+@pytest.mark.parametrize("agent", ["/bin/cat", "/tmp", "ls", "/bin/no-such-agent"])
+def test_a_program_that_is_no_agent(project, far, agent):
+    project.write(test_a="def test_a(): pass")
+    begin = time.monotonic()
+    result = far.run("sh", args=["--agent=" + agent], number=1)
+    lines = [line for line in (result.out + result.err).splitlines() if "no agent of xd there: " + agent in line]
+    assert result.rc == 6 and len(lines) == 1 and time.monotonic() - begin < 12, result
+
+
+def test_what_lies_where_the_agent_belongs(project, far):
+    """A folder, a file that was changed or cut short, one that nobody may start, a folder open to all: another one is sent."""
+    project.write(test_a="def test_a(): pass")
+    assert far.run("sh").rc == 0
+    agent, = far.agents
+    whole = open(agent, "rb").read()
+
+    def folder(): os.unlink(agent), os.makedirs(agent + "/in/it")
+    def changed(): open(agent, "r+b").write(b"#!/bin/sh\n")
+    def short(): os.truncate(agent, 1000)
+    def closed(): os.chmod(agent, 0o600)
+    for harm in (folder, changed, short, closed):
+        harm()
+        result = far.run("sh")
+        assert result.rc == 0 and open(agent, "rb").read() == whole, (harm, result)
+    os.chmod(os.path.dirname(agent), 0o777)
+    other = project.path / "tmp"
+    other.mkdir()
+    result = far.run("sh", TMPDIR=other)
+    assert result.rc == 0 and "it is not this user only who can write there" in result.out + result.err, result
+
+
+@pytest.mark.parametrize("home", ["rel", "", "~", "/nowhere-at-all/x/..", "/dev/null"])
+def test_a_home_that_is_none(project, far, home):
+    project.write(test_a="def test_a(): pass")
+    (project.path / "tmp").mkdir()
+    before = set(os.listdir(str(project.root))) | {"began"}
+    result = project.run("--tx=command=%s//chdir=%s" % (far.spec("sh", HOME=home, TMPDIR=project.path / "tmp").split("//")[0], project.root), "-p", "no:cacheprovider")
+    assert result.rc == 0 and "1 passed" in result.out, result
+    assert {name for name in os.listdir(str(project.root)) if not name.startswith(".") and name != "__pycache__"} <= before
+
+
 def test_another_architecture(project, far):
     project.write(test_a="def test_a(): pass")
     (far.home / "bin").mkdir()
@@ -277,31 +376,35 @@ def test_another_architecture(project, far):
     assert result.rc == 6 and "Linux riscv64" in result.out + result.err and "x86_64" in result.out + result.err, result
 
 
+BINFMT = r"""
+mount -t binfmt_misc none /proc/sys/fs/binfmt_misc || exit 77
+magic='\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00'
+mask='\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff'
+printf '%s' ":aarch64:M::$magic:$mask:$1:F" >/proc/sys/fs/binfmt_misc/register || exit 77
+shift
+exec "$@"
+"""
+
+
 def test_aarch64_under_qemu(project, far):
-    qemu = shutil.which("qemu-aarch64-static") or shutil.which("qemu-aarch64")
-    built = os.path.join(ROOT, "build", "agents", "aarch64", "xdagent")
-    if not qemu or not os.path.exists(built):
-        pytest.skip("needs qemu-user and an agent for aarch64 (gcc-aarch64-linux-gnu when xd was built)")
-    version = subprocess.run([qemu, built, "--version"], stdout=subprocess.PIPE)
-    assert version.stdout.startswith(b"xdagent "), version
-    import lzma
-    with open(os.path.join(AGENTS, "aarch64.xz"), "rb") as f, open(built, "rb") as g:
-        assert lzma.decompress(f.read()) == g.read()
+    """A host that starts programs for aarch64 by qemu-user: the kernel knows it in a user namespace of the test's own."""
+    qemu = shutil.which("qemu-aarch64-static")
+    if not qemu or not os.path.exists(os.path.join(AGENTS, "aarch64.sums")):
+        pytest.skip("needs qemu-user-static and an agent for aarch64 (gcc-aarch64-linux-gnu when xd was built)")
     assert os.path.getsize(os.path.join(AGENTS, "aarch64.xz")) <= 400 * 1024
-    # Its first bytes over a pipe: HELLO of an agent that is told to end at once.
-    agent = subprocess.Popen([qemu, built], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    first = agent.stdout.read(8)
-    agent.stdin.close()
-    agent.stdout.close()
-    try:
-        agent.wait(20)
-    finally:
-        agent.kill()
-        agent.wait()
-    if not first:
-        print("qemu-user does not run it to the end here (pidfd, subreaper)")
-        pytest.skip("this qemu-user lacks system calls that the agent needs")
-    assert first == b"\x89xd\r\n\x1a\n\x01", first
+    script = project.path / "binfmt"
+    script.write_text(BINFMT)
+    enter = ["unshare", "--user", "--map-root-user", "--mount", "sh", str(script), qemu]
+    tried = subprocess.run(enter + ["true"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    if tried.returncode:
+        pytest.skip("no binfmt_misc in a user namespace here: %s" % tried.stdout.decode().strip())
+    (far.home / "bin").mkdir()
+    (far.home / "bin" / "uname").write_text("#!/bin/sh\necho Linux aarch64\n")
+    (far.home / "bin" / "uname").chmod(0o755)
+    project.write(test_a=SUITE + "def test_dies(): os.abort()\n")
+    result = far.run("%s sh" % " ".join(enter), "env:SHOW=1", "python=" + project.python, PATH="%s/bin:%s" % (far.home, os.environ["PATH"]))
+    assert result.rc == 1 and "2 failed, 1 crashed, 12 passed" in result.out and "SIGABRT" in result.out, result
+    assert [os.path.basename(agent).split("-")[1] for agent in far.agents] == ["aarch64"]
 
 
 # ---- several at once, and death ----------------------------------------------------------------------------------------
