@@ -16,7 +16,8 @@
 
 static const char deliver_script[] =
     /* Options and functions come from outside where sh is bash (SHELLOPTS, export -f). The tests get the umask of the login. */
-    "unset -f cat chmod cksum command cut find grep gzip head id ls mkdir mktemp mv printf python3 rm sha256sum tr "
+    "unset -f cat chmod cksum command cut find grep gzip head id ls mkdir mktemp mv printf python3 rm "
+    "sha256sum tr "
     "true umask uname xz 2>/dev/null\n"
     "set +e +u +f +C +v +x; mask=$(umask); umask 077; id=$1; build=$2; own=$3; shift 3\n"
     "say() { printf \"xd:%s:%s\\n\" \"$id\" \"$*\" 2>/dev/null || exit 1; }\n"
@@ -56,7 +57,8 @@ static const char deliver_script[] =
     /* It has to be sent. */
     "has() { command -v \"$1\" >/dev/null 2>&1; }\n"
     "for p in cat chmod head ls mkdir mv rm; do has $p || { say lacks \"the program $p\"; exit 1; }; done\n"
-    "has sha256sum || has cksum || { say lacks \"the programs sha256sum and cksum, of which it needs one\"; exit 1; }\n"
+    "has sha256sum || has cksum || { say lacks \"the programs sha256sum and cksum, of which it needs one\"; "
+    "exit 1; }\n"
     "why=\n"
     "no() { why=\"$why $1: $2;\"; [ -z \"$new\" ] || rm -f \"$new\"; new=; return 1; }\n"
     "new=; trap \"rm -f \\\"\\$new\\\"\" 0; trap \"exit 1\" 1 2 3 13 15\n"

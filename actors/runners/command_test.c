@@ -90,7 +90,7 @@ int xd_command_tester_init(xd_command_tester *t, const char *const *env, int age
     t->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     if (t->signals < 0)
         return -errno;
-    XD_TRY(xd_os_adopt_orphans());
+    (void)!xd_os_adopt_orphans(); /* the agent has said what follows where that cannot be */
     XD_TRY(stream_open(&t->stream[0]));
     return stream_open(&t->stream[1]);
 }

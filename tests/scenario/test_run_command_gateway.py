@@ -48,9 +48,9 @@ class Far(object):
         return "//".join((words,) + keys)
 
     def run(self, command="sh", *keys, **more):
-        args = more.pop("args", ())
+        args, python = more.pop("args", ()), more.pop("python", True)
         number = more.pop("number", 2)
-        return self.project.run("--tx=%d*command=%s" % (number, self.spec(command, *keys, **more)), "-p", "no:cacheprovider", *args)
+        return self.project.run("--tx=%d*command=%s" % (number, self.spec(command, *keys, **more)), *(("-p", "no:cacheprovider") if python else ()), *args, python=python)
 
     @property
     def agents(self):
@@ -405,6 +405,10 @@ def test_aarch64_under_qemu(project, far):
     result = far.run("%s sh" % " ".join(enter), "env:SHOW=1", "python=" + project.python, PATH="%s/bin:%s" % (far.home, os.environ["PATH"]))
     assert result.rc == 1 and "2 failed, 1 crashed, 12 passed" in result.out and "SIGABRT" in result.out, result
     assert [os.path.basename(agent).split("-")[1] for agent in far.agents] == ["aarch64"]
+    (project.root / "tests.txt").write_text("true\nfalse\n")
+    far.wait_gone(5)
+    result = far.run("%s sh" % " ".join(enter), PATH="%s/bin:%s" % (far.home, os.environ["PATH"]), args=["--runner=command", "--list", "tests.txt"], python=False)
+    assert result.rc == 1 and "1 failed, 1 passed" in result.out, result
 
 
 # ---- several at once, and death ----------------------------------------------------------------------------------------
