@@ -202,7 +202,7 @@ static int on_answer(xd_deliver *d, xd_bytes line, xd_error *err)
     if (starts(line, "lacks", &rest))
         return fail(d, -ENOEXEC, err, "that host lacks what the agent needs: ", rest, "");
     if (starts(line, "missing", &rest))
-        return fail(d, -ENOENT, err, "the agent that was named is no agent of xd there: ", rest, "");
+        return fail(d, -ENOENT, err, "the agent is not an executable program there: ", rest, "");
     if (starts(line, "nowhere", &rest))
         return fail(d, -ENOSPC, err, "no folder there can take the agent:", rest, "");
     return fail(d, -EPROTO, err, "the far end does not answer as xd's script does: ", line, "");

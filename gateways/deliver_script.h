@@ -24,10 +24,9 @@ static const char deliver_script[] =
     "words() { printf %s \"$*\" | tr \"\\n\\r\\t\" \"   \" | cut -c 1-200; }\n"
     /* The program that the user named. */
     "if [ -n \"$own\" ]; then\n"
-    "  command -v \"$own\" >/dev/null 2>&1 || { say missing \"$own\"; exit 1; }\n"
-    "  e=$(\"$own\" --version 2>&1 </dev/null)\n"
-    "  case $e in \"xdagent \"*) umask \"$mask\"; say run; exec \"$own\" \"$@\";; esac\n"
-    "  say missing \"$own: $(words \"$e\")\"; exit 1\n"
+    "  p=$(command -v \"$own\" 2>/dev/null)\n"
+    "  [ -f \"$p\" ] && [ -x \"$p\" ] || { say missing \"$own\"; exit 1; }\n"
+    "  umask \"$mask\"; say run; exec \"$p\" \"$@\"\n"
     "fi\n"
     "u=$(uname -sm 2>&1)\n"
     "offer \"$u\" || { say system \"$u\"; exit 1; }\n"

@@ -137,10 +137,7 @@ static const struct method {
 
 static bool wanted(const xd_ssh *s, const struct method *m)
 {
-    const bool  old = m->bit == SSH_AUTH_METHOD_INTERACTIVE
-                          ? xd_ssh_conf_is(s->conf, "challengeresponseauthentication", true)
-                          : true;
-    const char *value = xd_ssh_conf_get(s->conf, m->keyword, old ? "yes" : "no");
+    const char *value = xd_ssh_conf_get(s->conf, m->keyword, "yes");
     return strcasecmp(value, "no") != 0 && strcasecmp(value, "false") != 0;
 }
 

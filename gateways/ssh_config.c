@@ -2,7 +2,9 @@
 #include "gateways/ssh_config.h"
 
 #include <ctype.h>
+#include <arpa/inet.h>
 #include <glob.h>
+#include <netdb.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,23 +16,11 @@
 #include "engine/base/path.h"
 #include "engine/base/text.h"
 #include "engine/ssh_args.h"
+#include "gateways/ssh_config_state.h"
 #include "gateways/ssh_words.h"
 
 #define CONFIG_MAX (1u << 20)
 #define DEPTH_MAX 16
-
-typedef struct setting {
-    char *value; /* NULL = not set */
-    char *where; /* "FILE:LINE" */
-} setting;
-
-struct xd_ssh_conf {
-    setting *at; /* one per word of xd_ssh_words */
-    char    *given, *home, *local_user, *words;
-    char    *host, *user; /* once all is read */
-    uint16_t port;
-    char     unsuited[256];
-};
 
 /* ---- what is read -------------------------------------------------------------------------------------- */
 
@@ -39,8 +29,8 @@ typedef struct reading {
     xd_error    *err;
     const char  *file;
     unsigned     line;
-    bool         active; /* the block that is read is of this host */
-    bool         of_user;
+    bool         active;             /* the block that is read is of this host */
+    bool         of_user, of_system; /* ~/.ssh/config, /etc/ssh/ssh_config, and what they include */
     int          depth;
 } reading;
 
@@ -48,12 +38,6 @@ static int wrong(const reading *r, const char *what, const char *word)
 {
     return xd_error_set(r->err, -EINVAL, "%s:%u: %s%s%s", r->file, r->line, what, word ? " " : "",
                         word ? word : "");
-}
-
-static const char *value_of(const xd_ssh_conf *c, const char *keyword)
-{
-    const int i = xd_ssh_word_find(keyword);
-    return i < 0 ? NULL : c->at[i].value;
 }
 
 /* Leaves this host to the ssh program; the first reason counts. */
@@ -72,17 +56,55 @@ static int where(const reading *r, char **ret)
     return *ret ? 0 : -ENOMEM;
 }
 
-static int set(reading *r, int word, const char *rest)
+/* A line of which ssh itself has to say what is wrong with it, or what it means. */
+static int leave_line(reading *r, const char *what)
+{
+    xd_autofree char *place = NULL;
+    XD_TRY(where(r, &place));
+    leave(r->c, what, place);
+    return 0;
+}
+
+/* One word as it is: a value of the command line, which ssh does not take apart. */
+static int set_word(reading *r, int word, const char *value)
 {
     setting   *s = &r->c->at[word];
-    const bool many = xd_ssh_words[word].kind == XD_SSH_WORD_MANY;
+    const bool each = xd_ssh_words[word].kind == XD_SSH_WORD_EACH;
     xd_autobuf text = XD_BUF_INIT;
-    int        n = 0;
-    if (s->value && !many)
+    if (s->value && !each)
         return 0;
-    if (s->value)
-        XD_TRY(xd_buf_printf(&text, "%s\n", s->value));
-    if (xd_ssh_words[word].kind == XD_SSH_WORD_LINE) { /* its words are taken apart when it is used */
+    XD_TRY(s->value ? xd_buf_printf(&text, "%s\n%s", s->value, value) : xd_buf_add_str(&text, value));
+    char *copy = xd_bytes_dup(xd_buf_view(&text));
+    if (!copy)
+        return -ENOMEM;
+    free(s->value);
+    s->value = copy;
+    return s->where ? 0 : where(r, &s->where);
+}
+
+/* "-NAME" in SendEnv takes names out of those before. */
+static int send_less(xd_buf *text, const char *pattern)
+{
+    xd_autofree char *all = xd_bytes_dup(xd_buf_view(text));
+    if (!all)
+        return -ENOMEM;
+    xd_buf_clear(text);
+    for (char *name, *rest = all; (name = strsep(&rest, "\n"));)
+        if (*name && !xd_ssh_match_list(name, pattern, "\n", false))
+            XD_TRY(xd_buf_printf(text, "%s%s", text->len ? "\n" : "", name));
+    return 0;
+}
+
+static int set(reading *r, int word, const char *rest)
+{
+    setting               *s = &r->c->at[word];
+    const xd_ssh_word_kind kind = xd_ssh_words[word].kind;
+    const bool             many = kind == XD_SSH_WORD_MANY || kind == XD_SSH_WORD_EACH;
+    xd_autobuf             text = XD_BUF_INIT;
+    int                    n = 0;
+    if (s->value && many)
+        XD_TRY(xd_buf_add_str(&text, s->value));
+    if (kind == XD_SSH_WORD_LINE) { /* its words are taken apart when it is used */
         XD_TRY(xd_buf_add_str(&text, rest));
         n = *rest ? 1 : 0;
     } else {
@@ -92,14 +114,24 @@ static int set(reading *r, int word, const char *rest)
             if (got < 0)
                 return got == -EINVAL ? wrong(r, "a quote that is not closed, after", xd_ssh_words[word].name)
                                       : got;
-            if (got == 0 || (n && !many))
+            if (got == 0)
                 break;
-            XD_TRY(xd_buf_printf(&text, "%s%s", n++ ? "\n" : "", w));
+            if (n && xd_ssh_word_single(word))
+                return leave_line(r, xd_ssh_words[word].shown);
+            if (n && kind != XD_SSH_WORD_MANY && kind != XD_SSH_WORD_WORDS)
+                break;
+            n++;
+            if (kind == XD_SSH_WORD_MANY && *w == '-')
+                XD_TRY(send_less(&text, w + 1));
+            else
+                XD_TRY(xd_buf_printf(&text, "%s%s", text.len ? "\n" : "", w));
         }
     }
     if (!n)
         return wrong(r, "there is no value after",
                      *xd_ssh_words[word].shown ? xd_ssh_words[word].shown : xd_ssh_words[word].name);
+    if (s->value && !many)
+        return 0;
     char *value = xd_bytes_dup(xd_buf_view(&text));
     if (!value)
         return -ENOMEM;
@@ -119,8 +151,10 @@ static int include(reading *r, const char *rest)
         if (got <= 0)
             return got == -EINVAL ? wrong(r, "a quote that is not closed", NULL) : got;
         xd_autofree char *expanded = xd_ssh_conf_expand(r->c, w);
-        xd_autofree char *dir = r->of_user ? xd_path_join(r->c->home, ".ssh") : strdup("/etc/ssh");
-        if (!expanded || !dir || !(path = xd_path_join(dir, expanded)))
+        if (!expanded)
+            return leave_line(r, "Include of what xd cannot expand");
+        xd_autofree char *dir = r->of_system ? strdup("/etc/ssh") : xd_path_join(r->c->home, ".ssh");
+        if (!dir || !(path = xd_path_join(dir, expanded)))
             return -ENOMEM;
         reading inner = *r;
         inner.depth++;
@@ -134,7 +168,28 @@ static int include(reading *r, const char *rest)
     }
 }
 
-/* One criterion of Match: 1 it holds, 0 it does not, -errno. */
+static void lower(char *text)
+{
+    for (; *text; text++)
+        *text = (char)tolower((unsigned char)*text);
+}
+
+/* HostName has two tokens; NULL = it has another one. */
+static char *host_name(const xd_ssh_conf *c, const char *text)
+{
+    xd_autobuf out = XD_BUF_INIT;
+    for (; *text; text++) {
+        if (*text == '%' && text[1] != '%' && text[1] != 'h')
+            return NULL;
+        int r = *text == '%' && *++text == 'h' ? xd_buf_add_str(&out, c->given)
+                                               : xd_buf_add_byte(&out, (uint8_t)*text);
+        if (r < 0)
+            return NULL;
+    }
+    return xd_bytes_dup(xd_buf_view(&out));
+}
+
+/* One criterion of Match: 1 it holds, 0 it does not, -errno. "host x", "host=x". */
 static int criterion(reading *r, const char *name, const char **rest)
 {
     xd_ssh_conf *c = r->c;
@@ -149,19 +204,24 @@ static int criterion(reading *r, const char *name, const char **rest)
         leave(c, shown, place);
         return 0;
     }
-    xd_autofree char *arg = NULL;
-    int               got = xd_ssh_next_word(rest, &arg);
+    xd_autofree char *arg = NULL, *real = NULL;
+    *rest += strspn(*rest, " \t");
+    *rest += **rest == '=';
+    int got = xd_ssh_next_word(rest, &arg);
     if (got <= 0)
         return got < 0 && got != -EINVAL ? got : wrong(r, "Match: there is no value after", name);
-    const char *host = value_of(c, "hostname"), *user = value_of(c, "user");
-    if (strcasecmp(name, "host") == 0)
-        return xd_ssh_match_list(host ? host : c->given, arg, ",");
-    if (strcasecmp(name, "originalhost") == 0)
-        return xd_ssh_match_list(c->given, arg, ",");
+    const char *host = xd_ssh_conf_value(c, "hostname"), *user = xd_ssh_conf_value(c, "user");
+    if (strcasecmp(name, "host") == 0 || strcasecmp(name, "originalhost") == 0) {
+        real = host && strcasecmp(name, "host") == 0 ? host_name(c, host) : NULL;
+        if (!real && !(real = strdup(c->given)))
+            return -ENOMEM;
+        lower(real);
+        return xd_ssh_match_list(real, arg, ",", true);
+    }
     if (strcasecmp(name, "user") == 0)
-        return xd_ssh_match_list(user ? user : c->local_user, arg, ",");
+        return xd_ssh_match_list(user ? user : c->local_user, arg, ",", false);
     if (strcasecmp(name, "localuser") == 0)
-        return xd_ssh_match_list(c->local_user, arg, ",");
+        return xd_ssh_match_list(c->local_user, arg, ",", false);
     xd_autofree char *place = NULL;
     XD_TRY(where(r, &place));
     leave(c, "Match with a criterion that xd does not know", place);
@@ -171,13 +231,17 @@ static int criterion(reading *r, const char *name, const char **rest)
 static int match_block(reading *r, const char *rest)
 {
     r->active = true;
+    if (!rest[strspn(rest, " \t")] || rest[strspn(rest, " \t")] == '#')
+        return leave_line(r, "Match");
     for (const char *p = rest;;) {
-        xd_autofree char *name = NULL;
-        int               got = xd_ssh_next_word(&p, &name);
-        if (got < 0)
-            return got == -EINVAL ? wrong(r, "a quote that is not closed", NULL) : got;
-        if (got == 0)
+        p += strspn(p, " \t");
+        if (!*p || *p == '#')
             return 0;
+        const size_t      len = strcspn(p, " \t=");
+        xd_autofree char *name = strndup(p, len);
+        if (!name)
+            return -ENOMEM;
+        p += len;
         const bool negated = *name == '!';
         int        holds = criterion(r, name + negated, &p);
         XD_TRY(holds);
@@ -200,7 +264,9 @@ static int host_block(reading *r, const char *rest)
             break;
         XD_TRY(xd_buf_printf(&list, "%s ", w));
     }
-    r->active = xd_ssh_match_list(r->c->given, xd_buf_cstr(&list), " ");
+    if (!list.len)
+        return leave_line(r, "Host");
+    r->active = xd_ssh_match_list(r->c->given, xd_buf_cstr(&list), " ", false);
     return 0;
 }
 
@@ -228,22 +294,18 @@ static int read_line(reading *r, char *line)
         return host_block(r, p);
     if (strcasecmp(name, "match") == 0)
         return match_block(r, p);
-    if (!r->active)
-        return 0;
     if (strcasecmp(name, "include") == 0)
-        return include(r, p);
+        return r->active ? include(r, p) : 0;
     const int word = xd_ssh_word_find(name);
     if (word >= 0)
-        return set(r, word, p);
-    const char       *ignored = value_of(r->c, "ignoreunknown");
-    xd_autofree char *place = NULL;
-    if (ignored && xd_ssh_match_list(name, ignored, ","))
-        return 0;
-    char what[100];
+        return r->active ? set(r, word, p) : 0;
+    const char *ignored = xd_ssh_conf_value(r->c, "ignoreunknown");
+    char        what[100];
     snprintf(what, sizeof(what), "the keyword %s", name);
-    XD_TRY(where(r, &place));
-    leave(r->c, what, place);
-    return 0;
+    lower(name);
+    if (ignored && xd_ssh_match_list(name, ignored, ",", true))
+        return 0;
+    return leave_line(r, what); /* ssh refuses it in a block for other hosts, too */
 }
 
 static int read_lines(reading *r, xd_buf *text)
@@ -303,12 +365,20 @@ static int option(reading *r, char letter, const char *value, char **ret_file)
     } with[] = { { 'p', "Port" }, { 'l', "User" },        { 'i', "IdentityFile" },
                  { 'o', "" },     { 'J', "ProxyJump" },   { 'c', "Ciphers" },
                  { 'm', "MACs" }, { 'b', "BindAddress" }, { 'S', "ControlPath" } };
-    char what[64];
+    char      what[64];
+    const int family = xd_ssh_word_find("addressfamily");
     switch (letter) {
+    case 'i': { /* ssh goes on without a file that is not there */
+        xd_autofree char *path = value ? xd_ssh_conf_expand(r->c, value) : NULL;
+        if (path && access(path, F_OK) != 0)
+            return 0;
+        break;
+    }
     case '4':
-        return option_line(r, "AddressFamily", "inet");
-    case '6':
-        return option_line(r, "AddressFamily", "inet6");
+    case '6': /* the last one counts */
+        free(r->c->at[family].value);
+        r->c->at[family].value = NULL;
+        return set_word(r, family, letter == '4' ? "inet" : "inet6");
     case 'C':
         return option_line(r, "Compression", "yes");
     case 'A':
@@ -324,7 +394,8 @@ static int option(reading *r, char letter, const char *value, char **ret_file)
     }
     for (size_t i = 0; i < XD_ARRAY_LEN(with); i++)
         if (with[i].letter == letter)
-            return option_line(r, with[i].keyword, value);
+            return *with[i].keyword ? set_word(r, xd_ssh_word_find(with[i].keyword), value)
+                                    : option_line(r, "", value);
     if (strchr("TaxqvnkGg", letter)) /* of no meaning for a command without a terminal */
         return 0;
     snprintf(what, sizeof(what), "the option -%c", letter);
@@ -377,7 +448,7 @@ static int read_host(reading *r)
     if (at) {
         *at = 0;
         if (at > host)
-            XD_TRY(option_line(r, "User", host));
+            XD_TRY(set_word(r, xd_ssh_word_find("user"), host));
         host = at + 1;
     }
     if (*host == '[' && host[strlen(host) - 1] == ']') {
@@ -417,6 +488,8 @@ static int look_at_keys(xd_ssh_conf *c)
         xd_autofree char *name = strndup(p, len), *path = name ? xd_ssh_conf_expand(c, name) : NULL;
         if (!name)
             return -ENOMEM;
+        if (!path)
+            leave(c, "IdentityFile, of which xd does not know a token,", NULL);
         if (path && xd_ssh_is_security_key(path)) {
             snprintf(what, sizeof(what), "a security key (%.150s)", path);
             leave(c, what, NULL);
@@ -429,10 +502,14 @@ static int look_at_keys(xd_ssh_conf *c)
 
 static int finish(xd_ssh_conf *c, xd_error *err)
 {
-    uint64_t    port;
-    const char *text = xd_ssh_conf_get(c, "port", "22"), *host = value_of(c, "hostname");
-    const char *user = value_of(c, "user");
-    if (xd_text_u64(text, 1, 65535, &port) < 0)
+    uint64_t       port;
+    const char    *text = xd_ssh_conf_get(c, "port", "22"), *host = xd_ssh_conf_value(c, "hostname");
+    const char    *user = xd_ssh_conf_value(c, "user");
+    struct servent of, *service = NULL; /* ssh takes the name of one for a port, too */
+    char           room[1024];
+    if (getservbyname_r(text, "tcp", &of, room, sizeof(room), &service) == 0 && service)
+        port = ntohs((uint16_t)service->s_port);
+    else if (xd_text_u64(text, 1, 65535, &port) < 0)
         return xd_error_set(err, -EINVAL, "'%s' is no port: it is a number from 1 to 65535", text);
     c->port = (uint16_t)port;
     c->user = strdup(user ? user : c->local_user);
@@ -440,17 +517,26 @@ static int finish(xd_ssh_conf *c, xd_error *err)
     if (!c->user || !c->host)
         return -ENOMEM;
     if (host) {
-        char *expanded = xd_ssh_conf_expand(c, host);
+        char *expanded = host_name(c, host);
         if (!expanded)
-            return xd_error_set(err, -EINVAL, "HostName %s: it has a token that is not known", host);
-        free(c->host);
-        c->host = expanded;
+            leave(c, "HostName", c->at[xd_ssh_word_find("hostname")].where);
+        else
+            free(c->host);
+        c->host = expanded ? expanded : c->host;
     }
-    for (char *p = c->host; *p; p++)
-        *p = (char)tolower((unsigned char)*p);
+    lower(c->host);
     for (int i = 0; xd_ssh_words[i].name; i++)
         if (c->at[i].value && !xd_ssh_word_suits(i, c->at[i].value))
             leave(c, xd_ssh_words[i].shown, c->at[i].where);
+    static const char *const lists[] = { "userknownhostsfile", "globalknownhostsfile" };
+    for (size_t i = 0; i < XD_ARRAY_LEN(lists); i++)
+        for (const char *list = xd_ssh_conf_get(c, lists[i], "");;) {
+            xd_autofree char *word = NULL, *file = NULL;
+            if (xd_ssh_next_word(&list, &word) <= 0)
+                break;
+            if (!(file = xd_ssh_conf_expand(c, word)))
+                leave(c, lists[i], c->at[xd_ssh_word_find(lists[i])].where);
+        }
     return look_at_keys(c);
 }
 
@@ -465,6 +551,7 @@ static int read_files(reading *r, const char *file)
     r->active = true;
     XD_TRY(read_file(r, own, file != NULL));
     r->of_user = false;
+    r->of_system = true;
     r->active = true;
     return file ? 0 : read_file(r, "/etc/ssh/ssh_config", false);
 }
@@ -502,79 +589,4 @@ int xd_ssh_conf_new(xd_ssh_conf **ret, const xd_target *target, xd_error *err)
     XD_TRY(fill(c, target, err));
     *ret = xd_take(&c);
     return 0;
-}
-
-xd_ssh_conf *xd_ssh_conf_free(xd_ssh_conf *c)
-{
-    if (!c)
-        return NULL;
-    for (int i = 0; c->at && xd_ssh_words[i].name; i++) {
-        free(c->at[i].value);
-        free(c->at[i].where);
-    }
-    char *texts[] = { c->given, c->home, c->local_user, c->words, c->host, c->user };
-    for (size_t i = 0; i < XD_ARRAY_LEN(texts); i++)
-        free(texts[i]);
-    free(c->at);
-    free(c);
-    return NULL;
-}
-
-const char *xd_ssh_conf_unsuited(const xd_ssh_conf *c)
-{
-    return *c->unsuited ? c->unsuited : NULL;
-}
-
-const char *xd_ssh_conf_given(const xd_ssh_conf *c)
-{
-    return c->given;
-}
-
-const char *xd_ssh_conf_host(const xd_ssh_conf *c)
-{
-    return c->host;
-}
-
-const char *xd_ssh_conf_user(const xd_ssh_conf *c)
-{
-    return c->user;
-}
-
-uint16_t xd_ssh_conf_port(const xd_ssh_conf *c)
-{
-    return c->port;
-}
-
-const char *xd_ssh_conf_words(const xd_ssh_conf *c)
-{
-    return c->words;
-}
-
-const char *xd_ssh_conf_home(const xd_ssh_conf *c)
-{
-    return c->home;
-}
-
-const char *xd_ssh_conf_local_user(const xd_ssh_conf *c)
-{
-    return c->local_user;
-}
-
-const char *xd_ssh_conf_get(const xd_ssh_conf *c, const char *keyword, const char *otherwise)
-{
-    const char *value = value_of(c, keyword);
-    return value ? value : otherwise;
-}
-
-bool xd_ssh_conf_is(const xd_ssh_conf *c, const char *keyword, bool otherwise)
-{
-    const char *value = value_of(c, keyword);
-    return value ? strcasecmp(value, "yes") == 0 || strcasecmp(value, "true") == 0 : otherwise;
-}
-
-uint32_t xd_ssh_conf_number(const xd_ssh_conf *c, const char *keyword, uint32_t otherwise)
-{
-    const char *value = value_of(c, keyword);
-    uint64_t    n;
-    return value && xd_text_u64(value, 0, UINT32_MAX, &n) == 0 ? (uint32_t)n : otherwise;
 }

@@ -37,8 +37,9 @@ char *xd_ssh_conf_expand(const xd_ssh_conf *c, const char *text);
 /* The next file name of a list of words (as ssh_config writes it), expanded, malloc'ed; NULL = no more. */
 char *xd_ssh_conf_next_file(const xd_ssh_conf *c, const char **list);
 
-/* Does a host or name match a list of patterns (with ?, * and !), separated by these characters? */
-bool xd_ssh_match_list(const char *name, const char *list, const char *separators);
+/* Does a host or name match a list of patterns (with ?, * and !), separated by these characters? `fold`: the patterns count
+ * in lower case, as ssh takes those of Match host and of known_hosts; the name is taken as it is. */
+bool xd_ssh_match_list(const char *name, const char *list, const char *separators, bool fold);
 
 /* A key file of this name is held by a security key, which libssh cannot ask. */
 bool xd_ssh_is_security_key(const char *path);

@@ -1,4 +1,5 @@
 /* gateways/ssh_expand.c - see ssh_config.h: what stands for something else in a value. */
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,9 +43,18 @@ static int token(const xd_ssh_conf *c, char letter, xd_buf *out)
 
 static int expand(const xd_ssh_conf *c, const char *p, xd_buf *out)
 {
-    if (*p == '~' && (p[1] == '/' || !p[1])) {
-        XD_TRY(xd_buf_add_str(out, xd_ssh_conf_home(c)));
-        p++;
+    if (*p == '~') {
+        const size_t  len = strcspn(p, "/");
+        char          text[4096], name[128];
+        struct passwd pw, *found = NULL;
+        if (len >= sizeof(name))
+            return -EINVAL;
+        memcpy(name, p + 1, len - 1);
+        name[len - 1] = 0;
+        if (*name && (getpwnam_r(name, &pw, text, sizeof(text), &found) != 0 || !found))
+            return -EINVAL;
+        XD_TRY(xd_buf_add_str(out, found ? pw.pw_dir : xd_ssh_conf_home(c)));
+        p += len;
     }
     while (*p) {
         const char *end = p[0] == '$' && p[1] == '{' ? strchr(p, '}') : NULL;

@@ -65,7 +65,7 @@ static bool is_excepted(const char *name, const char *line)
         return false;
     memcpy(names, line, len);
     names[len] = 0;
-    return !xd_ssh_match_list(name, names, ",");
+    return !xd_ssh_match_list(name, names, ",", true);
 }
 
 static int look_for(xd_ssh_hosts *h, const char *name, mark is, const char *line, const char *file,

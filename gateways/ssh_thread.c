@@ -126,7 +126,7 @@ static int send_environment(xd_ssh *s)
     for (char **e = environ; *send && e && *e; e++) {
         const char       *value = strchr(*e, '=');
         xd_autofree char *name = value ? strndup(*e, (size_t)(value - *e)) : NULL;
-        if (name && xd_ssh_match_list(name, send, "\n"))
+        if (name && xd_ssh_match_list(name, send, "\n", false))
             XD_TRY(send_variable(s, name, value + 1));
     }
     return 0;

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "engine/base/buf.h"
+#include "engine/base/text.h"
 #include "gateways/ssh_config.h"
 
 const xd_ssh_word xd_ssh_words[] = {
@@ -23,10 +24,9 @@ const xd_ssh_word xd_ssh_words[] = {
     { "hostkeyalias", "HostKeyAlias", XD_SSH_WORD_USED },
     { "hostname", "HostName", XD_SSH_WORD_USED },
     { "identityagent", "IdentityAgent", XD_SSH_WORD_USED },
-    { "identityfile", "IdentityFile", XD_SSH_WORD_MANY },
+    { "identityfile", "IdentityFile", XD_SSH_WORD_EACH },
     { "ignoreunknown", "IgnoreUnknown", XD_SSH_WORD_USED },
     { "kbdinteractiveauthentication", "KbdInteractiveAuthentication", XD_SSH_WORD_USED },
-    { "challengeresponseauthentication", "ChallengeResponseAuthentication", XD_SSH_WORD_USED },
     { "kexalgorithms", "KexAlgorithms", XD_SSH_WORD_LIST },
     { "macs", "MACs", XD_SSH_WORD_LIST },
     { "numberofpasswordprompts", "NumberOfPasswordPrompts", XD_SSH_WORD_USED },
@@ -39,7 +39,7 @@ const xd_ssh_word xd_ssh_words[] = {
     { "sendenv", "SendEnv", XD_SSH_WORD_MANY },
     { "serveralivecountmax", "ServerAliveCountMax", XD_SSH_WORD_USED },
     { "serveraliveinterval", "ServerAliveInterval", XD_SSH_WORD_USED },
-    { "setenv", "SetEnv", XD_SSH_WORD_MANY },
+    { "setenv", "SetEnv", XD_SSH_WORD_WORDS },
     { "stricthostkeychecking", "StrictHostKeyChecking", XD_SSH_WORD_USED },
     { "tcpkeepalive", "TCPKeepAlive", XD_SSH_WORD_USED },
     { "user", "User", XD_SSH_WORD_USED },
@@ -65,6 +65,23 @@ const xd_ssh_word xd_ssh_words[] = {
     { "verifyhostkeydns", "VerifyHostKeyDNS", XD_SSH_WORD_OFF },
     { "hostbasedacceptedalgorithms", "HostbasedAcceptedAlgorithms", XD_SSH_WORD_NOTHING },
     { "gssapiauthentication", "GSSAPIAuthentication", XD_SSH_WORD_GSSAPI },
+
+    /* ssh takes them still, and passes over them */
+    { "afstokenpassing", "", XD_SSH_WORD_NOTHING },
+    { "cipher", "", XD_SSH_WORD_NOTHING },
+    { "compressionlevel", "", XD_SSH_WORD_NOTHING },
+    { "fallbacktorsh", "", XD_SSH_WORD_NOTHING },
+    { "globalknownhostsfile2", "", XD_SSH_WORD_NOTHING },
+    { "kerberosauthentication", "", XD_SSH_WORD_NOTHING },
+    { "kerberostgtpassing", "", XD_SSH_WORD_NOTHING },
+    { "protocol", "", XD_SSH_WORD_NOTHING },
+    { "rhostsauthentication", "", XD_SSH_WORD_NOTHING },
+    { "rhostsrsaauthentication", "", XD_SSH_WORD_NOTHING },
+    { "rsaauthentication", "", XD_SSH_WORD_NOTHING },
+    { "useprivilegedport", "", XD_SSH_WORD_NOTHING },
+    { "userknownhostsfile2", "", XD_SSH_WORD_NOTHING },
+    { "useroaming", "", XD_SSH_WORD_NOTHING },
+    { "usersh", "", XD_SSH_WORD_NOTHING },
 
     { "canonicaldomains", "", XD_SSH_WORD_NOTHING },
     { "canonicalizefallbacklocal", "", XD_SSH_WORD_NOTHING },
@@ -127,8 +144,8 @@ static const struct {
                 { "skeyauthentication", "kbdinteractiveauthentication" },
                 { "tisauthentication", "kbdinteractiveauthentication" },
                 { "dsaauthentication", "pubkeyauthentication" },
-                { "userknownhostsfile2", "userknownhostsfile" },
-                { "globalknownhostsfile2", "globalknownhostsfile" },
+                { "challengeresponseauthentication", "kbdinteractiveauthentication" },
+                { "keepalive", "tcpkeepalive" },
                 { "rsaminsize", "requiredrsasize" } };
 
 int xd_ssh_word_find(const char *name)
@@ -140,6 +157,35 @@ int xd_ssh_word_find(const char *name)
         if (strcasecmp(name, xd_ssh_words[i].name) == 0)
             return i;
     return -1;
+}
+
+int xd_ssh_number(const char *text, uint32_t *ret)
+{
+    static const char     units[] = "smhdw";
+    static const uint32_t seconds[] = { 1, 60, 3600, 86400, 604800 };
+    uint64_t              all = 0;
+    if (!*text)
+        return -EINVAL;
+    while (*text) {
+        const size_t len = strspn(text, "0123456789");
+        char         digits[16];
+        uint64_t     n;
+        if (len == 0 || len >= sizeof(digits))
+            return -EINVAL;
+        memcpy(digits, text, len);
+        digits[len] = 0;
+        XD_TRY(xd_text_u64(digits, 0, UINT32_MAX, &n));
+        text += len;
+        const char *unit = *text ? strchr(units, tolower((unsigned char)*text)) : NULL;
+        if (*text && !unit)
+            return -EINVAL;
+        all += n * (unit ? seconds[unit - units] : 1);
+        text += unit != NULL;
+        if (all > UINT32_MAX)
+            return -EINVAL;
+    }
+    *ret = (uint32_t)all;
+    return 0;
 }
 
 /* Debian's ssh_config asks for GSSAPI on every host; that means something only to who has tickets. */
@@ -158,8 +204,56 @@ static bool is_off(const char *value)
     return strcasecmp(value, "no") == 0 || strcasecmp(value, "none") == 0 || strcasecmp(value, "false") == 0;
 }
 
+/* What ssh takes for a value; what it does not, it says itself in its own words. */
+static const struct {
+    const char *name, *values; /* "#" = a number or a time */
+} takes[] = { { "addressfamily", "any inet inet6" },
+              { "batchmode", "yes no true false" },
+              { "compression", "yes no true false" },
+              { "connecttimeout", "# none" },
+              { "hashknownhosts", "yes no true false" },
+              { "kbdinteractiveauthentication", "yes no true false" },
+              { "numberofpasswordprompts", "#" },
+              { "passwordauthentication", "yes no true false" },
+              { "pubkeyauthentication", "yes no true false unbound host-bound" },
+              { "requiredrsasize", "#" },
+              { "serveralivecountmax", "#" },
+              { "serveraliveinterval", "# none" },
+              { "stricthostkeychecking", "yes no true false off ask accept-new" },
+              { "tcpkeepalive", "yes no true false" } };
+
+static bool is_one_of(const char *value, const char *list)
+{
+    const size_t len = strlen(value);
+    for (; *list; list += strspn(list, " ")) {
+        const size_t n = strcspn(list, " ");
+        if (n == len && strncasecmp(list, value, n) == 0 && *value != '#')
+            return true;
+        list += n;
+    }
+    return false;
+}
+
+static bool is_taken(int word, const char *value)
+{
+    uint32_t n;
+    for (size_t i = 0; i < sizeof(takes) / sizeof(takes[0]); i++)
+        if (strcmp(takes[i].name, xd_ssh_words[word].name) == 0)
+            return (*takes[i].values == '#' && xd_ssh_number(value, &n) == 0) ||
+                   is_one_of(value, takes[i].values);
+    return true;
+}
+
+bool xd_ssh_word_single(int word)
+{
+    const xd_ssh_word_kind kind = xd_ssh_words[word].kind;
+    return kind == XD_SSH_WORD_USED || kind == XD_SSH_WORD_LIST || kind == XD_SSH_WORD_EACH;
+}
+
 bool xd_ssh_word_suits(int word, const char *value)
 {
+    if (!is_taken(word, value))
+        return false;
     /* libssh does not add to its own lists, as ssh does for a first +, - or ^ */
     if (xd_ssh_words[word].kind == XD_SSH_WORD_LIST && (strchr("+-^", *value) || strchr(value, '*')))
         return false;
@@ -175,30 +269,31 @@ bool xd_ssh_word_suits(int word, const char *value)
 
 /* ---- words and patterns -------------------------------------------------------------------------------- */
 
-static bool match(const char *name, const char *pattern, size_t len)
+static bool match(const char *name, const char *pattern, size_t len, bool fold)
 {
     for (; len; pattern++, len--, name++) {
         if (*pattern == '*') {
             for (;; name++) {
-                if (match(name, pattern + 1, len - 1))
+                if (match(name, pattern + 1, len - 1, fold))
                     return true;
                 if (!*name)
                     return false;
             }
         }
-        if (!*name || (*pattern != '?' && tolower((unsigned char)*pattern) != tolower((unsigned char)*name)))
+        const char c = fold ? (char)tolower((unsigned char)*pattern) : *pattern;
+        if (!*name || (*pattern != '?' && c != *name))
             return false;
     }
     return !*name;
 }
 
-bool xd_ssh_match_list(const char *name, const char *list, const char *separators)
+bool xd_ssh_match_list(const char *name, const char *list, const char *separators, bool fold)
 {
     bool found = false;
     for (const char *p = list + strspn(list, separators); *p;) {
         size_t len = strcspn(p, separators);
         bool   negated = *p == '!';
-        if (match(name, p + negated, len - negated)) {
+        if (match(name, p + negated, len - negated, fold)) {
             if (negated)
                 return false;
             found = true;
@@ -219,7 +314,9 @@ int xd_ssh_next_word(const char **at, char **ret)
         return 0;
     }
     for (char quote = 0; *p && (quote || (*p != ' ' && *p != '\t')); p++) {
-        if (quote ? *p == quote : (*p == '"' || *p == '\''))
+        if (*p == '\\' && p[1] && (strchr("\"'\\", p[1]) || (!quote && p[1] == ' ')))
+            XD_TRY(xd_buf_add_byte(&word, (uint8_t) * ++p));
+        else if (quote ? *p == quote : (*p == '"' || *p == '\''))
             quote = (char)(quote ? 0 : *p);
         else
             XD_TRY(xd_buf_add_byte(&word, (uint8_t)*p));

@@ -152,6 +152,79 @@ START_TEST(match_blocks)
 }
 END_TEST
 
+/* What `ssh -G` of OpenSSH 9.2 says of the same lines; NULL = the keyword is not set. */
+START_TEST(as_ssh_has_it)
+{
+    static const struct {
+        const char *spec, *config, *keyword, *value;
+    } all[] = { { "ssh=h", "User DOM\\\\user", "user", "DOM\\user" },
+                { "ssh=h", "User DOM\\user", "user", "DOM\\user" },
+                { "ssh=h", "IdentityFile /a\\ b/c", "identityfile", "/a b/c" },
+                { "ssh=h", "IdentityFile \"/a\\\"b\"", "identityfile", "/a\"b" },
+                { "ssh=-i '/a b' h", "", "identityfile", NULL }, /* no such file */
+                { "ssh=-i /etc/passwd -i /etc/group h", "IdentityFile /c", "identityfile",
+                  "/etc/passwd\n/etc/group\n/c" },
+                { "ssh=-l 'a b' h", "", "user", "a b" },
+                { "ssh=a#b@h", "", "user", "a#b" },
+                { "ssh='DOM\\u@h'", "", "user", "DOM\\u" },
+                { "ssh=-4 -6 h", "AddressFamily any", "addressfamily", "inet6" },
+                { "ssh=FOO", "Host foo\nPort 9", "port", NULL },
+                { "ssh=foo", "Host FOO\nPort 9", "port", NULL },
+                { "ssh=FOO", "Match host foo\nPort 9", "port", "9" },
+                { "ssh=foo", "Match host FOO\nPort 9", "port", "9" },
+                { "ssh=Me@h", "Match user me\nPort 9", "port", NULL },
+                { "ssh=h", "HostName %h.example.com\nMatch host *.example.com\nPort 9", "port", "9" },
+                { "ssh=h", "Match host=h\nPort 9", "port", "9" },
+                { "ssh=h", "Match !host = x  # said\nPort 9", "port", "9" },
+                { "ssh=h", "SetEnv A=1 B=2\nSetEnv C=3", "setenv", "A=1\nB=2" },
+                { "ssh=h", "SendEnv A B C_x\nSendEnv -A -C_*", "sendenv", "B" },
+                { "ssh=h", "SendEnv -A\nSendEnv A", "sendenv", "A" },
+                { "ssh=h", "ChallengeResponseAuthentication no", "kbdinteractiveauthentication", "no" },
+                { "ssh=h", "UserKnownHostsFile2 /x", "userknownhostsfile", NULL },
+                { "ssh=h", "Protocol 2\nUseRoaming no\nRSAAuthentication no\nPort 9", "port", "9" } };
+    for (size_t i = 0; i < XD_ARRAY_LEN(all); i++) {
+        xd_auto(xd_ssh_conf) *c = conf(all[i].spec, all[i].config);
+        const char *value = xd_ssh_conf_get(c, all[i].keyword, NULL);
+        ck_assert_msg(all[i].value ? value && strcmp(value, all[i].value) == 0 : !value, "%s, %s: %s",
+                      all[i].spec, all[i].config, value);
+        ck_assert_msg(!xd_ssh_conf_unsuited(c), "%s: %s", all[i].config, xd_ssh_conf_unsuited(c));
+    }
+    xd_auto(xd_ssh_conf) *c = conf("ssh=h", "Port ssh\nConnectTimeout 1m30s\nServerAliveInterval 2M\n"
+                                            "UserKnownHostsFile ~root/known\n");
+    ck_assert_uint_eq(xd_ssh_conf_port(c), 22);
+    ck_assert_uint_eq(xd_ssh_conf_number(c, "connecttimeout", 1), 90);
+    ck_assert_uint_eq(xd_ssh_conf_number(c, "serveraliveinterval", 1), 120);
+    const char       *list = xd_ssh_conf_get(c, "userknownhostsfile", "");
+    xd_autofree char *file = xd_ssh_conf_next_file(c, &list);
+    ck_assert_str_eq(file, "/root/known");
+}
+END_TEST
+
+/* ssh says what is wrong with a line in its own words, or knows what it means. */
+START_TEST(lines_that_only_ssh_understands)
+{
+    static const char *const all[] = { "HostName a b",
+                                       "Port 22 33",
+                                       "User \"x\" y",
+                                       "IdentityFile /a b",
+                                       "IdentityFile /k/%Z",
+                                       "UserKnownHostsFile /a /k/%Z",
+                                       "HostName %n.x",
+                                       "StrictHostKeyChecking maybe",
+                                       "AddressFamily ipx",
+                                       "ConnectTimeout soon",
+                                       "PasswordAuthentication perhaps",
+                                       "Host",
+                                       "Match",
+                                       "Include ~no-such-user-here/x",
+                                       "Host other\nOfTomorrow yes" };
+    for (size_t i = 0; i < XD_ARRAY_LEN(all); i++) {
+        xd_auto(xd_ssh_conf) *c = conf("ssh=h", all[i]);
+        ck_assert_msg(xd_ssh_conf_unsuited(c) != NULL, "%s", all[i]);
+    }
+}
+END_TEST
+
 START_TEST(included_files)
 {
     char text[400];
@@ -296,6 +369,8 @@ int main(void)
     tcase_add_test(t, the_first_value_counts);
     tcase_add_test(t, lines_are_read_as_ssh_does);
     tcase_add_test(t, match_blocks);
+    tcase_add_test(t, as_ssh_has_it);
+    tcase_add_test(t, lines_that_only_ssh_understands);
     tcase_add_test(t, included_files);
     tcase_add_test(t, tokens);
     tcase_add_test(t, what_is_left_to_ssh);
