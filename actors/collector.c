@@ -201,7 +201,10 @@ static int collector_init(void *state, xd_actor *actor, const void *args)
     collector *self = state;
     *self = (collector){ .magic = COLLECTOR_MAGIC, .actor = actor, .args = *(const xd_collector_args *)args };
     self->dropped = calloc((size_t)self->args.count + 1, sizeof(*self->dropped));
-    return self->dropped ? xd_collect_new(&self->core, self->args.each) : -ENOMEM;
+    if (!self->dropped)
+        return -ENOMEM;
+    XD_TRY(xd_collect_new(&self->core, self->args.each));
+    return self->args.ahead ? xd_collect_ahead(self->core, 0) : 0;
 }
 
 static void collector_fini(void *state)

@@ -17,6 +17,7 @@ typedef struct xd_collector_args {
     const char *const *specs; /* text of each gateway's spec, for people; borrowed, outlives the actor */
     uint16_t           count; /* gateways, numbered from 0 */
     bool               each;  /* every environment has a collection of its own */
+    bool               ahead; /* the scheduler has asked gateway 0 for its list: xd_plan_asks_ahead() */
 } xd_collector_args;
 
 extern const xd_actor_spec xd_collector_spec;

@@ -243,7 +243,10 @@ static int start_collector(xd_engine *x, xd_error *err)
         return -ENOMEM;
     for (size_t i = 0; i < x->plan.count; i++)
         x->specs[i] = x->plan.gateways[i].spec.text;
-    xd_collector_args args = { .specs = x->specs, .count = (uint16_t)x->plan.count, .each = x->config->each };
+    xd_collector_args args = { .specs = x->specs,
+                               .count = (uint16_t)x->plan.count,
+                               .each = x->config->each,
+                               .ahead = xd_plan_asks_ahead(&x->plan) };
     /* As the scheduler, it could not go on without what it has heard. */
     xd_child child = { .spec = &xd_collector_spec, .address = XD_COLLECTOR_ADDRESS, .args = &args };
     return xd_supervisor_start(x->supervisor, &child, err);

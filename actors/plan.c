@@ -117,3 +117,8 @@ int xd_plan_make(xd_plan *ret, const xd_config *cfg, xd_error *err)
     *ret = p;
     return 0;
 }
+
+bool xd_plan_asks_ahead(const xd_plan *p)
+{
+    return p->count == 1 && p->gateways[0].spec.kind != XD_SPEC_POPEN;
+}

@@ -18,3 +18,6 @@ typedef struct xd_plan {
 /* -EINVAL with err: a bad spec, or one of a kind that this version does not know. */
 int  xd_plan_make(xd_plan *ret, const xd_config *cfg, xd_error *err) XD_MUST;
 void xd_plan_release(xd_plan *p);
+/* The list of tests is asked for before there is one, which saves a round trip: where it is sure to be wanted, and comes from
+ * another host. */
+bool xd_plan_asks_ahead(const xd_plan *p);

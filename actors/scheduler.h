@@ -1,7 +1,7 @@
 /* actors/scheduler.h - the actor that leads a run: environments up, leases out, results in, exit code.
  *   in   frames of the agents (wire ids 32..44) through the broker; GATEWAY_UP, GATEWAY_DOWN; XD_MSG_STOP
  *        from the engine; what the collector agreed on (collector.h)
- *   out  ENV_START, REORDER, WORKERS_START, LEASE, NO_MORE, TAKE_BACK, CANCEL, PAUSE, RESUME, FINISH to
+ *   out  ENV_START, SEND_LIST (ahead), REORDER, WORKERS_START, LEASE, NO_MORE, TAKE_BACK, CANCEL, PAUSE, RESUME, FINISH to
  *        gateways; GATEWAY_DOWN to the collector; COLLECTION, GRANT, NOTE, RUN_END to the journal; PROGRESS to the reporters
  * Own thread. Ends by itself after RUN_END. A frame that does not decode, or does not fit the state, ends
  * that gateway. */

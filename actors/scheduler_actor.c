@@ -113,7 +113,12 @@ int xd_scheduler_start_environment(scheduler *self, gateway *g)
     start.args.len = args.len;
     XD_TRY(xd_wire_ENV_START_frame(&frame, 0, 0, &start));
     g->state = GW_COLLECTING;
-    return xd_scheduler_send(self, g, XD_MSG_ENV_START, &frame);
+    XD_TRY(xd_scheduler_send(self, g, XD_MSG_ENV_START, &frame));
+    if (!xd_plan_asks_ahead(self->args.plan))
+        return 0;
+    xd_buf_clear(&frame);
+    XD_TRY(xd_wire_SEND_LIST_frame(&frame, 0, 0, &(xd_wire_SEND_LIST){ 0 }));
+    return xd_scheduler_send(self, g, XD_MSG_SEND_LIST, &frame);
 }
 
 static int on_gateway_up(scheduler *self, gateway *g, const xd_wire_GATEWAY_UP *in)

@@ -30,6 +30,7 @@ typedef struct list {
 typedef struct gateway {
     bool   seen, lost; /* has told its digest; nothing more comes */
     bool   told;       /* what it has was said */
+    bool   ahead;      /* asked for its list before it had one */
     bool   begun;      /* `each`: COMPLETE of its collection was said */
     size_t list;       /* index, NO_LIST */
 } gateway;
@@ -111,6 +112,14 @@ static size_t find_list(const xd_collect *c, const xd_wire_COLLECTED *in)
     return NO_LIST;
 }
 
+int xd_collect_ahead(xd_collect *c, uint16_t number)
+{
+    gateway *g;
+    XD_TRY(gateway_of(c, number, &g));
+    g->ahead = true;
+    return 0;
+}
+
 int xd_collect_collected(xd_collect *c, uint16_t number, const xd_wire_COLLECTED *in)
 {
     gateway *g;
@@ -128,6 +137,7 @@ int xd_collect_collected(xd_collect *c, uint16_t number, const xd_wire_COLLECTED
                                .hi = in->digest_hi,
                                .count = in->count,
                                .owner = number,
+                               .asked = g->ahead,
                                .places = XD_BUF_INIT };
     }
     if (c->agreed == NO_LIST && !c->each)

@@ -38,6 +38,8 @@ int         xd_collect_new(xd_collect **ret, bool each) XD_MUST;
 xd_collect *xd_collect_free(xd_collect *c);
 XD_DEFINE_AUTO(xd_collect, xd_collect_free)
 
+/* This gateway has been asked for its list before it has one; said before its COLLECTED. -ENOMEM. */
+int xd_collect_ahead(xd_collect *c, uint16_t gateway) XD_MUST;
 /* COLLECTED of a gateway that goes on (exit_status -1). 0, -EPROTO (a second time), -ENOMEM. */
 int xd_collect_collected(xd_collect *c, uint16_t gateway, const xd_wire_COLLECTED *in) XD_MUST;
 /* A part of a list. in->ids is kept as it is: its memory must stay until xd_collect_over(). Its names are read only when

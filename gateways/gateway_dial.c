@@ -39,6 +39,8 @@ void xd_gateway_drop_pipe(gateway *g, uint32_t grace_ms, char *how, size_t how_s
     if (!g->pipe)
         return;
     xd_gateway_unwatch(g);
+    if (g->bye && g->transport->part)
+        g->transport->part(g->pipe);
     g->transport->hang_up(&g->pipe, grace_ms, how, how_size);
 }
 

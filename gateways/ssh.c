@@ -50,7 +50,7 @@ void xd_ssh_hush(int eventfd)
 static int start(xd_ssh *s, xd_error *err)
 {
     s->up.first = s->up.len = s->down.first = s->down.len = 0;
-    s->up.ended = s->down.ended = s->closed = s->cut = s->asks = s->done = false;
+    s->up.ended = s->down.ended = s->closed = s->parting = s->cut = s->asks = s->done = false;
     s->up.error = s->down.error = 0;
     s->phase = XD_SSH_DIALS;
     s->error = (xd_error){ 0 };
@@ -302,6 +302,14 @@ static void ssh_close(xd_pipe *p)
     xd_ssh_nudge(s->to_thread);
 }
 
+static void ssh_part(xd_pipe *p)
+{
+    xd_ssh *s = XD_CAST(p, xd_ssh, XD_SSH_MAGIC);
+    pthread_mutex_lock(&s->lock);
+    s->parting = true;
+    pthread_mutex_unlock(&s->lock);
+}
+
 static void ssh_hang_up(xd_pipe **p, uint32_t grace_ms, char *how, size_t how_size)
 {
     xd_ssh *s = XD_CAST(*p, xd_ssh, XD_SSH_MAGIC);
@@ -335,5 +343,6 @@ const xd_transport xd_transport_libssh = {
     .write = ssh_write,
     .text = ssh_text,
     .close = ssh_close,
+    .part = ssh_part,
     .hang_up = ssh_hang_up,
 };

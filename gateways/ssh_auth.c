@@ -119,7 +119,8 @@ static int interactive(xd_ssh *s)
 
 static int public_key(xd_ssh *s)
 {
-    int rc = xd_ssh_auth_files(s, false);
+    int rc = s->keys_begun ? SSH_AUTH_DENIED : xd_ssh_auth_files(s, false);
+    s->keys_begun = false;
     if (rc == SSH_AUTH_DENIED)
         rc = xd_ssh_auth_agent(s);
     return rc == SSH_AUTH_DENIED ? xd_ssh_auth_files(s, true) : rc;
@@ -186,13 +187,33 @@ static int denied(xd_ssh *s)
                        s->tried.len ? xd_buf_cstr(&s->tried) : "nothing", no_terminal);
 }
 
+static int ask_for_methods(xd_ssh *s)
+{
+    int rc = SSH_AUTH_DENIED;
+    if (!ssh_userauth_list(s->session, NULL))
+        while ((rc = ssh_userauth_none(s->session, NULL)) == SSH_AUTH_AGAIN)
+            XD_TRY(xd_ssh_step(s, "to the request for authentication"));
+    return xd_ssh_auth_outcome(s, rc);
+}
+
+bool xd_ssh_auth_takes_keys(const xd_ssh *s)
+{
+    const unsigned offered = (unsigned)ssh_userauth_list(s->session, NULL);
+    return !offered || (offered & SSH_AUTH_METHOD_PUBLICKEY) != 0;
+}
+
+/* The host is asked for its methods only where there is no key to begin with: its answer to a key names them as well, which
+ * saves a round trip. */
 int xd_ssh_authenticate(xd_ssh *s)
 {
-    unsigned tried = 0;
-    int      rc;
-    while ((rc = ssh_userauth_none(s->session, NULL)) == SSH_AUTH_AGAIN)
-        XD_TRY(xd_ssh_step(s, "to the request for authentication"));
-    rc = xd_ssh_auth_outcome(s, rc);
+    unsigned   tried = 0;
+    const bool keys_first = strncmp(xd_ssh_conf_get(s->conf, "preferredauthentications", PREFERRED),
+                                    methods[0].name, strlen(methods[0].name)) == 0 &&
+                            wanted(s, &methods[0]);
+    int rc = keys_first ? xd_ssh_auth_files(s, false) : SSH_AUTH_DENIED;
+    s->keys_begun = keys_first && rc == SSH_AUTH_DENIED;
+    if (rc == SSH_AUTH_DENIED)
+        rc = ask_for_methods(s);
     for (unsigned round = 0; rc != SSH_AUTH_SUCCESS && round < ROUNDS_MAX; round++) {
         XD_TRY(rc);
         const struct method *m = next_method(s, tried);

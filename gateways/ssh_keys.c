@@ -215,7 +215,7 @@ static int try_file(xd_ssh *s, const char *path, bool named, bool locked)
 static int try_files(xd_ssh *s, const char *list, bool named, bool locked)
 {
     int rc = SSH_AUTH_DENIED;
-    for (const char *p = list; *p && rc == SSH_AUTH_DENIED;) {
+    for (const char *p = list; *p && rc == SSH_AUTH_DENIED && xd_ssh_auth_takes_keys(s);) {
         const size_t      len = strcspn(p, "\n");
         xd_autofree char *name = strndup(p, len), *path = NULL;
         if (!name)
@@ -232,9 +232,10 @@ static int try_files(xd_ssh *s, const char *list, bool named, bool locked)
 /* A file that is named and open is what the user means: it goes before the keys of the agent, of which a host takes only so many. */
 int xd_ssh_auth_files(xd_ssh *s, bool later)
 {
-    const char *named = xd_ssh_conf_get(s->conf, "identityfile", NULL);
-    if (!later)
-        return named ? try_files(s, named, true, false) : SSH_AUTH_DENIED;
-    int rc = named ? SSH_AUTH_DENIED : try_files(s, USUAL, false, false);
-    return rc == SSH_AUTH_DENIED ? try_files(s, named ? named : USUAL, named != NULL, true) : rc;
+    xd_autofree char *agent = agent_path(s);
+    const char       *named = xd_ssh_conf_get(s->conf, "identityfile", NULL);
+    const char       *list = named ? named : USUAL;
+    const bool        first = named || !agent;
+    int               rc = first == later ? SSH_AUTH_DENIED : try_files(s, list, named != NULL, false);
+    return rc == SSH_AUTH_DENIED && later ? try_files(s, list, named != NULL, true) : rc;
 }

@@ -71,6 +71,7 @@ typedef struct xd_ssh {
     xd_ssh_ring     up, down, text;
     bool            text_told;
     bool            closed;      /* the agent's input ends once `down` is empty */
+    bool            parting;     /* then the connection does, too: the agent ends by itself */
     bool            cut;         /* all ends at once */
     bool            asks;        /* the user is being asked, or was since this was looked at */
     bool            done;        /* the thread is about to return */
@@ -88,6 +89,7 @@ typedef struct xd_ssh {
     char                                address[80]; /* that was connected: "10.0.0.1 port 22" */
     xd_buf                              tried;       /* to authenticate: for the error */
     xd_ssh_secret                      *secrets;
+    bool                                keys_begun;  /* the first key files have been refused */
     bool                                no_terminal; /* something would have been asked */
     const char                         *left; /* what was missing, and the ssh program could do; static */
 } xd_ssh;
@@ -127,12 +129,15 @@ int xd_ssh_hosts_check(xd_ssh *s) XD_MUST;
 
 /* ssh_auth.c: 0, or -errno with s->error set. */
 int xd_ssh_authenticate(xd_ssh *s) XD_MUST;
+/* The host has not said that it takes no keys. */
+bool xd_ssh_auth_takes_keys(const xd_ssh *s);
 /* Notes what was tried, for the error. */
 int xd_ssh_tried(xd_ssh *s, const char *fmt, ...) XD_MUST __attribute__((format(printf, 2, 3)));
 /* The outcome of a call of libssh's authentication: SSH_AUTH_*, or -errno with s->error set. */
 int xd_ssh_auth_outcome(xd_ssh *s, int rc) XD_MUST;
 
-/* ssh_keys.c: SSH_AUTH_*, or -errno. The files that are named, then (in `later`) the usual ones and those that need a passphrase. */
+/* ssh_keys.c: SSH_AUTH_*, or -errno. The files that are named (the usual ones where there is no key agent), then (in `later`) the
+ * usual ones and those that need a passphrase. */
 int xd_ssh_auth_files(xd_ssh *s, bool later) XD_MUST;
 int xd_ssh_auth_agent(xd_ssh *s) XD_MUST;
 

@@ -1,11 +1,14 @@
 /* gateways/ssh_thread.c - see ssh_state.h: the connection's thread. */
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "engine/base/clock.h"
@@ -14,6 +17,7 @@
 
 #define ALIVE_S 10u /* without traffic for so long, some is made: a dead connection is noticed by it alone */
 #define CHUNK (32u * 1024u) /* written at once */
+#define COMMAND_TICK_MS 250 /* while the host has not said whether it starts the command */
 #define FLOOD (16u << 20)   /* unread, of a host that takes no notice of the channel's window */
 
 /* ---- waiting, and failing ---------------------------------------------------------------------------------- */
@@ -61,6 +65,9 @@ int xd_ssh_step(xd_ssh *s, const char *what)
         return 0; /* libssh has closed it: the call that waits says why */
     /* It makes its socket a blocking one when it has connected: a full one must not hold the thread. */
     (void)!xd_os_nonblock(fd, true);
+    /* Until a command runs, a host (Nagle's algorithm) may hold back its next packet until this one is acknowledged. The kernel
+     * forgets that it shall not wait with that. */
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &(int){ 1 }, sizeof(int));
     int r = xd_ssh_wait(s, fd, events, s->deadline_ns);
     if (r >= 0)
         return 0;
@@ -149,21 +156,31 @@ static int open_channel(xd_ssh *s)
     if (r != SSH_OK)
         return xd_ssh_fail(s, -ECONNREFUSED, "%s opens no session after the login: %s", s->address,
                            ssh_get_error(s->session));
-    XD_TRY(send_environment(s));
-    while ((r = ssh_channel_request_exec(s->channel, XD_DELIVER_COMMAND)) == SSH_AGAIN)
-        XD_TRY(xd_ssh_step(s, "to the command"));
-    if (r != SSH_OK)
+    return send_environment(s);
+}
+
+/* Sends the request, then looks for the answer. What the command is to read may follow the request at once, as ssh itself does
+ * it: a host takes one after the other. 1 = it runs, 0 = not known yet. */
+static int run_command(xd_ssh *s)
+{
+    const int r = ssh_channel_request_exec(s->channel, XD_DELIVER_COMMAND);
+    if (r != SSH_OK && r != SSH_AGAIN)
         return xd_ssh_fail(s, -ECONNREFUSED, "%s runs no command after the login: %s", s->address,
                            ssh_get_error(s->session));
-    return 0;
+    if (r == SSH_AGAIN && xd_clock_ns() >= s->deadline_ns)
+        return xd_ssh_fail(s, -ETIMEDOUT, "%s is connected, but gives no answer in time: to the command",
+                           s->address);
+    return r == SSH_OK;
 }
 
 /* ---- bytes both ways ---------------------------------------------------------------------------------------- */
 
+#define PARTED 1
+
 typedef struct pump {
     xd_ssh                   *s;
     ssh_event                 event;
-    bool                      eof_sent, woken;
+    bool                      runs, eof_sent, woken;
     struct ssh_counter_struct socket;   /* bytes of the session's socket, both ways */
     uint64_t                  wrote_ns; /* when something was sent last */
 } pump;
@@ -264,13 +281,23 @@ static int keep_alive(pump *p)
     return (int)(every / XD_MS_NS);
 }
 
+/* All is said, and on its way: the rest of the connection's end takes a round trip, and tells nothing. */
+static bool has_parted(const pump *p)
+{
+    xd_ssh *s = p->s;
+    pthread_mutex_lock(&s->lock);
+    const bool parting = s->parting && s->closed && s->down.len == 0;
+    pthread_mutex_unlock(&s->lock);
+    return parting && p->eof_sent && !(ssh_get_status(s->session) & SSH_WRITE_PENDING);
+}
+
 /* The host keeps to no window, and fills this program's memory. */
 static bool floods(xd_ssh *s)
 {
     return ssh_channel_poll(s->channel, 0) > (int)FLOOD;
 }
 
-/* Until the channel has ended, or all is cut. The result is that of the end: 0 in order. */
+/* Until the channel has ended, or all is cut. The result is that of the end: 0 in order, PARTED. */
 static int pump_run(pump *p)
 {
     xd_ssh *s = p->s;
@@ -281,6 +308,11 @@ static int pump_run(pump *p)
         p->woken = false;
         if (is_cut(s))
             return -ECANCELED;
+        if (!p->runs) {
+            const int r = run_command(s);
+            XD_TRY(r);
+            p->runs = r == 1;
+        }
         if (!s->down.ended && (out = pump_out(p)) < 0)
             end_ring(s, &s->down, out);
         if (!in_ended && (in = pump_in(p, &s->up, false)) != 0) {
@@ -292,13 +324,16 @@ static int pump_run(pump *p)
             return -ECONNRESET;
         if (ssh_channel_is_closed(s->channel) && in_ended && text != 0)
             return 0;
+        if (has_parted(p))
+            return PARTED;
         if (floods(s))
             return -EPROTO;
         /* Each of these calls looks at all descriptors: there may be data or room for the others, or news of the gateway. */
         if (p->woken || p->socket.in_bytes + p->socket.out_bytes != before)
             continue;
         const int ms = keep_alive(p);
-        if (ssh_event_dopoll(p->event, ms) == SSH_ERROR && !in_ended && !ssh_is_connected(s->session))
+        if (ssh_event_dopoll(p->event, p->runs ? ms : XD_MIN(ms, COMMAND_TICK_MS)) == SSH_ERROR &&
+            !in_ended && !ssh_is_connected(s->session))
             (void)pump_in(p, &s->up, false); /* what came before the end */
     }
 }
@@ -340,12 +375,13 @@ static void set_phase(xd_ssh *s, xd_ssh_phase phase)
     xd_ssh_nudge(s->to_gateway);
 }
 
-static void disconnect(xd_ssh *s)
+/* Without a word when it has parted: a host that is told of the end drops what the agent has not read. */
+static void disconnect(xd_ssh *s, bool parted)
 {
-    if (s->channel)
+    if (s->channel && !parted)
         ssh_channel_free(s->channel);
-    s->channel = NULL;
-    if (s->session)
+    s->channel = NULL; /* else it goes with its session */
+    if (s->session && !parted)
         ssh_disconnect(s->session);
     xd_ssh_drop_session(s);
     s->hosts = xd_ssh_hosts_free(s->hosts);
@@ -360,7 +396,7 @@ void *xd_ssh_main(void *arg)
     (void)pthread_sigmask(SIG_BLOCK, &all, NULL);
     (void)pthread_setname_np(pthread_self(), "xd-ssh");
     s->deadline_ns = xd_clock_ns() + s->timeout_ms * XD_MS_NS / 20 * 19;
-    s->no_terminal = false;
+    s->no_terminal = s->keys_begun = false;
     s->left = NULL;
     int r = connect_all(s);
     if (r < 0) {
@@ -371,11 +407,12 @@ void *xd_ssh_main(void *arg)
     } else {
         set_phase(s, XD_SSH_OPEN);
         r = pump_all(s);
-        end_ring(s, &s->up, r);
+        set_phase(s, r < 0 && *s->error.text ? XD_SSH_FAILED
+                                             : XD_SSH_ENDED); /* refused: before its end is seen */
+        end_ring(s, &s->up, XD_MIN(r, 0));
         end_ring(s, &s->down, r < 0 ? r : -EPIPE);
-        set_phase(s, XD_SSH_ENDED);
     }
-    disconnect(s);
+    disconnect(s, r == PARTED);
     end_ring(s, &s->text, 0);
     pthread_mutex_lock(&s->lock);
     s->done = true;

@@ -99,6 +99,10 @@ struct xd_transport {
     /* Ends both directions: the agent sees the end of its pipe and ends all that it started. Never blocks. text may still
      * be called, read and write may not. Again: nothing. */
     void (*close)(xd_pipe *p);
+    /* Said once, before hang_up: the agent has told all and ends by itself when it has read what was written last. A transport
+     * whose far end is a round trip away then only sees that this gets there; hang_up does not wait for the agent's end. Never
+     * blocks. NULL: it makes no difference. */
+    void (*part)(xd_pipe *p);
     /* Closes, ends what open started, also when it is not open yet, and frees *p (NULL afterwards). Blocks while the agent
      * ends by itself, at most grace_ms (0 = not at all), then for as long as it takes to kill what is on this host. `how`
      * gets a few words on the agent's end, or is empty when nothing is known. */

@@ -135,6 +135,34 @@ START_TEST(one_environment_in_parts)
 }
 END_TEST
 
+START_TEST(a_list_that_was_asked_for_ahead_comes_at_once)
+{
+    ck_assert_int_eq(xd_collect_ahead(core, 0), 0);
+    nothing();
+    COLLECTED(0, 2, 77);
+    SAYS(AGREED, 0);
+    nothing();
+    OURS(0, 0, "t.py::a", "t.py::b");
+    SAYS(COMPLETE, 0);
+    nothing();
+}
+END_TEST
+
+/* Its heir is asked as ever. */
+START_TEST(a_list_that_was_asked_for_ahead_is_lost)
+{
+    ck_assert_int_eq(xd_collect_ahead(core, 0), 0);
+    COLLECTED(0, 2, 77);
+    SAYS(AGREED, 0);
+    COLLECTED(1, 2, 77);
+    SAYS(AGREED, 1);
+    nothing();
+    ck_assert_int_eq(xd_collect_lost(core, 0), 0);
+    SAYS(SEND_LIST, 1);
+    nothing();
+}
+END_TEST
+
 START_TEST(no_items)
 {
     COLLECTED(0, 0, 1);
@@ -441,6 +469,8 @@ int main(void)
     SRunner *r = srunner_create(s);
     tcase_add_checked_fixture(t, setup, teardown);
     tcase_add_test(t, one_environment_in_parts);
+    tcase_add_test(t, a_list_that_was_asked_for_ahead_comes_at_once);
+    tcase_add_test(t, a_list_that_was_asked_for_ahead_is_lost);
     tcase_add_test(t, no_items);
     tcase_add_test(t, an_equal_digest_needs_no_list);
     tcase_add_test(t, the_owner_of_the_list_is_lost);

@@ -60,6 +60,7 @@ static void on_event(void *arg, const xd_event *ev)
     snprintf(told.text, sizeof(told.text), "%s", ev->text);
 }
 
+static const char *where; /* what the specs lead to */
 static int least; /* --min-workers; 2: the first environment is enough, as its agents come up one by one */
 
 static void setup(void)
@@ -76,6 +77,7 @@ static void setup(void)
     id_format = "test_it.py::test_%u";
     holds = false;
     least = 2;
+    where = "popen";
 }
 
 /* The run stands, with this many environments of two workers each; nothing is said yet. */
@@ -88,7 +90,7 @@ static void begin(size_t count)
     cfg->min_workers = least;
     for (size_t i = 0; i < count; i++) {
         char spec[64];
-        snprintf(spec, sizeof(spec), "2*popen//env:WHERE=%zu", i);
+        snprintf(spec, sizeof(spec), "2*%s//env:WHERE=%zu", where, i);
         ck_assert_int_eq(xd_config_set(cfg, "tx", spec, text), 0);
     }
     ck_assert_msg(xd_plan_make(&plan, cfg, &err) == 0, "%s", err.text);
@@ -116,7 +118,9 @@ static void begin(size_t count)
         collector = probe_start(&held, bus, XD_COLLECTOR_ADDRESS, NULL);
         return;
     }
-    xd_collector_args all = { .specs = specs, .count = (uint16_t)count, .each = cfg->each };
+    xd_collector_args all = {
+        .specs = specs, .count = (uint16_t)count, .each = cfg->each, .ahead = xd_plan_asks_ahead(&plan)
+    };
     ck_assert_int_eq(xd_actor_start(&collector, bus, &xd_collector_spec, XD_COLLECTOR_ADDRESS, &all, &err),
                      0);
 }
@@ -419,6 +423,42 @@ START_TEST(from_the_first_word_to_the_last)
     ck_assert_uint_eq(result.passed, 2);
     ck_assert_uint_eq(result.skipped, 1);
     ck_assert_uint_eq(result.recorded, 3);
+}
+END_TEST
+
+/* A host that may be far away: no round trip between its digest and its list. */
+START_TEST(one_environment_on_another_host_is_asked_for_its_list_ahead)
+{
+    where = "ssh=far";
+    begin(1);
+    SAY(0, GATEWAY_UP, .gateway = 0, .cpus = 2);
+    hear(0, XD_MSG_ENV_START);
+    hear(0, XD_MSG_SEND_LIST);
+    config(0, "verbose", "0");
+    collected(0, 1, DIGEST);
+    quiet(0); /* it is not asked again */
+    send_ids(0, 1);
+    hear(0, XD_MSG_WORKERS_START);
+    hear(0, XD_MSG_LEASE);
+    hear(0, XD_MSG_NO_MORE);
+    RESULTS(0, 0, .item = 0, .outcome = XD_OUT_PASSED);
+    hear(0, XD_MSG_FINISH);
+    done(0);
+    ck_assert_int_eq(over(), 0);
+}
+END_TEST
+
+/* Which of several has a list that nobody else has is not known before. */
+START_TEST(two_environments_on_other_hosts_are_not_asked_ahead)
+{
+    where = "ssh=far";
+    begin(2);
+    comes_up(0, "verbose", "0");
+    comes_up(1, "verbose", "0");
+    quiet(0);
+    collected(1, 1, DIGEST);
+    hear(1, XD_MSG_SEND_LIST);
+    quiet(0);
 }
 END_TEST
 
@@ -1307,6 +1347,8 @@ static Suite *suite(void)
     tcase_add_checked_fixture(t, setup, teardown);
     tcase_set_timeout(t, 60);
     tcase_add_test(t, from_the_first_word_to_the_last);
+    tcase_add_test(t, one_environment_on_another_host_is_asked_for_its_list_ahead);
+    tcase_add_test(t, two_environments_on_other_hosts_are_not_asked_ahead);
     tcase_add_test(t, an_open_item_holds_the_end_back);
     tcase_add_test(t, none_will_come_only_when_no_agent_has_any_to_spare);
     tcase_add_test(t, what_ran_on_a_lost_agent_runs_once_more_and_no_more);

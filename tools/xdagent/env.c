@@ -263,6 +263,8 @@ static int on_collected(agent *a, const xd_frame *f)
     m.digest_hi = e->list.digest_hi;
     XD_TRY(xd_wire_COLLECTED_encode(&body, &m));
     XD_TRY(agent_link_send(a, XD_MSG_COLLECTED, xd_buf_view(&body)));
+    if (e->list.wanted && !e->told_end)
+        XD_TRY(agent_env_send_list(a));
     return finish_held(a);
 }
 

@@ -95,8 +95,10 @@ bool agent_env_nodeid(const agent *a, uint32_t item, xd_bytes *ret)
 
 int agent_env_send_list(agent *a)
 {
-    if (!a->env.list.over)
-        return -EPROTO;
+    if (!a->env.list.over) {
+        a->env.list.wanted = true;
+        return 0;
+    }
     a->env.list.sending = true;
     a->env.list.next_chunk = 0;
     return agent_env_more_list(a);
