@@ -59,6 +59,11 @@ size_t xd_columns(xd_bytes text)
     cursor c = { .text = text };
     size_t sum = 0;
     while (c.at < text.len) {
+        const size_t plain = xd_text_printable(text.ptr + c.at, text.len - c.at);
+        if (plain > 1) { /* all but the last, which may be joined to what follows */
+            c = (cursor){ .text = text, .at = c.at + plain - 1 };
+            sum += plain - 1;
+        }
         step(&c);
         sum += c.width;
     }

@@ -20,6 +20,7 @@
 
 #define CONNECT_S 10u /* without ConnectTimeout */
 #define SILENCE_S 30u /* the kernel gives up a connection that acknowledges nothing for so long */
+#define FAR_US 10000u /* of round-trip time: compression is worth its processor time */
 #define AGAIN_MS 200u /* before another attempt at a host that has no room; then more */
 #define AGAIN_MAX_MS 2000u
 
@@ -224,6 +225,14 @@ static int set_algorithms(xd_ssh *s)
     return 0;
 }
 
+/* From so far away a list of tests takes several round trips more because of its length: TCP begins slowly. */
+static bool is_far(int fd)
+{
+    struct tcp_info info = { 0 };
+    socklen_t       size = sizeof(info);
+    return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) == 0 && info.tcpi_rtt >= FAR_US;
+}
+
 /* Nothing is left to libssh's own reading of files. */
 static int set_up(xd_ssh *s)
 {
@@ -244,7 +253,7 @@ static int set_up(xd_ssh *s)
         ssh_options_set(s->session, SSH_OPTIONS_FD, &s->fd) != SSH_OK)
         return xd_ssh_fail(s, -EINVAL, "libssh does not take the host '%s' with the user '%s': %s",
                            xd_ssh_conf_host(s->conf), xd_ssh_conf_user(s->conf), ssh_get_error(s->session));
-    if (xd_ssh_conf_is(s->conf, "compression", false))
+    if (xd_ssh_conf_is(s->conf, "compression", is_far(s->fd)))
         (void)ssh_options_set(s->session, SSH_OPTIONS_COMPRESSION, "yes");
     return set_algorithms(s);
 }

@@ -5,6 +5,22 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define EACH_BYTE(n) (UINT64_MAX / 255 * (n))
+
+size_t xd_text_printable(const uint8_t *p, size_t len)
+{
+    size_t i = 0;
+    for (uint64_t v; len - i >= sizeof(v); i += sizeof(v)) {
+        memcpy(&v, p + i, sizeof(v));
+        const uint64_t del = v ^ EACH_BYTE(0x7f);
+        if ((v | ((v - EACH_BYTE(0x20)) & ~v) | ((del - EACH_BYTE(1)) & ~del)) & EACH_BYTE(0x80))
+            break;
+    }
+    while (i < len && p[i] >= 0x20 && p[i] < 0x7f)
+        i++;
+    return i;
+}
+
 size_t xd_text_utf8(const uint8_t *p, size_t len, uint32_t *ret_cp)
 {
     if (len == 0)
@@ -66,7 +82,10 @@ int xd_text_harmless(xd_buf *out, xd_bytes in, bool keep_newline)
     size_t start = 0;
     for (size_t i = 0; i < in.len;) {
         uint32_t cp = 0;
-        size_t   n = xd_text_utf8(in.ptr + i, in.len - i, &cp);
+        i += xd_text_printable(in.ptr + i, in.len - i);
+        if (i == in.len)
+            break;
+        size_t n = xd_text_utf8(in.ptr + i, in.len - i, &cp);
         if (n && (!is_control(cp) || (keep_newline && (cp == '\n' || cp == '\t')))) {
             i += n;
             continue;
@@ -138,6 +157,10 @@ int xd_text_harmless_lines(xd_buf *out, xd_bytes in, bool colors)
     size_t start = 0, n;
     bool   on = false; /* a colour that nothing has ended */
     for (size_t i = 0; i < in.len; i += n ? n : 1) {
+        const uint8_t *escape = memchr(in.ptr + i, 0x1b, in.len - i);
+        if (!escape)
+            break;
+        i = (size_t)(escape - in.ptr);
         n = color_length(in.ptr + i, in.len - i);
         if (!n)
             continue;

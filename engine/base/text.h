@@ -5,6 +5,8 @@
 /* Length of the valid UTF-8 sequence at p (1..4), 0 = not valid (also surrogates, overlong, > U+10FFFF).
  * *ret_cp gets the code point. */
 size_t xd_text_utf8(const uint8_t *p, size_t len, uint32_t *ret_cp);
+/* How much of the beginning is printable ASCII: what most text consists of, at eight bytes a step. */
+size_t xd_text_printable(const uint8_t *p, size_t len);
 bool   xd_text_is_utf8(xd_bytes in);
 /* Appends `in` with what could drive a terminal made visible: C0 except \n and \t, DEL, C1, bidi controls and
  * bytes that are not UTF-8 become \xNN or \uNNNN.  keep_newline = false also escapes \n and \t. */

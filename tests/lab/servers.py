@@ -42,21 +42,21 @@ class Packets(object):
 
 def cut(client, behind):
     server = socket.create_connection(("127.0.0.1", behind))
-    up, down = Packets(), Packets()
-    encrypted = 0  # messages of the client after the key exchange: first the service request, then the first try to log in
+    up = Packets()
+    answered = False  # since the client's keys are in use, which may come in one piece with its request for the service
     with client, server:
-        while encrypted < 2:
+        while True:
             for source in select.select([client, server], [], [])[0]:
                 data = source.recv(65536)
                 if not data:
                     return
                 if source is client:
-                    encrypted += up.done
+                    if answered:
+                        return  # it was the first try to log in
                     up.feed(data)
-                    if encrypted < 2:
-                        server.sendall(data)
+                    server.sendall(data)
                 else:
-                    down.feed(data)
+                    answered |= up.done
                     client.sendall(data)
 
 

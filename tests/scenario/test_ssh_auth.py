@@ -179,6 +179,39 @@ def test_a_key_that_others_can_read_is_ignored(project, lab):
     refused(project.run("--tx", spec(one), *LIBSSH, python=False), "UNPROTECTED PRIVATE KEY FILE", str(one.key))
 
 
+def asked(one):
+    """The methods that sshd was asked for, in order; its LogLevel must be DEBUG1."""
+    log = (one["h1"].folder / "etc" / "sshd.log").read_text(errors="replace")
+    return re.findall(r"userauth-request for user \S+ service ssh-connection method (\S+)", log)
+
+
+def test_a_key_at_hand_is_offered_at_once(project, lab):
+    """Which methods the host has would be a round trip before it."""
+    one = make_lab(lab, project, [{"sshd": ["LogLevel DEBUG1"]}])
+    passes(project.run("--tx", spec(one), *LIBSSH, python=False))
+    assert asked(one) == ["publickey"]
+
+
+def test_a_key_that_is_refused_is_offered_once(project, lab, tmp_path):
+    one = make_lab(lab, project, [{"sshd": ["LogLevel DEBUG1"]}])
+    keys = [make_key(tmp_path / name) for name in ("first", "second")]
+    allow(one, keys[1])
+    config(one, *["IdentityFile %s" % key for key in keys])
+    passes(project.run("--tx", spec(one), *LIBSSH, python=False))
+    assert asked(one) == ["publickey"] * 2
+    allow(one)
+    refused(project.run("--tx", spec(one), *LIBSSH, python=False), "Permission denied (publickey)", "first, %s" % keys[1])
+    assert asked(one) == ["publickey"] * 4
+
+
+def test_a_host_that_takes_no_keys_is_not_offered_all_of_them(project, lab, tmp_path):
+    """There each of them is a failed try, of which it allows only so many."""
+    one = make_lab(lab, project, [{"sshd": ["LogLevel DEBUG1", "PubkeyAuthentication no", "PasswordAuthentication yes"]}])
+    config(one, *["IdentityFile %s" % make_key(tmp_path / ("key%d" % n)) for n in range(4)])
+    refused(project.run("--tx", spec(one), *LIBSSH, python=False), "Permission denied (password)", "no terminal")
+    assert asked(one) == ["publickey"]
+
+
 def test_a_certificate_beside_the_key(project, lab, tmp_path):
     authority = make_key(tmp_path / "authority")
     one = make_lab(lab, project, [{"sshd": ["TrustedUserCAKeys /run/lab/authority.pub"]}])

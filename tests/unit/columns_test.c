@@ -28,6 +28,9 @@ static const struct {
     { "a\u200bb\u2060c", 3 },            /* characters without width */
     { "\u00b1\u2260\u03b1", 3 },         /* ambiguous: narrow, as in pytest */
     { "\xff\xfe", 2 },                   /* not UTF-8 */
+    { "0123456789abcdefe\u0301", 17 },   /* the last one of many is joined */
+    { "0123456789\u4e2d0123456789", 22 },
+    { "0123456789#\ufe0f0123456789", 22 }, /* drawn as an emoji */
 };
 
 START_TEST(width)

@@ -69,6 +69,23 @@ START_TEST(utf8)
 }
 END_TEST
 
+/* Each byte, at each place of texts that are longer and shorter than what is looked at in one step. */
+START_TEST(printable)
+{
+    uint8_t text[19];
+    for (size_t len = 0; len <= sizeof(text); len++) {
+        memset(text, 'a', sizeof(text));
+        ck_assert_uint_eq(xd_text_printable(text, len), len);
+        for (size_t at = 0; at < len; at++)
+            for (unsigned byte = 0; byte < 256; byte++) {
+                memset(text, byte & 1 ? ' ' : '~', sizeof(text));
+                text[at] = (uint8_t)byte;
+                ck_assert_uint_eq(xd_text_printable(text, len), byte >= 0x20 && byte < 0x7f ? len : at);
+            }
+    }
+}
+END_TEST
+
 START_TEST(harmless)
 {
     SAME(xd_text_harmless(&out, XD_BYTES_LIT("plain \xc3\xa9 \xe4\xb8\xad"), true),
@@ -297,6 +314,7 @@ int main(void)
     TCase *c = tcase_create("text");
     tcase_add_checked_fixture(c, setup, teardown);
     tcase_add_test(c, utf8);
+    tcase_add_test(c, printable);
     tcase_add_test(c, harmless);
     tcase_add_test(c, harmless_lines);
     tcase_add_test(c, harmless_always);
