@@ -18,6 +18,7 @@ from lab import Lab, Unavailable, linux  # noqa: E402
 
 LIMIT_S = 300
 RTT_MS = 50
+LONG_RTT_MS = 400
 STREAM_MIB = 128
 FAR = "/root/suites"  # on the hosts
 
@@ -133,15 +134,21 @@ def first_test(b, lab, make):
     rows(b, "ssh, start to the first pytest test", cells, ("ssh true", None), ("ssh pytest", None), ("xdist", 0.5))
 
 
-def one_command(b, lab, make):
-    """Connection, hand-shake, one test that needs no interpreter, and the end: the whole run."""
+def command_run(lab, make):
+    """Connection, hand-shake, one test that needs no interpreter, and the end."""
     side = make("command1", lambda folder: suites.write(folder, [("list.txt", "/bin/true\n")]))
-    command = [side.xdctl, "run", "--runner", "command", "--list", "list.txt", "--tx", lab.spec("h1", chdir=FAR + "/command1")], side.folder
+    return [side.xdctl, "run", "--runner", "command", "--list", "list.txt", "--tx", lab.spec("h1", chdir=FAR + "/command1")], side.folder
+
+
+def one_command(b, lab, make):
+    argv, cwd = command_run(lab, make)
+    sides = {"libssh": (argv + ["--ssh=libssh"], cwd), "openssh": (argv + ["--ssh=openssh"], cwd)}
 
     def one(name):
-        return timed(b, lab, ssh_true(lab, "h1")) if name == "ssh true" else timed(b, lab, command, 1)
-    cells = {name: [r["wall"] for r in ones] for name, ones in b.rounds(("xd", "ssh true"), one).items()}
-    rows(b, "ssh, a run of one command test", cells, ("ssh true", 1.3))
+        return timed(b, lab, ssh_true(lab, "h1")) if name == "ssh true" else timed(b, lab, sides[name], 1)
+    cells = {name: [r["wall"] for r in ones] for name, ones in b.rounds(("libssh", "openssh", "ssh true"), one).items()}
+    for side in sides:
+        rows(b, "%s, a run of one command test" % side, {"xd": cells[side], "ssh true": cells["ssh true"]}, ("ssh true", 1.3))
 
 
 def throughput(b, lab, make):
@@ -155,11 +162,16 @@ def throughput(b, lab, make):
     def xd(side):
         argv, cwd = side.xd_ssh(1)
         return argv[:2] + ["--output-limit=1G"] + argv[2:] + ["-s"], cwd
-    sides = {"big": xd(big), "small": xd(small), "cat": (lab.ssh_argv("h1") + ["cat stream"], "/"), "true": ssh_true(lab, "h1")}
+    def here(side):
+        argv, cwd = side.xd_popen(1)
+        return argv[:2] + ["--output-limit=1G"] + argv[2:] + ["-s"], cwd
+    sides = {"big": xd(big), "small": xd(small), "big here": here(big), "small here": here(small),
+             "cat": (lab.ssh_argv("h1") + ["cat stream"], "/"), "true": ssh_true(lab, "h1")}
     walls = {name: [r["wall"] for r in ones] for name, ones in
-             b.rounds(tuple(sides), lambda name: timed(b, lab, sides[name], 1 if name in ("big", "small") else None)).items()}
-    cells = {"xd": [x - y for x, y in zip(walls["big"], walls["small"])], "ssh cat": [x - y for x, y in zip(walls["cat"], walls["true"])]}
-    rows(b, "ssh, %d MiB of output of a test, less a run without" % STREAM_MIB, cells, ("ssh cat", None))
+             b.rounds(tuple(sides), lambda name: timed(b, lab, sides[name], 1 if name[:3] in ("big", "sma") else None)).items()}
+    less = {"xd": ("big", "small"), "ssh cat": ("cat", "true"), "popen": ("big here", "small here")}
+    cells = {name: [x - y for x, y in zip(walls[whole], walls[empty])] for name, (whole, empty) in less.items()}
+    rows(b, "ssh, %d MiB of output of a test, less a run without" % STREAM_MIB, cells, ("ssh cat", None), ("popen", None))
 
 
 def sixteen(b, lab, make):
@@ -190,22 +202,36 @@ def ten_thousand(b, lab, make):
     rows(b, "10,000 empty tests, 2 ssh workers", cells, ("popen", 1.1), ("xdist", 0.35))
 
 
-def far_away(b, lab, make):
-    """The same over a link with a round-trip time, in the same rounds; the target is in round trips."""
-    side = make("ssh10k", lambda folder: suites.empty(folder, 100, 10000))
-    true = ssh_true(lab, "h1")
+def round_trips(b, lab, what, rtt_ms, commands, passed, targets):
+    """What runs take longer over a link with a round-trip time, in round trips: `ssh h1 true` beside them in the same rounds.  What ssh
+    needs by itself is no part of xd's; tests/bench/ROUNDTRIPS.md says which they are."""
+    sides = dict(commands, **{"ssh true": ssh_true(lab, "h1")})
 
     def one(name):
-        lab.set_link("h1", rtt_ms=RTT_MS if "far" in name else 0)
-        return timed(b, lab, true if "true" in name else side.xd_ssh(2), None if "true" in name else 10000)
-    cells = {n: [r["wall"] for r in ones] for n, ones in b.rounds(("near", "far", "near true", "far true"), one).items()}
+        side, _, where = name.rpartition(", ")
+        lab.set_link("h1", rtt_ms=rtt_ms if where == "far" else 0)
+        return timed(b, lab, sides[side], passed if side in commands else None)
+    results = b.rounds(tuple("%s, %s" % (side, where) for where in ("near", "far") for side in sides), one)
     lab.set_link("h1", rtt_ms=0)
-    trips = [(far - near) * 1000 / RTT_MS for far, near in zip(cells["far"], cells["near"])]
-    ssh_trips = [(far - near) * 1000 / RTT_MS for far, near in zip(cells["far true"], cells["near true"])]
-    beyond = [mine - theirs for mine, theirs in zip(trips, ssh_trips)]
-    b.row("10,000 empty tests, 2 ssh workers, %d ms away: round trips more than near" % RTT_MS, "trips", {"xd": trips}, target=4, value=median(trips))
-    b.row("the same, less those of ssh true", "trips", {"xd": beyond}, value=median(beyond))
-    told(b, "ssh, %d ms away" % RTT_MS, cells)
+    cells = {name: [r["wall"] for r in ones] for name, ones in results.items()}
+    trips = {side: [(far - near) * 1000 / rtt_ms for far, near in zip(cells[side + ", far"], cells[side + ", near"])] for side in sides}
+    for side in commands:
+        beyond = [mine - theirs for mine, theirs in zip(trips[side], trips["ssh true"])]
+        b.row("%s, %s, %d ms away: round trips more than near" % (what, side, rtt_ms), "trips", {"xd": trips[side]}, target=targets[0],
+              value=median(trips[side]))
+        b.row("the same, less those of ssh true (%.1f)" % median(trips["ssh true"]), "trips", {"xd": beyond}, target=targets[1], value=median(beyond))
+    told(b, "%s, %d ms away" % (what, rtt_ms), cells)
+
+
+def far_away(b, lab, make):
+    """The count is steadier on a slower link, where the time that the programs need weighs less."""
+    side = make("ssh10k", lambda folder: suites.empty(folder, 100, 10000))
+    argv, cwd = side.xd_ssh(2)
+    round_trips(b, lab, "10,000 empty tests, 2 ssh workers", RTT_MS,
+                {how: (argv + ["--ssh=" + how], cwd) for how in ("libssh", "openssh")}, 10000, (4, 4))
+    argv, cwd = command_run(lab, make)
+    round_trips(b, lab, "a run of one command test", LONG_RTT_MS,
+                {how: (argv + ["--ssh=" + how], cwd) for how in ("libssh", "openssh")}, 1, (None, 4))
 
 
 def maker(b, lab):

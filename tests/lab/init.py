@@ -130,7 +130,8 @@ class Network(object):
         except OSError as e:
             raise a_host.Lacking("a slow link needs netem in the kernel, or /dev/net/tun: %s" % e)
         run_ip(["link set eth0 down", "link set eth0 address 02:00:0a:58:01:%02x" % host["number"], "addr flush dev eth0", "link set eth0 name veth0",
-                "link set tap0 name eth0", "link set eth0 address %s up" % mac(host), "addr add %(address)s/16 dev eth0" % host], self.inside(name))
+                "link set tap0 name eth0", "link set eth0 address %s up" % mac(host), "addr add %(address)s/16 dev eth0" % host,
+                "neigh replace %s lladdr %s dev eth0 nud permanent" % (self.plan["address"], BRIDGE)], self.inside(name))
         run_ip(["link set v%d down" % host["number"], "link set t%d master br0 up" % host["number"]])
         control = os.pipe()
         if os.fork() == 0:
