@@ -183,6 +183,7 @@ typedef struct pump {
     bool                      runs, eof_sent, woken;
     struct ssh_counter_struct socket;   /* bytes of the session's socket, both ways */
     uint64_t                  wrote_ns; /* when something was sent last */
+    uint8_t                   bytes[CHUNK];
 } pump;
 
 /* What the far end has written: 1 = there is no more of it. The ring of text is emptied whoever reads it: text that nobody
@@ -191,15 +192,15 @@ static int pump_in(pump *p, xd_ssh_ring *ring, bool text)
 {
     xd_ssh *s = p->s;
     for (;;) {
-        uint8_t bytes[CHUNK];
         pthread_mutex_lock(&s->lock);
         size_t room = xd_ssh_room(ring);
         if (text || s->closed)
-            room = sizeof(bytes);
+            room = sizeof(p->bytes);
         pthread_mutex_unlock(&s->lock);
         if (!room)
             return 0;
-        int n = ssh_channel_read_nonblocking(s->channel, bytes, (uint32_t)XD_MIN(room, sizeof(bytes)), text);
+        int n = ssh_channel_read_nonblocking(s->channel, p->bytes, (uint32_t)XD_MIN(room, sizeof(p->bytes)),
+                                             text);
         if (n == SSH_EOF || (n == 0 && ssh_channel_is_eof(s->channel)))
             return 1;
         if (n < 0)
@@ -209,7 +210,7 @@ static int pump_in(pump *p, xd_ssh_ring *ring, bool text)
         pthread_mutex_lock(&s->lock);
         const bool first = ring->len == 0;
         if (text || !s->closed)
-            (void)xd_ssh_put(ring, bytes, (size_t)n);
+            (void)xd_ssh_put(ring, p->bytes, (size_t)n);
         pthread_mutex_unlock(&s->lock);
         if (first)
             xd_ssh_nudge(s->to_gateway);
@@ -220,12 +221,11 @@ static int pump_out(pump *p)
 {
     xd_ssh *s = p->s;
     while (!(ssh_get_status(s->session) & SSH_WRITE_PENDING)) {
-        uint8_t        bytes[CHUNK];
         const uint32_t window = ssh_channel_window_size(s->channel);
         pthread_mutex_lock(&s->lock);
         const bool   full = xd_ssh_room(&s->down) == 0, last = s->closed && s->down.len == 0;
         xd_ssh_ring  look = s->down; /* it stays there until libssh has taken it */
-        const size_t n = xd_ssh_take(&look, bytes, XD_MIN(window, sizeof(bytes)));
+        const size_t n = xd_ssh_take(&look, p->bytes, XD_MIN(window, sizeof(p->bytes)));
         pthread_mutex_unlock(&s->lock);
         if (last && !p->eof_sent) {
             p->eof_sent = true;
@@ -234,7 +234,7 @@ static int pump_out(pump *p)
         }
         if (!n)
             return 0;
-        const int written = ssh_channel_write(s->channel, bytes, (uint32_t)n);
+        const int written = ssh_channel_write(s->channel, p->bytes, (uint32_t)n);
         if (written < 0)
             return ssh_is_connected(s->session) ? -EPIPE : -ECONNRESET;
         pthread_mutex_lock(&s->lock);
