@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "engine/base/text.h"
+#include "gateways/terminal.h"
 
 uint32_t xd_term_report_width(uint64_t columns)
 {
@@ -145,8 +146,8 @@ static int platform_line(xd_term *t)
     return xd_term_out_str(&t->out, "\n", 0);
 }
 
-/* "xd: interpreter /usr/bin/python3 (python3 on PATH)": of the environment whose configuration the header shows; another one
- * is named: "xd: interpreter of popen//python=python3.9: ...". */
+/* "xd: interpreter /usr/bin/python3 (python3 on PATH)"; of several environments each is named: "xd: interpreter of
+ * popen//python=python3.9: ...". */
 static int interpreter_line(xd_term *t, uint32_t gateway)
 {
     const xd_runview *v = t->view;
@@ -155,7 +156,7 @@ static int interpreter_line(xd_term *t, uint32_t gateway)
     const xd_runview_env *env = &v->envs.envs[gateway];
     XD_TRY(xd_term_newline(t));
     XD_TRY(xd_term_out_str(&t->out, "xd: interpreter ", 0));
-    if (gateway != v->config.home) {
+    if (gateway != v->config.home || v->envs.count > 1) {
         XD_TRY(xd_term_out_str(&t->out, "of ", 0));
         XD_TRY(xd_term_out_foreign(&t->out, env->spec, 0, false));
         XD_TRY(xd_term_out_str(&t->out, ": ", 0));
@@ -323,6 +324,15 @@ static int term_frame(void *self, const xd_frame *frame, uint64_t offset)
     return xd_term_on_frame(t, frame);
 }
 
+/* While hosts are dialled the user may be asked for a password: the question stays alone until it is answered. */
+static bool is_held(xd_term *t)
+{
+    if (!t->out.tty || t->tests_began || t->out.buf.len >= XD_TERM_OUT_LIMIT / 2 || !xd_terminal_asks())
+        return false;
+    t->live_drawn = false; /* what was drawn is the question's line now */
+    return true;
+}
+
 static int term_ended(void *self, uint32_t item)
 {
     return xd_term_on_ended(XD_CAST(self, xd_term, XD_TERM_MAGIC), item);
@@ -342,6 +352,8 @@ static int term_tick(void *self, uint64_t now_ns)
 {
     xd_term *t = XD_CAST(self, xd_term, XD_TERM_MAGIC);
     t->now_ns = now_ns;
+    if (is_held(t))
+        return 0;
     if (t->out.buf.len < XD_TERM_OUT_LIMIT / 2)
         XD_TRY(xd_term_live_tick(t));
     int r = xd_term_out_flush(&t->out), errors = xd_term_out_flush(&t->err);
@@ -364,6 +376,8 @@ static int term_say(void *self, xd_bytes line)
     xd_term *t = XD_CAST(self, xd_term, XD_TERM_MAGIC);
     if (!t->out.tty || t->out.fd < 0)
         return 0;
+    if (is_held(t)) /* behind the question, and in front of what waits for its end */
+        (void)!write(xd_term_out_fd(&t->out), "\n", 1);
     XD_TRY(xd_term_live_leave(t));
     XD_TRY(xd_text_harmless(&t->out.buf, line, false));
     XD_TRY(xd_buf_add_byte(&t->out.buf, '\n'));
@@ -375,7 +389,9 @@ static int term_say(void *self, xd_bytes line)
 static int term_flush(void *self)
 {
     xd_term *t = XD_CAST(self, xd_term, XD_TERM_MAGIC);
-    int      r = xd_term_out_flush(&t->err);
+    if (is_held(t))
+        return 0;
+    int r = xd_term_out_flush(&t->err);
     XD_TRY(r);
     if (t->live && !xd_term_out_full(&t->out) && !xd_term_out_full(&t->err))
         return 0;

@@ -11,7 +11,6 @@
 #include <unistd.h>
 
 #include "engine/base/text.h"
-#include "gateways/terminal.h"
 
 #define NO_WRAP "\x1b[?7l"
 #define WRAP "\x1b[?7h"
@@ -172,11 +171,6 @@ int xd_term_live_tick(xd_term *t)
     look_at_size(t);
     if (!t->live || t->paused || t->summary_shown || t->view->run.over)
         return 0;
-    if (!t->configured &&
-        xd_terminal_asks()) { /* while hosts are dialled; what was drawn is the question's line now */
-        t->live_drawn = false;
-        return 0;
-    }
     XD_TRY(t->view->collection.agreed ? running(t, &line) : collecting(t, &line));
     if (!line.len || in_background(t))
         return xd_term_live_erase(t);

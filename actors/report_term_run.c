@@ -341,8 +341,14 @@ static int on_env_failed(xd_term *t, const xd_frame *frame)
     xd_autobuf         text = XD_BUF_INIT;
     XD_TRY(xd_wire_ENV_FAILED_decode(frame->body, frame->len, &in));
     t->env_failed = true;
-    if (in.exit_status == XD_EXIT_USAGE)
+    if (in.exit_status == XD_EXIT_USAGE && t->view->envs.count < 2)
         return xd_term_complain(t, "ERROR: ", in.text, XD_MARK_RED);
+    if (in.exit_status == XD_EXIT_USAGE) { /* it may be another one for each of them */
+        XD_TRY(xd_buf_add_bytes(&text, xd_runview_spec(t->view, frame->flags)));
+        XD_TRY(xd_buf_add_str(&text, ": "));
+        XD_TRY(xd_buf_add_bytes(&text, in.text));
+        return xd_term_complain(t, "ERROR: ", xd_buf_view(&text), XD_MARK_RED);
+    }
     XD_TRY(xd_term_live_erase(t));
     XD_TRY(xd_term_newline(t));
     XD_TRY(xd_term_out_str(&t->out, "ERROR: ", XD_MARK_RED));
@@ -430,6 +436,10 @@ int xd_term_worker_line(xd_term *t, uint16_t worker)
         XD_TRY(xd_term_out_foreign(&t->out, version, 0, false));
         XD_TRY(xd_term_out_str(&t->out, " ", 0));
         XD_TRY(xd_term_out_foreign(&t->out, w->python.len ? w->python : v->config.python, 0, false));
+    }
+    if (v->envs.count > 1 && w->spec.len) {
+        XD_TRY(xd_term_out_str(&t->out, " on ", 0));
+        XD_TRY(xd_term_out_foreign(&t->out, w->spec, 0, false));
     }
     return xd_term_out_str(&t->out, "\n", 0);
 }

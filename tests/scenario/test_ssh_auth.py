@@ -350,6 +350,31 @@ def test_two_hosts_that_ask_do_not_mix(project, lab, terminal, tmp_path):
 
 
 
+def test_a_question_stays_alone_while_another_host_collects(project, lab, terminal, tmp_path):
+    """Neither the header nor the live line is written behind it."""
+    one = make_lab(lab, project, [{}, {}])
+    free, key = make_key(tmp_path / "free"), make_key(tmp_path / "key", passphrase="open sesame")
+    for name, allowed in (("h1", free), ("h2", key)):
+        (one[name].folder / "etc" / "authorized_keys").write_text(allowed.with_suffix(".pub").read_text())
+    config(one, "IdentityFile %s" % free, "IdentityFile %s" % key)
+    os.chmod(str(one["h1"].home / "proj"), 0o777)
+    (one["h1"].home / "proj" / "conftest.py").write_text("def pytest_collection_finish(session): open('collected', 'w').close()\n")
+    t = terminal("--live=always", "--tx", spec(one, "h1"), "--tx", spec(one, "h2"), *LIBSSH)
+    prompt = "Enter passphrase for key '%s': " % key
+    t.wait_for(prompt)
+    until = time.monotonic() + 20
+    while not (one["h1"].home / "proj" / "collected").exists() and time.monotonic() < until:
+        t.read(0.1)
+    assert (one["h1"].home / "proj" / "collected").exists()
+    for _ in range(12):  # a live line is drawn after a second
+        t.read(0.1)
+    assert t.seen.endswith(prompt), t.seen
+    os.write(t.fd, b"open sesame\n")
+    assert t.end() == 0 and "1 passed" in t.seen, t.seen
+    line = [line for line in t.seen.splitlines() if "test session starts" in line]
+    assert len(line) == 1 and "passphrase" not in line[0], t.seen
+
+
 def password_lab(lab, project, *sshd):
     """A host whose root has a password."""
     crypted = subprocess.run(["openssl", "passwd", "-6", "let me in"], stdout=subprocess.PIPE, check=True).stdout.decode().strip()
