@@ -63,17 +63,18 @@ static bool says(const char *text, const char *const *words, size_t count)
 /* What was missing, when there was no session with an agent: as far as the transport's words tell it. */
 static void blame(row *r, const char *why)
 {
-    static const char *const key[] = { "host key", "permission denied", "authenticat", "passphrase",
+    /* Of ssh: a plain "Permission denied" is of a file or a folder. */
+    static const char *const key[] = { "host key", "permission denied (", "authenticat", "passphrase",
                                        "password" };
     static const char *const agent[] = { "HELLO", "agent", "architecture", "shell", "protocol", "status " };
     xd_host                 *h = &r->host;
-    if (r->local || says(why, agent, XD_ARRAY_LEN(agent))) {
+    if (!r->local && says(why, key, XD_ARRAY_LEN(key))) { /* first: its advice may name ssh's agent */
+        h->reach = XD_CHECK_GOOD;
+        h->key = XD_CHECK_BAD;
+    } else if (r->local || says(why, agent, XD_ARRAY_LEN(agent))) {
         h->reach = XD_CHECK_GOOD;
         h->key = r->local ? XD_CHECK_NONE : XD_CHECK_GOOD;
         h->agent = XD_CHECK_BAD;
-    } else if (says(why, key, XD_ARRAY_LEN(key))) {
-        h->reach = XD_CHECK_GOOD;
-        h->key = XD_CHECK_BAD;
     } else {
         h->reach = XD_CHECK_BAD;
     }

@@ -73,7 +73,7 @@ def bare_python(tmp_path_factory):
 FAILURES = {
     "no python": ("popen//python=/no/such/python", "ERROR: {spec}: python /no/such/python cannot be started: tried /no/such/python: No such file or directory\n"),
     "no pytest": ("popen//python={bare}", "ERROR: {spec}: {bare} (Python %d.%d.%d) has no pytest: make a virtual environment for it ({bare} -m venv .venv && "
-                  ".venv/bin/pip install pytest), or name another interpreter with --python\n" % sys.version_info[:3]),
+                  ".venv/bin/pip install pytest), or name another interpreter with --python or python=\n" % sys.version_info[:3]),
     "no folder": ("popen//chdir=/proc/there/is/none", "ERROR: {spec}: chdir=/proc/there/is/none: No such file or directory\n"),
     "no interpreter": ("popen//python=/etc/passwd", "ERROR: {spec}: python /etc/passwd cannot be started: tried /etc/passwd: Permission denied\n"),
     "dies while it collects": ("popen//env:DIES=1", "ERROR: {spec}: the process that collects the tests "),
@@ -215,7 +215,7 @@ def test_commands_need_no_interpreter(project):
 
 
 def test_wrong_usage_of_hosts(project):
-    for args, said in ((["hosts"], "what to do is missing"), (["hosts", "list"], "what to do is missing"), (["hosts", "check", "tests"], "'tests' is not an option of xd"),
+    for args, said in ((["hosts"], "what to do is missing"), (["hosts", "list"], "there is no 'list'"), (["hosts", "check", "tests"], "'tests' is not an option of xd"),
                        (["hosts", "check", "--tx=popon"], "unknown key 'popon'"), (["hosts", "check", "--hosts=none"], "cannot read none")):
         result = project.xdctl(*args)
         assert result.rc == 4 and said in result.err and result.err.count("\n") == 1 and result.out == "", (args, result)

@@ -174,6 +174,9 @@ int xdctl_hosts(int argc, char **argv)
              "  --json               print one JSON array");
         return 0;
     }
+    if (argc > 1 && argv[1][0] != '-' && strcmp(argv[1], "check") != 0)
+        return xdctl_fail(XD_EXIT_USAGE,
+                          "hosts: there is no '%s': xdctl hosts check [--hosts FILE] [--tx SPEC]", argv[1]);
     if (argc < 2 || strcmp(argv[1], "check") != 0)
         return xdctl_fail(XD_EXIT_USAGE,
                           "hosts: what to do is missing: xdctl hosts check [--hosts FILE] [--tx SPEC]");

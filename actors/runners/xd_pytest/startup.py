@@ -135,7 +135,7 @@ def import_all():
         import pytest
     except ImportError as e:
         if getattr(e, "name", None) in ("pytest", None):
-            return EXIT_INFRASTRUCTURE, "%s has no pytest: make a virtual environment for it (%s -m venv .venv && .venv/bin/pip install pytest), or name another interpreter with --python" % (
+            return EXIT_INFRASTRUCTURE, "%s has no pytest: make a virtual environment for it (%s -m venv .venv && .venv/bin/pip install pytest), or name another interpreter with --python or python=" % (
                 where, sys.executable)
         return EXIT_INFRASTRUCTURE, "%s cannot import pytest: %s: %s" % (where, type(e).__name__, e)
     except Exception as e:
