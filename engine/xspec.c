@@ -147,8 +147,8 @@ static int set_key(parse *p, const char *key, const char *value)
                                 key);
         return set_once((char **)((char *)s + texts[i].offset), value, key, p->spec, p->err);
     }
-    return xd_error_set(p->err, -EINVAL, "bad spec '%.200s': unknown key '%.100s'; known are " KNOWN_KEYS,
-                        p->spec, key);
+    return xd_error_set(p->err, -EINVAL, "bad spec '%.200s': unknown key '%.100s'%s; known are " KNOWN_KEYS,
+                        p->spec, key, p->kinds || value ? "" : " (a host is ssh=HOST)");
 }
 
 /* NUM* in front: *ret_rest is what follows. */

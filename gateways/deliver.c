@@ -128,7 +128,9 @@ static int fail_saying(xd_deliver *d, int code, xd_error *err, const char *what)
     xd_buf said = XD_BUF_INIT;
     int    r = xd_buf_add_bytes(&d->noise, xd_buf_view(&d->in));
     size_t from = d->noise.len > NOISE_SHOWN ? d->noise.len - NOISE_SHOWN : 0;
-    if (r == 0) /* one line: the last ones, with a bar between */
+    if (d->noise.len && memchr(d->noise.data, 0, d->noise.len))
+        r = xd_buf_add_str(&said, "(bytes that are no text)");
+    else if (r == 0) /* one line: the last ones, with a bar between */
         for (size_t i = from; i < d->noise.len && r == 0; i++) {
             const char c = (char)d->noise.data[i];
             if (c == '\n')

@@ -151,7 +151,7 @@ static int read_command(xd_pytest *p, const char *text, xd_error *err)
         return xd_error_set(err, -EINVAL, "python %s cannot be read as a command line: %s", text,
                             r < 0 ? "a quote is left open" : "it is empty");
     if (strchr(words[0], '/')) {
-        r = xd_path_absolute(words[0], &program);
+        r = xd_path_absolute_home(words[0], &program);
         if (r == 0 && access(program, F_OK) != 0)
             r = -errno;
         if (r == 0 && access(program, X_OK) != 0)

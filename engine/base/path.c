@@ -47,6 +47,16 @@ int xd_path_absolute(const char *path, char **ret)
     return *ret ? 0 : -ENOMEM;
 }
 
+int xd_path_absolute_home(const char *path, char **ret)
+{
+    const char *home = getenv("HOME");
+    if (path[0] != '~' || (path[1] && path[1] != '/') || !home || home[0] != '/')
+        return xd_path_absolute(path, ret);
+    const char *rest = path + 1 + strspn(path + 1, "/");
+    *ret = *rest ? xd_path_join(home, rest) : strdup(home);
+    return *ret ? 0 : -ENOMEM;
+}
+
 bool xd_path_is_dir(const char *path)
 {
     struct stat st;

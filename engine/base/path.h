@@ -10,6 +10,8 @@ char       *xd_path_join(const char *dir,
 const char *xd_path_base(const char *path); /* view behind the last slash */
 char       *xd_path_dir(const char *path);  /* malloc'ed; "." without a slash */
 int xd_path_absolute(const char *path, char **ret) XD_MUST; /* against the current directory, not resolved */
+/* The same for what no shell has read: ~ and ~/x count from $HOME. */
+int xd_path_absolute_home(const char *path, char **ret) XD_MUST;
 int xd_path_mkdirs(const char *path, mode_t mode, xd_error *err) XD_MUST; /* mkdir -p */
 /* ---- xdg.c: folders for what is kept between runs; malloc'ed ----
  * $XDG_STATE_HOME/xd and $XDG_CACHE_HOME/xd, or the places below $HOME that stand for them; where those cannot be

@@ -100,9 +100,22 @@ START_TEST(the_working_folder_counts_from_the_agents)
     find(&p, "made", &no_wish); /* as execnet does */
     ck_assert_str_eq(p.folder, below("made"));
     ck_assert(xd_path_is_dir(p.folder));
+    ck_assert(p.empty);
     agent_place_release(&p);
     find(&p, "/", &no_wish);
     ck_assert_str_eq(p.folder, "/");
+    ck_assert(!p.empty);
+    agent_place_release(&p);
+    ck_assert_int_eq(setenv("HOME", below("home"), 1) | mkdir("home", 0700), 0);
+    find(&p, "~/made", &no_wish); /* no shell has read it */
+    ck_assert_str_eq(p.folder, below("home/made"));
+    agent_place_release(&p);
+    find(&p, "~", &no_wish);
+    ck_assert_str_eq(p.folder, below("home"));
+    ck_assert(!p.empty);
+    agent_place_release(&p);
+    find(&p, "~user", &no_wish); /* other users' are not known to a static program */
+    ck_assert_str_eq(p.folder, below("~user"));
     agent_place_release(&p);
     ck_assert_int_eq(
         agent_place_find(&p, XD_BYTES_LIT("no/such"), (xd_bytes){ 0 }, &no_wish, &no_scratch, &err), -ENOENT);

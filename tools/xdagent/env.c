@@ -247,6 +247,17 @@ static int finish_held(agent *a)
     return e->quit ? agent_env_quit(a) : 0;
 }
 
+/* Who has not brought the project to this host finds no tests here, or not the files that are named. */
+static int say_empty(agent *a)
+{
+    return a->env.place.empty
+               ? agent_note(a, XD_NOTE_WARNING, false,
+                            "the folder %s was empty: xd copies no files, the project has to be "
+                            "there already; chdir= names its folder",
+                            a->env.place.folder)
+               : 0;
+}
+
 static int on_collected(agent *a, const xd_frame *f)
 {
     agent_env        *e = &a->env;
@@ -262,6 +273,7 @@ static int on_collected(agent *a, const xd_frame *f)
     m.digest_lo = e->list.digest_lo;
     m.digest_hi = e->list.digest_hi;
     XD_TRY(xd_wire_COLLECTED_encode(&body, &m));
+    XD_TRY(!m.count ? say_empty(a) : 0);
     XD_TRY(agent_link_send(a, XD_MSG_COLLECTED, xd_buf_view(&body)));
     if (e->list.wanted && !e->told_end)
         XD_TRY(agent_env_send_list(a));
@@ -279,6 +291,7 @@ static int on_env_failed(agent *a, const xd_frame *f)
 {
     xd_wire_ENV_FAILED m;
     XD_TRY(xd_wire_ENV_FAILED_decode(f->body, f->len, &m));
+    XD_TRY(m.exit_status == 4 ? say_empty(a) : 0); /* a path that is not there, most of all */
     return agent_env_fail(a, m.exit_status, "%.*s", (int)m.text.len, (const char *)m.text.ptr);
 }
 

@@ -132,10 +132,22 @@ static int working_folder(agent_place *p, xd_bytes chdir, xd_bytes project, xd_e
                      : 0;
     }
     if (r == 0)
-        r = xd_path_absolute(path, &p->folder);
+        r = xd_path_absolute_home(path, &p->folder);
     if (r == 0 && !xd_path_is_dir(p->folder) && mkdir(p->folder, 0777) != 0)
         r = -errno;
     return r < 0 ? xd_error_set(err, r, "chdir=%s: %s", path ? path : "", xd_error_name(r)) : 0;
+}
+
+/* But for what earlier runs left: .pytest_cache. */
+static bool is_empty(const char *folder)
+{
+    DIR           *d = opendir(folder);
+    struct dirent *e = NULL;
+    while (d && (e = readdir(d)) && e->d_name[0] == '.')
+        ;
+    if (d)
+        closedir(d);
+    return d && !e;
 }
 
 /* "" = there is none: the runner does with a temporary folder. */
@@ -152,6 +164,7 @@ int agent_place_find(agent_place *p, xd_bytes chdir, xd_bytes project, const age
 {
     *p = AGENT_PLACE_INIT;
     XD_TRY(working_folder(p, chdir, project, err));
+    p->empty = is_empty(p->folder);
     if (cache_folder(p, wishes->cache_dir) < 0)
         return xd_error_set(err, -ENOMEM, "out of memory");
     if (make_scratch(p, wishes->scratch_dir, no_scratch) < 0 && !(p->scratch = strdup("")))

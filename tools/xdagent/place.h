@@ -15,6 +15,7 @@ typedef struct agent_place {
     char *folder; /* where the tests run; absolute */
     char   *
         copied; /* the same without links in it, if it is the folder for copies of the project; NULL = it is not known to hold one */
+    bool  empty;  /* nothing was in it */
     char *cache;  /* for what is kept between runs; not made yet; "" = there is none */
     char *
         scratch; /* of this environment alone, 0700, removed by agent_place_release; "" = none could be made */
@@ -23,7 +24,7 @@ typedef struct agent_place {
 } agent_place;
 #define AGENT_PLACE_INIT ((agent_place){ .lock = -1 })
 
-/* `chdir` counts from the current folder and is made if it is missing; empty = the folder work/PROJECT below that of the caches, where
+/* `chdir` counts from the current folder, ~/ from the home folder, and is made if it is missing; empty = the folder work/PROJECT below that of the caches, where
  * the controller names its project, else the current folder. *p is set up even on
  * failure: release it either way. no_scratch: why there is no folder for scratch files, which is not a failure. */
 int  agent_place_find(agent_place *p, xd_bytes chdir, xd_bytes project, const agent_wishes *wishes,
