@@ -139,60 +139,68 @@ static int unpack(xd_pytest *p, xd_bytes cache_dir, const char *build_id, xd_err
 
 /* ---- the interpreter ------------------------------------------------------------------------------- */
 
-/* The vector of one command line, its first word resolved. A word with a slash counts from where the agent runs, not
- * from chdir=: it is made absolute here. */
-static int read_command(xd_pytest *p, const char *text, xd_error *err)
+/* The program that the first word of a command line names. A word with a slash counts from where the agent runs, not from
+ * chdir=: it is made absolute here. */
+static int find_program(const xd_pytest *p, const char *word, const char *text, char **ret, xd_error *err)
+{
+    const char *path = xd_runner_environ_get(p->env, "PATH");
+    if (!strchr(word, '/')) {
+        const int r = xd_path_find_program(word, path, ret);
+        return r < 0 ? xd_error_set(err, r, "python %s does not exist: tried PATH=%s", text, path ? path : "")
+                     : 0;
+    }
+    xd_autofree char *program = NULL;
+    int               r = xd_path_absolute_home(word, &program);
+    if (r == 0 && (access(program, F_OK) != 0 || access(program, X_OK) != 0))
+        r = -errno;
+    if (r < 0)
+        return xd_error_set(err, r, "python %s cannot be started: tried %s: %s", text,
+                            program ? program : word, xd_error_name(r));
+    *ret = xd_take(&program);
+    return 0;
+}
+
+/* The vector of one command line, with "nice -n N" in front where `nice` says so. */
+static int read_command(xd_pytest *p, const char *text, const char *nice, xd_error *err)
 {
     xd_autofree char **words = NULL;
-    xd_autofree char  *program = NULL;
-    const char        *path = xd_runner_environ_get(p->env, "PATH");
+    xd_autofree char  *program = NULL, *front = NULL;
     int                r = xd_text_shell_split(text, &words);
     if (r < 0 || !words[0])
         return xd_error_set(err, -EINVAL, "python %s cannot be read as a command line: %s", text,
                             r < 0 ? "a quote is left open" : "it is empty");
-    if (strchr(words[0], '/')) {
-        r = xd_path_absolute_home(words[0], &program);
-        if (r == 0 && access(program, F_OK) != 0)
-            r = -errno;
-        if (r == 0 && access(program, X_OK) != 0)
-            r = -errno;
-        if (r < 0)
-            return xd_error_set(err, r, "python %s cannot be started: tried %s: %s", text,
-                                program ? program : words[0], xd_error_name(r));
-    } else {
-        r = xd_path_find_program(words[0], path, &program);
-        if (r < 0)
-            return xd_error_set(err, r, "python %s does not exist: tried PATH=%s", text, path ? path : "");
-    }
-    size_t count = 0, bytes = strlen(program) + 1;
+    XD_TRY(find_program(p, words[0], text, &program, err));
+    if (*nice && (r = xd_path_find_program("nice", xd_runner_environ_get(p->env, "PATH"), &front)) < 0)
+        return xd_error_set(err, r, "nice=%s: there is no program nice on PATH", nice);
+    const char *const first[] = { front, "-n", nice, program };
+    const size_t      from = *nice ? 0 : 3, before = XD_ARRAY_LEN(first) - from;
+    size_t            count = 0, bytes = 0;
     for (; words[count]; count++)
         bytes += strlen(words[count]) + 1;
-    p->python = malloc((count + 1) * sizeof(char *) + bytes);
+    for (size_t i = from; i < XD_ARRAY_LEN(first); i++)
+        bytes += strlen(first[i]) + 1;
+    p->python = malloc((before + count) * sizeof(char *) + bytes);
     if (!p->python)
         return xd_error_set(err, -ENOMEM, "out of memory");
-    char *at = (char *)(p->python + count + 1);
-    for (size_t i = 0; i < count; i++) {
-        const char *word = i == 0 ? program : words[i];
-        size_t      len = strlen(word) + 1;
+    char *at = (char *)(p->python + before + count);
+    for (size_t i = 0; i < before + count - 1; i++) {
+        const char  *word = i < before ? first[from + i] : words[i - before + 1];
+        const size_t len = strlen(word) + 1;
         p->python[i] = memcpy(at, word, len);
         at += len;
     }
-    p->python[count] = NULL;
+    p->python[before + count - 1] = NULL;
     return 0;
 }
 
 /* The search looks at the environment of the agent, where env: does not name another virtual environment. */
 static int find_python(xd_pytest *p, const xd_wire_ENV_START *start, xd_error *err)
 {
-    xd_autofree char *wish = xd_bytes_dup(start->python), *found = NULL;
-    xd_autobuf        command = XD_BUF_INIT;
-    if (!wish)
+    xd_autofree char *wish = xd_bytes_dup(start->python), *nice = xd_bytes_dup(start->nice), *found = NULL;
+    if (!wish || !nice)
         return xd_error_set(err, -ENOMEM, "out of memory");
     XD_TRY(xd_interp_find(wish, xd_runner_environ_get(p->env, "VIRTUAL_ENV"), NULL, &found, &p->how, err));
-    if (start->nice.len)
-        XD_TRY(xd_buf_printf(&command, "nice -n %.*s ", (int)start->nice.len, (const char *)start->nice.ptr));
-    XD_TRY(xd_buf_add_str(&command, found));
-    return read_command(p, xd_buf_cstr(&command), err);
+    return read_command(p, found, nice, err);
 }
 
 /* ---- prepare, spawn ---------------------------------------------------------------------------------- */

@@ -234,6 +234,19 @@ def test_niceness_and_environment_are_there_before_the_interpreter_starts(projec
     assert result.rc == 0 and {e["way"] for e in result.events if e["event"] == "worker_up"} == {way}, result
 
 
+@pytest.mark.parametrize("nice", ["", "//nice=3"])
+def test_the_interpreter_counts_from_the_agents_folder(project, bare_python, nice):
+    """Not from chdir=; ~ is the home folder, as no shell has read it."""
+    venv = os.path.dirname(os.path.dirname(bare_python))
+    (project.root / "env").symlink_to(venv)
+    (project.root / "sub").mkdir()
+    for python, more in (("env/bin/python", {}), ("~/env/bin/python", {"HOME": str(project.root)})):
+        result = project.run("--tx=popen//chdir=sub//python=" + python + nice, python=False, env=more)
+        assert result.rc == 6 and "%s/env/bin/python (Python " % project.root in result.out and "has no pytest" in result.out, result
+    result = project.run("--tx=popen//python=env/none" + nice, python=False)
+    assert result.rc == 6 and "python env/none cannot be started: tried %s/env/none: No such file or directory" % project.root in result.out, result
+
+
 def test_niceness_of_commands(project):
     project.write(**{"list.txt": "test $(nice) = %d -a \"$A\" = b\n" % min(os.nice(0) + 3, 19)})
     result = project.run("--runner=command", "--list=list.txt", "--tx=popen//nice=3//env:A=b", python=False)
