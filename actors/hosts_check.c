@@ -265,6 +265,16 @@ static const xd_actor_spec checker_spec = {
 
 /* ---- around it ------------------------------------------------------------------------------------------- */
 
+/* "alpha,beta"; NULL = none has a name. */
+static const char *ids_of(row *r, const xd_plan_gateway *g)
+{
+    xd_autobuf all = XD_BUF_INIT;
+    for (size_t i = 0; i < g->n_ids; i++)
+        if (g->ids[i] && xd_buf_printf(&all, "%s%s", all.len ? "," : "", g->ids[i]) < 0)
+            return NULL;
+    return keep(r, xd_buf_view(&all));
+}
+
 static int prepare(checking *c, const xd_config *cfg, xd_error *err)
 {
     XD_TRY(xd_config_copy(&c->cfg, cfg));
@@ -286,6 +296,7 @@ static int prepare(checking *c, const xd_config *cfg, xd_error *err)
         c->rows[i].local = spec->kind == XD_SPEC_POPEN;
         c->rows[i].host =
             (xd_host){ .size = sizeof(xd_host), .spec = spec->text, .workers = c->plan.gateways[i].workers };
+        c->rows[i].host.ids = ids_of(&c->rows[i], &c->plan.gateways[i]);
     }
     return 0;
 }

@@ -8,12 +8,33 @@
 #include "gateways/command.h"
 #include "gateways/transport.h"
 
+static void gateway_release(xd_plan_gateway *g)
+{
+    for (size_t i = 0; i < g->n_ids; i++)
+        free(g->ids[i]);
+    free(g->ids);
+    xd_xspec_release(&g->spec);
+}
+
 void xd_plan_release(xd_plan *p)
 {
     for (size_t i = 0; i < p->count; i++)
-        xd_xspec_release(&p->gateways[i].spec);
+        gateway_release(&p->gateways[i]);
     free(p->gateways);
     *p = XD_PLAN_INIT;
+}
+
+/* The next worker of this gateway is the one that the spec names. */
+static int add_id(xd_plan_gateway *g, const char *id)
+{
+    char **ids = realloc(g->ids, (g->workers + 1) * sizeof(*ids));
+    if (!ids)
+        return -ENOMEM;
+    g->ids = ids;
+    while (g->n_ids <= g->workers)
+        ids[g->n_ids++] = NULL;
+    ids[g->workers] = strdup(id);
+    return ids[g->workers] ? 0 : -ENOMEM;
 }
 
 /* Joins a spec to the gateway of its environment, or makes one. Takes the spec on success. */
@@ -33,6 +54,8 @@ static int add(xd_plan *p, xd_xspec *spec, uint32_t workers, xd_error *err)
                             spec->text);
     XD_TRY(xd_refuse_workers(spec, workers + (same ? same->workers : 0), all, err));
     if (same) {
+        XD_TRY(spec->id ? add_id(same, spec->id) : 0);
+        XD_TRY(xd_xspec_anonymous(&same->spec));
         same->workers += workers;
         xd_xspec_release(spec);
         return 0;
@@ -41,8 +64,11 @@ static int add(xd_plan *p, xd_xspec *spec, uint32_t workers, xd_error *err)
     if (!g)
         return -ENOMEM;
     p->gateways = g;
-    g[p->count++] = (xd_plan_gateway){ .spec = *spec, .workers = workers };
+    g += p->count++;
+    *g = (xd_plan_gateway){ .spec = *spec };
     *spec = (xd_xspec){ 0 };
+    XD_TRY(g->spec.id ? add_id(g, g->spec.id) : 0);
+    g->workers = workers;
     return 0;
 }
 
@@ -61,6 +87,7 @@ static int parse_all(xd_xspec *specs, char *const *texts, size_t count, xd_error
 {
     for (size_t i = 0; i < count; i++)
         XD_TRY(xd_xspec_parse(&specs[i], texts[i], err));
+    XD_TRY(xd_xspec_distinct(specs, count, err));
     for (size_t i = 0; i < count; i++)
         XD_TRY(xd_xspec_route(&specs[i], specs, count, err));
     return 0;
@@ -73,7 +100,7 @@ static int add_all(xd_plan *p, char *const *texts, size_t count, const xd_numpro
         return -ENOMEM;
     int r = parse_all(specs, texts, count, err);
     for (size_t i = 0; i < count && r == 0; i++) {
-        r = xd_refuse_spec(&specs[i], texts[i], xd_transport_known(&specs[i]), err);
+        r = xd_refuse_spec(texts[i], xd_transport_known(&specs[i]), err);
         if (r == 0 && specs[i].kind == XD_SPEC_COMMAND)
             r = check_command(&specs[i], err);
         if (r == 0)

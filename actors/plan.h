@@ -1,12 +1,15 @@
 /* actors/plan.h - from options to gateways: which environments a run needs and how many workers each gets.
- * Specs that name the same environment (python, chdir, environment entries) share one gateway.  Pure. */
+ * Specs that name the same environment (python, chdir, environment entries) share one gateway; its spec has no id= then, as
+ * that names only one of its workers.  Pure. */
 #pragma once
 #include "engine/config.h"
 #include "engine/xspec.h"
 
 typedef struct xd_plan_gateway {
-    xd_xspec spec;    /* of the first spec; owned */
+    xd_xspec spec;    /* the first one; owned */
     uint32_t workers; /* xd_numprocesses_planned(): 0 = decided when processors and items are known */
+    char   **ids;     /* of its workers in order, n_ids of them; NULL = none; owned, all of it */
+    size_t   n_ids;
 } xd_plan_gateway;
 
 typedef struct xd_plan {

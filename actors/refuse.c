@@ -9,15 +9,13 @@
 
 #define WORKERS_OF_ALL 32768u /* their numbers, with those of replacements, have 16 bits */
 
-int xd_refuse_spec(const xd_xspec *spec, const char *text, bool known, xd_error *err)
+int xd_refuse_spec(const char *text, bool known, xd_error *err)
 {
     if (!known)
-        return xd_error_set(err, -EINVAL, "spec '%.200s': this version reaches other hosts by ssh= only",
-                            text);
-    if (spec->id)
         return xd_error_set(
             err, -EINVAL,
-            "spec '%.200s': worker names (id=) are not supported yet; workers are named gw0, gw1, ...", text);
+            "spec '%.200s': this version does not know socket=; it reaches other hosts by ssh= and command=",
+            text);
     return 0;
 }
 

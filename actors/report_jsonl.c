@@ -82,9 +82,9 @@ static void put_seconds(line *l, const char *key, uint64_t us)
     put(l, key, json_real((double)us / 1e6));
 }
 
-static void put_worker(line *l, const char *key, uint16_t worker)
+static void put_worker(line *l, const char *key, const xd_runview *v, uint16_t worker)
 {
-    put(l, key, worker == XD_NO_WORKER ? json_null() : json_sprintf("gw%u", (unsigned)worker));
+    put(l, key, worker == XD_NO_WORKER ? json_null() : json_string(xd_runview_worker_name(v, worker).text));
 }
 
 /* The node id; when it is not UTF-8, its bytes as hexadecimal digits as well. */
@@ -237,7 +237,7 @@ static int jsonl_ended(void *self, uint32_t item)
     put_test(&l, j->view, item);
     put_text(&l, "outcome", xd_bytes_str(xd_runview_outcome_name(i->outcome)));
     if (i->outcome != XD_OUT_NOT_RUN) { /* not run: no worker, no time */
-        put_worker(&l, "worker", i->worker);
+        put_worker(&l, "worker", j->view, i->worker);
         put_number(&l, "attempt", i->attempt - (unsigned)i->unused);
         put_seconds(&l, "start", i->start_us);
         put_seconds(&l, "setup", i->setup_us);
@@ -263,7 +263,7 @@ static int jsonl_closed(void *self, uint32_t item)
     line l = begin("test_teardown");
     put_test(&l, j->view, item);
     put_text(&l, "outcome", xd_bytes_str(xd_runview_outcome_name(i->outcome)));
-    put_worker(&l, "worker", i->worker);
+    put_worker(&l, "worker", v, i->worker);
     put_number(&l, "attempt", i->attempt - (unsigned)i->unused);
     put_seconds(&l, "teardown", i->teardown_us);
     int r = put_reports(v, &l, i, v->tests.closing_report);
@@ -337,7 +337,7 @@ static int on_collection(const xd_runview *v, xd_buf *to, const xd_frame *frame)
     return end(&l, to);
 }
 
-static int on_warning(xd_buf *to, const xd_frame *frame)
+static int on_warning(const xd_runview *v, xd_buf *to, const xd_frame *frame)
 {
     xd_wire_WARNING in;
     XD_TRY(xd_wire_WARNING_decode(frame->body, frame->len, &in));
@@ -345,35 +345,35 @@ static int on_warning(xd_buf *to, const xd_frame *frame)
     put_text(&l, "category", in.category);
     put_text(&l, "when", in.when);
     put_nodeid(&l, in.nodeid);
-    put_worker(&l, "worker", in.worker);
+    put_worker(&l, "worker", v, in.worker);
     put_text(&l, "text", in.text);
     put_text(&l, "file", in.file);
     put_number(&l, "line", in.line);
     return end(&l, to);
 }
 
-static int on_property(xd_buf *to, const xd_frame *frame)
+static int on_property(const xd_runview *v, xd_buf *to, const xd_frame *frame)
 {
     xd_wire_SUITE_PROPERTY in;
     XD_TRY(xd_wire_SUITE_PROPERTY_decode(frame->body, frame->len, &in));
     line l = begin("suite_property");
-    put_worker(&l, "worker", in.worker);
+    put_worker(&l, "worker", v, in.worker);
     put_text(&l, "name", in.name);
     put_text(&l, "value", in.value);
     return end(&l, to);
 }
 
-static int on_up(xd_buf *to, const xd_frame *frame)
+static int on_up(const xd_runview *v, xd_buf *to, const xd_frame *frame)
 {
     static const char *const ways[] = { "unknown", "collected", "warm", "fresh" };
     xd_wire_WORKER_UP        in;
     XD_TRY(xd_wire_WORKER_UP_decode(frame->body, frame->len, &in));
     line l = begin("worker_up");
-    put_worker(&l, "worker", in.worker);
+    put_worker(&l, "worker", v, in.worker);
     put_number(&l, "gateway", frame->flags);
     put_number(&l, "pid", in.pid);
     put_text(&l, "way", xd_bytes_str(in.way < XD_ARRAY_LEN(ways) ? ways[in.way] : ways[0]));
-    put_worker(&l, "replaces", in.replaces);
+    put_worker(&l, "replaces", v, in.replaces);
     return end(&l, to);
 }
 
@@ -382,7 +382,7 @@ static int on_down(const xd_runview *v, xd_buf *to, const xd_frame *frame)
     xd_wire_WORKER_DOWN in;
     XD_TRY(xd_wire_WORKER_DOWN_decode(frame->body, frame->len, &in));
     line l = begin("worker_down");
-    put_worker(&l, "worker", in.worker);
+    put_worker(&l, "worker", v, in.worker);
     put(&l, "expected", json_boolean(in.expected));
     put_text(&l, "reason", in.reason);
     put_number(&l, "signal", in.signal);
@@ -399,7 +399,7 @@ static int on_still_running(const xd_runview *v, xd_buf *to, const xd_frame *fra
     XD_TRY(xd_wire_STILL_RUNNING_decode(frame->body, frame->len, &in));
     line l = begin("still_running");
     put_test(&l, v, xd_runview_place(v, frame->flags, in.item));
-    put_worker(&l, "worker", in.worker);
+    put_worker(&l, "worker", v, in.worker);
     put_seconds(&l, "duration", (uint64_t)in.age_ms * 1000u);
     put(&l, "slow", json_boolean(in.slow));
     return end(&l, to);
@@ -413,7 +413,7 @@ static int put_interrupted(const xd_runview *v, xd_buf *to)
             continue;
         line l = begin("interrupted");
         put_test(&l, v, item);
-        put_worker(&l, "worker", (uint16_t)w);
+        put_worker(&l, "worker", v, (uint16_t)w);
         put_seconds(&l, "duration", (uint64_t)v->envs.workers[w].age_ms * 1000u);
         XD_TRY(end(&l, to));
     }
@@ -505,11 +505,11 @@ static int jsonl_frame(void *self, const xd_frame *frame, uint64_t offset)
     case XD_MSG_REPORT:
         return on_collect_report(j->view, to, frame, offset);
     case XD_MSG_WARNING:
-        return on_warning(to, frame);
+        return on_warning(j->view, to, frame);
     case XD_MSG_SUITE_PROPERTY:
-        return on_property(to, frame);
+        return on_property(j->view, to, frame);
     case XD_MSG_WORKER_UP:
-        return on_up(to, frame);
+        return on_up(j->view, to, frame);
     case XD_MSG_WORKER_DOWN:
         return on_down(j->view, to, frame);
     case XD_MSG_STILL_RUNNING:

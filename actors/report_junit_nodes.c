@@ -142,7 +142,8 @@ int xd_junit_node_interrupted(xd_junit *j, uint32_t item)
     const xd_runview        *v = j->view;
     const xd_runview_worker *w = xd_runview_interrupted(v, item);
     xd_autobuf               text = XD_BUF_INIT;
-    XD_TRY(xd_buf_printf(&text, "worker 'gw%u' was still running '", (unsigned)(w - v->envs.workers)));
+    XD_TRY(xd_buf_printf(&text, "worker '%s' was still running '",
+                         xd_runview_worker_name(v, (uint32_t)(w - v->envs.workers)).text));
     XD_TRY(xd_buf_add_bytes(&text, v->tests.items[item].id));
     XD_TRY(xd_buf_printf(&text, "' after %s%u.%03u s when the run ended", v->run.over ? "" : "at least ",
                          w->age_ms / 1000, w->age_ms % 1000));
@@ -153,8 +154,10 @@ int xd_junit_node_crashed(xd_junit *j, uint32_t item)
 {
     const xd_runview      *v = j->view;
     const xd_runview_item *i = &v->tests.items[item];
+    const xd_name          name = xd_runview_worker_name(v, i->worker);
     xd_autobuf             message = XD_BUF_INIT, text = XD_BUF_INIT;
-    XD_TRY(xd_outcome_sentence(&message, i->outcome, i->worker, "running", i->id));
+    XD_TRY(xd_outcome_sentence(&message, i->outcome, i->worker == XD_NO_WORKER ? NULL : name.text, "running",
+                               i->id));
     if (i->down != XD_NO_INDEX) {
         xd_frame            frame;
         xd_wire_WORKER_DOWN down;

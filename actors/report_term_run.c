@@ -82,20 +82,12 @@ static int show_letter(xd_term *t, xd_bytes letter, unsigned mark)
     return xd_term_out_write(&t->out, xd_buf_view(&text), xd_term_main_mark(t));
 }
 
-static const char *worker_name(uint16_t worker, char *text, size_t size)
-{
-    if (worker == XD_NO_WORKER)
-        return "the collector";
-    snprintf(text, size, "gw%u", worker);
-    return text;
-}
-
 static int show_line(xd_term *t, uint32_t item, uint16_t worker, xd_bytes word, unsigned mark)
 {
     XD_TRY(xd_term_newline(t));
     xd_autobuf text = XD_BUF_INIT;
     if (worker != XD_NO_WORKER) /* an item that was lost with its environment has none */
-        XD_TRY(xd_term_out_printf(&t->out, 0, "[gw%u]", worker));
+        XD_TRY(xd_term_out_printf(&t->out, 0, "[%s]", xd_runview_worker_name(t->view, worker).text));
     XD_TRY(progress_text(t, &text, item));
     XD_TRY(xd_buf_add_byte(&text, ' '));
     XD_TRY(xd_term_out_write(&t->out, xd_buf_view(&text),
@@ -182,7 +174,7 @@ static int output_line(xd_term *t, uint16_t worker, uint8_t stream, xd_bytes lin
     }
     XD_TRY(xd_term_newline(t));
     if (worker != XD_NO_WORKER && !is_workflow_command(t, line))
-        XD_TRY(xd_term_out_printf(&t->out, 0, "[gw%u] ", worker));
+        XD_TRY(xd_term_out_printf(&t->out, 0, "[%s] ", xd_runview_worker_name(t->view, worker).text));
     if (line.len && line.ptr[line.len - 1] == '\r')
         line.len--;
     XD_TRY(xd_term_out_foreign(&t->out, line, 0, true));
@@ -213,13 +205,13 @@ static int on_output(xd_term *t, const xd_frame *frame)
 {
     xd_wire_OUTPUT in;
     xd_term_line  *l = NULL;
-    char           name[16];
     XD_TRY(xd_wire_OUTPUT_decode(frame->body, frame->len, &in));
     XD_TRY(line_of(t, in.worker, in.stream, &l));
     XD_TRY(xd_term_live_erase(t));
     if (in.dropped_bytes)
         XD_TRY(xd_term_line_mark(t, XD_MARK_YELLOW, "xd: %s: %llu bytes of output left out here (limit)",
-                                 worker_name(in.worker, name, sizeof(name)),
+                                 in.worker == XD_NO_WORKER ? "the collector"
+                                                           : xd_runview_worker_name(t->view, in.worker).text,
                                  (unsigned long long)in.dropped_bytes));
     xd_bytes data = in.data;
     while (data.len) {
@@ -263,16 +255,17 @@ static int on_down(xd_term *t, const xd_frame *frame)
         XD_TRY(flush_lines(t, false, in.worker));
     if (in.expected)
         return 0;
-    xd_autobuf reason = XD_BUF_INIT, why = XD_BUF_INIT;
+    const xd_name name = xd_runview_worker_name(t->view, in.worker);
+    xd_autobuf    reason = XD_BUF_INIT, why = XD_BUF_INIT;
     XD_TRY(xd_outcome_reason(&reason, &in));
     XD_TRY(xd_text_harmless(&why, xd_buf_view(&reason), false));
-    XD_TRY(xd_term_line_mark(t, 0, "[gw%u] node down: %s", in.worker, xd_buf_cstr(&why)));
+    XD_TRY(xd_term_line_mark(t, 0, "[%s] node down: %s", name.text, xd_buf_cstr(&why)));
     if (in.will_restart == XD_DOWN_REPLACED)
-        return xd_term_line_mark(t, 0, "replacing crashed worker gw%u", in.worker);
+        return xd_term_line_mark(t, 0, "replacing crashed worker %s", name.text);
     if (in.will_restart == XD_DOWN_NO_BUDGET) {
         const char *max = xd_term_option(t, "maxworkerrestart");
         if (max && !strcmp(max, "0"))
-            return xd_term_line_mark(t, 0, "worker gw%u crashed and worker restarting disabled", in.worker);
+            return xd_term_line_mark(t, 0, "worker %s crashed and worker restarting disabled", name.text);
         return xd_term_line_mark(t, 0, "maximum crashed workers reached%s%s", max ? ": " : "",
                                  max ? max : "");
     }
@@ -332,7 +325,8 @@ static int on_still_running(xd_term *t, const xd_frame *frame)
     XD_TRY(xd_term_test(t, &line, in.item));
     XD_TRY(xd_buf_add_str(&line, " has run for "));
     XD_TRY(xd_term_age(&line, in.age_ms));
-    return xd_term_line_mark(t, XD_MARK_YELLOW, "%s on gw%u", xd_buf_cstr(&line), in.worker);
+    return xd_term_line_mark(t, XD_MARK_YELLOW, "%s on %s", xd_buf_cstr(&line),
+                             xd_runview_worker_name(t->view, in.worker).text);
 }
 
 static int on_env_failed(xd_term *t, const xd_frame *frame)
@@ -430,7 +424,7 @@ int xd_term_worker_line(xd_term *t, uint16_t worker)
         return 0;
     const xd_runview_worker *w = &v->envs.workers[worker];
     xd_bytes                 version = w->python_version.len ? w->python_version : v->config.python_version;
-    XD_TRY(xd_term_out_printf(&t->out, 0, "[gw%u] linux", worker));
+    XD_TRY(xd_term_out_printf(&t->out, 0, "[%s] linux", xd_runview_worker_name(v, worker).text));
     if (version.len) {
         XD_TRY(xd_term_out_str(&t->out, " -- Python ", 0));
         XD_TRY(xd_term_out_foreign(&t->out, version, 0, false));
@@ -448,10 +442,12 @@ int xd_term_on_crash_text(const xd_term *t, uint32_t item, xd_buf *to)
 {
     const xd_runview      *v = t->view;
     const xd_runview_item *i = &v->tests.items[item];
+    const xd_name          name = xd_runview_worker_name(v, i->worker);
     xd_autobuf             text = XD_BUF_INIT;
     xd_frame               frame;
     xd_wire_WORKER_DOWN    down;
-    XD_TRY(xd_outcome_sentence(&text, i->outcome, i->worker, "running", i->id));
+    XD_TRY(xd_outcome_sentence(&text, i->outcome, i->worker == XD_NO_WORKER ? NULL : name.text, "running",
+                               i->id));
     if (i->down != XD_NO_INDEX &&
         v->source.read(v->source.arg, v->notes.downs.at[i->down].offset, &frame) >= 0 &&
         xd_wire_WORKER_DOWN_decode(frame.body, frame.len, &down) >= 0) {

@@ -332,8 +332,8 @@ static int ended_inside(xd_term *t)
         xd_autobuf id = XD_BUF_INIT;
         XD_TRY(xd_text_harmless(&id, v->tests.items[i].id, false));
         XD_TRY(xd_term_environment(t, &id, i));
-        XD_TRY(xd_term_line_mark(t, XD_MARK_YELLOW, "xd: warning: the session of gw%u ended in %s",
-                                 v->tests.items[i].worker, xd_buf_cstr(&id)));
+        XD_TRY(xd_term_line_mark(t, XD_MARK_YELLOW, "xd: warning: the session of %s ended in %s",
+                                 xd_runview_worker_name(v, v->tests.items[i].worker).text, xd_buf_cstr(&id)));
         shown++;
     }
     return 0;
@@ -350,7 +350,8 @@ static int interrupted(xd_term *t)
             continue;
         XD_TRY(xd_buf_add_str(&line, v->run.over ? "interrupted while running: " : "was still running: "));
         XD_TRY(xd_term_test(t, &line, item));
-        XD_TRY(xd_buf_printf(&line, " (gw%u, %s", w, v->run.over ? "for " : "for at least "));
+        XD_TRY(xd_buf_printf(&line, " (%s, %s", xd_runview_worker_name(v, w).text,
+                             v->run.over ? "for " : "for at least "));
         XD_TRY(xd_term_age(&line, v->envs.workers[w].age_ms));
         XD_TRY(xd_term_line_mark(t, XD_MARK_YELLOW, "xd: warning: %s)", xd_buf_cstr(&line)));
     }

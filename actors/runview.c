@@ -144,6 +144,13 @@ static int on_results(xd_runview *v, const xd_frame *frame, xd_runview_ended_fn 
     return 0;
 }
 
+static int on_names(xd_runview *v, const xd_frame *frame)
+{
+    xd_wire_WORKER_NAMES in;
+    XD_TRY(xd_wire_WORKER_NAMES_decode(frame->body, frame->len, &in));
+    return xd_runview_envs_names(&v->envs, &in);
+}
+
 static int on_up(xd_runview *v, const xd_frame *frame)
 {
     xd_wire_WORKER_UP in;
@@ -244,6 +251,8 @@ static int dispatch(xd_runview *v, uint64_t offset, const xd_frame *frame, xd_ru
         return on_collected(v, frame);
     case XD_MSG_COLLECTION:
         return on_collection(v, frame);
+    case XD_MSG_WORKER_NAMES:
+        return on_names(v, frame);
     case XD_MSG_WORKER_UP:
         return on_up(v, frame);
     case XD_MSG_WORKER_DOWN:
@@ -291,6 +300,11 @@ xd_bytes xd_runview_environment(const xd_runview *v, uint32_t item)
 xd_bytes xd_runview_spec(const xd_runview *v, uint16_t gateway)
 {
     return gateway < v->envs.count ? v->envs.envs[gateway].spec : (xd_bytes){ 0 };
+}
+
+xd_name xd_runview_worker_name(const xd_runview *v, uint32_t worker)
+{
+    return xd_names_of(&v->envs.names, (uint16_t)worker);
 }
 
 uint64_t xd_runview_counted(const xd_runview *v, const char *category)

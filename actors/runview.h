@@ -61,6 +61,8 @@ uint32_t xd_runview_place(const xd_runview *v, uint16_t gateway, uint32_t item);
 xd_bytes xd_runview_environment(const xd_runview *v, uint32_t item);
 /* The spec of the environment whose gateway a record comes from; empty: not known yet. */
 xd_bytes xd_runview_spec(const xd_runview *v, uint16_t gateway);
+/* What a worker is called. */
+xd_name xd_runview_worker_name(const xd_runview *v, uint32_t worker);
 /* Count of a category ("passed"); 0 when there is none. */
 uint64_t xd_runview_counted(const xd_runview *v, const char *category);
 /* Value of an option of CONFIG, NULL when it is not there (first of that name; a NUL follows the data). */

@@ -7,6 +7,7 @@ void xd_runview_envs_release(xd_runview_envs *e)
 {
     free(e->envs);
     free(e->workers);
+    xd_names_release(&e->names);
     *e = (xd_runview_envs){ 0 };
 }
 
@@ -34,6 +35,18 @@ static int worker_at(xd_runview_envs *e, uint16_t worker, xd_runview_worker **re
     XD_TRY(xd_runview_room(&e->workers, &e->workers_cap, worker + 1u, sizeof *e->workers));
     e->worker_count = XD_MAX(e->worker_count, worker + 1u);
     *ret = &e->workers[worker];
+    return 0;
+}
+
+int xd_runview_envs_names(xd_runview_envs *e, const xd_wire_WORKER_NAMES *in)
+{
+    xd_wire_list  list = in->workers;
+    xd_wire_NAMED one;
+    while (xd_wire_NAMED_next(&list, &one) == 1) {
+        int r = xd_names_set(&e->names, one.worker, one.name);
+        if (r < 0)
+            return r == -EINVAL ? -EPROTO : r;
+    }
     return 0;
 }
 

@@ -2,6 +2,7 @@
  * worker was last known to be inside of. */
 #pragma once
 #include "actors/runview_tests.h"
+#include "engine/names.h"
 
 typedef struct xd_runview_env {
     xd_bytes spec, host, python, python_version, system; /* in the arena */
@@ -29,6 +30,7 @@ typedef struct xd_runview_envs {
     uint32_t           count, envs_cap;
     xd_runview_worker *workers; /* index = worker number */
     uint32_t           worker_count, workers_cap;
+    xd_names           names;    /* of the workers */
     xd_bytes           hostname; /* of the first one */
 } xd_runview_envs;
 
@@ -36,6 +38,8 @@ void xd_runview_envs_release(xd_runview_envs *e);
 /* The environment of a gateway, made where it is new. Valid until the next call. */
 int xd_runview_envs_at(xd_runview_envs *e, uint32_t gateway, xd_runview_env **ret) XD_MUST;
 int xd_runview_envs_up(xd_runview_envs *e, xd_runview_texts *texts, const xd_wire_GATEWAY_UP *in) XD_MUST;
+/* -EPROTO: one of them cannot be a name. */
+int xd_runview_envs_names(xd_runview_envs *e, const xd_wire_WORKER_NAMES *in) XD_MUST;
 int xd_runview_envs_worker_up(xd_runview_envs *e, const xd_wire_WORKER_UP *in, uint16_t gateway) XD_MUST;
 int xd_runview_envs_worker_down(xd_runview_envs *e, const xd_runview_tests *tests,
                                 const xd_wire_WORKER_DOWN *in) XD_MUST;

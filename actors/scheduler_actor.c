@@ -88,6 +88,16 @@ static int add_texts(xd_buf *out, const xd_strings *texts, uint32_t *count)
     return 0;
 }
 
+static int add_names(xd_buf *out, const xd_plan_gateway *plan, xd_wire_list *ret)
+{
+    for (size_t i = 0; i < plan->n_ids; i++) {
+        xd_wire_TEXT t = { .text = xd_bytes_str(plan->ids[i] ? plan->ids[i] : "") };
+        XD_TRY(xd_wire_TEXT_append(out, &t));
+    }
+    *ret = (xd_wire_list){ .count = (uint32_t)plan->n_ids, .ptr = out->data, .len = out->len };
+    return 0;
+}
+
 static uint32_t env_flags(const scheduler *self, const gateway *g)
 {
     const xd_config *cfg = self->args.config;
@@ -102,12 +112,13 @@ static uint32_t env_flags(const scheduler *self, const gateway *g)
 int xd_scheduler_start_environment(scheduler *self, gateway *g)
 {
     const xd_xspec   *spec = &self->args.plan->gateways[g->number].spec;
-    xd_autobuf        env = XD_BUF_INIT, args = XD_BUF_INIT, frame = XD_BUF_INIT;
+    xd_autobuf        env = XD_BUF_INIT, args = XD_BUF_INIT, names = XD_BUF_INIT, frame = XD_BUF_INIT;
     xd_wire_ENV_START start = { .run_uid = xd_bytes_str(self->uid),
                                 .first_worker = 0,
                                 .workers_expected = (uint16_t)g->workers,
                                 .flags = env_flags(self, g) };
     XD_TRY(xd_env_start_fill(&start, self->args.config, spec, self->project, &env));
+    XD_TRY(add_names(&names, &self->args.plan->gateways[g->number], &start.names));
     XD_TRY(add_texts(&args, &self->args.config->args, &start.args.count));
     start.args.ptr = args.data;
     start.args.len = args.len;
@@ -539,6 +550,7 @@ static void scheduler_fini(void *state)
 {
     scheduler *self = state;
     xd_scheduler_collections_release(self);
+    xd_names_release(&self->names);
     for (size_t i = 0; self->gateways && i < self->n_gateways; i++) {
         xd_idlist_release(&self->gateways[i].list);
         free(self->gateways[i].spec_text);

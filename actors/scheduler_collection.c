@@ -97,6 +97,32 @@ static void number_workers(scheduler *self)
     self->total_workers = next;
 }
 
+/* The names of the plan, which go with those workers that there are; the journal has them before anything that names a worker. */
+static int name_workers(scheduler *self)
+{
+    xd_autobuf           all = XD_BUF_INIT, frame = XD_BUF_INIT;
+    xd_wire_WORKER_NAMES m = { 0 };
+    for (size_t i = 0; i < self->n_gateways; i++) {
+        const gateway         *g = &self->gateways[i];
+        const xd_plan_gateway *plan = &self->args.plan->gateways[i];
+        for (uint32_t k = 0; k < plan->n_ids && k < g->workers && g->state != GW_DONE && !g->failed; k++) {
+            xd_wire_NAMED one = { .worker = (uint16_t)(g->first_worker + k),
+                                  .name = xd_bytes_str(plan->ids[k]) };
+            if (!plan->ids[k])
+                continue;
+            XD_TRY(xd_names_set(&self->names, one.worker, one.name));
+            XD_TRY(xd_wire_NAMED_append(&all, &one));
+            m.workers.count++;
+        }
+    }
+    if (!m.workers.count)
+        return 0;
+    m.workers.ptr = all.data;
+    m.workers.len = all.len;
+    XD_TRY(xd_wire_WORKER_NAMES_frame(&frame, 0, 0, &m));
+    return xd_scheduler_record(self, XD_MSG_WORKER_NAMES, &frame);
+}
+
 static uint32_t workers_of(const scheduler *self, const collection *c)
 {
     uint32_t n = 0;
@@ -157,6 +183,7 @@ static int lists_came(scheduler *self)
 {
     uint32_t count = 0;
     number_workers(self);
+    XD_TRY(name_workers(self));
     for (size_t i = 0; i < self->n_collections; i++) {
         collection *c = &self->collections[i];
         if (!c->list)

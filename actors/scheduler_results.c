@@ -55,9 +55,10 @@ static int tell_again(scheduler *self, const collection *c, uint16_t worker, uin
 {
     xd_bytes id = c->list->items[item].id;
     return xd_scheduler_note(self, XD_NOTE_DETAIL,
-                             "gw%u sets its fixtures up again: it was given %.*s after its last teardown, "
+                             "%s sets its fixtures up again: it was given %.*s after its last teardown, "
                              "because a worker was lost",
-                             (unsigned)worker, (int)XD_MIN(id.len, (size_t)200), (const char *)id.ptr);
+                             xd_names_of(&self->names, worker).text, (int)XD_MIN(id.len, (size_t)200),
+                             (const char *)id.ptr);
 }
 
 /* ---- XD_EVENT_TEST -------------------------------------------------------------------------------------- */
@@ -90,19 +91,21 @@ void xd_scheduler_tell_test(scheduler *self, collection *c, const xd_wire_RESULT
 {
     if (!c->messages || !self->args.event)
         return;
-    char      *message = c->messages[one->item];
-    const bool its_own = message && c->reported[one->item].attempt == one->attempt;
-    xd_event   ev = { .type = XD_EVENT_TEST,
-                      .value = one->outcome,
-                      .count = one->item,
-                      .text = (const char *)c->list->items[one->item].id.ptr,
-                      .duration_us = (uint64_t)one->setup_us + one->call_us + one->teardown_us,
-                      .message = its_own                       ? message
-                                 : one->outcome == XD_OUT_LOST ? "its agent was lost"
-                                                               : NULL,
-                      .worker = worker,
-                      .attempt = one->attempt,
-                      .collection = c->number };
+    char         *message = c->messages[one->item];
+    const xd_name name = xd_names_of(&self->names, worker);
+    const bool    its_own = message && c->reported[one->item].attempt == one->attempt;
+    xd_event      ev = { .type = XD_EVENT_TEST,
+                         .value = one->outcome,
+                         .count = one->item,
+                         .text = (const char *)c->list->items[one->item].id.ptr,
+                         .duration_us = (uint64_t)one->setup_us + one->call_us + one->teardown_us,
+                         .message = its_own                       ? message
+                                    : one->outcome == XD_OUT_LOST ? "its agent was lost"
+                                                                  : NULL,
+                         .worker = worker,
+                         .attempt = one->attempt,
+                         .collection = c->number,
+                         .worker_name = worker == XD_NO_WORKER ? NULL : name.text };
     c->messages[one->item] = NULL;
     self->args.event(self->args.event_arg, &ev);
     free(message);

@@ -94,9 +94,9 @@ static int tell_lost(scheduler *self, const collection *c, uint32_t item, bool o
     const char *then = over     ? ", for the second time: it does not run again"
                        : others ? ": it runs again (attempt 2 of 2)"
                                 : "";
-    char        where[32] = "was all that was there";
+    char        where[XD_NAME_MAX + 32] = "was all that was there";
     if (worker != XD_NO_WORKER)
-        snprintf(where, sizeof(where), "was running there (gw%u)", (unsigned)worker);
+        snprintf(where, sizeof(where), "was running there (%s)", xd_names_of(&self->names, worker).text);
     return xd_scheduler_note(self, over ? 4 : 3, "%.*s %s%s", (int)id.len, (const char *)id.ptr, where, then);
 }
 

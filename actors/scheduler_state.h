@@ -16,6 +16,7 @@
 #include "actors/scheduler.h"
 #include "actors/settings.h"
 #include "engine/idlist.h"
+#include "engine/names.h"
 #include "engine/outcome.h"
 #include "engine/run_table.h"
 #include "engine/sched.h"
@@ -94,6 +95,7 @@ typedef struct scheduler {
     xd_history       *history;
     uint16_t          home; /* gateway whose CONFIG counts: the first */
     uint32_t          warnings;
+    xd_names          names; /* of the workers, once they have their numbers */
     uint32_t          collect_errors, total_workers, failures;
     uint32_t          home_errors; /* of one collection: environments mostly tell the same ones */
     uint64_t          started_ns;

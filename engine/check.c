@@ -8,6 +8,7 @@
 #include <xxhash.h>
 
 #include "engine/base/clock.h"
+#include "engine/names.h"
 #include "engine/nodeid.h"
 
 #define LOOSE_BURST 2000u        /* frames outside of the sequence */
@@ -30,6 +31,9 @@ struct xd_check {
     uint32_t    n_items, cap_items;
     uint32_t    count; /* of its own COLLECTED */
     uint32_t    first_worker, n_workers, total_workers;
+    xd_buf      told_names; /* of ENV_START: a list of TEXT */
+    uint32_t    n_told_names;
+    xd_names    names;   /* the same by number, from WORKERS_START on */
     uint32_t    request; /* of the TAKE_BACK that is not answered, 0 = none */
     uint8_t     up[65536 / 8];
     /* the list that it sends */
@@ -72,6 +76,8 @@ xd_check *xd_check_free(xd_check *c)
     if (c) {
         xd_buf_release(&c->id[0]);
         xd_buf_release(&c->id[1]);
+        xd_buf_release(&c->told_names);
+        xd_names_release(&c->names);
         if (c->hash)
             XXH3_freeState(c->hash);
         free(c->behind);
@@ -184,6 +190,18 @@ static int lease(xd_check *c, const xd_frame *f)
     return 0;
 }
 
+static int env_start(xd_check *c, const xd_frame *f)
+{
+    xd_wire_ENV_START m;
+    XD_TRY(xd_wire_ENV_START_decode(f->body, f->len, &m));
+    c->n_told_names = m.names.count;
+    xd_buf_clear(&c->told_names);
+    XD_TRY(xd_buf_add(&c->told_names, m.names.ptr, m.names.len));
+    if (c->phase == XD_PHASE_IDLE)
+        c->phase = XD_PHASE_COLLECTING;
+    return 0;
+}
+
 static int workers_start(xd_check *c, const xd_frame *f)
 {
     xd_wire_WORKERS_START m;
@@ -191,6 +209,10 @@ static int workers_start(xd_check *c, const xd_frame *f)
     c->first_worker = m.first;
     c->n_workers = m.count;
     c->total_workers = m.total;
+    const xd_wire_list names = { .count = c->n_told_names,
+                                 .ptr = c->told_names.data,
+                                 .len = c->told_names.len };
+    XD_TRY(xd_names_set_list(&c->names, m.first, names));
     if (c->phase == XD_PHASE_COLLECTED)
         c->phase = XD_PHASE_RUNNING;
     return 0;
@@ -208,9 +230,7 @@ int xd_check_command(xd_check *c, const xd_frame *f)
 {
     switch (f->type) {
     case XD_MSG_ENV_START:
-        if (c->phase == XD_PHASE_IDLE)
-            c->phase = XD_PHASE_COLLECTING;
-        return 0;
+        return env_start(c, f);
     case XD_MSG_CHECK:
         c->check_asked = true;
         return 0;
@@ -232,6 +252,11 @@ int xd_check_command(xd_check *c, const xd_frame *f)
 }
 
 /* ---- items and workers ----------------------------------------------------------------------------------- */
+
+static xd_name name_of(const xd_check *c, uint16_t worker)
+{
+    return xd_names_of(&c->names, worker);
+}
 
 /* NULL: never leased to it. */
 static check_item *item_of(const xd_check *c, uint32_t item)
@@ -257,8 +282,8 @@ static bool was_up(const xd_check *c, uint16_t worker)
 static int check_worker(xd_check *c, const char *name, uint16_t worker)
 {
     if (!is_its_worker(c, worker))
-        return wrong(c, name, "worker gw%u is none of this environment", (unsigned)worker);
-    return was_up(c, worker) ? 0 : wrong(c, name, "worker gw%u was not up", (unsigned)worker);
+        return wrong(c, name, "worker %s is none of this environment", name_of(c, worker).text);
+    return was_up(c, worker) ? 0 : wrong(c, name, "worker %s was not up", name_of(c, worker).text);
 }
 
 /* An item that something is said about, but nothing is decided. */
@@ -408,16 +433,16 @@ static int on_RESULTS(xd_check *c, const xd_wire_RESULTS *m)
 static int on_OUTPUT(xd_check *c, const xd_wire_OUTPUT *m)
 {
     if (m->worker != XD_NO_WORKER && !is_its_worker(c, m->worker))
-        return wrong(c, "OUTPUT", "worker gw%u is none of this environment", (unsigned)m->worker);
+        return wrong(c, "OUTPUT", "worker %s is none of this environment", name_of(c, m->worker).text);
     return check_mention(c, "OUTPUT", m->item);
 }
 
 static int on_WORKER_UP(xd_check *c, const xd_wire_WORKER_UP *m)
 {
     if (!is_its_worker(c, m->worker) || (m->replaces != XD_NO_WORKER && !is_its_worker(c, m->replaces)))
-        return wrong(c, "WORKER_UP", "worker gw%u is none of this environment", (unsigned)m->worker);
+        return wrong(c, "WORKER_UP", "worker %s is none of this environment", name_of(c, m->worker).text);
     if (was_up(c, m->worker))
-        return wrong(c, "WORKER_UP", "worker gw%u was up before", (unsigned)m->worker);
+        return wrong(c, "WORKER_UP", "worker %s was up before", name_of(c, m->worker).text);
     c->up[m->worker / 8] |= (uint8_t)(1u << (m->worker % 8));
     return 0;
 }
@@ -425,7 +450,7 @@ static int on_WORKER_UP(xd_check *c, const xd_wire_WORKER_UP *m)
 static int on_WORKER_DOWN(xd_check *c, const xd_wire_WORKER_DOWN *m)
 {
     if (!is_its_worker(c, m->worker))
-        return wrong(c, "WORKER_DOWN", "worker gw%u is none of this environment", (unsigned)m->worker);
+        return wrong(c, "WORKER_DOWN", "worker %s is none of this environment", name_of(c, m->worker).text);
     return m->item == XD_NO_INDEX || item_of(c, m->item)
                ? 0
                : wrong(c, "WORKER_DOWN", "item %u was never leased to it", m->item);
@@ -466,7 +491,7 @@ static int on_PROGRESS(xd_check *c, const xd_wire_PROGRESS *m)
         if (!item_of(c, one.item))
             return wrong(c, "PROGRESS", "item %u was never leased to it", one.item);
         if (!is_its_worker(c, one.worker))
-            return wrong(c, "PROGRESS", "worker gw%u is none of this environment", (unsigned)one.worker);
+            return wrong(c, "PROGRESS", "worker %s is none of this environment", name_of(c, one.worker).text);
     }
     return 0;
 }

@@ -9,7 +9,7 @@
 #include "engine/sized.h"
 
 /* No padding at the end: a later member there would seem to be known to libraries that have only the padding. */
-_Static_assert(sizeof(void *) != 8 || sizeof(xd_event) == offsetof(xd_event, collection) + sizeof(uint64_t),
+_Static_assert(sizeof(void *) != 8 || sizeof(xd_event) == offsetof(xd_event, worker_name) + sizeof(char *),
                "xd_event ends with a member");
 
 struct xd_event_node {

@@ -3,12 +3,12 @@
 
 #include <string.h>
 
-int xd_outcome_sentence(xd_buf *out, uint8_t outcome, uint16_t worker, const char *doing, xd_bytes id)
+int xd_outcome_sentence(xd_buf *out, uint8_t outcome, const char *worker, const char *doing, xd_bytes id)
 {
-    if (worker == XD_NO_WORKER) /* it was lost with its environment, and nobody else knew of it */
+    if (!worker) /* it was lost with its environment, and nobody else knew of it */
         XD_TRY(xd_buf_add_str(out, "the environment "));
     else
-        XD_TRY(xd_buf_printf(out, "worker 'gw%u' ", (unsigned)worker));
+        XD_TRY(xd_buf_printf(out, "worker '%s' ", worker));
     if (outcome == XD_OUT_TIMEOUT)
         XD_TRY(xd_buf_add_str(out, "ran out of time in '"));
     else

@@ -13,9 +13,9 @@ static inline bool xd_outcome_is_cut(uint8_t outcome)
 {
     return outcome == XD_OUT_CRASHED || outcome == XD_OUT_TIMEOUT || outcome == XD_OUT_LOST;
 }
-/* "worker 'gw3' crashed while running 'ID'", as fits an outcome that is cut; of XD_NO_WORKER it is "the environment".
+/* "worker 'gw3' crashed while running 'ID'", as fits an outcome that is cut; without a worker (NULL) it is "the environment".
  * `doing`: what a worker that crashed was doing. -ENOMEM. */
-int xd_outcome_sentence(xd_buf *out, uint8_t outcome, uint16_t worker, const char *doing,
+int xd_outcome_sentence(xd_buf *out, uint8_t outcome, const char *worker, const char *doing,
                         xd_bytes id) XD_MUST;
 /* Stands in the text of a crash between what xd says and what the worker wrote last. */
 #define XD_OUTCOME_LAST_OUTPUT "\nlast output of the worker:\n"

@@ -159,14 +159,16 @@ typedef struct xd_event {
     uint64_t duration_us; /* set-up, call and teardown, without a teardown that comes later */
     /* One line: how it failed first, or why it was skipped or may fail. NULL: nobody says. As long valid as text. */
     const char *message;
-    uint32_t    worker;  /* that ran it: 0 is gw0; XD_WORKER_NONE: nobody can tell */
+    uint32_t    worker;  /* that ran it: its number; XD_WORKER_NONE: nobody can tell */
     uint32_t    attempt; /* from 1; 2: the first one's agent was lost */
     /* That count is an index of: 0, or the number of the environment where each has a collection of its own. */
     uint64_t collection;
+    const char *
+        worker_name; /* what reports call that worker: id= of its spec, else gw and its number; NULL: nobody can tell */
 } xd_event;
-#define XD_EVENT_INIT                                     \
-    {                                                     \
-        sizeof(xd_event), 0, NULL, 0, 0, 0, NULL, 0, 0, 0 \
+#define XD_EVENT_INIT                                           \
+    {                                                           \
+        sizeof(xd_event), 0, NULL, 0, 0, 0, NULL, 0, 0, 0, NULL \
     }
 #define XD_WORKER_NONE 0xffffu
 
@@ -311,6 +313,7 @@ typedef struct xd_host {
     const char *folder;              /* that tests would run in */
     const char *interpreter, *found; /* command line, and where that was found */
     const char *version, *framework; /* "3.12.1", "pytest 9.2.0" */
+    const char *ids;                 /* names that id= gives its workers, in order, separated by commas */
 } xd_host;
 
 /* Valid during the call. Non-zero ends the calls and is passed on. */

@@ -5,13 +5,12 @@
 #include <string.h>
 
 #include "engine/base/text.h"
+#include "engine/names.h"
 #include "engine/ssh_args.h"
 
 #define KNOWN_KEYS                                                                                 \
     "popen, ssh, socket, command, ssh_config, via, python, chdir, env:NAME, id, nice, cpus=auto, " \
     "dont_write_bytecode, execmodel"
-
-#define ID_CHARACTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
 
 static int bad(xd_error *err, const char *spec, const char *why)
 {
@@ -225,13 +224,12 @@ static int check_id(parse *p)
         return 0;
     if (p->s->count != 1)
         return bad(p->err, p->spec, "id= names one worker, NUM* and cpus=auto make several");
-    if (strlen(id) > XD_XSPEC_MAX_ID || strspn(id, ID_CHARACTERS) != strlen(id) || id[0] == '.' ||
-        id[0] == '-')
-        return bad(p->err, p->spec,
-                   "id= is made of up to 64 letters, digits and any of ._- and begins with none of .-");
+    if (xd_names_valid(xd_bytes_str(id)))
+        return 0;
     if (strncmp(id, "gw", 2) == 0 && id[2] && strspn(id + 2, "0123456789") == strlen(id + 2))
         return bad(p->err, p->spec, "gw and a number are the names of workers without id=");
-    return 0;
+    return bad(p->err, p->spec,
+               "id= is made of up to 64 letters, digits and any of ._- and begins with none of .-");
 }
 
 int xd_xspec_parse(xd_xspec *ret, const char *text, xd_error *err)
@@ -284,6 +282,42 @@ int xd_xspec_copy(xd_xspec *ret, const xd_xspec *from)
         return -ENOMEM;
     }
     *ret = s;
+    return 0;
+}
+
+int xd_xspec_anonymous(xd_xspec *s)
+{
+    xd_autobuf  text = XD_BUF_INIT;
+    const char *rest = s->text;
+    while (s->id && rest) {
+        const char *end = strstr(rest, "//");
+        if (strncmp(rest, "id=", 3) != 0) {
+            XD_TRY(text.len ? xd_buf_add_str(&text, "//") : 0);
+            XD_TRY(xd_buf_add(&text, rest, end ? (size_t)(end - rest) : strlen(rest)));
+        }
+        rest = end ? end + 2 : NULL;
+    }
+    if (!s->id)
+        return 0;
+    char *without = xd_bytes_dup(xd_buf_view(&text));
+    if (!without)
+        return -ENOMEM;
+    free(s->text);
+    s->text = without;
+    free(s->id);
+    s->id = NULL;
+    return 0;
+}
+
+int xd_xspec_distinct(const xd_xspec *all, size_t count, xd_error *err)
+{
+    for (size_t i = 0; i < count; i++)
+        for (size_t k = 0; all[i].id && k < i; k++)
+            if (all[k].id && strcmp(all[i].id, all[k].id) == 0)
+                return xd_error_set(err, -EINVAL,
+                                    "spec '%.200s': id=%s is that of another spec, too ('%.200s'): each "
+                                    "worker needs a name of its own",
+                                    all[i].text, all[i].id, all[k].text);
     return 0;
 }
 

@@ -25,15 +25,18 @@ typedef struct xd_xspec {
 } xd_xspec;
 
 #define XD_XSPEC_MAX_COUNT 1024u
-#define XD_XSPEC_MAX_ID 64u /* bytes of id= */
 
 /* -EINVAL: err names the spec, the key, and what is allowed.  *ret is untouched on failure. */
 int xd_xspec_parse(xd_xspec *ret, const char *text, xd_error *err) XD_MUST;
 /* A copy with texts of its own.  -ENOMEM. */
 int  xd_xspec_copy(xd_xspec *ret, const xd_xspec *from) XD_MUST;
 void xd_xspec_release(xd_xspec *s);
+/* Takes `id` away, from the text as well. -ENOMEM. */
+int xd_xspec_anonymous(xd_xspec *s) XD_MUST;
 /* Same host, interpreter, folder and environment: their workers can share one agent. */
 bool xd_xspec_same_env(const xd_xspec *a, const xd_xspec *b);
+/* -EINVAL: two of them have the same id; err names both. */
+int xd_xspec_distinct(const xd_xspec *all, size_t count, xd_error *err) XD_MUST;
 /* Looks up the via= of `s` among `all`, and theirs: fills `jump`. A popen by way of a host of ssh= becomes that ssh=; by way of a
  * popen, `s` is reached from here. -EINVAL: there is none of that id, or they lead in a circle; err names it. -ENOMEM. */
 int xd_xspec_route(xd_xspec *s, const xd_xspec *all, size_t count, xd_error *err) XD_MUST;

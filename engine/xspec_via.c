@@ -20,12 +20,14 @@ static void move_there(xd_xspec *s, xd_xspec *at)
     s->target = xd_take(&at->target);
     s->ssh_config = xd_take(&at->ssh_config);
     s->jump = xd_take(&at->jump);
+    free(s->via);
+    s->via = xd_take(&at->via);
     s->kind = XD_SPEC_SSH;
 }
 
 static int route(xd_xspec *s, const xd_xspec *all, size_t count, unsigned depth, xd_error *err)
 {
-    if (!s->via)
+    if (!s->via || s->jump) /* it is reached from here, or has been routed */
         return 0;
     const xd_xspec *found = find(all, count, s->via);
     if (!found)

@@ -11,6 +11,7 @@
 #include "engine/base/clock.h"
 #include "engine/base/os_linux.h"
 #include "engine/base/text.h"
+#include "engine/names.h"
 #include "engine/span.h"
 
 extern char **environ;
@@ -31,6 +32,7 @@ typedef struct work {
     xd_command_tester        tester;
     xd_page_slot            *slot;
     xd_stream_in             in;
+    xd_names                 names;          /* of this worker */
     char                    *entry[ENTRIES]; /* XD_WORKER=gw0 and so on */
     char                   **env;
     told                    *told; /* of positions first ... end-1 */
@@ -289,14 +291,14 @@ static int make_env(work *k)
     size_t have = 0, n = 0;
     while (environ && environ[have])
         have++;
-    char number[2][16];
-    snprintf(number[0], sizeof(number[0]), "gw%u", (unsigned)k->w->who.worker);
-    snprintf(number[1], sizeof(number[1]), "%u", (unsigned)k->w->who.total);
+    const xd_name name = xd_names_of(&k->names, k->w->who.worker);
+    char          total[16];
+    snprintf(total, sizeof(total), "%u", (unsigned)k->w->who.total);
     const struct {
         const char *name;
         xd_bytes    value;
-    } own[ENTRIES] = { { "XD_WORKER=", xd_bytes_str(number[0]) },
-                       { "XD_WORKER_COUNT=", xd_bytes_str(number[1]) },
+    } own[ENTRIES] = { { "XD_WORKER=", xd_bytes_str(name.text) },
+                       { "XD_WORKER_COUNT=", xd_bytes_str(total) },
                        { "XD_RUN_UID=", k->w->run_uid } };
     k->env = calloc(have + ENTRIES + 1, sizeof(char *));
     if (!k->env)
@@ -367,6 +369,8 @@ int xd_command_work(const xd_command_worker *w, xd_command_list *list, bool same
     work k = { .w = w, .list = list };
     int  r = w->who.slot < w->page.slots ? 0 : -EPROTO;
     xd_stream_in_init(&k.in, false);
+    if (r == 0)
+        r = xd_names_set(&k.names, w->who.worker, w->who.name);
     if (r == 0) {
         k.slot = &w->page.slot[w->who.slot];
         r = make_env(&k);
@@ -389,6 +393,7 @@ int xd_command_work(const xd_command_worker *w, xd_command_list *list, bool same
         free(k.entry[i]);
     free(k.env);
     free(k.told);
+    xd_names_release(&k.names);
     if (r == 0 && k.leave)
         end_by_term();
     return r < 0 ? 3 : 0;

@@ -180,7 +180,7 @@ class Env(object):
         self.start_frame = wire.pack_ENV_START(
             python=self.python.encode(), chdir=b"", env=[(k.encode(), v.encode()) for k, v in env], args=[(os.fsencode(a),) for a in args],
             run_uid=b"0123456789abcdef0123456789abcdef", spec=b"popen", cache_dir=b"", scratch_dir=self.scratch.encode(),
-            workers_expected=workers if expected is None else expected, first_worker=first, flags=flags, runner=b"", nice=b"", project=b"")
+            workers_expected=workers if expected is None else expected, first_worker=first, flags=flags, runner=b"", nice=b"", project=b"", names=[])
         self.cwd = str(cwd)
         self.environ = dict(os.environ, **dict(env))
         for name in list(self.environ):
@@ -308,7 +308,7 @@ class Env(object):
     def start_worker(self, number, slot=None):
         worker = Worker(self, number, number if slot is None else slot)
         way = self.collected.way
-        fork = dict(worker=number, slot=worker.slot, total=self.total, become=0, maxfail=self.maxfail)
+        fork = dict(worker=number, slot=worker.slot, total=self.total, become=0, maxfail=self.maxfail, name=b"")
         if way == FRESH and not (self.become and not self.workers):
             here, there = socket.socketpair()
             fds = (there.fileno(), worker.cmd_r, worker.res_w, self.page.fd)

@@ -25,6 +25,7 @@ typedef struct world {
     xd_stream_in in;               /* what came over it */
     int          fd[4];            /* of the worker: commands, results, stdout, stderr */
     xd_wire_FORK asked;            /* what it was forked with */
+    char         name[64];         /* of that */
 } world;
 
 /* ---- what is main.c in the agent ------------------------------------------------------------------------ */
@@ -78,6 +79,20 @@ static void add_ids(agent_list *l)
 }
 
 /* An environment that has collected; its host and its collector are this test. */
+/* What ENV_START says of the names. */
+static void name_workers(world *w, const char *const *names)
+{
+    xd_autobuf        list = XD_BUF_INIT;
+    xd_wire_ENV_START m = { 0 };
+    for (; names && names[m.names.count]; m.names.count++)
+        ck_assert_int_eq(
+            xd_wire_TEXT_append(&list, &(xd_wire_TEXT){ .text = xd_bytes_str(names[m.names.count]) }), 0);
+    m.names.ptr = list.data;
+    m.names.len = list.len;
+    xd_buf_clear(&w->a.env.start);
+    ck_assert_int_eq(xd_wire_ENV_START_encode(&w->a.env.start, &m), 0);
+}
+
 static void collected(world *w, uint8_t way)
 {
     int pair[2];
@@ -128,6 +143,7 @@ static void collected(world *w, uint8_t way)
     ck_assert_int_eq(xd_os_socketpair(pair, true), 0);
     ck_assert_int_eq(agent_chan_open(&e->collect, a, pair[0], true, no_frame, no_end, a), 0);
     w->collect = pair[1];
+    name_workers(w, NULL);
 }
 
 static void begin_many(world *w, uint8_t way, uint16_t max_restarts, uint16_t workers)
@@ -164,6 +180,7 @@ static void end(world *w)
     a->queue = xd_aqueue_free(a->queue);
     xd_buf_release(&a->returned);
     free(a->worker);
+    xd_names_release(&a->names);
     free(a->scratch);
     a->poller = xd_poller_free(a->poller);
     xd_stream_in_release(&w->in);
@@ -190,6 +207,8 @@ static bool forked_from(world *w, int sock)
     ck_assert_uint_eq(n, 4);
     ck_assert_int_eq(xd_wire_FORK_decode(bytes + XD_FRAME_HEADER, (size_t)got - XD_FRAME_HEADER, &w->asked),
                      0);
+    snprintf(w->name, sizeof(w->name), "%.*s", (int)w->asked.name.len, (const char *)w->asked.name.ptr);
+    w->asked.name = (xd_bytes){ 0 };
     return true;
 }
 
@@ -304,6 +323,26 @@ START_TEST(ways_to_start)
     ck_assert(forked_from(&w, w.collect));
     ck_assert_uint_eq(w.asked.become, 1);
     ck_assert_int_eq(worker(&w)->state, AGENT_WORKER_FORKING);
+    end(&w);
+}
+END_TEST
+
+/* FORK tells the name; a replacement is called by its number. */
+START_TEST(a_worker_has_its_name)
+{
+    static const char *const names[] = { "alpha", NULL };
+    world                    w;
+    collected(&w, XD_WAY_COLLECTED);
+    name_workers(&w, names);
+    xd_wire_WORKERS_START m = { .first = 3, .count = 1, .total = 5, .max_restarts = 4 };
+    ck_assert_int_eq(agent_workers_start(&w.a, &m), 0);
+    ck_assert_str_eq(agent_worker_name(worker(&w)).text, "alpha");
+    ck_assert(forked_from(&w, w.collect));
+    ck_assert_str_eq(w.name, "alpha");
+    ck_assert_uint_eq(w.asked.worker, 3);
+    settle(&w);
+    ck_assert_uint_eq(agent_next_number(&w.a, 3), 8);
+    ck_assert_str_eq(xd_names_of(&w.a.names, 8).text, "gw8");
     end(&w);
 }
 END_TEST
@@ -930,6 +969,7 @@ int main(void)
     TCase *c = tcase_create("agent");
     tcase_set_timeout(c, 60);
     tcase_add_test(c, ways_to_start);
+    tcase_add_test(c, a_worker_has_its_name);
     tcase_add_test(c, collector_becomes_a_worker);
     tcase_add_test(c, parent_ends_before_the_fork);
     tcase_add_test(c, parent_ends_behind_the_fork);

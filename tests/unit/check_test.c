@@ -119,6 +119,21 @@ START_TEST(each_frame_has_its_phases)
 }
 END_TEST
 
+START_TEST(a_worker_is_called_by_its_name)
+{
+    xd_autobuf list = XD_BUF_INIT;
+    ck_assert_int_eq(xd_wire_TEXT_append(&list, &(xd_wire_TEXT){ .text = XD_BYTES_LIT("") }), 0);
+    ck_assert_int_eq(xd_wire_TEXT_append(&list, &(xd_wire_TEXT){ .text = XD_BYTES_LIT("alpha") }), 0);
+    TELL(ENV_START, .names = { .count = 2, .ptr = list.data, .len = list.len });
+    GOOD(COLLECTED, .count = 1, .exit_status = -1);
+    TELL(WORKERS_START, .first = 4, .count = 2, .total = 8);
+    ck_assert_int_eq(SAY(SUMMARY, .worker = 5), -EPROTO);
+    ck_assert_str_eq(xd_check_why(c), "SUMMARY: worker alpha was not up");
+    ck_assert_int_eq(SAY(SUMMARY, .worker = 4), -EPROTO);
+    ck_assert_str_eq(xd_check_why(c), "SUMMARY: worker gw4 was not up");
+}
+END_TEST
+
 START_TEST(an_agent_says_what_it_is_asked)
 {
     start();
@@ -272,6 +287,7 @@ int main(void)
     TCase *t = tcase_create("check");
     tcase_add_checked_fixture(t, setup, teardown);
     tcase_add_test(t, each_frame_has_its_phases);
+    tcase_add_test(t, a_worker_is_called_by_its_name);
     tcase_add_test(t, an_agent_says_what_it_is_asked);
     tcase_add_test(t, a_look_at_its_host);
     tcase_add_test(t, only_what_is_leased_has_an_outcome);

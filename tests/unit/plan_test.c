@@ -85,9 +85,54 @@ START_TEST(specs_of_one_environment_share_a_gateway)
 }
 END_TEST
 
+/* Each names the worker that its spec gives, whatever gateway has that. */
+START_TEST(ids_go_with_their_workers)
+{
+    set("tx", "2*popen");
+    set("tx", "popen//env:A=b//id=beta");
+    set("tx", "popen//id=alpha");
+    set("tx", "popen");
+    made();
+    ck_assert_uint_eq(plan.count, 2);
+    ck_assert_uint_eq(plan.gateways[0].workers, 4);
+    ck_assert_uint_eq(plan.gateways[0].n_ids, 3);
+    ck_assert_ptr_null(plan.gateways[0].ids[0]);
+    ck_assert_ptr_null(plan.gateways[0].ids[1]);
+    ck_assert_str_eq(plan.gateways[0].ids[2], "alpha");
+    ck_assert_str_eq(plan.gateways[0].spec.text, "popen");
+    ck_assert_str_eq(plan.gateways[1].ids[0], "beta");
+    ck_assert_str_eq(plan.gateways[1].spec.text, "popen//env:A=b//id=beta"); /* it has no other worker */
+    xd_plan_release(&plan);
+    plan = XD_PLAN_INIT;
+    set("tx", "popen//env:A=b//id=gamma");
+    made();
+    ck_assert_uint_eq(plan.gateways[1].n_ids, 2);
+    ck_assert_str_eq(plan.gateways[1].ids[1], "gamma");
+    ck_assert_str_eq(plan.gateways[1].spec.text, "popen//env:A=b");
+    xd_plan_release(&plan);
+    plan = XD_PLAN_INIT;
+    set("tx", "popen//env:B=c//id=alpha");
+    ck_assert_int_eq(xd_plan_make(&plan, cfg, &err), -EINVAL);
+    ck_assert_ptr_nonnull(strstr(err.text, "id=alpha is that of another spec"));
+}
+END_TEST
+
+/* A worker beside one of ssh=, on the host that it reaches. */
+START_TEST(a_popen_by_way_of_a_host_shares_its_gateway)
+{
+    set("tx", "ssh=h//id=j");
+    set("tx", "2*popen//via=j");
+    made();
+    ck_assert_uint_eq(plan.count, 1);
+    ck_assert_uint_eq(plan.gateways[0].workers, 3);
+    ck_assert_str_eq(plan.gateways[0].ids[0], "j");
+    ck_assert_uint_eq(plan.gateways[0].n_ids, 1);
+}
+END_TEST
+
 START_TEST(what_this_version_cannot)
 {
-    static const char *const table[] = { "ssh=a b", "socket=h:1", "popen//id=a", "popen//colour=red", "" };
+    static const char *const table[] = { "ssh=a b", "socket=h:1", "popen//id=gw1", "popen//colour=red", "" };
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
         xd_config_free(cfg);
         ck_assert_int_eq(xd_config_new(&cfg), 0);
@@ -161,6 +206,8 @@ int main(void)
     tcase_add_test(t, numbers);
     tcase_add_test(t, the_upper_limit_binds_numbers_too);
     tcase_add_test(t, specs_of_one_environment_share_a_gateway);
+    tcase_add_test(t, ids_go_with_their_workers);
+    tcase_add_test(t, a_popen_by_way_of_a_host_shares_its_gateway);
     tcase_add_test(t, what_this_version_cannot);
     tcase_add_test(t, specs_alone_say_how_many);
     tcase_add_test(t, a_number_wins_over_specs);

@@ -97,6 +97,24 @@ START_TEST(a_worker_has_what_its_environment_told)
 }
 END_TEST
 
+START_TEST(workers_have_the_names_that_they_were_given)
+{
+    xd_autobuf           list = XD_BUF_INIT;
+    xd_wire_NAMED        alpha = { .worker = 2, .name = XD_BYTES_LIT("alpha") };
+    xd_wire_NAMED        bad = { .worker = 1, .name = XD_BYTES_LIT("\x1b[2J") };
+    xd_wire_WORKER_NAMES in = { 0 };
+    ck_assert_int_eq(xd_wire_NAMED_append(&list, &alpha), 0);
+    in.workers = (xd_wire_list){ .count = 1, .ptr = list.data, .len = list.len };
+    ck_assert_int_eq(xd_runview_envs_names(&envs, &in), 0);
+    ck_assert_str_eq(xd_names_of(&envs.names, 2).text, "alpha");
+    ck_assert_str_eq(xd_names_of(&envs.names, 0).text, "gw0");
+    ck_assert_int_eq(xd_wire_NAMED_append(&list, &bad), 0);
+    in.workers = (xd_wire_list){ .count = 2, .ptr = list.data, .len = list.len };
+    ck_assert_int_eq(xd_runview_envs_names(&envs, &in), -EPROTO);
+    ck_assert_str_eq(xd_names_of(&envs.names, 1).text, "gw1");
+}
+END_TEST
+
 START_TEST(the_first_configuration_counts)
 {
     xd_runview_config c = XD_RUNVIEW_CONFIG_INIT;
@@ -162,6 +180,7 @@ int main(void)
     tcase_add_test(t, what_is_no_category_is_not_counted);
     tcase_add_test(t, a_worker_is_inside_of_a_test_until_its_result);
     tcase_add_test(t, a_worker_has_what_its_environment_told);
+    tcase_add_test(t, workers_have_the_names_that_they_were_given);
     tcase_add_test(t, the_first_configuration_counts);
     tcase_add_test(t, a_list_that_is_cut_off_is_given_up);
     tcase_add_test(t, records_are_found_again_in_order);

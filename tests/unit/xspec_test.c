@@ -203,6 +203,68 @@ START_TEST(routes)
 }
 END_TEST
 
+/* All of a command line, in order, as a plan routes them: those that others name are routed before or behind them. */
+START_TEST(all_are_routed)
+{
+    static const char *const texts[] = { "ssh=a//id=1", "ssh=b//via=1//id=2", "popen//via=2//id=3",
+                                         "ssh=c//via=3", "ssh=d//via=2" };
+    static const char *const ways[] = { "a ", "b a ", "b a ", "c b a ", "d b a " };
+    enum { N = sizeof(texts) / sizeof(texts[0]) };
+    for (int backwards = 0; backwards < 2; backwards++) {
+        xd_xspec all[N];
+        for (size_t i = 0; i < N; i++)
+            ck_assert_int_eq(xd_xspec_parse(&all[i], texts[backwards ? N - 1 - i : i], &err), 0);
+        for (size_t i = 0; i < N; i++)
+            ck_assert_int_eq(xd_xspec_route(&all[i], all, N, &err), 0);
+        for (size_t i = 0; i < N; i++) {
+            char way[64] = "";
+            for (const xd_xspec *s = &all[backwards ? N - 1 - i : i]; s; s = s->jump)
+                snprintf(way + strlen(way), sizeof(way) - strlen(way), "%s ", s->target);
+            ck_assert_str_eq(way, ways[i]);
+        }
+        /* A popen by way of b is b, reached in the same way. */
+        ck_assert(xd_xspec_same_env(&all[backwards ? 3 : 1], &all[2]));
+        for (size_t i = 0; i < N; i++)
+            xd_xspec_release(&all[i]);
+    }
+}
+END_TEST
+
+START_TEST(ids_are_distinct)
+{
+    xd_xspec all[3];
+    ck_assert_int_eq(xd_xspec_parse(&all[0], "popen//id=a", &err), 0);
+    ck_assert_int_eq(xd_xspec_parse(&all[1], "2*popen", &err), 0);
+    ck_assert_int_eq(xd_xspec_parse(&all[2], "ssh=h//id=a", &err), 0);
+    ck_assert_int_eq(xd_xspec_distinct(all, 2, &err), 0);
+    ck_assert_int_eq(xd_xspec_distinct(all, 3, &err), -EINVAL);
+    ck_assert_str_eq(err.text, "spec 'ssh=h//id=a': id=a is that of another spec, too ('popen//id=a'): "
+                               "each worker needs a name of its own");
+    for (size_t i = 0; i < 3; i++)
+        xd_xspec_release(&all[i]);
+}
+END_TEST
+
+START_TEST(without_id)
+{
+    static const struct {
+        const char *text, *without;
+    } table[] = {
+        { "popen//id=a", "popen" },
+        { "id=a//popen//chdir=x", "popen//chdir=x" },
+        { "popen//env:B=id=c//id=a//nice=1", "popen//env:B=id=c//nice=1" },
+        { "popen//nice=1", "popen//nice=1" },
+    };
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+        parsed(table[i].text);
+        ck_assert_int_eq(xd_xspec_anonymous(&spec), 0);
+        ck_assert_str_eq(spec.text, table[i].without);
+        ck_assert_ptr_null(spec.id);
+        xd_xspec_release(&spec);
+    }
+}
+END_TEST
+
 START_TEST(copies)
 {
     static const char *const all[] = {
@@ -236,6 +298,9 @@ int main(void)
     tcase_add_test(t, same_environment);
     tcase_add_test(t, copies);
     tcase_add_test(t, routes);
+    tcase_add_test(t, all_are_routed);
+    tcase_add_test(t, ids_are_distinct);
+    tcase_add_test(t, without_id);
     suite_add_tcase(s, t);
     srunner_run_all(r, CK_NORMAL);
     int failed = srunner_ntests_failed(r);

@@ -17,6 +17,7 @@ PAIR 0 name:bytes value:bytes
 INDEX 0 item:u32
 RANGE 0 first:u32 count:u32 attempt:u16 flags:u16 group:u32 expected_us:u64
 NODEID 0 shared:u16 id:bytes line:i32 file:bytes group:bytes
+NAMED 0 worker:u16 name:bytes
 RUNNING 0 worker:u16 item:u32 age_ms:u32
 COPY 0 root:u16 path:bytes
 HELLO 1 version_min:u16 version_max:u16 capabilities:u64 build_id:bytes host:bytes system:bytes pid:u32 cpus:u32 memory_bytes:u64 session:u64 last:u64 token:bytes
@@ -26,7 +27,7 @@ REFUSE 4 version_min:u16 version_max:u16 reason:bytes
 BYE 5 status:i32
 PING 6
 PONG 7
-ENV_START 16 python:bytes chdir:bytes env:PAIR args:TEXT run_uid:bytes spec:bytes cache_dir:bytes scratch_dir:bytes workers_expected:u16 first_worker:u16 flags:u32 runner:bytes nice:bytes project:bytes
+ENV_START 16 python:bytes chdir:bytes env:PAIR args:TEXT run_uid:bytes spec:bytes cache_dir:bytes scratch_dir:bytes workers_expected:u16 first_worker:u16 flags:u32 runner:bytes nice:bytes project:bytes names:TEXT
 WORKERS_START 17 first:u16 count:u16 total:u16 maxfail:u32 max_restarts:u16
 LEASE 18 ranges:RANGE
 NO_MORE 19 final:u8
@@ -58,7 +59,7 @@ ENV_FAILED 42 exit_status:i32 text:bytes
 PROGRESS 43 running:RUNNING files:u32 items:u32 last:u8
 ENV_DONE 44 exit_status:i32 agent_cpu_us:u64 workers_cpu_us:u64 stream_bytes:u64
 HOST_READY 65 collector_pid:u32
-FORK 66 worker:u16 slot:u16 total:u16 become:u8 maxfail:u32
+FORK 66 worker:u16 slot:u16 total:u16 become:u8 maxfail:u32 name:bytes
 FORKED 67 worker:u16 pid:u32 error:bytes
 REAP 68 pid:u32
 REAPED 69 pid:u32 exit_status:i32 signal:i32
@@ -73,6 +74,7 @@ GATEWAY_UP 97 gateway:u16 spec:bytes host:bytes system:bytes cpus:u32
 GATEWAY_DOWN 98 gateway:u16 expected:u8 reason:bytes broke:u8
 GRANT 99 gateway:u16 ranges:RANGE
 NOTE 100 level:u8 text:bytes
+WORKER_NAMES 104 workers:NAMED
 STILL_RUNNING 103 worker:u16 item:u32 age_ms:u32 slow:u8
 COLLECTION 101 count:u32 deselected:u32 workers:u32 digest_lo:u64 digest_hi:u64 expected_us:u64 collection:u16 owner:u16
 RUN_END 102 exit_status:i32 reason:bytes wall_us:u64 duration_us:u64 collected:u32 recorded:u32 not_run:u32 passed:u32 failed:u32 skipped:u32 xfailed:u32 xpassed:u32 errors:u32 crashed:u32 counted:u8

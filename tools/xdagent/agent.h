@@ -33,6 +33,7 @@
 #include "engine/base/page.h"
 #include "engine/base/poller.h"
 #include "engine/base/text.h"
+#include "engine/names.h"
 #include "engine/session.h"
 #include "engine/stream.h"
 #include "engine/wire.h"
@@ -263,6 +264,7 @@ struct agent {
     agent_worker *worker; /* by slot */
     uint32_t      slots;
     uint16_t      first, total, next_number;
+    xd_names      names; /* of the workers */
     bool          cancelled;
     uint32_t      maxfail; /* as it stands on the page */
     bool          muted;   /* backpressure */

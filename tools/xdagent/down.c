@@ -115,7 +115,7 @@ void agent_worker_files(agent_worker *w)
     static const char *const kinds[] = { "out", "err", "fault" };
     for (size_t i = 0; i < XD_ARRAY_LEN(kinds); i++) {
         char name[32];
-        snprintf(name, sizeof(name), "gw%u.%s", (unsigned)w->number, kinds[i]);
+        snprintf(name, sizeof(name), "gw%u.%s", (unsigned)w->number, kinds[i]); /* id= may be any word */
         if (w->io.files[i] < 0)
             w->io.files[i] = agent_take_file(w->agent, name);
     }
@@ -162,7 +162,7 @@ static int crash_report(agent_worker *w, xd_wire_REPORT r, const char *doing, xd
     xd_autobuf message = XD_BUF_INIT, text = XD_BUF_INIT, body = XD_BUF_INIT;
     XD_TRY(agent_cache_note(w->agent, r.item, XD_OUT_CRASHED, true));
     (void)agent_env_nodeid(w->agent, r.item, &id);
-    XD_TRY(xd_outcome_sentence(&message, XD_OUT_CRASHED, w->number, doing, id));
+    XD_TRY(xd_outcome_sentence(&message, XD_OUT_CRASHED, agent_worker_name(w).text, doing, id));
     XD_TRY(xd_buf_add_str(&message, ": "));
     XD_TRY(xd_buf_add_bytes(&message, how));
     XD_TRY(xd_buf_add_bytes(&text, xd_buf_view(&message)));

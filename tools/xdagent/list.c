@@ -233,11 +233,11 @@ static struct agent_check *check_of(agent_worker *w)
     return w->check = c;
 }
 
-static int add_difference(struct agent_check *c, unsigned worker, xd_bytes id)
+static int add_difference(struct agent_check *c, const char *worker, xd_bytes id)
 {
     if (c->different++ >= DIFFERENCES_SHOWN)
         return 0;
-    return xd_buf_printf(&c->text, "\n  gw%u: %.*s", worker, (int)id.len, (const char *)id.ptr);
+    return xd_buf_printf(&c->text, "\n  %s: %.*s", worker, (int)id.len, (const char *)id.ptr);
 }
 
 /* The lists differ at item c->count for the first time: the environment's items by name. */
@@ -275,7 +275,7 @@ static int look_up(agent_worker *w, struct agent_check *c, xd_bytes id)
     while (n && n->met)
         n = n->next == XD_NO_INDEX ? NULL : &c->names[n->next];
     if (!n)
-        return add_difference(c, w->number, id);
+        return add_difference(c, agent_worker_name(w).text, id);
     n->met = true;
     c->place[n - c->names] = c->count;
     return 0;
@@ -306,11 +306,12 @@ int agent_check_ids(agent_worker *w, xd_bytes body)
 /* What the environment has and the worker has not. */
 static int add_missing(agent_worker *w, struct agent_check *c)
 {
-    agent *a = w->agent;
+    agent        *a = w->agent;
+    const xd_name first = xd_names_of(&a->names, a->first);
     for (uint32_t i = 0; i < a->env.list.count; i++) {
         xd_bytes id;
         if ((c->names ? !c->names[i].met : i >= c->count) && agent_env_nodeid(a, i, &id))
-            XD_TRY(add_difference(c, a->first, id));
+            XD_TRY(add_difference(c, first.text, id));
     }
     return 0;
 }
@@ -329,20 +330,18 @@ static int send_order(agent_worker *w, const struct agent_check *c)
 /* As pytest-xdist: an error of the collection, named by the worker; the environment cannot go on with what it is. */
 static int fail_different(agent_worker *w, uint32_t count, xd_buf *text)
 {
-    agent     *a = w->agent;
-    char       id[16];
-    xd_autobuf body = XD_BUF_INIT, whole = XD_BUF_INIT;
+    agent        *a = w->agent;
+    const xd_name first = xd_names_of(&a->names, a->first), name = agent_worker_name(w);
+    xd_autobuf    body = XD_BUF_INIT, whole = XD_BUF_INIT;
     if (a->env.failed)
         return 0;
     XD_TRY(xd_buf_printf(
         &whole,
-        "Different tests were collected between gw%u and gw%u (%u and %u items); the first that differ:%s",
-        (unsigned)a->first, (unsigned)w->number, (unsigned)a->env.list.count, (unsigned)count,
-        xd_buf_cstr(text)));
-    snprintf(id, sizeof(id), "gw%u", (unsigned)w->number);
+        "Different tests were collected between %s and %s (%u and %u items); the first that differ:%s",
+        first.text, name.text, (unsigned)a->env.list.count, (unsigned)count, xd_buf_cstr(text)));
     xd_wire_REPORT r = { .item = XD_NO_INDEX,
                          .worker = w->number,
-                         .nodeid = xd_bytes_str(id),
+                         .nodeid = xd_bytes_str(name.text),
                          .when = XD_BYTES_LIT("collect"),
                          .category = XD_BYTES_LIT("error"),
                          .letter = XD_BYTES_LIT("E"),
@@ -352,8 +351,7 @@ static int fail_different(agent_worker *w, uint32_t count, xd_buf *text)
                          .line = -1 };
     XD_TRY(xd_wire_REPORT_encode(&body, &r));
     XD_TRY(agent_link_send(a, XD_MSG_REPORT, xd_buf_view(&body)));
-    return agent_env_fail(a, 1, "Different tests were collected between gw%u and gw%u", (unsigned)a->first,
-                          (unsigned)w->number);
+    return agent_env_fail(a, 1, "Different tests were collected between %s and %s", first.text, name.text);
 }
 
 int agent_check_collected(agent_worker *w, xd_bytes body)
@@ -375,7 +373,7 @@ int agent_check_collected(agent_worker *w, xd_bytes body)
         return send_order(w, c);
     }
     if (m.stop_reason.len)
-        XD_TRY(xd_buf_printf(&c->text, "\n  gw%u: %.*s", (unsigned)w->number, (int)m.stop_reason.len,
+        XD_TRY(xd_buf_printf(&c->text, "\n  %s: %.*s", agent_worker_name(w).text, (int)m.stop_reason.len,
                              (const char *)m.stop_reason.ptr));
     return fail_different(w, c->count, &c->text);
 }

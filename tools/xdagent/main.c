@@ -368,6 +368,7 @@ static void clean_up(agent *a)
         agent_worker_release(&a->worker[i]);
     agent_look_release(a);
     agent_env_release(a);
+    xd_names_release(&a->names);
     agent_link_close(a);
     a->queue = xd_aqueue_free(a->queue);
     xd_buf_release(&a->returned);

@@ -88,12 +88,14 @@ static void reset_slot(agent *a, uint32_t slot, uint16_t number)
 static int send_fork(agent_worker *w, agent_chan *to, pipes *p)
 {
     agent       *a = w->agent;
+    const char  *id = w->number < a->names.count ? a->names.at[w->number] : NULL;
     xd_autobuf   body = XD_BUF_INIT;
     xd_wire_FORK m = { .worker = w->number,
                        .slot = (uint16_t)w->slot,
                        .total = a->total,
                        .become = w->process.become,
-                       .maxfail = a->env.page.head->maxfail };
+                       .maxfail = a->env.page.head->maxfail,
+                       .name = xd_bytes_str(id) };
     XD_TRY(xd_wire_FORK_encode(&body, &m));
     if (!p)
         return agent_chan_send(to, XD_MSG_FORK, xd_buf_view(&body), NULL, 0);
@@ -276,6 +278,13 @@ static uint32_t affordable(uint32_t count)
     return (uint32_t)most;
 }
 
+static int name_workers(agent *a)
+{
+    xd_wire_ENV_START start;
+    XD_TRY(xd_wire_ENV_START_decode(a->env.start.data, a->env.start.len, &start));
+    return xd_names_set_list(&a->names, a->first, start.names);
+}
+
 int agent_workers_start(agent *a, const xd_wire_WORKERS_START *m)
 {
     agent_env *e = &a->env;
@@ -288,6 +297,7 @@ int agent_workers_start(agent *a, const xd_wire_WORKERS_START *m)
     a->first = m->first;
     a->total = m->total;
     a->next_number = m->total;
+    XD_TRY(name_workers(a));
     a->startable = affordable(m->count);
     xd_page_set(&e->page.head->slots, m->count);
     xd_page_set(&e->page.head->maxfail, m->maxfail);

@@ -186,7 +186,7 @@ static int add_waited_for(const agent *a, xd_buf *out)
     for (uint32_t i = 0; i < a->slots; i++) {
         const agent_worker *w = &a->worker[i];
         if (waited_for(a, w) && n++ < NAMES_MAX)
-            XD_TRY(xd_buf_printf(out, "%sgw%u%s", n > 1 ? ", " : "", (unsigned)w->number, doing(w)));
+            XD_TRY(xd_buf_printf(out, "%s%s%s", n > 1 ? ", " : "", agent_worker_name(w).text, doing(w)));
     }
     if (n > NAMES_MAX)
         return xd_buf_printf(out, " and %u more", (unsigned)(n - NAMES_MAX));

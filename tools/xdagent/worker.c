@@ -27,6 +27,11 @@ bool agent_worker_alive(const agent_worker *w)
            w->state == AGENT_WORKER_UP || w->state == AGENT_WORKER_LEAVING;
 }
 
+xd_name agent_worker_name(const agent_worker *w)
+{
+    return xd_names_of(&w->agent->names, w->number);
+}
+
 uint32_t agent_workers_alive(const agent *a)
 {
     uint32_t n = 0;

@@ -8,6 +8,7 @@
 #include "engine/base/buf.h"
 #include "engine/base/clock.h"
 #include "engine/base/proc.h"
+#include "engine/names.h"
 #include "engine/span.h"
 #include "engine/wire.h"
 #include "tools/xdagent/chan.h"
@@ -176,6 +177,7 @@ int agent_act_overdue(agent_worker *w, const agent_news *news) XD_MUST;
 
 int      agent_worker_open_results(agent_worker *w, int fd) XD_MUST;
 uint16_t agent_next_number(agent *a, uint16_t replaces);
+xd_name  agent_worker_name(const agent_worker *w); /* what it is called */
 /* Opens what a process named in the scratch folder, a file or a link to one that it has open, and removes the name.
  * -1: nothing. */
 int agent_take_file(const agent *a, const char *name);

@@ -1,21 +1,23 @@
 /* tools/xdctl/hosts.c - `xdctl hosts check`: a row for each host that a run would use, or JSON. */
 #include <errno.h>
 #include <jansson.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "tools/xdctl/xdctl.h"
 
-enum { SPEC, REACH, KEY, AGENT, PYTHON, PYTEST, DISK, CPUS, COLUMNS };
-static const char *const titles[COLUMNS] = { "SPEC",   "REACH",  "KEY",  "AGENT",
-                                             "PYTHON", "PYTEST", "DISK", "CPUS" };
+enum { SPEC, IDS, REACH, KEY, AGENT, PYTHON, PYTEST, DISK, CPUS, COLUMNS };
+static const char *const titles[COLUMNS] = { "SPEC",   "IDS",    "REACH", "KEY", "AGENT",
+                                             "PYTHON", "PYTEST", "DISK",  "CPUS" };
 
 /* What is printed is printed when all are known: the columns are as wide as they must be. */
 typedef struct table {
     char  **cells; /* COLUMNS for each row, then its error, or NULL */
     size_t  rows;
-    json_t *json; /* NULL = a table */
+    bool    named; /* some workers have names: else that column is left out */
+    json_t *json;  /* NULL = a table */
 } table;
 
 static char *cell(int check, const char *good)
@@ -58,6 +60,8 @@ static int add_row(table *t, const xd_host *h)
     t->cells = cells;
     char **row = cells + t->rows++ * width;
     row[SPEC] = strdup(h->spec);
+    row[IDS] = strdup(h->ids ? h->ids : "-");
+    t->named = t->named || h->ids;
     row[REACH] = cell(h->reach, "ok");
     row[KEY] = cell(h->key, "ok");
     row[AGENT] = cell(h->agent, "ok");
@@ -83,6 +87,19 @@ static json_t *text(const char *s)
     return j ? j : json_null();
 }
 
+/* "alpha,beta" as a list; null where there is none. */
+static json_t *ids(const char *all)
+{
+    json_t *j = all ? json_array() : NULL;
+    for (size_t n; all && j; all += n + (all[n] == ',')) {
+        n = strcspn(all, ",");
+        if (!n)
+            break;
+        json_array_append_new(j, json_stringn(all, n));
+    }
+    return j ? j : json_null();
+}
+
 static json_t *count(uint64_t n)
 {
     return n ? json_integer((json_int_t)n) : json_null();
@@ -92,13 +109,14 @@ static int add_json(const table *t, const xd_host *h)
 {
     json_t *j = json_pack(
         "{s:o, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
-        "s:o}",
+        "s:o, s:o}",
         "spec", text(h->spec), "ok", h->error == NULL, "error", text(h->error), "reach", checked(h->reach),
         "key", checked(h->key), "agent", checked(h->agent), "python", checked(h->python), "pytest",
         checked(h->pytest), "disk", checked(h->disk), "workers", count(h->workers), "cpus", count(h->cpus),
         "memory_bytes", count(h->memory_bytes), "free_bytes", count(h->free_bytes), "host", text(h->host),
         "system", text(h->system), "build_id", text(h->build_id), "folder", text(h->folder), "interpreter",
-        text(h->interpreter), "version", text(h->version), "framework", text(h->framework));
+        text(h->interpreter), "version", text(h->version), "framework", text(h->framework), "ids",
+        ids(h->ids));
     return j && json_array_append_new(t->json, j) == 0 ? 0 : -ENOMEM;
 }
 
@@ -106,6 +124,13 @@ static int on_host(void *arg, const xd_host *h)
 {
     table *t = arg;
     return t->json ? add_json(t, h) : add_row(t, h);
+}
+
+static void print_row(const table *t, const int *widths, const char *const *cells)
+{
+    for (size_t c = 0; c < COLUMNS; c++)
+        if (c != IDS || t->named)
+            printf(c + 1 < COLUMNS ? "%-*s  " : "%*s\n", widths[c], cells[c]);
 }
 
 static void print_table(const table *t)
@@ -118,11 +143,9 @@ static void print_table(const table *t)
             widths[c] = n > widths[c] ? n : widths[c];
         }
     }
-    for (size_t c = 0; c < COLUMNS; c++)
-        printf(c + 1 < COLUMNS ? "%-*s  " : "%*s\n", widths[c], titles[c]);
+    print_row(t, widths, titles);
     for (size_t r = 0; r < t->rows; r++)
-        for (size_t c = 0; c < COLUMNS; c++)
-            printf(c + 1 < COLUMNS ? "%-*s  " : "%*s\n", widths[c], t->cells[r * (COLUMNS + 1) + c]);
+        print_row(t, widths, (const char *const *)t->cells + r * (COLUMNS + 1));
     for (size_t r = 0; r < t->rows; r++)
         if (t->cells[r * (COLUMNS + 1) + COLUMNS])
             printf("%s: %s\n", t->cells[r * (COLUMNS + 1)], t->cells[r * (COLUMNS + 1) + COLUMNS]);

@@ -30,8 +30,8 @@ class BaseTemp(object):
             except (OSError, IOError):
                 pass
 
-    def give(self, config, factory, number):
-        """factory: that of a session that has one already."""
+    def give(self, config, factory, worker):
+        """worker: its name; factory: that of a session that has one already."""
         if factory is not None and not compat.knows_temporary_folders(config):
             return
         base = self.base
@@ -45,7 +45,7 @@ class BaseTemp(object):
             if factory is not None:
                 compat.renew_temporary_folders(factory, None)
             return
-        mine = os.path.join(base, "popen-gw%d" % number)
+        mine = os.path.join(base, "popen-" + worker)
         config.option.basetemp = mine
         if factory is not None:
             import pathlib

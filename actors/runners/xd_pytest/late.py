@@ -18,6 +18,7 @@ NO_USE = frozenset(("__buffer__", "__release_buffer__", "__class__", "__delattr_
                     "__new__", "__reduce__", "__setattr__", "__sizeof__", "__subclasshook__", "fromhex", "maketrans"))
 COMPARES = ("__eq__", "__ne__", "__contains__", "startswith", "endswith")  # the same for every worker, if what is looked for has other characters
 NO_CHANGE = ("strip", "lstrip", "rstrip", "lower", "casefold", "expandtabs")
+CASES = ("lower", "casefold")  # which change the name of a worker with capital letters
 KEEPERS = ("configparser",)  # modules that call str() on what they keep
 FOR_CHILDREN = ("subprocess",)  # and that make the environment of a child of them
 
@@ -26,11 +27,9 @@ def caller(depth):
     return Real.frame(depth + 1).f_globals.get("__name__")
 
 
-def other_characters(base, arguments, digits_only):
+def other_characters(base, arguments, characters):
     """Whether no argument can be a part of the value."""
-    possible = set("0123456789" if digits_only else "gw0123456789")
-    if base is bytes:
-        possible = set("".join(possible).encode())
+    possible = set(characters) if base is str else set(characters.encode())
     for argument in arguments:
         for text in argument if isinstance(argument, tuple) else (argument,):
             if isinstance(text, base) and text and set(base.__iter__(text)) <= possible:
@@ -51,7 +50,7 @@ def late_class(base):
         original = getattr(base, name)
 
         def method(self, *args):
-            if not other_characters(base, args[:1], self.digits_only):
+            if not other_characters(base, args[:1], self.characters):
                 self.used()
             return original(self, *args)
         return method
@@ -60,7 +59,7 @@ def late_class(base):
         original = getattr(base, name)
 
         def method(self, *args, **kw):
-            if args and not other_characters(base, args, self.digits_only):
+            if (args and not other_characters(base, args, self.characters)) or (name in CASES and self.characters != self.characters.lower()):
                 self.used()
                 return original(self, *args, **kw)
             return self
@@ -68,7 +67,7 @@ def late_class(base):
 
     class Late(base):
         note = None  # called with the name of who used it, while that matters
-        digits_only = False
+        characters = ""  # that the value may have
 
         def used(self):
             who = caller(2)

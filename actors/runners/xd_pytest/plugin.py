@@ -137,7 +137,7 @@ class Adapter(object):
         os.environ["PYTEST_XDIST_WORKER_COUNT"] = str(self.worker.total)
         os.environ["PYTEST_XDIST_TESTRUNUID"] = uid
         if not self.is_worker:
-            self.reads.begin(self.input, self.start.workers_expected != 0)
+            self.reads.begin(self.input, self.start.workers_expected != 0, b"".join(name.text for name in self.start.names).decode())
             self.seed_watch, self.call_watch = SeedWatch(), CallWatch()
 
     def run_session(self):
@@ -234,7 +234,7 @@ class Adapter(object):
         option.looponfail = False
         option.pastebin = None
         if self.is_worker:
-            self.basetemp.give(config, None, self.worker.number)
+            self.basetemp.give(config, None, self.worker.name())
 
     def ask_for_number(self, config):
         """-n auto: hooks of plugins and conftests come first, then the environment entry; else the engine counts processors."""

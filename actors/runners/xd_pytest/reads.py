@@ -12,6 +12,7 @@ from xd_pytest.tested import Tested
 BETWEEN = frozenset(("os", "_collections_abc", "collections.abc", "_weakrefset", __name__))
 # Modules that ask for the key, look whether there is one, and keep it for later in an attribute.
 KEEPING_READERS = frozenset(("pytest_benchmark.session",))
+DIGITS = "0123456789"
 INPUT_KEYS = {ID: "workerid", COUNT: "workercount"}
 
 
@@ -27,13 +28,14 @@ class Entry(object):
     """PYTEST_XDIST_WORKER or PYTEST_XDIST_WORKER_COUNT while collecting.  Asking for the key is a read.  Code that takes all entries gets a key of our own,
     and what he looks up with that very object is no read: it is a value that tells when it is used."""
 
-    def __init__(self, reads, name, value):
+    def __init__(self, reads, name, value, names):
+        """names: characters of the names that workers here have in place of gw and a number."""
         self.reads, self.name, self.value = reads, name, value
         self.given = {str: "".join(list(name)), bytes: bytes(bytearray(name.encode()))}  # equal to the name, but no other object is the same
         self.late = [LateText(value), LateBytes(value.encode())]
         self.places = [[], []]
         for late in self.late:
-            late.digits_only = name == COUNT
+            late.characters = DIGITS if name == COUNT else "gw" + DIGITS + names
             late.note = self.used
 
     def used(self, who):
@@ -88,12 +90,12 @@ class Reads(object):
         elif key in (COUNT, "workercount"):
             self.count = COUNT in self.entries
 
-    def begin(self, worker_input, count_known):
+    def begin(self, worker_input, count_known, names):
         """The entries are set, and from here on their readers are noted.  Where that cannot be done, no process is copied."""
         if not can_watch_environ():
             return
         for name in (ID,) if count_known else (ID, COUNT):
-            entry = self.entries[name] = Entry(self, name, os.environ[name])
+            entry = self.entries[name] = Entry(self, name, os.environ[name], names)
             environ_data()[name.encode()] = entry.late[1]
             RecordingEnviron.entries[name] = RecordingEnviron.entries[name.encode()] = entry
         worker_input["workerid"] = self.entries[ID].late[0]

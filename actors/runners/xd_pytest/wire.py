@@ -142,7 +142,7 @@ ENV_START = 16
 
 class ENV_START_(_Record):
     __slots__ = ()
-    _fields = ("python", "chdir", "env", "args", "run_uid", "spec", "cache_dir", "scratch_dir", "workers_expected", "first_worker", "flags", "runner", "nice", "project", )
+    _fields = ("python", "chdir", "env", "args", "run_uid", "spec", "cache_dir", "scratch_dir", "workers_expected", "first_worker", "flags", "runner", "nice", "project", "names", )
     python = property(_at(0))
     chdir = property(_at(1))
     env = property(_at(2))
@@ -157,6 +157,7 @@ class ENV_START_(_Record):
     runner = property(_at(11))
     nice = property(_at(12))
     project = property(_at(13))
+    names = property(_at(14))
 
 
 _ENV_START_8 = struct.Struct("<HHI")
@@ -173,13 +174,16 @@ def _read_ENV_START(body, at):
     scratch_dir, at = _get_bytes(body, at)
     (workers_expected, first_worker, flags,), at = _get(body, at, _ENV_START_8)
     if at == len(body):
-        return ENV_START_((python, chdir, env, args, run_uid, spec, cache_dir, scratch_dir, workers_expected, first_worker, flags, b"", b"", b"", )), at
+        return ENV_START_((python, chdir, env, args, run_uid, spec, cache_dir, scratch_dir, workers_expected, first_worker, flags, b"", b"", b"", [], )), at
     runner, at = _get_bytes(body, at)
     nice, at = _get_bytes(body, at)
     if at == len(body):
-        return ENV_START_((python, chdir, env, args, run_uid, spec, cache_dir, scratch_dir, workers_expected, first_worker, flags, runner, nice, b"", )), at
+        return ENV_START_((python, chdir, env, args, run_uid, spec, cache_dir, scratch_dir, workers_expected, first_worker, flags, runner, nice, b"", [], )), at
     project, at = _get_bytes(body, at)
-    return ENV_START_((python, chdir, env, args, run_uid, spec, cache_dir, scratch_dir, workers_expected, first_worker, flags, runner, nice, project, )), at
+    if at == len(body):
+        return ENV_START_((python, chdir, env, args, run_uid, spec, cache_dir, scratch_dir, workers_expected, first_worker, flags, runner, nice, project, [], )), at
+    names, at = _get_list(body, at, _read_TEXT)
+    return ENV_START_((python, chdir, env, args, run_uid, spec, cache_dir, scratch_dir, workers_expected, first_worker, flags, runner, nice, project, names, )), at
 
 
 FINISH = 22
@@ -335,12 +339,13 @@ FORK = 66
 
 class FORK_(_Record):
     __slots__ = ()
-    _fields = ("worker", "slot", "total", "become", "maxfail", )
+    _fields = ("worker", "slot", "total", "become", "maxfail", "name", )
     worker = property(_at(0))
     slot = property(_at(1))
     total = property(_at(2))
     become = property(_at(3))
     maxfail = property(_at(4))
+    name = property(_at(5))
 
 
 _FORK_0 = struct.Struct("<HHHBI")
@@ -348,7 +353,10 @@ _FORK_0 = struct.Struct("<HHHBI")
 
 def _read_FORK(body, at):
     (worker, slot, total, become, maxfail,), at = _get(body, at, _FORK_0)
-    return FORK_((worker, slot, total, become, maxfail, )), at
+    if at == len(body):
+        return FORK_((worker, slot, total, become, maxfail, b"", )), at
+    name, at = _get_bytes(body, at)
+    return FORK_((worker, slot, total, become, maxfail, name, )), at
 
 
 FORKED = 67

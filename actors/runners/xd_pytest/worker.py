@@ -18,6 +18,7 @@ class Worker(object):
     def __init__(self, adapter):
         self.adapter = adapter
         self.number = adapter.start.first_worker
+        self.id = as_text(adapter.start.names[0].text) if adapter.start.names else ""  # empty: it has none
         self.total = adapter.start.workers_expected
         self.slot_number = 0
         self.maxfail = 0
@@ -25,14 +26,14 @@ class Worker(object):
         self.status = 0             # of its session, where pytest's own is 0
 
     def name(self):
-        return "gw%d" % self.number
+        return self.id or "gw%d" % self.number
 
     def take_fork(self, record, fds):
         self.adapter.is_worker = True
         self.adapter.owner.take()
         own_group(0)
         Leash.renew()
-        self.number, self.slot_number, self.total = record.worker, record.slot, record.total
+        self.number, self.id, self.slot_number, self.total = record.worker, as_text(record.name), record.slot, record.total
         self.maxfail = record.maxfail
         self.commands = Commands(fds[0])
         self.adapter.reports.results = self.adapter.output = fds[1]
@@ -52,7 +53,7 @@ class Worker(object):
             config.workeroutput = {}
             compat.forget_exit_handlers()
             self.reseed()
-        adapter.basetemp.give(config, compat.TMP_PATH_FACTORY.of(config), self.number)
+        adapter.basetemp.give(config, compat.TMP_PATH_FACTORY.of(config), self.name())
         self.fault_file(config)
         session.testsfailed = 0
         adapter.send(wire.pack_WORKER_READY(pid=os.getpid(), count=len(session.items), same=1))
@@ -72,11 +73,15 @@ class Worker(object):
                 pass
 
     def capture_link(self, target):
-        return self.adapter.scratch(self.name() + (".out" if target == 1 else ".err"))
+        return self.scratch("out" if target == 1 else "err")
+
+    def scratch(self, kind):
+        """By number: a name may be any word, and there are other files."""
+        return self.adapter.scratch("gw%d.%s" % (self.number, kind))
 
     def fault_file(self, config):
         """Tracebacks of a crash go to a file of this worker, which the agent reads when it has to tell of the crash."""
-        path = self.adapter.scratch(self.name() + ".fault")
+        path = self.scratch("fault")
         if not path or not config.pluginmanager.has_plugin("faulthandler"):
             return
         try:
