@@ -251,8 +251,6 @@ def test_by_way_of_another_host(far):
     (two.home / "proj" / "test_it.py").write_text("def test_it(): import os; assert os.uname().nodename in ('h1', 'h2')")
     gate = "--tx=ssh=-p %d gate//ssh_config=%s//id=g//chdir=proj" % (one.port, config)
     result = far.project.run(gate, "--tx=" + far.lab.spec("h2", chdir="proj") + "//via=g", "--", "-v", python=False)
-    if "not supported yet" in result.err:
-        pytest.skip("id= is not there yet")
     assert result.rc == 0 and "by the ssh program: via=g" in result.out, result
     assert any("Accepted publickey for root from 10.88.0.11" in line for line in two.log.read_text().splitlines())
     wrong = far.run("--tx=" + far.lab.spec("h2", chdir="proj") + "//via=nobody")
