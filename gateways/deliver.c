@@ -72,7 +72,8 @@ static int add_quoted(xd_buf *out, const char *word)
 static int ask(xd_deliver *d)
 {
     xd_buf_clear(&d->out);
-    XD_TRY(xd_buf_add_str(&d->out, "exec /bin/sh -c '"));
+    /* Empty lines first: a profile that reads an answer gets one of them. */
+    XD_TRY(xd_buf_add_str(&d->out, "\n\n\nexec /bin/sh -c '"));
     XD_TRY(add_offer(&d->out, &d->files));
     XD_TRY(xd_buf_add_str(&d->out, deliver_script));
     XD_TRY(xd_buf_add_str(&d->out, "' xd"));

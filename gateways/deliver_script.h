@@ -28,7 +28,7 @@ static const char deliver_script[] =
     "  [ -f \"$p\" ] && [ -x \"$p\" ] || { say missing \"$own\"; exit 1; }\n"
     "  umask \"$mask\"; say run; exec \"$p\" \"$@\"\n"
     "fi\n"
-    "u=$(uname -sm 2>&1)\n"
+    "u=$(uname -sm 2>/dev/null); [ -n \"$u\" ] || u=$(uname -sm 2>&1)\n"
     "offer \"$u\" || { say system \"$u\"; exit 1; }\n"
     "[ -c /dev/null ] || { say lacks /dev/null; exit 1; }\n"
     "[ -e /proc/self/exe ] || { say lacks \"/proc, which is not mounted\"; exit 1; }\n"

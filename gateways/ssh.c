@@ -8,9 +8,13 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "engine/base/clock.h"
+#include "engine/base/text.h"
 #include "gateways/ssh_state.h"
 
 #define OWN_TIMEOUT_MS 20000u
+#define TEXT_SHOWN 400u
+#define LAST_WORDS_NS (500 * XD_MS_NS) /* that standard error may come later than the end of the pipe */
 
 /* ---- what both threads use ------------------------------------------------------------------------------- */
 
@@ -57,6 +61,8 @@ static int start(xd_ssh *s, xd_error *err)
     s->exit_status = -1;
     s->exit_signal[0] = 0;
     s->delivered = s->rest = false;
+    s->failed_ns = 0;
+    s->failed = (xd_error){ 0 };
     int r = -pthread_create(&s->thread, NULL, xd_ssh_main, s);
     if (r < 0)
         return xd_error_set(err, r, "no thread for the connection: %s", xd_error_name(r));
@@ -212,6 +218,31 @@ static ssize_t deliver_write(void *arg, const void *from, size_t len)
     return put_down(arg, from, len);
 }
 
+/* No agent runs: said with what came on standard error, once its end has come, or it takes too long. */
+static int fail_late(xd_ssh *s, xd_error *err)
+{
+    char       said[TEXT_SHOWN + 1];
+    xd_autobuf text = XD_BUF_INIT;
+    pthread_mutex_lock(&s->lock);
+    const bool ended = s->text.ended;
+    size_t     n = 0;
+    if (ended || xd_clock_ns() >= s->failed_ns + LAST_WORDS_NS) {
+        while (s->text.len > TEXT_SHOWN)
+            (void)xd_ssh_take(&s->text, said, XD_MIN(s->text.len - TEXT_SHOWN, (size_t)TEXT_SHOWN));
+        n = xd_ssh_take(&s->text, said, TEXT_SHOWN);
+    }
+    pthread_mutex_unlock(&s->lock);
+    if (!n && !ended && xd_clock_ns() < s->failed_ns + LAST_WORDS_NS)
+        return 0;
+    while (n && (said[n - 1] == '\n' || said[n - 1] == '\r'))
+        n--;
+    for (size_t i = 0; i < n; i++)
+        said[i] = said[i] == '\n' ? '|' : said[i];
+    XD_TRY(xd_text_harmless(&text, (xd_bytes){ (const uint8_t *)said, n }, false));
+    return xd_error_set(err, s->failed.code, "%s%s%s", s->failed.text, n ? "; it wrote: " : "",
+                        n ? xd_buf_cstr(&text) : "");
+}
+
 static int ssh_opened(xd_pipe *p, xd_error *err)
 {
     xd_ssh             *s = XD_CAST(p, xd_ssh, XD_SSH_MAGIC);
@@ -229,9 +260,21 @@ static int ssh_opened(xd_pipe *p, xd_error *err)
         return code;
     if (phase == XD_SSH_DIALS)
         return asks ? 2 : 0;
-    int r = xd_deliver_step(s->deliver, &io, err);
+    if (s->failed_ns)
+        return fail_late(s, err);
+    int r = xd_deliver_step(s->deliver, &io, &s->failed);
+    if (r == 0 && xd_clock_ns() >= s->deadline_ns) /* set before the phase was */
+        r = xd_deliver_late(s->deliver, &s->failed);
     s->delivered = s->rest = r == 1;
-    return r;
+    if (r >= 0)
+        return r;
+    if (!*s->failed.text)
+        (void)xd_error_set(&s->failed, r, "%s", xd_error_name(r));
+    s->failed.code = r;
+    if (r == -ESRCH)
+        return xd_error_set(err, r, "%s", s->failed.text);
+    s->failed_ns = xd_clock_ns();
+    return fail_late(s, err);
 }
 
 static int ssh_reopen(xd_pipe *p, xd_error *err)
@@ -323,12 +366,13 @@ static void ssh_hang_up(xd_pipe **p, uint32_t grace_ms, char *how, size_t how_si
     cut(s);
     if (how_size)
         how[0] = 0;
+    const char *what = s->delivered ? "the agent" : "the shell";
     if (how_size && *s->exit_signal)
-        snprintf(how, how_size, "the agent was killed by SIG%s", s->exit_signal);
+        snprintf(how, how_size, "%s was killed by SIG%s", what, s->exit_signal);
     else if (how_size && s->exit_status > 0)
-        snprintf(how, how_size, "the agent ended with status %d", s->exit_status);
+        snprintf(how, how_size, "%s ended with status %d", what, s->exit_status);
     else if (how_size && s->exit_status == 0)
-        snprintf(how, how_size, "the agent ended");
+        snprintf(how, how_size, "%s ended", what);
     release(s);
     *p = NULL;
 }

@@ -55,6 +55,8 @@ typedef struct xd_ssh {
     xd_deliver *deliver;
     bool        delivered; /* the agent runs */
     bool        rest;      /* deliver may have bytes of the agent */
+    xd_error    failed;    /* no agent could be started; the last words of what ran there are awaited */
+    uint64_t    failed_ns; /* since then; 0 = it has not failed */
     pthread_t   thread;
     bool        running;
 

@@ -269,7 +269,10 @@ def test_by_way_of_another_host(far):
     ({"shell": "/usr/sbin/nologin"}, None, ["not available"]),
     ({"sshd": ["ForceCommand echo only this"]}, None, ["only this"]),
     ({"sshd": ["DenyUsers root"]}, None, ["Permission denied", "publickey"]),
-], ids=["resolve", "refused", "mute", "cut", "no-session", "nologin", "forced", "denied"])
+    ({"shell": "/bin/rbash"}, None, ["closed before the agent ran", "exec: restricted"]),
+    ({"shell": "/bin/bash", "profile": "exec sleep 1000"}, None, ["no shell has answered|its login hangs"]),
+    ({"shell": "/bin/bash", "profile": "echo only on Mondays >&2; exit 3"}, None, ["only on Mondays", "status 3"]),
+], ids=["resolve", "refused", "mute", "cut", "no-session", "nologin", "forced", "denied", "restricted", "hangs", "exits"])
 def test_one_line_says_why_a_host_is_not_there(far, plan, args, words):
     far.hosts([plan], test_it="def test_it(): pass")
     begin = time.monotonic()
@@ -331,7 +334,9 @@ def test_without_a_terminal_nobody_is_asked(far):
 @pytest.mark.parametrize("plan", [
     {"sshd": ["PermitTTY no"]}, {"sshd": ["MaxSessions 1"]}, {"sshd": ['ForceCommand sh -c "$SSH_ORIGINAL_COMMAND"']},
     {"banner": 100}, {"profile": "echo hello from the profile; echo and from its stderr >&2"}, {"sshd": ["RekeyLimit 1M"]},
-], ids=["no-tty", "one-session", "forced", "banner", "noisy", "rekey"])
+    {"shell": "/bin/bash", "profile": "read answer; read -t 1 answer; echo got $answer"},
+    {"shell": "/bin/bash", "profile": "export LD_PRELOAD=/no/such/lib.so SHELLOPTS; set -u; set -o noclobber; trap '' TERM HUP; printf '\\000\\033]0;x\\007'"},
+], ids=["no-tty", "one-session", "forced", "banner", "noisy", "rekey", "reads", "options"])
 def test_hosts_that_are_odd_but_work(far, plan):
     far.hosts([plan], test_it="""
         import pytest
