@@ -112,7 +112,9 @@ static int set(reading *r, int word, const char *rest)
             xd_autofree char *w = NULL;
             int               got = xd_ssh_next_word(&p, &w);
             if (got < 0)
-                return got == -EINVAL ? wrong(r, "a quote that is not closed, after", xd_ssh_words[word].name)
+                return got == -EINVAL ? wrong(r, "a quote that is not closed, after",
+                                              *xd_ssh_words[word].shown ? xd_ssh_words[word].shown
+                                                                        : xd_ssh_words[word].name)
                                       : got;
             if (got == 0)
                 break;

@@ -251,7 +251,7 @@ static int set_up(xd_ssh *s)
         ssh_options_set(s->session, SSH_OPTIONS_GLOBAL_KNOWNHOSTS, "/dev/null") != SSH_OK ||
         (rsa && ssh_options_set(s->session, SSH_OPTIONS_RSA_MIN_SIZE, &rsa) != SSH_OK) ||
         ssh_options_set(s->session, SSH_OPTIONS_FD, &s->fd) != SSH_OK)
-        return xd_ssh_fail(s, -EINVAL, "libssh does not take the host '%s' with the user '%s': %s",
+        return xd_ssh_fail(s, -EOPNOTSUPP, "libssh does not take the host '%s' with the user '%s': %s",
                            xd_ssh_conf_host(s->conf), xd_ssh_conf_user(s->conf), ssh_get_error(s->session));
     if (xd_ssh_conf_is(s->conf, "compression", is_far(s->fd)))
         (void)ssh_options_set(s->session, SSH_OPTIONS_COMPRESSION, "yes");
