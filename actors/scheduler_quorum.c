@@ -129,8 +129,9 @@ int xd_scheduler_on_env_failed(scheduler *self, gateway *g, const xd_wire_ENV_FA
         xd_event ev = { .type = XD_EVENT_NOTE, .text = xd_buf_cstr(&text), .value = 4 };
         self->args.event(self->args.event_arg, &ev);
     }
-    if (in->exit_status == XD_EXIT_INFRASTRUCTURE && self->n_gateways > 1 && g->state < GW_RUNNING &&
-        (self->state == XD_RUN_COLLECTING || self->state == XD_RUN_TESTING))
+    /* Also while the others end: the run began without it, and so it does not count how far they are. */
+    const bool begun = xd_scheduler_closes(self) ? g->ran : g->state >= GW_RUNNING;
+    if (in->exit_status == XD_EXIT_INFRASTRUCTURE && self->n_gateways > 1 && !begun)
         return leave_out(self, g);
     xd_scheduler_end_with(self, in->exit_status,
                           in->exit_status == XD_EXIT_FAILED ? XD_REASON_DIFFERENT : "");

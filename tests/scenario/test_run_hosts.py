@@ -109,6 +109,18 @@ def test_a_run_goes_on_without_a_host_that_dies_while_it_collects(project, bare_
     assert result.out.count(said) == 1 and "ended with status 3 while it collected test_a.py" in result.out, result
 
 
+def test_a_host_that_fails_when_the_others_end(project, bare_python):
+    """Their tests are over, their sessions are not: the run has what it wanted."""
+    over, log, python = project.root / "over", project.path / "run1.jsonl", project.path / "slow-python"
+    python.write_text("#!/bin/sh\nwhile [ ! -e '%s' ]; do sleep 0.05; done\nexec '%s' \"$@\"\n" % (over, bare_python))
+    python.chmod(0o755)
+    project.write(test_a=DIES, conftest="import time\n\ndef pytest_sessionfinish():\n    open(%r, 'w').close()\n    end = time.monotonic() + 5\n"
+                  "    while '\"env_failed\"' not in open(%r).read() and time.monotonic() < end: time.sleep(0.01)\n" % (str(over), str(log)))
+    result = project.run("--min-workers=1", "--tx", "popen//python=%s" % python, "--tx", GOOD)
+    assert '"env_failed"' in log.read_text() and "has no pytest" in result.out, result
+    assert result.rc == 0 and len(result.outcomes) == 2, result
+
+
 def test_hosts_that_fail_are_all_named(project, bare_python):
     """By default all are wanted: one line for each, and no test is run."""
     project.write(test_a=DIES)
