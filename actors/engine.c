@@ -28,6 +28,7 @@
 #include "engine/sized.h"
 
 #define REPORT_RESTARTS 4
+#define DIAL_AT_ONCE 8u /* gateways that need not wait for each other */
 #define RESTART_WINDOW_NS (60 * XD_S_NS)
 
 /* See engine/events.c. */
@@ -214,6 +215,18 @@ static int scratch_folder(const xd_engine *x, size_t i, char **ret)
     return *ret ? 0 : -ENOMEM;
 }
 
+/* Each waits for the start of its thread, and what a dial starts takes the processors: many dial when all are there, or those
+ * that asked first would run tests, and Ctrl-C would not be heard, long before the last one has begun. */
+static int dial_all(xd_engine *x)
+{
+    for (size_t i = 0; i < x->plan.count && x->plan.count > DIAL_AT_ONCE; i++) {
+        char address[XD_ADDRESS_LEN];
+        xd_gateway_address((uint16_t)i, address, sizeof(address));
+        XD_TRY(xd_bus_post(x->bus, "", address, XD_MSG_DIAL, NULL, 0));
+    }
+    return 0;
+}
+
 static int start_gateways(xd_engine *x, xd_error *err)
 {
     x->gateways = calloc(x->plan.count, sizeof(*x->gateways));
@@ -227,12 +240,13 @@ static int start_gateways(xd_engine *x, xd_error *err)
         XD_TRY(g->choice.transport->local ? scratch_folder(x, i, &x->scratch[i]) : 0);
         g->target.scratch_dir = x->scratch[i];
         g->junit_path = x->junit_path;
+        g->waits = x->plan.count > DIAL_AT_ONCE;
         xd_gateway_address((uint16_t)i, address, sizeof(address));
         xd_child child = { .spec = &xd_gateway_spec, .address = address, .args = g };
         XD_TRY(xd_supervisor_start(x->supervisor, &child, err));
         x->n_gateways++;
     }
-    return 0;
+    return dial_all(x);
 }
 
 /* Before gateways: it must be there when the first of them has something to say. */

@@ -159,9 +159,9 @@ static int register_address(xd_actor *a)
 
 const char *xd_msg_name(uint16_t type)
 {
-    static const char *const own[] = { "REGISTER", "SUBSCRIBE", "TAIL",     "STOP", "FAULT",
-                                       "GONE",     "UNKNOWN",   "PAUSED",   "SAY",  "DROP",
-                                       "AGREED",   "WHOLE",     "DIFFERENT" };
+    static const char *const own[] = { "REGISTER", "SUBSCRIBE", "TAIL",      "STOP", "FAULT",
+                                       "GONE",     "UNKNOWN",   "PAUSED",    "SAY",  "DROP",
+                                       "AGREED",   "WHOLE",     "DIFFERENT", "DIAL" };
     const unsigned           at = (unsigned)type - XD_MSG_REGISTER;
     return at < XD_ARRAY_LEN(own) ? own[at] : xd_wire_name(type);
 }

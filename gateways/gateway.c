@@ -80,6 +80,13 @@ static int on_drop(void *state, const xd_msg *in)
     return xd_gateway_bad_peer(g, why);
 }
 
+static int on_dial(void *state, const xd_msg *in)
+{
+    gateway *g = XD_CAST(state, gateway, GATEWAY_MAGIC);
+    (void)in;
+    return g->state == DIALING && !g->pipe ? xd_gateway_dial(g) : 0;
+}
+
 /* The scheduler is gone: the engine is ending, and us with it. */
 static int on_unknown(void *state, const xd_msg *in)
 {
@@ -149,7 +156,7 @@ static int gateway_init(void *state, xd_actor *actor, const void *args)
     xd_stream_in_init(&g->rx, true);
     XD_TRY(xd_session_tx_new(&g->sent, UINT32_MAX, UINT32_MAX));
     XD_TRY(xd_check_new(&g->check, g->window_frames, g->window_bytes));
-    return xd_actor_set_tick(actor, 1); /* the first tick dials */
+    return a->waits ? 0 : xd_actor_set_tick(actor, 1); /* the first tick dials */
 }
 
 /* Asked to end: without its pipe the agent ends everything it started. What is still being opened is given up at
@@ -199,9 +206,11 @@ const xd_actor_spec xd_gateway_spec = {
     .tick = gateway_tick,
     .stop = gateway_stop,
     .fini = gateway_fini,
-    .handlers =
-        (const xd_handler[]){
-            { XD_MSG_ACK, on_ack }, { XD_MSG_DROP, on_drop }, { XD_MSG_UNKNOWN, on_unknown }, { 0 } },
+    .handlers = (const xd_handler[]){ { XD_MSG_ACK, on_ack },
+                                      { XD_MSG_DROP, on_drop },
+                                      { XD_MSG_DIAL, on_dial },
+                                      { XD_MSG_UNKNOWN, on_unknown },
+                                      { 0 } },
     .other = on_command,
 };
 

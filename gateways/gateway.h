@@ -3,6 +3,7 @@
  *
  *   in   every record of wire.def numbered 16 .. 31   from scheduler or collector: goes to the agent as a frame
  *        ACK from "broker": records up to here are in the journal; goes to the agent
+ *        DIAL from the engine, if it waits for that
  *   out  GATEWAY_UP, the agent's sequenced records, GATEWAY_DOWN to "broker" for the journal, which passes
  *        them on: COLLECTED and COLLECT_IDS to the collector, the others to the scheduler
  *        PROGRESS                                     to the scheduler, not recorded
@@ -24,6 +25,7 @@ typedef struct xd_gateway_args {
     uint64_t            session;       /* id of the session, for WELCOME */
     bool                foreign;       /* an agent that is not this program's own: it names no files here */
     const char         *junit_path;    /* of such a one: stands for CONFIG's xmlpath; copied; NULL = none */
+    bool                waits;         /* with its first dial, until DIAL comes */
     uint32_t            window_frames; /* credit; 0 = 1024 */
     uint32_t            window_bytes;  /* 0 = 4 MiB */
     uint32_t            timeout_ms;    /* for opening and HELLO together; 0 = 20 s */

@@ -496,6 +496,23 @@ def test_ctrl_c_ends_a_dial_within_a_second(far):
     assert time.monotonic() - begin < 1.0 and result.rc == 2, result
 
 
+def test_ctrl_c_while_many_hosts_are_dialled(far):
+    """So many that those which are there already could run tests before the last one is dialled."""
+    far.hosts([{}, {"server": "mute"}, {"server": "none"}, {"shell": "/usr/sbin/nologin"}, {"sshd": ["DenyUsers root"]}, {"python": "bare"}], test_it="""
+        import pytest, time
+        @pytest.mark.parametrize("n", range(2000))
+        def test_n(n): time.sleep(0.05)
+        """)
+    specs = ["--tx=%s//env:N=%d" % (far.lab.spec(host.name, chdir="proj"), n) for n in range(14) for host in far.lab.hosts]
+    process = far.start("--jsonl=j", "--min-workers=1", *specs)
+    seconds_until(lambda: os.path.exists(str(far.project.root / "j")) and "run_start" in (far.project.root / "j").read_text(), 30)
+    begin = time.monotonic()
+    os.kill(process.pid, signal.SIGINT)
+    result = far.project.finish(process)
+    assert result.rc == 2 and time.monotonic() - begin < 8, result
+    assert (far.project.root / "j").read_text().count('"event":"test"') < 100, result
+
+
 # ---- questions ---------------------------------------------------------------------------------------------------------------------------
 
 
