@@ -30,14 +30,15 @@ set(XD_NAME_development libxd-dev)
 set(CPACK_DEBIAN_PROGRAMS_PACKAGE_SECTION devel)
 set(CPACK_DEBIAN_LIBRARY_PACKAGE_SECTION libs)
 set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_SECTION libdevel)
-set(CPACK_DEBIAN_PROGRAMS_PACKAGE_RECOMMENDS python3-pytest)
+set(CPACK_DEBIAN_PROGRAMS_PACKAGE_RECOMMENDS "python3-pytest, openssh-client")
 set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_DEPENDS "${XD_NAME_library} (= ${PROJECT_VERSION}-1)")
 set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_RECOMMENDS "xdctl (= ${PROJECT_VERSION}-1)")
 set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_SUGGESTS "libzmq3-dev, libxxhash-dev, libjansson-dev, libxml2-dev, libsqlite3-dev, libutf8proc-dev, zlib1g-dev, libssh-dev, libssl-dev")
 set(CPACK_DEBIAN_LIBRARY_PACKAGE_SUGGESTS "xdctl (= ${PROJECT_VERSION}-1)")
 set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "test execution engine: pytest suites on all processors")
 set(CPACK_COMPONENT_PROGRAMS_DESCRIPTION "xdctl runs an existing pytest suite, with its configuration and plugins, on
-all processors of a machine and shows the results as one session.
+all processors of a machine, and of hosts that ssh reaches, and shows the
+results as one session.
 
 It collects once, forks its workers from the process that collected, gives
 the longest tests out first, and replaces workers that crash.")

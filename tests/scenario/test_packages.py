@@ -57,6 +57,14 @@ def run(suite, *command):
     return call(*command, cwd=str(suite), env=env)
 
 
+def assert_agents(folder):
+    """Of this machine's architecture, and of each that this machine has a cross compiler for."""
+    there = {p.name for p in folder.iterdir()}
+    wanted = {os.uname().machine} | {a for a in ("x86_64", "aarch64") if shutil.which(a + "-linux-gnu-gcc")}
+    assert there == {"%s.%s" % (a, e) for a in wanted for e in ("gz", "xz", "sums")}
+    assert all((folder / (a + ".xz")).stat().st_size <= 400 << 10 for a in wanted)
+
+
 def test_debian_packages(made, tmp_path, suite):
     root = tmp_path / "root"
     for name in ("xdctl", "libxd0", "libxd-dev"):
@@ -65,6 +73,9 @@ def test_debian_packages(made, tmp_path, suite):
         fields = call("dpkg-deb", "-f", deb).stdout
         assert re.search(r"^Package: %s$" % name, fields, re.M) and re.search(r"^Depends: .*\S", fields, re.M), fields
         assert (root / "usr/share/doc" / name / "copyright").exists() and (root / "usr/share/doc" / name / "changelog.Debian.gz").exists()
+        if name != "libxd-dev":
+            assert re.search(r"^Depends: .*\blibssh-4\b", fields, re.M), fields
+    assert_agents(root / "usr/libexec/xd/agents")
     libraries = next((root / "usr/lib").glob("*/libxd.so.0")).parent
     assert (libraries / "libxd.so").is_symlink() and (libraries / "pkgconfig/xd.pc").exists() and (root / "usr/include/xd.h").exists()
     assert (root / "usr/share/man/man1/xdctl-run.1.gz").exists()
@@ -95,6 +106,7 @@ def test_wheel(made, tmp_path, suite):
         done = run(suite, *(command + ["run", "-n2", "--python", sys.executable]))
         assert done.returncode == 0 and "2 passed" in done.stdout, done.stdout
     program = call(python, "-c", "import xd; print(xd.program('xdctl'))").stdout.strip()
+    assert_agents(tmp_path.__class__(program).parent.parent / "libexec/xd/agents")
     needed = call("ldd", program).stdout
     assert "not found" not in needed and re.search(r"libzmq\S* => \S*xd_engine.libs/", needed), needed
     doctor = run(suite, tmp_path / "v" / "bin" / "xdctl", "doctor", "--python", sys.executable)
@@ -113,6 +125,10 @@ def test_wheel_runs_tests_with_its_own_interpreter(made, tmp_path, suite):
     (suite / "test_a.py").write_text("import sys\ndef test_a(): assert sys.prefix == %r\n" % str(tmp_path / "v"))
     done = run(suite, tmp_path / "v" / "bin" / "xdctl", "run", "-n1")
     assert done.returncode == 0 and "1 passed" in done.stdout, done.stdout
+    on_specs = run(suite, tmp_path / "v" / "bin" / "xdctl", "run", "--tx=popen")
+    assert on_specs.returncode == 0 and "1 passed" in on_specs.stdout, on_specs.stdout
+    told = call(python, "-c", "import xd.__main__ as m; print(m.arguments(['run', '--tx', 'ssh=host']))").stdout.strip()
+    assert told == "['run', '--tx', 'ssh=host']", "the host has no such interpreter"
     other = run(suite, tmp_path / "v" / "bin" / "xdctl", "run", "-n1", "--python", sys.executable)
     assert other.returncode == 1 and "1 failed" in other.stdout, other.stdout
 
