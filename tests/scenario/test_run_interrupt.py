@@ -168,6 +168,23 @@ def test_ctrl_c_while_it_collects(project, where):
     all_gone(processes)
 
 
+def test_ctrl_c_while_it_collects_blames_nobody(project):
+    """The agent itself has changed the page that it shares with the processes of the suite."""
+    project.write(test_c="""
+        import os, time
+        open("begun", "w").close()
+        while not os.path.exists("go"): time.sleep(0.01)
+        def test_c(): pass
+    """)
+    terminal = Terminal(project, "run", "--python", project.python, "--grace=30s", *ARGS)
+    wait_until(lambda: (project.root / "begun").exists(), "the start of the collection")
+    terminal.press(b"\x03")
+    terminal.wait_for(b"Ctrl-C again kills them")
+    time.sleep(1.5)  # the agent looks at the page once a second
+    (project.root / "go").touch()
+    assert terminal.end() == 2 and b"wrote over the memory" not in terminal.output, terminal.output
+
+
 def stopped(pid):
     stat = stat_of(pid)
     return stat and stat[1] == "T"

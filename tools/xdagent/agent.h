@@ -173,8 +173,8 @@ typedef struct agent_env {
     xd_runner  *runner;                 /* owned; NULL = none, or not prepared yet */
     xd_buf      start;                  /* body of ENV_START, with what this host adds */
     agent_place place;
-    bool        page_made;
-    bool        watched;           /* the controller shows how far the collection is */
+    bool        page_made, page_stops; /* page_stops: agent_page_stop() was there */
+    bool        watched;               /* the controller shows how far the collection is */
     bool       keeps_cache, saved; /* its collector writes what failed for the next session; it has done so */
     xd_page    page;
     xd_proc    collector;        /* pid 0 = gone, or a worker, whose process it is then */
@@ -203,7 +203,9 @@ int agent_env_reorder(agent *a, xd_bytes body) XD_MUST; /* REORDER */
  * those of this environment's list. */
 int agent_env_finish(agent *a, xd_bytes body, const xd_wire_FINISH *m) XD_MUST;
 int agent_env_quit(agent *a) XD_MUST; /* QUIT for the collector, behind it */
-int agent_env_fail(agent *a, int exit_status, const char *fmt, ...) XD_MUST
+/* No worker starts a further test. */
+void agent_page_stop(agent *a);
+int  agent_env_fail(agent *a, int exit_status, const char *fmt, ...) XD_MUST
     __attribute__((format(printf, 3, 4)));
 bool agent_env_nodeid(const agent *a, uint32_t item, xd_bytes *ret);
 /* The channel to the host, which is started now if it was not yet; NULL in *ret: it is gone, or cannot be. */

@@ -62,7 +62,7 @@ int agent_cache_save(agent *a)
     xd_autobuf body = XD_BUF_INIT;
     if (!e->keeps_cache || !a->seen || e->failed || e->collect.fd < 0 || a->phase != AGENT_RUNNING)
         return 0;
-    xd_page_set(&e->page.head->stop, 1);
+    agent_page_stop(a);
     XD_TRY(read_on(a));
     XD_TRY(finish_body(a, &body));
     agent_pause(a, false); /* a stopped collector writes nothing */

@@ -21,6 +21,14 @@ static void on_collect_end(void *arg, int error);
 static int  collector_ended(agent *a);
 static int  host_ended(agent *a);
 
+void agent_page_stop(agent *a)
+{
+    if (!a->env.page_made)
+        return;
+    a->env.page_stops = true;
+    xd_page_set(&a->env.page.head->stop, 1);
+}
+
 int agent_env_fail(agent *a, int exit_status, const char *fmt, ...)
 {
     xd_autobuf text = XD_BUF_INIT, body = XD_BUF_INIT;
@@ -34,8 +42,7 @@ int agent_env_fail(agent *a, int exit_status, const char *fmt, ...)
     XD_TRY(r);
     xd_wire_ENV_FAILED m = { .exit_status = exit_status, .text = xd_buf_view(&text) };
     XD_TRY(xd_wire_ENV_FAILED_encode(&body, &m));
-    if (a->env.page_made)
-        xd_page_set(&a->env.page.head->stop, 1);
+    agent_page_stop(a);
     return agent_link_send(a, XD_MSG_ENV_FAILED, xd_buf_view(&body));
 }
 

@@ -253,7 +253,7 @@ static int check_page(agent *a)
         return 0;
     bool whole = h->magic == XD_PAGE_MAGIC && h->version == XD_PAGE_VERSION &&
                  (!a->queue || (h->slots == a->slots && h->maxfail == a->maxfail)) &&
-                 xd_page_get(&h->stop) == (a->cancelled ? 1u : 0u);
+                 xd_page_get(&h->stop) == (a->env.page_stops ? 1u : 0u);
     for (uint32_t i = 0; i < a->slots && whole; i++) /* with room for a claim that is just being withdrawn */
         whole = xd_page_get(&a->env.page.slot[i].claimed) <= a->env.list.count + 1024u;
     return whole ? 0

@@ -48,7 +48,7 @@ int agent_cancel(agent *a, const xd_wire_CANCEL *m)
     uint64_t now = xd_clock_ns();
     if (!a->env.page_made)
         return 0;
-    xd_page_set(&a->env.page.head->stop, 1);
+    agent_page_stop(a);
     if (a->queue && !a->cancelled) {
         a->cancelled = true;
         a->queue_dirty = true;
@@ -324,8 +324,7 @@ static bool all_ended(const agent *a)
 void agent_dead_man(agent *a)
 {
     agent_env *e = &a->env;
-    if (e->page_made)
-        xd_page_set(&e->page.head->stop, 1);
+    agent_page_stop(a);
     for (int round = 0; round < 2; round++) {
         int sig = round ? SIGKILL : SIGTERM;
         if (agent_workers_on(a, round ? AGENT_ON_KILL : AGENT_ON_TERM, NULL) < 0)
