@@ -346,7 +346,8 @@ def test_files_that_a_document_names_are_there(name):
 
 
 BEHAVIOURS = ("crash", "-x", "live line", "--junitxml", "drop of a peer", "retention", "exit code", "-n auto", "refused", "Ctrl-C",
-              "finding the agent", "doctor", "--hosts", "--min-workers", "hosts check", "on another host")
+              "finding the agent", "doctor", "--hosts", "--min-workers", "hosts check", "on another host", "paths are shown", "what carries",
+              "host keys", "ask on the terminal")
 
 
 def where_is():
