@@ -54,7 +54,7 @@ typedef enum {
     OPTION("maxprocesses", 0, "N", "", "Upper limit for the number that -n gives.", KIND_NUMBER, max_workers, true) \
     OPTION("dist", 0, "MODE", "load", "How tests are distributed: load, worksteal (the same), loadfile, loadscope, loadgroup, no (one plain session, if neither -n nor --tx gives a number).", KIND_DIST, dist, true) \
     OPTION("", 'd', NULL, "", "Short for --dist load; for use with --tx.", KIND_FLAG, load, true) \
-    OPTION("tx", 0, "SPEC", "popen", "A place to run workers: [NUM*]popen[//python=PY][//chdir=DIR][//env:NAME=VALUE][//nice=N][//cpus=auto]. May be given more than once; -n overrides it.", KIND_LIST, tx, true) \
+    OPTION("tx", 0, "SPEC", "popen", "A place to run workers: [NUM*]popen, ssh=HOST or command=COMMAND, then [//python=PY][//chdir=DIR][//env:NAME=VALUE][//nice=N][//cpus=auto]. May be given more than once; -n overrides it.", KIND_LIST, tx, true) \
     OPTION("hosts", 0, "FILE", "", "A list of hosts to run workers on, one a line: [NUM/]HOST, as GNU parallel has it; - reads it from standard input. Each line is one more --tx.", KIND_TEXT, hosts, false) \
     OPTION("min-workers", 0, "N", "all", "The run begins without environments that fail (a host that is not reached, no pytest there) if at least N workers can start; else it ends with exit code 6, and no test is run.", KIND_NUMBER, min_workers, false) \
     OPTION("max-worker-restart", 0, "N", "4 per worker", "How many crashed workers are replaced in each environment; after that the others continue.", KIND_COUNT, max_worker_restart, true) \
