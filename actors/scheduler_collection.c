@@ -163,7 +163,7 @@ static int make_core(scheduler *self, collection *c)
     const uint32_t   workers = workers_of(self, c);
     xd_sched_options opts = { .mode = self->options.mode,
                               .maxfail = failures_left(self),
-                              .max_attempts = 2,
+                              .max_attempts = xd_scheduler_attempts(self),
                               .agents_expected = self->args.config->each ? 1 : (uint32_t)self->n_gateways,
                               .workers_expected = workers,
                               .keep_scope_order = self->options.keep_scope_order,

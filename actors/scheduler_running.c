@@ -3,6 +3,7 @@
  * of the tests that ran where an agent is lost. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "actors/scheduler_state.h"
 #include "engine/base/clock.h"
@@ -86,12 +87,20 @@ static uint16_t lost_worker(const scheduler *self, uint32_t item)
     return XD_NO_WORKER;
 }
 
+uint32_t xd_scheduler_attempts(const scheduler *self)
+{
+    const char *on_lost = self->args.config->on_lost;
+    return on_lost && strcmp(on_lost, "fail") == 0 ? 1 : 2;
+}
+
 static int tell_lost(scheduler *self, const collection *c, uint32_t item, bool others)
 {
+    const bool  once = xd_scheduler_attempts(self) < 2;
     xd_bytes    id = id_of(c, item);
     bool        over = xd_sched_outcome(c->sched, item) == XD_OUT_LOST;
     uint16_t    worker = lost_worker(self, item);
-    const char *then = over     ? ", for the second time: it does not run again"
+    const char *then = once     ? ": it does not run again (--on-lost=fail)"
+                       : over   ? ", for the second time: it does not run again"
                        : others ? ": it runs again (attempt 2 of 2)"
                                 : "";
     char        where[XD_NAME_MAX + 32] = "was all that was there";
@@ -104,6 +113,11 @@ static int tell_lost(scheduler *self, const collection *c, uint32_t item, bool o
  * (Before a worker was ready nothing had.) */
 static int tell_doubts(scheduler *self, uint32_t has, bool others)
 {
+    if (xd_scheduler_attempts(self) < 2)
+        return xd_scheduler_note(self, XD_NOTE_ERROR,
+                                 "what was running there is not known: %u tests that it had are lost "
+                                 "(--on-lost=fail)",
+                                 has);
     return xd_scheduler_note(self, XD_NOTE_WARNING,
                              "what was running there is not known: %u tests that it had %s", has,
                              others ? "run again, each of them alone (attempt 2 of 2)" : "have no outcome");

@@ -171,7 +171,8 @@ int xd_scheduler_cancel(scheduler *self, uint8_t how) XD_MUST;
 /* scheduler_running.c */
 int xd_scheduler_on_progress(scheduler *self, gateway *g, const xd_wire_PROGRESS *in) XD_MUST;
 /* Its agent is gone while its tests run: what ran there runs again, or is lost. */
-int xd_scheduler_lost(scheduler *self, const gateway *g) XD_MUST;
+int      xd_scheduler_lost(scheduler *self, const gateway *g) XD_MUST;
+uint32_t xd_scheduler_attempts(const scheduler *self); /* most starts of a test (--on-lost) */
 /* An item whose agent was lost in it gets its outcome. */
 int xd_scheduler_record_lost(scheduler *self, collection *c, const xd_span *item) XD_MUST;
 

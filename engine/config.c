@@ -71,6 +71,7 @@ typedef enum {
     OPTION("shutdown-timeout", 0, "TIME", "none", "Time for the workers' sessions to end when all tests are done; those that take longer are killed, and the exit code is 1.", KIND_TIME_OR_NONE, shutdown_ns, false) \
     OPTION("agent-timeout", 0, "TIME", "60s", "An environment whose agent answers nothing for this long is given up; none or 0: never.", KIND_TIME_OR_NONE, agent_timeout_ns, false) \
     OPTION("reconnect-timeout", 0, "TIME", "30s", "How long an environment whose connection is cut is dialled again, while its tests run on; none or 0: it is lost at once.", KIND_TIME_OR_NONE, reconnect_ns, false) \
+    OPTION("on-lost", 0, "rerun|fail", "rerun", "What becomes of tests that had begun in an environment that is lost: rerun, once; fail: their outcome is lost.", KIND_WORD, on_lost, false) \
     OPTION("ssh", 0, "auto|libssh|openssh", "auto", "What carries ssh=: libssh, in this program; openssh, the user's ssh program; auto: libssh where it can do what ssh_config asks for.", KIND_WORD, ssh, false) \
     OPTION("ssh-accept-new", 0, NULL, "", "Take and write down the key of a host that is not in known_hosts; a key that has changed is refused all the same.", KIND_FLAG, ssh_accept_new, false) \
     OPTION("output-limit", 0, "SIZE", "1M", "How much output that bypasses pytest's capture is kept, per test, for each of stdout and stderr.", KIND_SIZE, output_limit, false) \
@@ -340,6 +341,21 @@ int xd_config_add_arg(xd_config *c, const char *arg)
     return xd_strings_add(&c->args, arg);
 }
 
+static int match_long(const char *name, const char *word, const char **ret_value)
+{
+    const size_t len = strlen(name);
+    if (!len || strncmp(word, name, len) != 0)
+        return 0;
+    if (word[len] == '=')
+        *ret_value = word + len + 1;
+    return word[len] == '=' || word[len] == 0;
+}
+
+/* A shorter name for the same. */
+static const struct {
+    const char *name, *shorter;
+} shorter_names[] = { { "reconnect-timeout", "reconnect" } };
+
 /* 1 = `arg` is this option; *ret_value is what stands in the same word behind it, or NULL. */
 static int match(const entry *e, const char *arg, const char **ret_value)
 {
@@ -347,14 +363,11 @@ static int match(const entry *e, const char *arg, const char **ret_value)
     if (arg[0] != '-')
         return 0;
     if (arg[1] == '-') {
-        if (!e->shown.name[0])
-            return 0;
-        size_t len = strlen(e->shown.name);
-        if (strncmp(arg + 2, e->shown.name, len) != 0)
-            return 0;
-        if (arg[2 + len] == '=')
-            *ret_value = arg + 3 + len;
-        return arg[2 + len] == '=' || arg[2 + len] == 0;
+        for (size_t i = 0; i < XD_ARRAY_LEN(shorter_names); i++)
+            if (strcmp(shorter_names[i].name, e->shown.name) == 0 &&
+                match_long(shorter_names[i].shorter, arg + 2, ret_value))
+                return 1;
+        return match_long(e->shown.name, arg + 2, ret_value);
     }
     if (!e->shown.letter || arg[1] != e->shown.letter)
         return 0;

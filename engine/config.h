@@ -44,6 +44,7 @@ struct xd_config {
     uint64_t   runs_bytes;
     uint64_t   runs_age_ns;
     uint64_t   agent_timeout_ns; /* silence after which an environment is given up; 0 = none */
+    char      *on_lost;          /* --on-lost; NULL = rerun */
     uint64_t   reconnect_ns;     /* that a connection which was cut may take to come back; 0 = none */
     uint64_t   slow_after_ns;    /* age of a running test that is worth a line; 0 = none */
     uint64_t   grace_ns;         /* of running tests after a first interrupt */

@@ -404,6 +404,15 @@ uint32_t xd_sched_agent_has(const xd_sched *s, uint16_t a, uint32_t *ret_one)
     return n;
 }
 
+/* Nobody can tell what ran there, and nothing may run a second time. */
+static int all_lost(xd_sched *s, uint16_t a)
+{
+    for (uint32_t i = 0; i < s->n; i++)
+        if (s->items[i].state == ITEM_LEASED && s->items[i].agent == a)
+            XD_TRY(started_lost(s, a, &i, 1));
+    return 0;
+}
+
 /* Nobody can tell what ran there. */
 static void doubt_all(xd_sched *s, uint16_t a)
 {
@@ -433,7 +442,9 @@ int xd_sched_agent_lost(xd_sched *s, uint16_t a, const uint32_t *started, size_t
         count = 1;
     }
     XD_TRY(started_lost(s, a, started, count));
-    if (!told)
+    if (!told && s->opt.max_attempts < 2)
+        XD_TRY(all_lost(s, a));
+    else if (!told)
         doubt_all(s, a);
     g->lost = true;
     g->workers = 0;
