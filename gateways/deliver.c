@@ -20,6 +20,8 @@
 #define NOISE_MAX (1u << 20) /* skipped in front of an answer */
 #define NOISE_SHOWN 300u
 #define LINE_MAX_BYTES 8192u
+#define DEFAULT_S 20u
+#define MORE_S 10u  /* who waits there for bytes shall not give up before whoever sends them has */
 #define SENT_MAX 5u /* uploads: one for each folder that may be tried */
 #define ID_BYTES 16u
 
@@ -30,6 +32,7 @@ struct xd_deliver {
     xd_agent_files   files;
     char            *agent; /* that the user named; NULL = one of files */
     uint64_t         output_limit;
+    uint32_t         limit_s;                                      /* that the far end may wait for bytes */
     char             id[2 * ID_BYTES + 1], mark[2 * ID_BYTES + 5]; /* "xd:ID:", in front of each answer */
     bool             again;
     xd_agent_reader *reader; /* of what is sent now; NULL = nothing is */
@@ -80,7 +83,8 @@ static int ask(xd_deliver *d)
     XD_TRY(add_quoted(&d->out, d->id));
     XD_TRY(add_quoted(&d->out, XD_BUILD_ID));
     XD_TRY(add_quoted(&d->out, d->agent ? d->agent : ""));
-    XD_TRY(xd_buf_printf(&d->out, " %s %s", d->again ? "--attach" : "--reconnect", d->id));
+    XD_TRY(xd_buf_printf(&d->out, " %u %s %s", (unsigned)d->limit_s, d->again ? "--attach" : "--reconnect",
+                         d->id));
     if (!d->again && d->output_limit != XD_OUTPUT_DEFAULT)
         XD_TRY(xd_buf_printf(&d->out, " --output-limit %" PRIu64, d->output_limit));
     return xd_buf_add_str(&d->out, "\n");
@@ -194,7 +198,12 @@ static int on_answer(xd_deliver *d, xd_bytes line, xd_error *err)
         return 1;
     }
     if (starts(line, "gone", &rest) && d->state == ATTACHING)
-        return fail(d, -ESRCH, err, "the agent has ended", (xd_bytes){ 0 }, "");
+        return fail(d, -ESRCH, err, "no agent of this run is there any more", (xd_bytes){ 0 }, "");
+    if (starts(line, "busy", &rest) && d->state == ATTACHING)
+        return fail(
+            d, -EBUSY, err,
+            "the agent is there, but takes no other pipe: it is stopped, or the host has no time for it",
+            (xd_bytes){ 0 }, "");
     if (starts(line, "system", &rest)) {
         XD_TRY(xd_buf_add_str(&what, "; this installation has agents for Linux on"));
         for (size_t i = 0; i < d->files.count; i++)
@@ -265,6 +274,7 @@ int xd_deliver_new(xd_deliver **ret, const xd_target *target, xd_error *err)
     if (!d)
         return -ENOMEM;
     d->output_limit = target->output_limit;
+    d->limit_s = (target->timeout_ms ? target->timeout_ms / 1000 : DEFAULT_S) + MORE_S;
     int r = getrandom(bytes, sizeof(bytes), 0) == (ssize_t)sizeof(bytes) ? 0 : -EIO;
     for (size_t i = 0; i < ID_BYTES; i++) {
         d->id[2 * i] = hex[bytes[i] >> 4];

@@ -1,6 +1,6 @@
 /* gateways/deliver_script.h - private to deliver.c: what runs at the far end, in whatever /bin/sh is there. It has no single
- * quote, since it travels in one. Its arguments: the name of this delivery, the build id, the program that the user named (or nothing), then the agent's
- * own arguments. In front of it stand the variables that list() writes: for each architecture what is offered.
+ * quote, since it travels in one. Its arguments: the name of this delivery, the build id, the program that the user named (or nothing), for how many
+ * seconds it waits for bytes, then the agent's own arguments. In front of it stand the variables that list() writes: for each architecture what is offered.
  *
  * What it says on standard output, each in a line behind "xd:NAME:", which the text of the script itself does not contain:
  *   send ARCH PACKING   to be answered with exactly so many bytes, and nothing else before the next line
@@ -16,10 +16,10 @@
 
 static const char deliver_script[] =
     /* Options and functions come from outside where sh is bash (SHELLOPTS, export -f). The tests get the umask of the login. */
-    "unset -f cat chmod cksum command cut find grep gzip head id ls mkdir mktemp mv printf python3 rm "
-    "sha256sum tr "
-    "true umask uname xz 2>/dev/null\n"
-    "set +e +u +f +C +v +x; mask=$(umask); umask 077; id=$1; build=$2; own=$3; shift 3\n"
+    "unset -f cat chmod cksum command cut find grep gzip head id kill ls mkdir mktemp mv printf python3 rm "
+    "sha256sum sleep tr "
+    "true umask uname wait xz 2>/dev/null\n"
+    "set +e +u +f +C +v +x; mask=$(umask); umask 077; id=$1; build=$2; own=$3; limit=$4; shift 4\n"
     "say() { printf \"xd:%s:%s\\n\" \"$id\" \"$*\" 2>/dev/null || exit 1; }\n"
     "words() { printf %s \"$*\" | tr \"\\n\\r\\t\" \"   \" | cut -c 1-200; }\n"
     /* The program that the user named. */
@@ -74,6 +74,11 @@ static const char deliver_script[] =
     "sys,lzma;sys.stdout.buffer.write(lzma.decompress(sys.stdin.buffer.read()))\"\n"
     "  else $with; fi\n"
     "}\n"
+    /* A connection that leads nowhere does not end: then all that waits for its bytes ends by itself. */
+    "watch() {\n"
+    "  ( p=; trap \"kill \\$p; exit 0\" 15; sleep $limit & p=$!; wait $p && kill 0 ) <&- >&- 2>&- &\n"
+    "  watcher=$!\n"
+    "}\n"
     "place() {\n"
     "  d=$1/$build; f=$d/$name\n"
     "  e=$(mkdir -p \"$d\" 2>&1) || { no \"$1\" \"$(words \"$e\")\"; return; }\n"
@@ -83,10 +88,11 @@ static const char deliver_script[] =
     "\"$(words \"$e\")\"; return; }\n"
     "  \"$new\" 2>/dev/null || { no \"$1\" \"no program can be started from there (noexec)\"; return; }\n"
     "  e=$( { head -c $raw /dev/zero >\"$new\"; } 2>&1) || { no \"$1\" \"$(words \"$e\")\"; return; }\n"
-    "  say send $arch $pack\n"
+    "  watch; say send $arch $pack\n"
     /* What cannot be written is read to its end all the same: it lies in front of the next answer. */
-    "  e=$(head -c $size | { { unpack >\"$new\"; } 2>&1 || { cat >/dev/null; false; }; }) || { no \"$1\" "
-    "\"$(words \"$e\")\"; return; }\n"
+    "  e=$(head -c $size | { { unpack >\"$new\"; } 2>&1 || { cat >/dev/null; false; }; }); r=$?\n"
+    "  kill $watcher; wait $watcher\n"
+    "  [ $r = 0 ] || { no \"$1\" \"$(words \"$e\")\"; return; }\n"
     "  right \"$new\" || { no \"$1\" \"what arrived there is not what was sent\"; return; }\n"
     "  e=$(\"$new\" --version 2>&1 </dev/null)\n"
     "  [ \"$e\" = \"xdagent $build\" ] || { no \"$1\" \"the agent does not run there: $(words \"$e\")\"; "

@@ -28,6 +28,7 @@ static int on_command(void *state, const xd_msg *in)
     gateway *g = XD_CAST(state, gateway, GATEWAY_MAGIC);
     xd_frame f;
     xd_bytes numbered;
+    uint64_t before = xd_session_tx_last(g->sent);
     XD_TRY(xd_msg_frame(in, &f));
     if (f.type < FIRST_TO_AGENT || f.type >= FIRST_FROM_AGENT)
         return 0;                  /* not for an agent */
@@ -38,7 +39,10 @@ static int on_command(void *state, const xd_msg *in)
         return xd_gateway_drop_peer(g, "the agent no longer reads its commands");
     XD_TRY(xd_check_command(g->check, &f));
     XD_TRY(xd_session_tx_push(g->sent, in->body.ptr, in->body.len, &numbered));
-    if (g->state == UP) { /* else it is kept */
+    if (g->state == UP && xd_gateway_overdue(g)) {
+        g->held_after = g->holds_back ? g->held_after : before;
+        g->holds_back = true;
+    } else if (g->state == UP) { /* else it is kept */
         XD_TRY(xd_stream_out_add(&g->tx, numbered.ptr, numbered.len));
         XD_TRY(xd_gateway_flush(g));
         if (!g->looked_ns)

@@ -58,7 +58,9 @@ void xd_gateway_say_bye(gateway *g)
 
 uint32_t xd_gateway_grace_ms(const gateway *g)
 {
-    return xd_gateway_in_session(g) ? LEASH_MS : CANCEL_MS;
+    const bool away =
+        g->state == AWAY || g->state == RETURNING; /* what is dialled there is not the agent's pipe */
+    return xd_gateway_in_session(g) && (g->transport->local || !away) ? LEASH_MS : CANCEL_MS;
 }
 
 /* What was written last beside the pipe is read before the pipe is dropped: it often says why. */

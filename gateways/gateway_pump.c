@@ -116,8 +116,10 @@ int xd_gateway_flush(gateway *g)
             snprintf(g->broken, sizeof(g->broken), "%s", xd_error_name((int)n));
             XD_TRY(xd_actor_set_tick(g->actor, RETRY_MS));
         }
-        if (n > 0)
-            xd_stream_out_written(&g->tx, (size_t)n);
+        if (n <= 0)
+            continue;
+        xd_stream_out_written(&g->tx, (size_t)n);
+        g->wrote_ns = xd_clock_ns();
     }
     return xd_gateway_watch(g);
 }
@@ -315,8 +317,7 @@ static int read_pipe(gateway *g)
                                                 : "the connection ended before the agent said HELLO");
         xd_stream_in_filled(&g->rx, (size_t)n);
         got += (size_t)n;
-        g->silent_ms = 0;
-        g->heard = true;
+        XD_TRY(xd_gateway_let_go(g));
         XD_TRY(xd_gateway_deliver(g));
         if ((size_t)n < READ_BYTES / 4)
             break; /* most likely all there was */

@@ -5,7 +5,8 @@
  *
  * The agent does the same at its end (tools/xdagent/reconnect.c). What this gateway has taken is on its way to the journal,
  * whatever becomes of the pipe; what it has not is sent again. A pipe that is cut before HELLO came is replaced too, and the
- * greeting begins anew. An agent that has ended cannot be dialled: its end is told at once. */
+ * greeting begins anew. An agent that has ended cannot be dialled: its end is told at once; so is a host that is another one
+ * now. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -17,6 +18,8 @@
 #define AGAIN_MIN_MS 20u
 #define AGAIN_MAX_MS 1000u
 #define OPEN_TICK_MS 100u
+#define REFUSED_MS 5000u /* after a refusal of the user: hosts lock out who tries too often */
+#define HELLO_MS 10000u  /* on another pipe; it may lead nowhere, too */
 
 static bool can_return(const gateway *g)
 {
@@ -27,12 +30,13 @@ static bool can_return(const gateway *g)
 
 static int give_up(gateway *g)
 {
-    char why[256];
+    char        why[1400];
+    const char *last = *g->again_why ? "; the last attempt: " : "";
     if (g->greeted)
-        snprintf(why, sizeof(why), "%s, and nothing took it up again within %.3g s", g->cut_why,
-                 g->reconnect_ms / 1000.0);
+        snprintf(why, sizeof(why), "%s, and nothing took it up again within %.3g s%s%s", g->cut_why,
+                 g->reconnect_ms / 1000.0, last, g->again_why);
     else
-        snprintf(why, sizeof(why), "%s, and not within the time for it", g->cut_why);
+        snprintf(why, sizeof(why), "%s, and not within the time for it%s%s", g->cut_why, last, g->again_why);
     return xd_gateway_go_down(g, why);
 }
 
@@ -56,11 +60,20 @@ static int wait_a_little(gateway *g)
 static int greet_again(gateway *g)
 {
     g->reopening = false;
+    g->again_ns = xd_clock_ns() + HELLO_MS * XD_MS_NS;
     if (!g->greeted)
         return xd_gateway_greet(g);
     g->state = RETURNING;
     XD_TRY(xd_stream_out_add(&g->tx, XD_WIRE_PREAMBLE, XD_WIRE_PREAMBLE_LEN));
     return xd_gateway_send_welcome(g, (xd_bytes){ g->token, XD_TOKEN_LEN });
+}
+
+/* What the host that answers now has told: it will not change. */
+static int nobody_there(gateway *g, const xd_error *err)
+{
+    char why[1400];
+    snprintf(why, sizeof(why), "%s%s%s", g->cut_why, *err->text ? "; dialled again: " : "", err->text);
+    return xd_gateway_go_down(g, why);
 }
 
 static int reopen(gateway *g)
@@ -70,11 +83,14 @@ static int reopen(gateway *g)
     g->reopening = r == 0;
     if (r == 0)
         r = g->transport->opened(g->pipe, &err);
-    if (r == -ESRCH)
-        return xd_gateway_go_down(g, g->cut_why);
+    if (r == -ESRCH || r == -EKEYREJECTED)
+        return nobody_there(g, &err);
     if (r < 0) {
+        snprintf(g->again_why, sizeof(g->again_why), "%s", *err.text ? err.text : xd_error_name(r));
         xd_log_write(xd_actor_log(g->actor), XD_LOG_DEBUG, "gateway %u: not dialled again: %s",
-                     (unsigned)g->number, *err.text ? err.text : xd_error_name(r));
+                     (unsigned)g->number, g->again_why);
+        if (r == -EACCES)
+            g->again_ms = XD_MAX(g->again_ms, REFUSED_MS);
         return wait_a_little(g);
     }
     if (r == 1)
@@ -85,6 +101,11 @@ static int reopen(gateway *g)
 
 int xd_gateway_cut(gateway *g, const char *why)
 {
+    return xd_gateway_cut_since(g, why, xd_clock_ns());
+}
+
+int xd_gateway_cut_since(gateway *g, const char *why, uint64_t since_ns)
+{
     const bool first = g->state != AWAY && g->state != RETURNING;
     if (!can_return(g))
         return xd_gateway_go_down(g, why);
@@ -92,8 +113,9 @@ int xd_gateway_cut(gateway *g, const char *why)
         return xd_gateway_drop_peer(g, "the connection to the agent is cut again and again");
     if (first) {
         snprintf(g->cut_why, sizeof(g->cut_why), "%s", why);
-        g->cut_ns = xd_clock_ns();
+        g->cut_ns = since_ns;
         g->again_ms = AGAIN_MIN_MS;
+        g->again_why[0] = 0;
     }
     xd_gateway_unwatch(g);
     xd_stream_in_release(&g->rx);
@@ -104,6 +126,7 @@ int xd_gateway_cut(gateway *g, const char *why)
     g->broken[0] = 0;
     g->looked_ns = 0;
     g->silent_ms = 0;
+    g->holds_back = false; /* all that is not acknowledged is sent again */
     g->state = AWAY;
     return first ? reopen(g) : wait_a_little(g);
 }
@@ -116,6 +139,10 @@ int xd_gateway_reconnect(gateway *g)
         return give_up(g);
     if (g->state == AWAY && (g->reopening || now >= g->again_ns))
         return reopen(g);
+    if (g->state == RETURNING && now >= g->again_ns) {
+        snprintf(g->again_why, sizeof(g->again_why), "the agent has not said HELLO again in time");
+        return xd_gateway_cut(g, g->again_why);
+    }
     uint64_t until = g->state == AWAY ? XD_MIN(g->again_ns, end) : end;
     return wait_ms(g, XD_MIN((until - now) / XD_MS_NS + 1, (uint64_t)OPEN_TICK_MS));
 }

@@ -5,7 +5,8 @@
 #include "gateways/gateway_state.h"
 
 #define SILENCE_TICK_MS 1000u
-#define BEAT_MS 5000u /* CAP_BEAT */
+#define BEAT_MS 5000u     /* CAP_BEAT */
+#define NOWHERE_MS 15000u /* a pipe to another host that has brought nothing for so long leads nowhere */
 
 /* An agent on another host does not see that this one is gone when no packet says so. */
 static bool beats(const gateway *g)
@@ -60,31 +61,62 @@ static uint64_t most_of_a_tick(const gateway *g)
     return XD_MIN(2 * SILENCE_TICK_MS, XD_MAX(g->silence_ms / 2, 1u));
 }
 
+bool xd_gateway_overdue(const gateway *g)
+{
+    return beats(g) && g->looked_ns && g->silent_ms + SILENCE_TICK_MS >= BEAT_MS && !xd_gateway_holds(g);
+}
+
+static int write_it(void *arg, xd_bytes frame)
+{
+    return xd_stream_out_add(&((gateway *)arg)->tx, frame.ptr, frame.len);
+}
+
+int xd_gateway_let_go(gateway *g)
+{
+    g->silent_ms = 0;
+    g->heard = true;
+    if (!g->holds_back)
+        return 0;
+    g->holds_back = false;
+    XD_TRY(xd_session_tx_resend(g->sent, g->held_after, write_it, g));
+    return xd_gateway_flush(g);
+}
+
+static int beat(gateway *g, uint64_t now_ns)
+{
+    if (!beats(g) || now_ns < g->ping_ns)
+        return 0;
+    if (xd_gateway_overdue(g))
+        return 0;
+    g->ping_ns = now_ns + quiet_ms(g) * XD_MS_NS;
+    return ping(g);
+}
+
 /* An agent acknowledges commands and answers PING at once whatever its processes do: one that does not is stopped,
- * or no agent. Time in which this process was stopped itself (Ctrl-Z), or did not read, is not the agent's. */
+ * or no agent, or its pipe leads nowhere: packets may be dropped, at a host or by what stands in between, and nobody says so.
+ * Another pipe to the same agent is tried first. Time in which this process was stopped itself (Ctrl-Z), or did not read, is
+ * not the agent's. */
 int xd_gateway_look_for_silence(gateway *g)
 {
     uint64_t now = xd_clock_ns();
     char     why[128];
     if (g->state != UP)
         return 0;
-    if (beats(g) && now >= g->ping_ns) {
-        g->ping_ns = now + quiet_ms(g) * XD_MS_NS;
-        XD_TRY(ping(g));
-        if (g->state != UP)
-            return 0;
-    }
     bool commands = xd_session_tx_outstanding(g->sent) > 0;
     if (!commands && !g->pinged)
         g->looked_ns = 0;
     if (!g->looked_ns)
-        return ping_if_quiet(g, now);
+        return beats(g) ? beat(g, now) : ping_if_quiet(g, now);
     uint64_t ms = (now - g->looked_ns) / XD_MS_NS;
     g->looked_ns = now;
     if (!xd_gateway_holds(g))
         g->silent_ms += (uint32_t)XD_MIN(ms, most_of_a_tick(g));
+    if (beats(g) && g->silent_ms >= NOWHERE_MS && g->silent_ms < g->silence_ms) {
+        snprintf(why, sizeof(why), "nothing has come from there for %u s", g->silent_ms / 1000u);
+        return xd_gateway_cut_since(g, why, g->wrote_ns);
+    }
     if (g->silent_ms < g->silence_ms)
-        return 0;
+        return beat(g, now);
     snprintf(why, sizeof(why), "the agent is silent: for %u s it has not %s", g->silent_ms / 1000u,
              commands ? "acknowledged its commands" : "answered");
     return xd_gateway_drop_peer(g, why);

@@ -49,10 +49,12 @@ typedef struct gateway {
     bool     last_words; /* the agent has said what ran when it ended */
     bool     reopening;
     uint8_t  token[XD_TOKEN_LEN]; /* of its HELLO */
-    uint64_t cut_ns, again_ns;    /* when the pipe was cut; when it is dialled again */
+    uint64_t cut_ns;              /* when the pipe was cut: the time to dial it again counts from there */
+    uint64_t again_ns; /* AWAY: when it is dialled again; RETURNING: when HELLO is not awaited any more */
     uint32_t again_ms, cuts;
     char     cut_why[128];
-    char     broken[64]; /* fault of a write; empty = none */
+    char     again_why[1024]; /* why the last attempt came to nothing */
+    char     broken[64];      /* fault of a write; empty = none */
 
     xd_stream_in   rx;
     xd_stream_out  tx;
@@ -72,9 +74,12 @@ typedef struct gateway {
 
     uint32_t silence_ms, silent_ms; /* silent for so long while an answer is owed */
     uint64_t looked_ns;             /* when silent_ms was last added to; 0 = nothing is owed */
-    uint32_t pinged;                /* so many PONGs are owed */
-    bool     heard;                 /* something has come since ping_ns was set */
-    uint64_t ping_ns;               /* when it is looked again whether a PING is due */
+    uint64_t wrote_ns;              /* when something was last written to the pipe */
+    bool     holds_back; /* commands behind number held_after are not written: an answer is overdue */
+    uint64_t held_after;
+    uint32_t pinged;  /* so many PONGs are owed */
+    bool     heard;   /* something has come since ping_ns was set */
+    uint64_t ping_ns; /* when it is looked again whether a PING is due */
 } gateway;
 
 /* gateway_dial.c */
@@ -94,6 +99,8 @@ xd_gateway_grace_ms(const gateway *g); /* that an agent gets to end by itself, b
 /* gateway_reconnect.c */
 /* The pipe has ended. Returns with another one on its way, or goes down with `why`. Not while a frame is looked at. */
 int xd_gateway_cut(gateway *g, const char *why);
+/* The same: it led nowhere since then, and the far end has been counting for as long. */
+int xd_gateway_cut_since(gateway *g, const char *why, uint64_t since_ns);
 int xd_gateway_reconnect(gateway *g); /* goes on with it: AWAY, RETURNING */
 int xd_gateway_on_return(gateway *g, const xd_frame *hello);
 /* Its agent has been told things, or may have been. */
@@ -125,3 +132,7 @@ int xd_gateway_unstick(gateway *g); /* 0 = nothing is stuck any more, 1 = it sti
 int xd_gateway_next_tick(gateway *g);
 int xd_gateway_expect_answer(gateway *g);
 int xd_gateway_look_for_silence(gateway *g);
+/* Nothing is to be written any more: the agent may hear it, and not be heard. It gives up when it has heard nothing for the time
+ * that it is dialled again, and must not do so later than this gateway. */
+bool xd_gateway_overdue(const gateway *g);
+int  xd_gateway_let_go(gateway *g); /* something has come: what was held back is written */

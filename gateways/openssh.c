@@ -31,7 +31,8 @@
 #define LAST_WORDS_MS 2000u /* that ssh may take to end after it has closed its output */
 #define INTERRUPT_MS 300u
 #define PARTING_MS 500u
-#define SSH_FAILED 255 /* its status when it is not that of the program at the far end */
+#define AGAIN_CONNECT_S 6u /* when it was reached before: the next attempt may find it again */
+#define SSH_FAILED 255     /* its status when it is not that of the program at the far end */
 
 typedef enum state { TRYING, OPEN, ENDING, PAUSING, QUEUING, REFUSED, PARTING, FAILED } state;
 
@@ -138,7 +139,9 @@ static uint64_t left_ms(const openssh *o)
 /* Of a new agent, or of the one that runs there. */
 static int delivery(openssh *o, xd_error *err)
 {
-    const xd_target target = { .spec = &o->spec, .agent = o->agent, .output_limit = o->output_limit };
+    const xd_target target = {
+        .spec = &o->spec, .agent = o->agent, .output_limit = o->output_limit, .timeout_ms = o->timeout_ms
+    };
     if (o->again)
         return xd_deliver_again(o->deliver, err);
     o->deliver = xd_deliver_free(o->deliver);
@@ -148,9 +151,11 @@ static int delivery(openssh *o, xd_error *err)
 static int dial(openssh *o, xd_error *err)
 {
     /* It gives up before this transport does: it can say better what it waited for. */
+    const uint64_t       most_s = o->again ? AGAIN_CONNECT_S : UINT32_MAX;
     const xd_openssh_how how = { .asks = o->asks,
                                  .accept_new = o->accept_new,
-                                 .connect_s = (uint32_t)XD_MAX(left_ms(o) * 3 / 4000, (uint64_t)1) };
+                                 .connect_s =
+                                     (uint32_t)XD_MIN(XD_MAX(left_ms(o) * 3 / 4000, (uint64_t)1), most_s) };
     char               **argv = NULL;
     XD_TRY(xd_openssh_argv(&argv, &o->spec, &how, err));
     o->ended = o->rest = false;
@@ -280,13 +285,27 @@ static bool may_ask(const openssh *o, xd_openssh_class is)
     return r >= 0;
 }
 
+static int code_of(xd_openssh_class is)
+{
+    switch (is) {
+    case XD_OPENSSH_AUTH:
+        return -EACCES;
+    case XD_OPENSSH_KEY_UNKNOWN:
+    case XD_OPENSSH_KEY_CHANGED:
+    case XD_OPENSSH_KEY_REVOKED:
+        return -EKEYREJECTED;
+    default:
+        return -EHOSTUNREACH;
+    }
+}
+
 /* ssh itself says that it failed, not the program there. */
 static int ssh_failed(openssh *o, xd_error *err)
 {
     char                   why[700];
     const xd_openssh_class is =
         xd_openssh_cause(xd_buf_cstr(&o->said), o->by_hand, o->asks, why, sizeof(why));
-    (void)xd_error_set(&o->why, is == XD_OPENSSH_AUTH ? -EACCES : -EHOSTUNREACH, "%s", why);
+    (void)xd_error_set(&o->why, code_of(is), "%s", why);
     if (is == XD_OPENSSH_DROPPED && o->pause_ms + PAUSE_MOST_MS < left_ms(o)) {
         wait_a_little(o);
         return 0;

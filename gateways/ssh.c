@@ -281,6 +281,7 @@ static int ssh_reopen(xd_pipe *p, xd_error *err)
 {
     xd_ssh *s = XD_CAST(p, xd_ssh, XD_SSH_MAGIC);
     cut(s);
+    s->again = true;
     XD_TRY(xd_deliver_again(s->deliver, err));
     return start(s, err);
 }

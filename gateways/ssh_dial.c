@@ -19,6 +19,7 @@
 #include "gateways/ssh_state.h"
 
 #define CONNECT_S 10u /* without ConnectTimeout */
+#define AGAIN_S 6u    /* when it was reached before: the next attempt may find it again */
 #define SILENCE_S 30u /* the kernel gives up a connection that acknowledges nothing for so long */
 #define FAR_US 10000u /* of round-trip time: compression is worth its processor time */
 #define AGAIN_MS 200u /* before another attempt at a host that has no room; then more */
@@ -175,7 +176,7 @@ static int connect_to(xd_ssh *s, const struct addrinfo *a, uint64_t until_ns)
 static uint32_t connect_seconds(const xd_ssh *s)
 {
     const uint32_t n = xd_ssh_conf_number(s->conf, "connecttimeout", 0);
-    return n ? n : CONNECT_S;
+    return s->again ? XD_MIN(n ? n : AGAIN_S, AGAIN_S) : n ? n : CONNECT_S;
 }
 
 static int connect_any(xd_ssh *s, const struct addrinfo *found)

@@ -262,7 +262,7 @@ static int refuse_changed(xd_ssh *s, const ssh_key key, const known *k)
     XD_TRY(xd_buf_add_str(&remove, " -R "));
     XD_TRY(xd_text_shell_quote(&remove, s->hosts->name));
     return xd_ssh_fail(
-        s, -EACCES,
+        s, -EKEYREJECTED,
         "REMOTE HOST IDENTIFICATION HAS CHANGED! The %s key sent by %s is %s; %s%s%s in %s. Host key "
         "verification failed. If the change is right: %s",
         type_name(key), s->hosts->name, print, same ? "Offending " : "the known one is ", type_name(k->key),
@@ -276,7 +276,7 @@ static int refuse_unknown(xd_ssh *s, const ssh_key key)
     fingerprint(key, print, sizeof(print));
     XD_TRY(xd_buf_printf(&login, "ssh %s", xd_ssh_conf_words(s->conf)));
     return xd_ssh_fail(
-        s, -EACCES,
+        s, -EKEYREJECTED,
         "No %s host key is known for %s and you have requested strict checking (its fingerprint is "
         "%s). Host key verification failed. To accept it: %s true, or --ssh-accept-new",
         type_name(key), s->hosts->name, print, xd_buf_cstr(&login));
@@ -354,7 +354,7 @@ static int check(xd_ssh *s, const ssh_key key)
     const known        *k = find(h, REVOKED, key);
     if (k)
         return xd_ssh_fail(
-            s, -EACCES,
+            s, -EKEYREJECTED,
             "REVOKED HOST KEY DETECTED! The %s host key of %s is marked as revoked in %s. Host key "
             "verification failed",
             type_name(key), h->name, k->where);

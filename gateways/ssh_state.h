@@ -63,6 +63,7 @@ typedef struct xd_ssh {
     /* set before the thread starts */
     xd_ssh_conf *conf; /* owned */
     bool         accept_new;
+    bool         again; /* it was connected before */
     uint32_t     timeout_ms;
     int          to_gateway, to_thread; /* eventfds */
 

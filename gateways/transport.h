@@ -77,8 +77,9 @@ struct xd_transport {
 
     /* Begins to make another pipe to the same agent when read or write has failed, or read has found the end. From here on
      * opened, then read and write, are those of the new one; what lay in the old one is gone, and the agent sees its end.
-     * Never blocks. 0; -ESRCH, from this or from opened: there is no agent any more that could answer; other -errno: err
-     * says why, and it is called again after a while. NULL = this transport cannot. */
+     * Never blocks. 0; -ESRCH, from this or from opened: there is no agent any more that could answer; -EKEYREJECTED: the
+     * host has another key now; other -errno: err says why, and it is called again after a while. NULL = this transport
+     * cannot. */
     int (*reopen)(xd_pipe *p, xd_error *err);
 
     /* What has to come before it is of use to call opened (while it opens), or read and write (as far as `want` has

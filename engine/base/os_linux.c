@@ -531,6 +531,17 @@ int xd_os_child_fd(void)
     return fd < 0 ? -errno : fd;
 }
 
+bool xd_os_is_stopped(pid_t pid, bool before)
+{
+    siginfo_t si = { 0 };
+    while (pid > 1 && waitid(P_PID, (id_t)pid, &si, WSTOPPED | WCONTINUED | WNOHANG) == 0 &&
+           si.si_pid == pid) {
+        before = si.si_code == CLD_STOPPED;
+        si.si_pid = 0;
+    }
+    return before;
+}
+
 int xd_os_signal_take(int fd)
 {
     struct signalfd_siginfo si;

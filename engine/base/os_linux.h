@@ -76,6 +76,8 @@ int xd_os_signal_fd(void) XD_MUST;
 /* Blocks SIGCHLD in this thread and returns a descriptor that is readable when a child has ended, also one that ended
  * before it was adopted.  For main() of a program. */
 int xd_os_child_fd(void) XD_MUST;
+/* Is this child stopped by a signal? `before`: was it when this was last asked. */
+bool xd_os_is_stopped(pid_t pid, bool before);
 /* Takes one signal from such a descriptor without blocking: its number, 0 = none waits. */
 int xd_os_signal_take(int fd) XD_MUST;
 

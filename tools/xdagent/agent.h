@@ -77,7 +77,8 @@ typedef struct agent_link {
     uint64_t       id; /* of the session */
     uint8_t        token[XD_TOKEN_LEN];
     bool           beats;                    /* the controller lets hear of itself (CAP_BEAT) */
-    uint64_t       heard_ns;                 /* when it last did */
+    uint64_t       heard_ns;                 /* when it last did, or when the pipe came */
+    uint64_t       turn_ns;                  /* when the loop last looked at the link */
     uint64_t       reconnect_ns, give_up_ns; /* how long it waits for another pipe; until when */
     uint64_t       flush_ns;                 /* when the batches of results go out; UINT64_MAX = none waits */
     uint64_t       flushed_ns;               /* when they last did */
@@ -127,8 +128,9 @@ int  agent_link_knock(agent      *a,
                       const char *name) XD_MUST; /* the same of one that --attach finds by this name */
 /* xdagent --attach NAME: hands standard input and output to the agent of that name. Exit status. */
 int agent_attach(const char *name);
-/* When a pipe on which nothing comes is taken as cut; UINT64_MAX = never. */
+/* When this agent gives up on a pipe on which nothing comes; UINT64_MAX = never. */
 uint64_t agent_link_silent_at(const agent *a);
+void     agent_link_heard(agent *a); /* something came */
 /* Lets a broken pipe go, takes up one that was brought, or gives up. */
 int agent_link_care(agent *a, uint64_t now_ns) XD_MUST;
 

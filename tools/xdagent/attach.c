@@ -13,7 +13,7 @@
 #include "tools/xdagent/agent.h"
 
 #define PREFIX "xd-agent-"
-#define READY_S 20 /* that a busy agent may take */
+#define READY_S 10 /* that a busy agent may take */
 
 static int address_of(const char *name, struct sockaddr_un *ret, socklen_t *ret_len)
 {
@@ -99,7 +99,7 @@ int agent_link_knock(agent *a, const char *name)
 
 /* ---- who brings it ----------------------------------------------------------------------------------------- */
 
-/* A socket to the agent of this name, which has said that it listens. */
+/* A socket to the agent of this name, which has said that it listens. -EBUSY: it is there, but does not (it is stopped). */
 static int find_agent(const char *name)
 {
     struct sockaddr_un at;
@@ -109,12 +109,14 @@ static int find_agent(const char *name)
     XD_TRY(address_of(name, &at, &len));
     xd_autoclose int sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (sock < 0 || setsockopt(sock, SOL_SOCKET, SO_RCVTIMEO, &most, sizeof(most)) < 0 ||
-        connect(sock, (struct sockaddr *)&at, len) < 0)
-        return -errno;
+        setsockopt(sock, SOL_SOCKET, SO_SNDTIMEO, &most, sizeof(most)) < 0)
+        return -EBUSY;
+    if (connect(sock, (struct sockaddr *)&at, len) < 0) /* where nobody accepts, a full queue makes it wait */
+        return errno == ECONNREFUSED ? -ESRCH : -EBUSY;
     if (!is_ours(sock))
         return -EPERM;
     if (recv(sock, &byte, 1, 0) != 1)
-        return -ESRCH;
+        return -EBUSY; /* if it has just ended, the next attempt hears that */
     most.tv_sec = 0;
     if (setsockopt(sock, SOL_SOCKET, SO_RCVTIMEO, &most, sizeof(most)) < 0)
         return -errno;
@@ -128,7 +130,10 @@ int agent_attach(const char *name)
     const int        pipe[] = { STDIN_FILENO, STDOUT_FILENO };
     char             byte;
     xd_autoclose int sock = find_agent(name);
-    printf("xd:%s:%s\n", name, sock < 0 ? "gone" : "attached"); /* as deliver_script.h says */
+    printf("xd:%s:%s\n", name,
+           sock == -EBUSY ? "busy"
+           : sock < 0     ? "gone"
+                          : "attached"); /* as deliver_script.h says */
     if (fflush(stdout) != 0 || sock < 0 || xd_os_send_fds(sock, "", 1, pipe, 2) != 1)
         return 6;
     close(STDIN_FILENO); /* they are the agent's now */

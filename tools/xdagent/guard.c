@@ -14,6 +14,7 @@
 #include "tools/xdagent/agent.h"
 
 #define NOTE_BYTES 16384u
+#define STOPPED_NS (20 * XD_S_NS) /* that an agent may be stopped whose controller is on another host */
 #define PAGE_BYTES (sizeof(xd_page_header) + AGENT_SLOTS_MAX * sizeof(xd_page_slot))
 
 /* What the agent below gets of us; -1 = it does not. */
@@ -148,16 +149,52 @@ static void take_pipe(int *hand, int *out)
     *out = pipe;
 }
 
-/* Until the agent has ended. */
-static void watch_over(xd_proc *below, int signals, int *hand, int *out, xd_proc_status *ret)
+/* A stopped agent (SIGSTOP) sees neither that its pipe has ended nor that it has heard nothing for too long, and what it started
+ * runs on. So it is let go on when the pipe has ended, and, where it cannot see the end of its controller, after a while: before
+ * the controller gives it up. */
+typedef struct stopped {
+    bool     is;
+    uint64_t until_ns; /* UINT64_MAX = the pipe alone says when */
+} stopped;
+
+static void look_whether_stopped(stopped *s, const xd_proc *below, bool far)
 {
+    const bool before = s->is;
+    s->is = xd_os_is_stopped(below->pid, s->is);
+    if (s->is && !before)
+        s->until_ns = far ? xd_clock_ns() + STOPPED_NS : UINT64_MAX;
+}
+
+static int ms_until(const stopped *s)
+{
+    const uint64_t now = xd_clock_ns();
+    if (!s->is || s->until_ns == UINT64_MAX)
+        return -1;
+    return s->until_ns <= now ? 0 : (int)((s->until_ns - now) / XD_MS_NS + 1);
+}
+
+/* Until the agent has ended. */
+static void watch_over(xd_proc *below, const int signals[2], int *hand, int *out, bool far,
+                       xd_proc_status *ret)
+{
+    stopped stop = { 0 };
     for (;;) {
-        struct pollfd p[] = { { .fd = signals, .events = POLLIN },
+        struct pollfd p[] = { { .fd = signals[0], .events = POLLIN },
                               { .fd = below->pidfd, .events = POLLIN },
-                              { .fd = *hand, .events = POLLIN } };
-        (void)poll(p, 3, below->pidfd >= 0 ? -1 : 50);
-        if (p[0].revents && xd_os_signal_take(signals) > 0)
+                              { .fd = *hand, .events = POLLIN },
+                              { .fd = signals[1], .events = POLLIN },
+                              { .fd = stop.is ? *out : -1 } };
+        (void)poll(p, XD_ARRAY_LEN(p), below->pidfd >= 0 ? ms_until(&stop) : 50);
+        if (p[0].revents && xd_os_signal_take(signals[0]) > 0)
             (void)xd_proc_kill(below, SIGTERM);
+        if (p[3].revents)
+            while (xd_os_signal_take(signals[1]) > 0)
+                ;
+        look_whether_stopped(&stop, below, far);
+        if (stop.is && (p[4].revents || xd_clock_ns() >= stop.until_ns)) {
+            (void)xd_proc_kill(below, SIGCONT);
+            stop.is = false;
+        }
         if (p[2].revents && *hand >= 0)
             take_pipe(hand, out);
         else if (xd_proc_wait(below, false, ret) != 0)
@@ -172,7 +209,7 @@ int agent_guard(int in, int out, int redial, const char *reconnect, uint64_t out
     xd_proc_status status = { .exit_status = -2 };
     xd_error       err = { 0 };
     int            hand[2] = { -1, -1 };
-    int            signals = xd_os_signal_fd();
+    const int      signals[2] = { xd_os_signal_fd(), xd_os_child_fd() };
     given          g = {
                  in, out,      memfd_create("xd-guard", MFD_CLOEXEC), memfd_create("xd-page", MFD_CLOEXEC), redial,
                  -1, reconnect
@@ -182,7 +219,7 @@ int agent_guard(int in, int out, int redial, const char *reconnect, uint64_t out
         g.hand = hand[1];
     /* Without a subreaper (qemu-user has none) a killed agent's processes are left to their leashes; the agent says so. */
     (void)!xd_os_adopt_orphans();
-    if (signals < 0 || g.note < 0 || g.page < 0 || (returns && g.hand < 0) ||
+    if (signals[0] < 0 || signals[1] < 0 || g.note < 0 || g.page < 0 || (returns && g.hand < 0) ||
         start(&g, output_limit, wishes, &below, &err) < 0) {
         fprintf(stderr, "xdagent: cannot start: %s\n",
                 *err.text ? err.text : "this system gives no signalfd, memfd or socket");
@@ -194,7 +231,7 @@ int agent_guard(int in, int out, int redial, const char *reconnect, uint64_t out
         close(redial);
     if (hand[1] >= 0)
         close(hand[1]);
-    watch_over(&below, signals, &hand[0], &out, &status);
+    watch_over(&below, signals, &hand[0], &out, reconnect != NULL, &status);
     if (status.signal) {
         char name[32];
         fprintf(stderr, "xdagent: the agent was killed by %s\n",

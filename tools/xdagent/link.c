@@ -217,7 +217,7 @@ static int read_stream(agent *a)
     if (n == -EAGAIN)
         return 0;
     if (n > 0) {
-        l->heard_ns = xd_clock_ns();
+        agent_link_heard(a);
         return take_frames(a);
     }
     l->broken = true;
@@ -244,6 +244,7 @@ int agent_link_attach(agent *a, int in, int out)
     l->in = in;
     l->out = out;
     l->welcome = l->open = l->broken = l->pollout = false;
+    l->heard_ns = l->turn_ns = xd_clock_ns();
     xd_stream_in_release(&l->rx);
     xd_stream_in_init(&l->rx, true);
     XD_TRY(xd_os_nonblock(in, true));

@@ -13,7 +13,10 @@
 #include "engine/base/os_linux.h"
 #include "tools/xdagent/agent.h"
 
-#define SILENT_NS (20 * XD_S_NS)  /* CAP_BEAT */
+#define SILENT_NS \
+    (15 * XD_S_NS) /* CAP_BEAT: so long it waits in any case, if nothing says that the pipe is cut */
+#define BEAT_NS (5 * XD_S_NS)     /* between two of them */
+#define STOPPED_NS (8 * XD_S_NS)  /* between two turns: this process was stopped */
 #define UNKNOWN_NS (30 * XD_S_NS) /* that an agent which nobody has greeted waits for another pipe */
 
 int agent_link_hello(agent *a)
@@ -136,19 +139,42 @@ int agent_link_redial(agent *a)
     return xd_poller_set(a->poller, l->redial, XD_POLL_IN, on_redial, a);
 }
 
-/* Not while it is stopped (Ctrl-Z): it has said so. */
+/* Not while it is stopped (Ctrl-Z): it has said so. A pipe on which nothing is said at first may have been cut before WELCOME;
+ * where the controller is on this host, it sees to that. */
 uint64_t agent_link_silent_at(const agent *a)
 {
     const agent_link *l = &a->link;
-    return l->beats && l->welcome && l->in >= 0 && !a->paused ? l->heard_ns + SILENT_NS : UINT64_MAX;
+    const uint64_t    ns = XD_MAX(l->reconnect_ns, SILENT_NS);
+    if (l->in < 0 || l->redial >= 0)
+        return UINT64_MAX;
+    if (!l->welcome)
+        return l->heard_ns + (l->known ? ns : UNKNOWN_NS);
+    return l->beats && !a->paused ? l->heard_ns + ns : UINT64_MAX;
+}
+
+/* Something came on the pipe. When this process was stopped it may have lain there for as long. */
+void agent_link_heard(agent *a)
+{
+    const uint64_t now = xd_clock_ns();
+    if (now - a->link.turn_ns < STOPPED_NS)
+        a->link.heard_ns = now;
+}
+
+/* When the pipe that ends now was cut: the news of it may be late, but a controller that can be heard is, all the time. */
+static uint64_t cut_ns(const agent_link *l, uint64_t now_ns)
+{
+    return l->known && l->beats ? XD_MIN(now_ns, l->heard_ns + BEAT_NS) : now_ns;
 }
 
 int agent_link_care(agent *a, uint64_t now_ns)
 {
-    agent_link    *l = &a->link;
-    const bool     silent = now_ns >= agent_link_silent_at(a);
-    const uint64_t cut_ns = silent ? l->heard_ns : now_ns; /* as far as is known */
-    l->broken |= silent;
+    agent_link *l = &a->link;
+    if (now_ns >= agent_link_silent_at(a)) {
+        fprintf(stderr, "xdagent: nothing was heard of xdctl for %u s: it or the connection is gone\n",
+                (unsigned)((now_ns - l->heard_ns) / XD_S_NS));
+        l->lost = true;
+    }
+    l->turn_ns = now_ns;
     if (l->broken || l->next >= 0)
         agent_link_detach(a);
     if (l->in < 0 && (!agent_link_returns(l) || (l->known && !l->reconnect_ns)))
@@ -157,7 +183,7 @@ int agent_link_care(agent *a, uint64_t now_ns)
         return 0;
     /* Before it is known, a controller that keeps its socket here has a limit of its own. */
     if (l->give_up_ns == UINT64_MAX && (l->known || l->redial < 0))
-        l->give_up_ns = cut_ns + (l->known ? l->reconnect_ns : UNKNOWN_NS);
+        l->give_up_ns = cut_ns(l, now_ns) + (l->known ? l->reconnect_ns : UNKNOWN_NS);
     if (now_ns >= l->give_up_ns) {
         fputs("xdagent: the connection was cut and nobody has taken it up again\n", stderr);
         l->lost = true;
