@@ -362,14 +362,19 @@ class Lab(object):
             self.send(dict(do=what, **more))
             self.receive()
 
-    def partition(self, *names):
-        """From now on all packets from and to these hosts are dropped, silently."""
+    def partition(self, *names, **only):
+        """From now on all packets from and to these hosts are dropped, silently.  way="to": those to the hosts alone; "from": from them."""
         for name in names:
-            self.do("partition", name=name)
+            self.do("partition", name=name, way=only.get("way"))
 
     def heal(self, *names):
         for name in names:
             self.do("heal", name=name)
+
+    def reset(self, *names):
+        """The connections between these hosts and the controller end with RST."""
+        for name in names:
+            self.do("reset", name=name)
 
     def power_off(self, *names):
         """All processes of these hosts are gone at once, and no packet says so."""

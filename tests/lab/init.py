@@ -18,6 +18,7 @@ from . import link, linux
 
 PATIENCE = 30.0
 BRIDGE = "02:00:0a:58:ff:01"
+NOBODY = "02:00:0a:58:fe:fe"
 
 
 def say(**what):
@@ -100,11 +101,23 @@ class Network(object):
     def port(self, name):
         return ("t%d" if name in self.links else "v%d") % self.hosts[name]["number"]
 
-    def do_partition(self, name):
-        subprocess.run(["bridge", "link", "set", "dev", self.port(name), "state", "0"], check=True)
+    def do_partition(self, name, way=None):
+        """`way`: "to" or "from" = only packets to the host, or from it, are dropped: they go to an address that nobody has."""
+        if way == "to":
+            run_ip(["neigh replace %s lladdr %s dev br0 nud permanent" % (self.hosts[name]["address"], NOBODY)])
+        elif way == "from":
+            run_ip(["neigh replace %s lladdr %s dev eth0 nud permanent" % (self.plan["address"], NOBODY)], self.inside(name))
+        else:
+            subprocess.run(["bridge", "link", "set", "dev", self.port(name), "state", "0"], check=True)
 
     def do_heal(self, name):
+        run_ip([self.neighbour(self.hosts[name])])
+        run_ip(["neigh replace %s lladdr %s dev eth0 nud permanent" % (self.plan["address"], BRIDGE)], self.inside(name))
         subprocess.run(["bridge", "link", "set", "dev", self.port(name), "state", "3"], check=True)
+
+    def do_reset(self, name):
+        """The host's connections with the controller end with RST, both ways."""
+        subprocess.run(["nsenter", "--net=" + self.inside(name), "ss", "-K", "dst", self.plan["address"]], check=True, stdout=subprocess.DEVNULL)
 
     def do_power_off(self, name):
         self.do_partition(name)

@@ -440,52 +440,6 @@ def test_kill_9_of_xdctl_leaves_nothing(far):
     assert seconds_until(lambda: not ours(host), 40) < 36
 
 
-def test_a_half_open_connection_is_found(far):
-    """Packets are dropped from one moment to the next: the host is given up, and what it had runs elsewhere."""
-    far.hosts(2, test_it=SLOW.replace("range(12)", "range(90)"))
-    process = far.start("--reconnect-timeout=none", *(far.tx(1) + ["--", "-v"]))
-    until_it_runs(far)
-    cut = time.monotonic()
-    far.lab.partition("h1")
-    text, found = [], None
-    for line in process.stdout:
-        text.append(line.decode(errors="replace"))
-        if not found and "lost ssh=h1" in text[-1]:
-            found = time.monotonic() - cut
-    assert process.wait() == 0 and "90 passed" in text[-1], "".join(text)[-3000:]
-    assert found and found < 45, found
-
-
-def test_a_host_that_hears_nothing_ends_what_runs_there(far):
-    """The controller's machine is gone, and no packet says so."""
-    far.hosts(1, test_it="""
-        import os, time
-        def test_it():
-            open(os.path.expanduser("~/log"), "w").close()
-            time.sleep(300)
-        """)
-    process = far.start(*far.tx(2))
-    until_it_runs(far)
-    host = far.lab["h1"]
-    far.lab.partition("h1")
-    assert ours(host)
-    assert 15 < seconds_until(lambda: not ours(host), 45) < 38
-    process.kill()
-
-
-def test_a_short_silence_costs_nothing(far):
-    """The connection lasts, or is taken up again."""
-    far.hosts(2, test_it=SLOW.replace("range(12)", "range(40)"))
-    process = far.start("--jsonl=j", *(far.tx(1) + ["--", "-v"]))
-    until_it_runs(far)
-    far.lab.partition("h1")
-    time.sleep(10)
-    far.lab.heal("h1")
-    result = far.project.finish(process, str(far.project.root / "j"))
-    assert result.rc == 0 and result.summary == {"passed": 40} and "lost ssh" not in result.out, result
-    assert set(starts(far).values()) == {1}, starts(far)
-
-
 def test_ctrl_c_ends_a_dial_within_a_second(far):
     far.hosts([{"server": "mute"}], test_it="def test_it(): pass")
     process = far.start(*far.tx())
