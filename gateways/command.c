@@ -35,6 +35,36 @@ static size_t last_word(char *const *argv, size_t n, bool *ret_takes_command)
     return n - 1;
 }
 
+/* srun passes on whole lines, unless it is told not to: the word behind which that is to be said. 0 = there is none: a last
+ * word may be the name of something else. */
+static size_t behind_srun(char *const *words, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(base_of(words[i]), "srun") == 0 && (i == 0 || i + 1 < n))
+            return i + 1;
+    return 0;
+}
+
+/* The words, with -u behind srun and a shell behind them all where these are wanted; one block. */
+static char **with_more(char *const *words, size_t n, size_t unbuffered, bool shell)
+{
+    const size_t all = n + (unbuffered != 0) + shell, room = (all + 1) * sizeof(char *);
+    size_t       bytes = sizeof("-u") + sizeof(SHELL);
+    for (size_t i = 0; i < n; i++)
+        bytes += strlen(words[i]) + 1;
+    char **more = malloc(room + bytes);
+    char  *text = more ? (char *)more + room : NULL;
+    for (size_t i = 0, at = 0; more && i < all; i++) {
+        const char  *word = unbuffered && i == unbuffered ? "-u" : at < n ? words[at++] : SHELL;
+        const size_t len = strlen(word) + 1;
+        more[i] = memcpy(text, word, len);
+        text += len;
+    }
+    if (more)
+        more[all] = NULL;
+    return more;
+}
+
 int xd_gateway_command_words(const char *line, char ***ret, bool *ret_direct, xd_error *err)
 {
     size_t             n = 0, at = 0;
@@ -57,24 +87,14 @@ int xd_gateway_command_words(const char *line, char ***ret, bool *ret_direct, xd
         return xd_error_set(err, -EINVAL, "there is no command");
     size_t last = last_word(words, n, &takes_command);
     *ret_direct = strcmp(base_of(words[last]), "xdagent") == 0;
-    if (*ret_direct || (is_shell(words[last]) && !takes_command)) {
-        *ret = xd_take(&words);
-        return 0;
-    }
-    size_t bytes = 0, room = (n + 2) * sizeof(*more);
-    for (size_t i = 0; i < n; i++)
-        bytes += strlen(words[i]) + 1;
-    more = malloc(room + bytes + sizeof(SHELL));
+    const bool   shell = !*ret_direct && (!is_shell(words[last]) || takes_command);
+    const size_t unbuffered = behind_srun(words, n);
+    if (!shell && !unbuffered)
+        more = xd_take(&words);
+    else
+        more = with_more(words, n, unbuffered, shell);
     if (!more)
         return xd_error_set(err, -ENOMEM, "out of memory");
-    char *text = (char *)more + room;
-    for (size_t i = 0; i <= n; i++) {
-        const char  *word = i < n ? words[i] : SHELL;
-        const size_t len = strlen(word) + 1;
-        more[i] = memcpy(text, word, len);
-        text += len;
-    }
-    more[n + 1] = NULL;
     *ret = xd_take(&more);
     return 0;
 }

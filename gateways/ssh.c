@@ -237,7 +237,7 @@ static int fail_late(xd_ssh *s, xd_error *err)
     while (n && (said[n - 1] == '\n' || said[n - 1] == '\r'))
         n--;
     for (size_t i = 0; i < n; i++)
-        said[i] = said[i] == '\n' ? '|' : said[i];
+        said[i] = (char)(said[i] == '\n' ? '|' : said[i]);
     XD_TRY(xd_text_harmless(&text, (xd_bytes){ (const uint8_t *)said, n }, false));
     return xd_error_set(err, s->failed.code, "%s%s%s", s->failed.text, n ? "; it wrote: " : "",
                         n ? xd_buf_cstr(&text) : "");

@@ -280,7 +280,7 @@ static bool match(const char *name, const char *pattern, size_t len, bool fold)
                     return false;
             }
         }
-        const char c = fold ? (char)tolower((unsigned char)*pattern) : *pattern;
+        const char c = (char)(fold ? tolower((unsigned char)*pattern) : *pattern);
         if (!*name || (*pattern != '?' && c != *name))
             return false;
     }

@@ -2,10 +2,12 @@
 root, of its own; its agent is sent over the pipe.  Nothing of it may be left, whoever is killed."""
 import glob
 import os
+import pwd
 import re
 import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -188,6 +190,92 @@ def test_a_debian_root(project, far):
     result = project.run("--tx=2*command=unshare --mount --pid --fork sh %s//chdir=/" % script, "--runner=command", "--list", "tests.txt", python=False)
     assert result.rc == 1 and "1 failed, 2 passed" in result.out, result
     assert glob.glob(str(inside / "root" / ".cache" / "xd" / "agent" / "*" / "xdagent-*")), result
+
+
+SLURM = """ClusterName=loop
+SlurmctldHost={host}(127.0.0.1)
+SlurmctldPort={port}
+CommunicationParameters=NoInAddrAny,NoCtldInAddrAny
+SlurmUser={user}
+SlurmdUser={user}
+AuthType=auth/none
+CredType=cred/none
+StateSaveLocation={b}/state
+SlurmdSpoolDir={b}/spool/%n
+SlurmctldPidFile={b}/slurmctld.pid
+SlurmdPidFile={b}/slurmd.%n.pid
+SlurmctldLogFile={b}/slurmctld.log
+SlurmdLogFile={b}/slurmd.%n.log
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+JobAcctGatherType=jobacct_gather/none
+AccountingStorageType=accounting_storage/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core
+SchedulerType=sched/backfill
+SchedulerParameters=sched_min_interval=1000,batch_sched_delay=0,sched_interval=1,bf_interval=1
+SlurmdParameters=config_overrides
+ReturnToService=2
+MpiDefault=none
+KillWait=5
+NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.1 Port={node} CPUs=4 Sockets=1 CoresPerSocket=4 ThreadsPerCore=1 RealMemory=500 State=UNKNOWN
+PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
+"""
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+@pytest.fixture
+def slurm(far):
+    """A real Slurm of one node, on the loopback; gives what runs a command in it."""
+    if not all(map(shutil.which, ("slurmctld", "slurmd", "srun", "setpriv"))):
+        pytest.skip("needs Slurm (apt-get install --no-install-recommends slurmctld slurmd slurm-client)")
+    own, user = far.project.path / "slurm", pwd.getpwuid(os.geteuid()).pw_name
+    (own / "spool" / "n1").mkdir(parents=True)
+    (own / "state").mkdir()
+    as_user = []
+    if os.geteuid() == 0:
+        user = "nobody"
+        as_user = ["setpriv", "--reuid=nobody", "--regid=%d" % pwd.getpwnam(user).pw_gid, "--clear-groups"]
+        for path in (own, own / "spool", own / "spool" / "n1", own / "state", far.home):
+            os.chown(str(path), pwd.getpwnam(user).pw_uid, -1)
+        above = far.home.parent
+        while str(above) != "/":
+            os.chmod(str(above), os.stat(str(above)).st_mode | 0o011)
+            above = above.parent
+    config = own / "slurm.conf"
+    config.write_text(SLURM.format(host=socket.gethostname().split(".")[0], user=user, b=own, port=free_port(), node=free_port()))
+    env = as_user + ["env", "SLURM_CONF=%s" % config, "HOME=%s" % far.home]
+    daemons = [["slurmctld", "-D", "-c", "-f", str(config)], ["slurmd", "-D", "-N", "n1", "-f", str(config)]]
+    log = open(str(own / "out"), "wb")
+    running = [subprocess.Popen(env + argv, stdout=log, stderr=log, stdin=subprocess.DEVNULL) for argv in daemons]
+    try:
+        end = time.monotonic() + 30
+        state = lambda: subprocess.run(env + ["sinfo", "-h", "-N", "-o", "%t"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout.strip()
+        while state() != "idle" and time.monotonic() < end:
+            time.sleep(0.2)
+        if state() != "idle":
+            pytest.skip("Slurm does not come up here: %s" % (own / "out").read_text()[-300:])
+        yield " ".join(env)
+    finally:
+        for process in running[::-1]:
+            process.terminate()
+            process.wait()
+        log.close()
+
+
+def test_srun(project, far, slurm):
+    """In a job of Slurm's; what it ends leaves nothing."""
+    tests = far.home / "tests.txt"
+    tests.write_text("sh -c 'test $SLURMD_NODENAME = n1'\ntrue\nfalse\n")
+    (project.root / "tests.txt").write_text(tests.read_text())
+    result = project.run("--tx=2*command=%s srun -n1//chdir=%s" % (slurm, far.home), "--runner=command", "--list", "tests.txt", python=False)
+    assert result.rc == 1 and "1 failed, 2 passed" in result.out, result
+    far.wait_gone(10)
 
 
 # ---- what is in the way -----------------------------------------------------------------------------------------------

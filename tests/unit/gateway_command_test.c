@@ -26,6 +26,11 @@ START_TEST(words)
         { "/opt/xd/xdagent", "/opt/xd/xdagent|", true },
         { "ssh host xdagent --output-limit=1M", "ssh|host|xdagent|--output-limit=1M|", true },
         { "-x", "-x|/bin/sh|", false },
+        { "srun", "srun|-u|/bin/sh|", false }, /* which passes on whole lines, else */
+        { "/opt/slurm/bin/srun -n1 bash", "/opt/slurm/bin/srun|-u|-n1|bash|", false },
+        { "ssh login srun -n1", "ssh|login|srun|-u|-n1|/bin/sh|", false },
+        { "srun -n1 xdagent", "srun|-u|-n1|xdagent|", true },
+        { "docker exec -i srun", "docker|exec|-i|srun|/bin/sh|", false },
         { "a\\ b \"c d\" ''", "a b|c d||/bin/sh|", false },
     };
     for (size_t i = 0; i < XD_ARRAY_LEN(table); i++) {
