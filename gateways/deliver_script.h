@@ -98,8 +98,10 @@ static const char deliver_script[] =
     "  [ \"$e\" = \"xdagent $build\" ] || { no \"$1\" \"the agent does not run there: $(words \"$e\")\"; "
     "return; }\n"
     "  [ ! -d \"$f\" ] || rm -rf \"$f\"\n"
-    "  e=$(mv -f \"$new\" \"$f\" 2>&1) || { no \"$1\" \"$(words \"$e\")\"; return; }\n"
-    "  new=; prune \"$1\"\n"
+    /* One that another controller has put there meanwhile stays: its processes look for themselves by that name. */
+    "  ln \"$new\" \"$f\" 2>/dev/null || { [ -x \"$f\" ] && right \"$f\"; } || e=$(mv -f \"$new\" \"$f\" "
+    "2>&1) || { no \"$1\" \"$(words \"$e\")\"; return; }\n"
+    "  rm -f \"$new\"; new=; prune \"$1\"\n"
     "  [ -z \"$why\" ] || printf \"xd: the agent was put into %s, since it could not be elsewhere:%s\\n\" "
     "\"$1\" \"${why%;}\" >&2\n"
     "}\n"

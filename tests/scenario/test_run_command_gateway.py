@@ -511,6 +511,32 @@ def test_two_at_once(project, far):
     assert len(far.agents) == 1 and not glob.glob(str(far.home / ".cache" / "xd" / "agent" / "*" / ".new*"))
 
 
+def test_one_that_another_controller_has_put_there_stays(project, far):
+    """Its guard, or agent, may be about to start itself again."""
+    project.write(test_a="def test_a(): pass")
+    assert far.run("sh").rc == 0
+    agent, = far.agents
+    os.rename(agent, str(project.path / "copy"))
+    (project.path / "bin").mkdir()
+    other = project.path / "bin" / "chmod"  # of what is to be filled with the agent
+    other.write_text("#!/bin/sh\ncp %s %s\nls -i %s > %s\nexec %s \"$@\"\n" % (project.path / "copy", agent, agent, project.path / "inode", shutil.which("chmod")))
+    other.chmod(0o755)
+    result = far.run("sh", PATH="%s/bin:%s" % (project.path, os.environ["PATH"]))
+    assert result.rc == 0 and "1 passed" in result.out, result
+    assert os.stat(agent).st_ino == int((project.path / "inode").read_text().split()[0]), far.agents
+    assert not glob.glob(os.path.dirname(agent) + "/.new*")
+
+
+def test_an_agent_whose_file_is_gone(tmp_path):
+    agent = tmp_path / "xdagent"
+    shutil.copy(os.path.join(os.path.dirname(XDCTL), "xdagent"), str(agent))
+    fd = os.open(str(agent), os.O_PATH)
+    agent.unlink()
+    process = subprocess.Popen(["xdagent"], executable="/proc/self/fd/%d" % fd, pass_fds=(fd,), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout.read(8) == b"\x89xd\r\n\x1a\n\x01", process.communicate()
+    process.communicate()
+
+
 def started(project, far, *args):
     project.write(test_a=SLOW)
     process = project.start("run", "-v", "--python=" + project.python, "--tx=2*command=" + far.spec(), "-p", "no:cacheprovider", *args)

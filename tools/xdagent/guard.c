@@ -33,6 +33,8 @@ static int start(const given *g, uint64_t output_limit, const agent_wishes *wish
     int               r = xd_path_self(&self);
     if (r < 0)
         return xd_error_set(err, r, "cannot find this program: %s", xd_error_name(r));
+    /* Its file has been replaced or removed since; what runs can still be started. */
+    const char *program = access(self, X_OK) == 0 ? self : "/proc/self/exe";
     snprintf(fd, sizeof(fd), "%d", g->in);
     snprintf(limit, sizeof(limit), "%llu", (unsigned long long)output_limit);
     snprintf(guard, sizeof(guard), "%d", (int)getpid());
@@ -53,7 +55,7 @@ static int start(const given *g, uint64_t output_limit, const agent_wishes *wish
                     { "--cache-dir", wishes->cache_dir, wishes->cache_dir != NULL },
                     { "--scratch-dir", wishes->scratch_dir, wishes->scratch_dir != NULL },
                     { "--fd", fd, g->in == g->out } };
-    argv[n++] = self;
+    argv[n++] = program;
     for (size_t i = 0; i < XD_ARRAY_LEN(options); i++)
         if (options[i].on) {
             argv[n++] = options[i].name;
