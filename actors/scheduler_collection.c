@@ -244,6 +244,12 @@ int xd_scheduler_on_collected(scheduler *self, gateway *g, const xd_wire_COLLECT
             xd_refuse_misplaced(misplaced, line, sizeof(line));
             XD_TRY(xd_scheduler_note(self, XD_NOTE_USAGE, "%s", line));
         }
+        if (in->exit_status == XD_EXIT_USAGE && self->n_gateways > 1) /* pytest's words name no host */
+            XD_TRY(xd_scheduler_note(
+                self, XD_NOTE_USAGE,
+                "it is the pytest of %s that says so: if another host's does not, it may have "
+                "a plugin that is missing there",
+                g->spec_text));
         xd_autofree char *reason = xd_bytes_dup(in->stop_reason);
         self->zero_asked |=
             in->exit_status == XD_EXIT_OK; /* --collect-only and the like; the adapter has looked */

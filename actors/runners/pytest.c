@@ -151,7 +151,9 @@ static int find_program(const xd_pytest *p, const char *word, const char *text, 
     }
     xd_autofree char *program = NULL;
     int               r = xd_path_absolute_home(word, &program);
-    if (r == 0 && (access(program, F_OK) != 0 || access(program, X_OK) != 0))
+    if (r == 0 && xd_path_is_dir(program))
+        r = -EISDIR;
+    if (r == 0 && access(program, X_OK) != 0)
         r = -errno;
     if (r < 0)
         return xd_error_set(err, r, "python %s cannot be started: tried %s: %s", text,
@@ -170,7 +172,8 @@ static int read_command(xd_pytest *p, const char *text, const char *nice, xd_err
         return xd_error_set(err, -EINVAL, "python %s cannot be read as a command line: %s", text,
                             r < 0 ? "a quote is left open" : "it is empty");
     XD_TRY(find_program(p, words[0], text, &program, err));
-    if (*nice && (r = xd_path_find_program("nice", xd_runner_environ_get(p->env, "PATH"), &front)) < 0)
+    if (*nice && xd_path_find_program("nice", xd_runner_environ_get(p->env, "PATH"), &front) < 0 &&
+        (r = xd_path_find_program("nice", NULL, &front)) < 0) /* env:PATH= may have the interpreter alone */
         return xd_error_set(err, r, "nice=%s: there is no program nice on PATH", nice);
     const char *const first[] = { front, "-n", nice, program };
     const size_t      from = *nice ? 0 : 3, before = XD_ARRAY_LEN(first) - from;
@@ -193,13 +196,38 @@ static int read_command(xd_pytest *p, const char *text, const char *nice, xd_err
     return 0;
 }
 
-/* The search looks at the environment of the agent, where env: does not name another virtual environment. */
+/* A virtual environment that env: names is asked for as python= is: no other interpreter takes its place. */
+static int check_named_environment(const xd_wire_ENV_START *start, const char *venv, xd_error *err)
+{
+    xd_wire_list it = start->env;
+    xd_wire_PAIR pair;
+    while (xd_wire_PAIR_next(&it, &pair) > 0) {
+        if (!xd_bytes_eq_str(pair.name, "VIRTUAL_ENV") || !pair.value.len)
+            continue;
+        xd_autofree char *python = xd_path_join(venv, "bin/python");
+        if (!python)
+            return xd_error_set(err, -ENOMEM, "out of memory");
+        if (access(python, X_OK) != 0)
+            return xd_error_set(
+                err, -ENOENT,
+                "env:VIRTUAL_ENV=%s is no virtual environment here: tried %s: %s (python3 -m venv %s "
+                "makes one; python= names another interpreter)",
+                venv, python, xd_error_name(-errno), venv);
+    }
+    return 0;
+}
+
+/* The search looks at the environment that the interpreter will have. */
 static int find_python(xd_pytest *p, const xd_wire_ENV_START *start, xd_error *err)
 {
     xd_autofree char *wish = xd_bytes_dup(start->python), *nice = xd_bytes_dup(start->nice), *found = NULL;
+    const char       *venv = xd_runner_environ_get(p->env, "VIRTUAL_ENV");
+    const char       *path = xd_runner_environ_get(p->env, "PATH");
     if (!wish || !nice)
         return xd_error_set(err, -ENOMEM, "out of memory");
-    XD_TRY(xd_interp_find(wish, xd_runner_environ_get(p->env, "VIRTUAL_ENV"), NULL, &found, &p->how, err));
+    if (!*wish)
+        XD_TRY(check_named_environment(start, venv, err));
+    XD_TRY(xd_interp_find(wish, venv, path, &found, &p->how, err));
     return read_command(p, found, nice, err);
 }
 

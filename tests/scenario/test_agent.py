@@ -424,12 +424,22 @@ class AgentTest(unittest.TestCase):
         self.assertEqual((a.process.wait(5), self.scratch_folders()), (0, set()))
 
     def test_interpreter_of_its_own_environment(self):
-        """Not what env: sets: that is for the tests."""
-        a = self.own_agent(VIRTUAL_ENV=os.path.dirname(os.path.dirname(suites_python())))
+        """What env: names comes before the one that the agent runs in, and nothing takes its place where it is none."""
+        venv = os.path.dirname(os.path.dirname(suites_python()))
+        for own, named, found in ((venv, [], b"of $VIRTUAL_ENV"), ("/nowhere", [(b"VIRTUAL_ENV", venv.encode())], b"of $VIRTUAL_ENV"),
+                                  ("/nowhere", [(b"VIRTUAL_ENV", b"")], b"on PATH")):
+            a = self.own_agent(VIRTUAL_ENV=own)
+            a.start(self.folder, python="", env=named)
+            facts = a.wait(wire.ENV_FACTS)
+            self.assertTrue(facts.found.endswith(found), facts.found)
+            self.assertTrue(found != b"of $VIRTUAL_ENV" or facts.program.startswith(venv.encode()), facts.program)
+            a.wait(wire.COLLECTED)
+            a.finish()
+        a = self.own_agent(VIRTUAL_ENV=venv)
         a.start(self.folder, python="", env=[(b"VIRTUAL_ENV", b"/nowhere")])
-        self.assertEqual(a.wait(wire.ENV_FACTS).found, b"of $VIRTUAL_ENV")
-        a.wait(wire.COLLECTED)
-        a.finish()
+        said = a.wait(wire.ENV_FAILED)
+        self.assertEqual(said.exit_status, 6)
+        self.assertIn(b"env:VIRTUAL_ENV=/nowhere is no virtual environment here: tried /nowhere/bin/python: No such file or directory", said.text)
 
     def test_wishes_for_folders(self):
         wish = os.path.join(self.folder, "env-0")

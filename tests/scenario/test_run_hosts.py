@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from conftest import ROOT, junit_cases
+from conftest import ROOT, XDCTL, junit_cases
 
 AGENT = os.environ.get("XD_AGENT") or os.path.join(ROOT, "build", "bin", "xdagent")
 SUITE = "import os, pytest\n\n@pytest.mark.parametrize('n', range(40))\ndef test_it(n, worker_id): assert os.environ['PYTEST_XDIST_WORKER_COUNT'] == '%d'\n"
@@ -72,8 +72,8 @@ def bare_python(tmp_path_factory):
 # What is said of an environment that fails so, and its spec.
 FAILURES = {
     "no python": ("popen//python=/no/such/python", "ERROR: {spec}: python /no/such/python cannot be started: tried /no/such/python: No such file or directory\n"),
-    "no pytest": ("popen//python={bare}", "ERROR: {spec}: {bare} (Python %d.%d.%d) has no pytest: make a virtual environment for it ({bare} -m venv .venv && "
-                  ".venv/bin/pip install pytest), or name another interpreter with --python or python=\n" % sys.version_info[:3]),
+    "no pytest": ("popen//python={bare}", "ERROR: {spec}: {bare} (Python %d.%d.%d) has no pytest: run '{bare} -m ensurepip && {bare} -m pip install pytest', "
+                  "or name another interpreter with --python or python=\n" % sys.version_info[:3]),
     "no folder": ("popen//chdir=/proc/there/is/none", "ERROR: {spec}: chdir=/proc/there/is/none: No such file or directory\n"),
     "no interpreter": ("popen//python=/etc/passwd", "ERROR: {spec}: python /etc/passwd cannot be started: tried /etc/passwd: Permission denied\n"),
     "dies while it collects": ("popen//env:DIES=1", "ERROR: {spec}: the process that collects the tests "),
@@ -246,6 +246,20 @@ def test_niceness_and_environment_are_there_before_the_interpreter_starts(projec
     assert result.rc == 0 and {e["way"] for e in result.events if e["event"] == "worker_up"} == {way}, result
 
 
+def test_niceness_of_commands(project):
+    project.write(**{"list.txt": "test $(nice) = %d -a \"$A\" = b\n" % min(os.nice(0) + 3, 19)})
+    result = project.run("--runner=command", "--list=list.txt", "--tx=popen//nice=3//env:A=b", python=False)
+    assert result.rc == 0 and len(result.outcomes) == 1, result
+
+
+def test_the_virtual_environment_that_a_spec_names(project, bare_python):
+    """It comes before the one of the agent's environment."""
+    project.write(test_a="def test_a(): pass\n")
+    venv = os.path.dirname(os.path.dirname(bare_python))
+    result = project.run("--tx=popen//env:VIRTUAL_ENV=" + venv, python=False, env={"VIRTUAL_ENV": sys.prefix})
+    assert result.rc == 6 and "ERROR: popen//env:VIRTUAL_ENV=%s: %s (Python " % (venv, bare_python) in result.out, result
+
+
 @pytest.mark.parametrize("nice", ["", "//nice=3"])
 def test_the_interpreter_counts_from_the_agents_folder(project, bare_python, nice):
     """Not from chdir=; ~ is the home folder, as no shell has read it."""
@@ -271,3 +285,98 @@ def test_the_virtual_environment_that_a_spec_names(project, bare_python):
     venv = os.path.dirname(os.path.dirname(bare_python))
     result = project.run("--tx=popen//env:VIRTUAL_ENV=" + venv, python=False, env={"VIRTUAL_ENV": sys.prefix})
     assert result.rc == 6 and "ERROR: popen//env:VIRTUAL_ENV=%s: %s (Python " % (venv, bare_python) in result.out, result
+
+
+def test_a_virtual_environment_that_is_none(project):
+    """It is asked for as an interpreter is: no other takes its place."""
+    project.write(test_a="def test_a(): pass\n")
+    result = project.run("--tx=popen//env:VIRTUAL_ENV=/nowhere", python=False)
+    assert result.rc == 6 and "env:VIRTUAL_ENV=/nowhere is no virtual environment here: tried /nowhere/bin/python: No such file or directory (python3 -m venv /nowhere makes one; " in result.out, result
+
+
+VALUES = {"PYTHONHASHSEED": "1", "LD_LIBRARY_PATH": "/no where:/else", "QUOTES": "a 'b' \"c\" $d `e` \\f", "EQUALS": "a=b=c", "LINES": "a\nb\t", "EMPTY": "",
+          "BYTES": b"\xff\xfe\xc3\xa4"}
+
+
+@pytest.mark.parametrize("way", ["collected", "fresh", "command"])
+def test_values_of_the_environment(project, way):
+    """Any bytes but zero, also behind a shell, and before the interpreter starts."""
+    values = dict(VALUES, TMPDIR=str(project.path), PYTHONPATH=str(project.path / "one") + ":" + str(project.path / "two"))
+    project.write(test_a="""
+        import os, sys, tempfile, pytest
+        @pytest.mark.parametrize("n", range(4))
+        def test_it(n):
+            for name, value in %r.items():
+                assert os.environb[name.encode()] == (value if isinstance(value, bytes) else value.encode()), name
+            assert tempfile.gettempdir() == os.environ["TMPDIR"] and hash("a") == %s and set(os.environ["PYTHONPATH"].split(":")) <= set(sys.path)
+        """ % (values, subprocess.check_output([sys.executable, "-c", "print(hash('a'))"], env=dict(os.environ, PYTHONHASHSEED="1")).decode().strip()))
+    entries = b"".join(b"//env:%s=%s" % (name.encode(), value if isinstance(value, bytes) else value.encode()) for name, value in values.items())
+    spec = b"--tx=2*popen" if way != "command" else b"--tx=2*command=env -u XDG_CACHE_HOME HOME=%s sh" % str(project.path).encode()
+    process = subprocess.run([XDCTL, "run", "-p", "no:cacheprovider"] + (["--no-fork"] if way == "fresh" else []) +
+                             [spec + entries + b"//chdir=%s//python=%s" % (str(project.root).encode(), project.python.encode())],
+                             cwd=str(project.root), env=project.environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60)
+    assert process.returncode == 0 and b"4 passed" in process.stdout, process.stdout.decode(errors="replace")
+
+
+def test_the_path_of_a_spec_finds_its_interpreter(project):
+    """Also with nice=, whose program is not on it."""
+    project.write(test_a="import os, sys\ndef test_a(): assert os.path.realpath(sys.prefix) == %r\n" % os.path.realpath(sys.prefix))
+    for keys in ("", "//python=python3", "//python=python3//nice=19"):
+        result = project.run("--tx=popen%s//env:PATH=%s" % (keys, os.path.join(sys.prefix, "bin")), python=False)
+        assert result.rc == 0, (keys, result)
+    result = project.run("--tx=popen//python=python9//nice=19", python=False)
+    assert result.rc == 6 and "python python9 does not exist: tried PATH=" in result.out, result
+
+
+def test_folders_below_home(project):
+    """~ is the home of that host; folders are made with those above them."""
+    project.write(**{"test_a.py": "import os\ndef test_a(): assert os.getcwd() == %r\n" % os.path.realpath(str(project.path / "a" / "b"))})
+    result = project.run("--tx=popen//chdir=~/a/b", "-p", "no:cacheprovider", str(project.root / "test_a.py"), env={"HOME": str(project.path)})
+    assert result.rc == 0, result
+    (project.path / "py").symlink_to(project.python)
+    result = project.run("--tx=popen//python=~/nothing", python=False, env={"HOME": str(project.path)})
+    assert result.rc == 6 and "python ~/nothing cannot be started: tried %s/nothing: No such file or directory" % project.path in result.out, result
+
+
+PROGRAMS = {
+    "says nothing": ("#!/bin/sh\nexit 0\n", "does not run as a Python does: it ended with status 0", "could not start: it ended with status 0"),
+    "dies": ("#!/bin/sh\nkill -11 $$\n", "was killed by SIGSEGV", "could not start: it was killed by SIGSEGV"),
+    "fails": ("#!/bin/sh\necho first; echo no licence >&2; exit 3\n", "it ended with status 3; its last output: no licence", "could not start: it ended with status 3; its last output:\nfirst\nno licence"),
+    "closes descriptors": ("#!%s\nimport subprocess, sys\nsys.exit(subprocess.call([sys.executable] + sys.argv[1:], close_fds=True))\n" % sys.executable,
+                           "was started without the descriptors that xd gives it, as 'conda run' does: name the interpreter itself", "name the interpreter itself"),
+    "is no program": ("\x7fELF and no more", "Exec format error", "Exec format error"),
+}
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_an_interpreter_that_is_none(project, name):
+    text, checked, said = PROGRAMS[name]
+    program = project.path / "program"
+    program.write_text(text)
+    program.chmod(0o755)
+    project.write(test_a="def test_a(): pass\n")
+    result, hosts = check(project, "--tx=popen//python=%s" % program)
+    assert result.rc == 6 and hosts[0]["python"] is False and checked in hosts[0]["error"] and "\\x0a" not in hosts[0]["error"], hosts
+    run = project.run("--tx=popen//python=%s" % program, python=False)
+    assert run.rc == 6 and said in run.out and "Traceback" not in run.out, run
+
+
+def test_a_shell_in_front_of_the_interpreter(project):
+    """One that stays, and says something."""
+    program = project.path / "program"
+    program.write_text("#!/bin/sh\necho activated\n%s \"$@\"\n" % sys.executable)
+    program.chmod(0o755)
+    project.write(test_a="def test_a(): pass\n")
+    result, hosts = check(project, "--tx=popen//python=%s" % program)
+    assert result.rc == 0 and hosts[0]["framework"] == "pytest " + pytest.__version__, hosts
+    assert project.run("--tx=popen//python=%s" % program, python=False).rc == 0
+
+
+def test_a_plugin_that_one_host_does_not_have(project):
+    """pytest's own words do not name the host."""
+    (project.path / "plugins").mkdir()
+    (project.path / "plugins" / "mine.py").write_text("def pytest_addoption(parser): parser.addoption('--mine', action='store_true')\n")
+    project.write(test_a="def test_a(): pass\n", **{"pytest.ini": "[pytest]\naddopts = --mine\n"})
+    result = project.run("--tx=popen//env:PYTHONPATH=%s//env:PYTEST_PLUGINS=mine" % (project.path / "plugins"), "--tx=popen//nice=0")
+    assert result.rc == 4 and "unrecognized arguments: --mine" in result.err, result
+    assert "it is the pytest of popen//nice=0 that says so: if another host's does not, it may have a plugin that is missing there" in result.err, result

@@ -117,10 +117,29 @@ START_TEST(the_working_folder_counts_from_the_agents)
     find(&p, "~user", &no_wish); /* other users' are not known to a static program */
     ck_assert_str_eq(p.folder, below("~user"));
     agent_place_release(&p);
-    ck_assert_int_eq(
-        agent_place_find(&p, XD_BYTES_LIT("no/such"), (xd_bytes){ 0 }, &no_wish, &no_scratch, &err), -ENOENT);
-    ck_assert_ptr_nonnull(strstr(err.text, "chdir=no/such: "));
+    find(&p, "made/with/parents", &no_wish);
+    ck_assert_str_eq(p.folder, below("made/with/parents"));
     agent_place_release(&p);
+    ck_assert_int_eq(setenv("HOME", below("made"), 1), 0);
+    find(&p, "~/a", &no_wish); /* as a shell has it */
+    ck_assert_str_eq(p.folder, below("made/a"));
+    agent_place_release(&p);
+    find(&p, "~", &no_wish);
+    ck_assert_str_eq(p.folder, below("made"));
+    agent_place_release(&p);
+    find(&p, "~other", &no_wish);
+    ck_assert_str_eq(p.folder, below("~other"));
+    agent_place_release(&p);
+    ck_assert_int_eq(xd_path_write_file("file", XD_BYTES_LIT("x"), 0600, &err), 0);
+    static const char *const bad[] = { "file", "file/a", "/proc/no/such" };
+    static const char *const said[] = { "chdir=file: Not a directory", "chdir=file/a: Not a directory",
+                                        "chdir=/proc/no/such: No such file or directory" };
+    for (size_t i = 0; i < XD_ARRAY_LEN(bad); i++) {
+        ck_assert_int_lt(
+            agent_place_find(&p, xd_bytes_str(bad[i]), (xd_bytes){ 0 }, &no_wish, &no_scratch, &err), 0);
+        ck_assert_str_eq(err.text, said[i]);
+        agent_place_release(&p);
+    }
 }
 END_TEST
 

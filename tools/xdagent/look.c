@@ -70,6 +70,38 @@ static int answer(agent *a, xd_bytes output)
     return agent_link_send(a, XD_MSG_HOST_CHECKED, xd_buf_view(&body));
 }
 
+/* The last line that says something: of a traceback, what it comes to. */
+static xd_bytes last_line(xd_bytes output)
+{
+    while (output.len && (output.ptr[output.len - 1] == '\n' || output.ptr[output.len - 1] == ' '))
+        output.len--;
+    const uint8_t *newline = output.len ? memrchr(output.ptr, '\n', output.len) : NULL;
+    const size_t   from = newline ? (size_t)(newline - output.ptr) + 1 : 0;
+    return (xd_bytes){ output.ptr + from, output.len - from };
+}
+
+/* It should have named itself and ended with 0. */
+static int does_not_run(agent *a, const xd_proc_status *status, xd_bytes output)
+{
+    agent_look       *l = &a->look;
+    xd_autobuf        program = XD_BUF_INIT;
+    xd_wire_ENV_FACTS facts = { 0 };
+    char              name[32];
+    const xd_bytes    last = last_line(output);
+    set_text(l, XD_LOOK_INTERPRETER, "");
+    if (l->runner->ops->facts)
+        XD_TRY(l->runner->ops->facts(l->runner, &program, &facts));
+    XD_TRY(xd_buf_add_bytes(&l->text, facts.program));
+    if (status->signal)
+        XD_TRY(xd_buf_printf(&l->text, " was killed by %s",
+                             xd_os_signal_name(status->signal, name, sizeof(name))));
+    else
+        XD_TRY(xd_buf_printf(&l->text, " does not run as a Python does: it ended with status %d",
+                             status->exit_status));
+    XD_TRY(last.len ? xd_buf_add_str(&l->text, "; its last output: ") : 0);
+    return xd_buf_add_bytes(&l->text, last);
+}
+
 /* It has ended, as it should or not. */
 static int ended(agent *a)
 {
@@ -84,13 +116,8 @@ static int ended(agent *a)
     XD_TRY(xd_buf_reserve(&output, OUTPUT_MOST));
     const ssize_t n = pread(l->output, output.data, OUTPUT_MOST, 0);
     output.len = n > 0 ? (size_t)n : 0;
-    if (status.exit_status != 0) {
-        set_text(l, XD_LOOK_INTERPRETER, "the interpreter does not run");
-        while (output.len && output.data[output.len - 1] == '\n')
-            output.len--;
-        XD_TRY(output.len ? xd_buf_add_str(&l->text, "; its last output: ") : 0);
-        XD_TRY(xd_buf_add_bytes(&l->text, xd_buf_view(&output)));
-    }
+    if (status.exit_status != 0 || status.signal || !line_of(xd_buf_view(&output), "interpreter").len)
+        XD_TRY(does_not_run(a, &status, xd_buf_view(&output)));
     return answer(a, xd_buf_view(&output));
 }
 

@@ -118,7 +118,14 @@ static int project_folder(agent_place *p, xd_bytes project, xd_error *err)
     return p->copied ? 0 : xd_error_set(err, -errno, "%s: %s", p->folder, xd_error_name(-errno));
 }
 
-/* chdir= is made when it is missing, as execnet does. */
+/* Its last component as execnet does, and those before it. */
+static int make_folder(const char *path)
+{
+    int r = xd_path_mkdirs(path, 0777, NULL);
+    return r == -EEXIST ? -ENOTDIR : r;
+}
+
+/* chdir= is made when it is missing. */
 static int working_folder(agent_place *p, xd_bytes chdir, xd_bytes project, xd_error *err)
 {
     xd_autofree char *path = xd_bytes_dup(chdir);
@@ -133,21 +140,11 @@ static int working_folder(agent_place *p, xd_bytes chdir, xd_bytes project, xd_e
     }
     if (r == 0)
         r = xd_path_absolute_home(path, &p->folder);
-    if (r == 0 && !xd_path_is_dir(p->folder) && mkdir(p->folder, 0777) != 0)
+    if (r == 0)
+        r = make_folder(p->folder);
+    if (r == 0 && access(p->folder, X_OK) != 0)
         r = -errno;
     return r < 0 ? xd_error_set(err, r, "chdir=%s: %s", path ? path : "", xd_error_name(r)) : 0;
-}
-
-/* But for what earlier runs left: .pytest_cache. */
-static bool is_empty(const char *folder)
-{
-    DIR           *d = opendir(folder);
-    struct dirent *e = NULL;
-    while (d && (e = readdir(d)) && e->d_name[0] == '.')
-        ;
-    if (d)
-        closedir(d);
-    return d && !e;
 }
 
 /* "" = there is none: the runner does with a temporary folder. */
@@ -164,7 +161,6 @@ int agent_place_find(agent_place *p, xd_bytes chdir, xd_bytes project, const age
 {
     *p = AGENT_PLACE_INIT;
     XD_TRY(working_folder(p, chdir, project, err));
-    p->empty = is_empty(p->folder);
     if (cache_folder(p, wishes->cache_dir) < 0)
         return xd_error_set(err, -ENOMEM, "out of memory");
     if (make_scratch(p, wishes->scratch_dir, no_scratch) < 0 && !(p->scratch = strdup("")))

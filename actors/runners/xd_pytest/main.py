@@ -184,7 +184,10 @@ def main(argv, first):
     role, rest, leash = argv[0], argv[1:], None
     if rest and rest[0].startswith("--leash="):
         leash = int(rest.pop(0).partition("=")[2])
-    Leash.take(leash)
+    try:
+        Leash.take(leash)
+    except OSError:  # a program in front of the interpreter passes on standard input and output alone
+        sys.exit("%s was started without the descriptors that xd gives it, as 'conda run' does: name the interpreter itself, with --python or python=" % sys.executable)
     try:
         if role == "check":
             status = check_host(first) if rest[0] == "host" else check_project(first, rest[0], rest[1:])

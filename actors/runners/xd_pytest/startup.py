@@ -2,7 +2,9 @@
 from __future__ import absolute_import, division, print_function
 
 import gc
+import importlib.util
 import os
+import shlex
 import shutil
 import signal
 import sys
@@ -129,14 +131,32 @@ def import_resting():
             gc.enable()
 
 
+OTHER = "or name another interpreter with --python or python="
+
+
+def get_pytest():
+    """The command that gives this interpreter a pytest, as far as it can have one."""
+    program = shlex.quote(sys.executable)
+    pip, ensurepip = (importlib.util.find_spec(name) is not None for name in ("pip", "ensurepip"))
+    if sys.version_info < (3, 8):
+        return "and xd needs Python 3.8 or newer: name another interpreter with --python or python="
+    if sys.prefix != sys.base_prefix:  # a virtual environment, whose packages are nobody else's business
+        if not pip and not ensurepip:
+            return "and no pip: make another virtual environment, %s" % OTHER
+        return "run '%s%s -m pip install pytest', %s" % ("" if pip else program + " -m ensurepip && ", program, OTHER)
+    debian = "" if ensurepip else "; Debian has that in the package python%d.%d-venv" % sys.version_info[:2]
+    return "make a virtual environment for it (%s -m venv ~/.venv && ~/.venv/bin/pip install pytest%s) and name it with python=~/.venv/bin/python, %s" % (
+        program, debian, OTHER)
+
+
 def import_all():
     where = "%s (Python %s)" % (sys.executable, python_version())
     try:
         import pytest
     except ImportError as e:
         if getattr(e, "name", None) in ("pytest", None):
-            return EXIT_INFRASTRUCTURE, "%s has no pytest: make a virtual environment for it (%s -m venv .venv && .venv/bin/pip install pytest), or name another interpreter with --python or python=" % (
-                where, sys.executable)
+            remedy = get_pytest()
+            return EXIT_INFRASTRUCTURE, "%s has no pytest%s %s" % (where, "," if remedy.startswith("and ") else ":", remedy)
         return EXIT_INFRASTRUCTURE, "%s cannot import pytest: %s: %s" % (where, type(e).__name__, e)
     except Exception as e:
         return EXIT_INFRASTRUCTURE, "%s cannot import pytest: %s: %s" % (where, type(e).__name__, e)
@@ -146,8 +166,8 @@ def import_all():
     except ValueError:
         major = 7
     if major < 7:
-        return EXIT_INFRASTRUCTURE, "%s has pytest %s, but xd needs pytest 7 or newer: run '%s -m pip install -U pytest'" % (
-            where, version, sys.executable)
+        return EXIT_INFRASTRUCTURE, "%s has pytest %s, but xd needs pytest 7 or newer: run '%s -m pip install -U pytest', %s" % (
+            where, version, shlex.quote(sys.executable), OTHER)
     for name in compat.DEFAULT_PLUGINS.get() or ():  # what every session imports anyway: once for all processes
         try:
             __import__("_pytest." + name)
