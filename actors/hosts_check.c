@@ -22,12 +22,13 @@
 
 /* One row. The texts are owned. */
 typedef struct row {
-    xd_host  host;
-    uint64_t answer_by_ns; /* 0 = it was not asked yet */
-    bool     over;
-    bool     local; /* its agent is started on this host */
-    char    *texts[16];
-    size_t   n_texts;
+    xd_host     host;
+    const char *spec;         /* as it was given, of the plan */
+    uint64_t    answer_by_ns; /* 0 = it was not asked yet */
+    bool        over;
+    bool        local; /* its agent is started on this host */
+    char       *texts[16];
+    size_t      n_texts;
 } row;
 
 typedef struct checking {
@@ -66,7 +67,9 @@ static void blame(row *r, const char *why)
     /* Of ssh: a plain "Permission denied" is of a file or a folder. */
     static const char *const key[] = { "host key", "permission denied (", "authenticat", "passphrase",
                                        "password" };
-    static const char *const agent[] = { "HELLO", "agent", "architecture", "shell", "protocol", "status " };
+    static const char *const agent[] = { "HELLO",       "agent",      "architecture",
+                                         "shell",       "protocol",   "status ",
+                                         "open failed", "no session", "starts no program" };
     xd_host                 *h = &r->host;
     if (!r->local && says(why, key, XD_ARRAY_LEN(key))) { /* first: its advice may name ssh's agent */
         h->reach = XD_CHECK_GOOD;
@@ -82,8 +85,8 @@ static void blame(row *r, const char *why)
 
 static void fail(row *r, xd_bytes why)
 {
-    const size_t len = strlen(r->host.spec);
-    if (why.len > len + 2 && memcmp(why.ptr, r->host.spec, len) == 0 && memcmp(why.ptr + len, ": ", 2) == 0)
+    const size_t len = strlen(r->spec);
+    if (why.len > len + 2 && memcmp(why.ptr, r->spec, len) == 0 && memcmp(why.ptr + len, ": ", 2) == 0)
         why = (xd_bytes){ why.ptr + len + 2, why.len - len - 2 };
     r->over = true;
     r->host.error = keep(r, why);
@@ -293,10 +296,15 @@ static int prepare(checking *c, const xd_config *cfg, xd_error *err)
         return -ENOMEM;
     for (size_t i = 0; i < c->plan.count; i++) {
         const xd_xspec *spec = &c->plan.gateways[i].spec;
-        c->rows[i].local = spec->kind == XD_SPEC_POPEN;
-        c->rows[i].host =
-            (xd_host){ .size = sizeof(xd_host), .spec = spec->text, .workers = c->plan.gateways[i].workers };
-        c->rows[i].host.ids = ids_of(&c->rows[i], &c->plan.gateways[i]);
+        row            *r = &c->rows[i];
+        r->local = spec->kind == XD_SPEC_POPEN;
+        r->spec = spec->text;
+        r->host = (xd_host){ .size = sizeof(xd_host),
+                             .spec = keep(r, xd_bytes_str(spec->text)),
+                             .workers = c->plan.gateways[i].workers };
+        if (!r->host.spec)
+            return -ENOMEM;
+        r->host.ids = ids_of(r, &c->plan.gateways[i]);
     }
     return 0;
 }

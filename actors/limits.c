@@ -45,11 +45,13 @@ static int check_files(uint32_t need, const char *what, xd_error *err)
     if (have == need)
         return 0;
     (void)!getrlimit(RLIMIT_NOFILE, &files);
+    const unsigned long long used = files.rlim_cur > have ? files.rlim_cur - have : 0;
+    const unsigned long long least = (used + need + 1023) / 1024 * 1024;
     return xd_error_set(
         err, -EMFILE,
         "the limit of open files is %llu, of which %u can be opened now; %s needs %u: raise it "
-        "(ulimit -n 1024)",
-        (unsigned long long)files.rlim_cur, have, what, need);
+        "(ulimit -n %llu)",
+        (unsigned long long)files.rlim_cur, have, what, need, least);
 }
 
 static int check_file_size(xd_error *err)

@@ -16,6 +16,7 @@
     "//key=value behind it"
 #define FILE_MAX (4u << 20)
 #define BLANKS " \t\r"
+#define BOM "\xef\xbb\xbf" /* which editors of other systems put in front of UTF-8 */
 
 static int bad(xd_error *err, const char *line, const char *why)
 {
@@ -190,15 +191,26 @@ static char *text_of(xd_buf *b)
     return xd_buf_add_byte(b, 0) == 0 ? (char *)b->data : NULL;
 }
 
+/* A host without a number of workers, once more: it has no more processors than before. Numbers of one host add up. */
+static bool said_before(const xd_strings *specs, size_t first, const char *spec)
+{
+    static const char auto_key[] = "//cpus=auto";
+    for (size_t i = first; strstr(spec, auto_key) && i < specs->count; i++)
+        if (strcmp(specs->at[i], spec) == 0)
+            return true;
+    return false;
+}
+
 /* Like xd_hosts_line, with file and line in front of the error. */
-static int add_line(xd_strings *specs, const char *line, const char *name, unsigned number, xd_error *err)
+static int add_line(xd_strings *specs, size_t first, const char *line, const char *name, unsigned number,
+                    xd_error *err)
 {
     xd_autofree char *spec = NULL;
     xd_error          why = { 0 };
     const int         r = xd_hosts_line(line, &spec, &why);
     if (r == -EINVAL)
         return xd_error_set(err, r, "option --hosts: %.200s:%u: %s", name, number, why.text);
-    return r == 1 ? xd_strings_add(specs, spec) : r;
+    return r == 1 && !said_before(specs, first, spec) ? xd_strings_add(specs, spec) : XD_MIN(r, 0);
 }
 
 int xd_hosts_read(const char *path, const char *dir, xd_strings *specs, xd_error *err)
@@ -218,12 +230,14 @@ int xd_hosts_read(const char *path, const char *dir, xd_strings *specs, xd_error
     char *rest = text_of(&all);
     if (!rest)
         return -ENOMEM;
+    if (strncmp(rest, BOM, strlen(BOM)) == 0)
+        rest += strlen(BOM);
     while (rest) {
         char *line = rest;
         rest = strchr(line, '\n');
         if (rest)
             *rest++ = 0;
-        XD_TRY(add_line(specs, line, name, ++number, err));
+        XD_TRY(add_line(specs, before, line, name, ++number, err));
     }
     return specs->count > before
                ? 0

@@ -33,6 +33,12 @@ def test_a_list_from_standard_input(project):
     assert result.rc == 0 and ran_on(result) == ["gw0", "gw1", "gw2"], result
 
 
+def test_a_host_that_is_named_twice(project):
+    project.write(test_a=SUITE % len(os.sched_getaffinity(0)), **{"hosts.txt": "\ufeff:\r\n:   # again\r\n"})
+    result = project.run("--hosts=hosts.txt")
+    assert result.rc == 0 and len(ran_on(result)) == len(os.sched_getaffinity(0)), result
+
+
 @pytest.mark.parametrize("text,said", [
     ("2/:\n\n0/hostA\n", "xdctl: option --hosts: hosts.txt:3: '0/hostA': the number before / is from 1 to 1024; a line is [NUM/]HOST, "),
     ("hostA//colour=red", "xdctl: option --hosts: hosts.txt:1: bad spec 'ssh=hostA//cpus=auto//colour=red': unknown key 'colour'; known are "),
@@ -207,6 +213,17 @@ def test_hosts_in_a_table(project, bare_python):
     assert result.rc == 6 and lines[0].split() == ["SPEC", "REACH", "KEY", "AGENT", "PYTHON", "PYTEST", "DISK", "CPUS"], result
     assert lines[1].split()[:6] == ["popen", "ok", "-", "ok", "%d.%d.%d" % sys.version_info[:3], pytest.__version__], result
     assert lines[2].split()[0] == bad and lines[2].split()[5] == "FAIL" and lines[3].startswith(bad + ": %s (Python " % bare_python) and len(lines) == 4, result
+
+
+def test_a_table_of_wide_and_odd_names(project):
+    """Columns are counted as a terminal does; what it must not be sent is not."""
+    specs = ["popen//env:A=\u65e5\u672c", "popen//env:A=e\u0301\u00e9", b"popen//env:A=\x1b[31mred", b"popen//env:A=\xff", "popen//env:A=plain"]
+    process = subprocess.run([XDCTL, "hosts", "check", "--python", project.python] + [b"--tx=" + (s if isinstance(s, bytes) else s.encode()) for s in specs],
+                             cwd=str(project.root), env=project.environment(LC_ALL="C"), stdout=subprocess.PIPE, timeout=60)
+    lines = process.stdout.decode().splitlines()
+    assert process.returncode == 0 and "\x1b" not in "".join(lines) and "\\x1b[31mred" in lines[3] and "\\xff" in lines[4], lines
+    extra = [0, 2, -1, 0, 0, 0]  # columns that a line takes beyond its characters
+    assert [line.index(word) + more for line, word, more in zip(lines, ["REACH"] + ["ok"] * 5, extra)] == [lines[0].index("REACH")] * 6, lines
 
 
 @pytest.mark.parametrize("agent,said", [

@@ -125,6 +125,15 @@ START_TEST(files)
     ck_assert_str_eq(specs.at[0], "popen");
     ck_assert_str_eq(specs.at[1], "8*ssh=hostA");
     ck_assert_str_eq(specs.at[3], "2*popen");
+    /* A host that is named again has no more processors; numbers add up. */
+    static const char again[] = "\xef\xbb\xbfhostB\r\n2/hostC\r\nhostB # again\r\n2/hostC\r\nhostB:22\r\n";
+    static const char *const wanted[] = { "ssh=hostB//cpus=auto", "2*ssh=hostC", "2*ssh=hostC",
+                                          "ssh=-p 22 hostB//cpus=auto" };
+    has(again, sizeof(again) - 1);
+    ck_assert_msg(read_list(&err) == 0, "%s", err.text);
+    ck_assert_uint_eq(specs.count, 8);
+    for (size_t i = 0; i < XD_ARRAY_LEN(wanted); i++)
+        ck_assert_str_eq(specs.at[4 + i], wanted[i]);
     has(bad, sizeof(bad) - 1);
     ck_assert_int_eq(read_list(&err), -EINVAL);
     char where[128];

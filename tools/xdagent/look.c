@@ -35,10 +35,29 @@ static xd_bytes line_of(xd_bytes output, const char *word)
     return (xd_bytes){ 0 };
 }
 
+/* Of a disk that may be written and tells its size; UINT64_MAX = this one does not, and tests may lie on it all the same. */
 static uint64_t free_bytes(const char *folder)
 {
     struct statvfs st;
-    return statvfs(folder, &st) == 0 ? (uint64_t)st.f_bavail * st.f_frsize : 0;
+    if (statvfs(folder, &st) != 0)
+        return 0;
+    return st.f_flag & ST_RDONLY || st.f_blocks == 0 ? UINT64_MAX : (uint64_t)st.f_bavail * st.f_frsize;
+}
+
+/* What is kept between runs, and the folder that tests run in: the one with less room counts. */
+static int look_at_disks(agent_look *l, const char *cache, uint64_t *ret)
+{
+    const char    *folder = l->place.folder, *least;
+    const uint64_t here = free_bytes(folder), kept = *cache ? free_bytes(cache) : UINT64_MAX;
+    least = here <= kept ? folder : cache;
+    *ret = XD_MIN(here, kept);
+    if (*ret == UINT64_MAX) /* nothing is written anywhere */
+        *ret = 0;
+    else if (!l->failed && *ret < ROOM_LEAST) {
+        set_text(l, XD_LOOK_DISK, "");
+        return xd_buf_printf(&l->text, "there is no room on the disk of %s: less than 1 MiB is free", least);
+    }
+    return 0;
 }
 
 static int answer(agent *a, xd_bytes output)
@@ -61,9 +80,7 @@ static int answer(agent *a, xd_bytes output)
         XD_TRY(xd_buf_add_bytes(&l->text, failed));
     }
     if (l->place.folder)
-        m.free_bytes = free_bytes(facts.cache_dir.len ? (const char *)facts.cache_dir.ptr : l->place.folder);
-    if (!l->failed && l->place.folder && m.free_bytes < ROOM_LEAST)
-        set_text(l, XD_LOOK_DISK, "there is no room on the disk: less than 1 MiB is free");
+        XD_TRY(look_at_disks(l, facts.cache_dir.len ? (const char *)facts.cache_dir.ptr : "", &m.free_bytes));
     m.failed = l->failed;
     m.text = xd_buf_view(&l->text);
     XD_TRY(xd_wire_HOST_CHECKED_encode(&body, &m));

@@ -1,10 +1,13 @@
 /* tools/xdctl/hosts.c - `xdctl hosts check`: a row for each host that a run would use, or JSON. */
 #include <errno.h>
 #include <jansson.h>
+#include <limits.h>
+#include <locale.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <wchar.h>
 
 #include "tools/xdctl/xdctl.h"
 
@@ -126,20 +129,44 @@ static int on_host(void *arg, const xd_host *h)
     return t->json ? add_json(t, h) : add_row(t, h);
 }
 
-static void print_row(const table *t, const int *widths, const char *const *cells)
+/* Columns of a terminal that a text takes; of what is no UTF-8, one for each byte. */
+static int columns_of(const char *text)
 {
-    for (size_t c = 0; c < COLUMNS; c++)
-        if (c != IDS || t->named)
-            printf(c + 1 < COLUMNS ? "%-*s  " : "%*s\n", widths[c], cells[c]);
+    mbstate_t state = { 0 };
+    int       columns = 0;
+    while (*text) {
+        wchar_t      c;
+        const size_t n = mbrtowc(&c, text, MB_LEN_MAX, &state);
+        const int    width = n <= MB_LEN_MAX ? wcwidth(c) : 1;
+        if (n > MB_LEN_MAX)
+            state = (mbstate_t){ 0 };
+        columns += width > 0 ? width : 0;
+        text += n <= MB_LEN_MAX ? n : 1;
+    }
+    return columns;
 }
 
-static void print_table(const table *t)
+/* The last column is one of numbers. */
+static void print_row(const table *t, const int *widths, const char *const *cells)
+{
+    for (size_t c = 0; c < COLUMNS; c++) {
+        const int fill = widths[c] - columns_of(cells[c]);
+        if (c == IDS && !t->named)
+            continue;
+        if (c + 1 < COLUMNS)
+            printf("%s%*s", cells[c], fill + 2, "");
+        else
+            printf("%*s%s\n", fill, "", cells[c]);
+    }
+}
+
+static void print_rows(const table *t)
 {
     int widths[COLUMNS];
     for (size_t c = 0; c < COLUMNS; c++) {
-        widths[c] = (int)strlen(titles[c]);
+        widths[c] = columns_of(titles[c]);
         for (size_t r = 0; r < t->rows; r++) {
-            const int n = (int)strlen(t->cells[r * (COLUMNS + 1) + c]);
+            const int n = columns_of(t->cells[r * (COLUMNS + 1) + c]);
             widths[c] = n > widths[c] ? n : widths[c];
         }
     }
@@ -149,6 +176,19 @@ static void print_table(const table *t)
     for (size_t r = 0; r < t->rows; r++)
         if (t->cells[r * (COLUMNS + 1) + COLUMNS])
             printf("%s: %s\n", t->cells[r * (COLUMNS + 1)], t->cells[r * (COLUMNS + 1) + COLUMNS]);
+}
+
+/* Texts are UTF-8, whatever the user's locale is. */
+static void print_table(const table *t)
+{
+    locale_t utf8 = newlocale(LC_CTYPE_MASK, "C.UTF-8", NULL), before = NULL;
+    if (utf8)
+        before = uselocale(utf8);
+    print_rows(t);
+    if (utf8) {
+        uselocale(before);
+        freelocale(utf8);
+    }
 }
 
 static void release_table(table *t)
