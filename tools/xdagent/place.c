@@ -147,6 +147,18 @@ static int working_folder(agent_place *p, xd_bytes chdir, xd_bytes project, xd_e
     return r < 0 ? xd_error_set(err, r, "chdir=%s: %s", path ? path : "", xd_error_name(r)) : 0;
 }
 
+/* But for what earlier runs left: .pytest_cache. */
+static bool is_empty(const char *folder)
+{
+    DIR           *d = opendir(folder);
+    struct dirent *e = NULL;
+    while (d && (e = readdir(d)) && e->d_name[0] == '.')
+        ;
+    if (d)
+        closedir(d);
+    return d && !e;
+}
+
 /* "" = there is none: the runner does with a temporary folder. */
 static int cache_folder(agent_place *p, const char *wish)
 {
@@ -161,6 +173,7 @@ int agent_place_find(agent_place *p, xd_bytes chdir, xd_bytes project, const age
 {
     *p = AGENT_PLACE_INIT;
     XD_TRY(working_folder(p, chdir, project, err));
+    p->empty = is_empty(p->folder);
     if (cache_folder(p, wishes->cache_dir) < 0)
         return xd_error_set(err, -ENOMEM, "out of memory");
     if (make_scratch(p, wishes->scratch_dir, no_scratch) < 0 && !(p->scratch = strdup("")))
