@@ -82,23 +82,38 @@ static int check_command(const xd_xspec *spec, xd_error *err)
     return r < 0 ? xd_error_set(err, r, "spec '%.200s': command=: %s", spec->text, why.text) : 0;
 }
 
-/* All of them, routed. The specs are the caller's to release also when it fails. */
-static int parse_all(xd_xspec *specs, char *const *texts, size_t count, xd_error *err)
+/* Nothing runs there: it is a way to other hosts. */
+static int parse_proxy(xd_xspec *ret, const char *text, xd_error *err)
 {
+    XD_TRY(xd_xspec_parse(ret, text, err));
+    return ret->id
+               ? 0
+               : xd_error_set(err, -EINVAL,
+                              "option --px: spec '%.200s' has no id=, by which others could name it (via=)",
+                              text);
+}
+
+/* All of them, those of --px last, routed. The specs are the caller's to release also when it fails. */
+static int parse_all(xd_xspec *specs, char *const *texts, size_t count, const xd_strings *px, xd_error *err)
+{
+    const size_t all = count + px->count;
     for (size_t i = 0; i < count; i++)
         XD_TRY(xd_xspec_parse(&specs[i], texts[i], err));
-    XD_TRY(xd_xspec_distinct(specs, count, err));
-    for (size_t i = 0; i < count; i++)
-        XD_TRY(xd_xspec_route(&specs[i], specs, count, err));
+    for (size_t i = 0; i < px->count; i++)
+        XD_TRY(parse_proxy(&specs[count + i], px->at[i], err));
+    XD_TRY(xd_xspec_distinct(specs, all, err));
+    for (size_t i = 0; i < all; i++)
+        XD_TRY(xd_xspec_route(&specs[i], specs, all, err));
     return 0;
 }
 
-static int add_all(xd_plan *p, char *const *texts, size_t count, const xd_numprocesses *n, xd_error *err)
+static int add_all(xd_plan *p, char *const *texts, size_t count, const xd_strings *px,
+                   const xd_numprocesses *n, xd_error *err)
 {
-    xd_xspec *specs = calloc(count ? count : 1, sizeof(*specs));
+    xd_xspec *specs = calloc(count + px->count + 1, sizeof(*specs));
     if (!specs)
         return -ENOMEM;
-    int r = parse_all(specs, texts, count, err);
+    int r = parse_all(specs, texts, count, px, err);
     for (size_t i = 0; i < count && r == 0; i++) {
         r = xd_refuse_spec(texts[i], xd_transport_known(&specs[i]), err);
         if (r == 0 && specs[i].kind == XD_SPEC_COMMAND)
@@ -106,7 +121,7 @@ static int add_all(xd_plan *p, char *const *texts, size_t count, const xd_numpro
         if (r == 0)
             r = add(p, &specs[i], xd_numprocesses_planned(n, specs[i].count), err);
     }
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count + px->count; i++)
         xd_xspec_release(&specs[i]);
     free(specs);
     return r;
@@ -133,8 +148,8 @@ int xd_plan_make(xd_plan *ret, const xd_config *cfg, xd_error *err)
     xd_plan         p = XD_PLAN_INIT;
     xd_numprocesses n;
     xd_numprocesses_init(&n, cfg);
-    int r = xd_numprocesses_by_specs(&n) ? add_all(&p, cfg->tx.at, cfg->tx.count, &n, err)
-                                         : add_all(&p, one, 1, &n, err);
+    int r = xd_numprocesses_by_specs(&n) ? add_all(&p, cfg->tx.at, cfg->tx.count, &cfg->px, &n, err)
+                                         : add_all(&p, one, 1, &cfg->px, &n, err);
     if (r == 0)
         r = check_least(&p, (uint32_t)cfg->min_workers, err);
     if (r < 0) {

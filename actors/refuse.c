@@ -48,7 +48,7 @@ int xd_refuse_option(const char *name, const char *value, xd_error *err)
         const char *name, *value; /* value NULL = any */
         const char *line;
     } table[] = {
-        { "px", NULL, "option --px: proxy gateways are not supported yet" },
+        { "px", NULL, "--px of pytest's ini or PYTEST_ADDOPTS is not read: give it to xdctl run" },
         { "looponfail", "1",
           "option -f/--looponfail: xd does not watch files; run it again with --lf, or use a file watcher" },
     };

@@ -55,6 +55,7 @@ typedef enum {
     OPTION("dist", 0, "MODE", "load", "How tests are distributed: load, worksteal (the same), loadfile, loadscope, loadgroup, no (one plain session, if neither -n nor --tx gives a number).", KIND_DIST, dist, true) \
     OPTION("", 'd', NULL, "", "Short for --dist load; for use with --tx.", KIND_FLAG, load, true) \
     OPTION("tx", 0, "SPEC", "popen", "A place to run workers: [NUM*]popen, ssh=HOST or command=COMMAND, then [//python=PY][//chdir=DIR][//env:NAME=VALUE][//nice=N][//cpus=auto]. May be given more than once; -n overrides it.", KIND_LIST, tx, true) \
+    OPTION("px", 0, "SPEC", "", "A host on the way to others, where no worker runs: ssh=HOST//id=ID, which --tx names with via=ID. May be given more than once.", KIND_LIST, px, true) \
     OPTION("hosts", 0, "FILE", "", "A list of hosts to run workers on, one a line: [NUM/]HOST, as GNU parallel has it; - reads it from standard input. Each line is one more --tx.", KIND_TEXT, hosts, false) \
     OPTION("min-workers", 0, "N", "all", "The run begins without environments that fail (a host that is not reached, no pytest there) if at least N workers can start; else it ends with exit code 6, and no test is run.", KIND_NUMBER, min_workers, false) \
     OPTION("max-worker-restart", 0, "N", "4 per worker", "How many crashed workers are replaced in each environment; after that the others continue.", KIND_COUNT, max_worker_restart, true) \
@@ -154,6 +155,7 @@ void xd_config_free(xd_config *c)
         if (is_text(entries[i].kind))
             free(*(char **)((char *)c + entries[i].offset));
     xd_strings_release(&c->tx);
+    xd_strings_release(&c->px);
     xd_strings_release(&c->args);
     xd_strings_release(&c->command_line);
     free(c);
@@ -172,7 +174,7 @@ int xd_config_copy(xd_config **ret, const xd_config *from)
     if (!c)
         return -ENOMEM;
     *c = *from;
-    c->tx = c->args = c->command_line = (xd_strings){ 0 };
+    c->tx = c->px = c->args = c->command_line = (xd_strings){ 0 };
     int r = 0;
     for (size_t i = 0; i < ENTRY_COUNT; i++) {
         if (!is_text(entries[i].kind))
@@ -183,6 +185,8 @@ int xd_config_copy(xd_config **ret, const xd_config *from)
     }
     if (r == 0)
         r = copy_strings(&c->tx, &from->tx);
+    if (r == 0)
+        r = copy_strings(&c->px, &from->px);
     if (r == 0)
         r = copy_strings(&c->args, &from->args);
     if (r == 0)

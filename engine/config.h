@@ -25,6 +25,7 @@ struct xd_config {
     char      *dist;                             /* --dist; NULL = not given */
     char      *live;                             /* --live: auto, always, never; NULL = not given */
     xd_strings tx;                               /* --tx */
+    xd_strings px;                               /* --px */
     char      *hosts;                            /* --hosts FILE: more of tx */
     int        max_workers;                      /* --maxprocesses; 0 = no limit */
     int        min_workers;                      /* --min-workers; 0 = all that were asked for */

@@ -208,6 +208,16 @@ def test_one_line_for_what_cannot_be(project, specs, said):
         assert result.rc == 4 and said in result.err and result.err.count("\n") == 1 and not result.out, (command, result)
 
 
+def test_a_way_without_a_name(project):
+    for args, said in ((["--px=ssh=gate"], "option --px: spec 'ssh=gate' has no id=, by which others could name it (via=)"),
+                       (["--px=ssh=gate//id=a", "--tx=popen//id=a"], "id=a is that of another spec, too"), (["--px=ssh=gate//id=a//via=b"], "no other spec has id=b")):
+        result = project.xdctl("run", *args)
+        assert result.rc == 4 and said in result.err and result.err.count("\n") == 1 and not result.out, (args, result)
+    project.write(test_a="def test_a(): pass\n", **{"pytest.ini": "[pytest]\naddopts = --px=ssh=gate//id=a\n"})
+    result = project.run()
+    assert result.rc == 4 and "--px of pytest's ini or PYTEST_ADDOPTS is not read: give it to xdctl run" in result.err + result.out, result
+
+
 def test_hosts_check_shows_them(project):
     specs = ["--tx=popen//id=alpha", "--tx=popen", "--tx=popen//id=beta", "--tx=popen//env:A=b"]
     result = project.xdctl("hosts", "check", "--json", "--python", project.python, *specs)

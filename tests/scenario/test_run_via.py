@@ -90,6 +90,15 @@ def test_an_inner_host(behind):
     b.nothing_left()
 
 
+def test_a_host_that_is_only_on_the_way(behind):
+    """--px: no worker runs there, no agent is brought there; it need not even have Python."""
+    b = behind([{"python": None}, {}])
+    result = b.project.run("--px=" + b.lab.spec("h1", id="j"), b.tx("h2", "2*", via="j"), python=False)
+    assert result.rc == 0 and set(b.ran("h2")) == workers(result) == {"gw0", "gw1"} and not b.ran("h1"), result
+    assert not (b.lab["h1"].home / ".cache").exists()
+    b.nothing_left()
+
+
 def test_a_chain(behind):
     b = behind(3)
     result = b.project.run(b.tx("h1", id="a"), b.tx("h2", id="b", via="a"), b.tx("h3", id="c", via="b"), "-v", python=False)
@@ -107,7 +116,7 @@ def test_hosts_check_goes_the_same_way(behind):
 def test_by_way_of_this_machine(behind):
     """As in execnet: from there the host is reached as from here."""
     b = behind(1)
-    result = b.project.run("--tx=popen//id=here//python=" + b.project.python, b.tx("h1", via="here"), "-v")
+    result = b.project.run("--tx=popen//id=here//python=" + b.project.python, b.tx("h1", via="here"), "-v", python=False)
     assert result.rc == 0 and set(b.ran("h1")) == {"gw1"} and workers(result) == {"here", "gw1"}, result
 
 

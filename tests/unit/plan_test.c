@@ -130,6 +130,34 @@ START_TEST(a_popen_by_way_of_a_host_shares_its_gateway)
 }
 END_TEST
 
+START_TEST(no_worker_runs_on_the_way)
+{
+    set("px", "ssh=gate//id=g");
+    set("px", "ssh=inner_gate//id=i//via=g");
+    set("tx", "2*ssh=h//via=i");
+    made();
+    ck_assert_uint_eq(plan.count, 1);
+    ck_assert_uint_eq(plan.gateways[0].workers, 2);
+    ck_assert_str_eq(plan.gateways[0].spec.jump->target, "inner_gate");
+    ck_assert_str_eq(plan.gateways[0].spec.jump->jump->target, "gate");
+    xd_plan_release(&plan);
+    plan = XD_PLAN_INIT;
+    set("tx", "ssh=k//id=g");
+    ck_assert_int_eq(xd_plan_make(&plan, cfg, &err), -EINVAL);
+    ck_assert_ptr_nonnull(strstr(err.text, "id=g is that of another spec"));
+}
+END_TEST
+
+START_TEST(a_way_has_an_id)
+{
+    set("px", "ssh=gate");
+    set("tx", "popen");
+    ck_assert_int_eq(xd_plan_make(&plan, cfg, &err), -EINVAL);
+    ck_assert_str_eq(err.text,
+                     "option --px: spec 'ssh=gate' has no id=, by which others could name it (via=)");
+}
+END_TEST
+
 START_TEST(what_this_version_cannot)
 {
     static const char *const table[] = { "ssh=a b", "socket=h:1", "popen//id=gw1", "popen//colour=red", "" };
@@ -208,6 +236,8 @@ int main(void)
     tcase_add_test(t, specs_of_one_environment_share_a_gateway);
     tcase_add_test(t, ids_go_with_their_workers);
     tcase_add_test(t, a_popen_by_way_of_a_host_shares_its_gateway);
+    tcase_add_test(t, no_worker_runs_on_the_way);
+    tcase_add_test(t, a_way_has_an_id);
     tcase_add_test(t, what_this_version_cannot);
     tcase_add_test(t, specs_alone_say_how_many);
     tcase_add_test(t, a_number_wins_over_specs);

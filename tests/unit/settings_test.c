@@ -136,7 +136,7 @@ START_TEST(what_a_project_must_not_say)
           "--tx=popen//python=python3 is in pytest's ini or PYTEST_ADDOPTS, where only NUM*popen is read: "
           "give it to xdctl run" },
         { "tx", "popen//colour=red", "colour" },
-        { "px", "x", "option --px: proxy gateways are not supported yet" },
+        { "px", "x", "--px of pytest's ini or PYTEST_ADDOPTS is not read: give it to xdctl run" },
         { "looponfail", "1",
           "option -f/--looponfail: xd does not watch files; run it again with --lf, or use a file watcher" },
     };
