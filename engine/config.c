@@ -39,6 +39,7 @@ typedef enum {
     KIND_DIST,
     KIND_WORD, /* one of those that the argument lists */
     KIND_NUMBER,
+    KIND_NUMBER_OR_ALL, /* all is 0 */
     KIND_SIZE,
     KIND_TIME,
     KIND_GRACE,
@@ -57,7 +58,7 @@ typedef enum {
     OPTION("tx", 0, "SPEC", "popen", "A place to run workers: [NUM*]popen, ssh=HOST or command=COMMAND, then [//python=PY][//chdir=DIR][//env:NAME=VALUE][//nice=N][//cpus=auto]. May be given more than once; -n overrides it.", KIND_LIST, tx, true) \
     OPTION("px", 0, "SPEC", "", "A host on the way to others, where no worker runs: ssh=HOST//id=ID, which --tx names with via=ID. May be given more than once.", KIND_LIST, px, true) \
     OPTION("hosts", 0, "FILE", "", "A list of hosts to run workers on, one a line: [NUM/]HOST, as GNU parallel has it; - reads it from standard input. Each line is one more --tx.", KIND_TEXT, hosts, false) \
-    OPTION("min-workers", 0, "N", "all", "The run begins without environments that fail (a host that is not reached, no pytest there) if at least N workers can start; else it ends with exit code 6, and no test is run.", KIND_NUMBER, min_workers, false) \
+    OPTION("min-workers", 0, "N", "all", "The run begins without environments that fail (a host that is not reached, no pytest there) if at least N workers can start; else it ends with exit code 6, and no test is run.", KIND_NUMBER_OR_ALL, min_workers, false) \
     OPTION("max-worker-restart", 0, "N", "4 per worker", "How many crashed workers are replaced in each environment; after that the others continue.", KIND_COUNT, max_worker_restart, true) \
     OPTION("testrunuid", 0, "TEXT", "the run's id", "The run id that tests see (fixture testrun_uid).", KIND_TEXT, run_uid, true) \
     OPTION("jsonl", 0, "FILE", "", "Write one JSON object per event to FILE during the run; xd-jsonl(5) describes the fields.", KIND_TEXT, jsonl, true) \
@@ -283,6 +284,14 @@ static int set_entry(xd_config *c, const entry *e, const char *value, char *err)
         }
         if (xd_text_u64(value, 0, XD_WORKERS_MAX, &n) < 0)
             return complain(err, e->shown.name, 0, value, "it is a number from 0 to 1024, auto or logical");
+        *(int *)at = (int)n;
+        return 0;
+    case KIND_NUMBER_OR_ALL:
+        *(int *)at = 0;
+        if (strcmp(value, "all") == 0)
+            return 0;
+        if (xd_text_u64(value, 1, 65535, &n) < 0)
+            return complain(err, e->shown.name, 0, value, "it is a whole number from 1 to 65535, or all");
         *(int *)at = (int)n;
         return 0;
     case KIND_NUMBER:

@@ -8,7 +8,7 @@
  *   hostE//chdir=ci//nice=5  further keys of the spec behind any of them
  *   3*ssh=hostF//chdir=ci    a whole spec, where it has a kind with its value (ssh=, command=, ...) or NUM*
  *
- * A host that is named again without a number counts once, as in GNU parallel; numbers of workers for one host add up.
+ * A host that is named again without a number counts once; numbers of workers for one host add up.
  * Empty lines and what stands behind a # that begins a line or follows a blank are passed over. */
 #pragma once
 #include "engine/config.h"

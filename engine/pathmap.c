@@ -61,11 +61,16 @@ void xd_pathmap_release(xd_pathmap *m)
     *m = XD_PATHMAP_INIT;
 }
 
+static bool one_of(uint8_t c, const char *set)
+{
+    return c && strchr(set, c) != NULL;
+}
+
 /* A byte that names of files are mostly made of: letters of any script, digits, and what joins words. */
 static bool is_name(uint8_t c)
 {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c >= 0x80 ||
-           memchr("_-+~%@$", c, 7);
+           one_of(c, "_-+~%@$");
 }
 
 /* The length of the escape sequence (ESC [ ... m) that ends before `at`; 0 = there is none. */
@@ -88,7 +93,7 @@ static bool begins(xd_bytes in, size_t at)
     const uint8_t c = in.ptr[at - 1];
     if (c == '/')
         return at >= sizeof(url) - 1 && memcmp(in.ptr + at - (sizeof(url) - 1), url, sizeof(url) - 1) == 0;
-    return !is_name(c) && !memchr(".)]}*?", c, 6);
+    return !is_name(c) && !one_of(c, ".)]}*?");
 }
 
 static bool ends(xd_bytes in, size_t at)
@@ -148,7 +153,7 @@ static size_t located(xd_bytes in, size_t at)
         start -= n;
     if (start && in.ptr[start - 1] != '\n')
         return 0;
-    while (end < in.len && !memchr(":\n\x1b", in.ptr[end], 3))
+    while (end < in.len && !one_of(in.ptr[end], ":\n\x1b"))
         end++;
     size_t after = end;
     while (after < in.len && (n = sequence_at(in, after)))

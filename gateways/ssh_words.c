@@ -280,8 +280,8 @@ static bool match(const char *name, const char *pattern, size_t len, bool fold)
                     return false;
             }
         }
-        const char c = (char)(fold ? tolower((unsigned char)*pattern) : *pattern);
-        if (!*name || (*pattern != '?' && c != *name))
+        const unsigned char p = (unsigned char)*pattern, n = (unsigned char)*name;
+        if (!n || (p != '?' && (fold ? tolower(p) : p) != n))
             return false;
     }
     return !*name;

@@ -146,6 +146,8 @@ START_TEST(bad_values)
     refused(PARSE("--dist", "sideways"), "sideways");
     refused(PARSE("--dist", "each"), "each");
     refused(PARSE("--maxprocesses=0"), "0");
+    refused(PARSE("--min-workers=0"), "or all");
+    refused(PARSE("--min-workers=many"), "or all");
     refused(PARSE("--max-worker-restart=x"), "max-worker-restart");
     refused(PARSE("--runs-size=big"), "big");
     refused(PARSE("--grace=soon"), "soon");
