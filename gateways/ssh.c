@@ -14,6 +14,7 @@
 
 #define OWN_TIMEOUT_MS 20000u
 #define TEXT_SHOWN 400u
+#define PARTING_NS (500 * XD_MS_NS)    /* that the end of a pipe that was cut may take to tell of itself */
 #define LAST_WORDS_NS (500 * XD_MS_NS) /* that standard error may come later than the end of the pipe */
 
 /* ---- what both threads use ------------------------------------------------------------------------------- */
@@ -63,6 +64,7 @@ static int start(xd_ssh *s, xd_error *err)
     s->delivered = s->rest = false;
     s->failed_ns = 0;
     s->failed = (xd_error){ 0 };
+    s->text.ended = s->text_told = false;
     int r = -pthread_create(&s->thread, NULL, xd_ssh_main, s);
     if (r < 0)
         return xd_error_set(err, r, "no thread for the connection: %s", xd_error_name(r));
@@ -243,12 +245,48 @@ static int fail_late(xd_ssh *s, xd_error *err)
                         n ? xd_buf_cstr(&text) : "");
 }
 
+/* What ran at the far end: how it ended, if that is known. */
+static void tell_end(const xd_ssh *s, const char *what, char *how, size_t size)
+{
+    if (*s->exit_signal)
+        snprintf(how, size, "%s was killed by SIG%s", what, s->exit_signal);
+    else if (s->exit_status > 0)
+        snprintf(how, size, "%s ended with status %d", what, s->exit_status);
+    else if (s->exit_status == 0)
+        snprintf(how, size, "%s ended", what);
+}
+
+/* Of the pipe that was cut, all has been heard. */
+static bool has_parted(xd_ssh *s)
+{
+    pthread_mutex_lock(&s->lock);
+    const bool all = s->done && s->text.len == 0;
+    pthread_mutex_unlock(&s->lock);
+    return all || xd_clock_ns() >= s->parts_ns;
+}
+
+/* The pipe that was cut is done with; another one is dialled. */
+static int dial_again(xd_ssh *s, xd_error *err)
+{
+    cut(s);
+    if (!s->again) /* of others, the status is not that of the agent */
+        tell_end(s, "the agent", s->how, sizeof(s->how));
+    s->again = true;
+    s->parts_ns = 0;
+    XD_TRY(xd_deliver_again(s->deliver, err));
+    return start(s, err);
+}
+
 static int ssh_opened(xd_pipe *p, xd_error *err)
 {
     xd_ssh             *s = XD_CAST(p, xd_ssh, XD_SSH_MAGIC);
     const xd_deliver_io io = { .arg = s, .read = deliver_read, .write = deliver_write };
     if (s->delivered)
         return 1;
+    if (s->parts_ns && !has_parted(s))
+        return 0;
+    if (s->parts_ns)
+        XD_TRY(dial_again(s, err));
     pthread_mutex_lock(&s->lock);
     const xd_ssh_phase phase = s->phase;
     const bool         asks = s->asks;
@@ -280,10 +318,15 @@ static int ssh_opened(xd_pipe *p, xd_error *err)
 static int ssh_reopen(xd_pipe *p, xd_error *err)
 {
     xd_ssh *s = XD_CAST(p, xd_ssh, XD_SSH_MAGIC);
-    cut(s);
-    s->again = true;
-    XD_TRY(xd_deliver_again(s->deliver, err));
-    return start(s, err);
+    (void)err;
+    s->delivered = s->rest = false;
+    s->failed_ns = 0;
+    s->parts_ns = xd_clock_ns() + PARTING_NS;
+    pthread_mutex_lock(&s->lock);
+    s->closed = true;
+    pthread_mutex_unlock(&s->lock);
+    xd_ssh_nudge(s->to_thread);
+    return 0;
 }
 
 /* ---- an open pipe ------------------------------------------------------------------------------------------ */
@@ -297,7 +340,9 @@ static void ssh_wait(xd_pipe *p, uint32_t want, xd_pipe_wait *ret)
     ret->on[0].uses = XD_PIPE_READ | XD_PIPE_WRITE | XD_PIPE_TEXT;
     xd_ssh_hush(s->to_gateway); /* before the look: what changes after it tells of itself */
     pthread_mutex_lock(&s->lock);
-    if (s->phase == XD_SSH_OPEN || s->phase == XD_SSH_ENDED) {
+    if (s->parts_ns) {
+        ret->ready = (s->done ? XD_PIPE_READ : 0u) | (s->text.len ? XD_PIPE_TEXT : 0u);
+    } else if (s->phase == XD_SSH_OPEN || s->phase == XD_SSH_ENDED) {
         want = s->delivered ? want : xd_deliver_wants(s->deliver);
         ret->ready = want & XD_PIPE_READ && (s->up.len || s->up.ended || s->rest) ? XD_PIPE_READ : 0;
         ret->ready |= want & XD_PIPE_WRITE && (xd_ssh_room(&s->down) || s->down.ended) ? XD_PIPE_WRITE : 0;
@@ -366,14 +411,9 @@ static void ssh_hang_up(xd_pipe **p, uint32_t grace_ms, char *how, size_t how_si
         (void)ended_within(s, grace_ms);
     cut(s);
     if (how_size)
-        how[0] = 0;
-    const char *what = s->delivered ? "the agent" : "the shell";
-    if (how_size && *s->exit_signal)
-        snprintf(how, how_size, "%s was killed by SIG%s", what, s->exit_signal);
-    else if (how_size && s->exit_status > 0)
-        snprintf(how, how_size, "%s ended with status %d", what, s->exit_status);
-    else if (how_size && s->exit_status == 0)
-        snprintf(how, how_size, "%s ended", what);
+        snprintf(how, how_size, "%s", s->how);
+    if (how_size && !s->again)
+        tell_end(s, s->delivered ? "the agent" : "the shell", how, how_size);
     release(s);
     *p = NULL;
 }

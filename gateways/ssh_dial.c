@@ -271,6 +271,15 @@ void xd_ssh_drop_session(xd_ssh *s)
     s->fd = -1;
 }
 
+/* "no match for method kex algos: server [a,b], client [...]": the ssh program may know one. */
+static int no_match(xd_ssh *s, const char *why)
+{
+    const char *end = strstr(why, "], client ");
+    return xd_ssh_fail(s, -EOPNOTSUPP,
+                       "Unable to negotiate with %s: %.*s, and libssh offers none of them; use --ssh=openssh",
+                       s->address, end ? (int)(end + 1 - why) : (int)strlen(why), why);
+}
+
 /* 0; 1 = the host has closed the connection before it said who it is, as one does that has too many of them just now; -errno. */
 static int exchange(xd_ssh *s)
 {
@@ -287,9 +296,7 @@ static int exchange(xd_ssh *s)
         return 0;
     const char *banner = ssh_get_serverbanner(s->session), *why = ssh_get_error(s->session);
     if (banner && strstr(why, "no match"))
-        return xd_ssh_fail(s, -EOPNOTSUPP,
-                           "Unable to negotiate with %s: libssh and the host have no algorithm in common: %s",
-                           s->address, why);
+        return no_match(s, strstr(why, "no match"));
     (void)xd_ssh_fail(s, -ECONNRESET, "%s %s: %s", s->address,
                       banner ? "broke off while keys were exchanged"
                              : "closed the connection before it said that it speaks ssh",

@@ -57,8 +57,11 @@ typedef struct xd_ssh {
     bool        rest;      /* deliver may have bytes of the agent */
     xd_error    failed;    /* no agent could be started; the last words of what ran there are awaited */
     uint64_t    failed_ns; /* since then; 0 = it has not failed */
-    pthread_t   thread;
-    bool        running;
+    uint64_t
+        parts_ns; /* the pipe was cut: until then, its end may tell how the agent ended. 0 = another one is dialled */
+    char      how[64]; /* the agent has ended */
+    pthread_t thread;
+    bool      running;
 
     /* set before the thread starts */
     xd_ssh_conf *conf; /* owned */

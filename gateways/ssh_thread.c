@@ -381,8 +381,11 @@ static void disconnect(xd_ssh *s, bool parted)
     if (s->channel && !parted)
         ssh_channel_free(s->channel);
     s->channel = NULL; /* else it goes with its session */
-    if (s->session && !parted)
+    if (s->session && !parted) {
+        /* A descriptor that it was given it would leave open; this makes it its own. (-1 is all it says to NULL.) */
+        (void)ssh_options_set(s->session, SSH_OPTIONS_FD, NULL);
         ssh_disconnect(s->session);
+    }
     xd_ssh_drop_session(s);
     s->hosts = xd_ssh_hosts_free(s->hosts);
     xd_buf_release(&s->tried);
@@ -418,5 +421,6 @@ void *xd_ssh_main(void *arg)
     s->done = true;
     pthread_cond_broadcast(&s->news);
     pthread_mutex_unlock(&s->lock);
+    xd_ssh_nudge(s->to_gateway);
     return NULL;
 }
