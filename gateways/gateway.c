@@ -150,6 +150,7 @@ static int gateway_init(void *state, xd_actor *actor, const void *args)
                     .timeout_ms = a->timeout_ms ? a->timeout_ms : 20000,
                     .silence_ms = a->silence_ms ? a->silence_ms : 60000,
                     .reconnect_ms = a->reconnect_ms,
+                    .cuts_max = a->cuts_max ? a->cuts_max : 2000,
                     .turn_fd = -1,
                     .seen = XD_SESSION_RX_INIT };
     XD_TRY(xd_xspec_copy(&g->spec, a->target.spec));

@@ -34,6 +34,7 @@ typedef struct xd_gateway_args {
     uint32_t silence_ms;
     uint32_t
         reconnect_ms; /* how long a pipe that was cut is dialled again, and the agent waits for it; 0 = not at all */
+    uint32_t cuts_max; /* so many of one session; 0 = 2000 */
 } xd_gateway_args;
 
 /* Start with xd_actor_start(..., xd_gateway_address(number), &args). It dials after its start, so gateways

@@ -14,7 +14,6 @@
 #include "engine/base/clock.h"
 #include "gateways/gateway_state.h"
 
-#define CUTS_MAX 2000u /* of one session */
 #define AGAIN_MIN_MS 20u
 #define AGAIN_MAX_MS 1000u
 #define OPEN_TICK_MS 100u
@@ -109,7 +108,7 @@ int xd_gateway_cut_since(gateway *g, const char *why, uint64_t since_ns)
     const bool first = g->state != AWAY && g->state != RETURNING;
     if (!can_return(g))
         return xd_gateway_go_down(g, why);
-    if (++g->cuts > CUTS_MAX)
+    if (++g->cuts > g->cuts_max)
         return xd_gateway_drop_peer(g, "the connection to the agent is cut again and again");
     if (first) {
         snprintf(g->cut_why, sizeof(g->cut_why), "%s", why);

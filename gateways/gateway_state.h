@@ -51,7 +51,7 @@ typedef struct gateway {
     uint8_t  token[XD_TOKEN_LEN]; /* of its HELLO */
     uint64_t cut_ns;              /* when the pipe was cut: the time to dial it again counts from there */
     uint64_t again_ns; /* AWAY: when it is dialled again; RETURNING: when HELLO is not awaited any more */
-    uint32_t again_ms, cuts;
+    uint32_t again_ms, cuts, cuts_max;
     char     cut_why[128];
     char     again_why[1024]; /* why the last attempt came to nothing */
     char     broken[64];      /* fault of a write; empty = none */

@@ -304,8 +304,13 @@ static int ssh_failed(openssh *o, xd_error *err)
 {
     char                   why[700];
     const xd_openssh_class is =
-        xd_openssh_cause(xd_buf_cstr(&o->said), o->by_hand, o->asks, why, sizeof(why));
-    (void)xd_error_set(&o->why, code_of(is), "%s", why);
+        xd_openssh_cause(xd_buf_cstr(&o->said), o->by_hand, o->asks || o->again, why, sizeof(why));
+    const bool asks_again = is == XD_OPENSSH_AUTH && o->again;
+    (void)xd_error_set(&o->why, code_of(is), "%s%s", why,
+                       asks_again
+                           ? "; ssh would have to ask for a password or passphrase again: put a key into "
+                             "ssh-agent (ssh-add), or give --ssh=libssh, which remembers the answer"
+                           : "");
     if (is == XD_OPENSSH_DROPPED && o->pause_ms + PAUSE_MOST_MS < left_ms(o)) {
         wait_a_little(o);
         return 0;

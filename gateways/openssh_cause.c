@@ -146,6 +146,7 @@ xd_openssh_class xd_openssh_cause(const char *said, const char *by_hand, bool as
         key_changed(said, by_hand, ret, size);
         break;
     case XD_OPENSSH_AUTH:
+        line.len -= line.len && line.ptr[line.len - 1] == '.';
         snprintf(ret, size, "%.*s%s", SHOW(line),
                  asked ? ""
                        : "; there is no terminal to ask for a password or passphrase on: give the host a key "
@@ -167,7 +168,10 @@ xd_openssh_class xd_openssh_cause(const char *said, const char *by_hand, bool as
         if (line.len)
             snprintf(ret, size, "ssh: %.*s", SHOW(line));
         else
-            snprintf(ret, size, "ssh ended without a word; try: %s", by_hand);
+            snprintf(ret, size,
+                     "ssh ended with status 255 and without a word: it failed, or the host ended the user's "
+                     "shell at once; try: %s",
+                     by_hand);
         break;
     }
     return is;
