@@ -6,16 +6,29 @@
 
 #include "gateways/gateway.h"
 
+/* A way that leads nowhere, and what is said of it. */
+typedef struct xd_gateway_fault {
+    const xd_transport *transport; /* of `never` and `fails` */
+    const char         *spec;      /* NULL = that of the case */
+    const char         *words;     /* in the error; NULL ends a list */
+    const char         *agent;     /* NULL = any */
+    int                 code;      /* of the error; 0 = any */
+    bool                late;      /* its time has to run out */
+} xd_gateway_fault;
+
 typedef struct xd_gateway_case {
-    const char         *name;
-    const char         *spec; /* that it is dialled with */
-    const xd_transport *transport;
-    const xd_transport *never; /* one of its kind that opens for ever; NULL = it opens at once */
-    bool slow_again;           /* another pipe is another process: two thousand of them are not waited for */
-    bool far;                  /* the agent is not this program's child */
-    bool no_status; /* with which status an agent ended is not known any more once it is dialled again */
-    const xd_transport *fails; /* one that fails while it opens, with "no route"; NULL = it opens at once */
+    const char             *name;
+    const char             *spec; /* that it is dialled with */
+    const xd_transport     *transport;
+    const xd_gateway_fault *never;       /* opens for ever; NULL = it opens at once */
+    const xd_gateway_fault *fails;       /* while it opens */
+    const xd_gateway_fault *faults;      /* all kinds of them */
+    const char             *killed_says; /* of a program at the far end that was killed */
+    bool slow_again; /* another pipe is another process: two thousand of them are not waited for */
+    bool far;        /* the agent is not this program's child */
 } xd_gateway_case;
 
 /* `cases` is static. */
 Suite *xd_gateway_conformance(const xd_gateway_case *cases, int count);
+/* Opens a pipe, says so on standard output, and holds it until it is killed: a part of a test, in a program of its own. */
+int xd_gateway_hold(const xd_transport *transport, const char *spec, const char *agent);

@@ -128,8 +128,9 @@ END_TEST
 
 START_TEST(drops_who_is_cut_for_ever)
 {
-    if (!all_cases[_i].slow_again)
-        drops_bad_frames(_i, "hello(caps=2)\nbegin()\nwhile True: again()\n", "again and again");
+    if (all_cases[_i].slow_again) /* another pipe is another process */
+        cuts_max = 10;
+    drops_within(_i, "hello(caps=2)\nbegin()\nwhile True: again()\n", "again and again", 60);
 }
 END_TEST
 
@@ -161,7 +162,7 @@ START_TEST(tells_at_once_of_an_agent_that_has_ended)
 {
     uint64_t begun = xd_clock_ns();
     WITH_PEER(f, "hello(caps=2)\nbegin()\nsys.exit(9)\n", 0);
-    expect_down(&f, false, all_cases[_i].no_status ? NULL : "ended with status 9", 20);
+    expect_down(&f, false, "ended with status 9", 20);
     ck_assert_uint_lt(xd_clock_ns() - begun, 10 * XD_S_NS);
     END_PEER(f);
 }

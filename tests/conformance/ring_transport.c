@@ -30,10 +30,11 @@ typedef struct ring {
     pthread_t       thread;
     pthread_mutex_t lock; /* protects all below */
     fifo            up, down, text;
-    uint32_t        steps; /* of opening, still to come */
-    bool            closed;
-    bool            reopen; /* asked for, not done yet */
-    int             fault;  /* of that */
+    uint32_t        steps;                /* of opening, still to come */
+    bool            closed, inner_closed; /* by the gateway; then, when what it wrote has gone on, here */
+    bool            quits;                /* the pipe is hung up */
+    bool            reopen;               /* asked for, not done yet */
+    int             fault;                /* of that */
     bool            text_told;
     uint32_t        dice;
     int             to_gateway, to_thread; /* eventfds */
@@ -121,25 +122,29 @@ static bool empty(fifo *f, xd_pipe *inner)
     return news;
 }
 
-/* Carries what there is, and fills `polled` with what to wait for; false = closed. */
+/* Carries what there is, and fills `polled` with what to wait for; false = hung up, or another pipe is made. */
 static bool carry(ring *g, struct pollfd *polled, nfds_t *ret_n)
 {
     xd_pipe_wait w = { 0 };
     pthread_mutex_lock(&g->lock);
-    if (g->reopen || g->closed) {
+    bool down = !g->inner_closed && !g->reopen && empty(&g->down, g->inner);
+    if (g->reopen || g->quits) {
         pthread_mutex_unlock(&g->lock);
         return false;
     }
-    bool up = fill(&g->up, g->inner->transport->read, g->inner);
+    if (g->closed && !g->inner_closed && (!g->down.len || g->down.ended)) {
+        g->inner->transport->close(g->inner);
+        g->inner_closed = true;
+    }
+    bool up = !g->closed && fill(&g->up, g->inner->transport->read, g->inner);
     bool text = fill(&g->text, g->inner->transport->text, g->inner);
-    bool down = empty(&g->down, g->inner);
     if (up || text || down)
         nudge(g->to_gateway);
-    uint32_t want = (!g->up.ended && g->up.len < RING_BYTES ? XD_PIPE_READ : 0) |
-                    (!g->down.ended && g->down.len ? XD_PIPE_WRITE : 0);
+    uint32_t want = (!g->closed && !g->up.ended && g->up.len < RING_BYTES ? XD_PIPE_READ : 0) |
+                    (!g->inner_closed && !g->down.ended && g->down.len ? XD_PIPE_WRITE : 0);
     g->inner->transport->wait(g->inner, want, &w);
     for (uint32_t i = 0; i < w.n; i++)
-        if (w.on[i].uses != XD_PIPE_TEXT || g->text.len < RING_BYTES)
+        if (w.on[i].events && (w.on[i].uses != XD_PIPE_TEXT || g->text.len < RING_BYTES))
             polled[(*ret_n)++] =
                 (struct pollfd){ .fd = w.on[i].fd,
                                  .events = (short)((w.on[i].events & XD_POLL_IN ? POLLIN : 0) |
@@ -148,23 +153,23 @@ static bool carry(ring *g, struct pollfd *polled, nfds_t *ret_n)
     return true;
 }
 
-static bool is_closed(ring *g)
+static bool quits(ring *g)
 {
     pthread_mutex_lock(&g->lock);
-    bool closed = g->closed;
+    bool yes = g->quits;
     pthread_mutex_unlock(&g->lock);
-    return closed;
+    return yes;
 }
 
-/* A few wake-ups until it is open, or closed. */
+/* A few wake-ups until it is open, or hung up. */
 static void open_by_steps(ring *g)
 {
-    for (bool open = false, closed = false; !open && !closed;) {
+    for (bool open = false, over = false; !open && !over;) {
         struct pollfd p = { .fd = g->to_thread, .events = POLLIN };
         (void)poll(&p, 1, RING_STEP_MS);
         hush(g->to_thread);
         pthread_mutex_lock(&g->lock);
-        closed = g->closed;
+        over = g->quits;
         if (g->steps && g->pipe.transport != &xd_transport_ring_never)
             g->steps--;
         open = !g->steps;
@@ -188,9 +193,9 @@ static void reopen_inner(ring *g)
 static void *ring_main(void *arg)
 {
     ring *g = arg;
-    while (!is_closed(g)) {
+    while (!quits(g)) {
         open_by_steps(g);
-        for (bool go_on = !is_closed(g); go_on;) {
+        for (bool go_on = !quits(g); go_on;) {
             struct pollfd polled[1 + XD_PIPE_FDS] = { { .fd = g->to_thread, .events = POLLIN } };
             nfds_t        n = 1;
             go_on = carry(g, polled, &n);
@@ -354,7 +359,10 @@ static void ring_close(xd_pipe *p)
 static void ring_hang_up(xd_pipe **p, uint32_t grace_ms, char *how, size_t how_size)
 {
     ring *g = XD_CAST(*p, ring, RING_MAGIC);
-    ring_close(*p);
+    pthread_mutex_lock(&g->lock);
+    g->closed = g->quits = true;
+    pthread_mutex_unlock(&g->lock);
+    nudge(g->to_thread);
     pthread_join(g->thread, NULL);
     g->inner->transport->hang_up(&g->inner, grace_ms, how, how_size);
     ring_free(g);

@@ -18,7 +18,8 @@
 
 struct xd_ssh_server {
     char     dir[64], spec[128];
-    uint16_t port;
+    uint16_t port, closed;
+    int      mute; /* a listener that nobody accepts from */
     xd_proc  proc;
 };
 
@@ -31,17 +32,29 @@ static int connect_to(uint16_t port)
     return fd < 0 || connect(fd, (struct sockaddr *)&at, sizeof(at)) < 0 ? -errno : 0;
 }
 
-static uint16_t free_port(void)
+static uint16_t port_of(int fd)
 {
-    struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr = { htonl(INADDR_LOOPBACK) } };
+    struct sockaddr_in at;
     socklen_t          len = sizeof(at);
-    xd_autoclose int   fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0 || bind(fd, (struct sockaddr *)&at, len) < 0 ||
-        getsockname(fd, (struct sockaddr *)&at, &len) < 0)
-        return 0;
-    return ntohs(at.sin_port);
+    return fd >= 0 && getsockname(fd, (struct sockaddr *)&at, &len) == 0 ? ntohs(at.sin_port) : 0;
 }
 
+static int bound(void)
+{
+    struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr = { htonl(INADDR_LOOPBACK) } };
+    int                fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd >= 0 && bind(fd, (struct sockaddr *)&at, sizeof(at)) < 0) {
+        close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+static uint16_t free_port(void)
+{
+    xd_autoclose int fd = bound();
+    return port_of(fd);
+}
 static int make_key(const xd_ssh_server *s, const char *name, xd_buf *public, xd_error *err)
 {
     char       path[128];
@@ -65,7 +78,7 @@ static int write_file(const xd_ssh_server *s, const char *name, xd_buf *text, xd
 static int write_files(xd_ssh_server *s, xd_error *err)
 {
     xd_autobuf user_key = XD_BUF_INIT, host_key = XD_BUF_INIT, known = XD_BUF_INIT, server = XD_BUF_INIT,
-               client = XD_BUF_INIT;
+               client = XD_BUF_INIT, other_key = XD_BUF_INIT;
     const struct passwd *me = getpwuid(getuid());
     XD_TRY(make_key(s, "user", &user_key, err));
     XD_TRY(make_key(s, "host", &host_key, err));
@@ -75,13 +88,18 @@ static int write_files(xd_ssh_server *s, xd_error *err)
         "Port %u\nListenAddress 127.0.0.1\nHostKey %s/host\nAuthorizedKeysFile %s/authorized\nPidFile none\n"
         "StrictModes no\nUsePAM no\nPasswordAuthentication no\nKbdInteractiveAuthentication "
         "no\nPermitRootLogin "
-        "yes\nMaxStartups 100\nPrintMotd no\nPrintLastLog no\nLogLevel ERROR\n",
+        "yes\nMaxStartups 100\nRekeyLimit 1M\nPrintMotd no\nPrintLastLog no\nLogLevel ERROR\n",
         s->port, s->dir, s->dir));
+    XD_TRY(make_key(s, "other", &other_key, err));
+    XD_TRY(xd_buf_printf(&known, "changed %s", xd_buf_cstr(&other_key)));
     XD_TRY(xd_buf_printf(
         &client,
-        "Host far\n  HostName 127.0.0.1\n  Port %u\n  User %s\n  IdentityFile %s/user\n  UserKnownHostsFile "
-        "%s/known\n  StrictHostKeyChecking yes\n",
-        s->port, me ? me->pw_name : "root", s->dir, s->dir));
+        "Host closed\n  Port %u\nHost nowhere\n  HostName nowhere.invalid\nHost mute\n  Port "
+        "%u\nHost stranger\n  HostKeyAlias stranger\nHost changed\n  HostKeyAlias changed\n"
+        "Host denied\n  IdentityFile %s/other\nHost * !denied\n  IdentityFile %s/user\n"
+        "Host *\n  HostName 127.0.0.1\n  Port %u\n  User %s\n  UserKnownHostsFile %s/known\n"
+        "  StrictHostKeyChecking yes\n",
+        s->closed, port_of(s->mute), s->dir, s->dir, s->port, me ? me->pw_name : "root", s->dir));
     XD_TRY(write_file(s, "authorized", &user_key, err));
     XD_TRY(write_file(s, "known", &known, err));
     XD_TRY(write_file(s, "sshd_config", &server, err));
@@ -96,7 +114,9 @@ static int start(xd_ssh_server *s, xd_error *err)
         return xd_error_set(err, -ENOENT, "no sshd here (apt-get install openssh-server)");
     if (getuid() == 0)
         (void)!mkdir("/run/sshd", 0755); /* where it locks itself up; Debian's service makes it */
-    if (!mkdtemp(s->dir) || !(s->port = free_port()))
+    s->mute = bound();
+    if (!mkdtemp(s->dir) || !(s->port = free_port()) || !(s->closed = free_port()) || s->mute < 0 ||
+        listen(s->mute, 64) < 0)
         return xd_error_set(err, -EIO, "no folder or no port");
     XD_TRY(write_files(s, err));
     snprintf(config, sizeof(config), "%s/sshd_config", s->dir);
@@ -110,19 +130,25 @@ static int start(xd_ssh_server *s, xd_error *err)
     return xd_error_set(err, -ETIMEDOUT, "sshd does not listen; see %s", log);
 }
 
+void xd_ssh_server_spec(const xd_ssh_server *s, const char *name, char *ret, size_t size)
+{
+    snprintf(ret, size, "ssh=%s//ssh_config=%s/config", name, s->dir);
+}
+
 int xd_ssh_server_start(xd_ssh_server **ret, const char **spec, xd_error *err)
 {
     xd_ssh_server *s = calloc(1, sizeof(*s));
     if (!s)
         return -ENOMEM;
     s->proc = XD_PROC_NONE;
+    s->mute = -1;
     snprintf(s->dir, sizeof(s->dir), "/tmp/xd-sshd-XXXXXX");
     int r = start(s, err);
     if (r < 0) {
         xd_ssh_server_stop(s);
         return r;
     }
-    snprintf(s->spec, sizeof(s->spec), "ssh=far//ssh_config=%s/config", s->dir);
+    xd_ssh_server_spec(s, "far", s->spec, sizeof(s->spec));
     *spec = s->spec;
     *ret = s;
     return 0;
@@ -138,6 +164,8 @@ xd_ssh_server *xd_ssh_server_stop(xd_ssh_server *s)
         (void)!xd_proc_wait(&s->proc, true, &status);
         xd_proc_close(&s->proc);
     }
+    if (s->mute >= 0)
+        close(s->mute);
     if (!strstr(s->dir, "XXXXXX"))
         (void)xd_path_remove_tree(s->dir);
     free(s);
