@@ -41,8 +41,10 @@ SHARED = ("root", "home", "tmp")  # a host has its own
 
 HOST = {
     "name": None,       # h1, h2, ... when not given
-    "server": "sshd",   # "mute": accepts, says nothing.  "cut": cuts each connection in authentication.  "none": nothing listens
+    "server": "sshd",   # "dropbear".  "mute": accepts, says nothing.  "cut": cuts each connection in authentication.  "none": nothing listens
     "sshd": (),         # lines of sshd_config, in front of the lab's
+    "keys": ("ed25519",),  # kinds of host keys (dropbear has the first one)
+    "shadow": {},       # {user: what follows the name in /etc/shadow}; default: no password, nothing expires
     "banner": 0,        # so many lines before authentication
     "shell": None,      # the users' login shell; default /bin/bash (without namespaces: the user's own, always)
     "profile": "",      # shell commands at the start of what the shells read: .bashrc, .profile, .cshrc, .zshenv, config.fish
@@ -64,7 +66,7 @@ def need(*programs):
     path = os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin"
     missing = [p for p in programs if not shutil.which(p, path=path)]
     if missing:
-        raise Unavailable("no %s here (apt-get install openssh-server openssh-client iproute2 util-linux)" % ", ".join(missing))
+        raise Unavailable("no %s here (apt-get install openssh-server openssh-client iproute2 util-linux dropbear-bin)" % ", ".join(missing))
     return [shutil.which(p, path=path) for p in programs]
 
 
@@ -125,14 +127,15 @@ class Host(object):
             self.home_there = "/root" if self.user == "root" else "/home/" + self.user
             self.etc_there = "/run/lab"
         else:
-            if self.storage or self.user not in ("root", lab.user) or self.shell:
-                raise Unavailable("storage, user and shell of a host need namespaces, and there are none here")
+            if self.storage or self.user not in ("root", lab.user) or self.shell or self.shadow or self.server == "dropbear":
+                raise Unavailable("storage, user, shell, shadow and dropbear of a host need namespaces, and there are none here")
             self.address, self.port, self.user = "127.0.0.1", free_port(), lab.user
             self.home_there = str(self.folder / "root")
             self.etc_there = str(self.folder / "etc")
         self.behind = self.port if self.server != "cut" else self.port + 1000 if lab.namespaces else free_port()
         self.home = self.folder / ("tester" if self.user == "tester" else "root")
         self.log = self.folder / "etc" / "sshd.log"
+        self.host_keys = [self.folder / "etc" / ("host_key" + ("_" + kind if n else "")) for n, kind in enumerate(self.keys)]
         self.facts = None
 
     def there(self, path):
@@ -166,10 +169,22 @@ class Host(object):
         if not self.namespaces:
             lines.append("SetEnv HOME=%s PATH=%s:%s" % (self.home_there, self.folder / "bin", "/usr/local/bin:/usr/bin:/bin"))
         lines += ["Port %d" % self.behind, "ListenAddress %s" % ("127.0.0.1" if self.server == "cut" or not self.namespaces else "0.0.0.0"),
-                  "HostKey %s/host_key" % there, "AuthorizedKeysFile %s/authorized_keys" % there, "PidFile none", "StrictModes no", "UsePAM no",
+                  "AuthorizedKeysFile %s/authorized_keys" % there, "PidFile none", "StrictModes no", "UsePAM no",
                   "PasswordAuthentication no", "KbdInteractiveAuthentication no", "PermitRootLogin yes", "PrintMotd no", "PrintLastLog no",
-                  "LogLevel VERBOSE"]
+                  "LogLevel VERBOSE"] + ["HostKey %s/%s" % (there, key.name) for key in self.host_keys]
         write(str(etc / "sshd_config"), "\n".join(lines) + "\n", 0o600)
+
+    def prepare_dropbear(self, authorized):
+        """It has a format of its own for keys, and looks for those of users in their homes only."""
+        key = self.host_keys[0]
+        subprocess.run(["dropbearconvert", "openssh", "dropbear", str(key), str(key.with_suffix(".dropbear"))], stdin=subprocess.DEVNULL,
+                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
+        folder = self.home / ".ssh"
+        folder.mkdir(mode=0o700)
+        write(str(folder / "authorized_keys"), authorized, 0o600)
+        if self.user == "tester":
+            for path in (folder, folder / "authorized_keys"):
+                os.chown(str(path), TESTER, TESTER)
 
     def write_profile(self):
         if not self.profile:
@@ -196,7 +211,7 @@ class Host(object):
             others = [line for line in f if line.split(":")[0] not in ("root", "tester", "sshd")]
         write(str(files / "passwd"), "root:x:0:0:root:/root:%s\nsshd:x:64122:65534::/run/sshd:/usr/sbin/nologin\n"
               "tester:x:%d:%d::/home/tester:%s\n%s" % (shell, TESTER, TESTER, shell, "".join(others)))
-        write(str(files / "shadow"), "root:*:19000:0:99999:7:::\nsshd:*:19000:0:99999:7:::\ntester:*:19000:0:99999:7:::\n", 0o600)
+        write(str(files / "shadow"), "".join("%s:%s\n" % (user, self.shadow.get(user, "*:19000:0:99999:7:::")) for user in ("root", "sshd", "tester")), 0o600)
         with open("/etc/group") as f:
             write(str(files / "group"), f.read() + "tester:x:%d:\n" % TESTER)
         write(str(files / "hosts"), self.lab.names())
@@ -204,7 +219,8 @@ class Host(object):
     def plan(self):
         storage = {self.home_there if path == "~" else path: kind for path, kind in self.storage.items()}
         return dict(name=self.name, number=self.number, address=self.address, port=self.port, behind=self.behind, server=self.server,
-                    folder=str(self.folder), etc=self.etc_there, python=self.facts, hidden=self.lab.hidden, storage=storage, sshd=self.lab.sshd)
+                    folder=str(self.folder), etc=self.etc_there, key=self.host_keys[0].name, python=self.facts,
+                    hidden=self.lab.hidden, storage=storage, sshd=self.lab.sshd)
 
     def processes(self):
         """{pid: command line} of what runs on the host now, as seen from here."""
@@ -254,6 +270,8 @@ class Lab(object):
         if not 0 < len(plans) <= MOST:
             raise ValueError("a lab has 1 to %d hosts" % MOST)
         self.sshd, self.keygen, _ = need("sshd", "ssh-keygen", "ssh")
+        if any(plan.get("server") == "dropbear" for plan in plans):
+            need("dropbear", "dropbearconvert")
         why = can_make_namespaces() if namespaces else None
         if why:
             raise Unavailable(why)
@@ -300,17 +318,19 @@ class Lab(object):
     def prepare(self):
         for host in self.hosts:
             host.prepare()
-        keys = [str(h.folder / "etc" / "host_key") for h in self.hosts] + [str(self.key)]
-        made = [subprocess.Popen([self.keygen, "-q", "-t", "ed25519", "-N", "", "-C", "lab", "-f", key], stdin=subprocess.DEVNULL) for key in keys]
+        keys = [(kind, key) for h in self.hosts for kind, key in zip(h.keys, h.host_keys)] + [("ed25519", self.key)]
+        made = [subprocess.Popen([self.keygen, "-q", "-t", kind, "-N", "", "-C", "lab", "-f", str(key)], stdin=subprocess.DEVNULL) for kind, key in keys]
         if any([m.wait() for m in made]):
             raise LabError("ssh-keygen failed")
         public = self.key.with_suffix(".pub").read_text()
         config, known = [], []
         for host in self.hosts:
             write(str(host.folder / "etc" / "authorized_keys"), public)
-            host_key = " ".join((host.folder / "etc" / "host_key.pub").read_text().split()[:2])
+            if host.server == "dropbear":
+                host.prepare_dropbear(public)
+            host_keys = [" ".join(key.with_suffix(".pub").read_text().split()[:2]) for key in host.host_keys]
             names = (host.address, host.name) if self.namespaces else (host.address,)
-            known += ["[%s]:%d %s" % (name, host.port, host_key) for name in names]
+            known += ["[%s]:%d %s" % (name, host.port, key) for name in names for key in host_keys]
             config.append("Host %s\n    HostName %s\n    Port %d\n    User %s\n" % (host.name, host.address, host.port, host.user))
         write(str(self.known_hosts), "\n".join(known) + "\n", 0o600)
         config.append("Host *\n    IdentityFile %s\n    UserKnownHostsFile %s\n    StrictHostKeyChecking yes\n" % (self.key, self.known_hosts))

@@ -19,8 +19,10 @@ def serve(host):
             servers.main(kind, host["port"], host["behind"])
         finally:
             os._exit(1)
-    if kind in ("sshd", "cut"):
+    if kind in ("sshd", "cut", "dropbear"):
         argv = [host["sshd"], "-D", "-E", etc + "/sshd.log", "-f", etc + "/sshd_config"]
+        if kind == "dropbear":
+            argv = ["dropbear", "-F", "-E", "-s", "-P", "/run/dropbear.pid", "-p", str(host["port"]), "-r", "%s/%s.dropbear" % (etc, host["key"])]
         with open(etc + "/server.log", "ab") as log:
             started.append(subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", start_new_session=True))
     return started
