@@ -108,7 +108,7 @@ class Terminal(object):
             fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
         from conftest import XDCTL
-        self.process = subprocess.Popen([XDCTL] + list(args), cwd=str(project.root), env=project.environment(**dict(dict(TERM="xterm"), **env)),
+        self.process = subprocess.Popen([XDCTL] + project.arguments(args, env), cwd=str(project.root), env=project.environment(**dict(dict(TERM="xterm"), **env)),
                                         stdin=slave, stdout=slave, stderr=slave, start_new_session=True, preexec_fn=take_terminal)
         os.close(slave)
         project.started.append(self.process)

@@ -14,8 +14,10 @@ from test_run_faults import (test_all_is_run_after_many_crashes, test_crash_behi
                              test_hook_that_fails_behind_the_collection, test_internal_error_of_a_worker, test_processes_left_by_tests_end,
                              test_restart_budget, test_stopped_worker_goes_on, test_threads_that_are_no_daemons_are_waited_for,
                              test_what_failed_before_a_crash_is_not_lost, test_worker_killed_from_outside)
+from test_run_interrupt import (test_ctrl_c_once_and_the_grace_is_over, test_ctrl_c_once_lets_running_tests_end, test_ctrl_c_twice_kills,  # noqa: F401
+                                test_ctrl_c_while_it_collects, test_signal_drains)
 from test_run_outcomes import (test_a_test_that_ends_the_session, test_all_deselected, test_collection_error, test_duplicate_node_ids,  # noqa: F401
-                               test_exit_codes_that_plugins_make, test_jsonl, test_last_failed, test_missing_path, test_pytest_exit,
+                               test_exit_codes_that_plugins_make, test_jsonl, test_junit_is_that_of_pytest, test_last_failed, test_missing_path, test_pytest_exit,
                                test_short_summary_and_failures, test_show, test_stops_after_failures, test_subtests, test_zero_tests)
 
 WAYS = ["openssh", "libssh", "command"]
@@ -36,11 +38,9 @@ class Over(Project):
         super(Over, self).__init__(path, python)
         self.server, self.way = server, way
 
-    def start(self, *args, **more):
+    def arguments(self, args, env):
         args = [str(a) for a in args]
-        if args[0] == "run":
-            args = ["run"] + self.there(args[1:], more.get("env", {}))
-        return super(Over, self).start(*args, **more)
+        return ["run"] + self.there(args[1:], env) if args[0] == "run" else args
 
     def finish(self, process, jsonl=None):
         result = super(Over, self).finish(process, jsonl)
