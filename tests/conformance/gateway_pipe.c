@@ -494,7 +494,8 @@ START_TEST(names_each_fault)
         wire        w = { .before = what_is_there() };
         uint64_t    begun = xd_clock_ns();
         const char *spec = f->spec ? f->spec : all_cases[_i].spec;
-        int         r = open_spec(&w, all_cases[_i].transport, spec, f->agent, f->late ? 2000 : 20000, &err);
+        int         r = open_spec(&w, all_cases[_i].transport, spec, f->agent ? f->agent : "/bin/true",
+                          f->late ? 2000 : 20000, &err);
         ck_assert_msg(r < 0, "%s: it opened", spec);
         ck_assert_msg(strstr(err.text, f->words), "%s: '%s' is not in: %s", spec, f->words, err.text);
         ck_assert_msg(!strchr(err.text, '\n'), "%s", err.text);
