@@ -324,7 +324,7 @@ static int pump_run(pump *p)
             return -ECONNRESET;
         if (ssh_channel_is_closed(s->channel) && in_ended && text != 0)
             return 0;
-        if (has_parted(p))
+        if (!in_ended && has_parted(p)) /* one that has ended says how, at once */
             return PARTED;
         if (floods(s))
             return -EPROTO;
