@@ -58,7 +58,7 @@ START_TEST(causes)
           "ssh-dss\r\n",
           XD_OPENSSH_NEGOTIATE, "ssh-dss" },
         { "Load key \"/root/.ssh/k\": Permission denied\r\nme@h: Permission denied (publickey,password).\r\n",
-          XD_OPENSSH_AUTH, "me@h: Permission denied (publickey,password).; there is no terminal" },
+          XD_OPENSSH_AUTH, "me@h: Permission denied (publickey,password); there is no terminal" },
         { "Received disconnect from 10.0.0.1 port 22:2: Too many authentication failures\r\n"
           "Disconnected from 10.0.0.1 port 22\r\n",
           XD_OPENSSH_AUTH, "Too many" },
@@ -81,7 +81,7 @@ START_TEST(causes)
           "Connection closed by UNKNOWN port 65535\r\n",
           XD_OPENSSH_OTHER, "nc: not found" },
         { "a banner\r\n\r\nsomething new\r\n", XD_OPENSSH_OTHER, "ssh: something new" },
-        { "", XD_OPENSSH_OTHER, "without a word; try: " HAND },
+        { "", XD_OPENSSH_OTHER, "at once; try: " HAND },
     };
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
         char line[700] = "";
