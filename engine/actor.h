@@ -27,7 +27,7 @@ enum {
                    scheduler: the live line is cleared */
     /* collector -> scheduler -> a gateway: its agent contradicts what was agreed: text; hang up */
     XD_MSG_DROP = 0x400a,
-    XD_MSG_DIAL = 0x400e, /* engine -> a gateway that waits for it: now */
+    XD_MSG_DIAL = 0x400e,    /* engine -> a gateway that waits for it: now */
     XD_MSG_SAY = 0x4009,     /* engine -> terminal's reporter: a line to show between those of the report */
     XD_MSG_UNKNOWN = 0x4007, /* broker -> a sender: nobody has the address in `from`; sent once per address */
     /* collector -> scheduler, see actors/collector.h; the number of the collection, u16 */

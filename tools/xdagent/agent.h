@@ -158,7 +158,7 @@ typedef struct agent_list {
     uint32_t    count, cap;
     void       *hash; /* XXH3_state_t */
     uint64_t    digest_lo, digest_hi;
-    bool        over; /* COLLECTED came */
+    bool        over;   /* COLLECTED came */
     bool        wanted; /* SEND_LIST came before */
     bool        sending;
     uint32_t    next_chunk; /* to be sent */
