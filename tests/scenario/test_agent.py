@@ -482,8 +482,18 @@ class AgentTest(unittest.TestCase):
 
     def test_folder_that_cannot_be_made(self):
         a = self.agent()
-        a.start("no/such")
-        self.assertEqual(a.wait(wire.ENV_FAILED).text, b"popen: chdir=no/such: No such file or directory")
+        path = os.path.join(self.folder, "a_file", "in_it")
+        with open(os.path.dirname(path), "w"):
+            pass
+        a.start(path)
+        self.assertEqual(a.wait(wire.ENV_FAILED).text, b"popen: chdir=%s: Not a directory" % path.encode())
+
+    def test_an_empty_folder_is_told_to_another_host_alone(self):
+        for project, told in ((b"", False), (b"proj-1", True)):
+            a = self.agent()
+            a.start(os.path.join(self.folder, "made%d" % told), project=project)
+            self.assertEqual(a.wait(wire.COLLECTED).count, 0)
+            self.assertEqual(any(b"was empty" in m.text for m in a.all(wire.AGENT_NOTE)), told)
 
     def failed(self, **kw):
         a = self.agent()

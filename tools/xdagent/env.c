@@ -257,7 +257,7 @@ static int finish_held(agent *a)
 /* Who has not brought the project to this host finds no tests here, or not the files that are named. */
 static int say_empty(agent *a)
 {
-    return a->env.place.empty
+    return a->env.place.empty && a->env.place.elsewhere
                ? agent_note(a, XD_NOTE_WARNING, false,
                             "the folder %s was empty: xd copies no files, the project has to be "
                             "there already; chdir= names its folder",

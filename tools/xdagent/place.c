@@ -172,6 +172,7 @@ int agent_place_find(agent_place *p, xd_bytes chdir, xd_bytes project, const age
                      xd_error *no_scratch, xd_error *err)
 {
     *p = AGENT_PLACE_INIT;
+    p->elsewhere = project.len > 0;
     XD_TRY(working_folder(p, chdir, project, err));
     p->empty = is_empty(p->folder);
     if (cache_folder(p, wishes->cache_dir) < 0)

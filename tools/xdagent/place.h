@@ -16,7 +16,8 @@ typedef struct agent_place {
     char   *
         copied; /* the same without links in it, if it is the folder for copies of the project; NULL = it is not known to hold one */
     bool  empty;  /* nothing was in it */
-    char *cache;  /* for what is kept between runs; not made yet; "" = there is none */
+    bool  elsewhere; /* the controller is on another host */
+    char *cache;     /* for what is kept between runs; not made yet; "" = there is none */
     char *
         scratch; /* of this environment alone, 0700, removed by agent_place_release; "" = none could be made */
     bool wished; /* scratch is as wished: beside the journal */
