@@ -175,7 +175,7 @@ static int read_command(xd_pytest *p, const char *text, const char *nice, xd_err
     if (*nice && xd_path_find_program("nice", xd_runner_environ_get(p->env, "PATH"), &front) < 0 &&
         (r = xd_path_find_program("nice", NULL, &front)) < 0) /* env:PATH= may have the interpreter alone */
         return xd_error_set(err, r, "nice=%s: there is no program nice on PATH", nice);
-    const char *const first[] = { front, "-n", nice, program };
+    const char *const first[] = { front ? front : "", "-n", nice, program };
     const size_t      from = *nice ? 0 : 3, before = XD_ARRAY_LEN(first) - from;
     size_t            count = 0, bytes = 0;
     for (; words[count]; count++)
