@@ -175,19 +175,24 @@ static int read_command(xd_pytest *p, const char *text, const char *nice, xd_err
     if (*nice && xd_path_find_program("nice", xd_runner_environ_get(p->env, "PATH"), &front) < 0 &&
         (r = xd_path_find_program("nice", NULL, &front)) < 0) /* env:PATH= may have the interpreter alone */
         return xd_error_set(err, r, "nice=%s: there is no program nice on PATH", nice);
-    const char *const first[] = { front ? front : "", "-n", nice, program };
-    const size_t      from = *nice ? 0 : 3, before = XD_ARRAY_LEN(first) - from;
-    size_t            count = 0, bytes = 0;
+    const char *first[4];
+    size_t      before = 0, count = 0, bytes = 0;
+    if (*nice) {
+        first[before++] = front;
+        first[before++] = "-n";
+        first[before++] = nice;
+    }
+    first[before++] = program;
     for (; words[count]; count++)
         bytes += strlen(words[count]) + 1;
-    for (size_t i = from; i < XD_ARRAY_LEN(first); i++)
+    for (size_t i = 0; i < before; i++)
         bytes += strlen(first[i]) + 1;
     p->python = malloc((before + count) * sizeof(char *) + bytes);
     if (!p->python)
         return xd_error_set(err, -ENOMEM, "out of memory");
     char *at = (char *)(p->python + before + count);
     for (size_t i = 0; i < before + count - 1; i++) {
-        const char  *word = i < before ? first[from + i] : words[i - before + 1];
+        const char  *word = i < before ? first[i] : words[i - before + 1];
         const size_t len = strlen(word) + 1;
         p->python[i] = memcpy(at, word, len);
         at += len;
