@@ -178,11 +178,11 @@ static int read_command(xd_pytest *p, const char *text, const char *nice, xd_err
     const char *first[4];
     size_t      before = 0, count = 0, bytes = 0;
     if (*nice) {
-        first[before++] = front;
+        first[before++] = front ? front : "nice";
         first[before++] = "-n";
         first[before++] = nice;
     }
-    first[before++] = program;
+    first[before++] = program ? program : words[0];
     for (; words[count]; count++)
         bytes += strlen(words[count]) + 1;
     for (size_t i = 0; i < before; i++)
