@@ -82,7 +82,7 @@ class Agent(object):
 
     def facts(self, path="/nowhere"):
         path = path.encode()
-        self.say("ENV_FACTS", program=b"python3\x1b[2J\nFAILED", found=b"x" * 100 + b"\x1b]0;title\x07", folder=path, cache_dir=path, scratch_dir=path)
+        self.say("ENV_FACTS", program=b"python3\x1b[2J\nFAILED", found=b"x" * 100 + b"\x1b]0;title\x07", folder=path, cache_dir=path, scratch_dir=path, copies=[])
 
     def collected(self, **more):
         fields = dict(count=TESTS, deselected=0, errors=0, digest_lo=DIGEST[0], digest_hi=DIGEST[1], exit_status=-1, stop_reason=b"", way=1, why=b"",

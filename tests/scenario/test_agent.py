@@ -428,7 +428,7 @@ class AgentTest(unittest.TestCase):
         venv = os.path.dirname(os.path.dirname(suites_python()))
         for own, named, found in ((venv, [], b"of $VIRTUAL_ENV"), ("/nowhere", [(b"VIRTUAL_ENV", venv.encode())], b"of $VIRTUAL_ENV"),
                                   ("/nowhere", [(b"VIRTUAL_ENV", b"")], b"on PATH")):
-            a = self.own_agent(VIRTUAL_ENV=own)
+            a = self.own_agent(VIRTUAL_ENV=own, PATH=os.path.dirname(suites_python()) + os.pathsep + os.environ["PATH"])
             a.start(self.folder, python="", env=named)
             facts = a.wait(wire.ENV_FACTS)
             self.assertTrue(facts.found.endswith(found), facts.found)

@@ -86,8 +86,7 @@ def test_verbose_names_the_interpreter_of_each_environment(project):
     assert result.rc == 0, result
     lines = [line for line in result.out.splitlines() if line.startswith("xd: interpreter ")]
     assert len(lines) == 2, result
-    (home,) = [line for line in lines if not line.startswith("xd: interpreter of ")]
-    (further,) = [line for line in lines if line != home]
-    assert project.python in home and project.python in further and "-X utf8" in home + further, lines
-    assert further.startswith("xd: interpreter of popen"), lines
+    (home,) = [line for line in lines if line.startswith("xd: interpreter of popen: ")]
+    (further,) = [line for line in lines if line.startswith("xd: interpreter of popen//env:WHICH=b//")]
+    assert project.python in home and "-X utf8" not in home and project.python + " -X utf8" in further, lines
     assert "xd: interpreter" not in project.run("--tx=popen", "--tx=" + other).out
