@@ -329,7 +329,7 @@ def test_values_of_the_environment(project, way):
         """ % (values, subprocess.check_output([sys.executable, "-c", "print(hash('a'))"], env=dict(os.environ, PYTHONHASHSEED="1")).decode().strip()))
     entries = b"".join(b"//env:%s=%s" % (name.encode(), value if isinstance(value, bytes) else value.encode()) for name, value in values.items())
     spec = b"--tx=2*popen" if way != "command" else b"--tx=2*command=env -u XDG_CACHE_HOME HOME=%s sh" % str(project.path).encode()
-    process = subprocess.run([XDCTL, "run", "-p", "no:cacheprovider"] + (["--no-fork"] if way == "fresh" else []) +
+    process = subprocess.run([XDCTL, "run"] + (["--no-fork"] if way == "fresh" else []) + ["-p", "no:cacheprovider"] +
                              [spec + entries + b"//chdir=%s//python=%s" % (str(project.root).encode(), project.python.encode())],
                              cwd=str(project.root), env=project.environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60)
     assert process.returncode == 0 and b"4 passed" in process.stdout, process.stdout.decode(errors="replace")
