@@ -76,7 +76,10 @@ static const char deliver_script[] =
     "}\n"
     /* A connection that leads nowhere does not end: then all that waits for its bytes ends by itself. */
     "watch() {\n"
-    "  ( p=; trap \"kill \\$p; exit 0\" 15; sleep $limit & p=$!; wait $p && kill 0 ) <&- >&- 2>&- &\n"
+    /* Not by TERM alone: a login may have it ignored, and a shell cannot take that back. */
+    "  ( p=; trap \"kill -9 \\$p; exit 0\" USR2; sleep $limit & p=$!; wait $p && { kill 0; kill -9 0; } ) "
+    "<&- >&- "
+    "2>&- &\n"
     "  watcher=$!\n"
     "}\n"
     "place() {\n"
@@ -91,7 +94,7 @@ static const char deliver_script[] =
     "  watch; say send $arch $pack\n"
     /* What cannot be written is read to its end all the same: it lies in front of the next answer. */
     "  e=$(head -c $size | { { unpack >\"$new\"; } 2>&1 || { cat >/dev/null; false; }; }); r=$?\n"
-    "  kill $watcher; wait $watcher\n"
+    "  kill -USR2 $watcher 2>/dev/null; wait $watcher\n"
     "  [ $r = 0 ] || { no \"$1\" \"$(words \"$e\")\"; return; }\n"
     "  right \"$new\" || { no \"$1\" \"what arrived there is not what was sent\"; return; }\n"
     "  e=$(\"$new\" --version 2>&1 </dev/null)\n"

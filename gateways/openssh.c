@@ -54,6 +54,7 @@ typedef struct openssh {
     bool        ended;                 /* the far end has closed */
     bool        rest;                  /* deliver may have bytes of the agent's */
     xd_buf      said;                  /* by ssh, and by what runs at the far end, beside the pipe */
+    size_t      said_told;             /* of that, once it is open: the rest is read as its text */
     xd_error    why;                   /* deliver gave up */
     uint64_t    deadline_ns, until_ns; /* of the dial; of the state */
     uint32_t    pause_ms;
@@ -360,12 +361,14 @@ static int late(openssh *o, xd_error *err)
 static int trying(openssh *o, xd_error *err)
 {
     const xd_deliver_io io = { .arg = o, .read = io_read, .write = io_write };
+    const size_t        before = o->said.len;
     const int           said = read_said(o);
     XD_TRY(said);
     int r = xd_deliver_step(o->deliver, &io, &o->why);
     if (r == 1) {
         o->state = OPEN;
         o->rest = true;
+        o->said_told = XD_MIN(before, o->said.len); /* what came at the same time may be the agent's */
         if (o->terminal >= 0)
             close(o->terminal);
         o->terminal = -1;
@@ -464,6 +467,8 @@ static void openssh_wait(xd_pipe *p, uint32_t want, xd_pipe_wait *ret)
     xd_fdpipe_wait(o->ssh, want, ret);
     if (o->state == OPEN && o->rest && (want & XD_PIPE_READ))
         ret->ready = XD_PIPE_READ;
+    if (o->state == OPEN && o->said_told < o->said.len)
+        ret->ready |= XD_PIPE_TEXT;
 }
 
 static ssize_t openssh_read(xd_pipe *p, void *to, size_t room)
@@ -486,7 +491,13 @@ static ssize_t openssh_write(xd_pipe *p, const void *from, size_t len)
 
 static ssize_t openssh_text(xd_pipe *p, void *to, size_t room)
 {
-    openssh *o = XD_CAST(p, openssh, OPENSSH_MAGIC);
+    openssh     *o = XD_CAST(p, openssh, OPENSSH_MAGIC);
+    const size_t n = o->state == OPEN ? XD_MIN(room, o->said.len - o->said_told) : 0;
+    if (n) {
+        memcpy(to, o->said.data + o->said_told, n);
+        o->said_told += n;
+        return (ssize_t)n;
+    }
     if (!o->ssh)
         return 0;
     return o->state == OPEN ? xd_fdpipe_text(o->ssh, to, room)

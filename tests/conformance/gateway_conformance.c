@@ -747,7 +747,7 @@ START_TEST(does_not_ask_who_is_heard)
               "time.sleep(0.05)\nsock.setblocking(False)\ntry: sock.recv(1); sys.exit(1)\nexcept "
               "BlockingIOError: pass\n"
               "sock.setblocking(True)\ndone(1)\n",
-              2000);
+              8000); /* it would be asked after a quarter of that */
     expect_down(&f, true, NULL, 30);
     END_PEER(f);
 }
