@@ -14,6 +14,7 @@
 #include "engine/base/text.h"
 #include "engine/broker.h"
 #include "engine/hosts.h"
+#include "engine/outcome.h"
 
 #define CHECKER_MAGIC 0xc4ec4001u
 #define LOOK_NS (60 * XD_S_NS)  /* for an agent's answer: an interpreter on a slow disk */
@@ -85,11 +86,8 @@ static void blame(row *r, const char *why)
 
 static void fail(row *r, xd_bytes why)
 {
-    const size_t len = strlen(r->spec);
-    if (why.len > len + 2 && memcmp(why.ptr, r->spec, len) == 0 && memcmp(why.ptr + len, ": ", 2) == 0)
-        why = (xd_bytes){ why.ptr + len + 2, why.len - len - 2 };
     r->over = true;
-    r->host.error = keep(r, why);
+    r->host.error = keep(r, xd_reason_without_spec(r->spec, why));
     if (!r->host.error)
         r->host.error = "no reason is given";
     if (!r->answer_by_ns)

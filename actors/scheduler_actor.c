@@ -147,22 +147,12 @@ static bool others_live(const scheduler *self)
     return false;
 }
 
-/* The gateway's reason begins with the spec, too. */
-static xd_bytes without_spec(const gateway *g, xd_bytes reason)
-{
-    const size_t len = strlen(g->spec_text);
-    if (reason.len > len + 2 && memcmp(reason.ptr, g->spec_text, len) == 0 &&
-        memcmp(reason.ptr + len, ": ", 2) == 0)
-        return (xd_bytes){ reason.ptr + len + 2, reason.len - len - 2 };
-    return reason;
-}
-
 /* As soon as it is heard of, so that what a loss means depends on what this agent has done, and not on how far the others
  * are: the run may end while GATEWAY_DOWN is on its way through the collector. */
 static int tell_loss(scheduler *self, gateway *g, const xd_wire_GATEWAY_DOWN *in)
 {
     const bool     closing = g->state == GW_FINISHING;
-    const xd_bytes why = without_spec(g, in->reason);
+    const xd_bytes why = xd_reason_without_spec(g->spec_text, in->reason);
     if (in->expected || g->gone || g->state >= GW_DONE || (closing && self->stopping))
         return 0;
     self->missing |= in->broke != 0;

@@ -26,6 +26,14 @@ int xd_outcome_reason(xd_buf *out, const xd_wire_WORKER_DOWN *down)
                         : xd_buf_printf(out, "exited with status %d", down->exit_status);
 }
 
+xd_bytes xd_reason_without_spec(const char *spec, xd_bytes reason)
+{
+    const size_t len = strlen(spec);
+    if (reason.len > len + 2 && memcmp(reason.ptr, spec, len) == 0 && memcmp(reason.ptr + len, ": ", 2) == 0)
+        return (xd_bytes){ reason.ptr + len + 2, reason.len - len - 2 };
+    return reason;
+}
+
 int xd_env_failed_text(xd_buf *out, xd_bytes spec, xd_bytes text)
 {
     const bool there = text.len >= spec.len && spec.len && memcmp(text.ptr, spec.ptr, spec.len) == 0;
