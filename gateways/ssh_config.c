@@ -1,8 +1,8 @@
 /* gateways/ssh_config.c - see ssh_config.h: files, blocks and values. What the keywords mean is in ssh_words.c. */
 #include "gateways/ssh_config.h"
 
-#include <ctype.h>
 #include <arpa/inet.h>
+#include <ctype.h>
 #include <glob.h>
 #include <netdb.h>
 #include <pwd.h>
@@ -200,12 +200,8 @@ static int criterion(reading *r, const char *name, const char **rest)
     if (strcasecmp(name, "canonical") == 0)
         return 0;
     const char *shown = strcasecmp(name, "final") == 0 ? "Match final" : "Match exec";
-    if (strcasecmp(name, "final") == 0 || strcasecmp(name, "exec") == 0) {
-        xd_autofree char *place = NULL;
-        XD_TRY(where(r, &place));
-        leave(c, shown, place);
-        return 0;
-    }
+    if (strcasecmp(name, "final") == 0 || strcasecmp(name, "exec") == 0)
+        return leave_line(r, shown);
     xd_autofree char *arg = NULL, *real = NULL;
     *rest += strspn(*rest, " \t");
     *rest += **rest == '=';
@@ -224,10 +220,7 @@ static int criterion(reading *r, const char *name, const char **rest)
         return xd_ssh_match_list(user ? user : c->local_user, arg, ",", false);
     if (strcasecmp(name, "localuser") == 0)
         return xd_ssh_match_list(c->local_user, arg, ",", false);
-    xd_autofree char *place = NULL;
-    XD_TRY(where(r, &place));
-    leave(c, "Match with a criterion that xd does not know", place);
-    return 0;
+    return leave_line(r, "Match with a criterion that xd does not know");
 }
 
 static int match_block(reading *r, const char *rest)
