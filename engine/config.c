@@ -152,21 +152,31 @@ void xd_config_free(xd_config *c)
 {
     if (!c)
         return;
-    for (size_t i = 0; i < ENTRY_COUNT; i++)
+    for (size_t i = 0; i < ENTRY_COUNT; i++) {
+        void *at = (char *)c + entries[i].offset;
         if (is_text(entries[i].kind))
-            free(*(char **)((char *)c + entries[i].offset));
-    xd_strings_release(&c->tx);
-    xd_strings_release(&c->px);
+            free(*(char **)at);
+        if (entries[i].kind == KIND_LIST)
+            xd_strings_release(at);
+    }
     xd_strings_release(&c->args);
     xd_strings_release(&c->command_line);
     free(c);
 }
 
-static int copy_strings(xd_strings *to, const xd_strings *from)
+/* *s is still that of another config. */
+static int own_strings(xd_strings *s)
 {
-    for (size_t i = 0; i < from->count; i++)
-        XD_TRY(xd_strings_add(to, from->at[i]));
+    const xd_strings from = *s;
+    *s = (xd_strings){ 0 };
+    for (size_t i = 0; i < from.count; i++)
+        XD_TRY(xd_strings_add(s, from.at[i]));
     return 0;
+}
+
+static int own_text(char **text)
+{
+    return !*text || (*text = strdup(*text)) ? 0 : -ENOMEM;
 }
 
 int xd_config_copy(xd_config **ret, const xd_config *from)
@@ -175,26 +185,19 @@ int xd_config_copy(xd_config **ret, const xd_config *from)
     if (!c)
         return -ENOMEM;
     *c = *from;
-    c->tx = c->px = c->args = c->command_line = (xd_strings){ 0 };
-    int r = 0;
+    /* All of them, also after a failure: what is not its own must not be freed. */
+    bool whole = own_strings(&c->args) == 0;
+    whole &= own_strings(&c->command_line) == 0;
     for (size_t i = 0; i < ENTRY_COUNT; i++) {
-        if (!is_text(entries[i].kind))
-            continue;
-        char **text = (char **)((char *)c + entries[i].offset);
-        if (*text && !(*text = strdup(*text)))
-            r = -ENOMEM;
+        void *at = (char *)c + entries[i].offset;
+        if (is_text(entries[i].kind))
+            whole &= own_text(at) == 0;
+        if (entries[i].kind == KIND_LIST)
+            whole &= own_strings(at) == 0;
     }
-    if (r == 0)
-        r = copy_strings(&c->tx, &from->tx);
-    if (r == 0)
-        r = copy_strings(&c->px, &from->px);
-    if (r == 0)
-        r = copy_strings(&c->args, &from->args);
-    if (r == 0)
-        r = copy_strings(&c->command_line, &from->command_line);
-    if (r < 0) {
+    if (!whole) {
         xd_config_free(c);
-        return r;
+        return -ENOMEM;
     }
     *ret = c;
     return 0;
@@ -257,6 +260,20 @@ static int set_word(const entry *e, void *at, const char *value, char *err)
     return complain(err, e->shown.name, 0, value, want);
 }
 
+static int set_number(const entry *e, int *at, const char *value, char *err)
+{
+    const bool or_all = e->kind == KIND_NUMBER_OR_ALL;
+    uint64_t   n = 0;
+    if (!(or_all && strcmp(value, "all") == 0) &&
+        xd_text_u64(value, e->kind == KIND_COUNT ? 0 : 1, 65535, &n) < 0)
+        return complain(err, e->shown.name, 0, value,
+                        or_all                  ? "it is a whole number from 1 to 65535, or all"
+                        : e->kind == KIND_COUNT ? "it is a whole number from 0 to 65535"
+                                                : "it is a whole number from 1 to 65535");
+    *at = (int)n;
+    return 0;
+}
+
 static int set_entry(xd_config *c, const entry *e, const char *value, char *err)
 {
     void    *at = (char *)c + e->offset;
@@ -287,21 +304,9 @@ static int set_entry(xd_config *c, const entry *e, const char *value, char *err)
         *(int *)at = (int)n;
         return 0;
     case KIND_NUMBER_OR_ALL:
-        *(int *)at = 0;
-        if (strcmp(value, "all") == 0)
-            return 0;
-        if (xd_text_u64(value, 1, 65535, &n) < 0)
-            return complain(err, e->shown.name, 0, value, "it is a whole number from 1 to 65535, or all");
-        *(int *)at = (int)n;
-        return 0;
     case KIND_NUMBER:
     case KIND_COUNT:
-        if (xd_text_u64(value, e->kind == KIND_NUMBER ? 1 : 0, 65535, &n) < 0)
-            return complain(err, e->shown.name, 0, value,
-                            e->kind == KIND_NUMBER ? "it is a whole number from 1 to 65535"
-                                                   : "it is a whole number from 0 to 65535");
-        *(int *)at = (int)n;
-        return 0;
+        return set_number(e, at, value, err);
     case KIND_SIZE:
         if (xd_text_size(value, at) < 0)
             return complain(err, e->shown.name, 0, value,
