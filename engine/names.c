@@ -23,13 +23,15 @@ static size_t span(xd_bytes text, size_t from, const char *characters)
     return n;
 }
 
+bool xd_names_numbered(xd_bytes name)
+{
+    return name.len > 2 && memcmp(name.ptr, "gw", 2) == 0 && span(name, 2, "0123456789") == name.len;
+}
+
 bool xd_names_valid(xd_bytes name)
 {
-    if (name.len == 0 || name.len > XD_NAME_MAX || span(name, 0, CHARACTERS) != name.len ||
-        name.ptr[0] == '.' || name.ptr[0] == '-')
-        return false;
-    return memcmp(name.ptr, "gw", XD_MIN(name.len, 2u)) != 0 || name.len < 3 ||
-           span(name, 2, "0123456789") != name.len;
+    return name.len && name.len <= XD_NAME_MAX && span(name, 0, CHARACTERS) == name.len &&
+           name.ptr[0] != '.' && name.ptr[0] != '-' && !xd_names_numbered(name);
 }
 
 static int reach(xd_names *n, uint32_t count)

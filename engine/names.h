@@ -19,7 +19,9 @@ typedef struct xd_names {
 } xd_names;
 
 void xd_names_release(xd_names *n);
-/* Up to 64 letters, digits and any of ._-, of which none of .- comes first; not gw and a number, which another worker could have. */
+/* gw and a number: what a worker without a name is called. */
+bool xd_names_numbered(xd_bytes name);
+/* Up to 64 letters, digits and any of ._-, of which none of .- comes first; not gw and a number (xd_names_numbered), which another worker could have. */
 bool xd_names_valid(xd_bytes name);
 /* An empty name: gw and the number, as before. -EINVAL: it is not valid; -ENOMEM. */
 int xd_names_set(xd_names *n, uint16_t worker, xd_bytes name) XD_MUST;

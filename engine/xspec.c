@@ -226,7 +226,7 @@ static int check_id(parse *p)
         return bad(p->err, p->spec, "id= names one worker, NUM* and cpus=auto make several");
     if (xd_names_valid(xd_bytes_str(id)))
         return 0;
-    if (strncmp(id, "gw", 2) == 0 && id[2] && strspn(id + 2, "0123456789") == strlen(id + 2))
+    if (xd_names_numbered(xd_bytes_str(id)))
         return bad(p->err, p->spec, "gw and a number are the names of workers without id=");
     return bad(p->err, p->spec,
                "id= is made of up to 64 letters, digits and any of ._- and begins with none of .-");
