@@ -279,10 +279,17 @@ static bool was_up(const xd_check *c, uint16_t worker)
     return c->up[worker / 8] >> (worker % 8) & 1;
 }
 
+/* 0 = it is one of this environment's. */
+static int check_own(xd_check *c, const char *name, uint16_t worker)
+{
+    return is_its_worker(c, worker)
+               ? 0
+               : wrong(c, name, "worker %s is none of this environment", name_of(c, worker).text);
+}
+
 static int check_worker(xd_check *c, const char *name, uint16_t worker)
 {
-    if (!is_its_worker(c, worker))
-        return wrong(c, name, "worker %s is none of this environment", name_of(c, worker).text);
+    XD_TRY(check_own(c, name, worker));
     return was_up(c, worker) ? 0 : wrong(c, name, "worker %s was not up", name_of(c, worker).text);
 }
 
@@ -432,8 +439,7 @@ static int on_RESULTS(xd_check *c, const xd_wire_RESULTS *m)
 
 static int on_OUTPUT(xd_check *c, const xd_wire_OUTPUT *m)
 {
-    if (m->worker != XD_NO_WORKER && !is_its_worker(c, m->worker))
-        return wrong(c, "OUTPUT", "worker %s is none of this environment", name_of(c, m->worker).text);
+    XD_TRY(m->worker != XD_NO_WORKER ? check_own(c, "OUTPUT", m->worker) : 0);
     return check_mention(c, "OUTPUT", m->item);
 }
 
@@ -449,8 +455,7 @@ static int on_WORKER_UP(xd_check *c, const xd_wire_WORKER_UP *m)
 
 static int on_WORKER_DOWN(xd_check *c, const xd_wire_WORKER_DOWN *m)
 {
-    if (!is_its_worker(c, m->worker))
-        return wrong(c, "WORKER_DOWN", "worker %s is none of this environment", name_of(c, m->worker).text);
+    XD_TRY(check_own(c, "WORKER_DOWN", m->worker));
     return m->item == XD_NO_INDEX || item_of(c, m->item)
                ? 0
                : wrong(c, "WORKER_DOWN", "item %u was never leased to it", m->item);
@@ -490,8 +495,7 @@ static int on_PROGRESS(xd_check *c, const xd_wire_PROGRESS *m)
     while (xd_wire_RUNNING_next(&list, &one) == 1) {
         if (!item_of(c, one.item))
             return wrong(c, "PROGRESS", "item %u was never leased to it", one.item);
-        if (!is_its_worker(c, one.worker))
-            return wrong(c, "PROGRESS", "worker %s is none of this environment", name_of(c, one.worker).text);
+        XD_TRY(check_own(c, "PROGRESS", one.worker));
     }
     return 0;
 }
