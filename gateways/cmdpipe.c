@@ -100,25 +100,6 @@ static void free_it(cmdpipe *c)
     free(c);
 }
 
-static int copy_words(char ***ret, const char *const *argv)
-{
-    size_t n = 0, bytes = 0;
-    for (; argv[n]; n++)
-        bytes += strlen(argv[n]) + 1;
-    char **words = malloc((n + 1) * sizeof(*words) + bytes);
-    if (!words)
-        return -ENOMEM;
-    char *text = (char *)(words + n + 1);
-    for (size_t i = 0; i < n; i++) {
-        const size_t len = strlen(argv[i]) + 1;
-        words[i] = memcpy(text, argv[i], len);
-        text += len;
-    }
-    words[n] = NULL;
-    *ret = words;
-    return 0;
-}
-
 int xd_cmdpipe_open(xd_pipe **ret, const xd_transport *transport, const char *const *argv, bool direct,
                     const xd_target *target, xd_error *err)
 {
@@ -127,7 +108,10 @@ int xd_cmdpipe_open(xd_pipe **ret, const xd_transport *transport, const char *co
         return xd_error_set(err, -ENOMEM, "out of memory");
     *c = (cmdpipe){ .pipe = { transport }, .magic = CMDPIPE_MAGIC, .timeout_ms = target->timeout_ms };
     set_deadline(c);
-    int r = copy_words(&c->argv, argv);
+    xd_words words = { argv, 0 };
+    while (argv[words.n])
+        words.n++;
+    int r = xd_text_words_join(&words, 1, &c->argv);
     if (r == 0 && !direct)
         r = xd_deliver_new(&c->deliver, target, err);
     if (r == 0)

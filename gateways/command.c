@@ -45,31 +45,11 @@ static size_t behind_srun(char *const *words, size_t n)
     return 0;
 }
 
-/* The words, with -u behind srun and a shell behind them all where these are wanted; one block. */
-static char **with_more(char *const *words, size_t n, size_t unbuffered, bool shell)
-{
-    const size_t all = n + (unbuffered != 0) + shell, room = (all + 1) * sizeof(char *);
-    size_t       bytes = sizeof("-u") + sizeof(SHELL);
-    for (size_t i = 0; i < n; i++)
-        bytes += strlen(words[i]) + 1;
-    char **more = malloc(room + bytes);
-    char  *text = more ? (char *)more + room : NULL;
-    for (size_t i = 0, at = 0; more && i < all; i++) {
-        const char  *word = unbuffered && i == unbuffered ? "-u" : at < n ? words[at++] : SHELL;
-        const size_t len = strlen(word) + 1;
-        more[i] = memcpy(text, word, len);
-        text += len;
-    }
-    if (more)
-        more[all] = NULL;
-    return more;
-}
-
 int xd_gateway_command_words(const char *line, char ***ret, bool *ret_direct, xd_error *err)
 {
     size_t             n = 0, at = 0;
     bool               takes_command;
-    xd_autofree char **words = NULL, **more = NULL;
+    xd_autofree char **words = NULL;
     int                r = xd_text_command_split(line, &words, &at);
     if (r == -EINVAL && (line[at] == '\'' || line[at] == '"'))
         return xd_error_set(err, r, "the quote at character %zu is not closed", at + 1);
@@ -87,16 +67,16 @@ int xd_gateway_command_words(const char *line, char ***ret, bool *ret_direct, xd
         return xd_error_set(err, -EINVAL, "there is no command");
     size_t last = last_word(words, n, &takes_command);
     *ret_direct = strcmp(base_of(words[last]), "xdagent") == 0;
-    const bool   shell = !*ret_direct && (!is_shell(words[last]) || takes_command);
-    const size_t unbuffered = behind_srun(words, n);
-    if (!shell && !unbuffered)
-        more = xd_take(&words);
-    else
-        more = with_more(words, n, unbuffered, shell);
-    if (!more)
-        return xd_error_set(err, -ENOMEM, "out of memory");
-    *ret = xd_take(&more);
-    return 0;
+    /* -u behind srun, and a shell behind them all, where these are wanted. */
+    static const char *const unbuffered[] = { "-u" }, *const shell[] = { SHELL };
+    const bool               ends_in_shell = *ret_direct || (is_shell(words[last]) && !takes_command);
+    const size_t             srun = behind_srun(words, n);
+    const char *const *const all = (const char *const *)words;
+    const xd_words           parts[] = {
+                  { all, srun }, { unbuffered, srun != 0 }, { all + srun, n - srun }, { shell, !ends_in_shell }
+    };
+    r = xd_text_words_join(parts, XD_ARRAY_LEN(parts), ret);
+    return r < 0 ? xd_error_set(err, r, "out of memory") : 0;
 }
 
 static int command_open(xd_pipe **ret, const xd_target *target, xd_error *err)

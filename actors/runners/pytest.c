@@ -175,30 +175,13 @@ static int read_command(xd_pytest *p, const char *text, const char *nice, xd_err
     if (*nice && xd_path_find_program("nice", xd_runner_environ_get(p->env, "PATH"), &front) < 0 &&
         (r = xd_path_find_program("nice", NULL, &front)) < 0) /* env:PATH= may have the interpreter alone */
         return xd_error_set(err, r, "nice=%s: there is no program nice on PATH", nice);
-    const char *first[4];
-    size_t      before = 0, count = 0, bytes = 0;
-    if (*nice) {
-        first[before++] = front ? front : "nice";
-        first[before++] = "-n";
-        first[before++] = nice;
-    }
-    first[before++] = program ? program : words[0];
-    for (; words[count]; count++)
-        bytes += strlen(words[count]) + 1;
-    for (size_t i = 0; i < before; i++)
-        bytes += strlen(first[i]) + 1;
-    p->python = malloc((before + count) * sizeof(char *) + bytes);
-    if (!p->python)
-        return xd_error_set(err, -ENOMEM, "out of memory");
-    char *at = (char *)(p->python + before + count);
-    for (size_t i = 0; i < before + count - 1; i++) {
-        const char  *word = i < before ? first[i] : words[i - before + 1];
-        const size_t len = strlen(word) + 1;
-        p->python[i] = memcpy(at, word, len);
-        at += len;
-    }
-    p->python[before + count - 1] = NULL;
-    return 0;
+    const char *const *const rest = (const char *const *)words;
+    const char *const niced[] = { front, "-n", nice }, *const interpreter[] = { program };
+    xd_words parts[] = { { niced, *nice ? XD_ARRAY_LEN(niced) : 0 }, { interpreter, 1 }, { rest + 1, 0 } };
+    while (parts[2].at[parts[2].n])
+        parts[2].n++;
+    r = xd_text_words_join(parts, XD_ARRAY_LEN(parts), &p->python);
+    return r < 0 ? xd_error_set(err, r, "out of memory") : 0;
 }
 
 /* A virtual environment that env: names is asked for as python= is: no other interpreter takes its place. */

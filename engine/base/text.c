@@ -337,6 +337,27 @@ int xd_text_command_split(const char *s, char ***ret, size_t *ret_at)
     return xd_text_shell_split(s, ret);
 }
 
+int xd_text_words_join(const xd_words *parts, size_t count, char ***ret)
+{
+    size_t n = 0, bytes = 0;
+    for (size_t i = 0; i < count; i++)
+        for (size_t k = 0; k < parts[i].n; k++, n++)
+            bytes += strlen(parts[i].at[k]) + 1;
+    char **words = malloc((n + 1) * sizeof(*words) + bytes), **to = words;
+    if (!words)
+        return -ENOMEM;
+    char *text = (char *)(words + n + 1);
+    for (size_t i = 0; i < count; i++)
+        for (size_t k = 0; k < parts[i].n; k++) {
+            const size_t len = strlen(parts[i].at[k]) + 1;
+            *to++ = memcpy(text, parts[i].at[k], len);
+            text += len;
+        }
+    *to = NULL;
+    *ret = words;
+    return 0;
+}
+
 int xd_text_shell_quote(xd_buf *out, const char *s)
 {
     static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:=@%+,";

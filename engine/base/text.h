@@ -32,5 +32,12 @@ int xd_text_shell_split(const char *s, char ***ret) XD_MUST;
 /* The same of a command line that no shell will read: an operator or a substitution outside of quotes does nothing, so it is
  * refused.  -EINVAL: *ret_at is the offset of that, or of a quote that is not closed. */
 int xd_text_command_split(const char *s, char ***ret, size_t *ret_at) XD_MUST;
+/* Some words of a command line. */
+typedef struct xd_words {
+    const char *const *at; /* borrowed */
+    size_t             n;
+} xd_words;
+/* A command line of these words, in order: NULL-terminated, in one block that the caller frees. -ENOMEM. */
+int xd_text_words_join(const xd_words *parts, size_t count, char ***ret) XD_MUST;
 /* Appends s quoted for a POSIX shell, only when it needs it. */
 int xd_text_shell_quote(xd_buf *out, const char *s) XD_MUST;
