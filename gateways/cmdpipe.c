@@ -152,27 +152,15 @@ static int listen_to(cmdpipe *c)
     }
 }
 
-/* The end of it, on one line. */
-static int last_said(const cmdpipe *c, xd_buf *ret)
-{
-    size_t from = c->said.len > TEXT_SHOWN ? c->said.len - TEXT_SHOWN : 0, len = c->said.len;
-    while (len > from && (c->said.data[len - 1] == '\n' || c->said.data[len - 1] == '\r'))
-        len--;
-    for (size_t i = from; i < len; i++)
-        XD_TRY(c->said.data[i] == '\n' ? xd_buf_add_str(ret, " | ") : xd_buf_add_byte(ret, c->said.data[i]));
-    return 0;
-}
-
 /* It failed: said with what the command has written, once that has come. */
 static int fail_late(cmdpipe *c, xd_error *err)
 {
-    xd_autobuf said = XD_BUF_INIT, text = XD_BUF_INIT;
+    xd_autobuf text = XD_BUF_INIT;
     int        more = listen_to(c);
     XD_TRY(more);
     if (more && xd_clock_ns() < c->failed_ns + LAST_WORDS_NS)
         return 0;
-    XD_TRY(last_said(c, &said));
-    XD_TRY(xd_text_harmless(&text, xd_buf_view(&said), false));
+    XD_TRY(xd_text_last_words(&text, xd_buf_view(&c->said), TEXT_SHOWN));
     return xd_error_set(err, c->failed.code, "%s%s%s", c->failed.text,
                         text.len ? "; the command wrote: " : "", text.len ? xd_buf_cstr(&text) : "");
 }

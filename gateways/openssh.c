@@ -19,6 +19,7 @@
 
 #include "engine/base/clock.h"
 #include "engine/base/os_linux.h"
+#include "engine/base/text.h"
 #include "gateways/deliver.h"
 #include "gateways/fdpipe.h"
 #include "gateways/terminal.h"
@@ -26,6 +27,7 @@
 #define OPENSSH_MAGIC 0x0be55a1eu
 #define DEFAULT_MS 20000u
 #define SAID_MAX (16u * 1024u) /* of ssh's messages, kept while it dials */
+#define SAID_SHOWN 300u
 #define PAUSE_FIRST_MS 100u
 #define PAUSE_MOST_MS 2000u
 #define LAST_WORDS_MS 2000u /* that ssh may take to end after it has closed its output */
@@ -351,11 +353,12 @@ static int ending(openssh *o, xd_error *err)
 
 static int late(openssh *o, xd_error *err)
 {
+    xd_autobuf said = XD_BUF_INIT;
     (void)read_said(o);
-    xd_buf_consume(&o->said, o->said.len > 300 ? o->said.len - 300 : 0);
+    XD_TRY(xd_text_last_words(&said, xd_buf_view(&o->said), SAID_SHOWN));
     return xd_error_set(err, -ETIMEDOUT,
                         "ssh is not through within %.3g s: the host does not answer, or its login hangs%s%s",
-                        o->timeout_ms / 1000.0, o->said.len ? "; it said: " : "", xd_buf_cstr(&o->said));
+                        o->timeout_ms / 1000.0, said.len ? "; it said: " : "", xd_buf_cstr(&said));
 }
 
 static int trying(openssh *o, xd_error *err)

@@ -236,13 +236,9 @@ static int fail_late(xd_ssh *s, xd_error *err)
     pthread_mutex_unlock(&s->lock);
     if (!n && !ended && xd_clock_ns() < s->failed_ns + LAST_WORDS_NS)
         return 0;
-    while (n && (said[n - 1] == '\n' || said[n - 1] == '\r'))
-        n--;
-    for (size_t i = 0; i < n; i++)
-        said[i] = (char)(said[i] == '\n' ? '|' : said[i]);
-    XD_TRY(xd_text_harmless(&text, (xd_bytes){ (const uint8_t *)said, n }, false));
-    return xd_error_set(err, s->failed.code, "%s%s%s", s->failed.text, n ? "; it wrote: " : "",
-                        n ? xd_buf_cstr(&text) : "");
+    XD_TRY(xd_text_last_words(&text, (xd_bytes){ (const uint8_t *)said, n }, TEXT_SHOWN));
+    return xd_error_set(err, s->failed.code, "%s%s%s", s->failed.text, text.len ? "; it wrote: " : "",
+                        text.len ? xd_buf_cstr(&text) : "");
 }
 
 /* What ran at the far end: how it ended, if that is known. */

@@ -8,6 +8,8 @@ size_t xd_text_utf8(const uint8_t *p, size_t len, uint32_t *ret_cp);
 /* How much of the beginning is printable ASCII: what most text consists of, at eight bytes a step. */
 size_t xd_text_printable(const uint8_t *p, size_t len);
 bool   xd_text_is_utf8(xd_bytes in);
+/* Appends the end of what a program has said, at most `most` bytes of it, on one line and harmless, with a bar between its lines. */
+int xd_text_last_words(xd_buf *out, xd_bytes said, size_t most) XD_MUST;
 /* Appends `in` with what could drive a terminal made visible: C0 except \n and \t, DEL, C1, bidi controls and
  * bytes that are not UTF-8 become \xNN or \uNNNN.  keep_newline = false also escapes \n and \t. */
 int xd_text_harmless(xd_buf *out, xd_bytes in, bool keep_newline) XD_MUST;

@@ -308,6 +308,33 @@ START_TEST(numbers_have_a_point_in_every_locale)
 }
 END_TEST
 
+START_TEST(last_words)
+{
+    ck_assert_int_eq(xd_text_last_words(&out, XD_BYTES_LIT("no shell\nexit\x1b[m\r\n\n"), 100), 0);
+    ck_assert_str_eq(xd_buf_cstr(&out), "no shell | exit\\x1b[m");
+    xd_buf_clear(&out);
+    ck_assert_int_eq(xd_text_last_words(&out, XD_BYTES_LIT("0123456789\n"), 4), 0);
+    ck_assert_str_eq(xd_buf_cstr(&out), "789");
+    xd_buf_clear(&out);
+    ck_assert_int_eq(xd_text_last_words(&out, XD_BYTES_LIT("\r\n"), 4), 0);
+    ck_assert_uint_eq(out.len, 0);
+}
+END_TEST
+
+START_TEST(words_joined)
+{
+    static const char *const one[] = { "nice", "-n", "3" }, *const two[] = { "a b", "" };
+    const xd_words     parts[] = { { one, 3 }, { one, 0 }, { two, 2 } };
+    xd_autofree char **words = NULL;
+    ck_assert_int_eq(xd_text_words_join(parts, 3, &words), 0);
+    ck_assert_str_eq(words[0], "nice");
+    ck_assert_str_eq(words[2], "3");
+    ck_assert_str_eq(words[3], "a b");
+    ck_assert_str_eq(words[4], "");
+    ck_assert_ptr_null(words[5]);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("text");
@@ -326,6 +353,8 @@ int main(void)
     tcase_add_test(c, shell_split);
     tcase_add_test(c, shell_quote);
     tcase_add_test(c, numbers_have_a_point_in_every_locale);
+    tcase_add_test(c, last_words);
+    tcase_add_test(c, words_joined);
     suite_add_tcase(s, c);
     SRunner *r = srunner_create(s);
     srunner_run_all(r, CK_NORMAL);
