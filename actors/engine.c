@@ -217,9 +217,16 @@ static int scratch_folder(const xd_engine *x, size_t i, char **ret)
 
 /* Each waits for the start of its thread, and what a dial starts takes the processors: many dial when all are there, or those
  * that asked first would run tests, and Ctrl-C would not be heard, long before the last one has begun. */
+static bool dials_late(const xd_engine *x)
+{
+    return x->plan.count > DIAL_AT_ONCE;
+}
+
 static int dial_all(xd_engine *x)
 {
-    for (size_t i = 0; i < x->plan.count && x->plan.count > DIAL_AT_ONCE; i++) {
+    if (!dials_late(x))
+        return 0;
+    for (size_t i = 0; i < x->plan.count; i++) {
         char address[XD_ADDRESS_LEN];
         xd_gateway_address((uint16_t)i, address, sizeof(address));
         XD_TRY(xd_bus_post(x->bus, "", address, XD_MSG_DIAL, NULL, 0));
@@ -240,7 +247,7 @@ static int start_gateways(xd_engine *x, xd_error *err)
         XD_TRY(g->choice.transport->local ? scratch_folder(x, i, &x->scratch[i]) : 0);
         g->target.scratch_dir = x->scratch[i];
         g->junit_path = x->junit_path;
-        g->waits = x->plan.count > DIAL_AT_ONCE;
+        g->waits = dials_late(x);
         xd_gateway_address((uint16_t)i, address, sizeof(address));
         xd_child child = { .spec = &xd_gateway_spec, .address = address, .args = g };
         XD_TRY(xd_supervisor_start(x->supervisor, &child, err));

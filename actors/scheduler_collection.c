@@ -105,11 +105,13 @@ static int name_workers(scheduler *self)
     for (size_t i = 0; i < self->n_gateways; i++) {
         const gateway         *g = &self->gateways[i];
         const xd_plan_gateway *plan = &self->args.plan->gateways[i];
-        for (uint32_t k = 0; k < plan->n_ids && k < g->workers && g->state != GW_DONE && !g->failed; k++) {
-            xd_wire_NAMED one = { .worker = (uint16_t)(g->first_worker + k),
-                                  .name = xd_bytes_str(plan->ids[k]) };
+        if (g->state == GW_DONE || g->failed)
+            continue;
+        for (uint32_t k = 0; k < plan->n_ids && k < g->workers; k++) {
             if (!plan->ids[k])
                 continue;
+            xd_wire_NAMED one = { .worker = (uint16_t)(g->first_worker + k),
+                                  .name = xd_bytes_str(plan->ids[k]) };
             XD_TRY(xd_names_set(&self->names, one.worker, one.name));
             XD_TRY(xd_wire_NAMED_append(&all, &one));
             m.workers.count++;

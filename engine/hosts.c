@@ -194,8 +194,9 @@ static char *text_of(xd_buf *b)
 /* A host without a number of workers, once more: it has no more processors than before. Numbers of one host add up. */
 static bool said_before(const xd_strings *specs, size_t first, const char *spec)
 {
-    static const char auto_key[] = "//cpus=auto";
-    for (size_t i = first; strstr(spec, auto_key) && i < specs->count; i++)
+    if (!strstr(spec, "//cpus=auto"))
+        return false;
+    for (size_t i = first; i < specs->count; i++)
         if (strcmp(specs->at[i], spec) == 0)
             return true;
     return false;
