@@ -62,15 +62,6 @@ static int add_offer(xd_buf *out, const xd_agent_files *files)
     return xd_buf_add_str(out, "*) return 1;; esac; }\n");
 }
 
-/* A word for a shell, whatever is in it. */
-static int add_quoted(xd_buf *out, const char *word)
-{
-    XD_TRY(xd_buf_add_str(out, " '"));
-    for (; *word; word++)
-        XD_TRY(*word == '\'' ? xd_buf_add_str(out, "'\\''") : xd_buf_add_byte(out, (uint8_t)*word));
-    return xd_buf_add_byte(out, '\'');
-}
-
 /* One command: a shell may read on for as long as its buffer takes, so nothing is written behind it before it has answered. */
 static int ask(xd_deliver *d)
 {
@@ -79,10 +70,8 @@ static int ask(xd_deliver *d)
     XD_TRY(xd_buf_add_str(&d->out, "\n\n\nexec /bin/sh -c '"));
     XD_TRY(add_offer(&d->out, &d->files));
     XD_TRY(xd_buf_add_str(&d->out, deliver_script));
-    XD_TRY(xd_buf_add_str(&d->out, "' xd"));
-    XD_TRY(add_quoted(&d->out, d->id));
-    XD_TRY(add_quoted(&d->out, XD_BUILD_ID));
-    XD_TRY(add_quoted(&d->out, d->agent ? d->agent : ""));
+    XD_TRY(xd_buf_printf(&d->out, "' xd %s %s ", d->id, XD_BUILD_ID));
+    XD_TRY(xd_text_shell_quote(&d->out, d->agent ? d->agent : ""));
     XD_TRY(xd_buf_printf(&d->out, " %u %s %s", (unsigned)d->limit_s, d->again ? "--attach" : "--reconnect",
                          d->id));
     if (!d->again && d->output_limit != XD_OUTPUT_DEFAULT)
