@@ -88,7 +88,7 @@ DOWN_NO_BUDGET = 2  # no replacement: the budget is used up
 # HELLO.capabilities: optional parts of the protocol
 CAP_PING = 1  # answers PING
 CAP_RECONNECT = 2  # goes on with its session over another pipe when the first is cut: a known agent waits for WELCOME there, then says HELLO
-CAP_BEAT = 4  # the controller sends something every 5 s, if need be PING: an agent that hears nothing for 20 s takes the pipe as cut
+CAP_BEAT = 4  # the controller sends something every 5 s, if need be PING: an agent that hears nothing for the time to reconnect, and for 15 s at least, ends
 
 # exit code of a run or a session
 EXIT_OK = 0
