@@ -207,7 +207,7 @@ static int change_RUN_END(change *c, xd_wire_RUN_END *m)
     return text(c, &m->reason, XD_PATHMAP_ALL);
 }
 
-/* 1 = it is changed, in `body`; 0; -ENOMEM. One that does not decode is left as it is: whoever reads it counts it as damaged. */
+/* 1 = it is changed, in `body`; 0; -ENOMEM. One that does not decode is left as it is: its reader counts it as damaged. */
 static int change_body(change *c, const xd_frame *f, xd_buf *body)
 {
 #define CASE(NAME)                                              \

@@ -1,5 +1,5 @@
-/* actors/report_paths.h - between the journal and whoever reads it for people: paths of another host's copies of the user's folders
- * become the user's own.
+/* actors/report_paths.h - stands between the journal and the reports for people: in the paths of copies on another host it puts the
+ * user's own folders.
  *   in   every frame of the journal, in order, once (xd_report_paths_take): RUN_START names the folders here, ENV_FACTS of a gateway
  *        its copies of them, CONFIG the folder that its relative paths count from
  *   out  frames of that gateway as its processes would have written them here

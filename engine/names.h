@@ -1,5 +1,5 @@
 /* engine/names.h - what workers are called: the id= of their spec, else gw and their number. Pure.
- * Whoever shows a worker asks xd_names_of(). The controller knows all names of a run, an agent those of its own workers; reports take
+ * All code that shows a worker asks xd_names_of(). The controller knows all names of a run, an agent those of its own workers; reports take
  * them from the journal (WORKER_NAMES). A replacement for a crashed worker has a number of its own, and no id: what the first one left
  * behind under its name is not mixed with what the second one does, as in pytest-xdist. */
 #pragma once

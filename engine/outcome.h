@@ -19,7 +19,7 @@ int xd_outcome_sentence(xd_buf *out, uint8_t outcome, const char *worker, const 
                         xd_bytes id) XD_MUST;
 /* Stands in the text of a crash between what xd says and what the worker wrote last. */
 #define XD_OUTCOME_LAST_OUTPUT "\nlast output of the worker:\n"
-/* What a gateway says of its end, without the spec in front: whoever shows it has named that. A part of `reason`. */
+/* What a gateway says of its end, without the spec in front, for lines that name it already. A part of `reason`. */
 xd_bytes xd_reason_without_spec(const char *spec, xd_bytes reason);
 /* What ENV_FAILED says, with the spec of its environment in front, unless that is plain popen or is there. -ENOMEM. */
 int xd_env_failed_text(xd_buf *out, xd_bytes spec, xd_bytes text) XD_MUST;

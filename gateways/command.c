@@ -35,8 +35,8 @@ static size_t last_word(char *const *argv, size_t n, bool *ret_takes_command)
     return n - 1;
 }
 
-/* srun passes on whole lines, unless it is told not to: the word behind which that is to be said. 0 = there is none: a last
- * word may be the name of something else. */
+/* srun passes output on by whole lines unless it has the option -u. Returns the index behind the word srun, where that option belongs;
+ * 0 = there is no srun. The last word does not count: it may be the name of something else. */
 static size_t behind_srun(char *const *words, size_t n)
 {
     for (size_t i = 0; i < n; i++)

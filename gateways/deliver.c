@@ -21,7 +21,7 @@
 #define NOISE_SHOWN 300u
 #define LINE_MAX_BYTES 8192u
 #define DEFAULT_S 20u
-#define MORE_S 10u  /* who waits there for bytes shall not give up before whoever sends them has */
+#define MORE_S 10u  /* the script waits longer for bytes than this end takes to give up sending them */
 #define SENT_MAX 5u /* uploads: one for each folder that may be tried */
 #define ID_BYTES 16u
 

@@ -5,8 +5,8 @@
  *
  * The agent does the same at its end (tools/xdagent/reconnect.c). What this gateway has taken is on its way to the journal,
  * whatever becomes of the pipe; what it has not is sent again. A pipe that is cut before HELLO came is replaced too, and the
- * greeting begins anew. An agent that has ended cannot be dialled: its end is told at once; so is a host that is another one
- * now. */
+ * greeting begins anew. An agent that has ended cannot be dialled: the environment is lost at once. It is the same when another host
+ * answers. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>

@@ -14,7 +14,7 @@
 
 #define OWN_TIMEOUT_MS 20000u
 #define TEXT_SHOWN 400u
-#define PARTING_NS (500 * XD_MS_NS)    /* that the end of a pipe that was cut may take to tell of itself */
+#define PARTING_NS (500 * XD_MS_NS)    /* how long the status of an agent whose pipe was cut is waited for */
 #define LAST_WORDS_NS (500 * XD_MS_NS) /* that standard error may come later than the end of the pipe */
 
 /* ---- what both threads use ------------------------------------------------------------------------------- */

@@ -375,7 +375,7 @@ static void set_phase(xd_ssh *s, xd_ssh_phase phase)
     xd_ssh_nudge(s->to_gateway);
 }
 
-/* Without a word when it has parted: a host that is told of the end drops what the agent has not read. */
+/* After parting the connection is closed without SSH's own goodbye: a host that gets that drops what the agent has not read yet. */
 static void disconnect(xd_ssh *s, bool parted)
 {
     if (s->channel && !parted)

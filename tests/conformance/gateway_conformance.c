@@ -314,7 +314,7 @@ static const char PEER[] =
     "    def __init__(self, pair=(0, 1)): self.pair = pair\n"
     "    def recv(self, n): return os.read(self.pair[0], n)\n"
     "    def setblocking(self, on): os.set_blocking(self.pair[0], on)\n"
-    /* All of it: sshd tells of an end only when standard error has ended, too. */
+    /* Both streams are closed: sshd reports the end of a command only when its standard error has ended, too. */
     "    def close(self):\n"
     "        for fd in self.pair: os.close(fd)\n"
     "        if self.pair == (0, 1): os.dup2(os.open('/dev/null', os.O_RDWR), 2)\n"
@@ -940,7 +940,8 @@ END_TEST
 Suite *xd_gateway_conformance(const xd_gateway_case *cases, int count)
 {
     Suite      *s = suite_create("gateway conformance");
-    const char *only = getenv("XD_ONLY"); /* tests with this in their names, for whoever looks for a fault */
+    const char *only =
+        getenv("XD_ONLY"); /* tests with this in their names alone: for a person who looks for a fault */
     all_cases = cases;
     for (int i = 0; i < count; i++) {
         TCase *t = tcase_create(cases[i].name);
