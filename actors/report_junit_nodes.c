@@ -154,10 +154,8 @@ int xd_junit_node_crashed(xd_junit *j, uint32_t item)
 {
     const xd_runview      *v = j->view;
     const xd_runview_item *i = &v->tests.items[item];
-    const xd_name          name = xd_runview_worker_name(v, i->worker);
     xd_autobuf             message = XD_BUF_INIT, text = XD_BUF_INIT;
-    XD_TRY(xd_outcome_sentence(&message, i->outcome, i->worker == XD_NO_WORKER ? NULL : name.text, "running",
-                               i->id));
+    XD_TRY(xd_runview_sentence(v, i, &message));
     if (i->down != XD_NO_INDEX) {
         xd_frame            frame;
         xd_wire_WORKER_DOWN down;

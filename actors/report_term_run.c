@@ -442,12 +442,10 @@ int xd_term_on_crash_text(const xd_term *t, uint32_t item, xd_buf *to)
 {
     const xd_runview      *v = t->view;
     const xd_runview_item *i = &v->tests.items[item];
-    const xd_name          name = xd_runview_worker_name(v, i->worker);
     xd_autobuf             text = XD_BUF_INIT;
     xd_frame               frame;
     xd_wire_WORKER_DOWN    down;
-    XD_TRY(xd_outcome_sentence(&text, i->outcome, i->worker == XD_NO_WORKER ? NULL : name.text, "running",
-                               i->id));
+    XD_TRY(xd_runview_sentence(v, i, &text));
     if (i->down != XD_NO_INDEX &&
         v->source.read(v->source.arg, v->notes.downs.at[i->down].offset, &frame) >= 0 &&
         xd_wire_WORKER_DOWN_decode(frame.body, frame.len, &down) >= 0) {

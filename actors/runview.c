@@ -2,6 +2,7 @@
 #include "actors/runview.h"
 
 #include "engine/base/text.h"
+#include "engine/outcome.h"
 
 int xd_runview_init(xd_runview *ret, xd_runview_source source)
 {
@@ -305,6 +306,13 @@ xd_bytes xd_runview_spec(const xd_runview *v, uint16_t gateway)
 xd_name xd_runview_worker_name(const xd_runview *v, uint32_t worker)
 {
     return xd_names_of(&v->envs.names, (uint16_t)worker);
+}
+
+int xd_runview_sentence(const xd_runview *v, const xd_runview_item *i, xd_buf *out)
+{
+    const xd_name name = xd_runview_worker_name(v, i->worker);
+    return xd_outcome_sentence(out, i->outcome, i->worker == XD_NO_WORKER ? NULL : name.text, "running",
+                               i->id);
 }
 
 uint64_t xd_runview_counted(const xd_runview *v, const char *category)

@@ -63,6 +63,8 @@ xd_bytes xd_runview_environment(const xd_runview *v, uint32_t item);
 xd_bytes xd_runview_spec(const xd_runview *v, uint16_t gateway);
 /* What a worker is called. */
 xd_name xd_runview_worker_name(const xd_runview *v, uint32_t worker);
+/* xd_outcome_sentence() of an item that was cut. -ENOMEM. */
+int xd_runview_sentence(const xd_runview *v, const xd_runview_item *i, xd_buf *out) XD_MUST;
 /* Count of a category ("passed"); 0 when there is none. */
 uint64_t xd_runview_counted(const xd_runview *v, const char *category);
 /* Value of an option of CONFIG, NULL when it is not there (first of that name; a NUL follows the data). */
