@@ -153,7 +153,8 @@ def test_another_user(project, far):
         above = above.parent
     result = project.run("--tx=2*command=sudo -n -u nobody env -u XDG_CACHE_HOME HOME=%s sh//chdir=%s" % (far.home, far.home), "--runner=command", "--list", "tests.txt", python=False)
     assert result.rc == 1 and "1 failed, 2 passed" in result.out, result
-    assert os.stat(far.agents[0]).st_uid == 65534
+    agents = far.agents or glob.glob("/tmp/xd-65534/agent/*/xdagent-*")  # one of this build may be there from elsewhere
+    assert agents and all(os.stat(agent).st_uid == 65534 for agent in agents)
 
 
 def make_debian(folder, tar):
