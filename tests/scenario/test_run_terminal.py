@@ -325,7 +325,7 @@ MIXED = """
     import time
     import pytest
 
-    def test_passes(): time.sleep(0.02)
+    def test_passes(): time.sleep(0.5)
 
     def test_fails():
         print("said on stdout")
