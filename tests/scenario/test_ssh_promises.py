@@ -81,9 +81,9 @@ def test_kill_9_of_a_worker_there(far):  # noqa: F811
     host = far.lab["h1"]
     jsonl = far.project.root / "j"
     process = far.start("--jsonl=j", *far.tx(2))
-    seconds_until(lambda: (host.home / "log").exists(), 30)
-    worker = min(e["pid"] for e in map(json.loads, jsonl.read_text().splitlines()) if e["event"] == "worker_up")  # as the host numbers it
-    inside = host.run(["kill", "-9", str(worker)])
+    pids = lambda: [e["pid"] for e in map(json.loads, jsonl.read_text().split("\n")[:-1]) if e["event"] == "worker_up"]  # noqa: E731
+    seconds_until(lambda: (host.home / "log").exists() and (host.home / "log").read_text().count("start") >= 2 and len(pids()) == 2, 30)
+    inside = host.run(["kill", "-9", str(min(pids()))])  # as the host numbers it
     assert inside.returncode == 0, inside
     result = far.project.finish(process, str(jsonl))
     assert result.rc == 1 and result.summary == {"passed": 11, "crashed": 1} and "SIGKILL" in result.out, result
