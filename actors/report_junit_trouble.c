@@ -92,12 +92,10 @@ int xd_report_junit_named(const char *const *args, size_t count, const char *add
 {
     xd_autofree char **words = NULL;
     const char        *path = NULL, *home = getenv("HOME");
-    size_t             n = 0;
     *ret = NULL;
     if (addopts && xd_text_shell_split(addopts, &words) == 0) {
-        while (words[n])
-            n++;
-        look((const char *const *)words, n, &path);
+        const xd_words all = xd_words_of((const char *const *)words);
+        look(all.at, all.n, &path);
     }
     look(args, count, &path);
     if (!path || !*path ||

@@ -108,10 +108,8 @@ int xd_cmdpipe_open(xd_pipe **ret, const xd_transport *transport, const char *co
         return xd_error_set(err, -ENOMEM, "out of memory");
     *c = (cmdpipe){ .pipe = { transport }, .magic = CMDPIPE_MAGIC, .timeout_ms = target->timeout_ms };
     set_deadline(c);
-    xd_words words = { argv, 0 };
-    while (argv[words.n])
-        words.n++;
-    int r = xd_text_words_join(&words, 1, &c->argv);
+    const xd_words words = xd_words_of(argv);
+    int            r = xd_text_words_join(&words, 1, &c->argv);
     if (r == 0 && !direct)
         r = xd_deliver_new(&c->deliver, target, err);
     if (r == 0)

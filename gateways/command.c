@@ -61,8 +61,7 @@ int xd_gateway_command_words(const char *line, char ***ret, bool *ret_direct, xd
             line[at], at + 1);
     if (r < 0)
         return xd_error_set(err, r, "%s", xd_error_name(r));
-    while (words[n])
-        n++;
+    n = xd_words_of((const char *const *)words).n;
     if (n == 0)
         return xd_error_set(err, -EINVAL, "there is no command");
     size_t last = last_word(words, n, &takes_command);

@@ -91,24 +91,22 @@ static int spawn_with(openssh *o, char *const *argv, int ours[3], const int thei
 {
     /* A signal that ends the dial or the run shall not end the connection first: when ssh asks, it must be in the group of
      * this program, which is the terminal's, and a shell has it ignore Ctrl-C. */
-    static const char *const shielded[] = { "/bin/sh", "-c", "trap '' INT QUIT; exec \"$@\"", "ssh", NULL };
-    size_t                   n = 0, shield = o->asks ? XD_ARRAY_LEN(shielded) - 1 : 0;
-    while (argv[n])
-        n++;
-    xd_autofree const char **all = calloc(shield + n + 1, sizeof(*all));
-    if (!all)
-        return -ENOMEM;
-    memcpy(all, shielded, shield * sizeof(*all));
-    memcpy(all + shield, argv, n * sizeof(*all));
+    static const char *const shielded[] = { "/bin/sh", "-c", "trap '' INT QUIT; exec \"$@\"", "ssh" };
+    const xd_words           words[] = { { shielded, o->asks ? XD_ARRAY_LEN(shielded) : 0 },
+                                         xd_words_of((const char *const *)argv) };
+    xd_autofree char       **all = NULL;
+    XD_TRY(xd_text_words_join(words, XD_ARRAY_LEN(words), &all));
     const xd_proc_fd fds[] = { { theirs[0], 0 }, { theirs[1], 1 }, { theirs[2], 2 } };
-    xd_proc_args     args = { .argv = all, .fds = fds, .nfds = XD_ARRAY_LEN(fds), .new_group = !o->asks };
-    xd_fdpipe_parts  parts = { .in = ours[1],
-                               .out = ours[0],
-                               .text = ours[2],
-                               .redial = -1,
-                               .proc = { .pidfd = -1 },
-                               .name = "ssh",
-                               .group = !o->asks };
+    xd_proc_args     args = {
+            .argv = (const char *const *)all, .fds = fds, .nfds = XD_ARRAY_LEN(fds), .new_group = !o->asks
+    };
+    xd_fdpipe_parts parts = { .in = ours[1],
+                              .out = ours[0],
+                              .text = ours[2],
+                              .redial = -1,
+                              .proc = { .pidfd = -1 },
+                              .name = "ssh",
+                              .group = !o->asks };
     XD_TRY(xd_proc_spawn(&args, &parts.proc, err));
     int r = xd_fdpipe_new(&o->ssh, o->pipe.transport, &parts);
     if (r < 0) {

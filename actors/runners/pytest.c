@@ -175,11 +175,9 @@ static int read_command(xd_pytest *p, const char *text, const char *nice, xd_err
     if (*nice && xd_path_find_program("nice", xd_runner_environ_get(p->env, "PATH"), &front) < 0 &&
         (r = xd_path_find_program("nice", NULL, &front)) < 0) /* env:PATH= may have the interpreter alone */
         return xd_error_set(err, r, "nice=%s: there is no program nice on PATH", nice);
-    const char *const *const rest = (const char *const *)words;
+    const xd_words    rest = xd_words_of((const char *const *)words + 1);
     const char *const niced[] = { front, "-n", nice }, *const interpreter[] = { program };
-    xd_words parts[] = { { niced, *nice ? XD_ARRAY_LEN(niced) : 0 }, { interpreter, 1 }, { rest + 1, 0 } };
-    while (parts[2].at[parts[2].n])
-        parts[2].n++;
+    const xd_words parts[] = { { niced, *nice ? XD_ARRAY_LEN(niced) : 0 }, { interpreter, 1 }, rest };
     r = xd_text_words_join(parts, XD_ARRAY_LEN(parts), &p->python);
     return r < 0 ? xd_error_set(err, r, "out of memory") : 0;
 }

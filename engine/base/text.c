@@ -142,22 +142,6 @@ static size_t escape_length(const uint8_t *p, size_t len)
 }
 
 /* Length of the colour sequence at p, 0 = there is none. */
-int xd_text_last_words(xd_buf *out, xd_bytes said, size_t most)
-{
-    const size_t skipped = said.len > most ? said.len - most : 0;
-    said = (xd_bytes){ said.ptr + skipped, said.len - skipped };
-    while (said.len && (said.ptr[said.len - 1] == '\n' || said.ptr[said.len - 1] == '\r'))
-        said.len--;
-    while (said.len) {
-        const uint8_t *end = memchr(said.ptr, '\n', said.len);
-        const size_t   n = end ? (size_t)(end - said.ptr) : said.len;
-        XD_TRY(xd_text_harmless(out, (xd_bytes){ said.ptr, n }, false));
-        XD_TRY(end ? xd_buf_add_str(out, " | ") : 0);
-        said = (xd_bytes){ said.ptr + n + (end != NULL), said.len - n - (end != NULL) };
-    }
-    return 0;
-}
-
 static size_t color_length(const uint8_t *p, size_t len)
 {
     size_t i = 2;
@@ -189,6 +173,22 @@ int xd_text_harmless_lines(xd_buf *out, xd_bytes in, bool colors)
     }
     XD_TRY(xd_text_harmless(out, (xd_bytes){ in.ptr + start, in.len - start }, true));
     return on ? xd_buf_add_str(out, "\x1b[0m") : 0;
+}
+
+int xd_text_last_words(xd_buf *out, xd_bytes said, size_t most)
+{
+    const size_t skipped = said.len > most ? said.len - most : 0;
+    said = (xd_bytes){ said.ptr + skipped, said.len - skipped };
+    while (said.len && (said.ptr[said.len - 1] == '\n' || said.ptr[said.len - 1] == '\r'))
+        said.len--;
+    while (said.len) {
+        const uint8_t *end = memchr(said.ptr, '\n', said.len);
+        const size_t   n = end ? (size_t)(end - said.ptr) : said.len;
+        XD_TRY(xd_text_harmless(out, (xd_bytes){ said.ptr, n }, false));
+        XD_TRY(end ? xd_buf_add_str(out, " | ") : 0);
+        said = (xd_bytes){ said.ptr + n + (end != NULL), said.len - n - (end != NULL) };
+    }
+    return 0;
 }
 
 int xd_text_strip_ansi(xd_buf *out, xd_bytes in)

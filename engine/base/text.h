@@ -39,6 +39,14 @@ typedef struct xd_words {
     const char *const *at; /* borrowed */
     size_t             n;
 } xd_words;
+/* Those of a vector that NULL ends, which stays the caller's. */
+static inline xd_words xd_words_of(const char *const *argv)
+{
+    xd_words words = { argv, 0 };
+    while (argv[words.n])
+        words.n++;
+    return words;
+}
 /* A command line of these words, in order: NULL-terminated, in one block that the caller frees. -ENOMEM. */
 int xd_text_words_join(const xd_words *parts, size_t count, char ***ret) XD_MUST;
 /* Appends s quoted for a POSIX shell, only when it needs it. */
