@@ -222,7 +222,10 @@ def test_nothing_is_left(tmp_path, how, namespaces):
         clients = [lab.popen(lab.ssh_argv(h.name) + ["sleep 61 & setsid sleep 62 & sleep 63"]) for h in lab.hosts]
         while not all(len([l for l in h.processes().values() if l.startswith("sleep 6")]) == 3 for h in lab.hosts):
             time.sleep(0.05)
-        hosts = [pid for h in lab.hosts for pid in h.processes()]
+        hosts, now = None, []
+        while hosts != now:  # some of a login's live a moment only
+            time.sleep(0.2)
+            hosts, now = now, sorted(pid for h in lab.hosts for pid in h.processes())
         print(lab.folder, lab.process.pid, *([c.pid for c in clients] + hosts), flush=True)
         sys.stdin.read()
         lab.close()
@@ -234,8 +237,8 @@ def test_nothing_is_left(tmp_path, how, namespaces):
     if words and words[0] == "no":
         process.communicate()
         pytest.skip(" ".join(words[1:]))
-    folder, pids = words[0], [int(w) for w in words[1:] if alive(int(w))]  # some of a login's live a moment only
-    assert os.path.isdir(folder) and len(pids) > 12
+    folder, pids = words[0], [int(w) for w in words[1:]]
+    assert os.path.isdir(folder) and len(pids) > 12 and all(os.path.exists("/proc/%d" % pid) for pid in pids)
     if how == "killed":
         process.send_signal(signal.SIGKILL)
     process.communicate(timeout=60)
