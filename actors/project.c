@@ -7,6 +7,7 @@
 
 #include "engine/base/command.h"
 #include "engine/base/path.h"
+#include "engine/base/text.h"
 #include "engine/folders.h"
 #include "gateways/agent_program.h"
 
@@ -29,22 +30,17 @@ static int asked_of(const xd_config *cfg, xd_config **ret, xd_folders *where, xd
 static int ask(const xd_config *own, const xd_folders *where, const char *const *args, xd_buf *out,
                xd_error *err)
 {
-    xd_autofree char        *found = NULL, *agent = NULL;
-    size_t                   n = 0;
-    xd_autofree const char **argv = NULL;
+    xd_autofree char  *found = NULL, *agent = NULL;
+    xd_autofree char **argv = NULL;
     XD_TRY(xd_agent_program_find(own->agent, &found, err));
     XD_TRY(xd_path_absolute(found, &agent));
-    while (args[n])
-        n++;
-    argv = calloc(n + 5, sizeof(*argv));
-    if (!argv)
-        return -ENOMEM;
-    argv[0] = agent;
-    argv[1] = "--check";
-    argv[2] = own->python ? own->python : ""; /* wishes: the agent looks where it is */
-    argv[3] = where->cache ? where->cache : "";
-    memcpy(argv + 4, args, n * sizeof(*argv));
-    return xd_command_output(argv, own->work_dir ? where->work : NULL, XD_COMMAND_NS, ANSWER_LIMIT, out, err);
+    /* Wishes: the agent looks where it is. */
+    const char *const check[] = { agent, "--check", own->python ? own->python : "",
+                                  where->cache ? where->cache : "" };
+    const xd_words    words[] = { { check, XD_ARRAY_LEN(check) }, xd_words_of(args) };
+    XD_TRY(xd_text_words_join(words, XD_ARRAY_LEN(words), &argv));
+    return xd_command_output((const char *const *)argv, own->work_dir ? where->work : NULL, XD_COMMAND_NS,
+                             ANSWER_LIMIT, out, err);
 }
 
 int xd_project_ask(const xd_config *cfg, const char *const *args, xd_buf *out, xd_error *err)

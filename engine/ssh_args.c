@@ -76,8 +76,7 @@ int xd_ssh_args_parse(xd_ssh_args *ret, const char *text, char *why, size_t size
         snprintf(why, size, "a quote is not closed");
     if (r < 0)
         return r;
-    while (a.words[a.count])
-        a.count++;
+    a.count = xd_words_of((const char *const *)a.words).n;
     XD_TRY(read_words(&a, why, size));
     *ret = a;
     a = (xd_ssh_args){ 0 };

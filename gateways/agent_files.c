@@ -31,10 +31,8 @@ static int read_sums(xd_agent_file *f, const char *path)
         return -ENOMEM;
     XD_TRY(xd_path_read_file(name, 4096, &text, NULL));
     XD_TRY(xd_text_shell_split(xd_buf_cstr(&text), &word));
-    size_t n = 0;
-    while (word[n])
-        n++;
-    if (n != 6 || strlen(word[2]) != 64 || strspn(word[2], "0123456789abcdef") != 64)
+    if (xd_words_of((const char *const *)word).n != 6 || strlen(word[2]) != 64 ||
+        strspn(word[2], "0123456789abcdef") != 64)
         return -EINVAL;
     if (strcmp(word[0], XD_BUILD_ID) != 0)
         return -ESTALE;

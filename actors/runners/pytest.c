@@ -314,11 +314,9 @@ enum { CHILD_LEASH = 8 };
 static int spawn(const xd_pytest *p, const char *role, const char *const *rest, const xd_proc_fd *fds,
                  size_t nfds, xd_proc *ret, xd_error *err)
 {
-    xd_autobuf   code = XD_BUF_INIT;
-    char         leash[32];
-    xd_proc_fd   all[8];
-    size_t       words = 0, n_rest = 0;
-    const char **argv;
+    xd_autobuf code = XD_BUF_INIT;
+    char       leash[32];
+    xd_proc_fd all[8];
     /* Our own folder keeps the byte code of our own file, also where the user wants none written for theirs:
      * compiling costs 50 ms a start. */
     XD_TRY(xd_buf_add_str(&code,
@@ -328,24 +326,17 @@ static int spawn(const xd_pytest *p, const char *role, const char *const *rest, 
     XD_TRY(xd_buf_add_str(&code,
                           "]; import " ADAPTER ".main; sys.dont_write_bytecode = keep; del keep; " ADAPTER
                           ".main.main(sys.argv[1:], first)"));
-    while (p->python[words])
-        words++;
-    while (rest[n_rest])
-        n_rest++;
-    xd_autofree const char **owned = calloc(words + n_rest + 5, sizeof(char *));
-    if (!owned || nfds + 1 > XD_ARRAY_LEN(all))
-        return xd_error_set(err, -ENOMEM, "out of memory");
-    argv = owned;
-    memcpy(argv, p->python, words * sizeof(char *));
-    argv[words++] = "-c";
-    argv[words++] = xd_buf_cstr(&code);
-    argv[words++] = role;
     snprintf(leash, sizeof(leash), "--leash=%d", CHILD_LEASH);
-    argv[words++] = leash;
-    memcpy(argv + words, rest, n_rest * sizeof(char *));
+    const char *const  own[] = { "-c", xd_buf_cstr(&code), role, leash };
+    const xd_words     words[] = { xd_words_of((const char *const *)p->python),
+                                   { own, XD_ARRAY_LEN(own) },
+                                   xd_words_of(rest) };
+    xd_autofree char **argv = NULL;
+    if (nfds + 1 > XD_ARRAY_LEN(all) || xd_text_words_join(words, XD_ARRAY_LEN(words), &argv) < 0)
+        return xd_error_set(err, -ENOMEM, "out of memory");
     memcpy(all, fds, nfds * sizeof(*fds));
     all[nfds] = (xd_proc_fd){ p->leash[0], CHILD_LEASH };
-    xd_proc_args args = { .argv = argv,
+    xd_proc_args args = { .argv = (const char *const *)argv,
                           .envp = (const char *const *)p->env,
                           .chdir = p->chdir,
                           .fds = all,
