@@ -210,7 +210,7 @@ def interfaces():
 def test_nothing_is_left(tmp_path, how, namespaces):
     """The owner is another process; it ends, or is killed with -9 while sessions and a command of the controller run."""
     owner = """if True:
-        import sys, time
+        import subprocess, sys, time
         sys.path.insert(0, %r)
         from lab import Lab, Unavailable
         try:
@@ -219,7 +219,7 @@ def test_nothing_is_left(tmp_path, how, namespaces):
             print("no", e, flush=True); sys.exit()
         if lab.namespaces:
             lab.set_link("h2", rtt_ms=10)
-        clients = [lab.popen(lab.ssh_argv(h.name) + ["sleep 61 & setsid sleep 62 & sleep 63"]) for h in lab.hosts]
+        clients = [lab.popen(lab.ssh_argv(h.name) + ["sleep 61 & setsid sleep 62 & sleep 63"], stdin=subprocess.DEVNULL) for h in lab.hosts]
         while not all(len([l for l in h.processes().values() if l.startswith("sleep 6")]) == 3 for h in lab.hosts):
             time.sleep(0.05)
         hosts, now = None, []
