@@ -223,9 +223,9 @@ static int pump_out(pump *p)
     while (!(ssh_get_status(s->session) & SSH_WRITE_PENDING)) {
         const uint32_t window = ssh_channel_window_size(s->channel);
         pthread_mutex_lock(&s->lock);
-        const bool   full = xd_ssh_room(&s->down) == 0, last = s->closed && s->down.len == 0;
-        xd_ssh_ring  look = s->down; /* it stays there until libssh has taken it */
-        const size_t n = xd_ssh_take(&look, p->bytes, XD_MIN(window, sizeof(p->bytes)));
+        const bool     last = s->closed && s->down.len == 0;
+        const uint8_t *from = s->down.at + s->down.first; /* it stays there until libssh has taken it */
+        const size_t   n = XD_MIN(XD_MIN(s->down.len, XD_SSH_RING - s->down.first), XD_MIN(window, CHUNK));
         pthread_mutex_unlock(&s->lock);
         if (last && !p->eof_sent) {
             p->eof_sent = true;
@@ -234,10 +234,11 @@ static int pump_out(pump *p)
         }
         if (!n)
             return 0;
-        const int written = ssh_channel_write(s->channel, p->bytes, (uint32_t)n);
+        const int written = ssh_channel_write(s->channel, from, (uint32_t)n);
         if (written < 0)
             return ssh_is_connected(s->session) ? -EPIPE : -ECONNRESET;
         pthread_mutex_lock(&s->lock);
+        const bool full = xd_ssh_room(&s->down) == 0; /* now: it may have been filled while libssh wrote */
         s->down.first = (s->down.first + (size_t)written) % XD_SSH_RING;
         s->down.len -= (size_t)written;
         pthread_mutex_unlock(&s->lock);
