@@ -26,7 +26,7 @@ int xd_aqueue_new(xd_aqueue **ret, const xd_aqueue_options *options)
     q->opt = *options;
     if (!q->opt.window_ns)
         q->opt.window_ns = DEFAULT_WINDOW_NS;
-    q->expected = options->workers_expected;
+    q->awaited = options->workers_expected;
     *ret = q;
     return 0;
 }
@@ -77,6 +77,13 @@ int xd_slot_untell(xd_slot *w, uint32_t from, xd_spanq *to)
 
 /* ---- workers ---- */
 
+static void meet(xd_aqueue *q, xd_slot *w)
+{
+    if (!w->met && q->awaited)
+        q->awaited--;
+    w->met = true;
+}
+
 int xd_aqueue_worker_up(xd_aqueue *q, uint32_t slot, uint64_t now_ns)
 {
     xd_slot *w = slot_get(q, slot);
@@ -87,15 +94,16 @@ int xd_aqueue_worker_up(xd_aqueue *q, uint32_t slot, uint64_t now_ns)
         return 1;
     if (w->state == XD_SLOT_STARTING)
         q->st.starting--;
+    meet(q, w);
     xd_told *ring = w->told;
     uint32_t cap = w->cap;
     xd_spanq home = w->home;
-    *w = (xd_slot){ .state = XD_SLOT_UP, .told = ring, .cap = cap, .thief = XD_AQUEUE_NOBODY, .home = home };
+    *w = (xd_slot){
+        .state = XD_SLOT_UP, .told = ring, .cap = cap, .thief = XD_AQUEUE_NOBODY, .home = home, .met = true
+    };
     w->last_ns = now_ns;
     q->st.workers++;
     q->ever_up = true;
-    if (q->st.workers + q->st.starting >= q->expected)
-        q->expected = 0; /* from here on those that are there count */
     return 0;
 }
 
@@ -185,8 +193,7 @@ int xd_aqueue_worker_down(xd_aqueue *q, uint32_t slot, xd_aqueue_end end, const 
         q->st.workers--;
         XD_TRY(take_over(q, slot, end, last));
     }
-    if (q->expected)
-        q->expected--; /* one that was expected at the start and will not come, or came and went */
+    meet(q, w);
     if (w->thief != XD_AQUEUE_NOBODY)
         q->slot[w->thief].stealing = false;
     w->thief = XD_AQUEUE_NOBODY;
@@ -197,8 +204,6 @@ int xd_aqueue_worker_down(xd_aqueue *q, uint32_t slot, xd_aqueue_end end, const 
     q->ever_up = true; /* also one that never came: nobody is left to wait for */
     if (end != XD_AQUEUE_ENDED)
         decide_fate(q, w, end != XD_AQUEUE_UNBORN);
-    if (q->st.workers + q->st.starting >= q->expected)
-        q->expected = 0;
     return 0;
 }
 

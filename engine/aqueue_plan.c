@@ -28,7 +28,7 @@ static uint64_t ahead_us(const xd_aqueue *q, const xd_slot *w)
 
 static uint32_t shares(const xd_aqueue *q)
 {
-    return 2 * XD_MAX(XD_MAX(q->st.workers + q->st.starting, q->expected), 1u);
+    return 2 * XD_MAX(xd_aqueue_crew(q), 1u);
 }
 
 static bool free_to_tell(const xd_slot *w)
@@ -172,7 +172,7 @@ static bool is_final(const xd_aqueue *q)
         return true;
     if (!q->st.no_more || !q->st.final || q->queue.items || q->n_takes)
         return false;
-    bool alone = XD_MAX(q->st.workers + q->st.starting, q->expected) <= 1;
+    bool alone = xd_aqueue_crew(q) <= 1;
 #if XD_PLANTED_BUG == 4
     alone = true; /* what others were told may still come here */
 #endif
@@ -494,7 +494,7 @@ int xd_aqueue_next(xd_aqueue *q, xd_aqueue_command *ret)
         if (r == 0)
             break;
     }
-    bool nobody = q->ever_up && !q->st.workers && !q->st.starting && !q->expected;
+    bool nobody = q->ever_up && !xd_aqueue_crew(q);
     if ((q->st.cancelled || nobody) && q->queue.items && !q->n_takes) {
         xd_take_back all = { 0, XD_AQUEUE_ALL };
         XD_TRY(give_untold(q, &all));

@@ -28,6 +28,7 @@ typedef struct xd_slot {
     uint32_t      asked;    /* serial of the TAKE_BACK it answered last */
     bool          limit_due, limit_wait, limit_all;
     bool          reopen, last_told, final_told, stealing;
+    bool          met;     /* something was heard of a worker here */
     uint64_t      last_ns; /* of the last result, or when it came up */
     xd_spanq      home;    /* reserved for it, not told: moves without asking the worker */
 } xd_slot;
@@ -51,8 +52,8 @@ struct xd_aqueue {
     size_t            n_takes, cap_takes;
     uint32_t          serial; /* of the TAKE_BACK being answered */
     bool              taking; /* one is being answered */
-    uint32_t          expected;
-    uint64_t          predicted_us,
+    uint32_t awaited; /* workers that were to start at the beginning, and of which nothing was heard yet */
+    uint64_t predicted_us,
         took_us; /* of recent items that had an expectation: what was expected, what they took */
     bool      ever_up;
     uint64_t  now_ns;
@@ -61,6 +62,12 @@ struct xd_aqueue {
     xd_span  *out;
     size_t    n_out, cap_out;
 };
+
+/* Workers that there are, or will be. */
+static inline uint32_t xd_aqueue_crew(const xd_aqueue *q)
+{
+    return q->st.workers + q->st.starting + q->awaited;
+}
 
 static inline xd_told *xd_slot_at(const xd_slot *w, uint32_t position)
 {

@@ -265,6 +265,26 @@ START_TEST(test_crash)
 }
 END_TEST
 
+/* One that is slow to start is not forgotten when another one, and its replacement, have come and gone. */
+START_TEST(test_slow_to_start)
+{
+    xd_auto(xd_aqueue) *q = make(2, 1);
+    lease(q, 0, 8, 0);
+    for (int turn = 0; turn < 2; turn++) {
+        ck_assert_int_eq(xd_aqueue_worker_up(q, 0, 0), 0);
+        xd_aqueue_command c = want(q, XD_AQUEUE_RUN);
+        nothing(q);
+        xd_aqueue_last last = { .claimed = 1, .item_plus_1 = c.spans[0].first + 1 };
+        ck_assert_int_eq(xd_aqueue_worker_down(q, 0, XD_AQUEUE_CRASHED, &last, 0), 0);
+        (void)want(q, XD_AQUEUE_BLAME);
+        (void)want(q, turn ? XD_AQUEUE_GIVE_UP : XD_AQUEUE_RESTART);
+        nothing(q);
+    }
+    ck_assert_int_eq(xd_aqueue_worker_up(q, 1, 0), 0);
+    (void)want(q, XD_AQUEUE_RUN);
+}
+END_TEST
+
 /* The worker ended items whose results never came (a test closed its pipe): they are blamed and do
  * not run again. */
 START_TEST(test_lost_results)
@@ -599,6 +619,7 @@ int main(void)
     tcase_add_test(t, test_steal_too_late);
     tcase_add_test(t, test_groups_whole);
     tcase_add_test(t, test_crash);
+    tcase_add_test(t, test_slow_to_start);
     tcase_add_test(t, test_lost_results);
     tcase_add_test(t, test_take_back);
     tcase_add_test(t, test_cancel);
