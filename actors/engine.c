@@ -19,6 +19,7 @@
 #include "actors/gateway_args.h"
 #include "actors/last_failed.h"
 #include "actors/limits.h"
+#include "actors/sync_python.h"
 #include "actors/trace.h"
 #include "engine/base/clock.h"
 #include "engine/base/os_linux.h"
@@ -128,6 +129,7 @@ static int first_record(xd_engine *x, xd_journal *journal)
                             .version = xd_bytes_str(xd_version()),
                             .wall_us = xd_clock_wall_us(),
                             .cwd = xd_bytes_str(x->where.work),
+                            .base = xd_bytes_str(x->sync_start ? x->sync.base : NULL),
                             .each = x->config->each };
     for (size_t i = 0; i < x->config->args.count; i++) {
         xd_wire_TEXT t = { .text = xd_bytes_str(x->config->args.at[i]) };
@@ -247,6 +249,7 @@ static int start_gateways(xd_engine *x, xd_error *err)
         XD_TRY(g->choice.transport->local ? scratch_folder(x, i, &x->scratch[i]) : 0);
         g->target.scratch_dir = x->scratch[i];
         g->junit_path = x->junit_path;
+        g->syncer = x->plan.gateways[i].synced ? XD_SYNCER_ADDRESS : NULL;
         g->waits = dials_late(x);
         xd_gateway_address((uint16_t)i, address, sizeof(address));
         xd_child child = { .spec = &xd_gateway_spec, .address = address, .args = g };
@@ -294,6 +297,36 @@ static void on_actor_end(void *arg, const char *address, int reason, bool restar
         (void)!xd_bus_post(x->bus, address, XD_SCHEDULER_ADDRESS, XD_MSG_GONE, line, strlen(line));
 }
 
+/* What is to be brought is found out, and its scan begins, before anything is dialled. */
+static int plan_files(xd_engine *x, xd_error *err)
+{
+    bool                         any = false;
+    xd_autofree const xd_xspec **specs = calloc(x->plan.count, sizeof(*specs));
+    x->sync_where = calloc(x->plan.count, sizeof(*x->sync_where));
+    if (!specs || !x->sync_where)
+        return -ENOMEM;
+    for (size_t i = 0; i < x->plan.count; i++)
+        specs[i] = &x->plan.gateways[i].spec;
+    XD_TRY(xd_sync_plan_make(&x->sync, x->config, specs, x->plan.count, &x->where, err));
+    XD_TRY(xd_sync_python_path(&x->sync, x->config, &x->where));
+    for (size_t i = 0; i < x->plan.count; i++) {
+        const char *chdir = specs[i]->chdir;
+        x->plan.gateways[i].synced = x->sync.base && xd_sync_plan_brings(&x->sync, specs[i]);
+        any |= x->plan.gateways[i].synced;
+        x->sync_where[i] = (xd_sync_where){ .wanted = x->plan.gateways[i].synced,
+                                            .folder = chdir ? chdir : x->sync.project,
+                                            .flags = chdir ? 0 : XD_SYNC_FLAG_PROJECT };
+    }
+    if (!any)
+        return 0;
+    XD_TRY(xd_sync_plan_args(&x->sync, x->config->args.at, x->config->args.count, &x->sync_args));
+    const xd_sync_what what = { .base = x->sync.base,
+                                .roots = (const char *const *)x->sync.roots.at,
+                                .globs = x->sync.ignore,
+                                .n_globs = x->sync.n_ignore };
+    return xd_sync_start_new(&x->sync_start, &what, &x->plan, x->sync_where, &x->where, err);
+}
+
 static int start_actors(xd_engine *x, xd_error *err)
 {
     XD_TRY(xd_runs_create(&x->where, &x->dir, err));
@@ -310,6 +343,8 @@ static int start_actors(xd_engine *x, xd_error *err)
                                .cache = x->where.cache,
                                .project = project,
                                .work = x->where.work,
+                               .sync = &x->sync,
+                               .sync_args = &x->sync_args,
                                .note = xd_path_moved(!x->where.state, !x->where.cache, moved, sizeof(moved))
                                            ? moved
                                            : NULL,
@@ -323,6 +358,9 @@ static int start_actors(xd_engine *x, xd_error *err)
     xd_child scheduler = { .spec = &xd_scheduler_spec, .address = XD_SCHEDULER_ADDRESS, .args = &args };
     XD_TRY(xd_supervisor_start(x->supervisor, &scheduler, err));
     XD_TRY(start_collector(x, err));
+    if (x->sync_start)
+        XD_TRY(xd_sync_start_actor(x->sync_start, x->supervisor, x->bus, XD_SCHEDULER_ADDRESS,
+                                   x->out_fd >= 0 ? XD_REPORT_ADDRESS : NULL, NULL, NULL, NULL, err));
     /* Gateways before reporters: the agent and Python start while the reporters do. */
     XD_TRY(start_gateways(x, err));
     return start_reports(x, err);
@@ -376,6 +414,8 @@ int xd_engine_start(xd_engine *x, char *err)
     if (r == 0 &&
         xd_last_failed_recover(&x->where) == -ENOMEM) /* other faults keep nobody from running tests */
         r = -ENOMEM;
+    if (r == 0)
+        r = plan_files(x, &e);
     if (r == 0)
         r = start_actors(x, &e);
     if (r == 0)
@@ -482,6 +522,10 @@ void xd_engine_free(xd_engine *x)
     xd_plan_release(&x->plan);
     xd_config_free(x->config);
     free(x->specs);
+    x->sync_start = xd_sync_start_free(x->sync_start);
+    xd_sync_plan_release(&x->sync);
+    xd_strings_release(&x->sync_args);
+    free(x->sync_where);
     xd_folders_release(&x->where);
     free(x->junit_path);
     free(x->journal_path);

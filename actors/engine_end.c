@@ -51,6 +51,7 @@ void xd_engine_close(xd_engine *x)
         xd_gateway_address((uint16_t)i, address, sizeof(address));
         xd_supervisor_ask_stop(x->supervisor, address);
     }
+    xd_sync_start_stop(x->sync_start);
     x->left = xd_supervisor_stop(x->supervisor, CLOSE_NS, say_stuck, x) > 0;
     for (size_t i = 0; i < x->n_gateways; i++) /* left by an agent that was killed */
         if (x->scratch[i] && xd_path_is_dir(x->scratch[i]))

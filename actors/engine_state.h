@@ -6,6 +6,8 @@
 #include "actors/report_choice.h"
 #include "actors/scheduler.h"
 #include "actors/supervisor.h"
+#include "actors/sync_roots.h"
+#include "actors/sync_start.h"
 #include "engine/broker.h"
 #include "engine/config.h"
 #include "engine/events.h"
@@ -32,6 +34,10 @@ struct xd_engine {
     xd_gateway_args     *gateways; /* one per gateway of the plan */
     char               **scratch;  /* of each: its folder below the run's, where its agent is on this host */
     const char         **specs;    /* of each, for the collector; the texts are the plan's */
+    xd_sync_plan         sync;     /* what is brought to other hosts; base NULL = nothing */
+    xd_strings           sync_args;
+    xd_sync_where       *sync_where; /* of each gateway */
+    xd_sync_start       *sync_start; /* NULL = nothing is brought */
     xd_report_choice     reports;
     xd_report_actor_args report, files;
     uint64_t             shown[2]; /* bytes of text that the terminal and stderr got */

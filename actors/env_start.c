@@ -9,19 +9,23 @@
 
 void xd_env_start_project(const char *work, char ret[XD_PROJECT_NAME])
 {
+    ret[0] = 0;
+    if (work)
+        xd_env_start_project_of(work, work, ret);
+}
+
+void xd_env_start_project_of(const char *folder, const char *apart, char ret[XD_PROJECT_NAME])
+{
     static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
     char              name[XD_PROJECT_NAME - 16] = "project";
     size_t            n = 0;
-    ret[0] = 0;
-    if (!work)
-        return;
-    for (const char *c = xd_path_base(work); *c && n + 1 < sizeof(name); c++)
+    for (const char *c = xd_path_base(folder); *c && n + 1 < sizeof(name); c++)
         if (n || (*c != '.' && *c != '-')) /* of which no name may begin */
             name[n++] = (char)(strchr(allowed, *c) ? *c : '_');
     if (n)
         name[n] = 0;
     snprintf(ret, XD_PROJECT_NAME, "%s-%08x", name,
-             (unsigned)(XXH3_64bits(work, strlen(work)) & 0xffffffffu));
+             (unsigned)(XXH3_64bits(apart, strlen(apart)) & 0xffffffffu));
 }
 
 static xd_bytes or_empty(const char *text)

@@ -10,6 +10,8 @@
 /* The name of the folder that an agent on another host works in where the spec has no chdir=: that of `work`, as far as its
  * characters are harmless, and 8 digits that tell projects of the same name apart. work: NULL gives "". */
 void xd_env_start_project(const char *work, char ret[XD_PROJECT_NAME]);
+/* The same, with the digits of another text. */
+void xd_env_start_project_of(const char *folder, const char *apart, char ret[XD_PROJECT_NAME]);
 
 /* Fills runner, python, nice, chdir, spec, project, env. The texts are views of the arguments; env lies in `room`.
  * project: "" = none; it goes to agents on other hosts alone. -ENOMEM. */

@@ -1,35 +1,41 @@
 /* actors/hosts_check.c - xd_hosts_check of engine/xd.h: looks at the hosts that a run with this config would use.
  * It opens the gateways of a run on a broker of its own, without a journal. In the place of the scheduler stands an actor that asks each
- * agent to look at its host (CHECK), and ends when all have answered or are lost. */
+ * agent to look at its host (CHECK), and ends when all have answered or are lost. Where one of them is another environment than a plain
+ * run would have here, such an agent is asked as well, for the packages to compare with. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "actors/apart.h"
 #include "actors/env_start.h"
 #include "actors/gateway_args.h"
 #include "actors/limits.h"
+#include "actors/packages.h"
 #include "actors/scheduler.h"
 #include "actors/supervisor.h"
+#include "actors/sync_roots.h"
 #include "engine/base/clock.h"
 #include "engine/base/text.h"
-#include "engine/broker.h"
 #include "engine/hosts.h"
 #include "engine/outcome.h"
 
 #define CHECKER_MAGIC 0xc4ec4001u
-#define LOOK_NS (60 * XD_S_NS)  /* for an agent's answer: an interpreter on a slow disk */
-#define CLOSE_NS (15 * XD_S_NS) /* for a gateway */
-#define RUN_ID "00000000000000000000000000000000"
+#define LOOK_NS (60 * XD_S_NS) /* for an agent's answer: an interpreter on a slow disk */
+#define LIST_NS (30 * XD_S_NS) /* more, for the packages: the adapter itself gives up before (installed.py) */
 
 /* One row. The texts are owned. */
 typedef struct row {
-    xd_host     host;
-    const char *spec;         /* as it was given, of the plan */
-    uint64_t    answer_by_ns; /* 0 = it was not asked yet */
-    bool        over;
-    bool        local; /* its agent is started on this host */
-    char       *texts[16];
-    size_t      n_texts;
+    xd_host           host;
+    const xd_xspec   *spec;
+    uint64_t          answer_by_ns; /* 0 = it was not asked yet */
+    bool              over;
+    bool              local;    /* its agent is started on this host */
+    bool              compared; /* its packages are those of another environment than here's */
+    bool              listed;
+    xd_installed_list installed;
+    xd_package       *packages; /* owned */
+    char             *texts[24];
+    size_t            n_texts;
 } row;
 
 typedef struct checking {
@@ -37,8 +43,15 @@ typedef struct checking {
     xd_plan    plan;
     xd_folders where;
     char       project[XD_PROJECT_NAME];
-    row       *rows; /* one per environment of the plan */
+    xd_xspec   here; /* what a run without specs would use */
+    row       *rows; /* one per environment of the plan; then that of `here`, where packages are compared */
+    size_t     n_rows;
 } checking;
+
+static const row *here_of(const checking *c)
+{
+    return c->n_rows > c->plan.count ? &c->rows[c->plan.count] : NULL;
+}
 
 /* ---- rows ----------------------------------------------------------------------------------------------- */
 
@@ -87,13 +100,28 @@ static void blame(row *r, const char *why)
 static void fail(row *r, xd_bytes why)
 {
     r->over = true;
-    r->host.error = keep(r, xd_reason_without_spec(r->spec, why));
+    r->host.error = keep(r, xd_reason_without_spec(r->spec->text, why));
     if (!r->host.error)
         r->host.error = "no reason is given";
     if (!r->answer_by_ns)
         blame(r, r->host.error);
     else
         r->host.agent = XD_CHECK_BAD;
+}
+
+/* Without a list nothing else of the row is worse. */
+static void take_packages(row *r, const xd_wire_HOST_CHECKED *m)
+{
+    if (m->listed && xd_installed_take(&r->installed, m->packages) < 0) {
+        xd_installed_release(&r->installed);
+        r->host.packages_error = "the list of its packages cannot be used: it is too long";
+    } else if (m->listed) {
+        r->listed = true;
+    } else if (m->version.len) {
+        r->host.packages_error = keep(r, m->unlisted);
+        if (!r->host.packages_error)
+            r->host.packages_error = "its agent lists none";
+    }
 }
 
 static void take_answer(row *r, const xd_wire_HOST_CHECKED *m)
@@ -120,6 +148,8 @@ static void take_answer(row *r, const xd_wire_HOST_CHECKED *m)
         h->pytest = XD_CHECK_BAD;
     else if (m->framework.len)
         h->pytest = XD_CHECK_GOOD;
+    if (r->compared)
+        take_packages(r, m);
     r->over = true;
 }
 
@@ -133,27 +163,26 @@ typedef struct checker {
 
 static row *row_of(const checker *self, const xd_msg *m)
 {
-    return m->gateway < self->all->plan.count ? &self->all->rows[m->gateway] : NULL;
+    return m->gateway < self->all->n_rows ? &self->all->rows[m->gateway] : NULL;
 }
 
 static int over(const checker *self)
 {
-    for (size_t i = 0; i < self->all->plan.count; i++)
+    for (size_t i = 0; i < self->all->n_rows; i++)
         if (!self->all->rows[i].over)
             return 0;
     return XD_ACTOR_STOP;
 }
 
-static int ask(const checker *self, uint16_t number)
+static int ask(const checker *self, const row *r, uint16_t number)
 {
     xd_autobuf        env = XD_BUF_INIT, body = XD_BUF_INIT, frame = XD_BUF_INIT;
     xd_wire_ENV_START start = { 0 };
     char              address[XD_ADDRESS_LEN];
     xd_auto(xd_msg) *m = NULL;
-    XD_TRY(xd_env_start_fill(&start, self->all->cfg, &self->all->plan.gateways[number].spec,
-                             self->all->project, &env));
+    XD_TRY(xd_env_start_fill(&start, self->all->cfg, r->spec, self->all->project, &env));
     XD_TRY(xd_wire_ENV_START_encode(&body, &start));
-    xd_wire_CHECK check = { .start = xd_buf_view(&body) };
+    xd_wire_CHECK check = { .start = xd_buf_view(&body), .packages = r->compared };
     XD_TRY(xd_wire_CHECK_frame(&frame, 0, 0, &check));
     XD_TRY(xd_msg_new_take(&m, XD_MSG_CHECK, &frame));
     m->gateway = number;
@@ -174,8 +203,8 @@ static int handle_up(void *state, const xd_msg *m)
     r->host.cpus = in.cpus;
     r->host.reach = XD_CHECK_GOOD;
     r->host.key = r->local ? XD_CHECK_NONE : XD_CHECK_GOOD;
-    r->answer_by_ns = xd_clock_ns() + LOOK_NS;
-    return ask(self, m->gateway);
+    r->answer_by_ns = xd_clock_ns() + LOOK_NS + (r->compared ? LIST_NS : 0);
+    return ask(self, r, m->gateway);
 }
 
 static int handle_checked(void *state, const xd_msg *m)
@@ -204,7 +233,7 @@ static int handle_down(void *state, const xd_msg *m)
 static int handle_gone(void *state, const xd_msg *m)
 {
     checker *self = XD_CAST(state, checker, CHECKER_MAGIC);
-    for (size_t i = 0; i < self->all->plan.count; i++) {
+    for (size_t i = 0; i < self->all->n_rows; i++) {
         char address[XD_ADDRESS_LEN];
         xd_gateway_address((uint16_t)i, address, sizeof(address));
         if (strcmp(address, m->from) == 0 && !self->all->rows[i].over)
@@ -225,7 +254,7 @@ static int checker_tick(void *state)
 {
     checker       *self = XD_CAST(state, checker, CHECKER_MAGIC);
     const uint64_t now = xd_clock_ns();
-    for (size_t i = 0; i < self->all->plan.count; i++) {
+    for (size_t i = 0; i < self->all->n_rows; i++) {
         row *r = &self->all->rows[i];
         if (!r->over && r->answer_by_ns && now >= r->answer_by_ns)
             fail(r, XD_BYTES_LIT("its agent did not answer in time: the interpreter there may hang"));
@@ -276,6 +305,60 @@ static const char *ids_of(row *r, const xd_plan_gateway *g)
     return keep(r, xd_buf_view(&all));
 }
 
+/* Where a spec is not as a run without specs: it may have other packages. Other runners have no interpreter. */
+static bool compares(const checking *c)
+{
+    for (size_t i = 0; xd_config_is_pytest(c->cfg) && i < c->plan.count; i++)
+        if (!xd_xspec_same_env(&c->plan.gateways[i].spec, &c->here))
+            return true;
+    return false;
+}
+
+static int make_row(checking *c, row *r, const xd_xspec *spec)
+{
+    r->local = spec->kind == XD_SPEC_POPEN;
+    r->spec = spec;
+    r->host = (xd_host){ .size = sizeof(xd_host), .spec = keep(r, xd_bytes_str(spec->text)) };
+    r->installed = XD_INSTALLED_LIST_INIT;
+    r->compared = here_of(c) && (r == here_of(c) || !xd_xspec_same_env(spec, &c->here));
+    return r->host.spec ? 0 : -ENOMEM;
+}
+
+static int make_rows(checking *c, xd_error *err)
+{
+    XD_TRY(xd_xspec_parse(&c->here, "popen", err));
+    const size_t n_rows = c->plan.count + compares(c);
+    XD_TRY(xd_limits_check((uint32_t)n_rows, false, err));
+    c->rows = calloc(n_rows ? n_rows : 1, sizeof(*c->rows));
+    if (!c->rows)
+        return -ENOMEM;
+    c->n_rows = n_rows;
+    for (size_t i = 0; i < c->plan.count; i++) {
+        XD_TRY(make_row(c, &c->rows[i], &c->plan.gateways[i].spec));
+        c->rows[i].host.workers = c->plan.gateways[i].workers;
+        c->rows[i].host.ids = ids_of(&c->rows[i], &c->plan.gateways[i]);
+    }
+    return here_of(c) ? make_row(c, &c->rows[c->plan.count], &c->here) : 0;
+}
+
+/* The folder there is named as in a run. What a run would refuse to bring is not this check's business. */
+static int name_project(checking *c)
+{
+    xd_sync_plan                 sync = XD_SYNC_PLAN_INIT;
+    xd_error                     ignored = { 0 };
+    xd_autofree const xd_xspec **specs = calloc(c->plan.count + 1, sizeof(*specs));
+    if (!specs)
+        return -ENOMEM;
+    for (size_t i = 0; i < c->plan.count; i++)
+        specs[i] = &c->plan.gateways[i].spec;
+    xd_env_start_project(c->where.work, c->project);
+    int r = xd_sync_plan_make(&sync, c->cfg, specs, c->plan.count, &c->where, &ignored);
+    if (r == 0 && sync.base)
+        snprintf(c->project, sizeof(c->project), "%s", sync.project);
+    xd_sync_plan_release(&sync);
+    return r == -ENOMEM ? r : 0;
+}
+
 static int prepare(checking *c, const xd_config *cfg, xd_error *err)
 {
     XD_TRY(xd_config_copy(&c->cfg, cfg));
@@ -287,35 +370,19 @@ static int prepare(checking *c, const xd_config *cfg, xd_error *err)
     XD_TRY(xd_plan_make(&c->plan, c->cfg, err));
     XD_TRY(xd_folders_init(&c->where, c->cfg, err));
     XD_TRY(xd_folders_apply(&c->where, c->cfg));
-    XD_TRY(xd_limits_check((uint32_t)c->plan.count, false, err));
-    xd_env_start_project(c->where.work, c->project);
-    c->rows = calloc(c->plan.count, sizeof(*c->rows));
-    if (!c->rows)
-        return -ENOMEM;
-    for (size_t i = 0; i < c->plan.count; i++) {
-        const xd_xspec *spec = &c->plan.gateways[i].spec;
-        row            *r = &c->rows[i];
-        r->local = spec->kind == XD_SPEC_POPEN;
-        r->spec = spec->text;
-        r->host = (xd_host){ .size = sizeof(xd_host),
-                             .spec = keep(r, xd_bytes_str(spec->text)),
-                             .workers = c->plan.gateways[i].workers };
-        if (!r->host.spec)
-            return -ENOMEM;
-        r->host.ids = ids_of(r, &c->plan.gateways[i]);
-    }
-    return 0;
+    XD_TRY(name_project(c));
+    return make_rows(c, err);
 }
 
-static int start_all(checking *c, xd_supervisor *s, xd_gateway_args *gateways, xd_error *err)
+static int start_all(void *arg, xd_supervisor *s, xd_bus *bus, xd_gateway_args *gateways, xd_error *err)
 {
-    checking *const args = c;
-    xd_child        first = { .spec = &checker_spec, .address = XD_SCHEDULER_ADDRESS, .args = &args };
+    checking *const c = arg, *const args = c;
+    (void)bus;
+    xd_child first = { .spec = &checker_spec, .address = XD_SCHEDULER_ADDRESS, .args = &args };
     XD_TRY(xd_supervisor_start(s, &first, err));
-    for (size_t i = 0; i < c->plan.count; i++) {
+    for (size_t i = 0; i < c->n_rows; i++) {
         char address[XD_ADDRESS_LEN];
-        XD_TRY(xd_gateway_args_make(&gateways[i], c->cfg, &c->plan.gateways[i].spec, (uint16_t)i, &c->where,
-                                    err));
+        XD_TRY(xd_gateway_args_make(&gateways[i], c->cfg, c->rows[i].spec, (uint16_t)i, &c->where, err));
         xd_gateway_address((uint16_t)i, address, sizeof(address));
         xd_child gateway = { .spec = &xd_gateway_spec, .address = address, .args = &gateways[i] };
         XD_TRY(xd_supervisor_start(s, &gateway, err));
@@ -323,58 +390,51 @@ static int start_all(checking *c, xd_supervisor *s, xd_gateway_args *gateways, x
     return 0;
 }
 
-static void on_actor_end(void *arg, const char *address, int reason, bool restarted)
-{
-    (void)restarted;
-    if (reason < 0 && strcmp(address, XD_SCHEDULER_ADDRESS) != 0)
-        (void)!xd_bus_post(arg, address, XD_SCHEDULER_ADDRESS, XD_MSG_GONE, "", 0);
-}
-
 static int check_all(checking *c, xd_error *err)
 {
-    const xd_log             log = { 0 };
-    xd_broker               *broker = NULL;
-    xd_bus                  *bus = NULL;
-    xd_supervisor           *s = NULL;
-    int                      reason = 0;
-    const xd_broker_run_args run = { .id = RUN_ID, .owner = XD_SCHEDULER_ADDRESS, .log = &log };
-    xd_gateway_args         *gateways = calloc(c->plan.count, sizeof(*gateways));
-    if (!gateways)
-        return -ENOMEM;
-    int r = xd_broker_start(&broker, &log, err);
-    if (r == 0)
-        r = xd_broker_open(broker, &run, &bus, err);
-    if (r == 0)
-        r = xd_supervisor_new(&s, bus, on_actor_end, bus);
-    if (r == 0)
-        r = start_all(c, s, gateways, err);
-    if (r == 0)
-        r = xd_supervisor_wait(s, XD_SCHEDULER_ADDRESS, -1, UINT64_MAX, &reason);
-    for (size_t i = 0; s && i < c->plan.count; i++) { /* side by side */
-        char address[XD_ADDRESS_LEN];
-        xd_gateway_address((uint16_t)i, address, sizeof(address));
-        xd_supervisor_ask_stop(s, address);
-    }
-    if (s && xd_supervisor_stop(s, CLOSE_NS, NULL, NULL) > 0)
-        return xd_error_set(err, -ETIMEDOUT,
-                            "a part of the engine does not end"); /* it still uses all of this */
-    if (bus)
-        xd_broker_close(broker, bus, NULL, NULL);
-    xd_bus_free(bus);
-    xd_broker_stop(broker);
-    free(gateways);
-    return r < 0 ? r : reason;
+    const xd_apart all = { .count = c->n_rows, .start = start_all, .arg = c };
+    return xd_apart_run(&all, err);
 }
 
 static void release(checking *c)
 {
-    for (size_t i = 0; c->rows && i < c->plan.count; i++)
-        while (c->rows[i].n_texts)
-            free(c->rows[i].texts[--c->rows[i].n_texts]);
+    for (size_t i = 0; i < c->n_rows; i++) {
+        row *r = &c->rows[i];
+        xd_installed_release(&r->installed);
+        free(r->packages);
+        while (r->n_texts)
+            free(r->texts[--r->n_texts]);
+    }
     free(c->rows);
+    xd_xspec_release(&c->here);
     xd_folders_release(&c->where);
     xd_plan_release(&c->plan);
     xd_config_free(c->cfg);
+}
+
+/* Why the packages here are not known, or are none to compare with: no test runs here. NULL = they are. */
+static const char *nothing_here(const row *here)
+{
+    if (here->listed && here->host.pytest == XD_CHECK_GOOD)
+        return NULL;
+    return here->host.error ? here->host.error : here->host.packages_error;
+}
+
+/* Of a row that has been looked at, as far as its interpreter runs. */
+static int compare(const row *here, row *r)
+{
+    xd_autobuf text = XD_BUF_INIT;
+    if (!r->compared || !r->listed)
+        return 0;
+    if (nothing_here(here)) {
+        XD_TRY(xd_buf_printf(&text, "here: %s", nothing_here(here)));
+        r->host.packages_error = keep(r, xd_buf_view(&text));
+        return 0;
+    }
+    XD_TRY(xd_installed_compare(&here->installed, &r->installed, &r->packages, &r->host.n_packages));
+    r->host.packages = r->packages;
+    r->host.version_here = here->host.version;
+    return 0;
 }
 
 int xd_hosts_check(const xd_config *cfg, xd_host_fn fn, void *arg, char *err)
@@ -385,6 +445,8 @@ int xd_hosts_check(const xd_config *cfg, xd_host_fn fn, void *arg, char *err)
     int      r = prepare(&c, cfg, &e);
     if (r == 0)
         r = check_all(&c, &e);
+    for (size_t i = 0; r == 0 && i < c.plan.count; i++)
+        r = here_of(&c) ? compare(here_of(&c), &c.rows[i]) : 0;
     for (size_t i = 0; r == 0 && i < c.plan.count; i++) {
         bad |= c.rows[i].host.error != NULL;
         r = fn(arg, &c.rows[i].host);

@@ -10,6 +10,8 @@ typedef struct xd_plan_gateway {
     uint32_t workers; /* xd_numprocesses_planned(): 0 = decided when processors and items are known */
     char   **ids;     /* of its workers in order, n_ids of them; NULL = none; owned, all of it */
     size_t   n_ids;
+    bool
+        synced; /* the project's files are brought to its host before it starts; set by who knows what to bring */
 } xd_plan_gateway;
 
 typedef struct xd_plan {

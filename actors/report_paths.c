@@ -12,6 +12,7 @@ void xd_report_paths_release(xd_report_paths *p)
         xd_pathmap_release(&p->maps[i]);
     free(p->maps);
     free(p->root);
+    free(p->base);
     for (size_t i = 0; i < XD_ARRAY_LEN(p->rooms); i++)
         xd_buf_release(&p->rooms[i]);
     *p = XD_REPORT_PATHS_INIT;
@@ -34,12 +35,13 @@ static int map_at(xd_report_paths *p, uint16_t gateway, xd_pathmap **ret)
     return 0;
 }
 
-int xd_report_paths_begin(xd_report_paths *p, const char *root)
+int xd_report_paths_begin(xd_report_paths *p, const char *root, const char *base)
 {
     if (p->root || !root)
         return 0;
     p->root = strdup(root);
-    return p->root ? 0 : -ENOMEM;
+    p->base = base && *base ? strdup(base) : NULL;
+    return p->root && (p->base || !base || !*base) ? 0 : -ENOMEM;
 }
 
 static int take_start(xd_report_paths *p, const xd_frame *f)
@@ -47,8 +49,8 @@ static int take_start(xd_report_paths *p, const xd_frame *f)
     xd_wire_RUN_START in;
     if (xd_wire_RUN_START_decode(f->body, f->len, &in) < 0)
         return 0;
-    xd_autofree char *root = xd_bytes_dup(in.cwd);
-    return root ? xd_report_paths_begin(p, root) : -ENOMEM;
+    xd_autofree char *root = xd_bytes_dup(in.cwd), *base = xd_bytes_dup(in.base);
+    return root && base ? xd_report_paths_begin(p, root, base) : -ENOMEM;
 }
 
 static int take_facts(xd_report_paths *p, const xd_frame *f)
@@ -59,10 +61,11 @@ static int take_facts(xd_report_paths *p, const xd_frame *f)
     if (xd_wire_ENV_FACTS_decode(f->body, f->len, &in) < 0)
         return 0;
     while (xd_wire_COPY_next(&in.copies, &one) == 1) {
-        if (one.root != 0) /* the only one there is */
+        const char *const roots[] = { p->root, p->base };
+        if (one.root >= XD_ARRAY_LEN(roots) || !roots[one.root])
             continue;
         XD_TRY(map_at(p, f->flags, &map));
-        XD_TRY(xd_pathmap_add(map, one.path, xd_bytes_str(p->root)));
+        XD_TRY(xd_pathmap_add(map, one.path, xd_bytes_str(roots[one.root])));
     }
     return 0;
 }

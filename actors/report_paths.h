@@ -15,6 +15,7 @@
 
 typedef struct xd_report_paths {
     char       *root; /* RUN_START.cwd; owned */
+    char       *base; /* RUN_START.base; owned; NULL = nothing is brought anywhere */
     xd_pathmap *maps; /* index = gateway number */
     size_t      count;
     xd_buf      rooms[XD_REPORT_PATHS_FIELDS]; /* private */
@@ -23,7 +24,7 @@ typedef struct xd_report_paths {
 
 void xd_report_paths_release(xd_report_paths *p);
 /* What RUN_START says, for who is no reader of the journal: the folder here. NULL = it has none. -ENOMEM. */
-int xd_report_paths_begin(xd_report_paths *p, const char *root) XD_MUST;
+int xd_report_paths_begin(xd_report_paths *p, const char *root, const char *base) XD_MUST;
 /* Notes what these frames say; every other one, and one that does not decode, leaves it as it is. -ENOMEM. */
 int xd_report_paths_take(xd_report_paths *p, const xd_frame *frame) XD_MUST;
 /* Whose copies a gateway has: NULL = it is not known to have any. */

@@ -17,9 +17,26 @@
 #define ERASE "\r\x1b[J"      /* of the line and below; a key that was pressed may have been echoed into it */
 #define COLLECTING_AFTER_S 1u /* most collections are over by then */
 
+static void take_bring(xd_term *t, const xd_wire_PROGRESS *in, uint16_t gateway, uint64_t now_ns)
+{
+    uint32_t i = 0;
+    while (i < t->bringing && t->bring[i].gateway != gateway)
+        i++;
+    if (i == XD_TERM_BRING)
+        return;
+    if (!t->bringing)
+        t->bring_ns = now_ns;
+    t->bringing = XD_MAX(t->bringing, i + 1);
+    t->bring[i] = (xd_term_bring){ gateway, in->brought, in->to_bring, in->brought_bytes };
+}
+
 int xd_term_live_progress(xd_term *t, const xd_wire_PROGRESS *progress, uint16_t gateway, uint64_t now_ns)
 {
     uint32_t kept = 0, most;
+    if (progress->to_bring) {
+        take_bring(t, progress, gateway, now_ns);
+        return 0;
+    }
     for (uint32_t i = 0; i < t->running_count; i++)
         if (t->running[i].gateway != gateway)
             t->running[kept++] = t->running[i];
@@ -127,12 +144,32 @@ static int add_left(const xd_term *t, xd_buf *to)
     return xd_buf_add_str(to, " left");
 }
 
+/* "bringing files to 2 hosts: 120/6484 files, 3.2 MB, 1.1 MB/s, 3s" */
+static int bringing(const xd_term *t, xd_buf *to, uint64_t s)
+{
+    uint64_t     files = 0, all = 0, bytes = 0;
+    const double took = (double)(t->now_ns - XD_MIN(t->now_ns, t->bring_ns)) / 1e9;
+    for (uint32_t i = 0; i < t->bringing; i++) {
+        files += t->bring[i].brought;
+        all += t->bring[i].to_bring;
+        bytes += t->bring[i].bytes;
+    }
+    XD_TRY(xd_buf_printf(to, "bringing files to %u host%s: %llu/%llu files, %.1f MB, ", t->bringing,
+                         t->bringing == 1 ? "" : "s", (unsigned long long)files, (unsigned long long)all,
+                         (double)bytes / 1e6));
+    if (took > 0.5)
+        XD_TRY(xd_buf_printf(to, "%.1f MB/s, ", (double)bytes / 1e6 / took));
+    return add_age(to, s);
+}
+
 /* "collecting: 12 files, 340 items, 3s" */
 static int collecting(const xd_term *t, xd_buf *to)
 {
     uint64_t s = (t->now_ns - t->start_ns) / 1000000000u;
     if (s < COLLECTING_AFTER_S || t->env_failed || t->tests_began)
         return 0;
+    if (t->bringing && !t->configured && !t->files)
+        return bringing(t, to, s);
     XD_TRY(t->configured ? xd_buf_add_str(to, "collecting: ")
                          : xd_buf_printf(to, "starting %s: ", t->view->config.grammar->runner));
     if (t->files)

@@ -6,6 +6,13 @@
 #define XD_TERM_MAGIC 0x7e2a0001u
 #define XD_TERM_RUNNING 16 /* running tests remembered per gateway */
 
+#define XD_TERM_BRING 64 /* more are not counted in the line */
+typedef struct xd_term_bring {
+    uint16_t gateway;
+    uint32_t brought, to_bring;
+    uint64_t bytes;
+} xd_term_bring;
+
 typedef struct xd_term_running {
     uint16_t worker, gateway;
     uint32_t item;
@@ -53,6 +60,9 @@ typedef struct xd_term {
     /* live line */
     xd_term_running running[XD_TERM_RUNNING * 4];
     uint32_t        running_count;
+    xd_term_bring   bring[XD_TERM_BRING]; /* hosts that files are brought to */
+    uint32_t        bringing;
+    uint64_t        bring_ns; /* when the first of them was heard of */
     uint64_t        now_ns, start_ns, done_us;
     uint32_t        files, found;  /* of a collection that goes on */
     bool            live;          /* wanted and possible */

@@ -7,6 +7,7 @@
  * that gateway. */
 #pragma once
 #include "actors/plan.h"
+#include "actors/sync_roots.h"
 #include "engine/actor.h"
 
 #define XD_SCHEDULER_ADDRESS "sched"
@@ -19,7 +20,10 @@ typedef struct xd_scheduler_args {
     const char      *cache;   /* folder of the history; borrowed; NULL = the default */
     const char      *project; /* name of it on other hosts (env_start.h); borrowed for the start, copied */
     const char      *work;    /* folder of the run here; borrowed for the start, copied; NULL = it is gone */
-    const char      *note;    /* to be told at the start; borrowed for it; NULL = nothing */
+    const xd_sync_plan
+                     *sync; /* what is brought to other hosts; borrowed; outlives the actor; NULL = nothing */
+    const xd_strings *sync_args; /* pytest's arguments there; borrowed in the same way */
+    const char       *note;      /* to be told at the start; borrowed for it; NULL = nothing */
     /* Called on the actor's thread; must return soon. */
     void (*event)(void *arg, const xd_event *ev);
     void      *event_arg;

@@ -7,6 +7,7 @@
 #include "actors/exit_code.h"
 #include "actors/report_actor.h"
 #include "actors/scheduler_state.h"
+#include "actors/syncer.h"
 #include "engine/base/clock.h"
 #include "engine/base/path.h"
 #include "gateways/gateway.h"
@@ -111,15 +112,24 @@ static uint32_t env_flags(const scheduler *self, const gateway *g)
 /* Nothing in it is of this host: its agent looks around where it is (tools/xdagent/place.c). */
 int xd_scheduler_start_environment(scheduler *self, gateway *g)
 {
-    const xd_xspec   *spec = &self->args.plan->gateways[g->number].spec;
-    xd_autobuf        env = XD_BUF_INIT, args = XD_BUF_INIT, names = XD_BUF_INIT, frame = XD_BUF_INIT;
+    const xd_xspec *spec = &self->args.plan->gateways[g->number].spec;
+    const bool      synced = self->args.plan->gateways[g->number].synced;
+    xd_autobuf      env = XD_BUF_INIT, args = XD_BUF_INIT, names = XD_BUF_INIT, frame = XD_BUF_INIT,
+               paths = XD_BUF_INIT;
     xd_wire_ENV_START start = { .run_uid = xd_bytes_str(self->uid),
                                 .first_worker = 0,
                                 .workers_expected = (uint16_t)g->workers,
                                 .flags = env_flags(self, g) };
     XD_TRY(xd_env_start_fill(&start, self->args.config, spec, self->project, &env));
     XD_TRY(add_names(&names, &self->args.plan->gateways[g->number], &start.names));
-    XD_TRY(add_texts(&args, &self->args.config->args, &start.args.count));
+    if (synced) {
+        start.synced = xd_bytes_str(self->args.sync->cwd);
+        start.project = start.chdir = (xd_bytes){ 0 };
+        XD_TRY(add_texts(&paths, &self->args.sync->python_path, &start.paths.count));
+        start.paths.ptr = paths.data;
+        start.paths.len = paths.len;
+    }
+    XD_TRY(add_texts(&args, synced ? self->args.sync_args : &self->args.config->args, &start.args.count));
     start.args.ptr = args.data;
     start.args.len = args.len;
     XD_TRY(xd_wire_ENV_START_frame(&frame, 0, 0, &start));
@@ -136,7 +146,32 @@ static int on_gateway_up(scheduler *self, gateway *g, const xd_wire_GATEWAY_UP *
 {
     g->up = true;
     g->cpus = in->cpus ? in->cpus : 1;
-    return xd_scheduler_happens(self, XD_RUN_ON_ENV_UP, g);
+    return g->lacks ? 0 : xd_scheduler_happens(self, XD_RUN_ON_ENV_UP, g);
+}
+
+/* It counts as dialled when the files are there. */
+static int on_synced(scheduler *self, gateway *g, const xd_msg *m)
+{
+    xd_synced in;
+    if (!g->lacks || g->state != GW_DIALING || m->body.len != sizeof(in))
+        return 0;
+    memcpy(&in, m->body.ptr, sizeof(in));
+    g->lacks = false;
+    if (in.result == 0)
+        return g->up ? xd_scheduler_happens(self, XD_RUN_ON_ENV_UP, g) : 0;
+    xd_autobuf         frame = XD_BUF_INIT;
+    xd_wire_ENV_FAILED failed = { .exit_status = XD_EXIT_INFRASTRUCTURE, .text = xd_bytes_str(in.text) };
+    XD_TRY(xd_wire_ENV_FAILED_frame(&frame, 0, 0, &failed));
+    XD_TRY(xd_scheduler_record_of(self, g->number, XD_MSG_ENV_FAILED, &frame));
+    return xd_scheduler_on_env_failed(self, g, &failed);
+}
+
+static int on_sync_note(scheduler *self, const xd_msg *m)
+{
+    if (m->body.len < 2)
+        return 0;
+    return xd_scheduler_note(self, m->body.ptr[0], "%.*s", (int)m->body.len - 1,
+                             (const char *)m->body.ptr + 1);
 }
 
 static bool others_live(const scheduler *self)
@@ -348,6 +383,9 @@ ON_COLLECTOR(AGREED, xd_scheduler_on_agreed(self, g))
 ON_COLLECTOR(REORDER, xd_scheduler_on_reorder(self, g, m))
 ON_COLLECTOR(DIFFERENT, xd_scheduler_on_different(self, g, m->body))
 ON_COLLECTOR(DROP, xd_scheduler_drop(self, g, m->body))
+/* The same of the syncer. */
+ON_COLLECTOR(SYNCED, on_synced(self, g, m))
+ON_COLLECTOR(SYNC_NOTE, on_sync_note(self, m))
 
 /* Also if its owner was dropped afterwards: the list is known. */
 static int handle_WHOLE(void *state, const xd_msg *m)
@@ -507,6 +545,7 @@ static int init_gateways(scheduler *self)
         gateway *g = &self->gateways[i];
         g->number = (uint16_t)i;
         g->workers = plan->gateways[i].workers;
+        g->lacks = plan->gateways[i].synced;
         xd_gateway_address(g->number, g->address, sizeof(g->address));
         g->spec_text = strdup(plan->gateways[i].spec.text);
         if (!g->spec_text)
@@ -528,9 +567,11 @@ static int scheduler_init(void *state, xd_actor *actor, const void *args)
     if (self->args.note)
         XD_TRY(xd_scheduler_note(self, XD_NOTE_NOTE, "%s", self->args.note));
     self->args.note = NULL;
+    XD_TRY(self->args.sync ? xd_scheduler_tell_sync(self, self->args.sync) : 0);
     snprintf(self->project, sizeof(self->project), "%s", self->args.project ? self->args.project : "");
     self->args.project = NULL;
-    XD_TRY(xd_report_paths_begin(&self->paths, self->args.work));
+    XD_TRY(
+        xd_report_paths_begin(&self->paths, self->args.work, self->args.sync ? self->args.sync->base : NULL));
     self->args.work = NULL;
     XD_TRY(init_gateways(self));
     return xd_scheduler_collections_init(self);
@@ -571,6 +612,8 @@ const xd_actor_spec xd_scheduler_spec = {
             { XD_MSG_WHOLE, handle_WHOLE },
             { XD_MSG_DIFFERENT, handle_DIFFERENT },
             { XD_MSG_DROP, handle_DROP },
+            { XD_MSG_SYNCED, handle_SYNCED },
+            { XD_MSG_SYNC_NOTE, handle_SYNC_NOTE },
             { XD_MSG_RESULTS, handle_RESULTS },
             { XD_MSG_RETURNED, handle_RETURNED },
             { XD_MSG_WORKER_DOWN, handle_WORKER_DOWN },

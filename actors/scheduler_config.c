@@ -1,7 +1,18 @@
-/* scheduler_config.c - the first CONFIG: what pytest's configuration says of the run. */
+/* scheduler_config.c - the lines about files for the hosts, and the first CONFIG: the run's settings as pytest's configuration has them. */
 #include <stdlib.h>
 
 #include "actors/scheduler_state.h"
+
+int xd_scheduler_tell_sync(scheduler *self, const xd_sync_plan *sync)
+{
+    XD_TRY(sync->why ? xd_scheduler_note(self, XD_NOTE_DETAIL, "%s", sync->why) : 0);
+    for (size_t i = 0; i < sync->python_path.count; i++)
+        XD_TRY(xd_scheduler_note(self, XD_NOTE_DETAIL, "Python looks there for modules, too: %s",
+                                 sync->python_path.at[i]));
+    for (size_t i = 0; i < sync->notes.count; i++)
+        XD_TRY(xd_scheduler_note(self, XD_NOTE_NOTE, "%s", sync->notes.at[i]));
+    return 0;
+}
 
 /* actors/refuse.h has the line. */
 static int refuse(scheduler *self, const char *line)

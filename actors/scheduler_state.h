@@ -43,6 +43,7 @@ typedef struct gateway {
     uint16_t first_worker;
     uint32_t cpus;
     bool     up;         /* its session stood at some time */
+    bool     lacks;      /* the project's files are on their way to it */
     bool     ran;        /* a worker of it was ready at some time */
     bool     never_ran;  /* it was lost before that */
     bool     zero;       /* its session ended with 0 by its own wish, before all tests were run */
@@ -184,7 +185,8 @@ void xd_scheduler_tell_test(scheduler *self, collection *c, const xd_wire_RESULT
 /* Where outcomes of this kind are counted. */
 uint32_t *xd_scheduler_counter(xd_result *r, uint8_t outcome);
 
-/* scheduler_config.c */
+/* scheduler_config.c; the first: lines on what hosts get of the user's files. */
+int xd_scheduler_tell_sync(scheduler *self, const xd_sync_plan *sync) XD_MUST;
 int xd_scheduler_on_config(scheduler *self, gateway *g, const xd_wire_CONFIG *in) XD_MUST;
 
 /* scheduler_actor.c: nothing more is heard of it, its gateway hangs up; its agent collects. */

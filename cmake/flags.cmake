@@ -34,7 +34,7 @@ endif()
 
 # Names this build: a hash over all sources of agent and engine.  Agents of another build are told apart by it.
 file(GLOB_RECURSE XD_ID_SOURCES CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/engine/*.[ch] ${PROJECT_SOURCE_DIR}/engine/wire.def
-     ${PROJECT_SOURCE_DIR}/actors/runners/* ${PROJECT_SOURCE_DIR}/tools/xdagent/*.[ch])
+     ${PROJECT_SOURCE_DIR}/actors/runners/* ${PROJECT_SOURCE_DIR}/sync/*.[ch] ${PROJECT_SOURCE_DIR}/tools/xdagent/*.[ch])
 list(SORT XD_ID_SOURCES)
 set(XD_ID_TEXT "")
 foreach(f IN LISTS XD_ID_SOURCES)

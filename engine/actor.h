@@ -33,8 +33,22 @@ enum {
     /* collector -> scheduler, see actors/collector.h; the number of the collection, u16 */
     XD_MSG_AGREED = 0x400b, /* this gateway has this collection */
     XD_MSG_WHOLE = 0x400c,  /* the list of this collection, which is this gateway's, has come: it can begin */
+    /* see actors/syncer.h */
+    XD_MSG_SYNC_LINK =
+        0x400f, /* gateway -> syncer: xd_sync_link, whose descriptor is the syncer's from here on */
+    XD_MSG_SYNC_ENDED = 0x4010, /* a thread of the syncer -> syncer: it has ended */
+    XD_MSG_SYNC_SAYS = 0x4011,  /* the same: there are lines to pass on, or news for the live line */
+    XD_MSG_SYNC_FAR = 0x4014,   /* the same: how far it is */
+    XD_MSG_SYNCED =
+        0x4012, /* syncer -> scheduler: u8 1 = the tree stands on this gateway's host; 0 = it cannot, and why: text */
+    XD_MSG_SYNC_NOTE = 0x4013, /* syncer -> scheduler: u8 level (NOTE), then a line for the user */
     XD_MSG_DIFFERENT = 0x400d, /* this gateway has other tests: text; empty: nobody can say whether it has */
 };
+/* A socket that leads to the far half of a synchronisation, by way of a gateway. */
+typedef struct xd_sync_link {
+    int  fd;
+    bool zstd; /* the agent reads it */
+} xd_sync_link;
 /* Name of a message of either kind, "?" for neither.  Static storage. */
 const char *xd_msg_name(uint16_t type);
 

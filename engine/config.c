@@ -35,6 +35,7 @@ typedef enum {
     KIND_FLAG,
     KIND_TEXT,
     KIND_LIST,
+    KIND_NAMES, /* a list, too, of which nothing is empty */
     KIND_WORKERS,
     KIND_DIST,
     KIND_WORD, /* one of those that the argument lists */
@@ -58,6 +59,9 @@ typedef enum {
     OPTION("tx", 0, "SPEC", "popen", "A place to run workers: [NUM*]popen, ssh=HOST or command=COMMAND, then [//python=PY][//chdir=DIR][//env:NAME=VALUE][//nice=N][//cpus=auto]. May be given more than once; -n overrides it.", KIND_LIST, tx, true) \
     OPTION("px", 0, "SPEC", "", "A host on the way to others, where no worker runs: ssh=HOST//id=ID, which --tx names with via=ID. May be given more than once.", KIND_LIST, px, true) \
     OPTION("hosts", 0, "FILE", "", "A list of hosts to run workers on, one a line: [NUM/]HOST, as GNU parallel has it; - reads it from standard input. Each line is one more --tx.", KIND_TEXT, hosts, false) \
+    OPTION("rsyncdir", 0, "DIR", "the project", "A folder or file to bring to the hosts, besides those of rsyncdirs in pytest's configuration and in conftest.py. May be given more than once.", KIND_NAMES, rsyncdir, true) \
+    OPTION("rsyncignore", 0, "GLOB", "", "What is not brought: names or absolute paths that match GLOB. May be given more than once.", KIND_NAMES, rsyncignore, true) \
+    OPTION("no-sync", 0, NULL, "", "Bring nothing to the hosts, whatever else is said.", KIND_FLAG, no_sync, false) \
     OPTION("min-workers", 0, "N", "all", "The run begins without environments that fail (a host that is not reached, no pytest there) if at least N workers can start; else it ends with exit code 6, and no test is run.", KIND_NUMBER_OR_ALL, min_workers, false) \
     OPTION("max-worker-restart", 0, "N", "4 per worker", "How many crashed workers are replaced in each environment; after that the others continue.", KIND_COUNT, max_worker_restart, true) \
     OPTION("testrunuid", 0, "TEXT", "the run's id", "The run id that tests see (fixture testrun_uid).", KIND_TEXT, run_uid, true) \
@@ -109,6 +113,11 @@ static const entry entries[] = {
 /* clang-format on */
 #define ENTRY_COUNT XD_ARRAY_LEN(entries)
 
+static bool is_list(kind k)
+{
+    return k == KIND_LIST || k == KIND_NAMES;
+}
+
 static bool is_text(kind k)
 {
     return k == KIND_TEXT || k == KIND_DIST || k == KIND_WORD;
@@ -156,7 +165,7 @@ void xd_config_free(xd_config *c)
         void *at = (char *)c + entries[i].offset;
         if (is_text(entries[i].kind))
             free(*(char **)at);
-        if (entries[i].kind == KIND_LIST)
+        if (is_list(entries[i].kind))
             xd_strings_release(at);
     }
     xd_strings_release(&c->args);
@@ -192,7 +201,7 @@ int xd_config_copy(xd_config **ret, const xd_config *from)
         void *at = (char *)c + entries[i].offset;
         if (is_text(entries[i].kind))
             whole &= own_text(at) == 0;
-        if (entries[i].kind == KIND_LIST)
+        if (is_list(entries[i].kind))
             whole &= own_strings(at) == 0;
     }
     if (!whole) {
@@ -288,6 +297,10 @@ static int set_entry(xd_config *c, const entry *e, const char *value, char *err)
         if (!*value)
             return complain(err, e->shown.name, 0, value, "it must not be empty");
         return replace_text(at, value);
+    case KIND_NAMES:
+        if (!*value)
+            return complain(err, e->shown.name, 0, value, "it must not be empty");
+        return xd_strings_add(at, value);
     case KIND_LIST:
         return xd_strings_add(at, value);
     case KIND_DIST:

@@ -27,6 +27,8 @@ struct xd_config {
     xd_strings tx;                               /* --tx */
     xd_strings px;                               /* --px */
     char      *hosts;                            /* --hosts FILE: more of tx */
+    xd_strings rsyncdir, rsyncignore;            /* --rsyncdir, --rsyncignore */
+    bool       no_sync;                          /* --no-sync */
     int        max_workers;                      /* --maxprocesses; 0 = no limit */
     int        min_workers;                      /* --min-workers; 0 = all that were asked for */
     int        max_worker_restart;               /* -1 = 4 per worker */

@@ -42,7 +42,7 @@ enum {
     }                     \
     ;
 #include "engine/wire.def"
-#define XD_CAP_ALL ((uint64_t)(XD_CAP_PING | XD_CAP_RECONNECT | XD_CAP_BEAT))
+#define XD_CAP_ALL ((uint64_t)(XD_CAP_PING | XD_CAP_RECONNECT | XD_CAP_BEAT | XD_CAP_SYNC | XD_CAP_ZSTD))
 #define XD_TOKEN_LEN 16u /* of HELLO.token */
 
 typedef struct xd_wire_list {

@@ -75,7 +75,7 @@ XD_API int  xd_config_new(xd_config **ret);
 XD_API void xd_config_free(xd_config *cfg); /* NULL ok */
 
 /* Sets one option by its long name without dashes (xd_config_options lists them; one that has only a letter,
- * by that letter). The list option tx appends. A flag takes "1" or "0". Sizes and times are texts such as
+ * by that letter). The options that may be given more than once append. A flag takes "1" or "0". Sizes and times are texts such as
  * "64M" and "10s". -EINVAL: unknown name or bad value, err says which and what is allowed; the value it had
  * stays. */
 XD_API int xd_config_set(xd_config *cfg, const char *name, const char *value, char *err);
@@ -297,6 +297,14 @@ enum xd_check {
     XD_CHECK_BAD = 2
 };
 
+/* A package that two interpreters do not have in the same version. This structure stays as it is. */
+typedef struct xd_package {
+    const char *name;   /* as PEP 503 writes it: lower case, with - between its parts */
+    const char *here;   /* version on this host; NULL = it is only there */
+    const char *there;  /* version on the other host; NULL = it is missing there */
+    int         plugin; /* 1 = a plugin of pytest: it changes what runs */
+} xd_package;
+
 /* A host, or what else a spec names, as it was found. Texts are NULL where nothing is known, numbers 0. */
 typedef struct xd_host {
     size_t      size;
@@ -314,15 +322,72 @@ typedef struct xd_host {
     const char *interpreter, *found; /* command line, and where that was found */
     const char *version, *framework; /* "3.12.1", "pytest 9.2.0" */
     const char *ids;                 /* names that id= gives its workers, in order, separated by commas */
+    /* Packages that differ from those of the interpreter that a run on this host would use; none of it makes an error. First come plugins,
+     * last what is only there; by name. Left out are pip, setuptools and wheel, and what belongs to the project here: it is installed in
+     * editable mode, or its files lie there. */
+    const xd_package *packages;
+    size_t            n_packages;
+    const char       *version_here;   /* of that interpreter; NULL = nothing was compared */
+    const char       *packages_error; /* why not; NULL also where there was nothing to compare */
 } xd_host;
 
 /* Valid during the call. Non-zero ends the calls and is passed on. */
 typedef int (*xd_host_fn)(void *arg, const xd_host *host);
 /* Looks at the hosts that a run with this config would use (tx, hosts), side by side: starts an agent on each, which looks for
  * folder, interpreter and pytest, and runs nothing of the project. Then calls back for each environment, in the order of the specs, in the caller's
- * thread. Blocks until all have answered or failed: as long as a run would try to reach a host, then at most a minute. 0 = all well, 1 = a run would
+ * thread. Blocks until all have answered or failed: as long as a run would try to reach a host, then at most 90 seconds. Where a spec
+ * is not plain popen, an agent on this host looks, too, for the packages to compare with. 0 = all well, 1 = a run would
  * fail on one of them; -EINVAL: a bad option or spec; other -errno: the engine cannot work here; err says it. */
 XD_API int xd_hosts_check(const xd_config *cfg, xd_host_fn fn, void *arg, char *err);
+
+/* ---- files on other hosts -------------------------------------------------------------------------------- */
+
+enum xd_sync_flags {
+    XD_SYNC_REMOVE =
+        1, /* what is in the destination and not in the sources goes, unless it is ignored; else only what was brought goes */
+    XD_SYNC_DRY = 2, /* changes nothing; reports what would change */
+    XD_SYNC_TELL = 4 /* reports each path that changes */
+};
+
+/* A destination after, or during, a synchronisation. Texts are NULL where there is nothing to tell. */
+typedef struct xd_sync_host {
+    size_t      size;
+    const char *destination; /* as it was given */
+    const char *error; /* one line: what, where, what to do; NULL = the files are there, or on their way */
+    uint64_t    files, bytes;                /* of the sources */
+    uint64_t    wanted_files, wanted_bytes;  /* that were lacking there, as far as is known */
+    uint64_t    sent_files, sent_bytes;      /* of those; before compression */
+    uint64_t    wire_bytes, wire_back_bytes; /* that went there and came back, without what carries them */
+    uint64_t    written, removed;            /* files written; files, links and folders removed */
+    uint64_t    reused,
+        reused_bytes; /* files, and bytes, whose content was there already under another name or in an older version */
+    uint32_t round_trips; /* that were waited for, behind those of the connection */
+    uint64_t duration_us;
+    uint64_t scanned_files, scanned_folders, ignored; /* of the sources: the same for all destinations */
+    uint64_t hashed_files, hashed_bytes, scan_us;
+    uint64_t
+        unreadable; /* names in the sources that could not be read, and so were not brought; a note names each */
+} xd_sync_host;
+
+typedef struct xd_sync_calls {
+    size_t size; /* sizeof(xd_sync_calls) */
+    void  *arg;  /* handed back */
+    /* Each may be NULL, must return soon, and may be called by another thread than the caller's; never two at a time. */
+    void (*progress)(void *arg, const xd_sync_host *host); /* at most twice a second and destination */
+    void (*change)(void *arg, const char *destination, int removed, const char *path,
+                   size_t len);                           /* XD_SYNC_DRY, XD_SYNC_TELL */
+    void (*note)(void *arg, int level, const char *line); /* as XD_EVENT_NOTE */
+    void (*done)(void *arg, const xd_sync_host *host);    /* once per destination, when it is over */
+} xd_sync_calls;
+
+/* Brings files and folders to other hosts, or to other folders of this one. sources: paths, NULL-terminated; each keeps its last name below the
+ * destination, or with a slash at its end its contents come there. destinations: NULL-terminated, each a spec, a colon and a path: "ssh=me@host:/srv/p",
+ * "popen:/other/dir". ignore: globs, NULL-terminated, may be NULL. cfg: options of the connections (ssh, ssh-accept-new, reconnect-timeout, ...), cache-dir, and work-dir for relative
+ * sources. stop: NULL, or looked at now and then: non-zero ends it. Blocks. 0 = all destinations have all; 1 = some have not; 2 = stopped; -EINVAL: a bad source,
+ * destination or option; other -errno: the engine cannot work here; err says it. */
+XD_API int xd_sync_run(const xd_config *cfg, const char *const *sources, const char *const *destinations,
+                       const char *const *ignore, unsigned flags, const xd_sync_calls *calls,
+                       const volatile int *stop, char *err);
 
 #ifdef __cplusplus
 }

@@ -140,6 +140,8 @@ static int gateway_init(void *state, xd_actor *actor, const void *args)
                     .scratch_dir = a->target.scratch_dir ? strdup(a->target.scratch_dir) : NULL,
                     .sched = strdup(a->sched),
                     .collector = strdup(a->collector),
+                    .syncer = a->syncer ? strdup(a->syncer) : NULL,
+                    .sync_fd = -1,
                     .output_limit = a->target.output_limit,
                     .ssh_accept_new = a->target.ssh_accept_new,
                     .foreign = a->foreign,
@@ -154,9 +156,9 @@ static int gateway_init(void *state, xd_actor *actor, const void *args)
                     .turn_fd = -1,
                     .seen = XD_SESSION_RX_INIT };
     XD_TRY(xd_xspec_copy(&g->spec, a->target.spec));
-    if (!g->sched || !g->collector || (a->junit_path && !g->junit_path) || (a->target.agent && !g->agent) ||
-        (a->target.dir && !g->dir) || (a->target.cache_dir && !g->cache_dir) ||
-        (a->target.scratch_dir && !g->scratch_dir))
+    if (!g->sched || !g->collector || (a->syncer && !g->syncer) || (a->junit_path && !g->junit_path) ||
+        (a->target.agent && !g->agent) || (a->target.dir && !g->dir) ||
+        (a->target.cache_dir && !g->cache_dir) || (a->target.scratch_dir && !g->scratch_dir))
         return -ENOMEM;
     xd_stream_in_init(&g->rx, true);
     XD_TRY(xd_session_tx_new(&g->sent, UINT32_MAX, UINT32_MAX));
@@ -170,6 +172,7 @@ static int gateway_stop(void *state)
 {
     gateway *g = XD_CAST(state, gateway, GATEWAY_MAGIC);
     uint32_t grace_ms = xd_gateway_grace_ms(g);
+    xd_gateway_sync_end(g);
     xd_gateway_say_bye(g);
     g->state = DOWN;
     xd_gateway_drop_pipe(g, grace_ms, NULL, 0);
@@ -184,6 +187,7 @@ static void gateway_fini(void *state)
     uint32_t grace_ms = xd_gateway_grace_ms(g);
     xd_gateway_say_bye(g);
     xd_gateway_drop_pipe(g, grace_ms, NULL, 0);
+    xd_gateway_sync_end(g);
     xd_stream_in_release(&g->rx);
     xd_stream_out_release(&g->tx);
     g->sent = xd_session_tx_free(g->sent);
@@ -200,6 +204,7 @@ static void gateway_fini(void *state)
     free(g->scratch_dir);
     free(g->sched);
     free(g->collector);
+    free(g->syncer);
     free(g->junit_path);
 }
 

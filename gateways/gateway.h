@@ -18,17 +18,19 @@
 
 typedef struct xd_gateway_args {
     xd_transport_choice choice;
-    uint16_t            number;        /* of the gateway in this run */
-    xd_target           target;        /* copied by init */
-    const char         *sched;         /* address of the scheduler; copied */
-    const char         *collector;     /* address of the collector; copied */
-    uint64_t            session;       /* id of the session, for WELCOME */
-    bool                foreign;       /* an agent that is not this program's own: it names no files here */
-    const char         *junit_path;    /* of such a one: stands for CONFIG's xmlpath; copied; NULL = none */
-    bool                waits;         /* with its first dial, until DIAL comes */
-    uint32_t            window_frames; /* credit; 0 = 1024 */
-    uint32_t            window_bytes;  /* 0 = 4 MiB */
-    uint32_t            timeout_ms;    /* for opening and HELLO together; 0 = 20 s */
+    uint16_t            number;    /* of the gateway in this run */
+    xd_target           target;    /* copied by init */
+    const char         *sched;     /* address of the scheduler; copied */
+    const char         *collector; /* address of the collector; copied */
+    const char         *
+        syncer; /* address of the syncer: each session begins with a link to it (SYNC_LINK); copied; NULL = no files go there */
+    uint64_t    session;       /* id of the session, for WELCOME */
+    bool        foreign;       /* an agent that is not this program's own: it names no files here */
+    const char *junit_path;    /* of such a one: stands for CONFIG's xmlpath; copied; NULL = none */
+    bool        waits;         /* with its first dial, until DIAL comes */
+    uint32_t    window_frames; /* credit; 0 = 1024 */
+    uint32_t    window_bytes;  /* 0 = 4 MiB */
+    uint32_t    timeout_ms;    /* for opening and HELLO together; 0 = 20 s */
     /* An agent that has not acknowledged what it was told, or not answered PING, and says nothing else for so long, is
      * given up. PING follows a quarter of that time in which nothing came. 0 = 60 s, UINT32_MAX = never */
     uint32_t silence_ms;

@@ -1,4 +1,5 @@
 /* gateways/gateway_dial.c - see gateway_state.h: the pipe is opened, the agent says HELLO, and the end of it. */
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +12,7 @@
 #define OPEN_TICK_MS 100u
 #define LEASH_MS 8000u /* an agent whose pipe is closed ends all it started within so long */
 #define GREET_MS 2000u /* one that fails before its HELLO may want to say why */
+#define WORDS_MS 2000u /* for the last of its text */
 #define CANCEL_MS 300u /* one that is not wanted any more, and has not been told to start anything */
 
 /* ---- the end of the pipe ------------------------------------------------------------------------------- */
@@ -63,23 +65,71 @@ uint32_t xd_gateway_grace_ms(const gateway *g)
     return xd_gateway_in_session(g) && (g->transport->local || !away) ? LEASH_MS : CANCEL_MS;
 }
 
+static bool text_may_come(const xd_pipe_wait *w)
+{
+    uint32_t uses = w->ready;
+    for (uint32_t i = 0; i < w->n; i++)
+        uses |= w->on[i].uses;
+    return uses & XD_PIPE_TEXT;
+}
+
+/* What the far end writes beside the pipe at its end may come later than the end of the pipe: it is waited for while the agent ends,
+ * in the time that hang_up would wait for that. Some process may keep the text open: then for no longer than WORDS_MS. */
+static int hear_last_words(gateway *g, uint32_t *grace_ms)
+{
+    const uint64_t begun = xd_clock_ns(), end = begun + XD_MIN(*grace_ms, WORDS_MS) * XD_MS_NS;
+    uint64_t       now = begun;
+    g->transport->close(g->pipe);
+    for (; now < end; now = xd_clock_ns()) {
+        const uint64_t before = g->text_bytes;
+        xd_pipe_wait   w = { 0 };
+        struct pollfd  p[XD_PIPE_FDS];
+        g->text_over = false;
+        XD_TRY(xd_gateway_read_text(g));
+        g->transport->wait(g->pipe, 0, &w);
+        if (g->text_over || !text_may_come(&w))
+            break;
+        for (uint32_t i = 0; i < w.n; i++)
+            p[i] = (struct pollfd){ .fd = w.on[i].fd, .events = POLLIN };
+        /* The descriptor may be ready for another reason: no busy loop then. */
+        if (poll(p, w.n, w.ready ? 0 : (int)((end - now) / XD_MS_NS) + 1) > 0 && g->text_bytes == before)
+            (void)poll(NULL, 0, 1);
+    }
+    *grace_ms -= (uint32_t)XD_MIN((uint64_t)*grace_ms, (now - begun) / XD_MS_NS);
+    return 0;
+}
+
 /* What was written last beside the pipe is read before the pipe is dropped: it often says why. */
-int xd_gateway_go_down(gateway *g, const char *why)
+static int go_down(gateway *g, const char *why, bool ended)
 {
     char how[128] = "";
     if (g->state == DOWN)
         return 0;
-    bool     greeting = !g->greeted && g->state != DIALING;
-    uint32_t grace_ms = greeting ? GREET_MS : xd_gateway_grace_ms(g);
+    xd_gateway_sync_end(g);
+    /* While another pipe is being dialled, the text may be the transport's own messages about that. */
+    const bool dialled = g->state == AWAY || g->state == RETURNING;
+    const bool words = ended && g->pipe && !g->bye && g->transport->text && (g->transport->local || !dialled);
+    bool       greeting = !g->greeted && g->state != DIALING;
+    uint32_t   grace_ms = greeting ? GREET_MS : xd_gateway_grace_ms(g);
     xd_gateway_say_bye(g);
     g->state = DOWN;
-    XD_TRY(xd_gateway_read_text(g));
+    XD_TRY(words ? hear_last_words(g, &grace_ms) : xd_gateway_read_text(g));
     xd_gateway_drop_pipe(g, grace_ms, how, sizeof(how));
     if (g->bye)
         snprintf(g->reason, sizeof(g->reason), "all done");
     else
         snprintf(g->reason, sizeof(g->reason), "%s: %s%s%s", g->spec.text, why, *how ? "; " : "", how);
     return xd_gateway_tell_down(g);
+}
+
+int xd_gateway_go_down(gateway *g, const char *why)
+{
+    return go_down(g, why, false);
+}
+
+int xd_gateway_ended(gateway *g, const char *why)
+{
+    return go_down(g, why, true);
 }
 
 int xd_gateway_drop_peer(gateway *g, const char *why)
@@ -158,7 +208,8 @@ int xd_gateway_on_hello(gateway *g, const xd_frame *f)
                               .cpus = h.cpus };
     xd_buf_clear(&g->frame);
     XD_TRY(xd_wire_GATEWAY_UP_frame(&g->frame, 0, 0, &up));
-    return xd_gateway_pass_up(g, XD_MSG_GATEWAY_UP, XD_FLAG_JOURNAL, g->frame.data, g->frame.len);
+    XD_TRY(xd_gateway_pass_up(g, XD_MSG_GATEWAY_UP, XD_FLAG_JOURNAL, g->frame.data, g->frame.len));
+    return xd_gateway_sync_begin(g);
 }
 
 int xd_gateway_greet(gateway *g)

@@ -87,6 +87,7 @@ int xd_gateway_watch(gateway *g)
     uint32_t     want = xd_gateway_holds(g) || g->state == AWAY ? 0 : XD_PIPE_READ;
     if (!g->pipe || g->state == DOWN)
         return 0;
+    XD_TRY(xd_gateway_sync_watch(g));
     if (xd_stream_out_pending(&g->tx) && !g->deaf)
         want |= XD_PIPE_WRITE;
     g->transport->wait(g->pipe, want, &w);
@@ -256,6 +257,8 @@ static int on_agent_frame(gateway *g, const xd_frame *f)
         return on_refuse(g, f);
     if (f->type == XD_MSG_ACK || f->type == XD_MSG_PONG || f->type == XD_MSG_PROGRESS)
         return on_loose(g, f);
+    if (xd_gateway_sync_type(f->type))
+        return xd_gateway_sync_frame(g, f);
     if (!xd_wire_when(f->type))
         return bad_frame(g, xd_check_frame(g->check, f));
     if (!f->seq)
@@ -370,10 +373,12 @@ int xd_gateway_read_text(gateway *g)
         if (n == -EAGAIN)
             return 0;
         if (n <= 0) {
+            g->text_over = true;
             XD_TRY(show_line(g, xd_buf_view(&g->line)));
             xd_buf_clear(&g->line);
             return 0;
         }
+        g->text_bytes += (uint64_t)n;
         for (ssize_t i = 0; i < n; i++) {
             if (bytes[i] != '\n' && g->line.len < LINE_BYTES)
                 XD_TRY(xd_buf_add_byte(&g->line, bytes[i]));

@@ -72,7 +72,7 @@ static int nobody_there(gateway *g, const xd_error *err)
 {
     char why[1400];
     snprintf(why, sizeof(why), "%s%s%s", g->cut_why, *err->text ? "; dialled again: " : "", err->text);
-    return xd_gateway_go_down(g, why);
+    return xd_gateway_ended(g, why);
 }
 
 static int reopen(gateway *g)
@@ -107,7 +107,7 @@ int xd_gateway_cut_since(gateway *g, const char *why, uint64_t since_ns)
 {
     const bool first = g->state != AWAY && g->state != RETURNING;
     if (!can_return(g))
-        return xd_gateway_go_down(g, why);
+        return xd_gateway_ended(g, why);
     if (++g->cuts > g->cuts_max)
         return xd_gateway_drop_peer(g, "the connection to the agent is cut again and again");
     if (first) {
@@ -117,6 +117,7 @@ int xd_gateway_cut_since(gateway *g, const char *why, uint64_t since_ns)
         g->again_why[0] = 0;
     }
     xd_gateway_unwatch(g);
+    xd_gateway_sync_end(g);
     xd_stream_in_release(&g->rx);
     xd_stream_in_init(&g->rx, true);
     xd_stream_out_written(&g->tx, xd_stream_out_pending(&g->tx)); /* the session has what counts of it */
@@ -196,5 +197,6 @@ int xd_gateway_on_return(gateway *g, const xd_frame *f)
     XD_TRY(say_returned(g, again.n));
     g->ping_ns = 0;
     XD_TRY(again.n ? xd_gateway_expect_answer(g) : g->stuck ? 0 : xd_gateway_next_tick(g));
+    XD_TRY(xd_gateway_sync_begin(g));
     return xd_gateway_flush(g);
 }

@@ -3,6 +3,7 @@
  *   gateway_dial.c     the pipe's life: opening it, HELLO, its end
  *   gateway_reconnect.c  the pipe was cut: another one takes the session up
  *   gateway_pump.c     what travels: bytes and frames both ways, the text beside the pipe
+ *   gateway_sync.c     what passes here of a synchronisation
  *   gateway_silence.c  PING, and who does not answer */
 #pragma once
 #include "engine/actor.h"
@@ -31,7 +32,7 @@ typedef struct gateway {
     xd_xspec            spec; /* owned */
     uint16_t            number;
     gateway_state       state;
-    char               *agent, *dir, *cache_dir, *scratch_dir, *sched, *collector; /* owned */
+    char               *agent, *dir, *cache_dir, *scratch_dir, *sched, *collector, *syncer; /* owned */
     uint64_t            output_limit, session, deadline_ns;
     bool                ssh_accept_new;
     uint32_t            window_frames, window_bytes, timeout_ms;
@@ -71,6 +72,13 @@ typedef struct gateway {
     char           reason[2048];          /* why it is down */
     xd_buf         line;                  /* of the text beside the pipe, not yet whole */
     uint32_t       lines;
+    uint64_t       text_bytes; /* read of it */
+    bool           text_over;  /* its end was read */
+
+    int           sync_fd; /* socket to the syncer's thread for this host; -1 = none */
+    xd_stream_in  sync_in;
+    xd_stream_out sync_out;
+    bool          synced; /* the agent has said how it went: it is not begun again when the pipe comes back */
 
     uint32_t silence_ms, silent_ms; /* silent for so long while an answer is owed */
     uint64_t looked_ns;             /* when silent_ms was last added to; 0 = nothing is owed */
@@ -83,11 +91,13 @@ typedef struct gateway {
 } gateway;
 
 /* gateway_dial.c */
-int  xd_gateway_dial(gateway *g);  /* begins, or goes on */
-int  xd_gateway_greet(gateway *g); /* the pipe is open: HELLO is awaited */
-int  xd_gateway_on_hello(gateway *g, const xd_frame *f);
-int  xd_gateway_send_welcome(gateway *g, xd_bytes token);
-int  xd_gateway_go_down(gateway *g, const char *why);
+int xd_gateway_dial(gateway *g);  /* begins, or goes on */
+int xd_gateway_greet(gateway *g); /* the pipe is open: HELLO is awaited */
+int xd_gateway_on_hello(gateway *g, const xd_frame *f);
+int xd_gateway_send_welcome(gateway *g, xd_bytes token);
+int xd_gateway_go_down(gateway *g, const char *why);
+/* The same, of a far end that has ended by itself: what it wrote last beside the pipe often says why, and is waited for. */
+int  xd_gateway_ended(gateway *g, const char *why);
 int  xd_gateway_drop_peer(gateway *g, const char *why); /* goes down, with a line in the log */
 int  xd_gateway_bad_peer(gateway *g, const char *what); /* the same: its agent said what it must not */
 int  xd_gateway_tell_down(gateway *g);                  /* once; waits for room when there is none */
@@ -127,6 +137,13 @@ int  xd_gateway_read_text(gateway *g);
 /* Sends a frame on; one that finds no room is kept and stops the reading. Call only while nothing is stuck. */
 int xd_gateway_pass_up(gateway *g, uint16_t type, uint16_t flags, const void *frame, size_t len);
 int xd_gateway_unstick(gateway *g); /* 0 = nothing is stuck any more, 1 = it still is */
+
+/* gateway_sync.c */
+bool xd_gateway_sync_type(uint16_t type);
+int  xd_gateway_sync_begin(gateway *g); /* the session stands, or stands again */
+void xd_gateway_sync_end(gateway *g);   /* the pipe has ended */
+int  xd_gateway_sync_watch(gateway *g); /* after whatever may change what is taken from the socket */
+int  xd_gateway_sync_frame(gateway *g, const xd_frame *f); /* of the agent */
 
 /* gateway_silence.c */
 int xd_gateway_next_tick(gateway *g);

@@ -163,12 +163,10 @@ static int dial(openssh *o, xd_error *err)
     xd_buf_clear(&o->said);
     o->why = (xd_error){ 0 };
     int r = delivery(o, err);
-    if (r == 0)
-        r = spawn(o, argv, err);
+    if (r == 0 && (r = spawn(o, argv, err)) == -ENOENT)
+        (void)xd_error_set(err, r,
+                           "there is no ssh program on PATH here: install OpenSSH's client (openssh-client)");
     xd_openssh_argv_free(argv);
-    if (r == -ENOENT)
-        return xd_error_set(
-            err, r, "there is no ssh program on PATH here: install OpenSSH's client (openssh-client)");
     XD_TRY(r);
     o->state = TRYING;
     return 0;

@@ -4,8 +4,9 @@ set(XD_AGENT_FLAGS -std=gnu17 -Os -DNDEBUG -D_GNU_SOURCE -DXD_VERSION="${PROJECT
     -I${PROJECT_SOURCE_DIR} -I${CMAKE_BINARY_DIR}/agents/include -include ${PROJECT_SOURCE_DIR}/engine/base/banned.h
     -DXXH_INLINE_ALL -ffunction-sections -fdata-sections -fno-pie -fno-asynchronous-unwind-tables -fstack-protector-strong
     -ffile-prefix-map=${PROJECT_SOURCE_DIR}=.)
+set(XD_AGENT_LINK -static -no-pie -s -Wl,--gc-sections,--build-id=none,-z,relro,-z,noexecstack,-T,${PROJECT_SOURCE_DIR}/tools/agent.ld)
 set(agent_sources "")
-foreach(part xd_base xd_core xd_runners xd_agent)
+foreach(part xd_base xd_core xd_sync xd_sync_far xd_runners xd_agent)
     get_target_property(sources ${part} SOURCES)
     list(APPEND agent_sources ${sources})
 endforeach()
@@ -18,8 +19,72 @@ foreach(header xxhash.h uthash.h)
     configure_file(${XD_DIR_${header}}/${header} ${CMAKE_BINARY_DIR}/agents/include/${header} COPYONLY)
 endforeach()
 
-function(xd_agent_for arch compiler strip)
-    set(objects "")
+# agent_libc.c takes the place of much of glibc, where that library is one that lets it.
+function(xd_agent_libc arch compiler ret)
+    set(${ret} "" PARENT_SCOPE)
+    set(dir ${CMAKE_BINARY_DIR}/agents/${arch})
+    set(source ${PROJECT_SOURCE_DIR}/tools/agent_libc.c)
+    set(command ${compiler} -std=gnu17 -Os -D_GNU_SOURCE -ffunction-sections -fdata-sections -fno-pie -fno-asynchronous-unwind-tables
+        -fstack-protector-strong -fno-builtin)
+    file(WRITE ${dir}/whole.c "#include <pthread.h>\n#include <stdio.h>\nstatic void *run(void *a) { return a; }\nint main(void) { pthread_t t; return pthread_create(&t, NULL, run, NULL) || pthread_join(t, NULL) || printf(\"%g\", 0.5) != 3; }\n")
+    execute_process(COMMAND ${command} ${XD_AGENT_LINK} -Wl,-z,muldefs -o ${dir}/whole ${source} ${dir}/whole.c
+                    RESULT_VARIABLE linked OUTPUT_QUIET ERROR_QUIET)
+    if(linked EQUAL 0 AND arch STREQUAL "${native}")
+        execute_process(COMMAND ${dir}/whole RESULT_VARIABLE linked OUTPUT_QUIET ERROR_QUIET)
+    endif()
+    if(NOT linked EQUAL 0)
+        message(STATUS "the agent for ${arch} takes the whole C library along: tools/agent_libc.c does not fit it")
+        return()
+    endif()
+    set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${source})
+    add_custom_command(OUTPUT ${dir}/agent_libc.o DEPENDS ${source} VERBATIM COMMENT "agent for ${arch}: agent_libc.c"
+                       COMMAND ${CMAKE_C_COMPILER_LAUNCHER} ${command} -c ${source} -o ${dir}/agent_libc.o)
+    set(${ret} ${dir}/agent_libc.o PARENT_SCOPE)
+endfunction()
+
+# The decoder of libzstd.a, where there is one for that architecture (a cross compiler's: package libzstd-dev:ARCHITECTURE).  Sources see it by
+# XD_WITH_ZSTD; what they do not call is not linked.  ret: what to link, empty = there is none.
+function(xd_agent_zstd arch compiler ret)
+    set(${ret} "" PARENT_SCOPE)
+    find_path(XD_DIR_zstd.h zstd.h)
+    find_library(XD_ZSTD_${arch} libzstd.a PATHS /usr/lib/${arch}-linux-gnu /usr/${arch}-linux-gnu/lib NO_DEFAULT_PATH)
+    if(arch STREQUAL "${native}")
+        find_library(XD_ZSTD_${arch} libzstd.a)
+    endif()
+    if(NOT XD_DIR_zstd.h OR NOT XD_ZSTD_${arch})
+        return()
+    endif()
+    configure_file(${XD_DIR_zstd.h}/zstd.h ${CMAKE_BINARY_DIR}/agents/include/zstd.h COPYONLY)
+    set(dir ${CMAKE_BINARY_DIR}/agents/${arch})
+    set(source ${PROJECT_SOURCE_DIR}/tools/agent_zstd.c)
+    set(command ${compiler} -std=gnu17 -Os -I${CMAKE_BINARY_DIR}/agents/include -ffunction-sections -fdata-sections -fno-pie
+        -fno-asynchronous-unwind-tables -fstack-protector-strong)
+    execute_process(COMMAND ${command} -DXD_TRY ${XD_AGENT_LINK} -o ${dir}/try_zstd ${source} ${XD_ZSTD_${arch}}
+                    RESULT_VARIABLE linked OUTPUT_QUIET ERROR_QUIET)
+    if(linked EQUAL 0 AND arch STREQUAL "${native}")
+        execute_process(COMMAND ${dir}/try_zstd RESULT_VARIABLE linked OUTPUT_QUIET ERROR_QUIET)
+    endif()
+    if(NOT linked EQUAL 0)
+        message(STATUS "the agent for ${arch} does without zstd: ${XD_ZSTD_${arch}} is not as tools/agent_zstd.c takes it")
+        return()
+    endif()
+    set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${source})
+    add_custom_command(OUTPUT ${dir}/agent_zstd.o DEPENDS ${source} VERBATIM COMMENT "agent for ${arch}: agent_zstd.c"
+                       COMMAND ${CMAKE_C_COMPILER_LAUNCHER} ${command} -c ${source} -o ${dir}/agent_zstd.o)
+    set(${ret} ${dir}/agent_zstd.o ${XD_ZSTD_${arch}} PARENT_SCOPE)
+endfunction()
+
+function(xd_agent_for arch compiler)
+    xd_agent_libc(${arch} ${compiler} objects)
+    set(link ${XD_AGENT_LINK})
+    if(objects)
+        list(APPEND link -Wl,-z,muldefs)
+    endif()
+    xd_agent_zstd(${arch} ${compiler} zstd)
+    set(flags ${XD_AGENT_FLAGS})
+    if(zstd)
+        list(APPEND flags -DXD_WITH_ZSTD=1)
+    endif()
     foreach(source IN LISTS agent_sources)
         cmake_path(IS_RELATIVE source relative)
         if(relative)
@@ -33,15 +98,15 @@ function(xd_agent_for arch compiler strip)
         cmake_path(GET source STEM stem)
         set(object ${CMAKE_BINARY_DIR}/agents/${arch}/${stem}-${name}.o)
         add_custom_command(OUTPUT ${object} DEPENDS ${source} DEPFILE ${object}.d VERBATIM COMMENT "agent for ${arch}: ${stem}.c"
-                           COMMAND ${CMAKE_C_COMPILER_LAUNCHER} ${compiler} ${XD_AGENT_FLAGS} -MMD -MF ${object}.d -c ${source} -o ${object})
+                           COMMAND ${CMAKE_C_COMPILER_LAUNCHER} ${compiler} ${flags} -MMD -MF ${object}.d -c ${source} -o ${object})
         list(APPEND objects ${object})
     endforeach()
+    list(APPEND objects ${zstd})
     set(program ${CMAKE_BINARY_DIR}/agents/${arch}/xdagent)
     set(out ${CMAKE_RUNTIME_OUTPUT_DIRECTORY}/agents/${arch})
-    # Tables for stack unwinding are a tenth of it, and C code that throws nothing needs none.
-    add_custom_command(OUTPUT ${out}.sums ${out}.gz DEPENDS ${objects} ${PROJECT_SOURCE_DIR}/tools/pack.py VERBATIM COMMENT "agent for ${arch}"
-                       COMMAND ${compiler} -static -no-pie -Wl,--gc-sections,--build-id=none,-z,relro,-z,noexecstack -o ${program} ${objects}
-                       COMMAND ${strip} -s -R .eh_frame -R .eh_frame_hdr -R .gcc_except_table -R .comment ${program}
+    add_custom_command(OUTPUT ${out}.sums ${out}.gz VERBATIM COMMENT "agent for ${arch}"
+                       DEPENDS ${objects} ${PROJECT_SOURCE_DIR}/tools/agent.ld ${PROJECT_SOURCE_DIR}/tools/pack.py
+                       COMMAND ${compiler} ${link} -o ${program} ${objects}
                        COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/tools/pack.py ${program} ${out} ${XD_BUILD_ID})
     set(agents ${agents} ${out}.sums PARENT_SCOPE)
 endfunction()
@@ -53,21 +118,19 @@ if(NOT XD_FUZZ)
     string(REPLACE amd64 x86_64 native ${native})
     string(REPLACE arm64 aarch64 native ${native})
     file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/agents/${native})
-    find_program(XD_STRIP strip) # of binutils: llvm-strip, which CMake takes for clang, refuses the sections of a static program
-    xd_agent_for(${native} ${CMAKE_C_COMPILER} ${XD_STRIP})
+    xd_agent_for(${native} ${CMAKE_C_COMPILER})
     foreach(arch x86_64 aarch64)
         if(NOT arch STREQUAL native)
             find_program(XD_CROSS_${arch} ${arch}-linux-gnu-gcc)
-            find_program(XD_CROSS_STRIP_${arch} ${arch}-linux-gnu-strip)
             set(whole 1)
-            if(XD_CROSS_${arch} AND XD_CROSS_STRIP_${arch}) # Debian only recommends a C library for it
+            if(XD_CROSS_${arch}) # Debian only recommends a C library for it
                 file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/agents/${arch})
                 file(WRITE ${CMAKE_BINARY_DIR}/agents/${arch}/try.c "#include <stdio.h>\nint main(void) { return puts(\"\"); }\n")
                 execute_process(COMMAND ${XD_CROSS_${arch}} -static -o ${CMAKE_BINARY_DIR}/agents/${arch}/try ${CMAKE_BINARY_DIR}/agents/${arch}/try.c
                                 RESULT_VARIABLE whole OUTPUT_QUIET ERROR_QUIET)
             endif()
             if(whole EQUAL 0)
-                xd_agent_for(${arch} ${XD_CROSS_${arch}} ${XD_CROSS_STRIP_${arch}})
+                xd_agent_for(${arch} ${XD_CROSS_${arch}})
             else()
                 message(STATUS "no ${arch}-linux-gnu-gcc with a C library (packages gcc-${arch}-linux-gnu, libc6-dev-*-cross): hosts of that architecture cannot be sent an agent")
             endif()

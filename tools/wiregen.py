@@ -247,23 +247,24 @@ def python_pack(record):
 
 
 def python_record(record, reads, writes):
+    """Names of its own end with an underscore, as no field's does."""
     name, names = record.name, [f[1] for f in record.fields]
     structs, written, read, values = [], [], [], []
     for i, (kind, fields) in enumerate(runs(record)):
         if len(values) in record.later:
-            read.append("    if at == len(body):\n        return %s_((%s)), at" % (name, "".join("%s, " % v for v in values + [
+            read.append("    if at_ == len(body_):\n        return %s_((%s)), at_" % (name, "".join("%s, " % v for v in values + [
                 "0" if k in NUMBERS else 'b""' if k == "bytes" else "[]" for k, _name, _doc in record.fields[len(values):]])))
         if kind == "fixed":
             struct_name = "_%s_%d" % (name, i)
             structs.append('%s = struct.Struct("<%s")' % (struct_name, "".join(NUMBERS[f[0]] for f in fields)))
             written.append("%s.pack(%s)" % (struct_name, ", ".join(f[1] for f in fields)))
-            read.append("    (%s,), at = _get(body, at, %s)" % (", ".join(f[1] for f in fields), struct_name))
+            read.append("    (%s,), at_ = _get(body_, at_, %s)" % (", ".join(f[1] for f in fields), struct_name))
         elif kind == "bytes":
             written.append("_bytes(%s)" % fields[0][1])
-            read.append("    %s, at = _get_bytes(body, at)" % fields[0][1])
+            read.append("    %s, at_ = _get_bytes(body_, at_)" % fields[0][1])
         else:
             written.append("_list(%s, _write_%s)" % (fields[0][1], kind))
-            read.append("    %s, at = _get_list(body, at, _read_%s)" % (fields[0][1], kind))
+            read.append("    %s, at_ = _get_list(body_, at_, _read_%s)" % (fields[0][1], kind))
         values += [f[1] for f in fields]
     lines = ["\n%s = %d" % (name, record.number)] if record.number else []
     lines += (python_class(record) if reads else ["\n"] if structs else []) + structs
@@ -271,9 +272,9 @@ def python_record(record, reads, writes):
         lines.append("\n\ndef _write_%s(%s):" % (name, ", ".join(names)))
         lines.append("    return " + (" + ".join(written) if written else 'b""'))
     if reads:
-        lines.append("\n\ndef _read_%s(body, at):" % name)
+        lines.append("\n\ndef _read_%s(body_, at_):" % name)
         lines += read
-        lines.append("    return %s_((%s)), at\n" % (name, "".join(v + ", " for v in values)))
+        lines.append("    return %s_((%s)), at_\n" % (name, "".join(v + ", " for v in values)))
     if writes and record.number:
         lines += python_pack(record)
     return "\n".join(lines)

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -17,7 +18,8 @@
 #include "engine/interp.h"
 
 #define ADAPTER "xd_pytest"
-#define FOLDER "adapter-" /* then the build id */
+#define FOLDER "adapter-"     /* then the build id */
+#define ROOM_BYTES (1u << 20) /* for the files and their byte code */
 #define DAY_S (24 * 60 * 60)
 #define UNUSED_S (time_t)(30 * DAY_S) /* then the folder of another build goes */
 
@@ -29,13 +31,23 @@ static bool same_content(const char *path, xd_bytes want)
     return xd_path_read_file(path, want.len + 1, &have, NULL) == 0 && xd_bytes_eq(xd_buf_view(&have), want);
 }
 
-static int put_file(const char *dir, const char *name, xd_bytes data, xd_error *err)
+/* Python takes byte code that the disk had no room for all of as written, and cannot start from it later. */
+static bool has_room(const char *dir, uint64_t bytes)
+{
+    struct statvfs st;
+    return statvfs(dir, &st) != 0 || (uint64_t)st.f_bavail * st.f_frsize >= bytes;
+}
+
+static int put_file(const char *dir, const char *name, xd_bytes data, uint64_t *room, xd_error *err)
 {
     xd_autofree char *path = xd_path_join(dir, name);
     if (!path)
         return xd_error_set(err, -ENOMEM, "out of memory");
     if (same_content(path, data))
         return 0;
+    if (!has_room(dir, *room))
+        return xd_error_set(err, -ENOSPC, "no room for the adapter in %s", dir);
+    *room = 0;
     return xd_path_write_file(path, data, 0600,
                               err); /* renamed into place: other agents may start from this folder now */
 }
@@ -47,7 +59,8 @@ static bool dir_is_ours(const char *dir)
     return lstat(dir, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == geteuid() && (st.st_mode & 022) == 0;
 }
 
-static int put_files(const char *dir, xd_error *err)
+/* Before the first file that is missing, so many bytes have to be free. */
+static int put_files(const char *dir, uint64_t room, xd_error *err)
 {
     xd_autofree char *package = xd_path_join(dir, ADAPTER);
     if (!package)
@@ -57,7 +70,7 @@ static int put_files(const char *dir, xd_error *err)
         return xd_error_set(err, -EPERM, "%s can be changed by other users; remove it", package);
     for (size_t i = 0; i < xd_embedded_count; i++) {
         const xd_embedded *f = &xd_embedded_files[i];
-        XD_TRY(put_file(dir, f->name, (xd_bytes){ f->data, f->len }, err));
+        XD_TRY(put_file(dir, f->name, (xd_bytes){ f->data, f->len }, &room, err));
     }
     return 0;
 }
@@ -74,7 +87,7 @@ static int unpack_temp(xd_pytest *p, xd_error *err)
                             xd_error_name(r));
     }
     p->dir_temp = true;
-    return put_files(p->dir, err);
+    return put_files(p->dir, 0, err);
 }
 
 /* Folders of other builds that no run has used for long. */
@@ -111,7 +124,7 @@ static int unpack_below(xd_pytest *p, const char *cache, const char *build_id)
     p->dir = xd_path_join(cache, name);
     bool new = p->dir && !xd_path_is_dir(p->dir);
     if (p->dir && xd_path_mkdirs(p->dir, 0700, NULL) == 0 && dir_is_ours(p->dir) &&
-        put_files(p->dir, NULL) == 0) {
+        put_files(p->dir, ROOM_BYTES, NULL) == 0) {
         note_use(p->dir);
         if (new)
             drop_unused(cache);

@@ -63,7 +63,8 @@ struct xd_runner_ops {
     int (*spawn_worker)(const xd_runner *r, const xd_runner_fds *fds, xd_proc *ret, xd_error *err);
     /* Starts a process that looks at the project in the current folder and runs nothing; output: what
      * it gets for stdout and stderr. args, NULL terminated, are "project", or "options" and the runner's arguments, or "host":
-     * it looks for interpreter and framework alone, and writes lines (tools/xdagent/look.c). NULL member: there is nothing to look at. */
+     * it looks for interpreter and framework alone, with "packages" behind it also for what that interpreter has, and writes lines
+     * (tools/xdagent/look.c). NULL member: there is nothing to look at. */
     int (*spawn_check)(const xd_runner *r, const char *const *args, const int output[2], xd_proc *ret,
                        xd_error *err);
 };

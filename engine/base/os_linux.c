@@ -58,6 +58,36 @@ ssize_t xd_os_write_some(int fd, const void *from, size_t len)
     return n >= 0 ? n : errno == EWOULDBLOCK ? -EAGAIN : -errno;
 }
 
+int xd_os_read_at(int fd, void *to, size_t len, uint64_t at)
+{
+    while (len) {
+        ssize_t n = pread(fd, to, len, (off_t)at);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return n ? -errno : -EIO;
+        to = (char *)to + n;
+        at += (uint64_t)n;
+        len -= (size_t)n;
+    }
+    return 0;
+}
+
+int xd_os_write_at(int fd, const void *from, size_t len, uint64_t at)
+{
+    while (len) {
+        ssize_t n = pwrite(fd, from, len, (off_t)at);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return n ? -errno : -EIO;
+        from = (const char *)from + n;
+        at += (uint64_t)n;
+        len -= (size_t)n;
+    }
+    return 0;
+}
+
 int xd_os_socketpair(int ret[2], bool nonblock)
 {
     int fds[2];

@@ -34,6 +34,15 @@ char *xd_path_dir(const char *path)
     return slash == path ? strdup("/") : strndup(path, (size_t)(slash - path));
 }
 
+bool xd_path_up(char *path)
+{
+    char *slash = strrchr(path, '/');
+    if (!slash || strcmp(path, "/") == 0)
+        return false;
+    slash[slash == path] = 0;
+    return true;
+}
+
 int xd_path_absolute(const char *path, char **ret)
 {
     if (path[0] == '/') {

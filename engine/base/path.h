@@ -9,7 +9,9 @@ char       *xd_path_join(const char *dir,
                          const char *name); /* malloc'ed; an absolute name wins; NULL without memory */
 const char *xd_path_base(const char *path); /* view behind the last slash */
 char       *xd_path_dir(const char *path);  /* malloc'ed; "." without a slash */
-int xd_path_absolute(const char *path, char **ret) XD_MUST; /* against the current directory, not resolved */
+/* Cuts an absolute path to the folder above. false: it is "/", and stays so. */
+bool xd_path_up(char *path);
+int  xd_path_absolute(const char *path, char **ret) XD_MUST; /* against the current directory, not resolved */
 /* The same for what no shell has read: ~ and ~/x count from $HOME. */
 int xd_path_absolute_home(const char *path, char **ret) XD_MUST;
 int xd_path_mkdirs(const char *path, mode_t mode, xd_error *err) XD_MUST; /* mkdir -p */

@@ -276,6 +276,29 @@ START_TEST(carries_64_mib_both_ways_whatever_the_bytes)
 }
 END_TEST
 
+/* Whoever waits until it can write again is always woken, as long as the far end reads. Pieces of many lengths, so that the buffer fills at every moment of the thread that empties it. */
+START_TEST(says_when_there_is_room)
+{
+    wire       w;
+    xd_autobuf said = XD_BUF_INIT;
+    uint32_t   sent = 0;
+    open_wire(&w, _i, BESIDE SUM);
+    for (uint32_t x = 1; sent < MUCH; x = x * 1103515245u + 12345u) {
+        const uint32_t until = XD_MIN(MUCH, sent + 1 + (x >> 8) % (x >> 28 ? 3000u : 200000u));
+        while (sent < until) {
+            ck_assert_int_eq(give_some(&w, &sent, until), 0);
+            if (sent < until)
+                ck_assert_msg(ready(&w, XD_PIPE_WRITE, 20000) & XD_PIPE_WRITE,
+                              "nobody says that there is room");
+        }
+    }
+    w.transport->close(w.pipe);
+    read_beside(&w, "sum", &said);
+    expect_sum(&w, &said, MUCH);
+    close_wire(&w);
+}
+END_TEST
+
 static uint32_t number_beside(const wire *w, const char *name)
 {
     xd_autobuf text = XD_BUF_INIT;

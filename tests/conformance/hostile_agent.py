@@ -114,7 +114,7 @@ class Agent(object):
         self.say("WORKER_UP", **dict(dict(worker=worker, pid=1, way=1, replaces=NONE16), **more))
 
     def progress(self, running=(), last=0):
-        self.say("PROGRESS", seq=0, running=list(running), files=0, items=0, last=last)
+        self.say("PROGRESS", seq=0, running=list(running), files=0, items=0, last=last, brought=0, to_bring=0, brought_bytes=0)
 
     # ---- the life of an agent
     def at(self, point):

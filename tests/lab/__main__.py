@@ -115,9 +115,8 @@ def shell(lab, command):
         write(str(lab.home / ".bashrc"), "PS1='lab \\w\\$ '\n")
         command = ["bash", "--rcfile", str(lab.home / ".bashrc"), "-i"]
         names = [h.name for h in lab.hosts]
-        print("The hosts: %s; exit ends them.  ssh %s hostname; lab partition %s.  xd copies no files, so bring a project there first:\n%s  xdctl run %s"
-              % (" ".join(names), names[0], names[-1], "".join("  cp -r PROJECT %s/\n" % lab[n].home for n in names[:2]),
-                 " ".join("--tx %s" % lab.spec(n, chdir="PROJECT") for n in names[:2])), flush=True)
+        print("The hosts: %s; exit ends them.  ssh %s hostname; lab partition %s.  In a project:\n  xdctl run %s"
+              % (" ".join(names), names[0], names[-1], " ".join("--tx %s" % lab.spec(n) for n in names[:2])), flush=True)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the shell's business
     process = lab.popen(command, env=environment, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     code = process.wait()

@@ -180,7 +180,7 @@ class Env(object):
         self.start_frame = wire.pack_ENV_START(
             python=self.python.encode(), chdir=b"", env=[(k.encode(), v.encode()) for k, v in env], args=[(os.fsencode(a),) for a in args],
             run_uid=b"0123456789abcdef0123456789abcdef", spec=b"popen", cache_dir=b"", scratch_dir=self.scratch.encode(),
-            workers_expected=workers if expected is None else expected, first_worker=first, flags=flags, runner=b"", nice=b"", project=b"", names=[])
+            workers_expected=workers if expected is None else expected, first_worker=first, flags=flags, runner=b"", nice=b"", project=b"", names=[], synced=b"", paths=[])
         self.cwd = str(cwd)
         self.environ = dict(os.environ, **dict(env))
         for name in list(self.environ):

@@ -54,7 +54,7 @@ def programs_for_all(folder):
 
 
 def clean_environment(**more):
-    env = {k: v for k, v in os.environ.items() if not k.startswith(FOREIGN)}
+    env = {k: os.environ[k] for k in os.environ if not k.startswith(FOREIGN)}  # not items(): PYTEST_CURRENT_TEST comes and goes while a thread is here
     env.update(dict(dict(COLUMNS="80"), **more))
     return env
 

@@ -42,7 +42,7 @@ def suite(tmp_path):
 
 def plain(python, root, *args):
     """(exit status, counts) of plain pytest."""
-    env = dict((k, v) for k, v in os.environ.items() if not k.startswith("PYTEST_"))
+    env = dict((k, os.environ[k]) for k in os.environ if not k.startswith("PYTEST_"))
     done = subprocess.run([python, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:xdist"] + list(args), cwd=str(root), env=env,
                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     out = done.stdout.decode("utf-8", "replace")

@@ -128,7 +128,7 @@ class Agent(object):
             python=(suites_python() if python is None else python).encode(), chdir=folder.encode(), env=list(env), args=[(a.encode(),) for a in args],
             run_uid=b"0123456789abcdef0123456789abcdef", spec=b"popen", cache_dir=b"", scratch_dir=b"", runner=more.get("runner", b""),
             nice=more.get("nice", b""), project=more.get("project", b""), workers_expected=more.get("expected", 0), first_worker=0, flags=flags,
-            names=[(name.encode(),) for name in more.get("names", ())]))
+            names=[(name.encode(),) for name in more.get("names", ())], synced=b"", paths=[]))
 
     def workers(self, count, maxfail=0, max_restarts=8):
         self.send(wire.pack_WORKERS_START(first=0, count=count, total=count, maxfail=maxfail, max_restarts=max_restarts))

@@ -1,13 +1,12 @@
 """Every mode of tests/conformance/hostile_agent.py, once alone and once beside an environment that is good.  What must hold: one clear line that names
 the environment, exit code 6 or 7, never 0 with tests that did not run, an end in bounded time, bounded memory and disk; and the other environment
-runs on.  All runs are started by the first test, a few at a time: each test then looks at one of them."""
+runs on."""
 import json
 import os
 import resource
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -86,15 +85,6 @@ class Run(object):
 ACCEPTED = ("the end while it collects", "the end in place of a collection")
 
 
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("hostile")
-    with ThreadPoolExecutor(4) as pool:
-        started = {(mode, both): pool.submit(Run, folder / ("%d%s" % (n, "b" if both else "a")), mode, both, **(WAITS if both and mode not in AT_THE_END + ("failed twice",) else {}))
-                   for n, mode in enumerate(QUICK) for both in (False, True)}
-        yield started
-
-
 def check_all(run):
     """What holds whatever an agent does."""
     assert not run.hung, run
@@ -112,8 +102,8 @@ def told(run):
 
 
 @pytest.mark.parametrize("mode", QUICK)
-def test_alone(runs, mode):
-    run = runs[mode, False].result()
+def test_alone(tmp_path, mode):
+    run = Run(tmp_path, mode, False)
     check_all(run)
     if mode in AT_THE_END and run.rc in (0, 1):
         assert len(run.tests) == hostile_agent.TESTS, run
@@ -123,8 +113,8 @@ def test_alone(runs, mode):
 
 
 @pytest.mark.parametrize("mode", QUICK)
-def test_beside_a_good_environment(runs, mode):
-    run = runs[mode, True].result()
+def test_beside_a_good_environment(tmp_path, mode):
+    run = Run(tmp_path, mode, True, **(WAITS if mode not in AT_THE_END + ("failed twice",) else {}))
     check_all(run)
     if mode in AT_THE_END + ("failed twice",):  # who says that it cannot run is left out, and hung up on
         assert run.rc in (0, 6), run

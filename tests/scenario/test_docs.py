@@ -46,7 +46,7 @@ def told_options(*command):
     return names
 
 
-@pytest.mark.parametrize("command", ["run", "show", "report", "runs"])
+@pytest.mark.parametrize("command", ["run", "show", "report", "runs", "sync"])
 def test_options_of_the_help_are_those_of_the_manual(command):
     told, defined = told_options(command), defined_options(page("xdctl-%s.1" % command)) - {"-h", "--help"}
     assert told and told == defined
@@ -59,7 +59,7 @@ def test_commands_of_the_help_are_those_of_the_manual():
     assert told == set(re.findall(r"^\*xdctl\* \*(\w+)\*", section(page("xdctl.1"), "SYNOPSIS"), re.M))
 
 
-@pytest.mark.parametrize("command", ["run", "show", "report", "runs", "doctor"])
+@pytest.mark.parametrize("command", ["run", "show", "report", "runs", "doctor", "sync"])
 def test_help_has_a_short_name_and_its_own_command(command):
     both = [subprocess.run([XDCTL, command, word], stdout=subprocess.PIPE, timeout=20) for word in ("-h", "--help")]
     assert [p.returncode for p in both] == [0, 0]
@@ -271,6 +271,8 @@ def test_a_report_of_a_failed_run_is_made_and_a_cut_off_journal_is_told(project)
     (("n\x1b[31m",), "there is no command 'n\\x1b[31m'"),
     (("show",), "there is no past run of this project yet"),
     (("doctor", "tests/"), "'tests/' is not an option of xd"),
+    (("sync", "a"), "no destination is named"),
+    (("sync", "--stats=xml", "a", "popen:/b"), "option --stats: 'xml' is not valid: it is json, or nothing"),
     (("doctor", "--nix"), "'--nix' is not an option of xd"),
     (("run", "--maxprocesses", "0"), "it is a whole number from 1 to 65535"),
     (("run", "--jsonl="), "it must not be empty"),
@@ -331,7 +333,7 @@ def test_doctor_says_how_pytest_is_installed(project, tmp_path):
 # ---- the other documents
 
 DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "RATIONALE.md", "CHANGELOG.md")
-ROOMS = ("engine/", "actors/", "gateways/", "tools/", "tests/", "cmake/")
+ROOMS = ("engine/", "actors/", "gateways/", "sync/", "tools/", "tests/", "cmake/")
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
@@ -345,9 +347,11 @@ def test_files_that_a_document_names_are_there(name):
     assert named or name in ("RATIONALE.md", "CHANGELOG.md")
 
 
-BEHAVIOURS = ("crash", "-x", "live line", "--junitxml", "drop of a peer", "retention", "exit code", "-n auto", "refused", "Ctrl-C",
-              "finding the agent", "doctor", "--hosts", "--min-workers", "hosts check", "on another host", "paths are shown", "what carries",
-              "host keys", "ask on the terminal")
+BEHAVIOURS = ("crash", "-x", "live line", "--junitxml", "drop of a peer", "retention", "exit code", "-n auto", "refused options", "Ctrl-C",
+              "finding the agent", "doctor", "--hosts", "--min-workers", "hosts check", "on another host", "which packages", "paths are shown", "what carries",
+              "host keys", "ask on the terminal", "synchronisation leaves out", "which files a run brings",
+              "read again by a scan", "symbolic links are", "list of files from the other end", "before it asks", "blocks are compressed", "a host that lags",
+              "what the scan saw", "of the wanted tree needs", "is removed on a host", "compiled files of Python")
 
 
 def where_is():
@@ -413,4 +417,4 @@ def test_references_between_pages_lead_somewhere():
     pages = {n[:-4] for n in os.listdir(MAN) if n.endswith(".scd")}
     for name in pages:
         for title, number in re.findall(r"\*([\w-]+)\*\((\d)\)", page(name)):
-            assert "%s.%s" % (title, number) in pages or title == "pytest", (name, title)
+            assert "%s.%s" % (title, number) in pages or title in ("pytest", "gitignore", "rsync"), (name, title)

@@ -1,6 +1,7 @@
 """command=...: workers behind any command line whose standard input and output lead to a shell, where no agent is.  Each far end here has a home, or a
 root, of its own; its agent is sent over the pipe.  Nothing of it may be left, whoever is killed."""
 import glob
+import gzip
 import os
 import pwd
 import re
@@ -8,6 +9,7 @@ import shlex
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -476,6 +478,30 @@ exec "$@"
 """
 
 
+def test_the_program_of_an_agent_is_hardened_and_of_one_locale(tmp_path):
+    """It brings parts of a C library of its own (tools/agent_libc.c): what relocations wrote is read-only, and a wrong option is told by getopt()."""
+    packed = os.path.join(AGENTS, os.uname().machine + ".gz")
+    if not os.path.exists(packed):
+        pytest.skip("no agent for this machine was built in %s" % AGENTS)
+    program = tmp_path / "xdagent"
+    with gzip.open(packed) as f:
+        program.write_bytes(f.read())
+    program.chmod(0o700)
+    wrong = subprocess.run([str(program), "--bogus"], stderr=subprocess.PIPE, env={"LC_ALL": "de_DE.UTF-8", "LANGUAGE": "de"})
+    assert wrong.returncode not in (0, -signal.SIGABRT) and b"unrecognized option '--bogus'" in wrong.stderr, wrong
+    data = program.read_bytes()
+    at, size, count = struct.unpack_from("<Q", data, 32)[0], *struct.unpack_from("<HH", data, 54)
+    headers = [struct.unpack_from("<IIQQQQ", data, at + size * n) for n in range(count)]
+    (begin, length), = [(address, length) for kind, flags, offset, address, _, length in headers if kind == 0x6474e552]  # PT_GNU_RELRO
+    with subprocess.Popen([str(program)], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as agent:
+        assert agent.stdout.read(4) == b"\x89xd\r"
+        with open("/proc/%d/maps" % agent.pid) as f:
+            maps = [(int(a, 16), int(b, 16), mode) for a, b, mode in re.findall(r"^(\w+)-(\w+) (\S+)", f.read(), re.M)]
+        agent.stdin.close()
+        agent.stdout.read()
+    assert [mode for a, b, mode in maps if a <= begin < b] == ["r--p"] and length > 0, maps
+
+
 def test_aarch64_under_qemu(project, far):
     """A host that starts programs for aarch64 by qemu-user: the kernel knows it in a user namespace of the test's own."""
     qemu = shutil.which("qemu-aarch64-static")
@@ -539,9 +565,9 @@ def test_an_agent_whose_file_is_gone(tmp_path):
     process.communicate()
 
 
-def started(project, far, *args):
+def started(project, far, *args, **far_env):
     project.write(test_a=SLOW)
-    process = project.start("run", "-v", "--python=" + project.python, "--tx=2*command=" + far.spec(), "-p", "no:cacheprovider", *args)
+    process = project.start("run", "-v", "--python=" + project.python, "--tx=2*command=" + far.spec(**far_env), "-p", "no:cacheprovider", *args)
     began = project.root / "began"
     end = time.monotonic() + 40
     while not (began.exists() and len(began.read_text().split()) >= 4) and time.monotonic() < end:
@@ -550,17 +576,14 @@ def started(project, far, *args):
     return process
 
 
-def scratch_folders():
-    return set(glob.glob("/tmp/xd-%d/scratch-*" % os.geteuid()))
-
-
-def test_xdctl_is_killed(project, far):
-    before = scratch_folders()
-    process = started(project, far, "--reconnect-timeout=3")
+def test_xdctl_is_killed(project, far, tmp_path):
+    scratch = str(tmp_path / ("xd-%d" % os.geteuid()) / "scratch-*")
+    process = started(project, far, "--reconnect-timeout=3", TMPDIR=tmp_path)
+    assert glob.glob(scratch)
     process.kill()
     process.wait()
     far.wait_gone(15)  # the time to wait for another pipe, and a little to end all
-    assert not scratch_folders() - before
+    assert not glob.glob(scratch)
 
 
 def test_ctrl_c_does_not_wait_for_that_time(project, far):

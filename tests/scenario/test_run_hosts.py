@@ -212,7 +212,8 @@ def test_hosts_in_a_table(project, bare_python):
     lines = result.out.splitlines()
     assert result.rc == 6 and lines[0].split() == ["SPEC", "REACH", "KEY", "AGENT", "PYTHON", "PYTEST", "DISK", "CPUS"], result
     assert lines[1].split()[:6] == ["popen", "ok", "-", "ok", "%d.%d.%d" % sys.version_info[:3], pytest.__version__], result
-    assert lines[2].split()[0] == bad and lines[2].split()[5] == "FAIL" and lines[3].startswith(bad + ": %s (Python " % bare_python) and len(lines) == 4, result
+    assert lines[2].split()[0] == bad and lines[2].split()[5] == "FAIL" and lines[3].startswith(bad + ": %s (Python " % bare_python), result
+    assert len(lines) == 5 and lines[4].startswith(bad + ": packages differ from here: ") and "pytest missing" in lines[4], result
 
 
 def test_a_table_of_wide_and_odd_names(project):

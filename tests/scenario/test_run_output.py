@@ -76,13 +76,30 @@ def test_100_megabytes(project, tests, options):
 
 
 def test_output_limit(project):
-    """What still stood in the pipe (64 KiB) when a test was over may count for the next one."""
     project.write(test_p=PRINTS % (1, 4096))
     result, _ = run_to_file(project, "-n1", "--output-limit=256K", "-s")
     assert result.rc == 1, result
-    assert 256 * 1024 < len(result.out) < (256 + 64 + 16) * 1024
+    assert 256 * 1024 < len(result.out) < (256 + 16) * 1024
     assert "the end\n" in result.out
     assert re.search(r"3[89][0-9]{5} bytes", result.out), result  # what was left out is told
+
+
+def test_output_counts_for_the_test_that_wrote_it(project):
+    """Each writes as its last act what the limit just allows: counted as the next one's, it would be cut."""
+    project.write(test_w="""
+        import os
+        import pytest
+
+        @pytest.mark.parametrize("i", range(300))
+        def test_writes(i):
+            os.write(1, b"%03d" % i + b"o" * 900 + b"\\n")
+            os.write(2, b"%03d" % i + b"e" * 900 + b"\\n")
+    """)
+    result = project.run("-n2", "--output-limit=1K", "-s", *NO_CACHE)
+    assert result.rc == 0 and result.summary == {"passed": 300}, result
+    assert "left out" not in result.out, result
+    for letter in "oe":
+        assert sorted(re.findall(r"\] (\d{3})%s{900}$" % letter, result.out, re.M)) == ["%03d" % i for i in range(300)]
 
 
 # ---- control bytes ----------------------------------------------------------------------------------------------------

@@ -35,7 +35,7 @@ SUITES = collections.OrderedDict((
 def run(command, cwd, log, **more):
     """Exit code and output; a program that hangs is ended."""
     foreign = ("PYTEST_", "HYPOTHESIS_", "XD_", "XDG_", "VIRTUAL_ENV", "CI", "BUILD_NUMBER")
-    env = {k: v for k, v in os.environ.items() if not k.startswith(foreign)}
+    env = {k: os.environ[k] for k in os.environ if not k.startswith(foreign)}
     env.update(PYTHONPATH=HERE, COLUMNS="120", **more)
     with open(log, "wb") as out:
         process = subprocess.Popen(command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=out,

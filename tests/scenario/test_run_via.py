@@ -109,7 +109,7 @@ def test_a_chain(behind):
 def test_hosts_check_goes_the_same_way(behind):
     b = behind(2)
     checked = b.project.xdctl("hosts", "check", b.tx("h1", id="j"), b.tx("h2", via="j"))
-    lines = [line.split() for line in checked.out.splitlines()]
+    lines = [line.split() for line in checked.out.splitlines() if "packages differ" not in line]
     assert checked.rc == 0 and [line[1:5] for line in lines] == [["IDS", "REACH", "KEY", "AGENT"], ["j", "ok", "ok", "ok"], ["-", "ok", "ok", "ok"]], checked
 
 

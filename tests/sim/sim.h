@@ -6,7 +6,8 @@
  *   link.c     streams between controller and agents: sessions, delays, lost connections
  *   collect.c  before the tests: environments that collect, the collection core; a world of its own
  *   run.c      the life of a run under events in any order; a world of its own
- *   clock.c    event heap, random numbers, hash */
+ *   clock.c    event heap, random numbers, hash
+ *   main.c     options, seeds; sync.h says what else uses both */
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>
@@ -183,3 +184,7 @@ void sim_ctl_message(sim_world *w, uint32_t a, const uint32_t *msg, const xd_spa
 
 /* run.c: the same for the life of a run. */
 uint64_t sim_run(uint64_t seed, bool trace, char fault[256], uint64_t *events);
+
+/* main.c: runs a seed; its hash. `fault`: the first broken invariant, empty = fine */
+typedef uint64_t sim_seed_fn(uint64_t seed, bool trace, char fault[256], uint64_t *events);
+int              sim_main(int argc, char **argv, sim_seed_fn *run_seed);

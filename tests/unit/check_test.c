@@ -160,7 +160,8 @@ START_TEST(a_look_at_its_host)
     BAD("nobody asked for it", HOST_CHECKED, .failed = 0);
     TELL(CHECK, .start = { 0 });
     BAD("failed is out of range", HOST_CHECKED, .failed = 5);
-    GOOD(HOST_CHECKED, .failed = XD_LOOK_DISK);
+    BAD("listed is out of range", HOST_CHECKED, .listed = 2);
+    GOOD(HOST_CHECKED, .failed = XD_LOOK_DISK, .listed = 1);
     BAD("nobody asked for it", HOST_CHECKED, .failed = 0);
     TELL(CHECK, .start = { 0 });
     TELL(ENV_START, .flags = 0);

@@ -103,6 +103,26 @@ START_TEST(xdists_names_are_read_among_pytests)
 }
 END_TEST
 
+START_TEST(what_to_bring_to_hosts_adds_up)
+{
+    ck_assert_int_eq(PARSE("-d", "--tx", "ssh=h", "--rsyncdir", "mypkg", "mypkg", "--rsyncdir=x",
+                           "--rsyncignore", "*.dat"),
+                     0);
+    ck_assert_uint_eq(cfg->rsyncdir.count, 2);
+    ck_assert_str_eq(cfg->rsyncdir.at[0], "mypkg");
+    ck_assert_str_eq(cfg->rsyncdir.at[1], "x");
+    ck_assert_uint_eq(cfg->rsyncignore.count, 1);
+    pytest_gets("mypkg");
+    xd_config *copy;
+    ck_assert_int_eq(xd_config_copy(&copy, cfg), 0);
+    ck_assert_str_eq(copy->rsyncdir.at[1], "x");
+    xd_config_free(copy);
+    refused(PARSE("--rsyncdir="), "option --rsyncdir: '' is not valid: it must not be empty");
+    refused(PARSE("--rsyncignore", ""), "option --rsyncignore: '' is not valid");
+    refused(PARSE("--no-sync=1"), "a flag takes no value");
+}
+END_TEST
+
 START_TEST(two_dashes_end_xds_options)
 {
     ck_assert_int_eq(PARSE("-n2", "--", "-n3", "--dist=each", "--"), 0);
@@ -224,6 +244,7 @@ int main(void)
     tcase_add_test(t, every_spelling_of_a_value);
     tcase_add_test(t, the_first_argument_unknown_to_xd_begins_pytests);
     tcase_add_test(t, xdists_names_are_read_among_pytests);
+    tcase_add_test(t, what_to_bring_to_hosts_adds_up);
     tcase_add_test(t, two_dashes_end_xds_options);
     tcase_add_test(t, groups_of_short_flags_are_pytests);
     tcase_add_test(t, longer_names_are_not_ours);

@@ -16,6 +16,7 @@
 
 #include "engine/base/clock.h"
 #include "engine/journal.h"
+#include "tests/unit/often.h"
 
 #define RUN_ID "0123456789abcdef0123456789abcdef"
 
@@ -61,12 +62,12 @@ static void check_frame(uint32_t i, const xd_frame *f, uint16_t gateway)
 {
     uint8_t want[512];
     size_t  len = make_frame(i, want);
-    ck_assert_uint_eq(f->len, len - XD_FRAME_HEADER);
-    ck_assert_uint_eq(f->seq, i + 1);
-    ck_assert_uint_eq(f->flags, gateway);
-    ck_assert_uint_eq(f->type, XD_MSG_RESULTS);
+    often_assert_uint_eq(f->len, len - XD_FRAME_HEADER);
+    often_assert_uint_eq(f->seq, i + 1);
+    often_assert_uint_eq(f->flags, gateway);
+    often_assert_uint_eq(f->type, XD_MSG_RESULTS);
     if (f->len)
-        ck_assert_mem_eq(f->body, want + XD_FRAME_HEADER, f->len);
+        often_assert(memcmp(f->body, want + XD_FRAME_HEADER, f->len) == 0);
 }
 
 /* Writes records first..first+count-1; ends[k] (NULL ok) = offset behind record k. */
@@ -76,8 +77,8 @@ static void append_all(xd_journal *j, uint32_t first, uint32_t count, uint64_t *
     for (uint32_t i = first; i < first + count; i++) {
         uint64_t end;
         size_t   len = make_frame(i, frame);
-        ck_assert_int_eq(xd_journal_append(j, frame, len, (uint16_t)(i % 3), &end), 0);
-        ck_assert_uint_eq(end, xd_journal_end(j));
+        often_assert_int_eq(xd_journal_append(j, frame, len, (uint16_t)(i % 3), &end), 0);
+        often_assert_uint_eq(end, xd_journal_end(j));
         if (ends)
             ends[i] = end;
     }
@@ -99,7 +100,7 @@ static uint32_t read_all(const char *file, int *ret_last)
     xd_error           err;
     xd_frame           f;
     uint32_t           n = 0;
-    ck_assert_int_eq(xd_journal_reader_open(&r, file, &err), 0);
+    often_assert_int_eq(xd_journal_reader_open(&r, file, &err), 0);
     while ((*ret_last = xd_journal_reader_next(r, &f, NULL)) == 1) {
         check_frame(n, &f, (uint16_t)(n % 3));
         n++;
@@ -204,7 +205,7 @@ static uint8_t *load(size_t *ret_len)
 static void store(const uint8_t *bytes, size_t len)
 {
     int fd = open(copy, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    ck_assert_int_eq(write(fd, bytes, len), (ssize_t)len);
+    often_assert_int_eq(write(fd, bytes, len), (ssize_t)len);
     close(fd);
 }
 
@@ -223,23 +224,23 @@ START_TEST(cut_off_at_every_byte_of_the_end)
         while (ends[whole] <= cut)
             whole++;
         store(bytes, cut);
-        ck_assert_uint_eq(read_all(copy, &last), whole);
-        ck_assert_int_eq(last, 0); /* not damaged: not yet there */
-        ck_assert_int_eq(xd_journal_verify(copy, false, &c, &err), 0);
-        ck_assert_uint_eq(c.records, whole);
-        ck_assert_uint_eq(c.good_bytes, ends[whole - 1]);
-        ck_assert_uint_eq(c.bad_bytes, cut - ends[whole - 1]);
-        ck_assert_int_eq(xd_journal_verify(copy, true, &c, &err), 0);
+        often_assert_uint_eq(read_all(copy, &last), whole);
+        often_assert_int_eq(last, 0); /* not damaged: not yet there */
+        often_assert_int_eq(xd_journal_verify(copy, false, &c, &err), 0);
+        often_assert_uint_eq(c.records, whole);
+        often_assert_uint_eq(c.good_bytes, ends[whole - 1]);
+        often_assert_uint_eq(c.bad_bytes, cut - ends[whole - 1]);
+        often_assert_int_eq(xd_journal_verify(copy, true, &c, &err), 0);
         struct stat st;
-        ck_assert_int_eq(stat(copy, &st), 0);
-        ck_assert_uint_eq((uint64_t)st.st_size, ends[whole - 1]);
+        often_assert_int_eq(stat(copy, &st), 0);
+        often_assert_uint_eq((uint64_t)st.st_size, ends[whole - 1]);
         if (cut % 199 == 0) { /* and it can be written on */
             xd_journal *j = NULL;
             store(bytes, cut);
-            ck_assert_int_eq(xd_journal_open(&j, copy, RUN_ID, true, &err), 0);
+            often_assert_int_eq(xd_journal_open(&j, copy, RUN_ID, true, &err), 0);
             append_all(j, whole, RECORDS - whole, NULL);
             xd_journal_close(j);
-            ck_assert_uint_eq(read_all(copy, &last), RECORDS);
+            often_assert_uint_eq(read_all(copy, &last), RECORDS);
         }
     }
     free(bytes);
@@ -261,15 +262,15 @@ START_TEST(a_bit_flipped_at_every_byte_of_the_end)
             int      last;
             while (ends[whole] <= at)
                 whole++;
-            ck_assert_int_eq(pwrite(fd, &bad, 1, (off_t)at), 1);
+            often_assert_int_eq(pwrite(fd, &bad, 1, (off_t)at), 1);
             xd_journal_check c;
             xd_error         err;
-            ck_assert_int_eq(xd_journal_verify(copy, false, &c, &err), 0);
-            ck_assert_uint_eq(c.records, whole);
-            ck_assert_uint_eq(c.bad_bytes, len - ends[whole - 1]);
+            often_assert_int_eq(xd_journal_verify(copy, false, &c, &err), 0);
+            often_assert_uint_eq(c.records, whole);
+            often_assert_uint_eq(c.bad_bytes, len - ends[whole - 1]);
             if (at % 7 == 0)
-                ck_assert_uint_eq(read_all(copy, &last), whole);
-            ck_assert_int_eq(pwrite(fd, &bytes[at], 1, (off_t)at), 1);
+                often_assert_uint_eq(read_all(copy, &last), whole);
+            often_assert_int_eq(pwrite(fd, &bytes[at], 1, (off_t)at), 1);
         }
     close(fd);
     free(bytes);
@@ -335,9 +336,9 @@ START_TEST(a_reader_waits_for_the_rest_of_a_record)
     ck_assert_int_eq(xd_journal_reader_open(&r, copy, &err), 0);
     int fd = open(copy, O_WRONLY | O_APPEND | O_CLOEXEC);
     for (size_t at = XD_JOURNAL_HEADER; at < len; at++) {
-        ck_assert_int_eq(write(fd, bytes + at, 1), 1);
+        often_assert_int_eq(write(fd, bytes + at, 1), 1);
         int got = xd_journal_reader_next(r, &f, NULL);
-        ck_assert_int_eq(got, at + 1 == ends[seen]);
+        often_assert_int_eq(got, at + 1 == ends[seen]);
         if (got)
             check_frame(seen, &f, (uint16_t)(seen % 3));
         seen += (uint32_t)got;

@@ -52,6 +52,14 @@ START_TEST(names)
         ck_assert_str_eq(p, parts[i].dir);
         ck_assert_str_eq(xd_path_base(parts[i].path), parts[i].base);
     }
+    char at[] = "/a/bc/d";
+    ck_assert(xd_path_up(at));
+    ck_assert_str_eq(at, "/a/bc");
+    ck_assert(xd_path_up(at));
+    ck_assert(xd_path_up(at));
+    ck_assert_str_eq(at, "/");
+    ck_assert(!xd_path_up(at));
+    ck_assert_str_eq(at, "/");
 }
 END_TEST
 

@@ -1,7 +1,6 @@
 /* needs: agent runners */
 /* tools/xdagent/place.c: folders of an environment, found on the agent's own host. */
 #include <check.h>
-#include <dirent.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +9,7 @@
 #include <unistd.h>
 
 #include "engine/base/path.h"
+#include "tests/unit/entries.h"
 #include "tools/xdagent/agent.h"
 
 static char               dir[64], base[96];
@@ -54,7 +54,8 @@ static void teardown(void)
 
 static void find(agent_place *p, const char *folder, const agent_wishes *wishes)
 {
-    ck_assert_msg(agent_place_find(p, xd_bytes_str(folder), (xd_bytes){ 0 }, wishes, &no_scratch, &err) == 0,
+    ck_assert_msg(agent_place_find(p, &(agent_place_wish){ .chdir = xd_bytes_str(folder) }, wishes,
+                                   &no_scratch, &err) == 0,
                   "%s", err.text);
 }
 
@@ -63,17 +64,6 @@ static const char *below(const char *name)
     static char path[512];
     snprintf(path, sizeof(path), "%s/%s", dir, name);
     return path;
-}
-
-static int entries(const char *path)
-{
-    DIR *d = opendir(path);
-    int  n = 0;
-    for (struct dirent *e; d && (e = readdir(d));)
-        n += e->d_name[0] != '.';
-    if (d)
-        closedir(d);
-    return n;
 }
 
 START_TEST(all_is_found_without_a_wish)
@@ -135,8 +125,9 @@ START_TEST(the_working_folder_counts_from_the_agents)
     static const char *const said[] = { "chdir=file: Not a directory", "chdir=file/a: Not a directory",
                                         "chdir=/proc/no/such: No such file or directory" };
     for (size_t i = 0; i < XD_ARRAY_LEN(bad); i++) {
-        ck_assert_int_lt(
-            agent_place_find(&p, xd_bytes_str(bad[i]), (xd_bytes){ 0 }, &no_wish, &no_scratch, &err), 0);
+        ck_assert_int_lt(agent_place_find(&p, &(agent_place_wish){ .chdir = xd_bytes_str(bad[i]) }, &no_wish,
+                                          &no_scratch, &err),
+                         0);
         ck_assert_str_eq(err.text, said[i]);
         agent_place_release(&p);
     }
@@ -148,23 +139,27 @@ START_TEST(a_folder_for_each_project)
 {
     static const char *const bad[] = { "..", ".a", "-a", "a/b", "a b", "a\n" };
     agent_place              p;
-    ck_assert_int_eq(
-        agent_place_find(&p, (xd_bytes){ 0 }, XD_BYTES_LIT("proj-1a"), &no_wish, &no_scratch, &err), 0);
+    ck_assert_int_eq(agent_place_find(&p, &(agent_place_wish){ .project = XD_BYTES_LIT("proj-1a") }, &no_wish,
+                                      &no_scratch, &err),
+                     0);
     ck_assert_str_eq(p.folder, below("xd/work/proj-1a"));
     ck_assert(xd_path_is_dir(p.folder));
     xd_autofree char *real = realpath(p.folder, NULL);
     ck_assert_str_eq(p.copied, real); /* a copy of the project is known to be there */
     agent_place_release(&p);
     ck_assert(xd_path_is_dir(below("xd/work/proj-1a"))); /* it stays */
-    ck_assert_int_eq(
-        agent_place_find(&p, XD_BYTES_LIT("other"), XD_BYTES_LIT("proj-1a"), &no_wish, &no_scratch, &err), 0);
+    ck_assert_int_eq(agent_place_find(&p,
+                                      &(agent_place_wish){ .chdir = XD_BYTES_LIT("other"),
+                                                           .project = XD_BYTES_LIT("proj-1a") },
+                                      &no_wish, &no_scratch, &err),
+                     0);
     ck_assert_str_eq(p.folder, below("other")); /* chdir= says where */
     ck_assert_ptr_null(p.copied);
     agent_place_release(&p);
     for (size_t i = 0; i < XD_ARRAY_LEN(bad); i++) {
-        ck_assert_int_eq(
-            agent_place_find(&p, (xd_bytes){ 0 }, xd_bytes_str(bad[i]), &no_wish, &no_scratch, &err),
-            -EINVAL);
+        ck_assert_int_eq(agent_place_find(&p, &(agent_place_wish){ .project = xd_bytes_str(bad[i]) },
+                                          &no_wish, &no_scratch, &err),
+                         -EINVAL);
         ck_assert_ptr_nonnull(strstr(err.text, "cannot be the name of a project's folder"));
         agent_place_release(&p);
     }
@@ -177,8 +172,7 @@ START_TEST(a_folder_that_is_gone)
     ck_assert_int_eq(mkdir("gone", 0700), 0);
     ck_assert_int_eq(chdir("gone"), 0);
     ck_assert_int_eq(rmdir(below("gone")), 0);
-    ck_assert_int_eq(agent_place_find(&p, (xd_bytes){ 0 }, (xd_bytes){ 0 }, &no_wish, &no_scratch, &err),
-                     -ENOENT);
+    ck_assert_int_eq(agent_place_find(&p, &(agent_place_wish){ 0 }, &no_wish, &no_scratch, &err), -ENOENT);
     ck_assert_ptr_nonnull(strstr(err.text, "is gone"));
     agent_place_release(&p);
 }
@@ -247,7 +241,8 @@ static void *come_and_go(void *arg)
     for (int i = 0; i < ROUNDS; i++) {
         agent_place p;
         xd_error    why = { 0 };
-        if (agent_place_find(&p, XD_BYTES_LIT("/"), (xd_bytes){ 0 }, &no_wish, &why, &why) < 0 ||
+        if (agent_place_find(&p, &(agent_place_wish){ .chdir = XD_BYTES_LIT("/") }, &no_wish, &why, &why) <
+                0 ||
             !*p.scratch || !xd_path_is_dir(p.scratch))
             *(int *)arg += 1;
         agent_place_release(&p);

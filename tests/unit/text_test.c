@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "engine/base/text.h"
+#include "tests/unit/often.h"
 
 static xd_buf out;
 
@@ -75,12 +76,12 @@ START_TEST(printable)
     uint8_t text[19];
     for (size_t len = 0; len <= sizeof(text); len++) {
         memset(text, 'a', sizeof(text));
-        ck_assert_uint_eq(xd_text_printable(text, len), len);
+        often_assert_uint_eq(xd_text_printable(text, len), len);
         for (size_t at = 0; at < len; at++)
             for (unsigned byte = 0; byte < 256; byte++) {
                 memset(text, byte & 1 ? ' ' : '~', sizeof(text));
                 text[at] = (uint8_t)byte;
-                ck_assert_uint_eq(xd_text_printable(text, len), byte >= 0x20 && byte < 0x7f ? len : at);
+                often_assert_uint_eq(xd_text_printable(text, len), byte >= 0x20 && byte < 0x7f ? len : at);
             }
     }
 }
@@ -133,16 +134,16 @@ START_TEST(harmless_always)
         for (size_t i = 0; i < sizeof(in); i++)
             in[i] = (uint8_t)rand();
         xd_buf_clear(&out);
-        ck_assert_int_eq(xd_text_harmless(&out, (xd_bytes){ in, sizeof(in) }, false), 0);
-        ck_assert(xd_text_is_utf8(xd_buf_view(&out)));
+        often_assert_int_eq(xd_text_harmless(&out, (xd_bytes){ in, sizeof(in) }, false), 0);
+        often_assert(xd_text_is_utf8(xd_buf_view(&out)));
         for (size_t i = 0; i < out.len; i++)
-            ck_assert(out.data[i] >= 0x20 && out.data[i] != 0x7f);
+            often_assert(out.data[i] >= 0x20 && out.data[i] != 0x7f);
         xd_buf_clear(&out);
-        ck_assert_int_eq(xd_text_to_utf8(&out, (xd_bytes){ in, sizeof(in) }), 0);
-        ck_assert(xd_text_is_utf8(xd_buf_view(&out)));
+        often_assert_int_eq(xd_text_to_utf8(&out, (xd_bytes){ in, sizeof(in) }), 0);
+        often_assert(xd_text_is_utf8(xd_buf_view(&out)));
         xd_buf_clear(&out);
-        ck_assert_int_eq(xd_text_strip_ansi(&out, (xd_bytes){ in, sizeof(in) }), 0);
-        ck_assert(out.len <= sizeof(in));
+        often_assert_int_eq(xd_text_strip_ansi(&out, (xd_bytes){ in, sizeof(in) }), 0);
+        often_assert(out.len <= sizeof(in));
     }
 }
 END_TEST

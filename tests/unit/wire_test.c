@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "engine/wire.h"
+#include "tests/unit/often.h"
 
 typedef struct vector {
     char     name[32], which[16];
@@ -66,20 +67,20 @@ static void load_file(const char *path)
     char   *line = NULL;
     size_t  cap = 0;
     ssize_t n;
-    ck_assert_msg(f != NULL, "no %s", path);
+    often_assert_msg(f != NULL, "no %s", path);
     while ((n = getline(&line, &cap, f)) > 0) {
         vector  *v = &vectors[count];
         unsigned type;
         int      at = 0;
         if (line[0] == '#')
             continue;
-        ck_assert_int_eq(sscanf(line, "%31s %u %15s %n", v->name, &type, v->which, &at), 3);
+        often_assert_int_eq(sscanf(line, "%31s %u %15s %n", v->name, &type, v->which, &at), 3);
         v->type = (uint16_t)type;
         for (const char *p = line + at; *p && *p != '\n'; p += 2) {
             char hex[3] = { p[0], p[1], 0 };
-            ck_assert_int_eq(xd_buf_add_byte(&v->frame, (uint8_t)strtoul(hex, NULL, 16)), 0);
+            often_assert_int_eq(xd_buf_add_byte(&v->frame, (uint8_t)strtoul(hex, NULL, 16)), 0);
         }
-        ck_assert_uint_lt(++count, XD_ARRAY_LEN(vectors));
+        often_assert(++count < XD_ARRAY_LEN(vectors));
     }
     free(line);
     fclose(f);
@@ -113,19 +114,19 @@ START_TEST(decoded_and_encoded_they_are_the_same)
         const vector *v = &vectors[k];
         xd_frame      f;
         xd_autobuf    out = XD_BUF_INIT, line = XD_BUF_INIT;
-        ck_assert_int_eq(xd_wire_header(v->frame.data, &f), 0);
-        ck_assert_uint_eq(f.type, v->type);
-        ck_assert_uint_eq(f.len, v->frame.len - XD_FRAME_HEADER);
+        often_assert_int_eq(xd_wire_header(v->frame.data, &f), 0);
+        often_assert_uint_eq(f.type, v->type);
+        often_assert_uint_eq(f.len, v->frame.len - XD_FRAME_HEADER);
         ck_assert_str_eq(xd_wire_name(f.type), v->name);
-        ck_assert_int_eq(xd_wire_check(f.type, f.body, f.len), 0);
-        ck_assert_msg(again(v, f.body, f.len, &out) == 0, "%s %s", v->name, v->which);
-        ck_assert_msg(xd_bytes_eq(xd_buf_view(&out), (xd_bytes){ f.body, f.len }),
-                      "%s %s is another after decoding", v->name, v->which);
-        ck_assert_int_eq(xd_wire_dump(f.type, f.body, f.len, &line), 0);
+        often_assert_int_eq(xd_wire_check(f.type, f.body, f.len), 0);
+        often_assert_msg(again(v, f.body, f.len, &out) == 0, "%s %s", v->name, v->which);
+        often_assert_msg(xd_bytes_eq(xd_buf_view(&out), (xd_bytes){ f.body, f.len }),
+                         "%s %s is another after decoding", v->name, v->which);
+        often_assert_int_eq(xd_wire_dump(f.type, f.body, f.len, &line), 0);
         const char *text = xd_buf_cstr(&line);
-        ck_assert_msg(strncmp(text, v->name, strlen(v->name)) == 0, "%s", text);
+        often_assert_msg(strncmp(text, v->name, strlen(v->name)) == 0, "%s", text);
         for (const char *p = text; *p; p++)
-            ck_assert_msg((unsigned char)*p >= 32 && *p != 127, "%s: the dump has control bytes", v->name);
+            often_assert_msg((unsigned char)*p >= 32 && *p != 127, "%s: the dump has control bytes", v->name);
     }
 }
 END_TEST
@@ -140,17 +141,17 @@ START_TEST(cut_at_every_byte)
         for (size_t cut = 0; cut < len; cut++) {
             xd_autobuf out = XD_BUF_INIT;
             uint8_t   *body = malloc(cut ? cut : 1);
-            ck_assert_ptr_nonnull(body);
+            often_assert(body != NULL);
             memcpy(body, v->frame.data + XD_FRAME_HEADER, cut);
             int r = again(v, body, cut, &out);
             whole += r == 0;
-            ck_assert_msg(r == 0 || r == -EPROTO, "%s %s cut at %zu: %d", v->name, v->which, cut, r);
-            ck_assert_int_eq(xd_wire_check(v->type, body, cut), r);
-            ck_assert_int_eq(xd_wire_dump(v->type, body, cut, &out), r);
+            often_assert_msg(r == 0 || r == -EPROTO, "%s %s cut at %zu: %d", v->name, v->which, cut, r);
+            often_assert_int_eq(xd_wire_check(v->type, body, cut), r);
+            often_assert_int_eq(xd_wire_dump(v->type, body, cut, &out), r);
             free(body);
         }
-        ck_assert_msg(whole == later(v), "%s %s: %u cut bodies were taken as whole", v->name, v->which,
-                      whole);
+        often_assert_msg(whole == later(v), "%s %s: %u cut bodies were taken as whole", v->name, v->which,
+                         whole);
     }
 }
 END_TEST
@@ -204,12 +205,12 @@ START_TEST(changed_bytes)
             for (size_t i = 0; i < sizeof(with); i++) {
                 xd_autobuf out = XD_BUF_INIT;
                 uint8_t   *body = malloc(len);
-                ck_assert_ptr_nonnull(body);
+                often_assert(body != NULL);
                 memcpy(body, v->frame.data + XD_FRAME_HEADER, len);
                 body[at] ^= with[i];
                 int r = again(v, body, len, &out);
-                ck_assert_msg(r == 0 || r == -EPROTO, "%s %s at %zu: %d", v->name, v->which, at, r);
-                ck_assert_int_eq(xd_wire_check(v->type, body, len), r);
+                often_assert_msg(r == 0 || r == -EPROTO, "%s %s at %zu: %d", v->name, v->which, at, r);
+                often_assert_int_eq(xd_wire_check(v->type, body, len), r);
                 free(body);
             }
         }

@@ -14,12 +14,16 @@ import struct
 TABLE = """
 TEXT 0 text:bytes
 PAIR 0 name:bytes value:bytes
+PACKAGE 0 name:bytes version:bytes flags:u8
 INDEX 0 item:u32
 RANGE 0 first:u32 count:u32 attempt:u16 flags:u16 group:u32 expected_us:u64
 NODEID 0 shared:u16 id:bytes line:i32 file:bytes group:bytes
 NAMED 0 worker:u16 name:bytes
 RUNNING 0 worker:u16 item:u32 age_ms:u32
 COPY 0 root:u16 path:bytes
+SYNC_RECORD 0 shared:u16 path:bytes type:u8 pushed:u8 mode:u16 size:u64 mtime_ns:u64 lo:u64 hi:u64 target:bytes
+SYNC_PIECE 0 file:u32 op:u8 at:u64 base_at:u64 count:u32 data:bytes
+SYNC_RANGE 0 first:u32 count:u32 whole:u8
 HELLO 1 version_min:u16 version_max:u16 capabilities:u64 build_id:bytes host:bytes system:bytes pid:u32 cpus:u32 memory_bytes:u64 session:u64 last:u64 token:bytes
 WELCOME 2 version:u16 capabilities:u64 session:u64 window_frames:u32 window_bytes:u32 last:u64 reconnect_ms:u32 token:bytes
 ACK 3 acked:u64
@@ -27,7 +31,7 @@ REFUSE 4 version_min:u16 version_max:u16 reason:bytes
 BYE 5 status:i32
 PING 6
 PONG 7
-ENV_START 16 python:bytes chdir:bytes env:PAIR args:TEXT run_uid:bytes spec:bytes cache_dir:bytes scratch_dir:bytes workers_expected:u16 first_worker:u16 flags:u32 runner:bytes nice:bytes project:bytes names:TEXT
+ENV_START 16 python:bytes chdir:bytes env:PAIR args:TEXT run_uid:bytes spec:bytes cache_dir:bytes scratch_dir:bytes workers_expected:u16 first_worker:u16 flags:u32 runner:bytes nice:bytes project:bytes names:TEXT synced:bytes paths:TEXT
 WORKERS_START 17 first:u16 count:u16 total:u16 maxfail:u32 max_restarts:u16
 LEASE 18 ranges:RANGE
 NO_MORE 19 final:u8
@@ -38,7 +42,7 @@ PAUSE 23
 RESUME 24
 SEND_LIST 25
 REORDER 26 places:INDEX
-CHECK 27 start:bytes
+CHECK 27 start:bytes packages:u8
 CONFIG 32 python:bytes python_version:bytes pytest_version:bytes rootdir:bytes invocation_dir:bytes header:TEXT options:PAIR notes:TEXT
 COLLECT_IDS 33 first:u32 ids:NODEID
 COLLECTED 34 count:u32 deselected:u32 errors:u32 digest_lo:u64 digest_hi:u64 exit_status:i32 stop_reason:bytes way:u8 why:bytes duration_us:u64 in_order:u8 lines:TEXT
@@ -48,7 +52,7 @@ SUITE_PROPERTY 45 worker:u16 name:bytes value:bytes
 SUMMARY 46 worker:u16 text:bytes
 AGENT_NOTE 48 level:u8 failed:u8 text:bytes
 ENV_FACTS 49 program:bytes found:bytes folder:bytes cache_dir:bytes scratch_dir:bytes copies:COPY
-HOST_CHECKED 50 failed:u8 text:bytes build_id:bytes folder:bytes free_bytes:u64 memory_bytes:u64 program:bytes found:bytes version:bytes framework:bytes
+HOST_CHECKED 50 failed:u8 text:bytes build_id:bytes folder:bytes free_bytes:u64 memory_bytes:u64 program:bytes found:bytes version:bytes framework:bytes listed:u8 packages:PACKAGE unlisted:bytes
 RESULT 64 item:u32 attempt:u16 outcome:u8 flags:u8 setup_us:u32 call_us:u32 teardown_us:u32 position:u32 start_us:u64
 RESULTS 37 worker:u16 results:RESULT
 OUTPUT 38 worker:u16 stream:u8 item:u32 data:bytes dropped_bytes:u64
@@ -56,7 +60,7 @@ WORKER_UP 39 worker:u16 pid:u32 way:u8 replaces:u16
 WORKER_DOWN 40 worker:u16 expected:u8 exit_status:i32 signal:i32 item:u32 session_status:i32 stopped:u8 reason:bytes last_output:bytes will_restart:u8 age_ms:u32
 RETURNED 41 request:u32 ranges:RANGE
 ENV_FAILED 42 exit_status:i32 text:bytes
-PROGRESS 43 running:RUNNING files:u32 items:u32 last:u8
+PROGRESS 43 running:RUNNING files:u32 items:u32 last:u8 brought:u32 to_bring:u32 brought_bytes:u64
 ENV_DONE 44 exit_status:i32 agent_cpu_us:u64 workers_cpu_us:u64 stream_bytes:u64
 HOST_READY 65 collector_pid:u32
 FORK 66 worker:u16 slot:u16 total:u16 become:u8 maxfail:u32 name:bytes
@@ -69,7 +73,25 @@ WORKER_READY 72 pid:u32 count:u32 same:u8
 WORKER_DONE 73 exit_status:i32 reason:bytes stopped:u8
 SAVED 74 fault:u8
 ORDER 75 places:INDEX
-RUN_START 96 run_id:bytes version:bytes wall_us:u64 cwd:bytes argv:TEXT options:PAIR each:u8
+SYNC_OPEN 128 flags:u32 lo:u64 hi:u64 folder:bytes
+SYNC_RECORDS 129 base_lo:u64 base_hi:u64 last:u8 codec:u8 plain_bytes:u32 inner:bytes
+SYNC_DATA 130 codec:u8 plain_bytes:u32 inner:bytes
+SYNC_AMEND 131 file:u32 gone:u8 mode:u16 size:u64 mtime_ns:u64 lo:u64 hi:u64
+SYNC_KEEP 132 paths:INDEX last:u8
+SYNC_END 133
+SYNC_LOOK 134 project:u8 folder:bytes
+SYNC_SAME 144
+SYNC_NEED_ALL 145
+SYNC_WANT 146 ranges:SYNC_RANGE last:u8
+SYNC_EXTRA 147 paths:TEXT last:u8
+SYNC_TAKEN 148 bytes:u64
+SYNC_SAY 149 level:u8 text:bytes
+SYNC_CHANGE 150 type:u8 was:u8 path:bytes
+SYNC_DONE 151 lo:u64 hi:u64 written:u32 removed:u32 reused:u32 reused_bytes:u64 written_bytes:u64
+SYNC_FAILED 152 text:bytes
+SYNC_RECORD_LIST 153 records:SYNC_RECORD
+SYNC_PIECE_LIST 154 pieces:SYNC_PIECE
+RUN_START 96 run_id:bytes version:bytes wall_us:u64 cwd:bytes argv:TEXT options:PAIR each:u8 base:bytes
 GATEWAY_UP 97 gateway:u16 spec:bytes host:bytes system:bytes cpus:u32
 GATEWAY_DOWN 98 gateway:u16 expected:u8 reason:bytes broke:u8
 GRANT 99 gateway:u16 ranges:RANGE

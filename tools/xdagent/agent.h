@@ -15,6 +15,7 @@
  *   down.c      how a worker ended, and what is said about it
  *   output.c    stdout and stderr of the runner's processes as OUTPUT
  *   cache.c     what the runner's memory of failures needs when the controller is gone
+ *   sync.c      a tree of files that the controller brings, received by a process of its own (receive.c)
  *   guard.c     the process above this one, which cleans up when this one is killed
  *   orphans.c   processes that lost their parent and have ended: waited for, as init does
  *   stop.c      CANCEL, FINISH, the dead-man, and that nothing stays behind
@@ -214,6 +215,8 @@ bool agent_env_nodeid(const agent *a, uint32_t item, xd_bytes *ret);
 int agent_env_host(agent *a, agent_chan **ret) XD_MUST;
 /* The collector is a worker from here on: its process, of which pid is the number. False: it is another's. */
 bool agent_env_take_collector(agent *a, pid_t pid, xd_proc *ret);
+/* "was killed by SIGSEGV", "ended with status 3", "ended". */
+int  agent_how_it_ended(const xd_proc_status *s, bool known, char *text, size_t size);
 int  agent_env_timers(agent *a, uint64_t now_ns) XD_MUST;
 void agent_env_release(agent *a);
 
@@ -221,6 +224,7 @@ void agent_env_release(agent *a);
 
 typedef struct agent_look {
     bool        begun, prepared; /* prepared: the runner has all that it needs */
+    bool        packages;        /* the interpreter's are to be listed */
     uint8_t     failed;          /* one of XD_LOOK */
     xd_buf      text;            /* why */
     agent_place place;
@@ -232,6 +236,29 @@ typedef struct agent_look {
 
 int  agent_look_at_host(agent *a, xd_bytes body) XD_MUST; /* of CHECK */
 void agent_look_release(agent *a);
+
+/* ---- sync.c, receive.c ------------------------------------------------------------------------------------ */
+
+typedef struct agent_sync {
+    agent_chan io;     /* to the process that receives; fd -1 = none */
+    xd_proc    proc;   /* pid 0 = none, or it has ended */
+    char      *folder; /* owned; absolute; NULL = nothing was brought */
+    int        lock;   /* of a project's folder; -1 = none */
+    bool       over;   /* it was said how it went */
+    bool       stands; /* the tree is in folder */
+    bool       opened; /* SYNC_OPEN followed SYNC_LOOK */
+} agent_sync;
+#define AGENT_SYNC_INIT ((agent_sync){ .io = { .fd = -1 }, .proc = XD_PROC_NONE, .lock = -1 })
+#define AGENT_SYNC_WAITING_MAX \
+    (64u << 20) /* bytes that the process has not taken: no correct controller comes near */
+#define AGENT_RECEIVE_ROLE "--receive"
+
+int  agent_sync_frame(agent *a, const xd_frame *f) XD_MUST; /* SYNC_* of the controller */
+void agent_sync_cut(agent *a);           /* the pipe has ended: it is begun anew, on another one */
+void agent_sync_care(agent *a);          /* with each turn of the loop */
+void agent_sync_let_end(const agent *a); /* before all is killed; a second at most */
+void agent_sync_release(agent *a);
+int  agent_receive_main(const char *folder); /* exit status */
 
 /* ---- cache.c ------------------------------------------------------------------------------------------ */
 
@@ -264,6 +291,7 @@ struct agent {
     agent_link    link;
     agent_env     env;
     agent_look    look;
+    agent_sync    sync;
     xd_aqueue    *queue;
     agent_worker *worker; /* by slot */
     uint32_t      slots;

@@ -1,10 +1,13 @@
 /* Frames to and from one local process, over a socket or a pair of pipes. */
 #include <string.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "engine/base/os_linux.h"
 #include "tools/xdagent/agent.h"
 
+#define KEPT_BYTES (64u << 10)
+#define DIRECT_BYTES 4096u  /* of a body that is worth it */
 #define OUT_MAX (64u << 20) /* unread commands of one process: more than any correct run has */
 
 typedef struct chan_fds {
@@ -95,6 +98,22 @@ static ssize_t write_some(agent_chan *c)
     return n < 0 ? -errno : n;
 }
 
+/* What is written makes room, also of a channel that always has something to write. */
+static void drop_written(agent_chan *c)
+{
+    if (c->written == c->out.len) {
+        if (c->out.cap > 4 * KEPT_BYTES)
+            xd_buf_release(&c->out);
+        xd_buf_clear(&c->out);
+        c->written = 0;
+    } else if (c->written > KEPT_BYTES && c->written > c->out.len / 2) {
+        xd_buf_consume(&c->out, c->written);
+        for (size_t i = 0; i < c->nfds; i++)
+            c->fds[i].at -= c->written;
+        c->written = 0;
+    }
+}
+
 static int flush(agent_chan *c)
 {
     while (c->fd >= 0 && c->written < c->out.len) {
@@ -110,16 +129,23 @@ static int flush(agent_chan *c)
             return (int)n;
         c->written += (size_t)n;
     }
-    if (c->written == c->out.len) {
-        xd_buf_clear(&c->out);
-        c->written = 0;
-    }
+    drop_written(c);
     return watch(c);
+}
+
+/* A frame before which nothing waits, from where it is. The bytes of it that were written; what is wrong is for flush to find. */
+static size_t write_at_once(agent_chan *c, uint16_t type, xd_bytes body)
+{
+    uint8_t            head[XD_FRAME_HEADER];
+    const struct iovec parts[] = { { head, sizeof(head) }, { (void *)(uintptr_t)body.ptr, body.len } };
+    xd_wire_put_header(head, &(xd_frame){ .len = (uint32_t)body.len, .type = type });
+    const ssize_t n = writev(c->fd, parts, 2);
+    return n < 0 ? 0 : (size_t)n;
 }
 
 int agent_chan_send(agent_chan *c, uint16_t type, xd_bytes body, const int *fds, size_t nfds)
 {
-    size_t mark;
+    size_t mark, done = 0;
     int    r = c->fd < 0 ? -EPIPE : c->out.len + body.len > OUT_MAX ? -ENOBUFS : 0;
     if (r == 0 && nfds) {
         chan_fds *more = realloc(c->fds, (c->nfds + 1) * sizeof(*more));
@@ -128,6 +154,10 @@ int agent_chan_send(agent_chan *c, uint16_t type, xd_bytes body, const int *fds,
             c->fds = more;
     }
     size_t at = c->out.len;
+    if (r == 0 && at == 0 && body.len >= DIRECT_BYTES && !nfds)
+        done = write_at_once(c, type, body);
+    if (done == XD_FRAME_HEADER + body.len)
+        return 0;
     if (r == 0)
         r = xd_wire_frame_begin(&c->out, type, 0, 0, &mark);
     if (r == 0)
@@ -138,6 +168,7 @@ int agent_chan_send(agent_chan *c, uint16_t type, xd_bytes body, const int *fds,
         close_fds(fds, nfds);
         return r == -EPIPE ? 0 : r;
     }
+    c->written += done;
     if (nfds) {
         chan_fds *f = &c->fds[c->nfds++];
         *f = (chan_fds){ .at = at, .count = nfds };

@@ -104,12 +104,58 @@ int agent_env_host(agent *a, agent_chan **ret)
     return 0;
 }
 
-/* Fills in what depends on this host: the runner gets ENV_START with it. */
-static int settle(agent *a, xd_wire_ENV_START *m, xd_error *err)
+/* The value of an entry of the environment: the last one of that name counts. false = there is none. */
+static bool entry(const xd_wire_ENV_START *m, const char *name, xd_bytes *ret)
 {
-    agent_env *e = &a->env;
-    xd_error   no_scratch = { 0 };
-    XD_TRY(agent_place_find(&e->place, m->chdir, m->project, &a->wishes, &no_scratch, err));
+    xd_wire_list it = m->env;
+    xd_wire_PAIR p;
+    bool         found = false;
+    while (xd_wire_PAIR_next(&it, &p) == 1)
+        if (xd_bytes_eq_str(p.name, name)) {
+            *ret = p.value;
+            found = true;
+        }
+    return found;
+}
+
+/* Folders of the tree that Python is to look into first, in front of what PYTHONPATH says anyway. `room` gets all entries then. */
+static int add_paths(xd_wire_ENV_START *m, const char *tree, xd_buf *room)
+{
+    xd_autobuf   value = XD_BUF_INIT;
+    xd_wire_list it = m->paths;
+    xd_wire_TEXT one;
+    xd_bytes     before = { 0 };
+    if (!m->paths.count || !m->synced.len || !tree)
+        return 0;
+    while (xd_wire_TEXT_next(&it, &one) == 1)
+        XD_TRY(xd_buf_printf(&value, "%s%s/%.*s", value.len ? ":" : "", tree, (int)one.text.len,
+                             (const char *)one.text.ptr));
+    const char *inherited = getenv("PYTHONPATH");
+    if (!entry(m, "PYTHONPATH", &before) && inherited)
+        before = xd_bytes_str(inherited);
+    if (before.len) {
+        XD_TRY(xd_buf_add_byte(&value, ':'));
+        XD_TRY(xd_buf_add_bytes(&value, before));
+    }
+    xd_wire_PAIR p = { .name = XD_BYTES_LIT("PYTHONPATH"), .value = xd_buf_view(&value) };
+    XD_TRY(xd_buf_add(room, m->env.ptr, m->env.len));
+    XD_TRY(xd_wire_PAIR_append(room, &p));
+    m->env = (xd_wire_list){ .count = m->env.count + 1, .ptr = room->data, .len = room->len };
+    return 0;
+}
+
+/* Fills in what depends on this host: the runner gets ENV_START with it. `room` holds some of it, as long as *m is used. */
+static int settle(agent *a, xd_wire_ENV_START *m, xd_buf *room, xd_error *err)
+{
+    agent_env             *e = &a->env;
+    xd_error               no_scratch = { 0 };
+    const agent_place_wish where = {
+        .chdir = m->chdir, .project = m->project, .synced = m->synced, .tree = a->sync.folder
+    };
+    if (m->synced.len && !a->sync.stands)
+        return xd_error_set(err, -EPROTO, "the project's files were to be brought before its tests begin");
+    XD_TRY(agent_place_find(&e->place, &where, &a->wishes, &no_scratch, err));
+    XD_TRY(add_paths(m, a->sync.folder, room));
     if (*e->place.scratch)
         agent_guard_note(a, e->place.scratch);
     else
@@ -136,17 +182,24 @@ static int prepare(agent *a, const xd_wire_ENV_START *m, xd_error *err)
     return r;
 }
 
-/* The folder of the project's copy: the path that it was asked for by, and the one that processes find when they ask where they are. */
-static int add_copies(const agent_place *p, xd_buf *room, xd_wire_list *ret)
+/* A folder's copy: the path that it was asked for by, and the one that processes find when they ask where they are. */
+static int add_copy(uint16_t root, const char *path, const char *real, xd_buf *room, xd_wire_list *ret)
 {
-    const char *const paths[] = { p->folder, p->copied };
-    for (size_t i = 0; p->copied && i < XD_ARRAY_LEN(paths); i++) {
+    const char *const paths[] = { path, real };
+    for (size_t i = 0; real && i < XD_ARRAY_LEN(paths); i++) {
         if (i && strcmp(paths[0], paths[1]) == 0)
             continue;
-        xd_wire_COPY one = { .root = 0, .path = xd_bytes_str(paths[i]) };
+        xd_wire_COPY one = { .root = root, .path = xd_bytes_str(paths[i]) };
         XD_TRY(xd_wire_COPY_append(room, &one));
         ret->count++;
     }
+    return 0;
+}
+
+static int add_copies(const agent_place *p, xd_buf *room, xd_wire_list *ret)
+{
+    XD_TRY(add_copy(0, p->folder, p->copied, room, ret));
+    XD_TRY(add_copy(1, p->base, p->base_real, room, ret));
     ret->ptr = room->data;
     ret->len = room->len;
     return 0;
@@ -169,6 +222,7 @@ int agent_env_start(agent *a, const xd_wire_ENV_START *m)
 {
     agent_env        *e = &a->env;
     xd_wire_ENV_START here = *m;
+    xd_autobuf        entries = XD_BUF_INIT;
     xd_error          err = { 0 };
     if (e->started)
         return -EPROTO;
@@ -184,7 +238,7 @@ int agent_env_start(agent *a, const xd_wire_ENV_START *m)
     e->keeps_cache = (m->flags & XD_ENV_KEEPS_CACHE) != 0;
     if (e->watched)
         a->progress_ns = xd_clock_ns() + AGENT_PROGRESS_NS;
-    r = settle(a, &here, &err);
+    r = settle(a, &here, &entries, &err);
     if (r == 0)
         r = prepare(a, &here, &err);
     if (e->runner && e->runner->ops->temporary(e->runner))
@@ -259,8 +313,8 @@ static int say_empty(agent *a)
 {
     return a->env.place.empty && a->env.place.elsewhere
                ? agent_note(a, XD_NOTE_WARNING, false,
-                            "the folder %s was empty: xd copies no files, the project has to be "
-                            "there already; chdir= names its folder",
+                            "the folder %s was empty: no files were brought there; --rsyncdir brings them, "
+                            "chdir= names a folder that has them",
                             a->env.place.folder)
                : 0;
 }
@@ -387,7 +441,7 @@ static int error_tail(agent *a, xd_buf *out)
     return 0;
 }
 
-static int how_it_ended(const xd_proc_status *s, bool known, char *text, size_t size)
+int agent_how_it_ended(const xd_proc_status *s, bool known, char *text, size_t size)
 {
     char name[32];
     if (known && s->signal)
@@ -414,7 +468,7 @@ static int fail_with(agent *a, const char *who, const xd_proc_status *s, bool kn
 {
     xd_autobuf where = XD_BUF_INIT, tail = XD_BUF_INIT;
     char       how[64];
-    how_it_ended(s, known, how, sizeof(how));
+    agent_how_it_ended(s, known, how, sizeof(how));
     XD_TRY(say_collecting(a, &where));
     XD_TRY(error_tail(a, &tail));
     take_captures(&a->env, a); /* it may have died before CONFIG */
@@ -453,7 +507,7 @@ static int say_ended(agent *a, const char *who, const xd_proc_status *s, bool kn
     if (a->env.killed || a->env.failed || a->env.told_end || a->cancelled ||
         (a->phase >= AGENT_ENDING_PROCESSES && !(known && s->signal)))
         return 0;
-    how_it_ended(s, known, how, sizeof(how));
+    agent_how_it_ended(s, known, how, sizeof(how));
     return agent_note(a, XD_NOTE_WARNING, false, "%s %s%s: %s", who, how, known ? agent_say_oom(a, s) : "",
                       a->phase == AGENT_RUNNING ? then : "the run was at its end");
 }

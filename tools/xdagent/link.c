@@ -257,6 +257,7 @@ void agent_link_detach(agent *a)
     agent_link *l = &a->link;
     if (l->in < 0)
         return;
+    agent_sync_cut(a);
     xd_poller_remove(a->poller, l->in);
     if (l->out != l->in)
         xd_poller_remove(a->poller, l->out);

@@ -89,6 +89,8 @@ static int controller_frame(agent *a, const xd_frame *f)
 {
     if (about_items(f->type) && (a->env.failed || a->phase != AGENT_RUNNING))
         return 0;
+    if (f->type >= XD_MSG_SYNC_OPEN && f->type < XD_MSG_SYNC_SAME + 16)
+        return agent_sync_frame(a, f);
     switch (f->type) {
     case XD_MSG_ENV_START:
         return on_env_start(a, f);
@@ -317,6 +319,7 @@ static int timers(agent *a)
     XD_TRY(agent_stop_timers(a, now));
     XD_TRY(agent_env_more_list(a));
     XD_TRY(agent_link_flush(a));
+    agent_sync_care(a);
     agent_mute(a, agent_link_full(a));
     agent_orphans_reap(a);
     return 0;
@@ -363,10 +366,12 @@ static int run(agent *a, const streams *s, pid_t guard)
 
 static void clean_up(agent *a)
 {
+    agent_sync_let_end(a);
     agent_dead_man(a);
     for (uint32_t i = 0; i < a->slots; i++)
         agent_worker_release(&a->worker[i]);
     agent_look_release(a);
+    agent_sync_release(a);
     agent_env_release(a);
     xd_names_release(&a->names);
     agent_link_close(a);
@@ -448,6 +453,8 @@ int main(int argc, char **argv)
         return check(argv + 2);
     if (argc > 1 && strcmp(argv[1], XD_COMMAND_ROLE) == 0)
         return xd_command_main(argc - 2, argv + 2);
+    if (argc == 3 && strcmp(argv[1], AGENT_RECEIVE_ROLE) == 0)
+        return agent_receive_main(argv[2]);
     static const struct option options[] = { { "fd", required_argument, NULL, 'f' },
                                              { "output-limit", required_argument, NULL, 'o' },
                                              { "cache-dir", required_argument, NULL, 'c' },
@@ -519,6 +526,7 @@ int main(int argc, char **argv)
     a.env.host_ns = UINT64_MAX;
     a.env.place = AGENT_PLACE_INIT;
     a.look = AGENT_LOOK_INIT;
+    a.sync = AGENT_SYNC_INIT;
     int r = a.scratch ? run(&a, &s, (pid_t)guard) : -ENOMEM;
     if (r < 0 && r != -EINTR)
         fprintf(stderr, "xdagent: %s\n", xd_error_name(r));

@@ -8,7 +8,7 @@ static bool is_known(const void *arg, pid_t pid)
 {
     const agent     *a = arg;
     const agent_env *e = &a->env;
-    if (pid == e->collector.pid || pid == e->host.pid || pid == a->look.proc.pid)
+    if (pid == e->collector.pid || pid == e->host.pid || pid == a->look.proc.pid || pid == a->sync.proc.pid)
         return true;
     for (uint32_t i = 0; i < a->slots; i++) {
         const agent_worker *w = &a->worker[i];

@@ -54,10 +54,9 @@ static uint32_t item_now(const agent_output *o)
     return xd_page_get(&o->agent->env.page.slot[o->worker->slot].item_plus_1) - 1u;
 }
 
-static int take(agent_output *o, xd_bytes data)
+static int take(agent_output *o, uint32_t item, xd_bytes data)
 {
-    uint32_t item = item_now(o);
-    size_t   half = (size_t)(o->agent->output_limit / 2);
+    size_t half = (size_t)(o->agent->output_limit / 2);
     XD_TRY(remember(o->last, data));
     if (item != o->item) {
         XD_TRY(flush_tail(o));
@@ -81,9 +80,11 @@ static int take(agent_output *o, xd_bytes data)
     return 0;
 }
 
+/* A worker stays with its item until the pipe is empty: what is in there is of the item that runs before it is read. */
 static void on_readable(void *arg, int fd, uint32_t events)
 {
-    agent_output *o = arg;
+    agent_output  *o = arg;
+    const uint32_t item = item_now(o);
     (void)events;
     ssize_t n = read(fd, o->agent->scratch, AGENT_SCRATCH);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
@@ -95,7 +96,7 @@ static void on_readable(void *arg, int fd, uint32_t events)
         agent_fault(o->agent, flush_tail(o));
         return;
     }
-    agent_fault(o->agent, take(o, (xd_bytes){ o->agent->scratch, (size_t)n }));
+    agent_fault(o->agent, take(o, item, (xd_bytes){ o->agent->scratch, (size_t)n }));
 }
 
 int agent_output_open(agent_output *o, agent *a, agent_worker *w, int fd, uint8_t stream, xd_buf *last)
@@ -128,10 +129,11 @@ int agent_output_item_over(agent_output *o, uint32_t item)
 void agent_output_drain(agent_output *o)
 {
     for (int turn = 0; o->agent && o->fd >= 0 && turn < 32; turn++) {
-        ssize_t n = read(o->fd, o->agent->scratch, AGENT_SCRATCH);
+        const uint32_t item = item_now(o);
+        ssize_t        n = read(o->fd, o->agent->scratch, AGENT_SCRATCH);
         if (n <= 0)
             break;
-        agent_fault(o->agent, take(o, (xd_bytes){ o->agent->scratch, (size_t)n }));
+        agent_fault(o->agent, take(o, item, (xd_bytes){ o->agent->scratch, (size_t)n }));
     }
 }
 

@@ -95,7 +95,7 @@ static int make_scratch(agent_place *p, const char *wish, xd_error *err)
 /* ---- folders ------------------------------------------------------------------------------------------- */
 
 /* A name of the controller's, which knows nothing of this host: one component of a path, and no hidden one. */
-static bool is_project(xd_bytes name)
+bool agent_place_is_project(xd_bytes name)
 {
     static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
     for (size_t i = 0; i < name.len; i++)
@@ -107,12 +107,13 @@ static bool is_project(xd_bytes name)
 static int project_folder(agent_place *p, xd_bytes project, xd_error *err)
 {
     xd_autofree char *cache = NULL, *name = xd_bytes_dup(project), *work = NULL;
-    if (!is_project(project))
+    if (!agent_place_is_project(project))
         return xd_error_set(err, -EINVAL, "'%.*s' cannot be the name of a project's folder", (int)project.len,
                             (const char *)project.ptr);
     XD_TRY(xd_path_cache(&cache, err));
     if (!name || !(work = xd_path_join(cache, "work")) || !(p->folder = xd_path_join(work, name)))
         return xd_error_set(err, -ENOMEM, "out of memory");
+    p->made = access(p->folder, F_OK) != 0;
     XD_TRY(xd_path_mkdirs(p->folder, 0700, err));
     p->copied = realpath(p->folder, NULL);
     return p->copied ? 0 : xd_error_set(err, -errno, "%s: %s", p->folder, xd_error_name(-errno));
@@ -125,11 +126,29 @@ static int make_folder(const char *path)
     return r == -EEXIST ? -ENOTDIR : r;
 }
 
-/* chdir= is made when it is missing. */
-static int working_folder(agent_place *p, xd_bytes chdir, xd_bytes project, xd_error *err)
+/* One that no file was brought to is missing: the tests may make it. */
+static int folder_in_tree(agent_place *p, const agent_place_wish *where, xd_error *err)
 {
+    xd_autofree char *rel = xd_bytes_dup(where->synced);
+    p->base = strdup(where->tree);
+    p->base_real = realpath(where->tree, NULL);
+    if (!rel || !p->base ||
+        !(p->folder = strcmp(rel, ".") == 0 ? strdup(where->tree) : xd_path_join(where->tree, rel)))
+        return xd_error_set(err, -ENOMEM, "out of memory");
+    XD_TRY(xd_path_mkdirs(p->folder, 0755, err));
+    p->copied = realpath(p->folder, NULL);
+    return p->copied && p->base_real ? 0
+                                     : xd_error_set(err, -errno, "%s: %s", p->folder, xd_error_name(-errno));
+}
+
+/* chdir= is made when it is missing. */
+static int working_folder(agent_place *p, const agent_place_wish *where, xd_error *err)
+{
+    const xd_bytes    chdir = where->chdir, project = where->project;
     xd_autofree char *path = xd_bytes_dup(chdir);
     int               r = path ? 0 : -ENOMEM;
+    if (r == 0 && where->synced.len && where->tree)
+        return folder_in_tree(p, where, err);
     if (r == 0 && chdir.len == 0 && project.len)
         return project_folder(p, project, err);
     if (r == 0 && chdir.len == 0) {
@@ -140,8 +159,10 @@ static int working_folder(agent_place *p, xd_bytes chdir, xd_bytes project, xd_e
     }
     if (r == 0)
         r = xd_path_absolute_home(path, &p->folder);
-    if (r == 0)
+    if (r == 0) {
+        p->made = access(p->folder, F_OK) != 0;
         r = make_folder(p->folder);
+    }
     if (r == 0 && access(p->folder, X_OK) != 0)
         r = -errno;
     return r < 0 ? xd_error_set(err, r, "chdir=%s: %s", path ? path : "", xd_error_name(r)) : 0;
@@ -168,12 +189,12 @@ static int cache_folder(agent_place *p, const char *wish)
     return p->cache ? 0 : -ENOMEM;
 }
 
-int agent_place_find(agent_place *p, xd_bytes chdir, xd_bytes project, const agent_wishes *wishes,
+int agent_place_find(agent_place *p, const agent_place_wish *where, const agent_wishes *wishes,
                      xd_error *no_scratch, xd_error *err)
 {
     *p = AGENT_PLACE_INIT;
-    p->elsewhere = project.len > 0;
-    XD_TRY(working_folder(p, chdir, project, err));
+    p->elsewhere = where->project.len > 0;
+    XD_TRY(working_folder(p, where, err));
     p->empty = is_empty(p->folder);
     if (cache_folder(p, wishes->cache_dir) < 0)
         return xd_error_set(err, -ENOMEM, "out of memory");
@@ -192,5 +213,7 @@ void agent_place_release(agent_place *p)
     free(p->cache);
     free(p->folder);
     free(p->copied);
+    free(p->base);
+    free(p->base_real);
     *p = AGENT_PLACE_INIT;
 }

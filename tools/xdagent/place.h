@@ -15,7 +15,10 @@ typedef struct agent_place {
     char *folder; /* where the tests run; absolute */
     char   *
         copied; /* the same without links in it, if it is the folder for copies of the project; NULL = it is not known to hold one */
-    bool  empty;  /* nothing was in it */
+    char *base,
+        *base_real;  /* the folder that a tree was brought to, and the same without links; NULL = none was */
+    bool  empty;     /* nothing was in it */
+    bool  made;      /* folder was not there before */
     bool  elsewhere; /* the controller is on another host */
     char *cache;     /* for what is kept between runs; not made yet; "" = there is none */
     char *
@@ -25,9 +28,16 @@ typedef struct agent_place {
 } agent_place;
 #define AGENT_PLACE_INIT ((agent_place){ .lock = -1 })
 
-/* `chdir` counts from the current folder, ~/ from the home folder, and is made if it is missing; empty = the folder work/PROJECT below that of the caches, where
+/* What ENV_START says of the working folder, with the folder that a tree was brought to (NULL = none was). */
+typedef struct agent_place_wish {
+    xd_bytes    chdir, project, synced;
+    const char *tree;
+} agent_place_wish;
+/* With a tree: the folder `synced` in it. Else `chdir` counts from the current folder, ~/ from the home folder, and is made if it is missing; empty = the folder work/PROJECT below that of the caches, where
  * the controller names its project, else the current folder. *p is set up even on
  * failure: release it either way. no_scratch: why there is no folder for scratch files, which is not a failure. */
-int  agent_place_find(agent_place *p, xd_bytes chdir, xd_bytes project, const agent_wishes *wishes,
-                      xd_error *no_scratch, xd_error *err) XD_MUST;
+int agent_place_find(agent_place *p, const agent_place_wish *where, const agent_wishes *wishes,
+                     xd_error *no_scratch, xd_error *err) XD_MUST;
+/* Can it be the name of a project's folder: one component of a path, and no hidden one. */
+bool agent_place_is_project(xd_bytes name);
 void agent_place_release(agent_place *p);

@@ -19,6 +19,15 @@
 #define STOPPED_NS (8 * XD_S_NS)  /* between two turns: this process was stopped */
 #define UNKNOWN_NS (30 * XD_S_NS) /* that an agent which nobody has greeted waits for another pipe */
 
+static uint64_t capabilities(const agent_link *l)
+{
+    uint64_t all = XD_CAP_ALL;
+#ifndef XD_WITH_ZSTD
+    all &= ~(uint64_t)XD_CAP_ZSTD;
+#endif
+    return agent_link_returns(l) ? all : all & ~(uint64_t)XD_CAP_RECONNECT;
+}
+
 int agent_link_hello(agent *a)
 {
     agent_link *l = &a->link;
@@ -27,8 +36,7 @@ int agent_link_hello(agent *a)
     xd_os_names(host, sizeof(host), system, sizeof(system));
     xd_wire_HELLO m = { .version_min = XD_WIRE_VERSION_MIN,
                         .version_max = XD_WIRE_VERSION,
-                        .capabilities =
-                            XD_CAP_ALL & ~(uint64_t)(agent_link_returns(l) ? 0 : XD_CAP_RECONNECT),
+                        .capabilities = capabilities(l),
                         .build_id = xd_bytes_str(XD_BUILD_ID),
                         .host = xd_bytes_str(host),
                         .system = xd_bytes_str(system),

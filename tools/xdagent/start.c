@@ -164,7 +164,7 @@ int agent_workers_parent_ended(agent *a, agent_parent parent, const char *why)
     for (uint32_t i = 0; i < a->slots; i++)
         if (a->worker[i].process.parent == parent)
             XD_TRY(agent_worker_on(&a->worker[i], AGENT_ON_PARENT_END, &(agent_news){ .why = why }));
-    a->down_ns = 0; /* those that have ended are ours to wait for now */
+    a->down_ns = 0; /* from here on this process waits for those that have ended */
     return 0;
 }
 

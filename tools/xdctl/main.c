@@ -1,6 +1,7 @@
 /* tools/xdctl/main.c - dispatch to the subcommands. */
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +17,7 @@ static const xdctl_command commands[] = {
     { "runs", "list past runs", xdctl_runs },
     { "doctor", "check what a run needs on this machine", xdctl_doctor },
     { "hosts", "check the hosts that a run would use", xdctl_hosts },
+    { "sync", "bring folders and files to other hosts", xdctl_sync },
 };
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
 
@@ -82,8 +84,17 @@ static int dispatch(int argc, char **argv)
     return xdctl_fail(XD_EXIT_USAGE, "there is no command '%s'; `xdctl --help` lists them", word);
 }
 
+/* A tree of 100,000 files is some large arrays for a moment. glibc gives such memory back at once only while it maps it by itself, from a size that else grows with use; and a heap
+ * for each of many threads is much that lies idle. */
+static void spare_memory(void)
+{
+    (void)mallopt(M_MMAP_THRESHOLD, 512 << 10);
+    (void)mallopt(M_ARENA_MAX, 2);
+}
+
 int main(int argc, char **argv)
 {
+    spare_memory();
     if (hold_standard_descriptors() < 0)
         return XD_EXIT_INTERNAL;
     int code = dispatch(argc, argv);

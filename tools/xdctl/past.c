@@ -37,15 +37,12 @@ int xdctl_is_help(const char *word)
     return strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0;
 }
 
-int xdctl_read_options(poptContext *ret_ctx, int argc, char **argv, const struct poptOption *table,
-                       const char *usage, int most, const char **ret_words, int *verbosity)
+int xdctl_print_help(int argc, char **argv, const struct poptOption *table, const char *usage)
 {
-    const char *command = argv[0];
-    poptContext ctx = *ret_ctx = poptGetContext("xdctl", argc, (const char **)argv, table, 0);
     for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
         if (!xdctl_is_help(argv[i]))
             continue;
-        printf("usage: xdctl %s %s\n", command, usage);
+        printf("usage: xdctl %s %s\n", argv[0], usage);
         for (const struct poptOption *o = table; o->longName || o->shortName; o++) {
             char left[64], letter[4] = "";
             if (o->shortName)
@@ -57,12 +54,27 @@ int xdctl_read_options(poptContext *ret_ctx, int argc, char **argv, const struct
         }
         return 1;
     }
+    return 0;
+}
+
+int xdctl_bad_option(const char *command, poptContext ctx, int rc)
+{
+    return xdctl_fail(XD_EXIT_USAGE, "%s: %s: %s; `xdctl %s --help` lists the options", command,
+                      poptBadOption(ctx, POPT_BADOPTION_NOALIAS), poptStrerror(rc), command);
+}
+
+int xdctl_read_options(poptContext *ret_ctx, int argc, char **argv, const struct poptOption *table,
+                       const char *usage, int most, const char **ret_words, int *verbosity)
+{
+    const char *command = argv[0];
+    poptContext ctx = *ret_ctx = poptGetContext("xdctl", argc, (const char **)argv, table, 0);
+    if (xdctl_print_help(argc, argv, table, usage))
+        return 1;
     int rc, n = 0;
     while ((rc = poptGetNextOpt(ctx)) > 0)
         *verbosity += rc == 'v' ? 1 : -1;
     if (rc < -1) {
-        xdctl_fail(XD_EXIT_USAGE, "%s: %s: %s; `xdctl %s --help` lists the options", command,
-                   poptBadOption(ctx, POPT_BADOPTION_NOALIAS), poptStrerror(rc), command);
+        xdctl_bad_option(command, ctx, rc);
         return XD_EXIT_USAGE + 1;
     }
     for (const char *word; (word = poptGetArg(ctx)); ret_words[n++] = word)

@@ -24,9 +24,9 @@ static void print_options(void)
         "plugins.\n"
         "xd's options come first; pytest's arguments begin at the first one that xd does not know. Among "
         "those xd takes only\n"
-        "-n, -d, --dist, --tx, --maxprocesses, --max-worker-restart, --testrunuid and --jsonl, and its other "
-        "options unless\n"
-        "a plugin has an option of that name.\n"
+        "-n, -d, --dist, --tx, --rsyncdir, --rsyncignore, --maxprocesses, --max-worker-restart, --testrunuid "
+        "and --jsonl,\n"
+        "and its other options unless a plugin has an option of that name.\n"
         "After `--` everything goes to pytest.  Sizes end in K, M or G, times in s, m, h or d.\n");
     for (const xd_option *o = xd_config_options(); o->name; o++) {
         char left[64];

@@ -16,8 +16,13 @@ int xdctl_report(int argc, char **argv);
 int xdctl_runs(int argc, char **argv);
 int xdctl_doctor(int argc, char **argv);
 int xdctl_hosts(int argc, char **argv);
+int xdctl_sync(int argc, char **argv);
 
 int xdctl_is_help(const char *word);
+/* 1 = it was asked for, and is printed. */
+int xdctl_print_help(int argc, char **argv, const struct poptOption *table, const char *usage);
+/* Says what is wrong with an option; rc: of poptGetNextOpt. Returns XD_EXIT_USAGE. */
+int xdctl_bad_option(const char *command, poptContext ctx, int rc);
 /* Reads the options of one subcommand with popt: *ret_words are up to `most` other arguments, NULL-terminated, valid as
  * long as *ret_ctx. verbosity: counts -v and -q; NULL where there are none. 0, or the exit code + 1 when all is said: wrong usage, or --help. */
 int xdctl_read_options(poptContext *ret_ctx, int argc, char **argv, const struct poptOption *table,

@@ -34,6 +34,7 @@ Only what is named here is in sys.modules; nothing imports a module of ours by a
     junitxml     what tests tell JUnit XML beyond reports
     frozen       the heap of the collection, never walked again        home         what a controlling pytest process would do
     leash        nothing outlives the agent                    outlive      fixtures that wait until their item's successor is known
+    unread       what a test wrote past the capture is read before the test is over
     owner        the process that pipes, page and files belong to
     controlling  which hooks have a part that runs only outside of workers
     argnames     which fixtures a function asks for

@@ -57,6 +57,10 @@ LOOK_INTERPRETER = 2  # the interpreter
 LOOK_FRAMEWORK = 3  # the test framework
 LOOK_DISK = 4  # there is no room on the disk
 
+# flags of PACKAGE
+PACKAGE_PLUGIN = 1  # a plugin of the test framework
+PACKAGE_OWN = 2  # of the project: installed in editable mode, or its files lie there
+
 # flags of RANGE
 RANGE_TOGETHER = 1  # must stay on one worker together with the other ranges of the same group
 
@@ -85,10 +89,35 @@ DOWN_FOR_GOOD = 0  # there is nothing left for a replacement
 DOWN_REPLACED = 1  # a replacement is being started
 DOWN_NO_BUDGET = 2  # no replacement: the budget is used up
 
+# SYNC_RECORD.type: what stands at a path of a tree
+SYNC_GONE = 0  # nothing: what was brought there before is removed
+SYNC_FILE = 1  # a file
+SYNC_FOLDER = 2  # a folder
+SYNC_LINK = 3  # a symbolic link
+SYNC_WAY = 4  # a folder that leads to a root: only what is in the manifest is the sender's there
+SYNC_KEPT = 5  # nothing that is brought any more, as it is ignored now: what stands there stays, and is forgotten
+
+# flags of SYNC_OPEN
+SYNC_FLAG_PROJECT = 1  # folder is the name of a project: the agent chooses a folder for it below its cache
+SYNC_FLAG_DELETE = 2  # what is in the roots there and not here is removed, also what was not brought, unless it is ignored here
+SYNC_FLAG_DRY_RUN = 4  # changes nothing there; SYNC_CHANGE reports what would change
+SYNC_FLAG_TELL = 8  # SYNC_CHANGE reports each path that changes
+SYNC_FLAG_ALONE = 16  # no records follow, as the wanted tree should stand there already: where it does not, SYNC_NEED_ALL is the answer
+
+# how the inner body of SYNC_RECORDS and SYNC_DATA is written
+SYNC_CODEC_PLAIN = 0  # as it is
+SYNC_CODEC_ZSTD = 1  # one zstd frame; only to an agent with CAP.ZSTD
+
+# SYNC_PIECE.op
+SYNC_OP_DATA = 0  # these bytes
+SYNC_OP_COPY = 1  # `count` bytes at `base_at` of the file that stands at the same path there (base of the delta)
+
 # HELLO.capabilities: optional parts of the protocol
 CAP_PING = 1  # answers PING
 CAP_RECONNECT = 2  # goes on with its session over another pipe when the first is cut: a known agent waits for WELCOME there, then says HELLO
 CAP_BEAT = 4  # the controller sends something every 5 s, if need be PING: an agent that hears nothing for the time to reconnect, and for 15 s at least, ends
+CAP_SYNC = 8  # takes a tree of files: SYNC_OPEN
+CAP_ZSTD = 16  # reads zstd in SYNC_RECORDS and SYNC_DATA
 
 # exit code of a run or a session
 EXIT_OK = 0

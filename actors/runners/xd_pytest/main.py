@@ -156,17 +156,26 @@ class NoStart(object):
     chdir, env, args, flags = b"", (), (), 0
 
 
-def check_host(first):
+def check_host(first, what):
     """Lines for tools/xdagent/look.c; nothing of the project is looked at."""
     begin(NoStart, first)
     sys.stdout.write("interpreter %d.%d.%d\n" % sys.version_info[:3])
     failure = import_pytest(NoStart)
     if failure is not None:
         sys.stdout.write("failed %s\n" % failure[1].replace("\n", " "))
-        return 0
-    import pytest
-    sys.stdout.write("framework pytest %s\n" % pytest.__version__)
+    else:
+        import pytest
+        sys.stdout.write("framework pytest %s\n" % pytest.__version__)
+    if "packages" in what:
+        from xd_pytest import installed
+        sys.stdout.flush()
+        installed.say(write_out)
     return 0
+
+
+def write_out(data):
+    while data:
+        data = data[os.write(1, data):]
 
 
 def check_project(first, what, args):
@@ -190,7 +199,7 @@ def main(argv, first):
         sys.exit("%s was started without the descriptors that xd gives it, as 'conda run' does: name the interpreter itself, with --python or python=" % sys.executable)
     try:
         if role == "check":
-            status = check_host(first) if rest[0] == "host" else check_project(first, rest[0], rest[1:])
+            status = check_host(first, rest[1:]) if rest[0] == "host" else check_project(first, rest[0], rest[1:])
         elif role == "collector":
             status = collector(first, *[int(n) for n in rest])
         elif role == "host":

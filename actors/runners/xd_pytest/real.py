@@ -2,8 +2,10 @@
 of what freezes time (which looks through the attributes of all modules, but not into classes)."""
 from __future__ import absolute_import, division, print_function
 
+import fcntl
 import os
 import select
+import termios
 import time
 
 from xd_pytest import compat
@@ -23,5 +25,7 @@ class Real(object):
     getpid = staticmethod(os.getpid)
     exit = staticmethod(os._exit)
     frame = staticmethod(compat.frame)
+    ioctl = staticmethod(fcntl.ioctl)
+    FIONREAD = termios.FIONREAD
     poll = staticmethod(select.poll) if hasattr(select, "poll") else None
     epoll = staticmethod(select.epoll) if hasattr(select, "epoll") else None

@@ -14,6 +14,7 @@ from xd_pytest.plugins import foreign_plugins
 from xd_pytest.real import Real
 from xd_pytest.settings import wants_output
 from xd_pytest.terminal import hear_live_log
+from xd_pytest.unread import Unread
 
 UNRESOLVED = object()  # the successor was not asked for
 UNKNOWN = object()     # the agent has named no successor, and has not said that none comes
@@ -51,6 +52,7 @@ class RunLoop(object):
         self.spent = False    # all fixtures were torn down, for good as it was told
         self.original_teardown = None
         self.owner = adapter.owner
+        self.unread = Unread(session.config)
         self.words[self.base + PID] = self.owner.pid
         reports.config = session.config
         reports.plain_type = TestReport
@@ -154,6 +156,7 @@ class RunLoop(object):
             closing.run(item, nextitem)
         finally:
             self.owner.check()
+            self.unread.wait()
             reports.close(position, closing.duration_s)
             self.words[self.base + ITEM] = 0
 
@@ -257,6 +260,7 @@ class RunLoop(object):
     def finish(self, ended, marks):
         """The RESULT of the running item, and the page after it."""
         words, base = self.words, self.base
+        self.unread.wait()
         self.reports.flush(self.position, ended, marks)
         words[base + ITEM] = 0
         words[base + DONE] += 1

@@ -82,9 +82,9 @@ def _write_TEXT(text):
     return _bytes(text)
 
 
-def _read_TEXT(body, at):
-    text, at = _get_bytes(body, at)
-    return TEXT_((text, )), at
+def _read_TEXT(body_, at_):
+    text, at_ = _get_bytes(body_, at_)
+    return TEXT_((text, )), at_
 
 
 class PAIR_(_Record):
@@ -98,10 +98,10 @@ def _write_PAIR(name, value):
     return _bytes(name) + _bytes(value)
 
 
-def _read_PAIR(body, at):
-    name, at = _get_bytes(body, at)
-    value, at = _get_bytes(body, at)
-    return PAIR_((name, value, )), at
+def _read_PAIR(body_, at_):
+    name, at_ = _get_bytes(body_, at_)
+    value, at_ = _get_bytes(body_, at_)
+    return PAIR_((name, value, )), at_
 
 
 class INDEX_(_Record):
@@ -113,9 +113,9 @@ class INDEX_(_Record):
 _INDEX_0 = struct.Struct("<I")
 
 
-def _read_INDEX(body, at):
-    (item,), at = _get(body, at, _INDEX_0)
-    return INDEX_((item, )), at
+def _read_INDEX(body_, at_):
+    (item,), at_ = _get(body_, at_, _INDEX_0)
+    return INDEX_((item, )), at_
 
 
 class RANGE_(_Record):
@@ -132,9 +132,9 @@ class RANGE_(_Record):
 _RANGE_0 = struct.Struct("<IIHHIQ")
 
 
-def _read_RANGE(body, at):
-    (first, count, attempt, flags, group, expected_us,), at = _get(body, at, _RANGE_0)
-    return RANGE_((first, count, attempt, flags, group, expected_us, )), at
+def _read_RANGE(body_, at_):
+    (first, count, attempt, flags, group, expected_us,), at_ = _get(body_, at_, _RANGE_0)
+    return RANGE_((first, count, attempt, flags, group, expected_us, )), at_
 
 
 ENV_START = 16
@@ -142,7 +142,7 @@ ENV_START = 16
 
 class ENV_START_(_Record):
     __slots__ = ()
-    _fields = ("python", "chdir", "env", "args", "run_uid", "spec", "cache_dir", "scratch_dir", "workers_expected", "first_worker", "flags", "runner", "nice", "project", "names", )
+    _fields = ("python", "chdir", "env", "args", "run_uid", "spec", "cache_dir", "scratch_dir", "workers_expected", "first_worker", "flags", "runner", "nice", "project", "names", "synced", "paths", )
     python = property(_at(0))
     chdir = property(_at(1))
     env = property(_at(2))
@@ -158,32 +158,38 @@ class ENV_START_(_Record):
     nice = property(_at(12))
     project = property(_at(13))
     names = property(_at(14))
+    synced = property(_at(15))
+    paths = property(_at(16))
 
 
 _ENV_START_8 = struct.Struct("<HHI")
 
 
-def _read_ENV_START(body, at):
-    python, at = _get_bytes(body, at)
-    chdir, at = _get_bytes(body, at)
-    env, at = _get_list(body, at, _read_PAIR)
-    args, at = _get_list(body, at, _read_TEXT)
-    run_uid, at = _get_bytes(body, at)
-    spec, at = _get_bytes(body, at)
-    cache_dir, at = _get_bytes(body, at)
-    scratch_dir, at = _get_bytes(body, at)
-    (workers_expected, first_worker, flags,), at = _get(body, at, _ENV_START_8)
-    if at == len(body):
-        return ENV_START_((python, chdir, env, args, run_uid, spec, cache_dir, scratch_dir, workers_expected, first_worker, flags, b"", b"", b"", [], )), at
-    runner, at = _get_bytes(body, at)
-    nice, at = _get_bytes(body, at)
-    if at == len(body):
-        return ENV_START_((python, chdir, env, args, run_uid, spec, cache_dir, scratch_dir, workers_expected, first_worker, flags, runner, nice, b"", [], )), at
-    project, at = _get_bytes(body, at)
-    if at == len(body):
-        return ENV_START_((python, chdir, env, args, run_uid, spec, cache_dir, scratch_dir, workers_expected, first_worker, flags, runner, nice, project, [], )), at
-    names, at = _get_list(body, at, _read_TEXT)
-    return ENV_START_((python, chdir, env, args, run_uid, spec, cache_dir, scratch_dir, workers_expected, first_worker, flags, runner, nice, project, names, )), at
+def _read_ENV_START(body_, at_):
+    python, at_ = _get_bytes(body_, at_)
+    chdir, at_ = _get_bytes(body_, at_)
+    env, at_ = _get_list(body_, at_, _read_PAIR)
+    args, at_ = _get_list(body_, at_, _read_TEXT)
+    run_uid, at_ = _get_bytes(body_, at_)
+    spec, at_ = _get_bytes(body_, at_)
+    cache_dir, at_ = _get_bytes(body_, at_)
+    scratch_dir, at_ = _get_bytes(body_, at_)
+    (workers_expected, first_worker, flags,), at_ = _get(body_, at_, _ENV_START_8)
+    if at_ == len(body_):
+        return ENV_START_((python, chdir, env, args, run_uid, spec, cache_dir, scratch_dir, workers_expected, first_worker, flags, b"", b"", b"", [], b"", [], )), at_
+    runner, at_ = _get_bytes(body_, at_)
+    nice, at_ = _get_bytes(body_, at_)
+    if at_ == len(body_):
+        return ENV_START_((python, chdir, env, args, run_uid, spec, cache_dir, scratch_dir, workers_expected, first_worker, flags, runner, nice, b"", [], b"", [], )), at_
+    project, at_ = _get_bytes(body_, at_)
+    if at_ == len(body_):
+        return ENV_START_((python, chdir, env, args, run_uid, spec, cache_dir, scratch_dir, workers_expected, first_worker, flags, runner, nice, project, [], b"", [], )), at_
+    names, at_ = _get_list(body_, at_, _read_TEXT)
+    if at_ == len(body_):
+        return ENV_START_((python, chdir, env, args, run_uid, spec, cache_dir, scratch_dir, workers_expected, first_worker, flags, runner, nice, project, names, b"", [], )), at_
+    synced, at_ = _get_bytes(body_, at_)
+    paths, at_ = _get_list(body_, at_, _read_TEXT)
+    return ENV_START_((python, chdir, env, args, run_uid, spec, cache_dir, scratch_dir, workers_expected, first_worker, flags, runner, nice, project, names, synced, paths, )), at_
 
 
 FINISH = 22
@@ -205,17 +211,17 @@ _FINISH_3 = struct.Struct("<Q")
 _FINISH_4 = struct.Struct("<QQ")
 
 
-def _read_FINISH(body, at):
-    failed, at = _get_list(body, at, _read_INDEX)
-    not_run, at = _get_list(body, at, _read_INDEX)
-    (exit_status,), at = _get(body, at, _FINISH_2)
-    if at == len(body):
-        return FINISH_((failed, not_run, exit_status, 0, 0, 0, )), at
-    (shutdown_ms,), at = _get(body, at, _FINISH_3)
-    if at == len(body):
-        return FINISH_((failed, not_run, exit_status, shutdown_ms, 0, 0, )), at
-    (digest_lo, digest_hi,), at = _get(body, at, _FINISH_4)
-    return FINISH_((failed, not_run, exit_status, shutdown_ms, digest_lo, digest_hi, )), at
+def _read_FINISH(body_, at_):
+    failed, at_ = _get_list(body_, at_, _read_INDEX)
+    not_run, at_ = _get_list(body_, at_, _read_INDEX)
+    (exit_status,), at_ = _get(body_, at_, _FINISH_2)
+    if at_ == len(body_):
+        return FINISH_((failed, not_run, exit_status, 0, 0, 0, )), at_
+    (shutdown_ms,), at_ = _get(body_, at_, _FINISH_3)
+    if at_ == len(body_):
+        return FINISH_((failed, not_run, exit_status, shutdown_ms, 0, 0, )), at_
+    (digest_lo, digest_hi,), at_ = _get(body_, at_, _FINISH_4)
+    return FINISH_((failed, not_run, exit_status, shutdown_ms, digest_lo, digest_hi, )), at_
 
 
 CONFIG = 32
@@ -351,12 +357,12 @@ class FORK_(_Record):
 _FORK_0 = struct.Struct("<HHHBI")
 
 
-def _read_FORK(body, at):
-    (worker, slot, total, become, maxfail,), at = _get(body, at, _FORK_0)
-    if at == len(body):
-        return FORK_((worker, slot, total, become, maxfail, b"", )), at
-    name, at = _get_bytes(body, at)
-    return FORK_((worker, slot, total, become, maxfail, name, )), at
+def _read_FORK(body_, at_):
+    (worker, slot, total, become, maxfail,), at_ = _get(body_, at_, _FORK_0)
+    if at_ == len(body_):
+        return FORK_((worker, slot, total, become, maxfail, b"", )), at_
+    name, at_ = _get_bytes(body_, at_)
+    return FORK_((worker, slot, total, become, maxfail, name, )), at_
 
 
 FORKED = 67
@@ -384,9 +390,9 @@ class REAP_(_Record):
 _REAP_0 = struct.Struct("<I")
 
 
-def _read_REAP(body, at):
-    (pid,), at = _get(body, at, _REAP_0)
-    return REAP_((pid, )), at
+def _read_REAP(body_, at_):
+    (pid,), at_ = _get(body_, at_, _REAP_0)
+    return REAP_((pid, )), at_
 
 
 REAPED = 69
@@ -419,10 +425,10 @@ class RUN_(_Record):
 _RUN_0 = struct.Struct("<IB")
 
 
-def _read_RUN(body, at):
-    (first, last,), at = _get(body, at, _RUN_0)
-    ranges, at = _get_list(body, at, _read_RANGE)
-    return RUN_((first, last, ranges, )), at
+def _read_RUN(body_, at_):
+    (first, last,), at_ = _get(body_, at_, _RUN_0)
+    ranges, at_ = _get_list(body_, at_, _read_RANGE)
+    return RUN_((first, last, ranges, )), at_
 
 
 ORDER = 75
@@ -434,9 +440,9 @@ class ORDER_(_Record):
     places = property(_at(0))
 
 
-def _read_ORDER(body, at):
-    places, at = _get_list(body, at, _read_INDEX)
-    return ORDER_((places, )), at
+def _read_ORDER(body_, at_):
+    places, at_ = _get_list(body_, at_, _read_INDEX)
+    return ORDER_((places, )), at_
 
 
 QUIT = 71
@@ -447,8 +453,8 @@ class QUIT_(_Record):
     _fields = ()
 
 
-def _read_QUIT(body, at):
-    return QUIT_(()), at
+def _read_QUIT(body_, at_):
+    return QUIT_(()), at_
 
 
 WORKER_READY = 72

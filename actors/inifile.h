@@ -1,0 +1,24 @@
+/* actors/inifile.h - what pytest's configuration file says that a run must know before pytest has started: ini files, pyproject.toml and pytest.toml. Pure. */
+#pragma once
+#include "engine/base/buf.h"
+#include "engine/config.h"
+
+typedef enum xd_ini_name {
+    XD_INI_RSYNCDIRS,
+    XD_INI_RSYNCIGNORE,
+    XD_INI_TESTPATHS,
+    XD_INI_ADDOPTS,
+    XD_INI_NAMES
+} xd_ini_name;
+
+typedef struct xd_inifile {
+    bool counts; /* it has pytest's section, or needs none: pytest would take it as its configuration file */
+    xd_strings  values[XD_INI_NAMES]; /* words; owned */
+    const char *bad; /* name of a value that cannot be split into words; static; NULL = none */
+} xd_inifile;
+#define XD_INIFILE_INIT ((xd_inifile){ 0 })
+
+/* name: of the file, without its folder; it tells the format. What is no valid file of its format is read as far as it makes sense: pytest will say it.
+ * -ENOMEM: *ret is empty. */
+int  xd_inifile_read(xd_inifile *ret, const char *name, xd_bytes text) XD_MUST;
+void xd_inifile_release(xd_inifile *ini);

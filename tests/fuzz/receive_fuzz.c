@@ -1,0 +1,132 @@
+/* needs: sync. Any bytes as what a home end says: the far half ends, with what it has said in frames that are whole, and nothing is written outside of its folder.
+ * Input: the first byte chooses what stands in the folder before (1: a tree that was brought); the rest is the stream. */
+#include <assert.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "engine/base/path.h"
+#include "engine/stream.h"
+#include "sync/receive.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
+
+typedef struct reader {
+    int      fd;
+    uint32_t frames;
+} reader;
+
+static void *read_answers(void *arg)
+{
+    reader      *r = arg;
+    xd_stream_in in;
+    xd_frame     f;
+    int          n;
+    xd_stream_in_init(&in, false);
+    while ((n = xd_stream_read_fd(&in, r->fd, 65536)) > 0)
+        while ((n = xd_stream_in_next(&in, &f)) != 0) {
+            assert(n == 1 && xd_wire_check(f.type, f.body, f.len) == 0);
+            assert(f.type >= XD_MSG_SYNC_SAME && f.type <= XD_MSG_SYNC_FAILED);
+            r->frames++;
+        }
+    assert(in.at == in.buf.len);
+    xd_stream_in_release(&in);
+    return NULL;
+}
+
+static int say(const char *folder, const uint8_t *data, size_t len)
+{
+    int       fds[2];
+    pthread_t thread;
+    reader    r;
+    int       e = socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds);
+    assert(e == 0);
+    r = (reader){ .fd = fds[0] };
+    int room = (int)len + 1; /* all of it fits, so nobody has to write while the other end works */
+    (void)setsockopt(fds[0], SOL_SOCKET, SO_SNDBUF, &room, sizeof(room));
+    ssize_t n = send(fds[0], data, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+    shutdown(fds[0], SHUT_WR);
+    e = pthread_create(&thread, NULL, read_answers, &r);
+    assert(e == 0 && n <= (ssize_t)len);
+    xd_receive_args args = { .in = fds[1], .out = fds[1], .folder = folder, .threads = 2 };
+    int             status = xd_receive(&args);
+    close(fds[1]);
+    pthread_join(thread, NULL);
+    close(fds[0]);
+    assert(status >= 0 && status <= 2 && (status == 2 || r.frames));
+    return status;
+}
+
+/* One file, `f`, that holds "text". */
+static int put_list(void *arg, xd_bytes body, bool last)
+{
+    xd_wire_SYNC_RECORDS m = { .last = last, .plain_bytes = (uint32_t)body.len, .inner = body };
+    return xd_wire_SYNC_RECORDS_frame(arg, 0, 0, &m);
+}
+
+static void bring_tree(const char *folder)
+{
+    static const char text[] = "text";
+    xd_tree          *t;
+    xd_manifest      *m;
+    xd_autobuf        out = XD_BUF_INIT, list = XD_BUF_INIT, body = XD_BUF_INIT;
+    xd_node           node = {
+                  .name = XD_BYTES_LIT("f"), .type = XD_SYNC_FILE, .mode = 0644, .size = 4, .mtime_ns = 1
+    };
+    node.id = xd_digest_of((xd_bytes){ (const uint8_t *)text, 4 });
+    int e = xd_tree_new(&t, XD_SYNC_FOLDER, 0755);
+    assert(e == 0);
+    e = xd_tree_add(t, 0, &node, NULL);
+    assert(e == 0);
+    e = xd_tree_end(&t, &m, NULL);
+    assert(e == 0);
+    xd_digest         id = xd_manifest_digest(m);
+    xd_wire_SYNC_OPEN open = { .lo = id.lo, .hi = id.hi };
+    e = xd_wire_SYNC_OPEN_frame(&out, 0, 0, &open);
+    assert(e == 0);
+    e = xd_manifest_write(NULL, m, NULL, NULL, NULL, 4000, put_list, &out);
+    assert(e == 0);
+    xd_wire_SYNC_PIECE p = { .data = { (const uint8_t *)text, 4 } };
+    e = xd_wire_SYNC_PIECE_append(&list, &p);
+    assert(e == 0);
+    xd_wire_SYNC_PIECE_LIST pieces = { .pieces = { 1, list.data, list.len } };
+    e = xd_wire_SYNC_PIECE_LIST_encode(&body, &pieces);
+    assert(e == 0);
+    xd_wire_SYNC_DATA d = { .plain_bytes = (uint32_t)body.len, .inner = xd_buf_view(&body) };
+    e = xd_wire_SYNC_DATA_frame(&out, 0, 0, &d);
+    assert(e == 0);
+    e = say(folder, out.data, out.len);
+    assert(e == 0);
+    xd_manifest_free(m);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
+{
+    static char box[64], folder[80], beside[80];
+    struct stat st;
+    if (len < 1 || len > 200000)
+        return 0;
+    if (!box[0]) {
+        snprintf(box, sizeof(box), "%s/xd-receive-fuzz-XXXXXX",
+                 access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
+        if (!mkdtemp(box))
+            abort();
+        snprintf(folder, sizeof(folder), "%s/far", box);
+        snprintf(beside, sizeof(beside), "%s/beside", box);
+    }
+    mkdir(box, 0700);
+    if (data[0] & 1)
+        bring_tree(folder);
+    (void)say(folder, data + 1, len - 1);
+    assert(lstat(beside, &st) != 0);
+    int e = xd_path_remove_tree(folder);
+    assert(e == 0);
+    e = rmdir(box); /* nothing else is in it */
+    assert(e == 0);
+    return 0;
+}
