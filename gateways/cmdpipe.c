@@ -29,7 +29,7 @@ typedef struct cmdpipe {
     bool        ran;       /* it was open once: there is an agent */
     xd_buf      said;      /* on standard error while it opens */
     size_t      said_read; /* of that, by `text` */
-    uint64_t    failed_ns; /* when it failed; its last words are awaited. 0 = it has not */
+    uint64_t    words_ns;  /* it failed, and its last words are awaited until then. 0 = it has not failed */
     xd_error    failed;
     uint32_t    timeout_ms; /* to open it; 0 = whoever opens it has one */
     uint64_t    late_ns;    /* when that is over, but for the time to say so */
@@ -156,7 +156,7 @@ static int fail_late(cmdpipe *c, xd_error *err)
     xd_autobuf text = XD_BUF_INIT;
     int        more = listen_to(c);
     XD_TRY(more);
-    if (more && xd_clock_ns() < c->failed_ns + LAST_WORDS_NS)
+    if (more && xd_clock_ns() < c->words_ns)
         return 0;
     XD_TRY(xd_text_last_words(&text, xd_buf_view(&c->said), TEXT_SHOWN));
     return xd_error_set(err, c->failed.code, "%s%s%s", c->failed.text,
@@ -167,7 +167,7 @@ int xd_cmdpipe_opened(xd_pipe *p, xd_error *err)
 {
     cmdpipe            *c = of(p);
     const xd_deliver_io io = { c, inner_read, inner_write };
-    if (c->failed_ns)
+    if (c->words_ns)
         return fail_late(c, err);
     XD_TRY(c->open ? 0 : listen_to(c));
     int r = c->deliver ? xd_deliver_step(c->deliver, &io, &c->failed) : 1;
@@ -182,7 +182,8 @@ int xd_cmdpipe_opened(xd_pipe *p, xd_error *err)
         (void)xd_error_set(&c->failed, r, "%s", xd_error_name(r));
     if (r == -ESRCH)
         return xd_error_set(err, r, "%s", c->failed.text);
-    c->failed_ns = xd_clock_ns();
+    /* What does not end in time has said all it has to say. */
+    c->words_ns = xd_clock_ns() + (r == -ETIMEDOUT ? 0 : LAST_WORDS_NS);
     return fail_late(c, err);
 }
 
@@ -198,7 +199,7 @@ int xd_cmdpipe_reopen(xd_pipe *p, xd_error *err)
     c->said_read = 0;
     xd_buf_clear(&c->said);
     set_deadline(c);
-    c->failed_ns = 0;
+    c->words_ns = 0;
     c->failed = (xd_error){ 0 };
     XD_TRY(xd_deliver_again(c->deliver, err));
     return start(&c->other, c, err);
@@ -211,7 +212,7 @@ void xd_cmdpipe_wait(xd_pipe *p, uint32_t want, xd_pipe_wait *ret)
     cmdpipe     *c = of(p);
     xd_pipe_wait first;
     if (!c->open)
-        want = c->failed_ns ? 0 : c->deliver ? xd_deliver_wants(c->deliver) : XD_PIPE_READ;
+        want = c->words_ns ? 0 : c->deliver ? xd_deliver_wants(c->deliver) : XD_PIPE_READ;
     xd_fdpipe_wait(in_use(c), want, ret);
     if (c->open && (want & XD_PIPE_READ) && c->deliver && xd_deliver_left(c->deliver))
         ret->ready |= XD_PIPE_READ;

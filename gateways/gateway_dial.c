@@ -263,14 +263,15 @@ int xd_gateway_dial(gateway *g)
     xd_error err = { 0 };
     if (!g->pipe)
         XD_TRY(say_how(g));
-    int r = g->pipe ? 0 : open_pipe(g, &err);
+    const uint64_t now = xd_clock_ns(); /* before the pipe is asked: it gives up earlier, and can say why */
+    int            r = g->pipe ? 0 : open_pipe(g, &err);
     if (r == 0)
         r = g->transport->opened(g->pipe, &err);
     if (r == -EOPNOTSUPP && g->choice.other)
         return dial_otherwise(g, &err);
     if (r < 0)
         return xd_gateway_go_down(g, *err.text ? err.text : xd_error_name(r));
-    if (r == 0 && xd_clock_ns() >= g->deadline_ns)
+    if (r == 0 && now >= g->deadline_ns)
         return xd_gateway_go_down(g, "the connection could not be made in time");
     if (r == 2) /* the user has the time it takes to answer; what is left to do then has its own */
         g->deadline_ns = xd_clock_ns() + g->timeout_ms * XD_MS_NS;

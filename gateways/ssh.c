@@ -62,7 +62,7 @@ static int start(xd_ssh *s, xd_error *err)
     s->exit_status = -1;
     s->exit_signal[0] = 0;
     s->delivered = s->rest = false;
-    s->failed_ns = 0;
+    s->words_ns = 0;
     s->failed = (xd_error){ 0 };
     s->text.ended = s->text_told = false;
     int r = -pthread_create(&s->thread, NULL, xd_ssh_main, s);
@@ -228,13 +228,13 @@ static int fail_late(xd_ssh *s, xd_error *err)
     pthread_mutex_lock(&s->lock);
     const bool ended = s->text.ended;
     size_t     n = 0;
-    if (ended || xd_clock_ns() >= s->failed_ns + LAST_WORDS_NS) {
+    if (ended || xd_clock_ns() >= s->words_ns) {
         while (s->text.len > TEXT_SHOWN)
             (void)xd_ssh_take(&s->text, said, XD_MIN(s->text.len - TEXT_SHOWN, (size_t)TEXT_SHOWN));
         n = xd_ssh_take(&s->text, said, TEXT_SHOWN);
     }
     pthread_mutex_unlock(&s->lock);
-    if (!n && !ended && xd_clock_ns() < s->failed_ns + LAST_WORDS_NS)
+    if (!n && !ended && xd_clock_ns() < s->words_ns)
         return 0;
     XD_TRY(xd_text_last_words(&text, (xd_bytes){ (const uint8_t *)said, n }, TEXT_SHOWN));
     return xd_error_set(err, s->failed.code, "%s%s%s", s->failed.text, text.len ? "; it wrote: " : "",
@@ -294,7 +294,7 @@ static int ssh_opened(xd_pipe *p, xd_error *err)
         return code;
     if (phase == XD_SSH_DIALS)
         return asks ? 2 : 0;
-    if (s->failed_ns)
+    if (s->words_ns)
         return fail_late(s, err);
     int r = xd_deliver_step(s->deliver, &io, &s->failed);
     if (r == 0 && xd_clock_ns() >= s->deadline_ns) /* set before the phase was */
@@ -307,7 +307,8 @@ static int ssh_opened(xd_pipe *p, xd_error *err)
     s->failed.code = r;
     if (r == -ESRCH)
         return xd_error_set(err, r, "%s", s->failed.text);
-    s->failed_ns = xd_clock_ns();
+    /* What does not end in time has said all it has to say. */
+    s->words_ns = xd_clock_ns() + (r == -ETIMEDOUT ? 0 : LAST_WORDS_NS);
     return fail_late(s, err);
 }
 
@@ -316,7 +317,7 @@ static int ssh_reopen(xd_pipe *p, xd_error *err)
     xd_ssh *s = XD_CAST(p, xd_ssh, XD_SSH_MAGIC);
     (void)err;
     s->delivered = s->rest = false;
-    s->failed_ns = 0;
+    s->words_ns = 0;
     s->parts_ns = xd_clock_ns() + PARTING_NS;
     pthread_mutex_lock(&s->lock);
     s->closed = true;

@@ -56,7 +56,7 @@ typedef struct xd_ssh {
     bool        delivered; /* the agent runs */
     bool        rest;      /* deliver may have bytes of the agent */
     xd_error    failed;    /* no agent could be started; the last words of what ran there are awaited */
-    uint64_t    failed_ns; /* since then; 0 = it has not failed */
+    uint64_t    words_ns;  /* until then its last words are awaited; 0 = it has not failed */
     uint64_t
         parts_ns; /* the pipe was cut: until then, its end may tell how the agent ended. 0 = another one is dialled */
     char      how[64]; /* the agent has ended */

@@ -40,9 +40,11 @@ static const xd_gateway_fault command_faults[] = {
     { .agent = "/nowhere/xdagent", .words = "/nowhere/xdagent", .code = -ENOENT },
     { 0 },
 };
-static const xd_gateway_fault command_never = { .transport = &xd_transport_command,
-                                                .spec = "command=sh -c 'sleep 60'",
-                                                .words = "in time" };
+static const xd_gateway_fault command_never = {
+    .transport = &xd_transport_command,
+    .spec = "command=sh -c 'echo Password: >&2; sleep 60'",
+    .words = "no shell has answered there in time; the command wrote: Password:"
+};
 static const xd_gateway_fault command_fails = { .transport = &xd_transport_command,
                                                 .spec = "command=sh -c 'exit 3'",
                                                 .words = "closed before the agent ran" };
