@@ -292,8 +292,11 @@ static int make_folder(xd_far *far, far_worker *w, uint32_t i)
                    : 0;
     if (far->there[i] != XD_SYNC_GONE && unlinkat(folder, name, 0) != 0 && errno != ENOENT)
         return -errno;
-    if (mkdirat(folder, name, e->mode | 0700u) != 0)
-        r = -errno;
+    r = far->there[i] == XD_SYNC_GONE ? far_make_fresh(far, folder, i) : -EEXIST;
+    if (r == 0)
+        return 0;
+    if (r == -EEXIST)
+        r = mkdirat(folder, name, e->mode | 0700u) == 0 ? 0 : -errno;
     if (r == -EACCES && e->parent != 0) {
         const xd_entry *p = &far->want->entry[e->parent];
         char            above[XD_MANIFEST_NAME_MAX + 1];
@@ -322,6 +325,22 @@ int far_folders(xd_far *far)
         if (!xd_entry_is_folder(e) || e->mark == NEED_NOTHING)
             continue;
         r = far_stopped(far) ? -ECANCELED : make_folder(far, &w, i);
+        if (r < 0)
+            (void)far_fault_entry(far, r, "make the folder", i);
+    }
+    far_worker_release(&w);
+    return r;
+}
+
+/* New folders get their names. */
+static int settle_folders(xd_far *far)
+{
+    far_worker w;
+    int        r = far_worker_init(&w, far);
+    for (uint32_t i = 1; r == 0 && i < far->want->count; i++) {
+        r = far_settle_fresh(&w, i);
+        if ((r == -EEXIST || r == -ENOTEMPTY) && fold_folder(&w, far->want->entry[i].parent) < 0)
+            break; /* another one of them has the name, to that file system */
         if (r < 0)
             (void)far_fault_entry(far, r, "make the folder", i);
     }
@@ -489,6 +508,7 @@ int far_metas(xd_far *far)
 int far_finish(xd_far *far)
 {
     XD_TRY(far_each(far, far->want->count, far_make_one));
+    XD_TRY(settle_folders(far));
     XD_TRY(far_remove(far));
     XD_TRY(close_folders(far));
     XD_TRY(far_each(far, far->want->count, fold_folder));
@@ -519,6 +539,7 @@ void far_abandon(xd_far *far)
         if (folder >= 0)
             (void)unlinkat(folder, temp, 0);
     }
+    (void)settle_folders(far);
     (void)close_folders(far);
     far_worker_release(&w);
 }

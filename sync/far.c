@@ -39,7 +39,8 @@ int far_folder(far_worker *w, const xd_manifest *m, uint32_t folder)
     if (w->far->root < 0)
         return -ENOENT;
     xd_buf_clear(&w->path);
-    XD_TRY(xd_manifest_path(m, folder, &w->path));
+    XD_TRY(m == w->far->want && w->far->there ? far_path_now(w->far, folder, &w->path)
+                                              : xd_manifest_path(m, folder, &w->path));
     XD_TRY(xd_buf_add_byte(&w->path, 0));
     int fd = xd_beneath_folder(w->far->root, (const char *)w->path.data);
     if (fd < 0)

@@ -1,4 +1,4 @@
-/* sync/far.h - what the parts of the far half share (receive.c, look.c, apply.c, place.c, remove.c, compiled.c); for them alone.
+/* sync/far.h - what the parts of the far half share (receive.c, look.c, apply.c, fresh.c, place.c, remove.c, compiled.c); for them alone.
  *
  * Order of things: the state is read and everything in it looked at (far_look_old); the wanted tree comes; each of its names gets a `mark`: what it
  * needs (far_match, far_plan); what is lacking is asked for; folders are made, contents that stand elsewhere copied; data comes and is put in place by a few
@@ -30,6 +30,9 @@ enum {
 enum { STAND_GONE, STAND_OTHER, STAND_META, STAND_CLEAN };
 /* What stands at a path: SYNC_GONE, FILE, FOLDER, LINK, or this. */
 #define THERE_ODD 100 /* FIFO, socket, device */
+#define THERE_STAGED \
+    101                 /* nothing did; this run has made a folder for it, under a temporary name (fresh.c) */
+#define THERE_FRESH 102 /* the same, but in such a folder, or under its own name by now */
 #define THERE_UNKNOWN 255
 
 /* A path to be removed. */
@@ -59,6 +62,7 @@ typedef struct xd_far {
     int blurred; /* atomic: contents were read that need not be the next time, once that is written down */
     xd_state broken; /* what a synchronisation that was killed was to bring */
     bool     was_killed;
+    bool     adopted; /* atomic: folders of that one have taken their places */
     bool     delta; /* home knows what stands here: changes may come as deltas */
 
     xd_manifest *want;
@@ -101,7 +105,7 @@ typedef struct far_worker {
 /* ---- far.c */
 int  far_worker_init(far_worker *w, xd_far *far) XD_MUST;
 void far_worker_release(far_worker *w);
-/* Descriptor (O_PATH) of a folder of a tree; the worker's, until it asks for another one. -errno. */
+/* Descriptor (O_PATH) of a folder of a tree, by whatever name it has now; the worker's, until it asks for another one. -errno. */
 int far_folder(far_worker *w, const xd_manifest *m, uint32_t folder) XD_MUST;
 /* Forgets the descriptor: the folder was renamed or removed. */
 void far_forget(far_worker *w);
@@ -120,6 +124,10 @@ void far_wake(xd_far *far);
 static inline bool far_stopped(xd_far *far)
 {
     return __atomic_load_n(&far->stop, __ATOMIC_RELAXED) != 0;
+}
+static inline int64_t far_ns(struct timespec t)
+{
+    return (int64_t)((uint64_t)t.tv_sec * 1000000000u) + t.tv_nsec;
 }
 static inline bool far_is_ours(xd_bytes name)
 {
@@ -145,6 +153,19 @@ int  far_metas(xd_far *far) XD_MUST;   /* modes and times of files */
 int  far_copies(xd_far *far) XD_MUST;  /* contents that stand elsewhere */
 int  far_finish(xd_far *far) XD_MUST;  /* links, removals, modes of folders, state */
 void far_abandon(xd_far *far);         /* removes the temporary files of this run */
+
+/* ---- fresh.c: folders that are new */
+bool far_is_fresh(const xd_far *far, uint32_t folder); /* this run has made it */
+/* Appends the path that a folder of the wanted tree has now. */
+int far_path_now(const xd_far *far, uint32_t folder, xd_buf *to) XD_MUST;
+/* Makes a folder where nothing stood, and marks what it needs still. -EEXIST: something does. */
+int far_make_fresh(xd_far *far, int parent, uint32_t i) XD_MUST;
+/* Gives it the name that it is to have. */
+int far_settle_fresh(far_worker *w, uint32_t i) XD_MUST;
+/* After a run that was killed, before the wanted tree is compared: what it had made for its new folders takes their places. */
+int far_adopt(xd_far *far) XD_MUST;
+/* Removes such a folder, or what else nobody needs, with all that is in it. depth: 0. */
+void far_drop_staged(int parent, const char *name, unsigned depth);
 
 /* ---- place.c: one file */
 /* Gives the temporary file, open as fd, mode and time, and renames it to the place of the entry. */

@@ -14,14 +14,9 @@ static uint8_t kind(mode_t mode)
                            : THERE_ODD;
 }
 
-static int64_t ns(struct timespec t)
-{
-    return (int64_t)((uint64_t)t.tv_sec * 1000000000u) + t.tv_nsec;
-}
-
 static bool file_meta_fits(const xd_entry *e, const struct stat *st)
 {
-    return (st->st_mode & 07777) == e->mode && ns(st->st_mtim) == e->mtime_ns;
+    return (st->st_mode & 07777) == e->mode && far_ns(st->st_mtim) == e->mtime_ns;
 }
 
 /* Does a file of the right size hold that content? -ENOMEM and the like are no answer, so they count as no. */
@@ -69,7 +64,7 @@ static int check(far_worker *w, int folder, const xd_manifest *m, const xd_entry
     if (*there == XD_SYNC_FILE && (uint64_t)st.st_size != e->size)
         return STAND_OTHER;
     bool known = was && was == xd_state_print(&st);
-    if (known && ns(st.st_ctim) >= far->old.written_ns - far->margin_ns)
+    if (known && far_ns(st.st_ctim) >= far->old.written_ns - far->margin_ns)
         known = false;
     if (!known && (*there == XD_SYNC_FILE ? !content_fits(w, folder, name, e, &st)
                                           : !target_fits(folder, name, xd_entry_target(m, e))))
@@ -105,6 +100,7 @@ static int look_old(far_worker *w, uint32_t i)
 int far_look_old(xd_far *far)
 {
     const xd_manifest *m = far->old.tree;
+    free(far->stand);
     far->stand = calloc(m->count, 1);
     if (!far->stand)
         return -ENOMEM;

@@ -1,4 +1,4 @@
-/* sync/place.c - the far half of a synchronisation: one file or link, written beside its place under a temporary name and renamed. Any number of threads,
+/* sync/place.c - the far half of a synchronisation: one file or link, written beside its place under a temporary name and renamed, but in a folder that is new (fresh.c). Any number of threads,
  * each with another entry. See far.h. */
 #include <fcntl.h>
 #include <string.h>
@@ -27,7 +27,7 @@ static int open_up(far_worker *w, uint32_t folder)
     if (folder == 0 || e->type != XD_SYNC_FOLDER)
         return -EACCES;
     xd_autobuf path = XD_BUF_INIT;
-    XD_TRY(xd_manifest_path(far->want, e->parent, &path));
+    XD_TRY(far_path_now(far, e->parent, &path));
     xd_autoclose int parent = xd_beneath_folder(far->root, xd_buf_cstr(&path));
     if (parent < 0)
         return parent;
@@ -54,16 +54,17 @@ int far_create_temp(far_worker *w, uint32_t entry, int folder, const char *temp)
     }
 }
 
-/* The entry's mode and time. */
-static int dress(const xd_entry *e, int fd)
+/* The entry's mode and time; what stat(2) says of it then. */
+static int dress(const xd_entry *e, int fd, struct stat *ret)
 {
     struct timespec t[2] = { { .tv_nsec = UTIME_OMIT }, time_of(e->mtime_ns) };
-    struct stat     st;
-    if (futimens(fd, t) != 0 || fstat(fd, &st) != 0)
+    if (futimens(fd, t) != 0 || fstat(fd, ret) != 0)
         return -errno;
-    if ((st.st_mode & 07777) == e->mode || fchmod(fd, e->mode) == 0)
+    if ((ret->st_mode & 07777) == e->mode)
         return 0;
-    return errno == EPERM && st.st_uid == geteuid() ? 0 : -errno; /* a file system without modes */
+    if (fchmod(fd, e->mode) != 0)
+        return errno == EPERM && ret->st_uid == geteuid() ? 0 : -errno; /* a file system without modes */
+    return fstat(fd, ret) == 0 ? 0 : -errno;
 }
 
 /* Renames, whatever stands there. fd: of the temporary file; -1 = it is a link. */
@@ -92,30 +93,58 @@ static int settle(far_worker *w, uint32_t entry, int folder, const char *temp, i
 
 int far_place(far_worker *w, uint32_t entry, int folder, const char *temp, int fd)
 {
-    XD_TRY(dress(&w->far->want->entry[entry], fd));
+    struct stat st;
+    XD_TRY(dress(&w->far->want->entry[entry], fd, &st));
     return settle(w, entry, folder, temp, fd);
+}
+
+/* A file in a folder that nobody sees yet, under its own name. -EEXIST: there is one already. */
+static int write_fresh(far_worker *w, uint32_t entry, int folder, xd_bytes content)
+{
+    const xd_entry *e = &w->far->want->entry[entry];
+    char            name[XD_MANIFEST_NAME_MAX + 1];
+    struct stat     st;
+    far_name(w->far->want, e, name);
+    xd_autoclose int fd = openat(folder, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, e->mode);
+    if (fd < 0)
+        return -errno;
+    int r = xd_beneath_write(fd, content);
+    if (r >= 0)
+        r = dress(e, fd, &st);
+    if (r < 0)
+        (void)unlinkat(folder, name, 0);
+    else
+        w->far->print[entry] = xd_state_print(&st);
+    return r;
+}
+
+static int write_beside(far_worker *w, uint32_t entry, int folder, xd_bytes content)
+{
+    char temp[32];
+    far_temp(entry, temp);
+    xd_autoclose int fd = far_create_temp(w, entry, folder, temp);
+    int              r = fd < 0 ? fd : xd_beneath_write(fd, content);
+    if (r >= 0)
+        r = far_place(w, entry, folder, temp, fd);
+    if (r < 0 && fd >= 0)
+        (void)unlinkat(folder, temp, 0);
+    return r;
 }
 
 int far_write_file(far_worker *w, uint32_t entry, xd_bytes content)
 {
     xd_far         *far = w->far;
     const xd_entry *e = &far->want->entry[entry];
-    char            temp[32];
     if (content.len != e->size || !xd_digest_eq(xd_digest_of(content), e->id))
         return 1;
     int folder = far_folder(w, far->want, e->parent);
     if (folder < 0)
         return far_fault_entry(far, folder, "write", entry);
-    far_temp(entry, temp);
-    xd_autoclose int fd = far_create_temp(w, entry, folder, temp);
-    int              r = fd < 0 ? fd : xd_beneath_write(fd, content);
-    if (r >= 0)
-        r = far_place(w, entry, folder, temp, fd);
-    if (r < 0) {
-        if (fd >= 0)
-            (void)unlinkat(folder, temp, 0);
+    int r = far_is_fresh(far, e->parent) ? write_fresh(w, entry, folder, content) : -EEXIST;
+    if (r == -EEXIST)
+        r = write_beside(w, entry, folder, content);
+    if (r < 0)
         return far_fault_entry(far, r, "write", entry);
-    }
     count_up(&far->written);
     (void)__atomic_fetch_add(&far->written_bytes, e->size, __ATOMIC_RELAXED);
     return 0;
@@ -178,8 +207,8 @@ int far_meta_one(far_worker *w, uint32_t entry)
         return far_fault_entry(far, folder, "change", entry);
     far_name(far->want, e, name);
     xd_autoclose int fd = xd_beneath_file(folder, name, O_RDONLY, &st);
-    int              r = fd < 0 ? fd : dress(e, fd);
-    if (r == 0 && fstat(fd, &st) == 0) {
+    int              r = fd < 0 ? fd : dress(e, fd, &st);
+    if (r == 0) {
         far->print[entry] = xd_state_print(&st);
         e->mark = NEED_NOTHING;
         return 0;

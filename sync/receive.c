@@ -107,6 +107,8 @@ static int on_tree(receiver *r)
     XD_TRY(far_check_want(far));
     if (far->was_killed)
         XD_TRY(xd_state_read(far->root, XD_STATE_NEW, &far->broken));
+    if (!(far->flags & XD_SYNC_FLAG_DRY_RUN))
+        XD_TRY(far_adopt(far));
     XD_TRY(far_match(far));
     XD_TRY(far_plan(far));
     XD_TRY(far_victims(far, r->ask_home));

@@ -379,7 +379,7 @@ int far_remove(xd_far *far)
 
 /* ---- after a run that was killed --------------------------------------------------------------------------------- */
 
-/* Temporary files in the folders that it wrote to. */
+/* Temporary files and folders in the folders that it wrote to. */
 static int sweep_folder(far_worker *w, uint32_t i)
 {
     const xd_manifest *m = w->far->broken.tree ? w->far->broken.tree : w->far->want;
@@ -392,7 +392,8 @@ static int sweep_folder(far_worker *w, uint32_t i)
     for (struct dirent *e; (e = far_next_name(d));)
         if (far_is_ours(xd_bytes_str(e->d_name)) &&
             (i != 0 || strncmp(e->d_name, XD_STATE_NAME, sizeof(XD_STATE_NAME) - 1) != 0))
-            (void)!unlinkat(folder, e->d_name, 0);
+            if (unlinkat(folder, e->d_name, 0) != 0)
+                far_drop_staged(folder, e->d_name, 0);
     closedir(d);
     return 0;
 }
