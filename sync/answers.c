@@ -113,7 +113,7 @@ static int on_taken(xd_sender *s, const xd_frame *f)
     if (xd_wire_SYNC_TAKEN_decode(f->body, f->len, &m) < 0 || m.bytes > s->data_sent || m.bytes < s->taken)
         return xd_sender_wrong(s, "it has taken more than it was sent");
     s->taken = m.bytes;
-    xd_link_look(s);
+    xd_link_taken(s);
     return 0;
 }
 

@@ -227,6 +227,7 @@ static int next_thing(xd_sender *s)
         return r < 0 ? r : end_job(s);
     s->block_at = 0;
     s->data_sent += s->block->len - XD_FRAME_HEADER;
+    xd_link_sent(s);
     r = tell_amends(s);
     return r < 0 ? xd_sender_fault(s, r) : MORE;
 }

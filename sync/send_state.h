@@ -26,6 +26,9 @@ typedef struct xd_link {
         content;            /* bytes then: of bodies that were taken, of bodies, of files that were in them */
     uint64_t from;          /* what was taken before this was sent in another way */
     double   packed, plain; /* content per second, when it was last sent so; 0 = not yet */
+    uint64_t probe_sent, probe_taken,
+        probe_ns; /* data_sent with a block whose way is timed, taken before it, and when; probe_sent 0 = none */
+    uint64_t best_ns, window; /* the shortest that one took; bytes that may be under way. 0 = not known yet */
 } xd_link;
 
 typedef struct xd_sender {
@@ -70,9 +73,10 @@ int xd_sender_wrong(xd_sender *s, const char *what); /* -EPROTO */
 int xd_sender_add_job(xd_sender *s, xd_range **ranges, uint32_t count) XD_MUST;
 /* All records, to an end that is not at the base. */
 int xd_sender_start_over(xd_sender *s) XD_MUST;
-/* A stream of blocks begins; SYNC_TAKEN came. */
+/* A stream of blocks begins; a block is about to be written; SYNC_TAKEN came. */
 void xd_link_begin(xd_sender *s);
-void xd_link_look(xd_sender *s);
+void xd_link_sent(xd_sender *s);
+void xd_link_taken(xd_sender *s);
 /* Bytes of bodies that may be under way when another block is begun. */
 uint64_t xd_link_window(const xd_sender *s);
 /* One message of the other end. */
