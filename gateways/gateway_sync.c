@@ -39,7 +39,9 @@ int xd_gateway_sync_begin(gateway *g)
         return xd_gateway_drop_peer(g, why);
     }
     XD_TRY(xd_os_socketpair(ends, true));
-    xd_sync_link link = { .fd = ends[1], .zstd = (g->capabilities & XD_CAP_ZSTD) != 0 };
+    /* To an agent on this host, compressing takes longer than the way. */
+    const bool   zstd = (g->capabilities & XD_CAP_ZSTD) && !g->transport->local;
+    xd_sync_link link = { .fd = ends[1], .zstd = zstd };
     int          r = xd_msg_new(&m, XD_MSG_SYNC_LINK, &link, sizeof(link));
     if (r == 0) {
         m->gateway = g->number;

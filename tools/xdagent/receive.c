@@ -2,6 +2,7 @@
 #include "sync/receive.h"
 
 #include <fcntl.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -46,6 +47,9 @@ static int lock(const char *folder)
 int agent_receive_main(const char *folder)
 {
     const pid_t parent = getppid();
+    /* Blocks come and go, of half a MiB: that they are mapped and cleared anew each time takes as long as to write them. */
+    (void)mallopt(M_MMAP_THRESHOLD, 1 << 20);
+    (void)mallopt(M_TRIM_THRESHOLD, 4 << 20);
     (void)signal(SIGXFSZ, SIG_IGN); /* a write beyond the limit fails instead */
     (void)signal(SIGPIPE, SIG_IGN);
     if (xd_os_die_with_parent(SIGKILL, parent) < 0)
