@@ -12,6 +12,7 @@
 #define JOBS 512u
 #define BATCH 16u /* that change hands at once: waking a thread takes longer than writing a small file */
 #define AHEAD_BYTES (2u << 20) /* of blocks that wait to be written */
+#define ROOM_BYTES (256u << 10) /* of a file in pieces, written at once: large folios of the page cache, and few calls */
 #define ALONE 8u /* so many files are written by the reader itself, before threads are worth it */
 
 struct far_block {
@@ -35,6 +36,8 @@ typedef struct incoming {
     uint64_t     at;
     int          fd, folder, base; /* -1 */
     uint64_t     base_bytes, copied;
+    uint8_t     *room; /* ROOM_BYTES, held of them: what is not written yet. NULL until it is needed */
+    size_t       held;
     char         temp[32];
     XXH3_state_t hash;
 } incoming;
@@ -257,7 +260,7 @@ static int begin_file(far_data *d, uint32_t file)
     in->any = true;
     in->file = file;
     in->entry = far->want->file[file];
-    in->at = in->copied = 0;
+    in->at = in->copied = in->held = 0;
     const xd_entry *e = &far->want->entry[in->entry];
     if (!is_lacking(e))
         return 0;
@@ -270,17 +273,35 @@ static int begin_file(far_data *d, uint32_t file)
     if (in->fd < 0)
         return fault(d, in->fd);
     in->writing = true;
+    if (!in->room && !(in->room = malloc(ROOM_BYTES)))
+        return fault(d, -ENOMEM);
     (void)XXH3_128bits_reset(&in->hash);
     return 0;
+}
+
+/* Hashes and writes what is held. */
+static int write_held(far_data *d)
+{
+    incoming *in = &d->in;
+    (void)XXH3_128bits_update(&in->hash, in->room, in->held);
+    int r = xd_beneath_write(in->fd, (xd_bytes){ in->room, in->held });
+    in->held = 0;
+    return r < 0 ? fault(d, r) : 0;
 }
 
 static int add_bytes(far_data *d, xd_bytes bytes)
 {
     incoming *in = &d->in;
-    (void)XXH3_128bits_update(&in->hash, bytes.ptr, bytes.len);
-    in->at += bytes.len;
-    int r = xd_beneath_write(in->fd, bytes);
-    return r < 0 ? fault(d, r) : 0;
+    while (bytes.len) {
+        size_t n = XD_MIN(bytes.len, ROOM_BYTES - in->held);
+        memcpy(in->room + in->held, bytes.ptr, n);
+        in->held += n;
+        bytes.ptr += n;
+        bytes.len -= n;
+        if (in->held == ROOM_BYTES)
+            XD_TRY(write_held(d));
+    }
+    return 0;
 }
 
 /* The file that stands there, to copy from. false: it is not what the delta was made from. */
@@ -314,7 +335,7 @@ static int copy_piece(far_data *d, const xd_wire_SYNC_PIECE *p)
     if (p->base_at > in->base_bytes || p->count > in->base_bytes - p->base_at)
         return -EPROTO;
     for (uint64_t at = p->base_at, left = p->count; left;) {
-        ssize_t n = pread(in->base, d->self.room, XD_MIN(left, FAR_ROOM), (off_t)at);
+        ssize_t n = pread(in->base, in->room + in->held, XD_MIN(left, ROOM_BYTES - in->held), (off_t)at);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
@@ -323,7 +344,9 @@ static int copy_piece(far_data *d, const xd_wire_SYNC_PIECE *p)
             stop_writing(d, true); /* it became shorter */
             return 0;
         }
-        XD_TRY(add_bytes(d, (xd_bytes){ d->self.room, (size_t)n }));
+        in->held += (size_t)n;
+        if (in->held == ROOM_BYTES)
+            XD_TRY(write_held(d));
         at += (uint64_t)n;
         left -= (uint64_t)n;
     }
@@ -337,6 +360,7 @@ static int end_file(far_data *d)
     xd_far       *far = d->far;
     incoming     *in = &d->in;
     xd_entry     *e = &far->want->entry[in->entry];
+    XD_TRY(write_held(d));
     XXH128_hash_t h = XXH3_128bits_digest(&in->hash);
     if (!xd_digest_eq((xd_digest){ h.low64, h.high64 }, e->id)) {
         stop_writing(d, true);
@@ -448,6 +472,7 @@ far_data *far_data_free(far_data *d)
     while (d->threads > 0)
         (void)pthread_join(d->thread[--d->threads], NULL);
     stop_writing(d, true);
+    free(d->in.room);
     far_worker_release(&d->self);
     (void)pthread_cond_destroy(&d->room);
     (void)pthread_cond_destroy(&d->work);

@@ -34,6 +34,7 @@ def first_copy(b, kind, sides, count=None):
 
     def one(side):
         sync_place.snapshot(b.tree(kind)[0])  # warm
+        sync_place.warm_memory()
         return b.sync(side, kind, first=True, snapshot=snapshot)
     results = b.rounds(sides, one, count=count)
     cells = cells_of(results)
@@ -112,7 +113,7 @@ def part_rename(b):
 def part_big(b):
     """One file of 1 GiB that does not compress."""
     path = os.path.join(b.tree("big")[0], "big.bin")
-    count = min(3, b.options.rounds)
+    count = min(5, b.options.rounds)
     results = first_copy(b, "big", ("xd", "rsync", "tar"), count)
     bulk(b, path, results["xd"])
     seeds = iter(range(1000))
@@ -133,6 +134,7 @@ def big_edit(b, name, edit, goal, count):
 
     def one(side):
         sync_place.snapshot(b.tree("big")[0])
+        sync_place.warm_memory()
         return b.sync(side, "big", snapshot=state["snapshot"])
     results = b.rounds(("xd", "rsync"), one, before, count)
     b.row(name, "s", cells_of(results), "rsync", goal)
