@@ -12,7 +12,10 @@
 #define JOBS 512u
 #define BATCH 16u /* that change hands at once: waking a thread takes longer than writing a small file */
 #define AHEAD_BYTES (2u << 20) /* of blocks that wait to be written */
-#define ROOM_BYTES (256u << 10) /* of a file in pieces, written at once: large folios of the page cache, and few calls */
+#define ROOM_BYTES \
+    (256u << 10) /* of a file in pieces, written at once: large folios of the page cache, and few calls */
+/* A file that replaces another one is on its way to the disk already when it is renamed: ext4 and others write all of it out then, and wait. */
+#define FLUSH_BYTES (8u << 20)
 #define ALONE 8u /* so many files are written by the reader itself, before threads are worth it */
 
 struct far_block {
@@ -38,6 +41,8 @@ typedef struct incoming {
     uint64_t     base_bytes, copied;
     uint8_t     *room; /* ROOM_BYTES, held of them: what is not written yet. NULL until it is needed */
     size_t       held;
+    bool         replaces; /* a file stands at its place */
+    uint64_t     written, flushed;
     char         temp[32];
     XXH3_state_t hash;
 } incoming;
@@ -260,7 +265,7 @@ static int begin_file(far_data *d, uint32_t file)
     in->any = true;
     in->file = file;
     in->entry = far->want->file[file];
-    in->at = in->copied = in->held = 0;
+    in->at = in->copied = in->written = in->flushed = in->held = 0;
     const xd_entry *e = &far->want->entry[in->entry];
     if (!is_lacking(e))
         return 0;
@@ -273,6 +278,7 @@ static int begin_file(far_data *d, uint32_t file)
     if (in->fd < 0)
         return fault(d, in->fd);
     in->writing = true;
+    in->replaces = far->there[in->entry] == XD_SYNC_FILE;
     if (!in->room && !(in->room = malloc(ROOM_BYTES)))
         return fault(d, -ENOMEM);
     (void)XXH3_128bits_reset(&in->hash);
@@ -285,7 +291,13 @@ static int write_held(far_data *d)
     incoming *in = &d->in;
     (void)XXH3_128bits_update(&in->hash, in->room, in->held);
     int r = xd_beneath_write(in->fd, (xd_bytes){ in->room, in->held });
+    in->written += in->held;
     in->held = 0;
+    if (in->replaces && in->written - in->flushed >= FLUSH_BYTES) {
+        (void)!sync_file_range(in->fd, (off_t)in->flushed, (off_t)(in->written - in->flushed),
+                               SYNC_FILE_RANGE_WRITE);
+        in->flushed = in->written;
+    }
     return r < 0 ? fault(d, r) : 0;
 }
 
@@ -357,9 +369,9 @@ static int copy_piece(far_data *d, const xd_wire_SYNC_PIECE *p)
 /* All of it is there. */
 static int end_file(far_data *d)
 {
-    xd_far       *far = d->far;
-    incoming     *in = &d->in;
-    xd_entry     *e = &far->want->entry[in->entry];
+    xd_far   *far = d->far;
+    incoming *in = &d->in;
+    xd_entry *e = &far->want->entry[in->entry];
     XD_TRY(write_held(d));
     XXH128_hash_t h = XXH3_128bits_digest(&in->hash);
     if (!xd_digest_eq((xd_digest){ h.low64, h.high64 }, e->id)) {
