@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "engine/base/clock.h"
+#include "engine/base/os_linux.h"
 #include "engine/base/text.h"
 #include "gateways/ssh_state.h"
 
@@ -210,9 +211,18 @@ static int set_text(xd_ssh *s, enum ssh_options_e option, const char *keyword)
                        keyword, value);
 }
 
+/* Those of libssh. It begins with ChaCha20, which takes three times as long where the processor knows AES. */
+#define CIPHERS                                                                                          \
+    "aes128-gcm@openssh.com,aes256-gcm@openssh.com,chacha20-poly1305@openssh.com,aes256-ctr,aes192-ctr," \
+    "aes128-ctr"
+
 static int set_algorithms(xd_ssh *s)
 {
     xd_autobuf keys = XD_BUF_INIT;
+    if (xd_os_has_aes()) {
+        (void)ssh_options_set(s->session, SSH_OPTIONS_CIPHERS_C_S, CIPHERS);
+        (void)ssh_options_set(s->session, SSH_OPTIONS_CIPHERS_S_C, CIPHERS);
+    }
     XD_TRY(set_text(s, SSH_OPTIONS_CIPHERS_C_S, "ciphers"));
     XD_TRY(set_text(s, SSH_OPTIONS_CIPHERS_S_C, "ciphers"));
     XD_TRY(set_text(s, SSH_OPTIONS_HMAC_C_S, "macs"));

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
@@ -425,6 +426,17 @@ static bool cgroup_number(const char *controller, const char *file, int64_t *ret
     if (ok)
         *ret = v;
     return ok;
+}
+
+bool xd_os_has_aes(void)
+{
+#if defined(__x86_64__)
+    return __builtin_cpu_supports("aes") != 0;
+#elif defined(__aarch64__)
+    return (getauxval(AT_HWCAP) & HWCAP_AES) != 0;
+#else
+    return false;
+#endif
 }
 
 uint32_t xd_os_cpus(void)

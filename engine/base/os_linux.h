@@ -57,6 +57,8 @@ void xd_os_kill_children(uint64_t most_ns);
 
 /* Processors this process may use: affinity mask and cgroup quota (v1, v2), at least 1. */
 uint32_t xd_os_cpus(void);
+/* Has this processor instructions for AES? (x86-64, aarch64; elsewhere false.) */
+bool xd_os_has_aes(void);
 /* Physical memory, or the cgroup's limit when that is lower. */
 uint64_t xd_os_memory_bytes(void);
 /* How often the kernel killed for lack of memory in the cgroup of this process; -1 = cannot be read. */

@@ -1,6 +1,7 @@
 """ssh servers as their administrators have set them up: each gives a working run or one line that says why not, over libssh and over
 the ssh program."""
 import os
+import re
 import subprocess
 import time
 
@@ -100,6 +101,23 @@ def test_few_algorithms_that_both_know(far):  # noqa: F811
         ["Ciphers aes256-ctr", "MACs hmac-sha2-512-etm@openssh.com", "KexAlgorithms diffie-hellman-group16-sha512"],
         ["Ciphers aes192-ctr", "MACs hmac-sha2-256-etm@openssh.com", "KexAlgorithms diffie-hellman-group-exchange-sha256"],
     )])
+
+
+def test_the_fast_cipher_comes_first(far):  # noqa: F811
+    """AES where the processor knows it, unless ssh_config says something else."""
+    if far.way != "libssh":
+        pytest.skip("ssh chooses for itself")
+    with open("/proc/cpuinfo") as f:
+        knows = " aes" in f.read()
+    far.hosts([{"sshd": ["LogLevel DEBUG1"]}], test_it=TEST)
+    log = far.lab["h1"].folder / "etc" / "sshd.log"
+    config = far.lab.ssh_config.read_text()
+    for asked, used in (("", "aes128-gcm@openssh.com" if knows else "chacha20-poly1305@openssh.com"), ("Ciphers aes256-ctr\n", "aes256-ctr")):
+        far.lab.ssh_config.write_text("Host *\n    " + asked + config if asked else config)
+        log.write_text("")
+        result = far.run(*far.tx())
+        assert result.rc == 0, result
+        assert re.findall(r"kex: \S+ cipher: (\S+)", log.read_text()) == [used] * 2, log.read_text()
 
 
 @pytest.mark.parametrize("line", ["KexAlgorithms sntrup761x25519-sha512@openssh.com", "MACs umac-128-etm@openssh.com\nCiphers aes128-ctr"], ids=["kex", "mac"])
