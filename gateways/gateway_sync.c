@@ -11,7 +11,7 @@
 #include "engine/base/os_linux.h"
 #include "gateways/gateway_state.h"
 
-#define WAITING_MAX (512u << 10) /* bytes for the pipe, beyond which nothing more is taken from the socket */
+#define WAITING_MAX (256u << 10) /* bytes for the pipe, beyond which nothing more is taken from the socket */
 #define READ_BYTES (256u << 10)
 #define BACK_MAX (64u << 20) /* of the agent, that the syncer has not read */
 
