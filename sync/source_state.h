@@ -30,7 +30,7 @@ typedef struct xd_base {
 } xd_base;
 
 #define XD_PRODUCERS_MAX 2
-#define XD_SPARE_MAX 6u
+#define XD_SPARE_MAX 3u
 
 struct xd_source {
     xd_source_args args; /* strings are ours */
