@@ -335,13 +335,18 @@ int far_folders(xd_far *far)
 /* New folders get their names. */
 static int settle_folders(xd_far *far)
 {
+    xd_autobuf path = XD_BUF_INIT;
     far_worker w;
     int        r = far_worker_init(&w, far);
     for (uint32_t i = 1; r == 0 && i < far->want->count; i++) {
         r = far_settle_fresh(&w, i);
-        if ((r == -EEXIST || r == -ENOTEMPTY) && fold_folder(&w, far->want->entry[i].parent) < 0)
+        const bool taken = r == -EEXIST || r == -ENOTEMPTY || r == -ENOTDIR;
+        if (taken && fold_folder(&w, far->want->entry[i].parent) < 0)
             break; /* another one of them has the name, to that file system */
-        if (r < 0)
+        if (taken && xd_manifest_path(far->want, i, &path) == 0)
+            (void)far_fault_text(far, r, "%s/%s was made there by somebody else meanwhile: synchronise again",
+                                 far->folder, xd_buf_cstr(&path));
+        else if (r < 0)
             (void)far_fault_entry(far, r, "make the folder", i);
     }
     far_worker_release(&w);
@@ -539,7 +544,9 @@ void far_abandon(xd_far *far)
         if (folder >= 0)
             (void)unlinkat(folder, temp, 0);
     }
-    (void)settle_folders(far);
+    for (uint32_t i = 1; i < far->want->count; i++)
+        if (far_settle_fresh(&w, i) < 0)
+            far_drop_fresh(&w, i);
     (void)close_folders(far);
     far_worker_release(&w);
 }

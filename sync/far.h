@@ -63,7 +63,7 @@ typedef struct xd_far {
     xd_state broken; /* what a synchronisation that was killed was to bring */
     bool     was_killed;
     bool     adopted; /* atomic: folders of that one have taken their places */
-    bool     delta; /* home knows what stands here: changes may come as deltas */
+    bool     delta;   /* home knows what stands here: changes may come as deltas */
 
     xd_manifest *want;
     bool         shared;     /* want is old.tree */
@@ -160,12 +160,13 @@ bool far_is_fresh(const xd_far *far, uint32_t folder); /* this run has made it *
 int far_path_now(const xd_far *far, uint32_t folder, xd_buf *to) XD_MUST;
 /* Makes a folder where nothing stood, and marks what it needs still. -EEXIST: something does. */
 int far_make_fresh(xd_far *far, int parent, uint32_t i) XD_MUST;
-/* Gives it the name that it is to have. */
-int far_settle_fresh(far_worker *w, uint32_t i) XD_MUST;
+/* Gives it the name that it is to have; or removes it, with all that is in it. */
+int  far_settle_fresh(far_worker *w, uint32_t i) XD_MUST;
+void far_drop_fresh(far_worker *w, uint32_t i);
 /* After a run that was killed, before the wanted tree is compared: what it had made for its new folders takes their places. */
 int far_adopt(xd_far *far) XD_MUST;
-/* Removes such a folder, or what else nobody needs, with all that is in it. depth: 0. */
-void far_drop_staged(int parent, const char *name, unsigned depth);
+/* Removes a folder with all that is in it, as far as that can be done. depth: 0. */
+void far_drop_tree(int parent, const char *name, unsigned depth);
 
 /* ---- place.c: one file */
 /* Gives the temporary file, open as fd, mode and time, and renames it to the place of the entry. */

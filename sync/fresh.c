@@ -69,6 +69,15 @@ int far_settle_fresh(far_worker *w, uint32_t i)
     return 0;
 }
 
+void far_drop_fresh(far_worker *w, uint32_t i)
+{
+    char temp[32];
+    int  folder = far_folder(w, w->far->want, w->far->want->entry[i].parent);
+    far_temp(i, temp);
+    if (folder >= 0)
+        far_drop_tree(folder, temp, 0);
+}
+
 /* ---- what a run that was killed has left ------------------------------------------------------------------------ */
 
 /* Removes files that may be half written: a whole one has the time of its source. */
@@ -119,14 +128,14 @@ int far_adopt(xd_far *far)
                                          : 0; /* what it was looking for in vain may be there now */
 }
 
-void far_drop_staged(int parent, const char *name, unsigned depth)
+void far_drop_tree(int parent, const char *name, unsigned depth)
 {
     DIR *d = depth > XD_MANIFEST_DEPTH_MAX ? NULL : far_names_of(parent, name);
     if (!d)
         return;
     for (struct dirent *e; (e = far_next_name(d));)
         if (unlinkat(dirfd(d), e->d_name, 0) != 0)
-            far_drop_staged(dirfd(d), e->d_name, depth + 1);
+            far_drop_tree(dirfd(d), e->d_name, depth + 1);
     closedir(d);
     (void)!unlinkat(parent, name, AT_REMOVEDIR);
 }

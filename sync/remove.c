@@ -393,7 +393,7 @@ static int sweep_folder(far_worker *w, uint32_t i)
         if (far_is_ours(xd_bytes_str(e->d_name)) &&
             (i != 0 || strncmp(e->d_name, XD_STATE_NAME, sizeof(XD_STATE_NAME) - 1) != 0))
             if (unlinkat(folder, e->d_name, 0) != 0)
-                far_drop_staged(folder, e->d_name, 0);
+                far_drop_tree(folder, e->d_name, 0);
     closedir(d);
     return 0;
 }
