@@ -351,7 +351,7 @@ BEHAVIOURS = ("crash", "-x", "live line", "--junitxml", "drop of a peer", "reten
               "finding the agent", "doctor", "--hosts", "--min-workers", "hosts check", "on another host", "which packages", "paths are shown", "what carries",
               "host keys", "ask on the terminal", "synchronisation leaves out", "which files a run brings",
               "read again by a scan", "symbolic links are", "list of files from the other end", "before it asks", "blocks are compressed", "a host that lags",
-              "what the scan saw", "of the wanted tree needs", "is removed on a host", "compiled files of Python")
+              "what the scan saw", "of the wanted tree needs", "under way to a host", "a new folder gets", "is removed on a host", "compiled files of Python")
 
 
 def where_is():
