@@ -121,3 +121,29 @@ char *xd_sync_path_from(const char *from, const char *to)
         r = xd_buf_add_str(&out, *rest || out.len ? rest : ".");
     return r < 0 ? NULL : strdup(xd_buf_cstr(&out));
 }
+
+bool xd_sync_path_is_home(const char *path)
+{
+    xd_autofree char *home = NULL;
+    const char       *name = getenv("HOME");
+    return name && name[0] == '/' && xd_sync_path_real(name, &home, NULL) == 0 && strcmp(home, path) == 0;
+}
+
+int xd_sync_path_git_top(const char *dir, char **ret)
+{
+    xd_autofree char *at = strdup(dir);
+    if (!at)
+        return -ENOMEM;
+    do {
+        struct stat       st;
+        xd_autofree char *git = xd_path_join(at, ".git"); /* in a worktree of git it is a file */
+        if (!git)
+            return -ENOMEM;
+        if (lstat(git, &st) != 0)
+            continue;
+        if (!xd_sync_path_is_home(at) && strcmp(at, "/") != 0)
+            *ret = xd_take(&at);
+        return 0;
+    } while (xd_path_up(at));
+    return 0;
+}

@@ -54,44 +54,17 @@ bool xd_sync_plan_brings(const xd_sync_plan *p, const xd_xspec *spec)
 
 /* ---- the project, where nothing is named -------------------------------------------------------------------- */
 
-/* The working tree of git that the folder is in; *ret stays NULL when there is none. */
-static int git_top(const char *dir, char **ret)
-{
-    xd_autofree char *at = strdup(dir);
-    if (!at)
-        return -ENOMEM;
-    do {
-        struct stat       st;
-        xd_autofree char *git = xd_path_join(at, ".git"); /* in a worktree of git it is a file */
-        if (!git)
-            return -ENOMEM;
-        if (lstat(git, &st) == 0) {
-            *ret = xd_take(&at);
-            return 0;
-        }
-    } while (xd_path_up(at));
-    return 0;
-}
-
-static bool is_home(const char *path)
-{
-    xd_autofree char *home = NULL;
-    const char       *name = getenv("HOME");
-    return name && name[0] == '/' && xd_sync_path_real(name, &home, NULL) == 0 && strcmp(home, path) == 0;
-}
-
 static int default_root(xd_sync_found *f, xd_error *err)
 {
     xd_autofree char *top = NULL;
     const char       *label = "the working tree of git";
-    XD_TRY(git_top(f->root, &top));
-    if (!top || is_home(top) || strcmp(top, "/") == 0) { /* files of a whole account may be in git */
-        free(top);
+    XD_TRY(xd_sync_path_git_top(f->root, &top));
+    if (!top) {
         label = "rootdir";
         if (!(top = strdup(f->root)))
             return -ENOMEM;
     }
-    if (is_home(top))
+    if (xd_sync_path_is_home(top))
         return xd_error_set(err, -EINVAL,
                             "what to bring is not said, and the project's folder would be %s, with all that "
                             "you have there: name "

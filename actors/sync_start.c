@@ -6,6 +6,7 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "actors/sync_path.h"
 #include "engine/base/path.h"
 
 struct xd_sync_start {
@@ -16,6 +17,7 @@ struct xd_sync_start {
     uint32_t          hosts; /* targets that are wanted */
     xd_syncer_args    args;
     char             *cache, *memory;
+    char *top, *above; /* the folder that rules count from, and the base below it; NULL = that is the base */
 };
 
 /* A host is known by how it is reached; interpreter and environment make no other host of it. */
@@ -55,12 +57,43 @@ static int make_targets(xd_sync_start *s, const xd_sync_what *what, const xd_pla
     return 0;
 }
 
+/* A working tree of git that lies around the base: its rules count, too. Unless they leave out what the user has named: who brings build/ wants what is in it. */
+static int find_above(xd_sync_start *s, const char *base)
+{
+    static const char *const whole[] = { ".", NULL };
+    xd_autofree char        *top = NULL;
+    bool                     left_out = false;
+    XD_TRY(xd_sync_path_git_top(base, &top));
+    if (!top || strcmp(top, base) == 0)
+        return 0;
+    const char        *above = base + strlen(top) + 1;
+    const xd_scan_args around = { .roots = whole, .base = top };
+    XD_TRY(xd_scan_ignores(&around, xd_bytes_str(above), true, &left_out));
+    if (left_out)
+        return 0;
+    s->above = strdup(above);
+    s->top = xd_take(&top);
+    return s->above ? 0 : -ENOMEM;
+}
+
+/* dir is relative to the base; the rules count from what is around it. */
+static int add_glob(xd_sync_start *s, const char *base, const xd_sync_glob *g)
+{
+    if (!g->dir || !s->top)
+        return xd_ignore_add_glob(s->rules, g->dir, xd_bytes_str(g->glob));
+    xd_autofree char *full = xd_path_join(base, g->dir), *clean = full ? xd_sync_path_clean(full) : NULL;
+    xd_autofree char *from = clean ? xd_sync_path_from(s->top, clean) : NULL;
+    return from ? xd_ignore_add_glob(s->rules, strcmp(from, ".") == 0 ? "" : from, xd_bytes_str(g->glob))
+                : -ENOMEM;
+}
+
 static int make_rules(xd_sync_start *s, const xd_sync_what *what)
 {
-    XD_TRY(xd_ignore_new(what->base, &s->rules));
+    XD_TRY(find_above(s, what->base));
+    XD_TRY(xd_ignore_new(s->top ? s->top : what->base, &s->rules));
     XD_TRY(xd_ignore_add_defaults(s->rules));
     for (size_t i = 0; i < what->n_globs; i++)
-        XD_TRY(xd_ignore_add_glob(s->rules, what->globs[i].dir, xd_bytes_str(what->globs[i].glob)));
+        XD_TRY(add_glob(s, what->base, &what->globs[i]));
     return 0;
 }
 
@@ -94,12 +127,14 @@ int xd_sync_start_new(xd_sync_start **ret, const xd_sync_what *what, const xd_pl
     if (r == 0)
         r = find_memory(s, what, folders);
     if (r == 0) {
-        const xd_source_args args = {
-            .scan = { .roots = what->roots, .base = what->base, .rules = s->rules, .cache = s->cache },
-            .memory = s->memory,
-            .hosts = s->hosts,
-            .apart = what->apart
-        };
+        const xd_source_args args = { .scan = { .roots = what->roots,
+                                                .base = what->base,
+                                                .above = s->above,
+                                                .rules = s->rules,
+                                                .cache = s->cache },
+                                      .memory = s->memory,
+                                      .hosts = s->hosts,
+                                      .apart = what->apart };
         r = xd_source_new(&s->source, &args, err);
     }
     if (r < 0) {
@@ -152,6 +187,8 @@ xd_sync_start *xd_sync_start_free(xd_sync_start *s)
     free(s->targets);
     free(s->cache);
     free(s->memory);
+    free(s->top);
+    free(s->above);
     free(s);
     return NULL;
 }

@@ -105,6 +105,7 @@ static int adopt_one(far_worker *w, uint32_t i)
     const xd_manifest *m = w->far->broken.tree;
     const xd_entry    *e = &m->entry[i];
     char               name[XD_MANIFEST_NAME_MAX + 1], temp[32];
+    struct stat        st;
     int                folder = i && xd_entry_is_folder(e) ? far_folder(w, m, e->parent) : -1;
     if (folder < 0)
         return 0;
@@ -114,9 +115,9 @@ static int adopt_one(far_worker *w, uint32_t i)
         return 0;
     drop_unfinished(m, i, fd);
     far_name(m, e, name);
-    if (renameat2(folder, temp, folder, name, RENAME_NOREPLACE) == 0) /* else it is swept away */
+    if (fstatat(folder, name, &st, AT_SYMLINK_NOFOLLOW) != 0 && renameat(folder, temp, folder, name) == 0)
         __atomic_store_n(&w->far->adopted, true, __ATOMIC_RELAXED);
-    return 0;
+    return 0; /* else it is swept away */
 }
 
 int far_adopt(xd_far *far)
@@ -124,8 +125,9 @@ int far_adopt(xd_far *far)
     if (far->root < 0 || !far->broken.tree)
         return 0;
     XD_TRY(far_each(far, far->broken.tree->count, adopt_one));
-    return far->adopted && far->old.tree ? far_look_old(far)
-                                         : 0; /* what it was looking for in vain may be there now */
+    if (!far->adopted || !far->old.tree)
+        return 0;
+    return far_look_old(far); /* what it was looking for in vain may be there now */
 }
 
 void far_drop_tree(int parent, const char *name, unsigned depth)

@@ -379,6 +379,14 @@ int far_remove(xd_far *far)
 
 /* ---- after a run that was killed --------------------------------------------------------------------------------- */
 
+/* One of far_temp's. */
+static bool is_temp(const char *name)
+{
+    size_t len = strlen(FAR_TEMP),
+           digits = strncmp(name, FAR_TEMP, len) == 0 ? strspn(name + len, "0123456789abcdef") : 0;
+    return digits && !name[len + digits];
+}
+
 /* Temporary files and folders in the folders that it wrote to. */
 static int sweep_folder(far_worker *w, uint32_t i)
 {
@@ -390,10 +398,8 @@ static int sweep_folder(far_worker *w, uint32_t i)
     if (!d)
         return 0;
     for (struct dirent *e; (e = far_next_name(d));)
-        if (far_is_ours(xd_bytes_str(e->d_name)) &&
-            (i != 0 || strncmp(e->d_name, XD_STATE_NAME, sizeof(XD_STATE_NAME) - 1) != 0))
-            if (unlinkat(folder, e->d_name, 0) != 0)
-                far_drop_tree(folder, e->d_name, 0);
+        if (is_temp(e->d_name) && unlinkat(folder, e->d_name, 0) != 0)
+            far_drop_tree(folder, e->d_name, 0);
     closedir(d);
     return 0;
 }

@@ -94,6 +94,14 @@ def test_a_root_that_a_rule_leaves_out_is_brought_where_it_is_named(far):
     assert "generated/test_a.py" in far.files()
 
 
+def test_rules_above_what_is_named(far):
+    """Of the working tree of git around it; conftest's own ignores stay relative to the conftest.py."""
+    make(far.project, {".git": "gitdir: /nowhere\n", ".gitignore": "*.bin\n/py/pkg/out\n", "py/pytest.ini": "[pytest]\n", "py/pkg/test_a.py": SUITE, "py/pkg/big.bin": "b",
+                       "py/pkg/out/x": "x", "py/pkg/conftest.py": "rsyncignore = ['sub/skip']\n", "py/pkg/sub/skip": "s", "py/pkg/sub/keep": "k"})
+    passed(far.run("--rsyncdir=pkg", "pkg", cwd=far.project.root / "py"))
+    assert far.files() == ["pkg/conftest.py", "pkg/sub/keep", "pkg/test_a.py", "pytest.ini"]
+
+
 def test_nothing_is_named_in_a_worktree_of_git(far):
     make(far.project, {".git": "gitdir: /nowhere\n", "py/pytest.ini": "[pytest]\n", "py/tests/test_a.py": SUITE, "data/x.txt": "x"})
     passed(far.run(cwd=far.project.root / "py"))

@@ -2,6 +2,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import socket
 import stat
@@ -188,6 +189,54 @@ def test_what_is_ignored_neither_goes_nor_is_removed(tool):
     tool.ok("src/", "popen:%s" % there, "--rsyncignore", "*.dat", "--delete")
     left = set(map(os.fsdecode, tree(there)))
     assert {"b.log", "c.dat", "build/out", "a.py"} <= left and "own" not in left
+
+
+def names(folder):
+    return sorted(os.fsdecode(p) for p in tree(folder))
+
+
+def test_rules_of_the_working_tree_around_count(tool):
+    """As git reads them for a folder below its top; globs stay relative to what they were given for."""
+    top = tool.path / "top"
+    pkg = top / "lib" / "pkg"
+    pkg.mkdir(parents=True)
+    (top / ".git").mkdir()
+    (top / ".gitignore").write_text("*.log\n/lib/pkg/made\n/made.txt\n")
+    (top / "lib" / ".gitignore").write_text("!kept.log\npkg/*.tmp\n")
+    for name in ("a.py", "b.log", "kept.log", "c.tmp", "made.txt", "d.dat"):
+        (pkg / name).write_text(name)
+    (pkg / "made").mkdir()
+    (pkg / "made" / "x").write_text("x")
+    there = tool.path / "there"
+    tool.ok("top/lib/pkg/", "popen:%s" % there)
+    assert names(there) == ["a.py", "d.dat", "kept.log", "made.txt"]
+    tool.ok("top/lib/pkg/", "popen:%s" % (tool.path / "globs"), "--rsyncignore", "top/lib/pkg/d.*", "--rsyncignore", "made.txt")
+    assert names(tool.path / "globs") == ["a.py", "kept.log"]
+    (there / "b.log").write_text("of there")
+    tool.ok("top/lib/pkg/", "popen:%s" % there, "--delete")
+    assert (there / "b.log").read_text() == "of there"
+
+
+def test_rules_around_a_folder_that_they_leave_out(tool):
+    """Who brings it by name wants what is in it."""
+    top = tool.path / "top"
+    (top / "build" / "deep").mkdir(parents=True)
+    (top / ".git").write_text("gitdir: /nowhere\n")  # as in a worktree
+    (top / ".gitignore").write_text("build/\n*.o\n")
+    (top / "build" / "deep" / "x.o").write_text("o")
+    for source in ("top/build/", "top/build/deep/"):
+        tool.ok(source, "popen:%s" % (tool.path / "there"))
+        assert "x.o" in [os.path.basename(n) for n in names(tool.path / "there")], source
+        shutil.rmtree(tool.path / "there")
+
+
+def test_a_home_folder_in_git_has_no_say(tool):
+    """Files of a whole account may be in git, and its rules leave out all that is not named."""
+    (tool.path / ".git").mkdir()
+    (tool.path / ".gitignore").write_text("*\n")
+    (tool.source / "a").write_text("a")
+    tool.ok("src/", "popen:%s" % (tool.path / "there"), env={"HOME": str(tool.path)})
+    assert names(tool.path / "there") == ["a"]
 
 
 def test_without_delete_what_was_not_brought_stays(tool):
