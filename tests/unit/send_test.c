@@ -2,7 +2,9 @@
 /* The home half of a synchronisation (sync/send.c) against a far half that this test plays: which messages it sends, that it believes nothing that cannot be, and files that change under its hands. */
 #include <poll.h>
 
+#include "engine/base/clock.h"
 #include "engine/stream.h"
+#include "sync/send_state.h"
 #include "tests/unit/sync_world.h"
 
 static int             faults_left;
@@ -314,6 +316,42 @@ START_TEST(window)
 END_TEST
 
 /* Of what would be removed there, what is ignored here is named. */
+#define MIB (1u << 20)
+
+/* A block of so many bytes on its way, and when it is taken, with what came before it: after so many seconds, which are not waited for. */
+static void trip(xd_sender *s, uint64_t bytes, uint32_t seconds)
+{
+    s->data_sent += bytes;
+    xd_link_sent(s);
+    s->link.probe_ns -= seconds * XD_S_NS;
+    s->taken = s->data_sent;
+    xd_link_taken(s);
+}
+
+START_TEST(as_much_as_the_link_needs)
+{
+    const xd_send_args plain = { 0 };
+    xd_sender          s = { .args = &plain };
+    ck_assert_uint_eq(xd_link_window(&s), MIB);
+    trip(&s, 300000, 5000); /* the best so far: twice what was taken in it; but no less than the least */
+    ck_assert_uint_eq(xd_link_window(&s), MIB);
+    trip(&s, MIB, 1000); /* a better one */
+    ck_assert_uint_ge(xd_link_window(&s), 2 * MIB - 8);
+    ck_assert_uint_le(xd_link_window(&s), 2 * MIB);
+    trip(&s, 16 * MIB, 0);
+    ck_assert_uint_eq(xd_link_window(&s), 3 * MIB); /* the most */
+    trip(&s, 2 * MIB,
+         200); /* no longer way, but somebody there who has much to do: twice 2 MiB are too many */
+    ck_assert_uint_eq(xd_link_window(&s), MIB);
+    /* One that is on its way is not timed again. */
+    s.data_sent += 1000;
+    xd_link_sent(&s);
+    const uint64_t since = s.link.probe_ns;
+    xd_link_sent(&s);
+    ck_assert_uint_eq(s.link.probe_ns, since);
+}
+END_TEST
+
 START_TEST(keep)
 {
     static const char *const paths[] = { "x.o", "y", "build/", "sub/z.o" };
@@ -405,6 +443,7 @@ int main(void)
     tcase_add_test(t, failed);
     tcase_add_test(t, cut);
     tcase_add_test(t, window);
+    tcase_add_test(t, as_much_as_the_link_needs);
     tcase_add_test(t, keep);
     tcase_add_loop_test(t, changes_twice, 0, 3);
     tcase_add_loop_test(t, changes_always, 0, 3);
