@@ -57,6 +57,7 @@ typedef struct openssh {
     bool        rest;                  /* deliver may have bytes of the agent's */
     xd_buf      said;                  /* by ssh, and by what runs at the far end, beside the pipe */
     size_t      said_told;             /* of that, once it is open: the rest is read as its text */
+    xd_buf      words;                 /* last ones beside a pipe that was cut, to be read as text */
     xd_error    why;                   /* deliver gave up */
     uint64_t    deadline_ns, until_ns; /* of the dial; of the state */
     uint32_t    pause_ms;
@@ -407,6 +408,9 @@ static int parting(openssh *o, xd_error *err)
     const bool ended = o->ssh && xd_fdpipe_ended(o->ssh, &status);
     if (o->ssh && !ended && xd_clock_ns() < o->until_ns)
         return 0;
+    XD_TRY(ended ? read_said(o) : 0); /* what it has written since */
+    XD_TRY(xd_buf_add_bytes(&o->words, xd_buf_view(&o->said)));
+    xd_buf_clear(&o->said);
     if (ended) /* else it is killed, which tells nothing */
         xd_fdpipe_hang_up(&o->ssh, 0, o->how, sizeof(o->how));
     drop_ssh(o, 0, NULL, 0);
@@ -446,6 +450,8 @@ static int openssh_reopen(xd_pipe *p, xd_error *err)
     o->again = true;
     o->state = PARTING;
     o->until_ns = xd_clock_ns() + PARTING_MS * XD_MS_NS;
+    xd_buf_consume(&o->said, o->said_told);
+    o->said_told = 0;
     if (o->ssh)
         xd_fdpipe_close(o->ssh);
     return 0;
@@ -457,16 +463,15 @@ static void openssh_wait(xd_pipe *p, uint32_t want, xd_pipe_wait *ret)
 {
     const openssh *o = XD_CAST(p, openssh, OPENSSH_MAGIC);
     *ret = (xd_pipe_wait){ 0 };
-    if (!o->ssh)
-        return;
     if (o->state == TRYING)
         want = xd_deliver_wants(o->deliver);
     else if (o->state != OPEN)
         want = 0;
-    xd_fdpipe_wait(o->ssh, want, ret);
-    if (o->state == OPEN && o->rest && (want & XD_PIPE_READ))
-        ret->ready = XD_PIPE_READ;
-    if (o->state == OPEN && o->said_told < o->said.len)
+    if (o->ssh)
+        xd_fdpipe_wait(o->ssh, want, ret);
+    if (o->ssh && o->state == OPEN && o->rest && (want & XD_PIPE_READ))
+        ret->ready |= XD_PIPE_READ;
+    if (o->words.len || (o->ssh && o->state == OPEN && o->said_told < o->said.len))
         ret->ready |= XD_PIPE_TEXT;
 }
 
@@ -490,7 +495,13 @@ static ssize_t openssh_write(xd_pipe *p, const void *from, size_t len)
 
 static ssize_t openssh_text(xd_pipe *p, void *to, size_t room)
 {
-    openssh     *o = XD_CAST(p, openssh, OPENSSH_MAGIC);
+    openssh *o = XD_CAST(p, openssh, OPENSSH_MAGIC);
+    if (o->words.len) {
+        room = XD_MIN(room, o->words.len);
+        memcpy(to, o->words.data, room);
+        xd_buf_consume(&o->words, room);
+        return (ssize_t)room;
+    }
     const size_t n = o->state == OPEN ? XD_MIN(room, o->said.len - o->said_told) : 0;
     if (n) {
         memcpy(to, o->said.data + o->said_told, n);
@@ -519,6 +530,7 @@ static void openssh_hang_up(xd_pipe **p, uint32_t grace_ms, char *how, size_t ho
     o->deliver = xd_deliver_free(o->deliver);
     xd_xspec_release(&o->spec);
     xd_buf_release(&o->said);
+    xd_buf_release(&o->words);
     free(o->by_hand);
     free(o->agent);
     free(o);

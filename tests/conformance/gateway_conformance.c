@@ -580,11 +580,8 @@ START_TEST(hears_the_last_words)
 }
 END_TEST
 
-/* Not over openssh so far: what comes late through a program that is forgotten is lost. */
 START_TEST(hears_the_last_words_of_one_that_could_return)
 {
-    if (strcmp(all_cases[_i].name, "openssh") == 0)
-        SKIP("the ssh program that ends is forgotten when another one dials");
     last_words(_i, 2);
 }
 END_TEST
