@@ -16,6 +16,7 @@ from lab import linux
 
 IMAGE_GIB = 24
 OURS = b".xd-sync"  # what xd remembers in a destination
+SEEN = b".xd-sync-seen"  # the same of a tree that was only looked at; left when the end came while it was written, which harms nobody
 UNFINISHED = b".xd-sync-new"  # the same, of a synchronisation that was cut; left after a whole one it is a fault, though no wrong copy
 left_over = []  # destinations with one
 
@@ -95,6 +96,7 @@ def difference(source, folder, strict=True):
     """The first difference between a snapshot and a destination, or None.  strict: modes and times too; else kinds, contents and links."""
     there = snapshot(folder)
     there.pop(OURS, None)
+    there.pop(SEEN, None)
     if there.pop(UNFINISHED, None):
         left_over.append(folder)
     for path in sorted(set(source) | set(there)):
