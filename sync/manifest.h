@@ -112,7 +112,7 @@ xd_tree *xd_tree_free(xd_tree *t); /* NULL ok; returns NULL */
 XD_DEFINE_AUTO(xd_tree, xd_tree_free)
 /* Adds a name to a folder that was added before (0 = the base), in any order, each once; *ret (may be NULL) is its handle, to be given as `folder`
  * for what is below it. The strings are copied. -EINVAL: `folder` is none, or the type, the name or the target cannot be; -E2BIG: the
- * path is too long or too deep, or there are too many entries; -ENOMEM. A name that is told twice is found by xd_tree_end. */
+ * path is too long or too deep, or there are too many entries; -ENOMEM. xd_tree_end finds a name that was added twice. */
 int xd_tree_add(xd_tree *t, uint32_t folder, const xd_node *node, uint32_t *ret) XD_MUST;
 /* Sorts all, makes the digests; frees *t, also on failure. ret_map (may be NULL): malloc'ed, entry of each handle, the caller's. -EEXIST: a
  * name twice in one folder; -ENOMEM. */
@@ -140,8 +140,8 @@ int xd_records_end(xd_records **r, xd_manifest **ret, uint8_t **ret_pushed, xd_b
 
 /* Calls fn for each path at which two trees differ, in order; was, is: entries of `from` and `to`, or XD_MANIFEST_NONE. Folders with the
  * same digest are passed over, so the cost is that of the change. A folder whose names differ, and nothing else, is not told itself. All
- * that is below a folder that is gone, or new, or became something else, is told too, behind it. from NULL: an empty tree (the base itself
- * is told then). path: of the entry, valid during the call. A result other than 0 of fn ends it and is returned. -ENOMEM. */
+ * that is below a folder that is gone, or new, or became something else, is reported too, after it. from NULL: an empty tree (the base itself
+ * is reported then). path: of the entry, valid during the call. A result other than 0 of fn ends it and is returned. -ENOMEM. */
 typedef int (*xd_manifest_diff_fn)(void *arg, xd_bytes path, uint32_t was, uint32_t is);
 int xd_manifest_diff(const xd_manifest *from, const xd_manifest *to, xd_manifest_diff_fn fn,
                      void *arg) XD_MUST;

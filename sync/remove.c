@@ -1,4 +1,4 @@
-/* sync/remove.c - the far half of a synchronisation: what goes. What was brought and is no more at home; with DELETE what nobody brought; what is in
+/* sync/remove.c - the far half of a synchronisation: what is removed. What was brought and no longer exists at home; with DELETE what nobody brought; what is in
  * the way of something else; what a run that was killed has left. See far.h. */
 #include <dirent.h>
 #include <fcntl.h>

@@ -11,7 +11,7 @@
 #include "sync/scan_state.h"
 
 #define DENTS (64u << 10)
-/* So many files of one folder are read by whoever walks it; of more, others take a part. */
+/* Up to so many files of one folder are read by the thread that walks it; of more, other threads take a share. */
 #define OWN_FILES 48u
 #define OWN_BYTES (1u << 20)
 
@@ -517,7 +517,7 @@ static int do_folder(xd_scan_worker *w, const xd_unit *u, int fd)
     return r;
 }
 
-/* A folder that cannot be read: a root, or on the way to one, it is an error, else it is left out; one that is no more is gone. */
+/* A folder that cannot be read: a root, or on the way to one, it is an error, else it is left out; one that no longer exists counts as gone. */
 static int on_unreadable(xd_scan_worker *w, const xd_unit *u, int code)
 {
     bool named = u->plan || u->path_len == 0;

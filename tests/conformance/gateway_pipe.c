@@ -276,7 +276,7 @@ START_TEST(carries_64_mib_both_ways_whatever_the_bytes)
 }
 END_TEST
 
-/* Whoever waits until it can write again is always woken, as long as the far end reads. Pieces of many lengths, so that the buffer fills at every moment of the thread that empties it. */
+/* A thread that waits until it can write again is always woken, as long as the far end reads. Pieces of many lengths, so that the buffer fills at every moment of the thread that empties it. */
 START_TEST(says_when_there_is_room)
 {
     wire       w;
