@@ -58,7 +58,7 @@ def settle(folder):
 
 
 def warm_memory(size=3 << 30):
-    """Memory that a virtual machine has not used for a while belongs to its host again, and comes back page by page when it is written to: seconds per GiB, for whoever is first."""
+    """Touches free memory once. A virtual machine gives unused memory back to its host, and getting it again costs a fault per page, up to seconds per GiB, to the first program that writes there."""
     mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x8000).close()  # MAP_POPULATE
 
 

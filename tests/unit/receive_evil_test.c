@@ -466,9 +466,5 @@ int main(void)
     tcase_add_test(c, streams);
     tcase_add_test(c, streams_that_end);
     suite_add_tcase(s, c);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? 1 : 0;
+    return run_suite(s);
 }

@@ -344,9 +344,5 @@ int main(void)
     tcase_add_test(c, told_to_stop);
     tcase_add_test(c, compressed_content);
     suite_add_tcase(s, c);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? 1 : 0;
+    return run_suite(s);
 }

@@ -200,9 +200,5 @@ int main(int argc, char **argv)
     tcase_add_test(c, cut_and_gone_on_with);
     tcase_add_test(c, somebody_else_makes_it);
     suite_add_tcase(s, c);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? 1 : 0;
+    return run_suite(s);
 }

@@ -311,6 +311,16 @@ static inline void far_start_process(far_end *f, const char *folder)
     f->fd = fds[0];
 }
 
+/* What main returns. */
+static inline int run_suite(Suite *s)
+{
+    SRunner *r = srunner_create(s);
+    srunner_run_all(r, CK_NORMAL);
+    const int failed = srunner_ntests_failed(r);
+    srunner_free(r);
+    return failed ? 1 : 0;
+}
+
 static inline int far_program(int argc, char **argv, int *ret)
 {
     if (argc != 3 || strcmp(argv[1], "--receive") != 0)

@@ -213,9 +213,5 @@ int main(int argc, char **argv)
     tcase_add_loop_test(c, cut_streams, 0, 10);
     tcase_add_loop_test(c, killed, 0, 10);
     suite_add_tcase(s, c);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? 1 : 0;
+    return run_suite(s);
 }

@@ -781,9 +781,5 @@ int main(int argc, char **argv)
     tcase_add_test(c, links_are_never_written_through);
     tcase_add_test(c, folders_that_may_not_be_changed);
     suite_add_tcase(s, c);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? 1 : 0;
+    return run_suite(s);
 }
