@@ -59,7 +59,7 @@ static xd_stream *pick(xd_source *s, bool *ret_again)
     *ret_again = false;
     for (xd_stream *st = s->streams, *next; st; st = next) {
         next = st->next;
-        if (!st->readers || st->making || st->finished || st->fault || ahead(st) >= xd_blocks_room(s) / 8)
+        if (!st->readers || st->making || st->finished || st->fault || ahead(st) >= xd_blocks_room(s) / 16)
             continue;
         if (s->kept < xd_blocks_room(s))
             return st;

@@ -6,7 +6,6 @@
 #include <linux/openat2.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 #include <xxhash.h>
 
@@ -21,7 +20,7 @@ static int stat_by(int fd, const char *name, int flags, xd_stat *ret)
     if (statx(fd, name, flags | AT_NO_AUTOMOUNT,
               STATX_TYPE | STATX_MODE | STATX_INO | STATX_SIZE | STATX_MTIME | STATX_CTIME, &x) < 0)
         return -errno;
-    ret->dev = makedev(x.stx_dev_major, x.stx_dev_minor);
+    ret->dev = x.stx_dev_major << 20 | x.stx_dev_minor;
     ret->ino = x.stx_ino;
     ret->size = x.stx_size;
     ret->mtime_ns = x.stx_mtime.tv_sec * (int64_t)XD_S_NS + x.stx_mtime.tv_nsec;

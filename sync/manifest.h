@@ -13,6 +13,7 @@
  * base, entry 0: so the base's own mode is no part of it, nor is the time of any folder.
  * XXH3 is not collision resistant: the digests tell whether something changed between two ends of one user, nothing else. */
 #pragma once
+#include <assert.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -36,20 +37,24 @@ static inline bool xd_digest_eq(xd_digest a, xd_digest b)
 /* XXH3-128, seed 0: what `id` of a file is. */
 xd_digest xd_digest_of(xd_bytes content);
 
+/* 48 bytes: a large tree is most of what either end needs of memory. */
 typedef struct xd_entry {
     uint32_t parent; /* its folder; of the base: XD_MANIFEST_NONE. Always before it */
     uint32_t
-              first; /* folder, way: its first name, the others follow. File: its number. Link: where its target is in text */
-    uint32_t  count;    /* folder, way: how many names. Link: length of its target */
-    uint32_t  name;     /* where its name is in text */
-    uint16_t  name_len; /* of the base 0 */
-    uint16_t  mode;     /* at most 0777; of a link 0 */
-    uint8_t   type;     /* XD_SYNC_FILE, FOLDER, LINK, WAY */
-    uint8_t   mark;     /* the owner's to use; 0 at first */
-    uint64_t  size;     /* of a file */
+        first; /* folder, way: its first name, the others follow. File: its number. Link: where its target is */
+    uint32_t name;      /* where its name is in text, as a link's target */
+    uint16_t mode : 10; /* at most 0777; of a link 0 */
+    uint16_t type : 6;  /* XD_SYNC_FILE, FOLDER, LINK, WAY */
+    uint8_t  name_len;  /* of the base 0 */
+    uint8_t  mark;      /* the owner's to use; 0 at first */
+    union {
+        uint64_t size;  /* of a file, and of nothing else */
+        uint32_t count; /* folder, way: how many names. Link: length of its target */
+    };
     int64_t   mtime_ns; /* of a file */
     xd_digest id;       /* of a file's content; of a folder; of a link's target */
 } xd_entry;
+static_assert(sizeof(xd_entry) == 48 && XD_MANIFEST_NAME_MAX <= UINT8_MAX, "nothing fills it up");
 
 typedef struct xd_manifest {
     xd_entry       *

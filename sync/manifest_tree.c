@@ -44,7 +44,8 @@ int xd_tree_new(xd_tree **ret, uint8_t base_type, uint16_t base_mode)
         return -ENOMEM;
     XD_TRY(grow(t));
     XD_TRY(xd_buf_reserve(&t->text, 1)); /* a pointer to a text that is empty */
-    t->entry[0] = (xd_entry){ .parent = XD_MANIFEST_NONE, .type = base_type, .mode = base_mode & 0777 };
+    t->entry[0] =
+        (xd_entry){ .parent = XD_MANIFEST_NONE, .type = base_type & 0x3fu, .mode = base_mode & 0777 };
     t->count = 1;
     *ret = xd_take(&t);
     return 0;
@@ -90,9 +91,10 @@ int xd_tree_add(xd_tree *t, uint32_t folder, const xd_node *node, uint32_t *ret)
     if (t->count == t->cap)
         XD_TRY(grow(t));
     xd_entry *e = &t->entry[t->count];
-    *e = (xd_entry){
-        .parent = folder, .name_len = (uint16_t)node->name.len, .type = node->type, .mode = node->mode & 0777
-    };
+    *e = (xd_entry){ .parent = folder,
+                     .name_len = (uint8_t)node->name.len,
+                     .type = node->type & 0x3fu,
+                     .mode = node->mode & 0777 };
     XD_TRY(add_text(t, node->name, &e->name));
     if (node->type == XD_SYNC_FILE) {
         e->size = node->size;

@@ -15,7 +15,7 @@
 
 #define MEMORY_MAGIC "xd-tree\n"
 /* Format 2, of this layout and byte order of the arrays. */
-#define MEMORY_VERSION (2u << 16 | (uint32_t)sizeof(xd_entry) << 8 | (uint32_t)offsetof(xd_entry, id))
+#define MEMORY_VERSION (3u << 16 | (uint32_t)sizeof(xd_entry) << 8 | (uint32_t)offsetof(xd_entry, id))
 #define KEY_MAX 8192u
 #define AT_ONCE (256u << 10)
 #define STALE_SECONDS 3600 /* a temporary file of so old belongs to nobody any more */

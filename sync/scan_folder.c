@@ -99,7 +99,7 @@ int xd_scan_open_folder(const xd_place *place, const char *path)
 }
 
 /* The clock of the folder's file system; asked the first time that a file is to be read on it. */
-static xd_statclock clock_of(xd_scan_state *s, uint64_t dev, int fd)
+static xd_statclock clock_of(xd_scan_state *s, uint32_t dev, int fd)
 {
     xd_statclock none = { INT64_MIN };
     pthread_mutex_lock(&s->lock);

@@ -54,7 +54,7 @@ typedef struct xd_unit {
     const xd_plan  *plan;  /* roots that are further down, or NULL */
     const xd_place *place; /* where it is found; never NULL */
     xd_ignore      *rules; /* a reference, to those of the folder above; of files NULL */
-    uint64_t        dev;
+    uint32_t        dev;
     xd_buf          files; /* xd_stat and name, each name with NUL behind it */
     size_t          path_len, name_at;
     char            path[]; /* in the tree, NUL behind it; "" = the base */
@@ -79,7 +79,7 @@ typedef struct xd_scan_state {
     xd_buf          left_out, unreadable;
     xd_scan_stats   stats;
     struct {
-        uint64_t     dev;
+        uint32_t     dev;
         xd_statclock clock;
     } clock[32];
     uint32_t clocks;

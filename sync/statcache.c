@@ -22,7 +22,7 @@
 
 #define MAGIC "xdstat1\n"
 #define ORDER 0x01020304u
-#define VERSION 1u /* also of hash_of */
+#define VERSION 2u /* also of hash_of */
 #define ENTRIES_MAX (1u << 26)
 
 typedef struct head {
@@ -52,7 +52,7 @@ struct xd_statcache {
 /* Inodes of one folder are often neighbours, and so are their entries then: they are looked up together. */
 static uint32_t hash_of(const xd_stat *st, uint32_t bits)
 {
-    uint64_t block = (st->ino >> 6 ^ st->dev << 40) * 0x9e3779b97f4a7c15u;
+    uint64_t block = (st->ino >> 6 ^ (uint64_t)st->dev << 40) * 0x9e3779b97f4a7c15u;
     uint64_t at = (bits > 6 ? block >> (64 - (bits - 6)) << 6 : 0) | (st->ino & 63);
     return (uint32_t)(at & ((1ull << bits) - 1));
 }

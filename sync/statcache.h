@@ -17,9 +17,10 @@
 
 /* What a file is known by. Compared as a whole. */
 typedef struct xd_stat {
-    uint64_t dev, ino, size;
+    uint64_t ino, size;
     int64_t  mtime_ns, ctime_ns;
-    uint64_t mode; /* st_mode: type and all bits */
+    uint32_t dev;  /* as Linux numbers devices: 12 bits of major, 20 of minor */
+    uint32_t mode; /* st_mode: type and all bits */
 } xd_stat;
 static inline bool xd_stat_eq(const xd_stat *a, const xd_stat *b)
 {

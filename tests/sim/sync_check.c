@@ -215,7 +215,7 @@ static bool change_one(sy_world *w, sy_tree *t, sy_entry *e)
         e->mode ^= (uint16_t)(1u << sy_rand(w, 9));
     } else if (k == 1 && e->type != XD_SYNC_FILE && e->type != XD_SYNC_LINK) {
         e->type = e->type == XD_SYNC_WAY ? XD_SYNC_FOLDER : XD_SYNC_WAY;
-    } else if (k == 2 && len < 100 && !xd_entry_is_folder(&(xd_entry){ .type = e->type })) {
+    } else if (k == 2 && len < 100 && e->type != XD_SYNC_FOLDER && e->type != XD_SYNC_WAY) {
         e->path = sy_join(w, sy_text(w, e->path, sy_parent_len(e->path)), "renamed");
         return true;
     } else if (k == 3) {

@@ -639,10 +639,10 @@ static uint32_t flat_find(const flat *f, xd_bytes path)
 static bool same(const xd_manifest *a, uint32_t x, const xd_manifest *b, uint32_t y)
 {
     const xd_entry *p = &a->entry[x], *q = &b->entry[y];
-    if (p->type != q->type || p->mode != q->mode || p->size != q->size || p->mtime_ns != q->mtime_ns)
+    if (p->type != q->type || p->mode != q->mode)
         return false;
     if (p->type == XD_SYNC_FILE)
-        return xd_digest_eq(p->id, q->id);
+        return p->size == q->size && p->mtime_ns == q->mtime_ns && xd_digest_eq(p->id, q->id);
     return p->type != XD_SYNC_LINK || xd_bytes_eq(xd_entry_target(a, p), xd_entry_target(b, q));
 }
 

@@ -28,9 +28,12 @@ static void teardown(void)
 
 static xd_stat stat_number(uint64_t i)
 {
-    return (xd_stat){
-        .dev = i % 3, .ino = i * i, .size = i % 7, .mtime_ns = -(int64_t)i, .ctime_ns = 5, .mode = 0100644
-    };
+    return (xd_stat){ .dev = (uint32_t)(i % 3),
+                      .ino = i * i,
+                      .size = i % 7,
+                      .mtime_ns = -(int64_t)i,
+                      .ctime_ns = 5,
+                      .mode = 0100644 };
 }
 
 static void write_many(void)
@@ -78,15 +81,16 @@ START_TEST(found_again)
     ck_assert_uint_eq(st.st_mode & 0777, 0600);
     ck_assert_uint_eq(found_in_file(), MANY);
     ck_assert_int_eq(xd_statcache_new(&c, path), 0);
-    for (int field = 0; field < 6; field++) { /* each of them counts */
+    for (size_t field = 0; field < sizeof(xd_stat);
+         field += sizeof(uint32_t)) { /* each of them counts, and every half */
         xd_stat   one = stat_number(77), was = one;
-        uint64_t *at = (uint64_t *)(void *)&one + field;
+        uint32_t *at = (uint32_t *)(void *)((uint8_t *)&one + field);
         ck_assert(xd_statcache_find(c, &one, &id));
         *at += 1;
         ck_assert(!xd_stat_eq(&one, &was));
         ck_assert(!xd_statcache_find(c, &one, &id));
     }
-    ck_assert_uint_eq(sizeof(xd_stat), 6 * sizeof(uint64_t));
+    ck_assert_uint_eq(sizeof(xd_stat), 5 * sizeof(uint64_t)); /* nothing fills it up */
     xd_statcache_free(c);
 }
 END_TEST
