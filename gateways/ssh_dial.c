@@ -5,18 +5,17 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "engine/base/clock.h"
 #include "engine/base/os_linux.h"
 #include "engine/base/text.h"
+#include "gateways/lookup.h"
 #include "gateways/ssh_state.h"
 
 #define CONNECT_S 10u /* without ConnectTimeout */
@@ -28,100 +27,25 @@
 
 /* ---- the name ----------------------------------------------------------------------------------------------- */
 
-/* Shared by a thread that asks the resolver, which nothing can interrupt, and the one that waits for it: the last one frees. */
-typedef struct lookup {
-    atomic_int       users;
-    int              told; /* eventfd */
-    char            *host;
-    char             port[8];
-    int              family;
-    int              result; /* of getaddrinfo */
-    struct addrinfo *found;
-} lookup;
-
-static void lookup_drop(lookup *l)
-{
-    if (atomic_fetch_sub(&l->users, 1) != 1)
-        return;
-    if (l->found)
-        freeaddrinfo(l->found);
-    if (l->told >= 0)
-        close(l->told);
-    free(l->host);
-    free(l);
-}
-
-static int look_up(lookup *l, int flags)
-{
-    const struct addrinfo hints = { .ai_family = l->family, .ai_socktype = SOCK_STREAM, .ai_flags = flags };
-    return getaddrinfo(l->host, l->port, &hints, &l->found);
-}
-
-static void *lookup_main(void *arg)
-{
-    lookup *l = arg;
-    (void)pthread_setname_np(pthread_self(), "xd-resolver");
-    l->result = look_up(l, AI_ADDRCONFIG);
-    if (l->result != 0) /* a host without any interface but the loopback has addresses, too */
-        l->result = look_up(l, 0);
-    xd_ssh_nudge(l->told);
-    lookup_drop(l);
-    return NULL;
-}
-
-static lookup *lookup_new(const xd_ssh *s)
-{
-    const char *family = xd_ssh_conf_get(s->conf, "addressfamily", "any");
-    lookup     *l = calloc(1, sizeof(*l));
-    if (!l)
-        return NULL;
-    atomic_init(&l->users, 1);
-    l->family = strcasecmp(family, "inet") == 0    ? AF_INET
-                : strcasecmp(family, "inet6") == 0 ? AF_INET6
-                                                   : AF_UNSPEC;
-    l->told = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    l->host = strdup(xd_ssh_conf_host(s->conf));
-    snprintf(l->port, sizeof(l->port), "%u", (unsigned)xd_ssh_conf_port(s->conf));
-    if (l->told >= 0 && l->host)
-        return l;
-    lookup_drop(l);
-    return NULL;
-}
-
-static int start_lookup(lookup *l)
-{
-    pthread_t thread;
-    atomic_fetch_add(&l->users, 1);
-    int r = -pthread_create(&thread, NULL, lookup_main, l);
-    if (r < 0) {
-        lookup_drop(l);
-        return r;
-    }
-    pthread_detach(thread);
-    return 0;
-}
-
 /* *ret is to be dropped. */
-static int resolve(xd_ssh *s, lookup **ret)
+static int resolve(xd_ssh *s, xd_lookup **ret)
 {
     const char *host = xd_ssh_conf_host(s->conf);
-    lookup     *l = lookup_new(s);
-    if (!l)
-        return -ENOMEM;
-    *ret = l;
-    if (look_up(l, AI_NUMERICHOST) == 0)
-        return 0;
-    int r = start_lookup(l);
+    const char *family = xd_ssh_conf_get(s->conf, "addressfamily", "any");
+    int         r = xd_lookup_begin(ret, host, (uint16_t)xd_ssh_conf_port(s->conf),
+                            strcasecmp(family, "inet") == 0    ? AF_INET
+                                    : strcasecmp(family, "inet6") == 0 ? AF_INET6
+                                                                       : AF_UNSPEC);
     while (r == 0)
-        r = xd_ssh_wait(s, l->told, POLLIN, s->deadline_ns);
+        r = xd_ssh_wait(s, xd_lookup_fd(*ret), POLLIN, s->deadline_ns);
     if (r == -ETIMEDOUT)
         return xd_ssh_fail(s, r, "Could not resolve hostname %s: the name server gives no answer in time",
                            host);
     if (r < 0)
         return r;
-    if (l->result != 0)
+    if (xd_lookup_result(*ret) != 0)
         return xd_ssh_fail(s, -EHOSTUNREACH, "Could not resolve hostname %s: %s", host,
-                           gai_strerror(l->result));
+                           gai_strerror(xd_lookup_result(*ret)));
     return 0;
 }
 
@@ -331,10 +255,10 @@ static int pause_before(xd_ssh *s, unsigned attempt)
 
 int xd_ssh_dial(xd_ssh *s)
 {
-    lookup *l = NULL;
-    int     r = resolve(s, &l);
+    xd_lookup *l = NULL;
+    int        r = resolve(s, &l);
     for (unsigned attempt = 0; r == 0; attempt++) {
-        r = connect_any(s, l->found);
+        r = connect_any(s, xd_lookup_found(l));
         if (r == 0 && (r = exchange(s)) == 0)
             break;
         if (r == 1) {
@@ -344,7 +268,6 @@ int xd_ssh_dial(xd_ssh *s)
                 r = -ECONNRESET;
         }
     }
-    if (l)
-        lookup_drop(l);
+    (void)xd_lookup_drop(l);
     return r;
 }
