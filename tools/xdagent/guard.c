@@ -26,9 +26,9 @@ typedef struct given {
 static int start(const given *g, uint64_t output_limit, const agent_wishes *wishes, xd_proc *ret,
                  xd_error *err)
 {
-    char              fd[16], limit[32], guard[16], shared[16], progress[16], redial[16], hand[16];
+    char fd[16], limit[32], guard[16], shared[16], progress[16], redial[16], hand[16], workers[16];
     xd_autofree char *self = NULL;
-    const char       *argv[24];
+    const char       *argv[32];
     size_t            n = 0, nfds = 0;
     int               r = xd_path_self(&self);
     if (r < 0)
@@ -42,6 +42,7 @@ static int start(const given *g, uint64_t output_limit, const agent_wishes *wish
     snprintf(progress, sizeof(progress), "%d", g->page);
     snprintf(redial, sizeof(redial), "%d", g->redial);
     snprintf(hand, sizeof(hand), "%d", g->hand);
+    snprintf(workers, sizeof(workers), "%u", (unsigned)wishes->max_workers);
     const struct {
         const char *name, *value;
         bool        on;
@@ -54,6 +55,7 @@ static int start(const given *g, uint64_t output_limit, const agent_wishes *wish
                     { "--hand", hand, g->hand >= 0 },
                     { "--cache-dir", wishes->cache_dir, wishes->cache_dir != NULL },
                     { "--scratch-dir", wishes->scratch_dir, wishes->scratch_dir != NULL },
+                    { "--max-workers", workers, wishes->max_workers > 0 },
                     { "--fd", fd, g->in == g->out } };
     argv[n++] = program;
     for (size_t i = 0; i < XD_ARRAY_LEN(options); i++)

@@ -392,7 +392,7 @@ static int usage(FILE *to)
     fprintf(
         to,
         "usage: xdagent [--fd N] [--redial N] [--reconnect NAME | --attach NAME] [--output-limit SIZE] "
-        "[--cache-dir DIR] [--scratch-dir DIR] "
+        "[--cache-dir DIR] [--scratch-dir DIR] [--max-workers N] "
         "[--version]\n"
         "xdctl starts this program; it speaks xd's protocol on standard input and output.\n"
         "  --fd N               speak on this descriptor (a socket) instead\n"
@@ -406,6 +406,7 @@ static int usage(FILE *to)
         "  --cache-dir DIR      keep the runner's code here (default $XDG_CACHE_HOME/xd)\n"
         "  --scratch-dir DIR    make this folder for the files of the run (default: one below $TMPDIR), and\n"
         "                       leave DIR.last beside it when the controller dies\n"
+        "  --max-workers N      start no more workers than this, whatever xdctl asks for\n"
         "  --version            print the build id and exit\n");
     return to == stderr ? 4 : 0;
 }
@@ -459,6 +460,7 @@ int main(int argc, char **argv)
                                              { "output-limit", required_argument, NULL, 'o' },
                                              { "cache-dir", required_argument, NULL, 'c' },
                                              { "scratch-dir", required_argument, NULL, 's' },
+                                             { "max-workers", required_argument, NULL, 'w' },
                                              { "guarded-by", required_argument, NULL, 'g' },
                                              { "note", required_argument, NULL, 'n' },
                                              { "page", required_argument, NULL, 'p' },
@@ -485,7 +487,7 @@ int main(int argc, char **argv)
                                      .phase_by_ns = UINT64_MAX,
                                      .waiting_ns = UINT64_MAX,
                                      .late_ns = UINT64_MAX };
-    uint64_t                   guard = 0;
+    uint64_t                   guard = 0, most = 0;
     while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
         if (c == 'V') {
             printf("xdagent %s\n", XD_BUILD_ID);
@@ -504,6 +506,7 @@ int main(int argc, char **argv)
         else if (c == 's')
             a.wishes.scratch_dir = optarg;
         else if ((c == 'g' && xd_text_u64(optarg, 1, INT32_MAX, &guard) == 0) ||
+                 (c == 'w' && xd_text_u64(optarg, 1, UINT16_MAX, &most) == 0) ||
                  (c == 'n' && descriptor(optarg, &a.note) == 0) ||
                  (c == 'p' && descriptor(optarg, &a.page) == 0) ||
                  (c == 'r' && descriptor(optarg, &s.redial) == 0) ||
@@ -514,6 +517,7 @@ int main(int argc, char **argv)
     }
     if (optind < argc)
         return usage(stderr);
+    a.wishes.max_workers = (uint32_t)most;
     if (!guard)
         return agent_guard(s.in, s.out, s.redial, s.reconnect, a.output_limit, &a.wishes);
     const int kept[] = { a.note, a.page, s.redial, s.hand };

@@ -9,6 +9,7 @@
 /* Of the command line; NULL = none. One that cannot be fulfilled is passed over. */
 typedef struct agent_wishes {
     const char *cache_dir, *scratch_dir; /* borrowed */
+    uint32_t    max_workers;             /* 0 = as many as are asked for */
 } agent_wishes;
 
 typedef struct agent_place {

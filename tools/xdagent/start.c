@@ -266,8 +266,13 @@ static int start_up_to(agent *a, uint32_t end)
 }
 
 /* How many of `count` workers there are descriptors for: four pipes, a process, three files of each. */
-static uint32_t affordable(uint32_t count)
+static uint32_t affordable(const agent *a, uint32_t count)
 {
+    if (a->wishes.max_workers && a->wishes.max_workers < count) {
+        fprintf(stderr, "%u of %u workers are started: the key that was used may have no more here\n",
+                (unsigned)a->wishes.max_workers, (unsigned)count);
+        count = a->wishes.max_workers;
+    }
     uint64_t limit = xd_os_raise_nofile(OWN_FILES + FILES_PER_WORKER * count);
     uint64_t most = limit > OWN_FILES + FILES_PER_WORKER ? (limit - OWN_FILES) / FILES_PER_WORKER : 1;
     if (most >= count)
@@ -298,7 +303,7 @@ int agent_workers_start(agent *a, const xd_wire_WORKERS_START *m)
     a->total = m->total;
     a->next_number = m->total;
     XD_TRY(name_workers(a));
-    a->startable = affordable(m->count);
+    a->startable = affordable(a, m->count);
     xd_page_set(&e->page.head->slots, m->count);
     xd_page_set(&e->page.head->maxfail, m->maxfail);
     a->maxfail = m->maxfail;
