@@ -33,7 +33,7 @@ set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_SECTION libdevel)
 set(CPACK_DEBIAN_PROGRAMS_PACKAGE_RECOMMENDS "python3-pytest, openssh-client")
 set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_DEPENDS "${XD_NAME_library} (= ${PROJECT_VERSION}-1)")
 set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_RECOMMENDS "xdctl (= ${PROJECT_VERSION}-1)")
-set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_SUGGESTS "libzmq3-dev, libxxhash-dev, libjansson-dev, libxml2-dev, libsqlite3-dev, libutf8proc-dev, zlib1g-dev, libzstd-dev, libssh-dev, libssl-dev")
+set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_SUGGESTS "libzmq3-dev, libsodium-dev, libxxhash-dev, libjansson-dev, libxml2-dev, libsqlite3-dev, libutf8proc-dev, zlib1g-dev, libzstd-dev, libssh-dev, libssl-dev")
 set(CPACK_DEBIAN_LIBRARY_PACKAGE_SUGGESTS "xdctl (= ${PROJECT_VERSION}-1)")
 set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "test execution engine: pytest suites on all processors")
 set(CPACK_COMPONENT_PROGRAMS_DESCRIPTION "xdctl runs an existing pytest suite, with its configuration and plugins, on
