@@ -14,7 +14,7 @@ typedef struct vector {
     xd_buf   frame;
 } vector;
 
-static vector vectors[256];
+static vector vectors[512];
 static size_t count;
 
 /* Decodes a body as the record of its type and encodes what came out. */

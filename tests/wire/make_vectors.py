@@ -91,6 +91,16 @@ SYNC_DONE 151 lo:u64 hi:u64 written:u32 removed:u32 reused:u32 reused_bytes:u64 
 SYNC_FAILED 152 text:bytes
 SYNC_RECORD_LIST 153 records:SYNC_RECORD
 SYNC_PIECE_LIST 154 pieces:SYNC_PIECE
+TUNNEL_OPEN 160 version_min:u16 version_max:u16 build_id:bytes who:bytes output_limit:u64
+TUNNEL_RESUME 161 token:bytes
+TUNNEL_OPENED 162 version:u16 build_id:bytes token:bytes
+TUNNEL_REFUSED 163 code:u16 reason:bytes
+TUNNEL_DATA 164 at:u64 bytes:bytes
+TUNNEL_TAKEN 165 at:u64 text_at:u64
+TUNNEL_TEXT 166 at:u64 bytes:bytes
+TUNNEL_CLOSE 167
+TUNNEL_ENDED 168 how:bytes
+TUNNEL_BEAT 169
 RUN_START 96 run_id:bytes version:bytes wall_us:u64 cwd:bytes argv:TEXT options:PAIR each:u8 base:bytes
 GATEWAY_UP 97 gateway:u16 spec:bytes host:bytes system:bytes cpus:u32
 GATEWAY_DOWN 98 gateway:u16 expected:u8 reason:bytes broke:u8

@@ -119,6 +119,16 @@ CAP_BEAT = 4  # the controller sends something every 5 s, if need be PING: an ag
 CAP_SYNC = 8  # takes a tree of files: SYNC_OPEN
 CAP_ZSTD = 16  # reads zstd in SYNC_RECORDS and SYNC_DATA
 
+# TUNNEL_REFUSED.code: why the server will not
+TUNNEL_UNKNOWN_KEY = 1  # it does not know the key
+TUNNEL_REVOKED_KEY = 2  # the key was revoked
+TUNNEL_EXPIRED_KEY = 3  # the time of the key is over
+TUNNEL_ADDRESS = 4  # the key may not be used from this address
+TUNNEL_VERSION = 5  # it speaks other versions of the tunnel
+TUNNEL_BUSY = 6  # a limit of the server is reached, or it is about to end
+TUNNEL_NO_AGENT = 7  # the agent cannot be started, or is gone
+TUNNEL_PROTOCOL = 8  # what was said is against the protocol
+
 # exit code of a run or a session
 EXIT_OK = 0
 EXIT_FAILED = 1

@@ -1,0 +1,591 @@
+/* engine/front.c - see front.h. */
+#include "engine/front.h"
+
+#include <arpa/inet.h>
+#include <netdb.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "engine/base/clock.h"
+#include "engine/base/os_linux.h"
+#include "engine/stream.h"
+
+#define ZMTP_FIRST 0xff
+#define QUESTION "xdkey\n"
+#define UNPROVEN_BYTES 4096u /* a handshake of CURVE takes less than 1 KiB */
+#define PASS_BYTES (128u << 10)
+#define WAITING_MAX (128u << 10)
+#define ACCEPTS 64 /* in one turn */
+#define SILENT_MS 20000u
+#define BACKLOG 1024
+#define RESERVE_FDS 64u
+#define NUMBER_MAX 0x3fffffu /* 127.64.0.0 to 127.127.255.255 */
+#define BUCKETS 4096u
+#define BOUND_MAX 8u
+
+typedef enum phase { SNIFFS, PASSES, ENDS } phase;
+
+typedef struct conn {
+    struct conn  *next;          /* of its bucket */
+    struct conn  *older, *newer; /* unproven ones by age */
+    xd_front     *front;
+    uint32_t      number;
+    int           out, in; /* to the peer; to ZeroMQ, -1 before it speaks ZMTP */
+    phase         phase;
+    bool          proven, out_over, in_over, dead;
+    uint64_t      until_ns; /* UINT64_MAX = no end */
+    uint64_t      sent;     /* bytes of the peer */
+    xd_stream_out to_peer, to_inner;
+    char          address[INET6_ADDRSTRLEN];
+} conn;
+
+typedef struct listener {
+    int  fd;
+    char name[INET6_ADDRSTRLEN + 16];
+} listener;
+
+struct xd_front {
+    xd_front_args  args;
+    char          *key_line;
+    listener       at[BOUND_MAX];
+    size_t         bound;
+    int            reserve; /* a descriptor to give away when there are no others */
+    conn          *bucket[BUCKETS];
+    conn          *oldest, *newest; /* unproven */
+    conn          *dead;
+    uint32_t       last; /* number given out */
+    uint64_t       next_ns;
+    uint8_t       *room;
+    xd_front_stats stats;
+};
+
+/* ---- connections ---------------------------------------------------------------------------------------------- */
+
+static conn *find(const xd_front *f, uint32_t number)
+{
+    conn *c = f->bucket[number % BUCKETS];
+    while (c && c->number != number)
+        c = c->next;
+    return c;
+}
+
+static void leave_unproven(conn *c)
+{
+    xd_front *f = c->front;
+    if (c->proven)
+        return;
+    *(c->older ? &c->older->newer : &f->oldest) = c->newer;
+    *(c->newer ? &c->newer->older : &f->newest) = c->older;
+    c->older = c->newer = NULL;
+    f->stats.unproven--;
+}
+
+static void close_fd(xd_front *f, int *fd)
+{
+    if (*fd < 0)
+        return;
+    (void)xd_poller_remove(f->args.poller, *fd);
+    close(*fd);
+    *fd = -1;
+}
+
+/* Freed later: it may be in the hands of a callback. */
+static void end(conn *c, bool tell)
+{
+    xd_front *f = c->front;
+    conn    **at = &f->bucket[c->number % BUCKETS];
+    if (c->dead)
+        return;
+    while (*at != c)
+        at = &(*at)->next;
+    *at = c->next;
+    leave_unproven(c);
+    close_fd(f, &c->out);
+    close_fd(f, &c->in);
+    c->dead = true;
+    c->next = f->dead;
+    f->dead = c;
+    f->next_ns = 0;
+    f->stats.now--;
+    if (tell)
+        f->args.gone(f->args.arg, c->number);
+}
+
+static void release(conn *c)
+{
+    xd_stream_out_release(&c->to_peer);
+    xd_stream_out_release(&c->to_inner);
+    free(c);
+}
+
+static void bury(xd_front *f)
+{
+    for (conn *c; (c = f->dead) != NULL; release(c))
+        f->dead = c->next;
+}
+
+/* ---- bytes ----------------------------------------------------------------------------------------------------- */
+
+static void on_ready(void *arg, int fd, uint32_t events);
+
+static uint32_t wish(bool read, const xd_stream_out *write)
+{
+    return (read ? XD_POLL_IN : 0) | (xd_stream_out_pending(write) ? XD_POLL_OUT : 0);
+}
+
+static int watch(conn *c)
+{
+    xd_poller *p = c->front->args.poller;
+    const bool room_in = xd_stream_out_pending(&c->to_inner) < WAITING_MAX;
+    const bool room_out = xd_stream_out_pending(&c->to_peer) < WAITING_MAX;
+    XD_TRY(xd_poller_set(p, c->out, wish(c->phase != ENDS && !c->out_over && room_in, &c->to_peer), on_ready,
+                         c));
+    return c->in < 0 ? 0 : xd_poller_set(p, c->in, wish(!c->in_over && room_out, &c->to_inner), on_ready, c);
+}
+
+/* Writes what waits, then `len` bytes more, of which it keeps what the descriptor does not take. */
+static int pass(xd_stream_out *waiting, int fd, const uint8_t *data, size_t len)
+{
+    int r = xd_stream_write_fd(waiting, fd);
+    XD_TRY(r);
+    while (r == 0 && len) {
+        ssize_t n = xd_os_write_some(fd, data, len);
+        if (n == -EAGAIN)
+            break;
+        if (n < 0)
+            return (int)n;
+        data += n;
+        len -= (size_t)n;
+    }
+    return len ? xd_stream_out_add(waiting, data, len) : 0;
+}
+
+static int connect_inner(conn *c)
+{
+    const struct sockaddr_in to = { .sin_family = AF_INET,
+                                    .sin_port = htons(c->front->args.inner_port),
+                                    .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    struct sockaddr_in from = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(0x7f400000u + c->number) };
+    xd_autoclose int   fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return -errno;
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){ 1 }, sizeof(int));
+    if (bind(fd, (const struct sockaddr *)&from, sizeof(from)) < 0)
+        return -errno;
+    if (connect(fd, (const struct sockaddr *)&to, sizeof(to)) < 0 && errno != EINPROGRESS)
+        return -errno;
+    c->in = fd;
+    fd = -1;
+    return 0;
+}
+
+/* The first bytes say what it wants. 0; -EPROTO. */
+static int sniff(conn *c, const uint8_t *data, size_t len)
+{
+    if (c->sent == 0 && data[0] == ZMTP_FIRST) {
+        c->phase = PASSES;
+        XD_TRY(connect_inner(c));
+        /* Not before it is connected. */
+        return xd_stream_out_add(&c->to_inner, data, len);
+    }
+    XD_TRY(xd_stream_out_add(&c->to_inner, data, len));
+    xd_bytes said = xd_stream_out_view(&c->to_inner);
+    if (said.len > strlen(QUESTION) || memcmp(said.ptr, QUESTION, said.len) != 0)
+        return -EPROTO;
+    if (said.len < strlen(QUESTION))
+        return 0;
+    c->front->stats.asked++;
+    c->phase = ENDS;
+    return xd_stream_out_add(&c->to_peer, c->front->key_line, strlen(c->front->key_line));
+}
+
+static int from_peer(conn *c)
+{
+    size_t room = PASS_BYTES;
+    if (!c->proven) {
+        if (c->sent >= UNPROVEN_BYTES)
+            return -EPROTO;
+        room = (size_t)(UNPROVEN_BYTES - c->sent);
+    }
+    ssize_t n = xd_os_read_some(c->out, c->front->room, room);
+    if (n == -EAGAIN)
+        return 0;
+    if (n <= 0)
+        return n < 0 ? (int)n : -ECONNRESET;
+    int r = c->phase == SNIFFS ? sniff(c, c->front->room, (size_t)n)
+                               : pass(&c->to_inner, c->in, c->front->room, (size_t)n);
+    c->sent += (uint64_t)n;
+    return r;
+}
+
+static int from_inner(conn *c)
+{
+    ssize_t n = xd_os_read_some(c->in, c->front->room, PASS_BYTES);
+    if (n == -EAGAIN)
+        return 0;
+    if (n <= 0) {
+        c->in_over = true;
+        return 0;
+    }
+    return pass(&c->to_peer, c->out, c->front->room, (size_t)n);
+}
+
+static void on_ready(void *arg, int fd, uint32_t events)
+{
+    conn *c = arg;
+    int   r = 0;
+    if (c->dead)
+        return;
+    if (events & XD_POLL_OUT)
+        r = fd == c->out ? pass(&c->to_peer, c->out, NULL, 0) : pass(&c->to_inner, c->in, NULL, 0);
+    if (r == 0 && events & (XD_POLL_IN | XD_POLL_HUP) && !(fd == c->out && c->phase == ENDS))
+        r = fd == c->out ? from_peer(c) : from_inner(c);
+    if (r == 0 && (c->in_over || c->phase == ENDS) && xd_stream_out_pending(&c->to_peer) == 0)
+        r = -ECONNRESET; /* all is said */
+    if (r == 0)
+        r = watch(c);
+    if (r == -EPROTO)
+        c->front->stats.refused++;
+    if (r < 0)
+        end(c, true);
+}
+
+/* ---- accepting --------------------------------------------------------------------------------------------------- */
+
+static uint32_t limit(uint32_t given, uint32_t otherwise)
+{
+    return given ? given : otherwise;
+}
+
+/* One more may be unproven: the oldest goes, of the same address if that has many. */
+static void make_room(xd_front *f, const char *address)
+{
+    const xd_front_limits *l = &f->args.limits;
+    uint32_t               same = 0;
+    conn                  *first = NULL;
+    for (conn *c = f->oldest; c; c = c->newer)
+        if (strcmp(c->address, address) == 0) {
+            first = first ? first : c;
+            same++;
+        }
+    conn *goes = same >= limit(l->unproven_per_address, 64)                                       ? first
+                 : f->stats.unproven >= limit(l->unproven, 256) || f->stats.now >= l->connections ? f->oldest
+                                                                                                  : NULL;
+    if (!goes)
+        return;
+    f->stats.dropped++;
+    end(goes, true);
+}
+
+static void set_up(int fd)
+{
+    const struct {
+        int level, name, value;
+    } options[] = {
+        { IPPROTO_TCP, TCP_NODELAY, 1 },   { IPPROTO_TCP, TCP_USER_TIMEOUT, SILENT_MS },
+        { SOL_SOCKET, SO_KEEPALIVE, 1 },   { IPPROTO_TCP, TCP_KEEPIDLE, 10 },
+        { IPPROTO_TCP, TCP_KEEPINTVL, 5 },
+    };
+    for (size_t i = 0; i < XD_ARRAY_LEN(options); i++)
+        (void)setsockopt(fd, options[i].level, options[i].name, &options[i].value, sizeof(int));
+}
+
+/* IPv4 by way of a socket of IPv6 is shown as what it is. */
+static void name_address(const struct sockaddr_storage *from, char ret[INET6_ADDRSTRLEN])
+{
+    const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)(const void *)from;
+    const struct sockaddr_in  *four = (const struct sockaddr_in *)(const void *)from;
+    const void *at = from->ss_family == AF_INET6 ? (const void *)&six->sin6_addr : &four->sin_addr;
+    int         family = from->ss_family;
+    if (family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&six->sin6_addr)) {
+        at = six->sin6_addr.s6_addr + 12;
+        family = AF_INET;
+    }
+    if (!inet_ntop(family, at, ret, INET6_ADDRSTRLEN))
+        snprintf(ret, INET6_ADDRSTRLEN, "?");
+}
+
+static uint32_t next_number(xd_front *f)
+{
+    do
+        f->last = f->last % NUMBER_MAX + 1;
+    while (find(f, f->last));
+    return f->last;
+}
+
+static int take_in(xd_front *f, int fd, const struct sockaddr_storage *from)
+{
+    const xd_front_limits *l = &f->args.limits;
+    char                   address[INET6_ADDRSTRLEN];
+    name_address(from, address);
+    make_room(f, address);
+    if (f->stats.now >= l->connections) {
+        f->stats.refused++;
+        return -EMFILE;
+    }
+    conn *c = calloc(1, sizeof(*c));
+    if (!c)
+        return -ENOMEM;
+    *c = (conn){ .front = f,
+                 .number = next_number(f),
+                 .out = fd,
+                 .in = -1,
+                 .until_ns = xd_clock_ns() + limit(l->prove_ms, 5000) * XD_MS_NS,
+                 .older = f->newest };
+    memcpy(c->address, address, sizeof(address));
+    set_up(fd);
+    conn **bucket = &f->bucket[c->number % BUCKETS];
+    c->next = *bucket;
+    *bucket = c;
+    *(f->newest ? &f->newest->newer : &f->oldest) = c;
+    f->newest = c;
+    f->stats.now++;
+    f->stats.unproven++;
+    f->stats.accepted++;
+    f->next_ns = XD_MIN(f->next_ns, c->until_ns);
+    if (watch(c) < 0)
+        end(c, false);
+    return 0;
+}
+
+/* There is no descriptor for one that waits: it gets the reserved one for as long as it takes to close it. Else the listener
+ * would be ready for ever, and this process spin. */
+static void turn_away(xd_front *f, int listener_fd)
+{
+    if (f->reserve >= 0)
+        close(f->reserve);
+    int fd = accept4(listener_fd, NULL, NULL, SOCK_CLOEXEC);
+    if (fd >= 0)
+        close(fd);
+    f->reserve = dup(0);
+    f->stats.refused++;
+}
+
+static void on_accept(void *arg, int fd, uint32_t events)
+{
+    xd_front *f = arg;
+    (void)events;
+    for (int i = 0; i < ACCEPTS; i++) {
+        struct sockaddr_storage from = { 0 };
+        socklen_t               size = sizeof(from);
+        int peer = accept4(fd, (struct sockaddr *)&from, &size, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        if (peer < 0 && (errno == EMFILE || errno == ENFILE))
+            turn_away(f, fd);
+        if (peer < 0 && errno != EINTR && errno != ECONNABORTED)
+            return;
+        if (peer >= 0 && take_in(f, peer, &from) < 0)
+            close(peer);
+    }
+}
+
+/* ---- listeners --------------------------------------------------------------------------------------------------- */
+
+/* "HOST:PORT" as a numeric host, or NULL for all addresses, and a port. */
+static int split(const char *text, char *host, size_t size, const char **ret_port)
+{
+    const char *colon = strrchr(text, ':');
+    size_t      len = colon ? (size_t)(colon - text) : 0;
+    if (!colon || colon[1] == 0)
+        return -EINVAL;
+    if (len >= 2 && text[0] == '[' && text[len - 1] == ']') {
+        text++;
+        len -= 2;
+    } else if (memchr(text, ':', len)) {
+        return -EINVAL;
+    }
+    if (len >= size)
+        return -EINVAL;
+    memcpy(host, text, len);
+    host[len] = 0;
+    *ret_port = colon + 1;
+    return 0;
+}
+
+static int open_listener(const struct addrinfo *a)
+{
+    xd_autoclose int fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return -errno;
+    if (a->ai_family == AF_INET6)
+        (void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &(int){ 0 }, sizeof(int));
+    if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &(int){ 1 }, sizeof(int)) < 0 ||
+        bind(fd, a->ai_addr, a->ai_addrlen) < 0 || listen(fd, BACKLOG) < 0)
+        return -errno;
+    const int ret = fd;
+    fd = -1;
+    return ret;
+}
+
+static void name_listener(listener *l)
+{
+    struct sockaddr_storage at = { 0 };
+    socklen_t               size = sizeof(at);
+    char                    host[INET6_ADDRSTRLEN];
+    (void)getsockname(l->fd, (struct sockaddr *)&at, &size);
+    const bool     six = at.ss_family == AF_INET6;
+    const unsigned port = ntohs(six ? ((const struct sockaddr_in6 *)(const void *)&at)->sin6_port
+                                    : ((const struct sockaddr_in *)(const void *)&at)->sin_port);
+    name_address(&at, host);
+    snprintf(l->name, sizeof(l->name), strchr(host, ':') ? "[%s]:%u" : "%s:%u", host, port);
+}
+
+/* All addresses: of IPv6, which takes IPv4, too; of IPv4 alone where there is no IPv6. */
+static int bind_one(xd_front *f, const char *text, xd_error *err)
+{
+    char                  host[64];
+    const char           *port;
+    struct addrinfo      *found = NULL;
+    const struct addrinfo hints = { .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE,
+                                    .ai_socktype = SOCK_STREAM };
+    if (f->bound == BOUND_MAX)
+        return xd_error_set(err, -E2BIG, "--bind may be given %u times", BOUND_MAX);
+    if (split(text, host, sizeof(host), &port) < 0)
+        return xd_error_set(err, -EINVAL, "--bind '%s': ADDRESS:PORT, [ADDRESS]:PORT or :PORT is expected",
+                            text);
+    const bool all = host[0] == 0 || strcmp(host, "*") == 0;
+    if (getaddrinfo(all ? NULL : host, port, &hints, &found) != 0)
+        return xd_error_set(err, -EINVAL, "--bind '%s': it is no numeric address and port", text);
+    int fd = -EAFNOSUPPORT;
+    for (int family = AF_INET6; fd < 0 && family; family = family == AF_INET6 ? AF_INET : 0)
+        for (const struct addrinfo *a = found; a && fd < 0 && fd != -EADDRINUSE; a = a->ai_next)
+            if (a->ai_family == family)
+                fd = open_listener(a);
+    freeaddrinfo(found);
+    if (fd < 0)
+        return xd_error_set(err, fd, "cannot listen at %s: %s", text, xd_error_name(fd));
+    listener *l = &f->at[f->bound++];
+    l->fd = fd;
+    name_listener(l);
+    return xd_poller_set(f->args.poller, fd, XD_POLL_IN, on_accept, f);
+}
+
+static uint32_t most_connections(uint32_t wanted)
+{
+    const uint64_t have = xd_os_raise_nofile(limit(wanted, 4096) * 2ull + RESERVE_FDS * 4u);
+    const uint64_t fit = have > RESERVE_FDS * 4u ? (have - RESERVE_FDS * 4u) / 4u + RESERVE_FDS : 16;
+    return (uint32_t)XD_MIN((uint64_t)limit(wanted, 4096), fit);
+}
+
+int xd_front_new(xd_front **ret, const xd_front_args *args, xd_error *err)
+{
+    xd_auto(xd_front) *f = calloc(1, sizeof(*f));
+    if (!f)
+        return -ENOMEM;
+    f->args = *args;
+    f->args.limits.connections = most_connections(args->limits.connections);
+    f->next_ns = UINT64_MAX;
+    f->reserve = dup(0);
+    f->key_line = strdup(args->key_line);
+    f->room = malloc(PASS_BYTES);
+    if (!f->key_line || !f->room)
+        return -ENOMEM;
+    for (size_t i = 0; i < args->n_bind; i++)
+        XD_TRY(bind_one(f, args->bind[i], err));
+    *ret = xd_take(&f);
+    return 0;
+}
+
+void xd_front_deafen(xd_front *f)
+{
+    for (size_t i = 0; i < f->bound; i++)
+        close_fd(f, &f->at[i].fd);
+}
+
+xd_front *xd_front_free(xd_front *f)
+{
+    if (!f)
+        return NULL;
+    xd_front_deafen(f);
+    for (size_t i = 0; i < BUCKETS; i++)
+        while (f->bucket[i])
+            end(f->bucket[i], false);
+    bury(f);
+    if (f->reserve >= 0)
+        close(f->reserve);
+    free(f->key_line);
+    free(f->room);
+    free(f);
+    return NULL;
+}
+
+const char *xd_front_bound(const xd_front *f, size_t i)
+{
+    return i < f->bound ? f->at[i].name : NULL;
+}
+
+/* ---- what its user asks and says ------------------------------------------------------------------------------- */
+
+uint32_t xd_front_find(const xd_front *f, const char *inner_address)
+{
+    struct in_addr at;
+    if (inet_pton(AF_INET, inner_address, &at) != 1)
+        return 0;
+    const uint32_t number = ntohl(at.s_addr) - 0x7f400000u;
+    return number && number <= NUMBER_MAX && find(f, number) ? number : 0;
+}
+
+const char *xd_front_address(const xd_front *f, uint32_t number)
+{
+    const conn *c = find(f, number);
+    return c ? c->address : "?";
+}
+
+bool xd_front_prove(xd_front *f, uint32_t number)
+{
+    conn    *c = find(f, number);
+    uint32_t same = 0;
+    if (!c || c->phase == ENDS)
+        return false;
+    for (size_t i = 0; i < BUCKETS; i++)
+        for (const conn *o = f->bucket[i]; o; o = o->next)
+            same += o->proven && strcmp(o->address, c->address) == 0;
+    if (same >= limit(f->args.limits.per_address, 1024))
+        return false;
+    leave_unproven(c);
+    c->proven = true;
+    c->until_ns = UINT64_MAX;
+    return true;
+}
+
+void xd_front_drop(xd_front *f, uint32_t number)
+{
+    conn *c = find(f, number);
+    if (!c)
+        return;
+    c->until_ns = xd_clock_ns() + XD_S_NS;
+    f->next_ns = XD_MIN(f->next_ns, c->until_ns);
+}
+
+void xd_front_care(xd_front *f, uint64_t now_ns)
+{
+    bury(f);
+    if (now_ns < f->next_ns)
+        return;
+    f->next_ns = UINT64_MAX;
+    for (size_t i = 0; i < BUCKETS; i++)
+        for (conn *c = f->bucket[i], *next; c; c = next) {
+            next = c->next;
+            if (now_ns >= c->until_ns) {
+                f->stats.dropped += !c->proven;
+                end(c, true);
+            } else {
+                f->next_ns = XD_MIN(f->next_ns, c->until_ns);
+            }
+        }
+    bury(f);
+}
+
+uint64_t xd_front_next(const xd_front *f)
+{
+    return f->dead ? 0 : f->next_ns;
+}
+
+xd_front_stats xd_front_count(const xd_front *f)
+{
+    return f->stats;
+}
