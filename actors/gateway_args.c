@@ -31,7 +31,8 @@ int xd_gateway_args_make(xd_gateway_args *ret, const xd_config *cfg, const xd_xs
                     .dir = here ? where->work : NULL,
                     .cache_dir = here ? where->cache : NULL,
                     .output_limit = cfg->output_limit,
-                    .ssh_accept_new = cfg->ssh_accept_new },
+                    .ssh_accept_new = cfg->ssh_accept_new,
+                    .keys = cfg->keys },
     };
     return 0;
 }

@@ -389,6 +389,63 @@ XD_API int xd_sync_run(const xd_config *cfg, const char *const *sources, const c
                        const char *const *ignore, unsigned flags, const xd_sync_calls *calls,
                        const volatile int *stop, char *err);
 
+/* ---- keys, and servers that start agents for others --------------------------------------------------------- */
+
+/* A key, or a line of one of the files of keys. Texts are valid during the call that hands it over. */
+typedef struct xd_key_info {
+    size_t      size;
+    const char *file; /* name of the file: id, authorized_controllers, known_brokers, revoked_keys, ... */
+    const char *key;  /* 40 characters */
+    const char *fingerprint; /* "SHA256:..." */
+    const char *address;     /* of a server; NULL elsewhere */
+    const char *comment;     /* "" = none */
+    int64_t     expires;     /* seconds since 1970; INT64_MAX = never */
+    uint32_t    max_workers; /* 0 = no limit */
+} xd_key_info;
+typedef void (*xd_key_fn)(void *arg, const xd_key_info *key);
+
+/* In all of these `folder` is that of the keys; NULL = $XDG_CONFIG_HOME/xdctl, else ~/.config/xdctl. */
+
+/* Makes the own key, FOLDER/id and FOLDER/id.pub, and tells it. comment: NULL = USER@HOST. 0 = made; 1 = there was one, and it is told; -errno: err says
+ * what is in the way. */
+XD_API int xd_keys_make(const char *folder, const char *comment, xd_key_fn fn, void *arg, char *err);
+/* Tells the own key, if there is one, and every line of the lists. -EINVAL, -EPERM: a file cannot be used, err names it and the line. */
+XD_API int xd_keys_list(const char *folder, xd_key_fn fn, void *arg, char *err);
+/* Asks a server for its key, over a connection that proves nothing: whoever takes it compares the fingerprint. Blocks, for at most timeout_ms.
+ * ret: 41 bytes. -errno: err says why there is no answer. */
+XD_API int xd_keys_ask(const char *address, int timeout_ms, char *ret, char *err);
+/* Whether the key of this address is known: 1 = it is this one; 0 = none is; -EKEYREJECTED: another one is. -errno. */
+XD_API int xd_keys_known(const char *folder, const char *address, const char *key, char *err);
+/* From now on the server at this address is known by this key, and by no other. comment may be NULL. -EINVAL: no address, no key. */
+XD_API int xd_keys_trust(const char *folder, const char *address, const char *key, const char *comment,
+                         char *err);
+/* Adds a line to authorized_controllers: [OPTIONS] xdk1 KEY [COMMENT]. 1 = its key was there, and the line takes the place of the other one. -EINVAL: err says what is wrong in it. */
+XD_API int xd_keys_authorize(const char *folder, const char *line, char *err);
+/* The key with this text, fingerprint or comment is no longer trusted, and goes into revoked_keys: a server cuts off who uses it. The number of lines that
+ * it was removed from, and at least 1 for a key that is given itself; -ENOENT: no such key; -EEXIST: several have that comment. */
+XD_API int xd_keys_revoke(const char *folder, const char *which, char *err);
+/* "SHA256:..." of a key; ret: 52 bytes. -EINVAL. */
+XD_API int xd_keys_fingerprint(const char *key, char *ret);
+
+typedef struct xd_server_options {
+    size_t             size;  /* sizeof(xd_server_options) */
+    const char        *keys;  /* folder; NULL as above. The own key is made if there is none */
+    const char *const *bind;  /* ADDRESS:PORT, numeric, NULL-terminated; NULL = port 8888 of all addresses */
+    const char        *agent; /* its program; NULL = found */
+    unsigned           max_agents; /* at once; 0 = 256 */
+    unsigned           drain_ms;   /* that agents may go on when it is stopped */
+    int                stop_fd; /* readable: it stops: no new controllers, and the end when the agents have ended; a second byte, or the end of file, ends those at once */
+    void              *arg;
+    /* It listens. addresses: NULL-terminated. May be NULL. */
+    void (*ready)(void *arg, const char *const *addresses, const xd_key_info *key, size_t authorized);
+    /* A line for each decision about a key, each agent, each fault; level: 0 detail, 1 as usual, 2 warning, 3 error. May be NULL. */
+    void (*log)(void *arg, int level, const char *line);
+} xd_server_options;
+
+/* Starts agents for controllers whose keys are in authorized_controllers (xdctl serve), until it is stopped. Blocks. 0; -errno: err says what cannot be
+ * used. A program that calls it ignores SIGPIPE. */
+XD_API int xd_server_run(const xd_server_options *options, char *err);
+
 #ifdef __cplusplus
 }
 #endif

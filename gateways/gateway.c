@@ -144,6 +144,7 @@ static int gateway_init(void *state, xd_actor *actor, const void *args)
                     .sync_fd = -1,
                     .output_limit = a->target.output_limit,
                     .ssh_accept_new = a->target.ssh_accept_new,
+                    .keys = a->target.keys ? strdup(a->target.keys) : NULL,
                     .foreign = a->foreign,
                     .junit_path = a->junit_path ? strdup(a->junit_path) : NULL,
                     .session = a->session,
@@ -157,7 +158,7 @@ static int gateway_init(void *state, xd_actor *actor, const void *args)
                     .seen = XD_SESSION_RX_INIT };
     XD_TRY(xd_xspec_copy(&g->spec, a->target.spec));
     if (!g->sched || !g->collector || (a->syncer && !g->syncer) || (a->junit_path && !g->junit_path) ||
-        (a->target.agent && !g->agent) || (a->target.dir && !g->dir) ||
+        (a->target.agent && !g->agent) || (a->target.keys && !g->keys) || (a->target.dir && !g->dir) ||
         (a->target.cache_dir && !g->cache_dir) || (a->target.scratch_dir && !g->scratch_dir))
         return -ENOMEM;
     xd_stream_in_init(&g->rx, true);
@@ -200,6 +201,7 @@ static void gateway_fini(void *state)
     xd_xspec_release(&g->spec);
     free(g->agent);
     free(g->dir);
+    free(g->keys);
     free(g->cache_dir);
     free(g->scratch_dir);
     free(g->sched);

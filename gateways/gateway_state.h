@@ -32,7 +32,7 @@ typedef struct gateway {
     xd_xspec            spec; /* owned */
     uint16_t            number;
     gateway_state       state;
-    char               *agent, *dir, *cache_dir, *scratch_dir, *sched, *collector, *syncer; /* owned */
+    char               *agent, *dir, *keys, *cache_dir, *scratch_dir, *sched, *collector, *syncer; /* owned */
     uint64_t            output_limit, session, deadline_ns;
     bool                ssh_accept_new;
     uint32_t            window_frames, window_bytes, timeout_ms;

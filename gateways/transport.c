@@ -5,11 +5,13 @@
 #include <string.h>
 
 #include "gateways/command.h"
+#include "gateways/socket.h"
 #include "gateways/ssh.h"
 
 bool xd_transport_known(const xd_xspec *spec)
 {
-    return spec->kind == XD_SPEC_POPEN || spec->kind == XD_SPEC_SSH || spec->kind == XD_SPEC_COMMAND;
+    return spec->kind == XD_SPEC_POPEN || spec->kind == XD_SPEC_SSH || spec->kind == XD_SPEC_COMMAND ||
+           spec->kind == XD_SPEC_SOCKET;
 }
 
 static int by_openssh(xd_transport_choice *ret, const char *why)
@@ -50,6 +52,9 @@ int xd_transport_choose(xd_transport_choice *ret, const xd_xspec *spec, const ch
         break;
     case XD_SPEC_COMMAND:
         c.transport = &xd_transport_command;
+        break;
+    case XD_SPEC_SOCKET:
+        c.transport = &xd_transport_socket;
         break;
     case XD_SPEC_SSH:
         XD_TRY(choose_ssh(&c, spec, ssh, err));

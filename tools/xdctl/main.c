@@ -18,6 +18,10 @@ static const xdctl_command commands[] = {
     { "doctor", "check what a run needs on this machine", xdctl_doctor },
     { "hosts", "check the hosts that a run would use", xdctl_hosts },
     { "sync", "bring folders and files to other hosts", xdctl_sync },
+    { "serve", "run tests of others on this host: socket=", xdctl_serve },
+    { "keygen", "make the key of this user", xdctl_keygen },
+    { "trust", "take the key of a server", xdctl_trust },
+    { "keys", "list, authorize and revoke keys", xdctl_keys },
 };
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
 

@@ -17,6 +17,10 @@ int xdctl_runs(int argc, char **argv);
 int xdctl_doctor(int argc, char **argv);
 int xdctl_hosts(int argc, char **argv);
 int xdctl_sync(int argc, char **argv);
+int xdctl_serve(int argc, char **argv);
+int xdctl_keygen(int argc, char **argv);
+int xdctl_trust(int argc, char **argv);
+int xdctl_keys(int argc, char **argv);
 
 int xdctl_is_help(const char *word);
 /* 1 = it was asked for, and is printed. */

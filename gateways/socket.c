@@ -1,0 +1,307 @@
+/* gateways/socket.c - see socket.h: the gateway's side. Keys are looked up here, before anything is dialled. */
+#include "gateways/socket.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "engine/base/clock.h"
+#include "engine/base/os_linux.h"
+#include "engine/base/path.h"
+#include "engine/trust.h"
+#include "gateways/socket_state.h"
+
+#define OWN_TIMEOUT_MS 20000u
+
+static void nudge(int eventfd)
+{
+    (void)!write(eventfd, &(uint64_t){ 1 }, sizeof(uint64_t));
+}
+
+static void close_end(int *fd)
+{
+    if (*fd >= 0)
+        close(*fd);
+    *fd = -1;
+}
+
+/* ---- keys ---------------------------------------------------------------------------------------------------- */
+
+static int own_key(socket_pipe *s, const char *folder, xd_error *err)
+{
+    xd_error          why = { 0 };
+    xd_autofree char *path = xd_path_join(folder, XD_KEY_FILE);
+    if (!path)
+        return -ENOMEM;
+    int r = xd_keypair_read(&s->own, path, &why);
+    if (r == -ENOENT)
+        return xd_error_set(err, r, "there is no key of this user yet (%s): xdctl keygen makes one", path);
+    return r < 0 ? xd_error_set(err, r, "%s", why.text) : 0;
+}
+
+static int server_key(socket_pipe *s, const char *folder, xd_error *err)
+{
+    xd_error          why = { 0 };
+    xd_keylist        known = XD_KEYLIST_INIT;
+    xd_autofree char *path = xd_path_join(folder, XD_KEYLIST_BROKERS);
+    if (!path)
+        return -ENOMEM;
+    int r = xd_keylist_read(&known, XD_KEYLIST_KNOWN, path, &why);
+    if (r < 0)
+        return xd_error_set(err, r, "%s", why.text);
+    const xd_key_line *line = xd_keylist_find_address(&known, s->at.text);
+    if (line)
+        s->server = line->key;
+    else
+        r = xd_error_set(
+            err, -EKEYREJECTED,
+            "the key of %s is not known here: `xdctl trust %s` shows it, and takes it when you agree",
+            s->at.text, s->at.text);
+    xd_keylist_release(&known);
+    return r;
+}
+
+static int find_keys(socket_pipe *s, const char *given, xd_error *err)
+{
+    xd_autofree char *folder = given ? strdup(given) : NULL;
+    if (!given)
+        XD_TRY(xd_keys_folder(&folder, err));
+    if (!folder)
+        return -ENOMEM;
+    XD_TRY(own_key(s, folder, err));
+    return server_key(s, folder, err);
+}
+
+/* ---- start and end of the thread --------------------------------------------------------------------------------- */
+
+/* A pipe and a thread for it. */
+static int start(socket_pipe *s, xd_error *err)
+{
+    int pair[2];
+    int r = xd_os_socketpair(pair, true);
+    if (r == 0) {
+        s->fd = pair[0];
+        s->far_fd = pair[1];
+        r = xd_os_nonblock(pair[1], true);
+    }
+    if (r == 0 && s->text < 0) {
+        r = xd_os_socketpair(pair, true);
+        if (r == 0) {
+            s->text = pair[0];
+            s->far_text = pair[1];
+            r = xd_os_nonblock(pair[1], true);
+        }
+    }
+    s->phase = SOCKET_DIALS;
+    s->cut = s->parting = s->finished = s->lost = false;
+    s->err = (xd_error){ 0 };
+    if (r == 0)
+        r = -pthread_create(&s->thread, NULL, xd_socket_main, s);
+    s->running = r == 0;
+    return r < 0 ? xd_error_set(err, r, "no thread for the connection: %s", xd_error_name(r)) : 0;
+}
+
+static bool ended_within(socket_pipe *s, uint32_t ms)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += ms / 1000;
+    until.tv_nsec += (long)(ms % 1000) * 1000000;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_nsec -= 1000000000;
+        until.tv_sec++;
+    }
+    pthread_mutex_lock(&s->lock);
+    for (int r = 0; !s->finished && r == 0;)
+        r = pthread_cond_timedwait(&s->done, &s->lock, &until);
+    const bool finished = s->finished;
+    pthread_mutex_unlock(&s->lock);
+    return finished;
+}
+
+static void join(socket_pipe *s)
+{
+    if (!s->running)
+        return;
+    pthread_mutex_lock(&s->lock);
+    s->cut = true;
+    pthread_mutex_unlock(&s->lock);
+    nudge(s->to_thread);
+    pthread_join(s->thread, NULL);
+    s->running = false;
+    close_end(&s->far_fd);
+}
+
+static void release(socket_pipe *s)
+{
+    close_end(&s->fd);
+    close_end(&s->text);
+    close_end(&s->far_fd);
+    close_end(&s->far_text);
+    close_end(&s->to_thread);
+    close_end(&s->to_gateway);
+    xd_keypair_wipe(&s->own);
+    pthread_mutex_destroy(&s->lock);
+    pthread_cond_destroy(&s->done);
+    free(s);
+}
+
+/* ---- the contract --------------------------------------------------------------------------------------------- */
+
+static int make(socket_pipe **ret, const xd_target *target)
+{
+    pthread_condattr_t monotonic;
+    socket_pipe       *s = calloc(1, sizeof(*s));
+    if (!s)
+        return -ENOMEM;
+    *s = (socket_pipe){ .pipe = { &xd_transport_socket },
+                        .magic = SOCKET_MAGIC,
+                        .output_limit = target->output_limit,
+                        .timeout_ms = target->timeout_ms ? target->timeout_ms : OWN_TIMEOUT_MS,
+                        .fd = -1,
+                        .text = -1,
+                        .far_fd = -1,
+                        .far_text = -1,
+                        .to_thread = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
+                        .to_gateway = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) };
+    pthread_mutex_init(&s->lock, NULL);
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&s->done, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    if (s->to_thread >= 0 && s->to_gateway >= 0) {
+        *ret = s;
+        return 0;
+    }
+    release(s);
+    return -EMFILE;
+}
+
+static int socket_open(xd_pipe **ret, const xd_target *target, xd_error *err)
+{
+    socket_pipe *s = NULL;
+    xd_error     why = { 0 };
+    XD_TRY(make(&s, target));
+    int r = xd_address_parse(&s->at, target->spec->target, XD_PORT, &why);
+    if (r < 0)
+        r = xd_error_set(err, r, "%s", why.text);
+    if (r == 0)
+        r = find_keys(s, target->keys, err);
+    if (r == 0)
+        r = start(s, err);
+    if (r < 0) {
+        release(s);
+        return r;
+    }
+    *ret = &s->pipe;
+    return 0;
+}
+
+static int socket_opened(xd_pipe *p, xd_error *err)
+{
+    socket_pipe *s = XD_CAST(p, socket_pipe, SOCKET_MAGIC);
+    uint64_t     n;
+    (void)!read(s->to_gateway, &n, sizeof(n));
+    pthread_mutex_lock(&s->lock);
+    int r = s->phase == SOCKET_DIALS ? 0 : s->phase == SOCKET_FAILED ? s->err.code : 1;
+    if (r < 0 && err)
+        *err = s->err;
+    pthread_mutex_unlock(&s->lock);
+    return r;
+}
+
+static int socket_reopen(xd_pipe *p, xd_error *err)
+{
+    socket_pipe *s = XD_CAST(p, socket_pipe, SOCKET_MAGIC);
+    close_end(&s->fd);
+    join(s);
+    if (s->ended)
+        return -ESRCH;
+    s->again = true;
+    return start(s, err);
+}
+
+static void socket_wait(xd_pipe *p, uint32_t want, xd_pipe_wait *ret)
+{
+    socket_pipe *s = XD_CAST(p, socket_pipe, SOCKET_MAGIC);
+    *ret = (xd_pipe_wait){ 0 };
+    pthread_mutex_lock(&s->lock);
+    const bool dials = s->phase == SOCKET_DIALS || s->phase == SOCKET_FAILED;
+    pthread_mutex_unlock(&s->lock);
+    if (dials) {
+        ret->on[ret->n].fd = s->to_gateway;
+        ret->on[ret->n].events = XD_POLL_IN;
+        ret->on[ret->n++].uses = want & (XD_PIPE_READ | XD_PIPE_WRITE);
+    } else if (s->fd >= 0 && want & (XD_PIPE_READ | XD_PIPE_WRITE)) {
+        ret->on[ret->n].fd = s->fd;
+        ret->on[ret->n].events =
+            (want & XD_PIPE_READ ? XD_POLL_IN : 0) | (want & XD_PIPE_WRITE ? XD_POLL_OUT : 0);
+        ret->on[ret->n++].uses = want & (XD_PIPE_READ | XD_PIPE_WRITE);
+    }
+    if (s->text >= 0) {
+        ret->on[ret->n].fd = s->text;
+        ret->on[ret->n].events = XD_POLL_IN;
+        ret->on[ret->n++].uses = XD_PIPE_TEXT;
+    }
+}
+
+static ssize_t socket_read(xd_pipe *p, void *to, size_t room)
+{
+    return xd_os_read_some(XD_CAST(p, socket_pipe, SOCKET_MAGIC)->fd, to, room);
+}
+
+static ssize_t socket_write(xd_pipe *p, const void *from, size_t len)
+{
+    return xd_os_write_some(XD_CAST(p, socket_pipe, SOCKET_MAGIC)->fd, from, len);
+}
+
+static ssize_t socket_text(xd_pipe *p, void *to, size_t room)
+{
+    socket_pipe *s = XD_CAST(p, socket_pipe, SOCKET_MAGIC);
+    if (s->text < 0)
+        return 0;
+    ssize_t n = xd_os_read_some(s->text, to, room);
+    if (n != -EAGAIN && n <= 0)
+        close_end(&s->text);
+    return n;
+}
+
+static void socket_close(xd_pipe *p)
+{
+    close_end(&XD_CAST(p, socket_pipe, SOCKET_MAGIC)->fd);
+}
+
+static void socket_part(xd_pipe *p)
+{
+    socket_pipe *s = XD_CAST(p, socket_pipe, SOCKET_MAGIC);
+    pthread_mutex_lock(&s->lock);
+    s->parting = true;
+    pthread_mutex_unlock(&s->lock);
+    nudge(s->to_thread);
+}
+
+static void socket_hang_up(xd_pipe **p, uint32_t grace_ms, char *how, size_t how_size)
+{
+    socket_pipe *s = XD_CAST(*p, socket_pipe, SOCKET_MAGIC);
+    close_end(&s->fd);
+    if (s->running)
+        (void)ended_within(s, grace_ms);
+    join(s);
+    if (how_size)
+        snprintf(how, how_size, "%s", s->how);
+    release(s);
+    *p = NULL;
+}
+
+const xd_transport xd_transport_socket = { .name = "socket",
+                                           .open = socket_open,
+                                           .opened = socket_opened,
+                                           .reopen = socket_reopen,
+                                           .wait = socket_wait,
+                                           .read = socket_read,
+                                           .write = socket_write,
+                                           .text = socket_text,
+                                           .close = socket_close,
+                                           .part = socket_part,
+                                           .hang_up = socket_hang_up };
