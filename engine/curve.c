@@ -83,7 +83,6 @@ struct xd_curve {
     void          *ctx, *socket, *monitor;
     zmq_msg_t      in;
     xd_curve_state state;
-    bool           connected;
 };
 
 xd_curve *xd_curve_free(xd_curve *c)
@@ -169,7 +168,7 @@ static void on_event(xd_curve *c, uint16_t event)
 {
     switch (event) {
     case ZMQ_EVENT_CONNECTED:
-        c->connected = true;
+        c->state = XD_CURVE_GREETS;
         break;
     case ZMQ_EVENT_HANDSHAKE_SUCCEEDED:
         c->state = XD_CURVE_UP;
@@ -177,14 +176,13 @@ static void on_event(xd_curve *c, uint16_t event)
     case ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL:
     case ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL:
     case ZMQ_EVENT_HANDSHAKE_FAILED_AUTH:
-        if (c->state == XD_CURVE_CONNECTS)
-            c->state = XD_CURVE_REFUSED;
+        c->state = XD_CURVE_REFUSED;
         break;
     default: /* closed, disconnected */
-        if (c->state == XD_CURVE_CONNECTS)
-            c->state = c->connected ? XD_CURVE_REFUSED : XD_CURVE_FAILED;
-        else if (c->state == XD_CURVE_UP)
-            c->state = XD_CURVE_LOST;
+        c->state = c->state == XD_CURVE_CONNECTS ? XD_CURVE_FAILED
+                   : c->state == XD_CURVE_GREETS ? XD_CURVE_REFUSED
+                   : c->state == XD_CURVE_UP     ? XD_CURVE_LOST
+                                                 : c->state;
         break;
     }
 }

@@ -89,9 +89,23 @@ static int say_opened(session *e)
     return send_to_peer(e, xd_buf_view(&message));
 }
 
+/* A key that is limited in what it may start starts no program of its own choice. */
+static int choose_agent(const serve *s, const peer *p, xd_bytes wish, char **ret, xd_error *err)
+{
+    if (wish.len && (p->command || p->max_workers))
+        return xd_error_set(err, -EACCES,
+                            "your key may use the server's own agent alone, not another program");
+    if (wish.len && (wish.ptr[0] != '/' || memchr(wish.ptr, 0, wish.len)))
+        return xd_error_set(err, -EINVAL, "the path of an agent there has to be absolute");
+    *ret = wish.len ? xd_bytes_dup(wish) : strdup(s->agent);
+    return *ret ? 0 : -ENOMEM;
+}
+
 static int start_agent(serve *s, peer *p, const xd_wire_TUNNEL_OPEN *m, session **ret, xd_error *err)
 {
-    const xd_agent_child_args args = { .agent = s->agent,
+    xd_autofree char *agent = NULL;
+    XD_TRY(choose_agent(s, p, m->agent, &agent, err));
+    const xd_agent_child_args args = { .agent = agent,
                                        .prefix = (const char *const *)p->command,
                                        .output_limit = m->output_limit,
                                        .max_workers = p->max_workers };

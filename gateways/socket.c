@@ -94,7 +94,7 @@ static int start(socket_pipe *s, xd_error *err)
         }
     }
     s->phase = SOCKET_DIALS;
-    s->cut = s->parting = s->finished = s->lost = false;
+    s->cut = s->parting = s->finished = false;
     s->err = (xd_error){ 0 };
     if (r == 0)
         r = -pthread_create(&s->thread, NULL, xd_socket_main, s);
@@ -144,6 +144,7 @@ static void release(socket_pipe *s)
     xd_keypair_wipe(&s->own);
     pthread_mutex_destroy(&s->lock);
     pthread_cond_destroy(&s->done);
+    free(s->agent);
     free(s);
 }
 
@@ -183,6 +184,10 @@ static int socket_open(xd_pipe **ret, const xd_target *target, xd_error *err)
     socket_pipe *s = NULL;
     xd_error     why = { 0 };
     XD_TRY(make(&s, target));
+    if (target->agent && !(s->agent = strdup(target->agent))) {
+        release(s);
+        return -ENOMEM;
+    }
     int r = xd_address_parse(&s->at, target->spec->target, XD_PORT, &why);
     if (r < 0)
         r = xd_error_set(err, r, "%s", why.text);
@@ -214,8 +219,8 @@ static int socket_opened(xd_pipe *p, xd_error *err)
 static int socket_reopen(xd_pipe *p, xd_error *err)
 {
     socket_pipe *s = XD_CAST(p, socket_pipe, SOCKET_MAGIC);
+    join(s); /* first: a pipe that is closed here says that the agent is to end */
     close_end(&s->fd);
-    join(s);
     if (s->ended)
         return -ESRCH;
     s->again = true;

@@ -17,6 +17,7 @@ typedef struct socket_pipe {
     xd_pipe    pipe;
     uint32_t   magic;
     xd_address at;
+    char      *agent; /* path of its program there; NULL = the server's own */
     xd_keypair own;
     xd_pubkey  server;
     uint64_t   output_limit;
@@ -28,12 +29,11 @@ typedef struct socket_pipe {
     bool       known; /* an agent was started: `token` is its */
 
     /* of the thread, while it runs */
-    int            far_fd, far_text; /* its ends */
-    xd_curve      *curve;
-    xd_tunnel      tunnel;
-    uint64_t       deadline_ns, heard_ns, said_ns;
-    bool           lost;
-    xd_curve_state seen;
+    int       far_fd, far_text; /* its ends */
+    xd_curve *curve;
+    xd_tunnel tunnel;
+    uint64_t  deadline_ns, heard_ns, said_ns, closed_ns;
+    bool      shut; /* the end of the pipe is told to the gateway */
 
     pthread_mutex_t lock; /* what is below */
     pthread_cond_t  done;

@@ -15,8 +15,9 @@
 #include "gateways/lookup.h"
 #include "gateways/socket_state.h"
 
-#define ASK_MS 3000u /* that a server may take to say its key */
-#define FULL_MS 5u   /* before a message is tried again */
+#define ASK_MS 3000u                /* that a server may take to say its key */
+#define SOON_MS 5u                  /* before a message is tried again */
+#define PARTING_NS (500 * XD_MS_NS) /* that the end of an agent may come later than that of its pipe */
 #define ANSWER_MAX 512u
 
 static int fail(socket_pipe *s, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
@@ -195,7 +196,7 @@ static int dial_one(socket_pipe *s, const struct addrinfo *a, uint64_t until)
     s->curve = xd_curve_free(s->curve);
     XD_TRY(xd_curve_dial(&s->curve, host, s->at.port, &s->own, &s->server,
                          (uint32_t)((until > now ? until - now : 0) / XD_MS_NS) + 1));
-    while ((state = xd_curve_look(s->curve)) == XD_CURVE_CONNECTS) {
+    while ((state = xd_curve_look(s->curve)) == XD_CURVE_CONNECTS || state == XD_CURVE_GREETS) {
         int           fds[2];
         struct pollfd p[2];
         xd_curve_fds(s->curve, fds);
@@ -207,7 +208,7 @@ static int dial_one(socket_pipe *s, const struct addrinfo *a, uint64_t until)
         if (r == -ETIMEDOUT && xd_clock_ns() < until)
             continue;
         if (r == -ETIMEDOUT)
-            return XD_CURVE_FAILED;
+            return (int)state;
         XD_TRY(r);
     }
     return (int)state;
@@ -226,11 +227,13 @@ static int dial(socket_pipe *s)
         const uint64_t now = xd_clock_ns();
         last = a;
         r = dial_one(s, a, now >= s->deadline_ns ? now : now + (s->deadline_ns - now) / left);
-        if (r < 0 || r == XD_CURVE_UP || r == XD_CURVE_REFUSED)
+        if (r != XD_CURVE_CONNECTS && r != XD_CURVE_FAILED)
             break;
     }
     if (r == XD_CURVE_UP)
         r = 0;
+    else if (r == XD_CURVE_GREETS)
+        r = fail(s, -ETIMEDOUT, "%s has accepted the connection, and gives no answer in time", s->at.text);
     else if (r == XD_CURVE_REFUSED || r == XD_CURVE_LOST)
         r = why_refused(s, last);
     else if (r >= 0 && last)
@@ -285,7 +288,8 @@ static int request(socket_pipe *s)
                                   .version_max = XD_TUNNEL_VERSION,
                                   .build_id = xd_bytes_str(XD_BUILD_ID),
                                   .who = xd_buf_view(&who),
-                                  .output_limit = s->output_limit };
+                                  .output_limit = s->output_limit,
+                                  .agent = xd_bytes_str(s->agent) };
         XD_TRY(xd_wire_TUNNEL_OPEN_frame(&message, 0, 0, &m));
     }
     while ((r = send_message(s, xd_buf_view(&message))) == -EAGAIN)
@@ -411,7 +415,7 @@ static bool is_over(socket_pipe *s)
     return parts || ended;
 }
 
-static int wait_for_more(socket_pipe *s, bool full)
+static int wait_for_more(socket_pipe *s, bool soon)
 {
     int      fds[2];
     uint32_t fd, in, text;
@@ -422,22 +426,33 @@ static int wait_for_more(socket_pipe *s, bool full)
     p[2].events = (short)((fd & XD_POLL_IN ? POLLIN : 0) | (fd & XD_POLL_OUT ? POLLOUT : 0));
     p[3].fd = text ? s->far_text : -1;
     p[3].events = POLLOUT;
-    int r = await(s, p, 4, xd_clock_ns() + (full ? FULL_MS * XD_MS_NS : XD_S_NS));
+    int r = await(s, p, 4, xd_clock_ns() + (soon ? SOON_MS * XD_MS_NS : XD_S_NS));
     return r == -ETIMEDOUT ? 0 : r;
+}
+
+/* The agent's end of the pipe is closed: so is ours, but not before it is told how the agent has ended, if it has. */
+static void follow_close(socket_pipe *s, uint64_t now)
+{
+    if (!s->tunnel.closed || s->shut || !xd_tunnel_written(&s->tunnel))
+        return;
+    if (s->closed_ns == 0)
+        s->closed_ns = now;
+    if (now - s->closed_ns < PARTING_NS)
+        return;
+    s->shut = true;
+    (void)shutdown(s->far_fd, SHUT_WR);
 }
 
 static int carry(socket_pipe *s)
 {
-    bool shut = false;
     s->heard_ns = s->said_ns = xd_clock_ns();
+    s->closed_ns = 0;
+    s->shut = false;
     while (!is_over(s)) {
         int r = xd_tunnel_pump(&s->tunnel);
         XD_TRY(r);
-        const bool full = r == 1;
-        if (s->tunnel.closed && !shut && xd_tunnel_written(&s->tunnel)) {
-            shut = true;
-            (void)shutdown(s->far_fd, SHUT_WR);
-        }
+        const bool soon = r == 1 || (s->tunnel.closed && !s->shut);
+        follow_close(s, xd_clock_ns());
         XD_TRY(beat(s, xd_clock_ns()));
         r = take(s); /* behind all that was sent: sending may hide that something came */
         XD_TRY(r);
@@ -450,7 +465,7 @@ static int carry(socket_pipe *s)
                 return -ECONNRESET;
             continue;
         }
-        XD_TRY(wait_for_more(s, full));
+        XD_TRY(wait_for_more(s, soon));
     }
     return 0;
 }

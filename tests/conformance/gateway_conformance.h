@@ -25,6 +25,7 @@ typedef struct xd_gateway_case {
     const xd_gateway_fault *faults;      /* all kinds of them */
     const char             *killed_says; /* of a program at the far end that was killed */
     bool slow_again; /* another pipe is another process: two thousand of them are not waited for */
+    bool redials;    /* its agent gets its pipes as sockets, like one of this program's own */
     bool far;        /* the agent is not this program's child */
 } xd_gateway_case;
 

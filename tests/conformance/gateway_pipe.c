@@ -232,7 +232,7 @@ START_TEST(starts_what_it_is_told_to)
                "l.startswith('SigBlk')][0])\n"
                "sock.sendall(b'up')\n"
                "sock.recv(1)\n";
-    const bool far = all_cases[_i].far, local = all_cases[_i].transport->local;
+    const bool far = all_cases[_i].far, by_fd = all_cases[_i].transport->local || all_cases[_i].redials;
     xd_error   err = { 0 };
     xd_autobuf said = XD_BUF_INIT;
     char       path[300];
@@ -246,9 +246,9 @@ START_TEST(starts_what_it_is_told_to)
     snprintf(path, sizeof(path), "[%s]", w.path);
     ck_assert_msg(strncmp(text, path, strlen(path)) == 0, "%s", text);
     ck_assert_msg(strstr(text, "[--output-limit] [12345]"), "%s", text);
-    ck_assert_msg(strstr(text, local ? "[--fd]" : "[--reconnect]"), "%s", text);
+    ck_assert_msg(strstr(text, by_fd ? "[--fd]" : "[--reconnect]"), "%s", text);
     ck_assert_msg(strstr(text, far ? "SECRET=\n" : "SECRET=a 'secret'\n"), "%s", text);
-    ck_assert_msg(strstr(text, local ? "fds=0,1,2,3,4\n" : "fds=0,1,2,3\n"), "%s", text);
+    ck_assert_msg(strstr(text, by_fd ? "fds=0,1,2,3,4\n" : "fds=0,1,2,3\n"), "%s", text);
     ck_assert_msg(strstr(text, "SigBlk:\t0000000000000000"), "%s", text);
     close_wire(&w);
 }

@@ -1,4 +1,4 @@
-/* needs: engine gateways cases: popen ring command openssh libssh */
+/* needs: engine gateways cases: popen ring command socket openssh libssh */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,7 +8,9 @@
 #include "gateways/ssh.h"
 #include "tests/conformance/gateway_conformance.c" /* each test program is one source */
 #include "tests/conformance/ring_transport.c"
+#include "gateways/socket.h"
 #include "tests/conformance/ssh_server.c"
+#include "tests/conformance/socket_server.c"
 
 #define SKIPPED 77 /* CMake: SKIP_RETURN_CODE */
 
@@ -50,8 +52,8 @@ static const xd_gateway_fault command_fails = { .transport = &xd_transport_comma
                                                 .words = "closed before the agent ran" };
 
 /* Their spec is that of an sshd which is started for them. */
-static char             ssh_specs[16][160];
-static xd_gateway_fault openssh_faults[8], libssh_faults[8], ssh_ways[4];
+static char             ssh_specs[16][160], socket_specs[8][64];
+static xd_gateway_fault openssh_faults[8], libssh_faults[8], ssh_ways[4], socket_faults[8], socket_ways[2];
 
 static xd_gateway_case cases[] = {
     { .name = "popen",
@@ -75,6 +77,15 @@ static xd_gateway_case cases[] = {
       .faults = command_faults,
       .killed_says = "SIGKILL",
       .slow_again = true },
+    { .name = "socket",
+      .transport = &xd_transport_socket,
+      .never = &socket_ways[0],
+      .fails = &socket_ways[1],
+      .faults = socket_faults,
+      .killed_says = "SIGKILL",
+      .slow_again = true,
+      .redials = true,
+      .far = true },
     { .name = "openssh",
       .transport = &xd_transport_openssh,
       .never = &ssh_ways[0],
@@ -92,7 +103,8 @@ static xd_gateway_case cases[] = {
       .slow_again = true,
       .far = true },
 };
-#define LOCAL_CASES 3
+#define SOCKET_CASE 3
+#define LOCAL_CASES 4
 
 static void add_faults(const xd_ssh_server *server, xd_gateway_fault *faults, xd_gateway_fault *ways,
                        const xd_transport *transport)
@@ -113,6 +125,39 @@ static void add_faults(const xd_ssh_server *server, xd_gateway_fault *faults, xd
     }
     ways[0] = (xd_gateway_fault){ .transport = transport, .spec = faults[2].spec, .words = "answer" };
     ways[1] = (xd_gateway_fault){ .transport = transport, .spec = faults[0].spec, .words = "refused" };
+}
+
+static int start_socket_server(xd_socket_server **ret)
+{
+    static const xd_gateway_fault all[] = {
+        { .spec = "closed", .words = "refused" },
+        { .spec = "nowhere", .words = "nowhere.invalid" },
+        { .spec = "mute", .words = "no answer in time", .late = true },
+        { .spec = "stranger", .words = "xdctl trust 127.0.0.2", .code = -EKEYREJECTED },
+        { .spec = "changed", .words = "HAS CHANGED", .code = -EKEYREJECTED },
+        { .spec = "denied", .words = "does not know your key", .code = -EACCES },
+        { .spec = "far", .agent = "/nowhere/xdagent", .words = "/nowhere/xdagent" },
+    };
+    const char *only = getenv("CK_RUN_CASE");
+    xd_error    err = { 0 };
+    if (only && strcmp(only, "socket") != 0)
+        return 0;
+    int r = xd_socket_server_start(ret, &cases[SOCKET_CASE].spec, &err);
+    if (r < 0) {
+        printf("socket: %s\n", err.text);
+        return r;
+    }
+    for (size_t i = 0; i < XD_ARRAY_LEN(all); i++) {
+        socket_faults[i] = all[i];
+        socket_faults[i].spec = socket_specs[i];
+        xd_socket_server_spec(*ret, all[i].spec, socket_specs[i], sizeof(socket_specs[i]));
+    }
+    socket_ways[0] = (xd_gateway_fault){ .transport = &xd_transport_socket,
+                                         .spec = socket_specs[2],
+                                         .words = "no answer in time" };
+    socket_ways[1] =
+        (xd_gateway_fault){ .transport = &xd_transport_socket, .spec = socket_specs[0], .words = "refused" };
+    return 0;
 }
 
 /* 0 = it is not to be run; -ENOENT = there is no sshd here, or no ssh. */
@@ -141,9 +186,14 @@ static int start_server(xd_ssh_server **ret)
 
 int main(int argc, char **argv)
 {
-    xd_ssh_server *server = NULL;
+    xd_ssh_server    *server = NULL;
+    xd_socket_server *sockets = NULL;
     if (argc == 5 && strcmp(argv[1], "--hold") == 0)
         return xd_gateway_hold(cases[strtol(argv[2], NULL, 10)].transport, argv[3], argv[4]);
+    if (argc == 4 && strcmp(argv[1], "--serve") == 0)
+        return xd_socket_server_main(argv[2], argv[3]);
+    if (start_socket_server(&sockets) < 0)
+        return EXIT_FAILURE;
     int ssh = start_server(&server);
     if (ssh < 0 && (ssh != -ENOENT || getenv("CK_RUN_CASE")))
         return ssh == -ENOENT ? SKIPPED : EXIT_FAILURE;
@@ -153,5 +203,6 @@ int main(int argc, char **argv)
     int failed = srunner_ntests_failed(runner);
     srunner_free(runner);
     xd_ssh_server_stop(server);
+    xd_socket_server_stop(sockets);
     return failed ? EXIT_FAILURE : EXIT_SUCCESS;
 }

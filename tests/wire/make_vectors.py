@@ -91,7 +91,7 @@ SYNC_DONE 151 lo:u64 hi:u64 written:u32 removed:u32 reused:u32 reused_bytes:u64 
 SYNC_FAILED 152 text:bytes
 SYNC_RECORD_LIST 153 records:SYNC_RECORD
 SYNC_PIECE_LIST 154 pieces:SYNC_PIECE
-TUNNEL_OPEN 160 version_min:u16 version_max:u16 build_id:bytes who:bytes output_limit:u64
+TUNNEL_OPEN 160 version_min:u16 version_max:u16 build_id:bytes who:bytes output_limit:u64 agent:bytes
 TUNNEL_RESUME 161 token:bytes
 TUNNEL_OPENED 162 version:u16 build_id:bytes token:bytes
 TUNNEL_REFUSED 163 code:u16 reason:bytes
