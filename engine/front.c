@@ -12,12 +12,15 @@
 #include <unistd.h>
 
 #include "engine/base/clock.h"
+#include "engine/base/hash.h"
 #include "engine/base/os_linux.h"
 #include "engine/stream.h"
 
 #define ZMTP_FIRST 0xff
 #define QUESTION "xdkey\n"
 #define UNPROVEN_BYTES 4096u /* a handshake of CURVE takes less than 1 KiB */
+#define GREETING 64u         /* bytes */
+#define IDLE_NS (250 * XD_MS_NS)
 #define PASS_BYTES (128u << 10)
 #define WAITING_MAX (128u << 10)
 #define ACCEPTS 64 /* in one turn */
@@ -30,6 +33,13 @@
 
 typedef enum phase { SNIFFS, PASSES, ENDS } phase;
 
+/* Where connections come from, as long as there are some. */
+typedef struct origin {
+    char           address[INET6_ADDRSTRLEN];
+    uint32_t       proven, unproven;
+    UT_hash_handle hh;
+} origin;
+
 typedef struct conn {
     struct conn  *next;          /* of its bucket */
     struct conn  *older, *newer; /* unproven ones by age */
@@ -41,7 +51,7 @@ typedef struct conn {
     uint64_t      until_ns; /* UINT64_MAX = no end */
     uint64_t      sent;     /* bytes of the peer */
     xd_stream_out to_peer, to_inner;
-    char          address[INET6_ADDRSTRLEN];
+    origin       *origin;
 } conn;
 
 typedef struct listener {
@@ -56,6 +66,7 @@ struct xd_front {
     size_t         bound;
     int            reserve; /* a descriptor to give away when there are no others */
     conn          *bucket[BUCKETS];
+    origin        *origins;
     conn          *oldest, *newest; /* unproven */
     conn          *dead;
     uint32_t       last; /* number given out */
@@ -82,7 +93,31 @@ static void leave_unproven(conn *c)
     *(c->older ? &c->older->newer : &f->oldest) = c->newer;
     *(c->newer ? &c->newer->older : &f->newest) = c->older;
     c->older = c->newer = NULL;
+    c->origin->unproven--;
     f->stats.unproven--;
+}
+
+static origin *origin_of(xd_front *f, const char *address)
+{
+    origin *h = NULL;
+    HASH_FIND_STR(f->origins, address, h);
+    if (h || !(h = calloc(1, sizeof(*h))))
+        return h;
+    snprintf(h->address, sizeof(h->address), "%s", address);
+    HASH_ADD_STR(f->origins, address, h);
+    if (!h->hh.tbl) {
+        free(h);
+        return NULL;
+    }
+    return h;
+}
+
+static void leave_origin(xd_front *f, origin *h)
+{
+    if (h->proven || h->unproven)
+        return;
+    HASH_DEL(f->origins, h);
+    free(h);
 }
 
 static void close_fd(xd_front *f, int *fd)
@@ -105,6 +140,9 @@ static void end(conn *c, bool tell)
         at = &(*at)->next;
     *at = c->next;
     leave_unproven(c);
+    c->origin->proven -= c->proven;
+    leave_origin(f, c->origin);
+    c->origin = NULL;
     close_fd(f, &c->out);
     close_fd(f, &c->in);
     c->dead = true;
@@ -262,20 +300,32 @@ static uint32_t limit(uint32_t given, uint32_t otherwise)
     return given ? given : otherwise;
 }
 
-/* One more may be unproven: the oldest goes, of the same address if that has many. */
-static void make_room(xd_front *f, const char *address)
+/* Who goes: the oldest that has not even sent the greeting of ZMTP in a quarter of a second, else the oldest; of all addresses if `h` is NULL. */
+static conn *last_choice(const xd_front *f, const origin *h, uint64_t now)
+{
+    const uint64_t most = limit(f->args.limits.prove_ms, 5000) * XD_MS_NS;
+    conn          *oldest = NULL;
+    for (conn *c = f->oldest; c; c = c->newer) {
+        if (h && c->origin != h)
+            continue;
+        oldest = oldest ? oldest : c;
+        if (c->until_ns + IDLE_NS > now + most) /* the younger ones are behind it */
+            break;
+        if (c->sent < GREETING)
+            return c;
+    }
+    return oldest;
+}
+
+/* One more may be unproven: another one goes, of the same address if that has many. */
+static void make_room(xd_front *f, const origin *h)
 {
     const xd_front_limits *l = &f->args.limits;
-    uint32_t               same = 0;
-    conn                  *first = NULL;
-    for (conn *c = f->oldest; c; c = c->newer)
-        if (strcmp(c->address, address) == 0) {
-            first = first ? first : c;
-            same++;
-        }
-    conn *goes = same >= limit(l->unproven_per_address, 64)                                       ? first
-                 : f->stats.unproven >= limit(l->unproven, 256) || f->stats.now >= l->connections ? f->oldest
-                                                                                                  : NULL;
+    conn                  *goes = NULL;
+    if (h->unproven >= limit(l->unproven_per_address, 128))
+        goes = last_choice(f, h, xd_clock_ns());
+    else if (f->stats.unproven >= limit(l->unproven, 512) || f->stats.now >= l->connections)
+        goes = last_choice(f, NULL, xd_clock_ns());
     if (!goes)
         return;
     f->stats.dropped++;
@@ -323,27 +373,32 @@ static int take_in(xd_front *f, int fd, const struct sockaddr_storage *from)
     const xd_front_limits *l = &f->args.limits;
     char                   address[INET6_ADDRSTRLEN];
     name_address(from, address);
-    make_room(f, address);
-    if (f->stats.now >= l->connections) {
+    origin *h = origin_of(f, address);
+    conn   *c = calloc(1, sizeof(*c));
+    if (h && c)
+        make_room(f, h);
+    h = origin_of(f, address);
+    if (!h || !c || f->stats.now >= l->connections) {
         f->stats.refused++;
+        if (h)
+            leave_origin(f, h);
+        free(c);
         return -EMFILE;
     }
-    conn *c = calloc(1, sizeof(*c));
-    if (!c)
-        return -ENOMEM;
     *c = (conn){ .front = f,
                  .number = next_number(f),
                  .out = fd,
                  .in = -1,
                  .until_ns = xd_clock_ns() + limit(l->prove_ms, 5000) * XD_MS_NS,
+                 .origin = h,
                  .older = f->newest };
-    memcpy(c->address, address, sizeof(address));
     set_up(fd);
     conn **bucket = &f->bucket[c->number % BUCKETS];
     c->next = *bucket;
     *bucket = c;
     *(f->newest ? &f->newest->newer : &f->oldest) = c;
     f->newest = c;
+    h->unproven++;
     f->stats.now++;
     f->stats.unproven++;
     f->stats.accepted++;
@@ -532,22 +587,17 @@ uint32_t xd_front_find(const xd_front *f, const char *inner_address)
 const char *xd_front_address(const xd_front *f, uint32_t number)
 {
     const conn *c = find(f, number);
-    return c ? c->address : "?";
+    return c ? c->origin->address : "?";
 }
 
 bool xd_front_prove(xd_front *f, uint32_t number)
 {
-    conn    *c = find(f, number);
-    uint32_t same = 0;
-    if (!c || c->phase == ENDS)
-        return false;
-    for (size_t i = 0; i < BUCKETS; i++)
-        for (const conn *o = f->bucket[i]; o; o = o->next)
-            same += o->proven && strcmp(o->address, c->address) == 0;
-    if (same >= limit(f->args.limits.per_address, 1024))
+    conn *c = find(f, number);
+    if (!c || c->phase == ENDS || c->origin->proven >= limit(f->args.limits.per_address, 1024))
         return false;
     leave_unproven(c);
     c->proven = true;
+    c->origin->proven++;
     c->until_ns = UINT64_MAX;
     return true;
 }

@@ -5,7 +5,7 @@
  * public key (xdctl trust), which is answered in one line. Everything else is closed.
  *
  * A connection is unproven until its owner has shown a key that is trusted (xd_front_prove). Those may send few bytes, have little time, and are
- * few: when one more comes, the oldest goes, of the same address first. So whoever has a key gets in while others knock by the thousand.
+ * few: when one more comes, another one goes, of the same address first: one that has not begun to speak ZMTP, else the oldest. So whoever has a key gets in while others knock by the thousand.
  * Each connection reaches ZeroMQ from an address of its own, 127.x.y.z, by which it is known there.
  * One thread, that of its poller. */
 #pragma once
@@ -19,8 +19,8 @@ typedef struct xd_front xd_front;
 typedef struct xd_front_limits {
     uint32_t connections;          /* in all; 0 = 4096, or what the limit of open files leaves */
     uint32_t per_address;          /* proven ones of one address; 0 = 1024 */
-    uint32_t unproven;             /* in all; 0 = 256 */
-    uint32_t unproven_per_address; /* 0 = 64 */
+    uint32_t unproven;             /* in all; 0 = 512 */
+    uint32_t unproven_per_address; /* 0 = 128 */
     uint32_t prove_ms;             /* from accept to proof; 0 = 5000 */
 } xd_front_limits;
 

@@ -17,7 +17,8 @@
 
 #define REFRESH_NS XD_S_NS     /* between two looks at the lists of keys */
 #define IDLE_NS (20 * XD_S_NS) /* that a connection may be there without asking for an agent */
-#define MESSAGES 256           /* in one turn */
+#define CARE_NS (250 * XD_MS_NS)
+#define MESSAGES 256 /* in one turn */
 #define BOUND_MAX 8u
 
 void serve_log(const serve *s, xd_log_level level, const char *fmt, ...)
@@ -35,7 +36,7 @@ void serve_log(const serve *s, xd_log_level level, const char *fmt, ...)
 
 static peer *find_peer(const serve *s, uint32_t number)
 {
-    peer *p = s->peers;
+    peer *p = s->peers[number % SERVE_BUCKETS];
     while (p && p->number != number)
         p = p->next;
     return p;
@@ -43,7 +44,7 @@ static peer *find_peer(const serve *s, uint32_t number)
 
 static void forget_peer(serve *s, peer *p)
 {
-    peer **at = &s->peers;
+    peer **at = &s->peers[p->number % SERVE_BUCKETS];
     while (*at != p)
         at = &(*at)->next;
     *at = p->next;
@@ -122,8 +123,9 @@ static uint32_t admit(void *arg, const char *inner, const xd_pubkey *key)
         free(p);
         return 0;
     }
-    p->next = s->peers;
-    s->peers = p;
+    peer **at = &s->peers[number % SERVE_BUCKETS];
+    p->next = *at;
+    *at = p;
     return number;
 }
 
@@ -224,12 +226,30 @@ static void beat(serve *s, peer *p, uint64_t now)
 
 static void care_for_peers(serve *s, uint64_t now)
 {
-    for (peer *p = s->peers, *next; p; p = next) {
-        next = p->next;
-        beat(s, p, now);
-        if (now - p->heard_ns > XD_TUNNEL_SILENT_NS || (!p->session && now - p->since_ns > IDLE_NS))
-            xd_front_drop(s->front, p->number);
-    }
+    if (now < s->cared_ns + CARE_NS)
+        return;
+    s->cared_ns = now;
+    for (uint32_t i = 0; i < SERVE_BUCKETS; i++)
+        for (peer *p = s->peers[i]; p; p = p->next) {
+            beat(s, p, now);
+            if (now - p->heard_ns > XD_TUNNEL_SILENT_NS || (!p->session && now - p->since_ns > IDLE_NS))
+                xd_front_drop(s->front, p->number);
+        }
+}
+
+static void judge_again(serve *s, peer *p, int64_t wall)
+{
+    if (p->refuse_code || p->refused)
+        return;
+    const xd_trust_verdict v = xd_trust_still(s->trust, &p->key, p->address, wall);
+    if (v == XD_TRUST_GOOD)
+        return;
+    p->refuse_why = xd_trust_words(v);
+    serve_log(s, XD_LOG_WARNING, "cut off: key %s of %s: %s", p->print, p->address, p->refuse_why);
+    if (p->session)
+        session_end(p->session);
+    p->refuse_code = code_of(v);
+    refuse_key(s, p);
 }
 
 /* Keys that were taken away end what they were good for. */
@@ -246,19 +266,9 @@ static void look_at_keys(serve *s, uint64_t now)
         serve_log(s, XD_LOG_INFO, "the lists of keys were read again: %zu authorized",
                   xd_trust_count(s->trust));
     const int64_t wall = (int64_t)time(NULL);
-    for (peer *p = s->peers; p; p = p->next) {
-        if (p->refuse_code || p->refused)
-            continue;
-        const xd_trust_verdict v = xd_trust_still(s->trust, &p->key, p->address, wall);
-        if (v == XD_TRUST_GOOD)
-            continue;
-        p->refuse_why = xd_trust_words(v);
-        serve_log(s, XD_LOG_WARNING, "cut off: key %s of %s: %s", p->print, p->address, p->refuse_why);
-        if (p->session)
-            session_end(p->session);
-        p->refuse_code = code_of(v);
-        refuse_key(s, p);
-    }
+    for (uint32_t i = 0; i < SERVE_BUCKETS; i++)
+        for (peer *p = s->peers[i]; p; p = p->next)
+            judge_again(s, p, wall);
     for (session *e = s->sessions; e; e = e->next)
         if (!e->peer && xd_trust_still(s->trust, &e->key, NULL, wall) == XD_TRUST_REVOKED)
             session_end(e);
@@ -378,8 +388,9 @@ static int begin(serve *s, xd_error *err)
 static void end(serve *s)
 {
     session_free_all(s);
-    while (s->peers)
-        forget_peer(s, s->peers);
+    for (uint32_t i = 0; i < SERVE_BUCKETS; i++)
+        while (s->peers[i])
+            forget_peer(s, s->peers[i]);
     s->front = xd_front_free(s->front);
     s->curve = xd_curve_server_free(s->curve);
     s->trust = xd_trust_free(s->trust);

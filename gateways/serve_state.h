@@ -6,6 +6,8 @@
 #include "gateways/agent_child.h"
 #include "gateways/serve.h"
 
+#define SERVE_BUCKETS 1024u
+
 typedef struct serve   serve;
 typedef struct session session;
 
@@ -52,11 +54,11 @@ struct serve {
     xd_front            *front;
     xd_curve_server     *curve;
     char                *agent;
-    peer                *peers;
+    peer                *peers[SERVE_BUCKETS]; /* by number */
     session             *sessions;
     uint64_t             started; /* agents so far */
     uint32_t             n_sessions;
-    uint64_t             refresh_ns, stop_ns;
+    uint64_t             refresh_ns, stop_ns, cared_ns;
     unsigned             stops;
     bool                 moved; /* something was done in this turn */
 };

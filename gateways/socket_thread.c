@@ -18,6 +18,7 @@
 #define ASK_MS 3000u                /* that a server may take to say its key */
 #define SOON_MS 5u                  /* before a message is tried again */
 #define PARTING_NS (500 * XD_MS_NS) /* that the end of an agent may come later than that of its pipe */
+#define AGAIN_NS (100 * XD_MS_NS)   /* before another attempt; then more */
 #define ANSWER_MAX 512u
 
 static int fail(socket_pipe *s, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
@@ -52,11 +53,13 @@ static int await(socket_pipe *s, struct pollfd *more, nfds_t n, uint64_t until_n
         return -ECANCELED;
     if (now >= until_ns)
         return -ETIMEDOUT;
-    memcpy(p + 1, more, n * sizeof(*more));
+    if (n)
+        memcpy(p + 1, more, n * sizeof(*more));
     int r = poll(p, n + 1, (int)XD_MIN((until_ns - now) / XD_MS_NS + 1, 60000ull));
     if (r > 0 && p[0].revents)
         (void)!read(s->to_thread, &one, sizeof(one));
-    memcpy(more, p + 1, n * sizeof(*more));
+    if (n)
+        memcpy(more, p + 1, n * sizeof(*more));
     return is_cut(s) ? -ECANCELED : r > 0;
 }
 
@@ -136,8 +139,9 @@ static int why_refused(socket_pipe *s, const struct addrinfo *a)
         r = ask_key(s, fd, answer);
     if (r == -ECANCELED)
         return r;
-    if (r < 0)
-        return fail(s, -ECONNRESET, "%s closed the connection before it showed its key", s->at.text);
+    if (r < 0 || !*answer)
+        return fail(s, -ECONNRESET, "%s closed the connection before it showed its key; it may be busy",
+                    s->at.text);
     const size_t word = strlen(XD_KEY_WORD " ");
     if (strncmp(answer, XD_KEY_WORD " ", word) == 0 && strlen(answer) >= word + XD_KEY_Z85 &&
         xd_pubkey_parse(&key, (xd_bytes){ (const uint8_t *)answer + word, XD_KEY_Z85 }) == 0)
@@ -478,12 +482,32 @@ static void set_phase(socket_pipe *s, socket_phase phase)
     (void)!write(s->to_gateway, &(uint64_t){ 1 }, sizeof(uint64_t));
 }
 
+/* A server that many knock at lets go of those that came first: who has a key comes again. */
+static int dial_until(socket_pipe *s)
+{
+    uint64_t wait_ns = AGAIN_NS;
+    for (;;) {
+        pthread_mutex_lock(&s->lock);
+        s->err = (xd_error){ 0 };
+        pthread_mutex_unlock(&s->lock);
+        int            r = dial(s);
+        const uint64_t until = xd_clock_ns() + wait_ns;
+        if (r != -ECONNRESET || until >= s->deadline_ns)
+            return r;
+        while ((r = await(s, NULL, 0, until)) >= 0) {
+        }
+        if (r != -ETIMEDOUT)
+            return r;
+        wait_ns = XD_MIN(2 * wait_ns, 10 * AGAIN_NS);
+    }
+}
+
 void *xd_socket_main(void *arg)
 {
     socket_pipe *s = arg;
     (void)pthread_setname_np(pthread_self(), "xd-socket");
     s->deadline_ns = xd_clock_ns() + XD_MAX(s->timeout_ms, 1000u) * XD_MS_NS - 500 * XD_MS_NS;
-    int r = dial(s);
+    int r = dial_until(s);
     if (r == 0)
         r = negotiate(s);
     if (r == 0)
