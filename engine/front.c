@@ -228,8 +228,7 @@ static int sniff(conn *c, const uint8_t *data, size_t len)
     if (c->sent == 0 && data[0] == ZMTP_FIRST) {
         c->phase = PASSES;
         XD_TRY(connect_inner(c));
-        /* Not before it is connected. */
-        return xd_stream_out_add(&c->to_inner, data, len);
+        return pass(&c->to_inner, c->in, data, len); /* it is mostly connected at once, to this host */
     }
     XD_TRY(xd_stream_out_add(&c->to_inner, data, len));
     xd_bytes said = xd_stream_out_view(&c->to_inner);
