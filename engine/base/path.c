@@ -257,3 +257,27 @@ int xd_path_self(char **ret)
     *ret = strdup(text);
     return *ret ? 0 : -ENOMEM;
 }
+
+int xd_path_self_program(char **ret)
+{
+    xd_autofree char *self = NULL;
+    XD_TRY(xd_path_self(&self));
+    if (access(self, X_OK) == 0) {
+        *ret = xd_take(&self);
+        return 0;
+    }
+    return xd_path_of_process("exe", ret);
+}
+
+int xd_path_of_process(const char *name, char **ret)
+{
+    char       self[32]; /* as this /proc counts processes, which may be another namespace's */
+    xd_autobuf path = XD_BUF_INIT;
+    ssize_t    n = readlink("/proc/self", self, sizeof(self) - 1);
+    if (n < 0)
+        return -errno;
+    self[n] = 0;
+    XD_TRY(xd_buf_printf(&path, "/proc/%s/%s", self, name));
+    *ret = xd_bytes_dup(xd_buf_view(&path));
+    return *ret ? 0 : -ENOMEM;
+}
