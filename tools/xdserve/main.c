@@ -41,7 +41,8 @@ static int usage(void)
          "                       repeated\n"
          "  --keys DIR           folder of the keys instead of ~/.config/xdctl\n"
          "  --max-agents N       agents at once; 256 without\n"
-         "  --drain SECONDS      time for running agents when it is told to stop; 60 without\n"
+         "  --drain SECONDS      time for running agents when it is told to stop;\n"
+         "                       60 without\n"
          "  --help, --version");
     return 0;
 }
