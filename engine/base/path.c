@@ -262,7 +262,7 @@ int xd_path_self_program(char **ret)
 {
     xd_autofree char *self = NULL;
     XD_TRY(xd_path_self(&self));
-    if (access(self, X_OK) == 0) {
+    if (self && access(self, X_OK) == 0) {
         *ret = xd_take(&self);
         return 0;
     }

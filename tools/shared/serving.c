@@ -78,17 +78,18 @@ int serving_exit_code(int r)
     }
 }
 
-int serving_run(xd_server_options *o, const char *authorize, char *err)
+int serving_run(const xd_server_options *options, const char *authorize, char *err)
 {
-    serving s = { .keys = o->keys, .authorize = authorize };
-    int     r = catch_signals();
+    serving           s = { .keys = options->keys, .authorize = authorize };
+    xd_server_options o = *options;
+    int               r = catch_signals();
     err[0] = 0;
     if (r == 0) {
-        o->stop_fd = stop_pipe[0];
-        o->arg = &s;
-        o->ready = on_ready;
-        o->log = on_log;
-        r = xd_server_run(o, err);
+        o.stop_fd = stop_pipe[0];
+        o.arg = &s;
+        o.ready = on_ready;
+        o.log = on_log;
+        r = xd_server_run(&o, err);
     }
     if (r < 0 && !err[0])
         snprintf(err, XD_TEXT, "%s", strerror(-r));

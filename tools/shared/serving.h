@@ -8,7 +8,7 @@
 
 /* Serves until a signal comes (SIGINT, SIGTERM, SIGHUP: no new agents; a second one ends all): what it listens on and its
  * fingerprint go to standard output, its log to standard error. authorize: the command line that lets a controller in, for people to
- * read. Sets stop_fd, arg, ready and log of *o. Returns the exit code; err says why it is not 0. */
-int serving_run(xd_server_options *o, const char *authorize, char *err);
+ * read. stop_fd, arg, ready and log of the options are not looked at. Returns the exit code; err (XD_TEXT bytes) says why it is not 0. */
+int serving_run(const xd_server_options *options, const char *authorize, char *err);
 /* The exit code of a result of the functions for keys and servers in xd.h. */
 int serving_exit_code(int r);

@@ -5,7 +5,7 @@
 #include "tools/shared/serving.h"
 #include "tools/xdctl/xdctl.h"
 
-static int serve(xd_server_options *o)
+static int serve(const xd_server_options *o)
 {
     char err[XD_TEXT] = "";
     int  code = serving_run(o, "xdctl keys authorize", err);

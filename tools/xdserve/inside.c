@@ -27,14 +27,17 @@ __asm__(".pushsection .rodata\n"
         ".balign 64\n"
         "xdserve_agent:\n"
         ".incbin \"" XD_AGENT_FILE "\"\n"
-        "xdserve_agent_end:\n"
-        ".byte 0\n"
+        "0:\n"
+        ".balign 8\n"
+        "xdserve_agent_size:\n"
+        ".quad 0b - xdserve_agent\n"
         ".popsection\n");
-extern const uint8_t xdserve_agent[], xdserve_agent_end[];
+extern const uint8_t  xdserve_agent[];
+extern const uint64_t xdserve_agent_size;
 
 static xd_bytes agent_bytes(void)
 {
-    return (xd_bytes){ xdserve_agent, (size_t)(xdserve_agent_end - xdserve_agent) };
+    return (xd_bytes){ xdserve_agent, (size_t)xdserve_agent_size };
 }
 
 /* ---- does it start? ------------------------------------------------------------------------------------------ */
