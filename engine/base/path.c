@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -249,12 +250,17 @@ int xd_path_find_program(const char *name, const char *path_list, char **ret)
 
 int xd_path_self(char **ret)
 {
-    char    text[4096];
-    ssize_t n = readlink("/proc/self/exe", text, sizeof(text) - 1);
-    if (n < 0)
-        return -errno;
-    text[n] = 0;
-    *ret = strdup(text);
+    char          text[4096];
+    const char   *self = text;
+    const ssize_t n = readlink("/proc/self/exe", text, sizeof(text) - 1);
+    const int     r = n < 0 ? -errno : 0;
+    if (r == 0)
+        text[n] = 0;
+    else /* there is no /proc: as it was started */
+        self = (const char *)(uintptr_t)getauxval(AT_EXECFN);
+    if (r < 0 && (!self || self[0] != '/'))
+        return r;
+    *ret = strdup(self);
     return *ret ? 0 : -ENOMEM;
 }
 

@@ -168,26 +168,27 @@ def test_a_run_over_it(controller, serve, tmp_path):
 
 
 IN_ROOT = """
-mount --bind "$1" "$1" && mount -t proc proc "$1/proc" && mount --rbind /dev "$1/dev" || exit 1
+mount --bind "$1" "$1" && mount --rbind /dev "$1/dev" || exit 1
+[ "$2" = noproc ] || mount -t proc proc "$1/proc" || exit 1
 [ "$2" != noexec ] || echo 2 >/proc/sys/vm/memfd_noexec || exit 1
 chroot=$3; root=$1; shift 3
 exec "$chroot" "$root" "$@"
 """
 
 
-def in_root(root, memory="exec"):
-    """A command line that starts another in a root folder of its own, with /proc and /dev."""
+def in_root(root, lacks=""):
+    """A command line that starts another in a root folder of its own, with /proc and /dev.  lacks: noproc; noexec: files in memory are no programs."""
     for program in ("unshare", "chroot", "mount"):
         if not shutil.which(program):
             pytest.skip("there is no program %s" % program)
     line = ["unshare", "--mount", "--pid", "--fork", "--kill-child"] + ([] if os.geteuid() == 0 else ["--user", "--map-root-user"])
-    line += ["sh", "-c", IN_ROOT, "sh", str(root), memory, shutil.which("chroot")]
+    line += ["sh", "-c", IN_ROOT, "sh", str(root), lacks, shutil.which("chroot")]
     for name in ("proc", "dev", "tmp"):
         (root / name).mkdir(parents=True, exist_ok=True)
     shutil.copy(XDSERVE, str(root / "xdserve"))
     tried = call(*(line + ["/xdserve", "--version"]), env=None)
     if tried.returncode != 0:
-        pytest.skip("no root folder of its own can be had here, or not with memory=%s: %s" % (memory, tried.stderr.strip()))
+        pytest.skip("no root folder of its own can be made here%s: %s" % (lacks and ", with " + lacks, tried.stderr.strip()))
     return line
 
 
@@ -211,10 +212,11 @@ def test_in_an_empty_root(controller, serve):
     assert not list(root.rglob("xdagent-*")), "the agent ran from memory"
 
 
-def test_where_nothing_starts_from_memory(controller, serve):
+@pytest.mark.parametrize("lacks", ["noexec", "noproc"])
+def test_where_nothing_starts_from_memory(controller, serve, lacks):
     """Then the agent lies in a file, which is looked at before it is believed."""
     root = controller.path / "root"
-    before = in_root(root, "noexec")
+    before = in_root(root, lacks)
     (root / "tmp" / "keys").mkdir(mode=0o700)
     assert call(root / "xdserve", "authorize", controller.line, "--keys", root / "tmp" / "keys").returncode == 0
     environment = {"PATH": os.environ["PATH"]}
