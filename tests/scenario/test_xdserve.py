@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from conftest import XDCTL, clean_environment, end
+from conftest import ROOT, XDCTL, end
 
 XDSERVE = os.environ.get("XD_XDSERVE") or os.path.join(os.path.dirname(XDCTL), "xdserve")
 KEY = "xdk1 rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7"  # of RFC 26
@@ -111,7 +111,9 @@ def test_version_is_that_of_xdctl():
 def test_help():
     done = call(XDSERVE, "--help")
     assert done.returncode == 0 and not done.stderr
-    assert {"--bind", "--keys", "--max-agents", "--drain", "--version"} <= set(re.findall(r"--[a-z-]+", done.stdout))
+    with open(os.path.join(ROOT, "tools", "xdctl", "man", "xdserve.8.scd"), encoding="utf-8") as f:
+        defined = f.read().partition("# OPTIONS")[2].partition("\n# ")[0]
+    assert set(re.findall(r"--[a-z-]+", done.stdout)) - {"--tx"} == set(re.findall(r"\*(--[a-z-]+)\*", defined))
     assert max(map(len, done.stdout.splitlines())) <= 80
 
 
