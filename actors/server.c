@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "engine/xd.h"
+#include "gateways/agent_program.h"
 #include "gateways/serve.h"
 
 typedef struct telling {
@@ -55,6 +56,15 @@ int xd_server_run(const xd_server_options *options, char *err)
                                  .ready = on_ready,
                                  .arg = &t };
     int                 r = xd_serve(&args, &e);
+    if (r < 0 && err)
+        snprintf(err, XD_TEXT, "%s", *e.text ? e.text : xd_error_name(r));
+    return r;
+}
+
+int xd_server_program(char **ret_path, char *err)
+{
+    xd_error e = { 0 };
+    int      r = xd_program_find("xdserve", ret_path, &e);
     if (r < 0 && err)
         snprintf(err, XD_TEXT, "%s", *e.text ? e.text : xd_error_name(r));
     return r;

@@ -72,8 +72,8 @@ if(GZIP AND CMAKE_INSTALL_PREFIX STREQUAL /usr)
     foreach(component IN LISTS CPACK_COMPONENTS_ALL)
         install(FILES ${made}/copyright ${made}/changelog.Debian.gz ${made}/changelog.gz DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/${XD_NAME_${component}} COMPONENT ${component})
     endforeach()
-    # The agent is static on purpose: it is to run on hosts where nothing is installed.
-    file(WRITE ${made}/xdctl "xdctl: statically-linked-binary [usr/libexec/xd/xdagent]\n")
+    # Static on purpose: they are to run on hosts where nothing is installed.
+    file(WRITE ${made}/xdctl "xdctl: statically-linked-binary [usr/libexec/xd/xdagent]\nxdctl: statically-linked-binary [usr/libexec/xd/xdserve]\n")
     file(WRITE ${made}/triggers "activate-noawait ldconfig\n")
     set(CPACK_DEBIAN_LIBRARY_PACKAGE_CONTROL_EXTRA ${made}/triggers)
     install(FILES ${made}/xdctl DESTINATION ${CMAKE_INSTALL_DATADIR}/lintian/overrides COMPONENT programs)

@@ -445,6 +445,9 @@ typedef struct xd_server_options {
 /* Starts agents for controllers whose keys are in authorized_controllers (xdctl serve), until it is stopped. Blocks. 0; -errno: err says what cannot be
  * used. A program that calls it ignores SIGPIPE. */
 XD_API int xd_server_run(const xd_server_options *options, char *err);
+/* Where the same server lies as one static file with its agent inside, to be copied to a host where nothing is installed. The caller frees *ret_path.
+ * -ENOENT: this installation has none; err says where it was looked for. */
+XD_API int xd_server_program(char **ret_path, char *err);
 
 #ifdef __cplusplus
 }

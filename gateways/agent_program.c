@@ -108,3 +108,11 @@ int xd_agent_program_find(const char *wanted, char **ret, xd_error *err)
                         "cannot find the program xdagent: tried %s; name it with --agent or XD_AGENT",
                         xd_buf_cstr(&tried));
 }
+
+int xd_program_find(const char *name, char **ret, xd_error *err)
+{
+    xd_autobuf tried = XD_BUF_INIT;
+    if (try_installed(try_agent, name, NULL, &tried, ret))
+        return 0;
+    return xd_error_set(err, -ENOENT, "cannot find the program %s: tried %s", name, xd_buf_cstr(&tried));
+}

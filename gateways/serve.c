@@ -371,6 +371,17 @@ static void say_ready(const serve *s)
     s->args->ready(s->args->arg, addresses, print, key, xd_trust_count(s->trust));
 }
 
+/* A bare host may have no folder for the key that can be written: what to do about it. */
+static int open_keys(serve *s, const char *folder, xd_error *err)
+{
+    xd_error why = { 0 };
+    int      r = xd_trust_open(&s->trust, folder, XD_KEYLIST_CONTROLLERS, true, &why);
+    if (r == -EACCES || r == -EROFS || r == -ENOENT || r == -ENOTDIR || r == -ENOSPC || r == -EDQUOT)
+        return xd_error_set(err, r, "no place for the key of this server: %.600s; --keys DIR names another",
+                            *why.text ? why.text : xd_error_name(r));
+    return r < 0 ? xd_error_set(err, r, "%s", *why.text ? why.text : xd_error_name(r)) : 0;
+}
+
 static int begin(serve *s, xd_error *err)
 {
     xd_autofree char *folder = s->args->keys ? strdup(s->args->keys) : NULL, *found = NULL;
@@ -380,7 +391,7 @@ static int begin(serve *s, xd_error *err)
         return -ENOMEM;
     XD_TRY(xd_agent_program_find(s->args->agent, &found, err));
     XD_TRY(xd_path_absolute(found, &s->agent));
-    XD_TRY(xd_trust_open(&s->trust, folder, XD_KEYLIST_CONTROLLERS, true, err));
+    XD_TRY(open_keys(s, folder, err));
     XD_TRY(xd_poller_new(&s->poller));
     return listen_there(s, err);
 }

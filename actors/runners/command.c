@@ -34,7 +34,7 @@ static int prepare_parts(command_runner *c, const xd_wire_ENV_START *start, xd_e
 {
     if (start->python.len)
         return xd_error_set(err, -EINVAL, "an interpreter (python=) does not apply to --runner command");
-    int r = xd_path_self(&c->program);
+    int r = xd_path_self_program(&c->program);
     if (r < 0)
         return xd_error_set(err, r, "cannot find this program: %s", xd_error_name(r));
     XD_TRY(xd_runner_environ(start, &c->env, err));

@@ -601,3 +601,8 @@ int xd_os_die_with_parent(int sig, pid_t parent)
         (void)raise(sig);
     return 0;
 }
+
+void xd_os_name_process(const char *name)
+{
+    (void)prctl(PR_SET_NAME, name, 0, 0, 0);
+}

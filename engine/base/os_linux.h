@@ -87,5 +87,7 @@ bool xd_os_is_stopped(pid_t pid, bool before);
 /* Takes one signal from such a descriptor without blocking: its number, 0 = none waits. */
 int xd_os_signal_take(int fd) XD_MUST;
 
+/* The name that ps -o comm and top show for this process. */
+void xd_os_name_process(const char *name);
 /* This process gets `sig` when the thread that started it ends; at once when that is no longer `parent`. */
 int xd_os_die_with_parent(int sig, pid_t parent) XD_MUST;

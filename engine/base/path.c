@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -249,11 +250,40 @@ int xd_path_find_program(const char *name, const char *path_list, char **ret)
 
 int xd_path_self(char **ret)
 {
-    char    text[4096];
-    ssize_t n = readlink("/proc/self/exe", text, sizeof(text) - 1);
+    char          text[4096];
+    const char   *self = text;
+    const ssize_t n = readlink("/proc/self/exe", text, sizeof(text) - 1);
+    const int     r = n < 0 ? -errno : 0;
+    if (r == 0)
+        text[n] = 0;
+    else /* there is no /proc: as it was started */
+        self = (const char *)(uintptr_t)getauxval(AT_EXECFN);
+    if (r < 0 && (!self || self[0] != '/'))
+        return r;
+    *ret = strdup(self);
+    return *ret ? 0 : -ENOMEM;
+}
+
+int xd_path_self_program(char **ret)
+{
+    xd_autofree char *self = NULL;
+    XD_TRY(xd_path_self(&self));
+    if (self && access(self, X_OK) == 0) {
+        *ret = xd_take(&self);
+        return 0;
+    }
+    return xd_path_of_process("exe", ret);
+}
+
+int xd_path_of_process(const char *name, char **ret)
+{
+    char       self[32]; /* as this /proc counts processes, which may be another namespace's */
+    xd_autobuf path = XD_BUF_INIT;
+    ssize_t    n = readlink("/proc/self", self, sizeof(self) - 1);
     if (n < 0)
         return -errno;
-    text[n] = 0;
-    *ret = strdup(text);
+    self[n] = 0;
+    XD_TRY(xd_buf_printf(&path, "/proc/%s/%s", self, name));
+    *ret = xd_bytes_dup(xd_buf_view(&path));
     return *ret ? 0 : -ENOMEM;
 }

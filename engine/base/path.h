@@ -34,6 +34,12 @@ int xd_path_read_file(const char *path, size_t limit, xd_buf *out, xd_error *err
 /* rm -rf path, however deep; no symlink is followed; what its owner made unreadable goes too. 0 or the first -errno. */
 int xd_path_remove_tree(const char *path);
 /* First executable `name` on `path_list` ($PATH when NULL); malloc'ed; -ENOENT. */
-int  xd_path_find_program(const char *name, const char *path_list, char **ret) XD_MUST;
-int  xd_path_self(char **ret) XD_MUST; /* path of this executable */
+int xd_path_find_program(const char *name, const char *path_list, char **ret) XD_MUST;
+/* Path of this executable. -ENOENT: there is no /proc, and it was not started by an absolute path. */
+int xd_path_self(char **ret) XD_MUST;
+/* What starts this executable again: its path; where its file was replaced or removed, or it runs from memory (memfd), a path
+ * below /proc that is good as long as this process runs. */
+int xd_path_self_program(char **ret) XD_MUST;
+/* "/proc/PID/name" of this process, which other processes of its user can open; malloc'ed. -ENOENT: there is no /proc. */
+int  xd_path_of_process(const char *name, char **ret) XD_MUST;
 bool xd_path_is_dir(const char *path);

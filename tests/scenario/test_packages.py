@@ -65,6 +65,18 @@ def assert_agents(folder):
     assert all((folder / (a + ".xz")).stat().st_size <= 400 << 10 for a in wanted)
 
 
+def assert_xdserve(xdctl):
+    """One file, stripped, where xdctl says it is; where it can be built."""
+    said = call(xdctl, "serve", "--xdserve")
+    if not os.path.exists(os.path.join(ROOT, "build", "bin", "xdserve")):
+        assert said.returncode == 6 and "cannot find the program xdserve: tried " in said.stdout, said.stdout
+        return
+    path = said.stdout.strip()
+    assert said.returncode == 0 and path.endswith("libexec/xd/xdserve") and os.path.getsize(path) <= 5 << 20, said.stdout
+    alone = call(path, "--version", env={})
+    assert alone.returncode == 0 and alone.stdout.split()[0] == "xdserve", alone.stdout
+
+
 def test_debian_packages(made, tmp_path, suite):
     root = tmp_path / "root"
     for name in ("xdctl", "libxd0", "libxd-dev"):
@@ -76,6 +88,7 @@ def test_debian_packages(made, tmp_path, suite):
         if name != "libxd-dev":
             assert re.search(r"^Depends: .*\blibssh-4\b", fields, re.M), fields
     assert_agents(root / "usr/libexec/xd/agents")
+    assert_xdserve(root / "usr/bin/xdctl")
     libraries = next((root / "usr/lib").glob("*/libxd.so.0")).parent
     assert (libraries / "libxd.so").is_symlink() and (libraries / "pkgconfig/xd.pc").exists() and (root / "usr/include/xd.h").exists()
     assert (root / "usr/share/man/man1/xdctl-run.1.gz").exists()
@@ -107,6 +120,7 @@ def test_wheel(made, tmp_path, suite):
         assert done.returncode == 0 and "2 passed" in done.stdout, done.stdout
     program = call(python, "-c", "import xd; print(xd.program('xdctl'))").stdout.strip()
     assert_agents(tmp_path.__class__(program).parent.parent / "libexec/xd/agents")
+    assert_xdserve(program)
     needed = call("ldd", program).stdout
     assert "not found" not in needed and re.search(r"libzmq\S* => \S*xd_engine.libs/", needed), needed
     doctor = run(suite, tmp_path / "v" / "bin" / "xdctl", "doctor", "--python", sys.executable)

@@ -251,7 +251,14 @@ END_TEST
 
 START_TEST(self)
 {
-    xd_autofree char *p = NULL;
+    xd_autofree char *p = NULL, *program = NULL, *exe = NULL;
+    struct stat       a, b;
+    ck_assert_int_eq(xd_path_self_program(&program), 0);
+    ck_assert_int_eq(xd_path_of_process("exe", &exe), 0);
+    ck_assert_int_eq(stat(program, &a), 0);
+    ck_assert_int_eq(stat(exe, &b), 0);
+    ck_assert(a.st_ino == b.st_ino && a.st_dev == b.st_dev);
+    ck_assert_int_eq(strncmp(exe, "/proc/", 6), 0);
     ck_assert_int_eq(xd_path_self(&p), 0);
     ck_assert_int_eq(p[0], '/');
     ck_assert_int_eq(access(p, X_OK), 0);

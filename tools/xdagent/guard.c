@@ -30,11 +30,9 @@ static int start(const given *g, uint64_t output_limit, const agent_wishes *wish
     xd_autofree char *self = NULL;
     const char       *argv[32];
     size_t            n = 0, nfds = 0;
-    int               r = xd_path_self(&self);
+    int               r = xd_path_self_program(&self);
     if (r < 0)
         return xd_error_set(err, r, "cannot find this program: %s", xd_error_name(r));
-    /* Its file has been replaced or removed since; what runs can still be started. */
-    const char *program = access(self, X_OK) == 0 ? self : "/proc/self/exe";
     snprintf(fd, sizeof(fd), "%d", g->in);
     snprintf(limit, sizeof(limit), "%llu", (unsigned long long)output_limit);
     snprintf(guard, sizeof(guard), "%d", (int)getpid());
@@ -57,7 +55,7 @@ static int start(const given *g, uint64_t output_limit, const agent_wishes *wish
                     { "--scratch-dir", wishes->scratch_dir, wishes->scratch_dir != NULL },
                     { "--max-workers", workers, wishes->max_workers > 0 },
                     { "--fd", fd, g->in == g->out } };
-    argv[n++] = program;
+    argv[n++] = self;
     for (size_t i = 0; i < XD_ARRAY_LEN(options); i++)
         if (options[i].on) {
             argv[n++] = options[i].name;

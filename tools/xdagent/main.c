@@ -450,6 +450,8 @@ static int check(char **argv)
 
 int main(int argc, char **argv)
 {
+    if (argc > 0 && strncmp(argv[0], "/proc/", 6) == 0) /* it runs from memory, or its file was replaced */
+        xd_os_name_process("xdagent");
     if (argc > 4 && strcmp(argv[1], "--check") == 0)
         return check(argv + 2);
     if (argc > 1 && strcmp(argv[1], XD_COMMAND_ROLE) == 0)

@@ -149,7 +149,7 @@ static int spawn(agent *a, xd_error *err)
     agent_sync       *s = &a->sync;
     xd_autofree char *self = NULL;
     int               ends[2];
-    XD_TRY(xd_path_self(&self));
+    XD_TRY(xd_path_self_program(&self));
     XD_TRY(xd_os_socketpair(ends, true));
     const char *const  argv[] = { self, AGENT_RECEIVE_ROLE, s->folder, NULL };
     const xd_proc_fd   fds[] = { { ends[1], 0 }, { ends[1], 1 }, { 2, 2 } };

@@ -8,16 +8,14 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "tools/shared/serving.h"
 #include "tools/xdctl/xdctl.h"
 
 #define ASK_MS 10000
 
 static int failed(int r, const char *err)
 {
-    return xdctl_fail(r == -EINVAL || r == -EEXIST || r == -ENOENT ? XD_EXIT_USAGE
-                      : r == -ENOMEM                               ? XD_EXIT_INTERNAL
-                                                                   : XD_EXIT_INFRASTRUCTURE,
-                      "%s", err[0] ? err : strerror(-r));
+    return xdctl_fail(serving_exit_code(r), "%s", err[0] ? err : strerror(-r));
 }
 
 #define KEYS_OPTION(at)                                                                              \

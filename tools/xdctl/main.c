@@ -1,13 +1,12 @@
 /* tools/xdctl/main.c - dispatch to the subcommands. */
 #include <errno.h>
-#include <fcntl.h>
 #include <malloc.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "tools/shared/tool.h"
 #include "tools/xdctl/xdctl.h"
 
 static const xdctl_command commands[] = {
@@ -25,7 +24,6 @@ static const xdctl_command commands[] = {
 };
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
 
-/* Arguments are quoted in messages: nothing of them may act on the terminal. */
 int xdctl_fail(int code, const char *fmt, ...)
 {
     char    text[2 * XD_TEXT];
@@ -33,14 +31,7 @@ int xdctl_fail(int code, const char *fmt, ...)
     va_start(ap, fmt);
     vsnprintf(text, sizeof(text), fmt, ap);
     va_end(ap);
-    fputs(xd_colors(2) ? "\x1b[31mxdctl: " : "xdctl: ", stderr);
-    for (const char *c = text; *c; c++) {
-        if ((unsigned char)*c < ' ' || *c == 0x7f)
-            fprintf(stderr, "\\x%02x", (unsigned)*c);
-        else
-            fputc(*c, stderr);
-    }
-    fputs(xd_colors(2) ? "\x1b[0m\n" : "\n", stderr);
+    tool_complain("xdctl", xd_colors(2), text);
     return code;
 }
 
@@ -54,17 +45,6 @@ static void usage(FILE *out)
     fputs("\n`xdctl COMMAND --help` lists the options of a command; `xdctl --version` prints the version.\n"
           "The manual: xdctl(1), xdctl-run(1), xd(7).\n",
           out);
-}
-
-/* A program may be started with 0, 1 or 2 closed. What is opened next would take that number, and reports
- * would be written into it. */
-static int hold_standard_descriptors(void)
-{
-    for (int fd = 0; fd <= 2; fd++)
-        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF &&
-            open("/dev/null", fd == 0 ? O_RDONLY : O_WRONLY) != fd) /* the lowest free number */
-            return -1;
-    return 0;
 }
 
 static int dispatch(int argc, char **argv)
@@ -99,7 +79,7 @@ static void spare_memory(void)
 int main(int argc, char **argv)
 {
     spare_memory();
-    if (hold_standard_descriptors() < 0)
+    if (tool_hold_standard_descriptors() < 0)
         return XD_EXIT_INTERNAL;
     int code = dispatch(argc, argv);
     if ((fflush(stdout) != 0 || ferror(stdout)) && code == 0)
