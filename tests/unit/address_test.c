@@ -29,6 +29,8 @@ START_TEST(addresses)
         { "2001:DB8::A", "2001:db8::a", "[2001:db8::a]:8888", 8888 },
         { "[::ffff:10.0.0.1]:5", "::ffff:10.0.0.1", "[::ffff:10.0.0.1]:5", 5 },
         { "[FE80::1%eth0]:22", "fe80::1%eth0", "[fe80::1%eth0]:22", 22 },
+        { "fe80::1%Wlan0.1", "fe80::1%Wlan0.1", "[fe80::1%Wlan0.1]:8888",
+          8888 },                                      /* names of interfaces differ by case */
         { "::1:22", "::1:22", "[::1:22]:8888", 8888 }, /* all of it can be an address, so it is one */
     };
     for (size_t i = 0; i < XD_ARRAY_LEN(table); i++) {
@@ -74,6 +76,10 @@ START_TEST(mistyped_ones)
         { "[10.0.0.1]:22", "no address of IPv6" },
         { "a:b:c", "no address of IPv6" },
         { "::g", "no address of IPv6" },
+        { "fe80::1%", "no address of IPv6" },
+        { "fe80::1%a b", "no address of IPv6" },
+        { "[fe80::1%a\n]:22", "no address of IPv6" },
+        { "[fe80::1%a%b]:22", "no address of IPv6" },
         { "me@host:22", "no name of a host" },
         { "ho st", "no name of a host" },
         { "host\n:22", "no name of a host" },
