@@ -135,8 +135,11 @@ START_TEST(certificates)
         "curve\r\n    public-key = \"" PUB "\"\r\n    secret-key = \"" SECRET "\"\r\n",
         "curve\n    public-key=\"" PUB "\"\n    secret-key\t=\t'" SECRET "'",
         "curve\n    public-key = " PUB "\n    secret-key = " SECRET "   # mine\n",
+        "curve\n    public-key = " PUB "\t# mine\n    secret-key = " SECRET "\n",
         "\n\ncurve\n#  here they are\n    # indented, too\n\n    public-key = \"" PUB
         "\"   # the one\n  secret-key = \"" SECRET "\"\n\n",
+        "curve   \n    public-key = \"" PUB "\"\n    secret-key = \"" SECRET "\"\n",
+        "curve # of zmq_curve(7)\n    public-key = \"" PUB "\"\n    secret-key = \"" SECRET "\"\n",
         "curve\n    version = 1\n    public-keys = \"x\"\n    public-key = \"" PUB
         "\"\n    secret-key = \"" SECRET "\"\n",
     };
