@@ -140,6 +140,20 @@ START_TEST(a_list_that_cannot_be_used)
 }
 END_TEST
 
+/* A mistyped line in one list does not keep a key in that another list takes away. */
+START_TEST(revoked_beside_a_bad_list)
+{
+    ck_assert_int_eq(opened(true), 0);
+    add(list, "xdk1 " KEY1);
+    ck_assert_int_eq(xd_trust_refresh(t, &err), 1);
+    add(list, "colour=red xdk1 " KEY2);
+    add(revoked, "xdk1 " KEY1);
+    ck_assert_int_eq(xd_trust_refresh(t, &err), -EINVAL);
+    ck_assert_msg(strstr(err.text, list) && strstr(err.text, "colour"), "%s", err.text);
+    ck_assert_int_eq(ask(&key1, "::1", NOW), XD_TRUST_REVOKED);
+}
+END_TEST
+
 START_TEST(too_often)
 {
     ck_assert_int_eq(opened(true), 0);
@@ -184,6 +198,7 @@ int main(void)
     tcase_add_test(c, own_key);
     tcase_add_test(c, verdicts);
     tcase_add_test(c, a_list_that_cannot_be_used);
+    tcase_add_test(c, revoked_beside_a_bad_list);
     tcase_add_test(c, too_often);
     tcase_add_test(c, many_addresses);
     suite_add_tcase(s, c);
