@@ -35,7 +35,9 @@ void xd_keylist_release(xd_keylist *l)
     *l = XD_KEYLIST_INIT;
 }
 
-/* ---- one line ------------------------------------------------------------------------------------------------ */
+/* ---- one line
+ * ------------------------------------------------------------------------------------------------
+ */
 
 typedef struct reader {
     const uint8_t *at, *end;
@@ -111,7 +113,8 @@ static int read_from(reader *r, xd_key_line *l, xd_bytes value)
         l->from = more;
         if (read_netmask(&l->from[l->n_from], one) < 0)
             return bad(r,
-                       "from= takes addresses such as 10.0.0.0/8 or 2001:db8::/32, with ! in front of those "
+                       "from= takes addresses such as 10.0.0.0/8 or 2001:db8::/32, "
+                       "with ! in front of those "
                        "to refuse, not",
                        one);
         l->n_from++;
@@ -123,9 +126,12 @@ static int read_from(reader *r, xd_key_line *l, xd_bytes value)
 static int read_expires(reader *r, xd_key_line *l, xd_bytes value)
 {
     static const char *const forms[] = { "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%MZ", "%Y-%m-%d" };
-    char                     text[32];
+    char                     text[32], same[32];
     if (value.len >= sizeof(text) || memchr(value.ptr, 0, value.len))
-        return bad(r, "expires= takes a time of UTC such as 2026-12-31 or 2026-12-31T18:00Z, not", value);
+        return bad(r,
+                   "expires= takes a time of UTC such as 2026-12-31 or "
+                   "2026-12-31T18:00Z, not",
+                   value);
     memcpy(text, value.ptr, value.len);
     text[value.len] = 0;
     for (size_t i = 0; i < XD_ARRAY_LEN(forms); i++) {
@@ -133,14 +139,16 @@ static int read_expires(reader *r, xd_key_line *l, xd_bytes value)
         const char *end = strptime(text, forms[i], &tm);
         if (!end || *end)
             continue;
-        struct tm    same = tm;
-        const time_t t = timegm(&same);
-        if (same.tm_mday != tm.tm_mday || same.tm_mon != tm.tm_mon) /* 31 February */
-            break;
+        const time_t t = timegm(&tm);
+        if (tm.tm_year < 0 || strftime(same, sizeof(same), forms[i], &tm) == 0 || strcmp(same, text) != 0)
+            break; /* 31 February, a year of two digits, blanks */
         l->expires_s = (int64_t)t;
         return 0;
     }
-    return bad(r, "expires= takes a time of UTC such as 2026-12-31 or 2026-12-31T18:00Z, not", value);
+    return bad(r,
+               "expires= takes a time of UTC such as 2026-12-31 or "
+               "2026-12-31T18:00Z, not",
+               value);
 }
 
 static int read_max_workers(reader *r, xd_key_line *l, xd_bytes value)
@@ -266,7 +274,9 @@ static int read_line(reader *r, xd_keylist_kind kind, xd_key_line *l)
     return l->comment ? 0 : -ENOMEM;
 }
 
-/* ---- the file -------------------------------------------------------------------------------------------------- */
+/* ---- the file
+ * --------------------------------------------------------------------------------------------------
+ */
 
 /* One line at a time. false: there is none any more. */
 static bool next_line(xd_bytes text, size_t *at, xd_bytes *ret)
@@ -327,7 +337,8 @@ int xd_keylist_parse(xd_keylist *ret, xd_keylist_kind kind, xd_bytes text, const
     return 0;
 }
 
-/* Who may write the file, or put another one in its place, decides who is trusted. */
+/* Who may write the file, or put another one in its place, decides who is
+ * trusted. */
 static int only_ours(int fd, const char *path, xd_error *err)
 {
     struct stat       st;
@@ -368,7 +379,9 @@ int xd_keylist_read(xd_keylist *ret, xd_keylist_kind kind, const char *path, xd_
     return xd_keylist_parse(ret, kind, xd_buf_view(&text), path, err);
 }
 
-/* ---- questions ------------------------------------------------------------------------------------------------ */
+/* ---- questions
+ * ------------------------------------------------------------------------------------------------
+ */
 
 const xd_key_line *xd_keylist_find(const xd_keylist *l, const xd_pubkey *key)
 {
@@ -423,9 +436,12 @@ xd_key_verdict xd_key_line_check(const xd_key_line *l, const char *address, int6
     return l->n_from && !comes_from(l, address) ? XD_KEY_ELSEWHERE : XD_KEY_GOOD;
 }
 
-/* ---- changes ---------------------------------------------------------------------------------------------------- */
+/* ---- changes
+ * ----------------------------------------------------------------------------------------------------
+ */
 
-/* Those who change one file wait for each other. The lock is a file of its own, as the other is replaced. */
+/* Those who change one file wait for each other. The lock is a file of its own,
+ * as the other is replaced. */
 static int lock_folder(const char *path, int *ret, xd_error *err)
 {
     xd_autofree char *folder = xd_path_dir(path);
