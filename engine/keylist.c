@@ -278,18 +278,25 @@ static int read_line(reader *r, xd_keylist_kind kind, xd_key_line *l)
  * --------------------------------------------------------------------------------------------------
  */
 
-/* One line at a time. false: there is none any more. */
+/* One line at a time, with what ends it. false: there is none any more. */
 static bool next_line(xd_bytes text, size_t *at, xd_bytes *ret)
 {
     if (*at >= text.len)
         return false;
     const uint8_t *nl = memchr(text.ptr + *at, '\n', text.len - *at);
-    const size_t   end = nl ? (size_t)(nl - text.ptr) : text.len;
+    const size_t   end = nl ? (size_t)(nl - text.ptr) + 1 : text.len;
     *ret = (xd_bytes){ text.ptr + *at, end - *at };
-    *at = end + 1;
-    if (ret->len && ret->ptr[ret->len - 1] == '\r')
-        ret->len--;
+    *at = end;
     return true;
+}
+
+static xd_bytes without_end(xd_bytes line)
+{
+    if (line.len && line.ptr[line.len - 1] == '\n')
+        line.len--;
+    if (line.len && line.ptr[line.len - 1] == '\r')
+        line.len--;
+    return line;
 }
 
 static bool counts(xd_bytes line)
@@ -307,6 +314,7 @@ int xd_keylist_parse(xd_keylist *ret, xd_keylist_kind kind, xd_bytes text, const
     xd_bytes   line;
     int        r = 0;
     for (uint32_t number = 1; r == 0 && next_line(text, &at, &line); number++) {
+        line = without_end(line);
         reader in = { .at = line.ptr, .end = line.ptr + line.len, .name = name, .line = number, .err = err };
         if (!counts(line))
             continue;
@@ -475,13 +483,9 @@ int xd_keylist_add(const char *path, const char *line, xd_error *err)
                  : xd_path_write_file(path, xd_buf_view(&text), 0600, err);
 }
 
-static bool is_line(const xd_keylist *l, uint32_t number, const xd_pubkey *key, const char *address)
+static bool is_meant(const xd_key_line *l, const xd_pubkey *key, const char *address)
 {
-    for (size_t i = 0; i < l->count; i++)
-        if (l->at[i].line == number)
-            return xd_pubkey_eq(&l->at[i].key, key) &&
-                   (!address || (l->at[i].address && strcasecmp(l->at[i].address, address) == 0));
-    return false;
+    return xd_pubkey_eq(&l->key, key) && (!address || (l->address && strcasecmp(l->address, address) == 0));
 }
 
 int xd_keylist_remove(const char *path, xd_keylist_kind kind, const xd_pubkey *key, const char *address,
@@ -490,7 +494,7 @@ int xd_keylist_remove(const char *path, xd_keylist_kind kind, const xd_pubkey *k
     xd_autobuf       text = XD_BUF_INIT, kept = XD_BUF_INIT;
     xd_keylist       list = XD_KEYLIST_INIT;
     xd_autoclose int lock = -1;
-    size_t           at = 0;
+    size_t           at = 0, next = 0;
     xd_bytes         line;
     int              removed = 0;
     XD_TRY(lock_folder(path, &lock, err));
@@ -498,13 +502,11 @@ int xd_keylist_remove(const char *path, xd_keylist_kind kind, const xd_pubkey *k
     XD_TRY(xd_keylist_parse(&list, kind, xd_buf_view(&text), path, err));
     int r = 0;
     for (uint32_t number = 1; r == 0 && next_line(xd_buf_view(&text), &at, &line); number++) {
-        if (is_line(&list, number, key, address)) {
+        const xd_key_line *l = next < list.count && list.at[next].line == number ? &list.at[next++] : NULL;
+        if (l && is_meant(l, key, address))
             removed++;
-            continue;
-        }
-        r = xd_buf_add_bytes(&kept, line);
-        if (r == 0)
-            r = xd_buf_add_byte(&kept, '\n');
+        else
+            r = xd_buf_add_bytes(&kept, line);
     }
     xd_keylist_release(&list);
     if (r < 0)

@@ -367,6 +367,50 @@ START_TEST(added_and_removed)
 }
 END_TEST
 
+/* Whoever edits the file finds it as he left it. */
+START_TEST(other_lines_stay)
+{
+    put("# mine\r\n\t xdk1   " KEY1 "  me \r\n\r\n\n  # \xff\nmax-workers=3 xdk1 " KEY2 " \nxdk1 " KEY1
+        "\n#end");
+    ck_assert_int_eq(xd_keylist_add(path, "xdk1 " KEY2 " new", &err), 0);
+    holds("# mine\r\n\t xdk1   " KEY1 "  me \r\n\r\n\n  # \xff\nmax-workers=3 xdk1 " KEY2 " \nxdk1 " KEY1
+          "\n#end\nxdk1 " KEY2 " new\n");
+    ck_assert_int_eq(taken_away(XD_KEYLIST_AUTHORIZED, KEY2, NULL), 2);
+    holds("# mine\r\n\t xdk1   " KEY1 "  me \r\n\r\n\n  # \xff\nxdk1 " KEY1 "\n#end\n");
+    ck_assert_int_eq(taken_away(XD_KEYLIST_AUTHORIZED, KEY1, NULL), 2);
+    holds("# mine\r\n\r\n\n  # \xff\n#end\n");
+    /* The last line as it is. */
+    put("xdk1 " KEY1 "\n#end");
+    ck_assert_int_eq(taken_away(XD_KEYLIST_AUTHORIZED, KEY1, NULL), 1);
+    holds("#end");
+    put("a:1 xdk1 " KEY1 "\r\nB:1 xdk1 " KEY1 "\nb:1 xdk1 " KEY2 "\nc:1 xdk1 " KEY1);
+    ck_assert_int_eq(taken_away(XD_KEYLIST_KNOWN, KEY1, "b:1"), 1);
+    holds("a:1 xdk1 " KEY1 "\r\nb:1 xdk1 " KEY2 "\nc:1 xdk1 " KEY1);
+    ck_assert_int_eq(taken_away(XD_KEYLIST_KNOWN, KEY1, "d:1"), 0);
+    ck_assert_int_eq(taken_away(XD_KEYLIST_KNOWN, KEY1, NULL), 2);
+    holds("b:1 xdk1 " KEY2 "\n");
+    /* One that cannot be read is not changed: it may hold that key under another form. */
+    put("xdk1 " KEY1 "\ncolour=red xdk1 " KEY1 "\n");
+    ck_assert_int_eq(taken_away(XD_KEYLIST_AUTHORIZED, KEY1, NULL), -EINVAL);
+    ck_assert_msg(strstr(err.text, path) && strstr(err.text, "line 2"), "%s", err.text);
+    holds("xdk1 " KEY1 "\ncolour=red xdk1 " KEY1 "\n");
+}
+END_TEST
+
+/* Of 65536 keys, no slower than of a few. */
+START_TEST(removed_from_many)
+{
+    xd_autobuf many = XD_BUF_INIT;
+    for (uint32_t i = 0; i < XD_KEYLIST_LINES_MAX / 2; i++)
+        if (xd_buf_add_str(&many, "xdk1 " KEY1 "\nxdk1 " KEY2 "\n") < 0)
+            ck_abort();
+    put(xd_buf_cstr(&many));
+    ck_assert_int_eq(taken_away(XD_KEYLIST_AUTHORIZED, KEY2, NULL), XD_KEYLIST_LINES_MAX / 2);
+    ck_assert_int_eq(xd_keylist_read(&list, XD_KEYLIST_AUTHORIZED, path, &err), 0);
+    ck_assert_uint_eq(list.count, XD_KEYLIST_LINES_MAX / 2);
+}
+END_TEST
+
 static void refused(const char *what, const char *words)
 {
     xd_keylist untouched = { .count = 77 };
@@ -494,6 +538,8 @@ int main(void)
     tcase_add_test(t, addresses);
     tcase_add_test(t, times);
     tcase_add_test(t, added_and_removed);
+    tcase_add_test(t, other_lines_stay);
+    tcase_add_test(t, removed_from_many);
     tcase_add_test(t, others_may_write);
     tcase_add_test(t, of_another_owner);
     tcase_add_test(t, no_files);
