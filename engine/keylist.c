@@ -35,9 +35,7 @@ void xd_keylist_release(xd_keylist *l)
     *l = XD_KEYLIST_INIT;
 }
 
-/* ---- one line
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- one line ------------------------------------------------------------------------------------------------ */
 
 typedef struct reader {
     const uint8_t *at, *end;
@@ -113,8 +111,7 @@ static int read_from(reader *r, xd_key_line *l, xd_bytes value)
         l->from = more;
         if (read_netmask(&l->from[l->n_from], one) < 0)
             return bad(r,
-                       "from= takes addresses such as 10.0.0.0/8 or 2001:db8::/32, "
-                       "with ! in front of those "
+                       "from= takes addresses such as 10.0.0.0/8 or 2001:db8::/32, with ! in front of those "
                        "to refuse, not",
                        one);
         l->n_from++;
@@ -128,10 +125,7 @@ static int read_expires(reader *r, xd_key_line *l, xd_bytes value)
     static const char *const forms[] = { "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%MZ", "%Y-%m-%d" };
     char                     text[32], same[32];
     if (value.len >= sizeof(text) || memchr(value.ptr, 0, value.len))
-        return bad(r,
-                   "expires= takes a time of UTC such as 2026-12-31 or "
-                   "2026-12-31T18:00Z, not",
-                   value);
+        return bad(r, "expires= takes a time of UTC such as 2026-12-31 or 2026-12-31T18:00Z, not", value);
     memcpy(text, value.ptr, value.len);
     text[value.len] = 0;
     for (size_t i = 0; i < XD_ARRAY_LEN(forms); i++) {
@@ -145,10 +139,7 @@ static int read_expires(reader *r, xd_key_line *l, xd_bytes value)
         l->expires_s = (int64_t)t;
         return 0;
     }
-    return bad(r,
-               "expires= takes a time of UTC such as 2026-12-31 or "
-               "2026-12-31T18:00Z, not",
-               value);
+    return bad(r, "expires= takes a time of UTC such as 2026-12-31 or 2026-12-31T18:00Z, not", value);
 }
 
 static int read_max_workers(reader *r, xd_key_line *l, xd_bytes value)
@@ -274,9 +265,7 @@ static int read_line(reader *r, xd_keylist_kind kind, xd_key_line *l)
     return l->comment ? 0 : -ENOMEM;
 }
 
-/* ---- the file
- * --------------------------------------------------------------------------------------------------
- */
+/* ---- the file -------------------------------------------------------------------------------------------------- */
 
 /* One line at a time, with what ends it. false: there is none any more. */
 static bool next_line(xd_bytes text, size_t *at, xd_bytes *ret)
@@ -345,39 +334,51 @@ int xd_keylist_parse(xd_keylist *ret, xd_keylist_kind kind, xd_bytes text, const
     return 0;
 }
 
-/* Who may write the file, or put another one in its place, decides who is
- * trusted. */
-static int only_ours(int fd, const char *path, xd_error *err)
+static int not_of_others(const struct stat *st, const char *what, xd_error *err)
+{
+    if (st->st_uid != geteuid() && st->st_uid != 0)
+        return xd_error_set(err, -EPERM, "%s belongs to another user, who could change whom it trusts", what);
+    if (st->st_mode & 022)
+        return xd_error_set(err, -EPERM,
+                            "%s has mode %04o: others could change whom it trusts; chmod go-w it", what,
+                            (unsigned)st->st_mode & 07777);
+    return 0;
+}
+
+static int folder_is_ours(const char *path, xd_error *err)
 {
     struct stat       st;
     xd_autofree char *folder = xd_path_dir(path);
     if (!folder)
         return -ENOMEM;
-    for (int i = 0; i < 2; i++) {
-        const char *what = i ? folder : path;
-        if ((i ? stat(folder, &st) : fstat(fd, &st)) < 0)
-            return xd_error_set(err, -errno, "%s: %s", what, xd_error_name(-errno));
-        if (st.st_uid != geteuid() && st.st_uid != 0)
-            return xd_error_set(err, -EPERM, "%s belongs to another user, who could change whom it trusts",
-                                what);
-        if (st.st_mode & 022)
-            return xd_error_set(err, -EPERM,
-                                "%s has mode %04o: others could change whom it trusts; chmod go-w it", what,
-                                (unsigned)st.st_mode & 07777);
-    }
-    return fstat(fd, &st) == 0 && S_ISREG(st.st_mode) ? 0 : xd_error_set(err, -EINVAL, "%s is no file", path);
+    if (stat(folder, &st) < 0)
+        return errno == ENOENT ? 0 : xd_error_set(err, -errno, "%s: %s", folder, xd_error_name(-errno));
+    return not_of_others(&st, folder, err);
+}
+
+/* Who may write the file, or put another one in its place, decides who is trusted. */
+static int only_ours(int fd, const char *path, xd_error *err)
+{
+    struct stat       st;
+    xd_autofree char *real = realpath(path, NULL);
+    if (!real || fstat(fd, &st) < 0)
+        return xd_error_set(err, -errno, "%s: %s", path, xd_error_name(-errno));
+    if (!S_ISREG(st.st_mode))
+        return xd_error_set(err, -EINVAL, "%s is no file", path);
+    XD_TRY(not_of_others(&st, path, err));
+    return folder_is_ours(real, err); /* where a link leads */
 }
 
 /* The text of the file; empty when there is none. */
 static int read_text(const char *path, xd_buf *ret, xd_error *err)
 {
     xd_autoclose int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    if (fd < 0 && errno == ENOENT)
-        return 0;
-    if (fd < 0)
-        return xd_error_set(err, -errno, "%s: %s", path, xd_error_name(-errno));
-    int r = only_ours(fd, path, err);
-    return r < 0 ? r : xd_path_read_file(path, FILE_MAX_BYTES, ret, err);
+    const int        r = fd < 0 ? -errno : 0;
+    XD_TRY(folder_is_ours(path, err)); /* also of none: they could make one, or have taken it away */
+    if (r < 0)
+        return r == -ENOENT ? 0 : xd_error_set(err, r, "%s: %s", path, xd_error_name(r));
+    XD_TRY(only_ours(fd, path, err));
+    return xd_path_read_file(path, FILE_MAX_BYTES, ret, err);
 }
 
 int xd_keylist_read(xd_keylist *ret, xd_keylist_kind kind, const char *path, xd_error *err)
@@ -387,9 +388,7 @@ int xd_keylist_read(xd_keylist *ret, xd_keylist_kind kind, const char *path, xd_
     return xd_keylist_parse(ret, kind, xd_buf_view(&text), path, err);
 }
 
-/* ---- questions
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- questions ------------------------------------------------------------------------------------------------ */
 
 const xd_key_line *xd_keylist_find(const xd_keylist *l, const xd_pubkey *key)
 {
@@ -444,12 +443,9 @@ xd_key_verdict xd_key_line_check(const xd_key_line *l, const char *address, int6
     return l->n_from && !comes_from(l, address) ? XD_KEY_ELSEWHERE : XD_KEY_GOOD;
 }
 
-/* ---- changes
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- changes ---------------------------------------------------------------------------------------------------- */
 
-/* Those who change one file wait for each other. The lock is a file of its own,
- * as the other is replaced. */
+/* Those who change one file wait for each other. The lock is a file of its own, as the other is replaced. */
 static int lock_folder(const char *path, int *ret, xd_error *err)
 {
     xd_autofree char *folder = xd_path_dir(path);

@@ -450,6 +450,32 @@ START_TEST(others_may_write)
 }
 END_TEST
 
+/* Nor where a link leads. */
+START_TEST(others_may_write_behind_a_link)
+{
+    char folder[160], file[176];
+    snprintf(folder, sizeof(folder), "%s/real", dir);
+    snprintf(file, sizeof(file), "%s/list", folder);
+    ck_assert_int_eq(mkdir(folder, 0700), 0);
+    put("xdk1 " KEY1 "\n");
+    ck_assert(rename(path, file) == 0 && symlink(file, path) == 0);
+    ck_assert_msg(xd_keylist_read(&list, XD_KEYLIST_AUTHORIZED, path, &err) == 0, "%s", err.text);
+    ck_assert_int_eq(chmod(folder, 0770), 0);
+    refused(folder, "0770");
+}
+END_TEST
+
+/* Where others may write, a file that is not there yet is theirs to make. */
+START_TEST(others_may_write_the_folder_alone)
+{
+    ck_assert_int_eq(chmod(dir, 0777), 0);
+    ck_assert_int_eq(xd_keylist_add(path, "xdk1 " KEY2, &err), -EPERM);
+    ck_assert_msg(strncmp(err.text, dir, strlen(dir)) == 0 && strstr(err.text, "0777"), "%s", err.text);
+    ck_assert_int_eq(access(path, F_OK), -1);
+    ck_assert_int_eq(xd_keylist_read(&list, XD_KEYLIST_AUTHORIZED, path, &err), -EPERM);
+}
+END_TEST
+
 START_TEST(of_another_owner)
 {
     put("xdk1 " KEY1 "\n");
@@ -541,6 +567,8 @@ int main(void)
     tcase_add_test(t, other_lines_stay);
     tcase_add_test(t, removed_from_many);
     tcase_add_test(t, others_may_write);
+    tcase_add_test(t, others_may_write_behind_a_link);
+    tcase_add_test(t, others_may_write_the_folder_alone);
     tcase_add_test(t, of_another_owner);
     tcase_add_test(t, no_files);
     tcase_add_test(t, at_the_same_time);
