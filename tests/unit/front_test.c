@@ -355,9 +355,38 @@ static void to_the_last_byte(bool from_peer)
     shut();
 }
 
+START_TEST(the_peer_closes)
+{
+    to_the_last_byte(true);
+}
+END_TEST
+
 START_TEST(zeromq_closes)
 {
     to_the_last_byte(false);
+}
+END_TEST
+
+/* The same, while the other says something that nobody will hear: that does not cost it what it was told. */
+START_TEST(closes_while_spoken_to)
+{
+    for (int side = 0; side < 2; side++) {
+        opened((xd_front_limits){ 0 });
+        peer      p = met(0);
+        const int from = side ? p.fd : p.in, to = side ? p.in : p.fd;
+        fill(4);
+        ck_assert(xd_front_prove(front, p.number));
+        const size_t sent = put_without_reader(from, LARGE);
+        close(from);
+        for (int i = 0; i < 2; i++) { /* the second one is refused by the system */
+            (void)!xd_os_write_some(to, "hello", 5);
+            (void)turn();
+        }
+        all_is_heard(to, sent);
+        close(to);
+        until(xd_front_count(front).now == 0);
+        shut();
+    }
 }
 END_TEST
 
@@ -716,7 +745,9 @@ int main(void)
     tcase_add_test(t, question);
     tcase_add_test(t, garbage);
     tcase_add_test(t, both_ways);
+    tcase_add_test(t, the_peer_closes);
     tcase_add_test(t, zeromq_closes);
+    tcase_add_test(t, closes_while_spoken_to);
     tcase_add_test(t, nobody_behind);
     tcase_add_test(t, bytes_of_the_unproven);
     tcase_add_test(t, unproven_of_one_address);
