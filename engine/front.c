@@ -583,7 +583,8 @@ void xd_front_drop(xd_front *f, uint32_t number)
     conn *c = find(f, number);
     if (!c)
         return;
-    c->until_ns = xd_clock_ns() + XD_S_NS;
+    c->until_ns =
+        XD_MIN(c->until_ns, xd_clock_ns() + XD_S_NS); /* also of one that is dropped again and again */
     f->next_ns = XD_MIN(f->next_ns, c->until_ns);
 }
 

@@ -569,6 +569,32 @@ START_TEST(time_to_prove)
 }
 END_TEST
 
+/* It ends within a second, however often that is said. */
+START_TEST(dropped)
+{
+    opened((xd_front_limits){ 0 });
+    peer p = met(0);
+    ck_assert(xd_front_prove(front, p.number));
+    xd_front_drop(front, p.number);
+    const uint64_t next = xd_front_next(front);
+    ck_assert_uint_le(next, xd_clock_ns() + XD_S_NS);
+    say(p.in, "farewell", 8);
+    char text[16];
+    until(xd_os_read_some(p.fd, text, sizeof(text)) == 8);
+    while (xd_clock_ns() < next - XD_S_NS + 2 * XD_MS_NS) {
+    }
+    xd_front_drop(front, p.number);
+    ck_assert_uint_eq(n_gone, 0);
+    xd_front_care(front, next);
+    ck_assert_uint_eq(n_gone, 1);
+    xd_front_drop(front, p.number); /* there is none of this number */
+    until(is_closed(p.fd) && is_closed(p.in));
+    ck_assert_uint_eq(xd_front_count(front).dropped, 0);
+    leave(&p);
+    shut();
+}
+END_TEST
+
 /* ---- without descriptors ------------------------------------------------------------------------------------------ */
 
 START_TEST(no_descriptors)
@@ -755,6 +781,7 @@ int main(void)
     tcase_add_test(t, connections_in_all);
     tcase_add_test(t, proven_of_one_address);
     tcase_add_test(t, time_to_prove);
+    tcase_add_test(t, dropped);
     tcase_add_test(t, no_descriptors);
     tcase_add_test(t, listeners);
     tcase_add_test(t, everywhere);
