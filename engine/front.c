@@ -13,6 +13,7 @@
 
 #include "engine/base/clock.h"
 #include "engine/base/os_linux.h"
+#include "engine/base/text.h"
 #include "engine/stream.h"
 
 #define ZMTP_FIRST 0xff
@@ -416,7 +417,8 @@ static int split(const char *text, char *host, size_t size, const char **ret_por
 {
     const char *colon = strrchr(text, ':');
     size_t      len = colon ? (size_t)(colon - text) : 0;
-    if (!colon || colon[1] == 0)
+    uint64_t    number;
+    if (!colon || xd_text_u64(colon + 1, 0, 65535, &number) < 0)
         return -EINVAL;
     if (len >= 2 && text[0] == '[' && text[len - 1] == ']') {
         text++;

@@ -651,10 +651,10 @@ static int make(const char *const *bound, size_t n)
 
 START_TEST(listeners)
 {
-    static const char *const bad[] = { "",           "8888",           "127.0.0.1",
-                                       "127.0.0.1:", "::1:8888",       "[::1]",
-                                       "host:8888",  "127.0.0.1:http", "[127.0.0.1:8888",
-                                       "[::1]x:8888" };
+    static const char *const bad[] = {
+        "",          "8888",           "127.0.0.1",       "127.0.0.1:",   "::1:8888",        "[::1]",
+        "host:8888", "127.0.0.1:http", "127.0.0.1:65536", "127.0.0.1:-1", "[127.0.0.1:8888", "[::1]x:8888"
+    };
     static const char *const two[] = { "127.0.0.1:0", "127.0.0.2:0" };
     char                     taken[64];
     ck_assert_int_eq(xd_poller_new(&poller), 0);
