@@ -8,7 +8,8 @@
 
 #include "engine/tunnel.h"
 
-#define QUEUE 64 /* messages; bytes are limited by the window of a tunnel */
+#define QUEUE 64       /* messages; bytes are limited by the window of a tunnel */
+#define CURVE_BYTES 33 /* that a message becomes longer by (ZeroMQ RFC 26, MESSAGE) */
 #define HANDSHAKE_MS 5000
 #define LINGER_MS 1000
 #define BACKLOG 1024
@@ -23,7 +24,7 @@ static int set_int(void *socket, int option, int value)
 /* What every socket has. */
 static int common(void *socket)
 {
-    const int64_t most = XD_TUNNEL_MESSAGE_MAX;
+    const int64_t most = XD_TUNNEL_MESSAGE_MAX + CURVE_BYTES;
     if (zmq_setsockopt(socket, ZMQ_MAXMSGSIZE, &most, sizeof(most)) != 0)
         return -errno;
     XD_TRY(set_int(socket, ZMQ_SNDHWM, QUEUE));

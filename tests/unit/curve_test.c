@@ -172,7 +172,7 @@ static void said(xd_curve *c, uint64_t seq, size_t size)
 
 START_TEST(messages_both_ways)
 {
-    static const size_t sizes[] = { 100, 5000, XD_TUNNEL_DATA_MAX + 100 };
+    static const size_t sizes[] = { 100, 5000, XD_TUNNEL_MESSAGE_MAX };
     xd_autobuf          b = XD_BUF_INIT;
     xd_curve           *c = dialed();
     xd_curve_peer       at;
