@@ -541,6 +541,26 @@ START_TEST(front_is_gone)
 }
 END_TEST
 
+/* What was said before the end is received after it was seen. */
+START_TEST(last_words)
+{
+    xd_curve_peer at;
+    xd_frame      f;
+    xd_autobuf    b = XD_BUF_INIT;
+    xd_curve     *c = met();
+    said(c, 1, 100);
+    got(1, 100, last, &at);
+    data_of(&b, 2, 100000);
+    ck_assert_int_eq(xd_curve_server_send(server, &at, xd_buf_view(&b)), 0);
+    server = xd_curve_server_free(server); /* it goes out within its second, while the front passes it on */
+    until(xd_curve_look(c) == XD_CURVE_LOST);
+    ck_assert_int_eq(xd_curve_receive(c, &f), 1);
+    ck_assert_uint_eq(f.seq, 2);
+    xd_curve_free(c);
+    xd_curve_free(NULL);
+}
+END_TEST
+
 /* ---- nothing to do ------------------------------------------------------------------------------------------------ */
 
 /* Neither end is woken when nothing happens: after looking, its descriptors are silent. */
@@ -639,6 +659,7 @@ int main(void)
     tcase_add_test(t, another_program);
     tcase_add_test(t, server_is_gone);
     tcase_add_test(t, front_is_gone);
+    tcase_add_test(t, last_words);
     tcase_add_test(t, no_busy_loop);
     tcase_add_test(t, woken_by_messages);
     suite_add_tcase(s, t);
