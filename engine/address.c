@@ -13,7 +13,15 @@ static int bad(xd_error *err, const char *text, const char *why)
     return xd_error_set(err, -EINVAL, "'%.200s': %s; HOST:PORT or [IPV6]:PORT is expected", text, why);
 }
 
-/* A name as DNS and hosts files have them, or a numeric address. */
+static bool is_name(const char *text)
+{
+    for (const char *c = text; *c; c++)
+        if (!isalnum((unsigned char)*c) && !strchr("-._", *c))
+            return false;
+    return *text && *text != '-';
+}
+
+/* A name as DNS and hosts files have them, or a numeric address; one of IPv6 with the name of an interface behind %. */
 static const char *why_no_host(const char *host, bool six)
 {
     struct in6_addr at;
@@ -21,14 +29,12 @@ static const char *why_no_host(const char *host, bool six)
     const char     *zone = six ? strchr(host, '%') : NULL;
     if (!*host)
         return "the host is missing";
-    if (six) {
-        snprintf(plain, sizeof(plain), "%.*s", zone ? (int)(zone - host) : (int)strlen(host), host);
-        return inet_pton(AF_INET6, plain, &at) == 1 ? NULL : "that is no address of IPv6";
-    }
-    for (const char *c = host; *c; c++)
-        if (!isalnum((unsigned char)*c) && !strchr("-._", *c))
-            return "that is no name of a host";
-    return *host == '-' ? "that is no name of a host" : NULL;
+    if (!six)
+        return is_name(host) ? NULL : "that is no name of a host";
+    snprintf(plain, sizeof(plain), "%.*s", zone ? (int)(zone - host) : (int)strlen(host), host);
+    return inet_pton(AF_INET6, plain, &at) == 1 && (!zone || is_name(zone + 1))
+               ? NULL
+               : "that is no address of IPv6";
 }
 
 int xd_address_parse(xd_address *ret, const char *text, uint16_t default_port, xd_error *err)
@@ -55,8 +61,11 @@ int xd_address_parse(xd_address *ret, const char *text, uint16_t default_port, x
     const char *whole = brackets ? text - 1 : text;
     if ((size_t)(end - text) >= sizeof(a.host))
         return bad(err, whole, "the host is too long");
-    for (size_t i = 0; text + i < end; i++)
-        a.host[i] = (char)tolower((unsigned char)text[i]);
+    bool zone = false; /* of an interface, whose name may differ from another's by case alone */
+    for (size_t i = 0; text + i < end; i++) {
+        zone = zone || text[i] == '%';
+        a.host[i] = (char)(zone ? text[i] : tolower((unsigned char)text[i]));
+    }
     const char *why = why_no_host(a.host, six);
     if (why)
         return bad(err, whole, why);

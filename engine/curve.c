@@ -8,9 +8,11 @@
 
 #include "engine/tunnel.h"
 
-#define QUEUE 64 /* messages; bytes are limited by the window of a tunnel */
+#define QUEUE 64       /* messages; bytes are limited by the window of a tunnel */
+#define CURVE_BYTES 33 /* that a message becomes longer by (ZeroMQ RFC 26, MESSAGE) */
 #define HANDSHAKE_MS 5000
 #define LINGER_MS 1000
+#define NEVER_MS (24 * 3600 * 1000)
 #define BACKLOG 1024
 #define ZAP_PARTS 7
 #define ZAP_DOMAIN "xd"
@@ -23,7 +25,7 @@ static int set_int(void *socket, int option, int value)
 /* What every socket has. */
 static int common(void *socket)
 {
-    const int64_t most = XD_TUNNEL_MESSAGE_MAX;
+    const int64_t most = XD_TUNNEL_MESSAGE_MAX + CURVE_BYTES;
     if (zmq_setsockopt(socket, ZMQ_MAXMSGSIZE, &most, sizeof(most)) != 0)
         return -errno;
     XD_TRY(set_int(socket, ZMQ_SNDHWM, QUEUE));
@@ -90,6 +92,8 @@ xd_curve *xd_curve_free(xd_curve *c)
     if (!c)
         return NULL;
     (void)zmq_msg_close(&c->in);
+    if (c->socket && c->state != XD_CURVE_UP)
+        (void)!set_int(c->socket, ZMQ_LINGER, 0); /* nobody is there who could hear it */
     if (c->socket)
         (void)zmq_socket_monitor(c->socket, NULL, 0);
     if (c->monitor)
@@ -136,8 +140,8 @@ static int dial(xd_curve *c, const char *host, uint16_t port, const xd_keypair *
         return -errno;
     XD_TRY(common(c->socket));
     XD_TRY(set_int(c->socket, ZMQ_IPV6, six));
-    XD_TRY(set_int(c->socket, ZMQ_RECONNECT_IVL, -1));
-    XD_TRY(set_int(c->socket, ZMQ_IMMEDIATE, 1));
+    /* Neither -1 nor ZMQ_IMMEDIATE: with these ZeroMQ drops what came before the connection was cut. */
+    XD_TRY(set_int(c->socket, ZMQ_RECONNECT_IVL, NEVER_MS));
     XD_TRY(set_int(c->socket, ZMQ_CONNECT_TIMEOUT, (int)XD_MIN(timeout_ms, 3600000u)));
     XD_TRY(set_int(c->socket, ZMQ_TCP_MAXRT, (int)(XD_TUNNEL_SILENT_NS / XD_MS_NS)));
     XD_TRY(set_keys(c->socket, own, server));
@@ -227,7 +231,7 @@ int xd_curve_receive(xd_curve *c, xd_frame *ret)
 
 int xd_curve_send(xd_curve *c, xd_bytes message)
 {
-    return send_one(c->socket, message, 0);
+    return c->state == XD_CURVE_UP ? send_one(c->socket, message, 0) : -EAGAIN;
 }
 
 /* ---- one that many connect to ---------------------------------------------------------------------------------- */

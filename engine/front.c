@@ -14,6 +14,7 @@
 #include "engine/base/clock.h"
 #include "engine/base/hash.h"
 #include "engine/base/os_linux.h"
+#include "engine/base/text.h"
 #include "engine/stream.h"
 
 #define ZMTP_FIRST 0xff
@@ -47,9 +48,11 @@ typedef struct conn {
     uint32_t      number;
     int           out, in; /* to the peer; to ZeroMQ, -1 before it speaks ZMTP */
     phase         phase;
-    bool          proven, out_over, in_over, dead;
-    uint64_t      until_ns; /* UINT64_MAX = no end */
-    uint64_t      sent;     /* bytes of the peer */
+    bool          proven, dead;
+    bool          out_over, in_over; /* it has said all */
+    bool          out_deaf, in_deaf; /* it takes nothing any more */
+    uint64_t      until_ns;          /* UINT64_MAX = no end */
+    uint64_t      sent;              /* bytes of the peer */
     xd_stream_out to_peer, to_inner;
     origin       *origin;
 } conn;
@@ -187,7 +190,7 @@ static int watch(conn *c)
 }
 
 /* Writes what waits, then `len` bytes more, of which it keeps what the descriptor does not take. */
-static int pass(xd_stream_out *waiting, int fd, const uint8_t *data, size_t len)
+static int write_on(xd_stream_out *waiting, int fd, const uint8_t *data, size_t len)
 {
     int r = xd_stream_write_fd(waiting, fd);
     XD_TRY(r);
@@ -201,6 +204,19 @@ static int pass(xd_stream_out *waiting, int fd, const uint8_t *data, size_t len)
         len -= (size_t)n;
     }
     return len ? xd_stream_out_add(waiting, data, len) : 0;
+}
+
+/* What one that is gone does not hear is dropped; what it has said before is passed on. */
+static int pass(conn *c, bool in, const uint8_t *data, size_t len)
+{
+    xd_stream_out *waiting = in ? &c->to_inner : &c->to_peer;
+    bool          *deaf = in ? &c->in_deaf : &c->out_deaf;
+    const int      r = *deaf ? 0 : write_on(waiting, in ? c->in : c->out, data, len);
+    if (r >= 0 || r == -ENOMEM)
+        return r;
+    *deaf = true;
+    xd_stream_out_written(waiting, xd_stream_out_pending(waiting));
+    return 0;
 }
 
 static int connect_inner(conn *c)
@@ -252,10 +268,12 @@ static int from_peer(conn *c)
     ssize_t n = xd_os_read_some(c->out, c->front->room, room);
     if (n == -EAGAIN)
         return 0;
-    if (n <= 0)
-        return n < 0 ? (int)n : -ECONNRESET;
-    int r = c->phase == SNIFFS ? sniff(c, c->front->room, (size_t)n)
-                               : pass(&c->to_inner, c->in, c->front->room, (size_t)n);
+    if (n <= 0) {
+        c->out_over = true;
+        return 0;
+    }
+    int r =
+        c->phase == SNIFFS ? sniff(c, c->front->room, (size_t)n) : pass(c, true, c->front->room, (size_t)n);
     c->sent += (uint64_t)n;
     return r;
 }
@@ -269,7 +287,16 @@ static int from_inner(conn *c)
         c->in_over = true;
         return 0;
     }
-    return pass(&c->to_peer, c->out, c->front->room, (size_t)n);
+    return pass(c, false, c->front->room, (size_t)n);
+}
+
+/* Nothing more is to be passed on. */
+static bool all_is_said(const conn *c)
+{
+    const bool to_inner = c->in >= 0 && xd_stream_out_pending(&c->to_inner) > 0;
+    if (xd_stream_out_pending(&c->to_peer) == 0 && (c->in_over || c->phase == ENDS))
+        return true;
+    return c->out_over && !to_inner && c->phase != ENDS;
 }
 
 static void on_ready(void *arg, int fd, uint32_t events)
@@ -279,11 +306,11 @@ static void on_ready(void *arg, int fd, uint32_t events)
     if (c->dead)
         return;
     if (events & XD_POLL_OUT)
-        r = fd == c->out ? pass(&c->to_peer, c->out, NULL, 0) : pass(&c->to_inner, c->in, NULL, 0);
+        r = pass(c, fd != c->out, NULL, 0);
     if (r == 0 && events & (XD_POLL_IN | XD_POLL_HUP) && !(fd == c->out && c->phase == ENDS))
         r = fd == c->out ? from_peer(c) : from_inner(c);
-    if (r == 0 && (c->in_over || c->phase == ENDS) && xd_stream_out_pending(&c->to_peer) == 0)
-        r = -ECONNRESET; /* all is said */
+    if (r == 0 && all_is_said(c))
+        r = -ECONNRESET;
     if (r == 0)
         r = watch(c);
     if (r == -EPROTO)
@@ -444,7 +471,8 @@ static int split(const char *text, char *host, size_t size, const char **ret_por
 {
     const char *colon = strrchr(text, ':');
     size_t      len = colon ? (size_t)(colon - text) : 0;
-    if (!colon || colon[1] == 0)
+    uint64_t    number;
+    if (!colon || xd_text_u64(colon + 1, 0, 65535, &number) < 0)
         return -EINVAL;
     if (len >= 2 && text[0] == '[' && text[len - 1] == ']') {
         text++;
@@ -606,7 +634,8 @@ void xd_front_drop(xd_front *f, uint32_t number)
     conn *c = find(f, number);
     if (!c)
         return;
-    c->until_ns = xd_clock_ns() + XD_S_NS;
+    c->until_ns =
+        XD_MIN(c->until_ns, xd_clock_ns() + XD_S_NS); /* also of one that is dropped again and again */
     f->next_ns = XD_MIN(f->next_ns, c->until_ns);
 }
 

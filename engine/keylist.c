@@ -123,7 +123,7 @@ static int read_from(reader *r, xd_key_line *l, xd_bytes value)
 static int read_expires(reader *r, xd_key_line *l, xd_bytes value)
 {
     static const char *const forms[] = { "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%MZ", "%Y-%m-%d" };
-    char                     text[32];
+    char                     text[32], same[32];
     if (value.len >= sizeof(text) || memchr(value.ptr, 0, value.len))
         return bad(r, "expires= takes a time of UTC such as 2026-12-31 or 2026-12-31T18:00Z, not", value);
     memcpy(text, value.ptr, value.len);
@@ -133,10 +133,9 @@ static int read_expires(reader *r, xd_key_line *l, xd_bytes value)
         const char *end = strptime(text, forms[i], &tm);
         if (!end || *end)
             continue;
-        struct tm    same = tm;
-        const time_t t = timegm(&same);
-        if (same.tm_mday != tm.tm_mday || same.tm_mon != tm.tm_mon) /* 31 February */
-            break;
+        const time_t t = timegm(&tm);
+        if (tm.tm_year < 0 || strftime(same, sizeof(same), forms[i], &tm) == 0 || strcmp(same, text) != 0)
+            break; /* 31 February, a year of two digits, blanks */
         l->expires_s = (int64_t)t;
         return 0;
     }
@@ -268,18 +267,25 @@ static int read_line(reader *r, xd_keylist_kind kind, xd_key_line *l)
 
 /* ---- the file -------------------------------------------------------------------------------------------------- */
 
-/* One line at a time. false: there is none any more. */
+/* One line at a time, with what ends it. false: there is none any more. */
 static bool next_line(xd_bytes text, size_t *at, xd_bytes *ret)
 {
     if (*at >= text.len)
         return false;
     const uint8_t *nl = memchr(text.ptr + *at, '\n', text.len - *at);
-    const size_t   end = nl ? (size_t)(nl - text.ptr) : text.len;
+    const size_t   end = nl ? (size_t)(nl - text.ptr) + 1 : text.len;
     *ret = (xd_bytes){ text.ptr + *at, end - *at };
-    *at = end + 1;
-    if (ret->len && ret->ptr[ret->len - 1] == '\r')
-        ret->len--;
+    *at = end;
     return true;
+}
+
+static xd_bytes without_end(xd_bytes line)
+{
+    if (line.len && line.ptr[line.len - 1] == '\n')
+        line.len--;
+    if (line.len && line.ptr[line.len - 1] == '\r')
+        line.len--;
+    return line;
 }
 
 static bool counts(xd_bytes line)
@@ -297,6 +303,7 @@ int xd_keylist_parse(xd_keylist *ret, xd_keylist_kind kind, xd_bytes text, const
     xd_bytes   line;
     int        r = 0;
     for (uint32_t number = 1; r == 0 && next_line(text, &at, &line); number++) {
+        line = without_end(line);
         reader in = { .at = line.ptr, .end = line.ptr + line.len, .name = name, .line = number, .err = err };
         if (!counts(line))
             continue;
@@ -327,38 +334,51 @@ int xd_keylist_parse(xd_keylist *ret, xd_keylist_kind kind, xd_bytes text, const
     return 0;
 }
 
-/* Who may write the file, or put another one in its place, decides who is trusted. */
-static int only_ours(int fd, const char *path, xd_error *err)
+static int not_of_others(const struct stat *st, const char *what, xd_error *err)
+{
+    if (st->st_uid != geteuid() && st->st_uid != 0)
+        return xd_error_set(err, -EPERM, "%s belongs to another user, who could change whom it trusts", what);
+    if (st->st_mode & 022)
+        return xd_error_set(err, -EPERM,
+                            "%s has mode %04o: others could change whom it trusts; chmod go-w it", what,
+                            (unsigned)st->st_mode & 07777);
+    return 0;
+}
+
+static int folder_is_ours(const char *path, xd_error *err)
 {
     struct stat       st;
     xd_autofree char *folder = xd_path_dir(path);
     if (!folder)
         return -ENOMEM;
-    for (int i = 0; i < 2; i++) {
-        const char *what = i ? folder : path;
-        if ((i ? stat(folder, &st) : fstat(fd, &st)) < 0)
-            return xd_error_set(err, -errno, "%s: %s", what, xd_error_name(-errno));
-        if (st.st_uid != geteuid() && st.st_uid != 0)
-            return xd_error_set(err, -EPERM, "%s belongs to another user, who could change whom it trusts",
-                                what);
-        if (st.st_mode & 022)
-            return xd_error_set(err, -EPERM,
-                                "%s has mode %04o: others could change whom it trusts; chmod go-w it", what,
-                                (unsigned)st.st_mode & 07777);
-    }
-    return fstat(fd, &st) == 0 && S_ISREG(st.st_mode) ? 0 : xd_error_set(err, -EINVAL, "%s is no file", path);
+    if (stat(folder, &st) < 0)
+        return errno == ENOENT ? 0 : xd_error_set(err, -errno, "%s: %s", folder, xd_error_name(-errno));
+    return not_of_others(&st, folder, err);
+}
+
+/* Who may write the file, or put another one in its place, decides who is trusted. */
+static int only_ours(int fd, const char *path, xd_error *err)
+{
+    struct stat       st;
+    xd_autofree char *real = realpath(path, NULL);
+    if (!real || fstat(fd, &st) < 0)
+        return xd_error_set(err, -errno, "%s: %s", path, xd_error_name(-errno));
+    if (!S_ISREG(st.st_mode))
+        return xd_error_set(err, -EINVAL, "%s is no file", path);
+    XD_TRY(not_of_others(&st, path, err));
+    return folder_is_ours(real, err); /* where a link leads */
 }
 
 /* The text of the file; empty when there is none. */
 static int read_text(const char *path, xd_buf *ret, xd_error *err)
 {
     xd_autoclose int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    if (fd < 0 && errno == ENOENT)
-        return 0;
-    if (fd < 0)
-        return xd_error_set(err, -errno, "%s: %s", path, xd_error_name(-errno));
-    int r = only_ours(fd, path, err);
-    return r < 0 ? r : xd_path_read_file(path, FILE_MAX_BYTES, ret, err);
+    const int        r = fd < 0 ? -errno : 0;
+    XD_TRY(folder_is_ours(path, err)); /* also of none: they could make one, or have taken it away */
+    if (r < 0)
+        return r == -ENOENT ? 0 : xd_error_set(err, r, "%s: %s", path, xd_error_name(r));
+    XD_TRY(only_ours(fd, path, err));
+    return xd_path_read_file(path, FILE_MAX_BYTES, ret, err);
 }
 
 int xd_keylist_read(xd_keylist *ret, xd_keylist_kind kind, const char *path, xd_error *err)
@@ -459,13 +479,9 @@ int xd_keylist_add(const char *path, const char *line, xd_error *err)
                  : xd_path_write_file(path, xd_buf_view(&text), 0600, err);
 }
 
-static bool is_line(const xd_keylist *l, uint32_t number, const xd_pubkey *key, const char *address)
+static bool is_meant(const xd_key_line *l, const xd_pubkey *key, const char *address)
 {
-    for (size_t i = 0; i < l->count; i++)
-        if (l->at[i].line == number)
-            return xd_pubkey_eq(&l->at[i].key, key) &&
-                   (!address || (l->at[i].address && strcasecmp(l->at[i].address, address) == 0));
-    return false;
+    return xd_pubkey_eq(&l->key, key) && (!address || (l->address && strcasecmp(l->address, address) == 0));
 }
 
 int xd_keylist_remove(const char *path, xd_keylist_kind kind, const xd_pubkey *key, const char *address,
@@ -474,7 +490,7 @@ int xd_keylist_remove(const char *path, xd_keylist_kind kind, const xd_pubkey *k
     xd_autobuf       text = XD_BUF_INIT, kept = XD_BUF_INIT;
     xd_keylist       list = XD_KEYLIST_INIT;
     xd_autoclose int lock = -1;
-    size_t           at = 0;
+    size_t           at = 0, next = 0;
     xd_bytes         line;
     int              removed = 0;
     XD_TRY(lock_folder(path, &lock, err));
@@ -482,13 +498,11 @@ int xd_keylist_remove(const char *path, xd_keylist_kind kind, const xd_pubkey *k
     XD_TRY(xd_keylist_parse(&list, kind, xd_buf_view(&text), path, err));
     int r = 0;
     for (uint32_t number = 1; r == 0 && next_line(xd_buf_view(&text), &at, &line); number++) {
-        if (is_line(&list, number, key, address)) {
+        const xd_key_line *l = next < list.count && list.at[next].line == number ? &list.at[next++] : NULL;
+        if (l && is_meant(l, key, address))
             removed++;
-            continue;
-        }
-        r = xd_buf_add_bytes(&kept, line);
-        if (r == 0)
-            r = xd_buf_add_byte(&kept, '\n');
+        else
+            r = xd_buf_add_bytes(&kept, line);
     }
     xd_keylist_release(&list);
     if (r < 0)

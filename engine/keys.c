@@ -72,6 +72,11 @@ void xd_pubkey_fingerprint(const xd_pubkey *key, char ret[XD_FINGERPRINT_SIZE])
 
 /* ---- certificates -------------------------------------------------------------------------------------------- */
 
+static bool is_blank(uint8_t c)
+{
+    return c == ' ' || c == '\t';
+}
+
 /* The value of `name = value` in a line without its indentation: between quotes, or up to a blank. */
 static bool value_of(xd_bytes line, const char *name, xd_bytes *ret)
 {
@@ -79,21 +84,32 @@ static bool value_of(xd_bytes line, const char *name, xd_bytes *ret)
     size_t       at = n;
     if (line.len < n || memcmp(line.ptr, name, n) != 0)
         return false;
-    while (at < line.len && (line.ptr[at] == ' ' || line.ptr[at] == '\t'))
+    while (at < line.len && is_blank(line.ptr[at]))
         at++;
     if (at == line.len || line.ptr[at] != '=')
         return false;
-    for (at++; at < line.len && (line.ptr[at] == ' ' || line.ptr[at] == '\t');)
+    for (at++; at < line.len && is_blank(line.ptr[at]);)
         at++;
-    const bool     quoted = at < line.len && (line.ptr[at] == '"' || line.ptr[at] == '\'');
-    const uint8_t  quote = quoted ? line.ptr[at] : ' ';
-    const uint8_t *from = line.ptr + at + quoted;
-    const size_t   left = line.len - at - quoted;
-    const uint8_t *end = left ? memchr(from, quote, left) : NULL;
-    if (quoted && !end)
+    const bool    quoted = at < line.len && (line.ptr[at] == '"' || line.ptr[at] == '\'');
+    const uint8_t quote = quoted ? line.ptr[at++] : 0;
+    size_t        end = at;
+    while (end < line.len && (quoted ? line.ptr[end] != quote : !is_blank(line.ptr[end])))
+        end++;
+    if (quoted && end == line.len)
         return false;
-    *ret = (xd_bytes){ from, end ? (size_t)(end - from) : left };
+    *ret = (xd_bytes){ line.ptr + at, end - at };
     return true;
+}
+
+/* `curve`, with nothing but blanks and a comment behind. */
+static bool is_curve(xd_bytes line)
+{
+    size_t at = 5;
+    if (line.len < at || memcmp(line.ptr, "curve", at) != 0)
+        return false;
+    while (at < line.len && is_blank(line.ptr[at]))
+        at++;
+    return at == line.len || (at > 5 && line.ptr[at] == '#');
 }
 
 static int bad(xd_error *err, const char *why)
@@ -121,7 +137,7 @@ int xd_keypair_parse(xd_keypair *ret, xd_bytes text, xd_error *err)
         if (line.len == 0 || line.ptr[0] == '#')
             continue;
         if (!inside)
-            curve = xd_bytes_eq_str(line, "curve");
+            curve = is_curve(line);
         else if (curve && !pub.ptr && value_of(line, "public-key", &pub))
             continue;
         else if (curve && !secret.ptr)
