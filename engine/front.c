@@ -2,6 +2,7 @@
 #include "engine/front.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -244,7 +245,7 @@ static int sniff(conn *c, const uint8_t *data, size_t len)
     if (c->sent == 0 && data[0] == ZMTP_FIRST) {
         c->phase = PASSES;
         XD_TRY(connect_inner(c));
-        return pass(&c->to_inner, c->in, data, len); /* it is mostly connected at once, to this host */
+        return pass(c, true, data, len); /* it is mostly connected at once, to this host */
     }
     XD_TRY(xd_stream_out_add(&c->to_inner, data, len));
     xd_bytes said = xd_stream_out_view(&c->to_inner);
@@ -443,7 +444,7 @@ static void turn_away(xd_front *f, int listener_fd)
     int fd = accept4(listener_fd, NULL, NULL, SOCK_CLOEXEC);
     if (fd >= 0)
         close(fd);
-    f->reserve = dup(0);
+    f->reserve = open("/dev/null", O_RDONLY | O_CLOEXEC);
     f->stats.refused++;
 }
 
@@ -561,7 +562,7 @@ int xd_front_new(xd_front **ret, const xd_front_args *args, xd_error *err)
     f->args = *args;
     f->args.limits.connections = most_connections(args->limits.connections);
     f->next_ns = UINT64_MAX;
-    f->reserve = dup(0);
+    f->reserve = open("/dev/null", O_RDONLY | O_CLOEXEC);
     f->key_line = strdup(args->key_line);
     f->room = malloc(PASS_BYTES);
     if (!f->key_line || !f->room)

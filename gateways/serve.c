@@ -17,6 +17,7 @@
 
 #define REFRESH_NS XD_S_NS     /* between two looks at the lists of keys */
 #define IDLE_NS (20 * XD_S_NS) /* that a connection may be there without asking for an agent */
+#define PARTING_NS (500 * XD_MS_NS)
 #define CARE_NS (250 * XD_MS_NS)
 #define MESSAGES 256 /* in one turn */
 #define BOUND_MAX 8u
@@ -325,6 +326,8 @@ static int turn(serve *s)
     next = XD_MIN(next, xd_front_next(s->front));
     if (s->stops && s->stop_ns)
         next = XD_MIN(next, s->stop_ns);
+    if (s->stops && !s->n_sessions)
+        next = XD_MIN(next, now + 20 * XD_MS_NS);
     return XD_MIN(xd_poller_wait(s->poller, next), 0);
 }
 
@@ -409,13 +412,23 @@ static void end(serve *s)
     free(s->agent);
 }
 
+/* The last agents have ended; that they have is on its way to their controllers for a moment. */
+static bool is_over(serve *s, uint64_t now)
+{
+    if (!s->stops || s->n_sessions)
+        return false;
+    if (!s->empty_ns)
+        s->empty_ns = now;
+    return xd_front_count(s->front).now == 0 || now - s->empty_ns >= PARTING_NS;
+}
+
 int xd_serve(const xd_serve_args *args, xd_error *err)
 {
     serve s = { .args = args, .stop_ns = UINT64_MAX };
     int   r = begin(&s, err);
     if (r == 0) {
         say_ready(&s);
-        while (r == 0 && !(s.stops && s.n_sessions == 0))
+        while (r == 0 && !is_over(&s, xd_clock_ns()))
             r = turn(&s);
         if (r < 0)
             (void)xd_error_set(err, r, "the server has to end: %s", xd_error_name(r));

@@ -58,7 +58,7 @@ struct serve {
     session             *sessions;
     uint64_t             started; /* agents so far */
     uint32_t             n_sessions;
-    uint64_t             refresh_ns, stop_ns, cared_ns;
+    uint64_t             refresh_ns, stop_ns, cared_ns, empty_ns;
     unsigned             stops;
     bool                 moved; /* something was done in this turn */
 };
