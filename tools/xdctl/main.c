@@ -25,7 +25,15 @@ static const xdctl_command commands[] = {
 };
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
 
-/* Arguments are quoted in messages: nothing of them may act on the terminal. */
+void xdctl_put(FILE *out, const char *text, size_t len)
+{
+    char *shown = NULL;
+    if (xd_harmless(text, len, &shown) == 0)
+        fputs(shown, out);
+    free(shown);
+}
+
+/* Arguments and words of hosts are quoted in messages: nothing of them may act on the terminal. */
 int xdctl_fail(int code, const char *fmt, ...)
 {
     char    text[2 * XD_TEXT];
@@ -34,12 +42,7 @@ int xdctl_fail(int code, const char *fmt, ...)
     vsnprintf(text, sizeof(text), fmt, ap);
     va_end(ap);
     fputs(xd_colors(2) ? "\x1b[31mxdctl: " : "xdctl: ", stderr);
-    for (const char *c = text; *c; c++) {
-        if ((unsigned char)*c < ' ' || *c == 0x7f)
-            fprintf(stderr, "\\x%02x", (unsigned)*c);
-        else
-            fputc(*c, stderr);
-    }
+    xdctl_put(stderr, text, strlen(text));
     fputs(xd_colors(2) ? "\x1b[0m\n" : "\n", stderr);
     return code;
 }

@@ -45,7 +45,9 @@ static void on_log(void *arg, int level, const char *line)
     (void)arg;
     if (gmtime_r(&now, &tm))
         (void)strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%SZ", &tm);
-    fprintf(stderr, "%s %s: %s\n", when, words[level < 0 ? 0 : level > 3 ? 3 : level], line);
+    fprintf(stderr, "%s %s: ", when, words[level < 0 ? 0 : level > 3 ? 3 : level]);
+    xdctl_put(stderr, line, strlen(line));
+    fputc('\n', stderr);
 }
 
 static int catch_signals(void)
