@@ -7,6 +7,7 @@
 
 #include "actors/project.h"
 #include "engine/base/buf.h"
+#include "engine/base/ci_guard.h"
 #include "engine/base/command.h"
 #include "engine/base/page.h"
 #include "engine/base/path.h"
@@ -27,16 +28,21 @@ typedef struct doctor {
 static int say(doctor *d, bool good, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 static int say(doctor *d, bool good, const char *fmt, ...)
 {
-    va_list ap;
+    va_list     ap;
+    xd_ci_guard guard = { .systems = xd_ci_systems_here() };
+    xd_autobuf  text = XD_BUF_INIT, line = XD_BUF_INIT;
     d->ill |= !good;
     if (d->color)
         XD_TRY(xd_buf_add_str(&d->out, good ? "\x1b[32mok\x1b[0m    " : "\x1b[31mFAIL\x1b[0m  "));
     else
         XD_TRY(xd_buf_add_str(&d->out, good ? "ok    " : "FAIL  "));
     va_start(ap, fmt);
-    int r = xd_buf_vprintf(&d->out, fmt, ap);
+    int r = xd_buf_vprintf(&text, fmt, ap);
     va_end(ap);
-    return r < 0 ? r : xd_buf_add_byte(&d->out, '\n');
+    XD_TRY(r);
+    XD_TRY(xd_text_last_words(&line, xd_buf_view(&text), SIZE_MAX)); /* it quotes programs and the project */
+    XD_TRY(xd_ci_guard_add(&guard, &d->out, xd_buf_view(&line)));
+    return xd_buf_add_byte(&d->out, '\n');
 }
 
 static const char probe[] = "import sys; v='.'.join(map(str, sys.version_info[:3]))\n"

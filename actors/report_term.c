@@ -379,7 +379,10 @@ static int term_say(void *self, xd_bytes line)
     if (is_held(t)) /* behind the question, and in front of what waits for its end */
         (void)!write(xd_term_out_fd(&t->out), "\n", 1);
     XD_TRY(xd_term_live_leave(t));
-    XD_TRY(xd_text_harmless(&t->out.buf, line, false));
+    xd_ci_guard guard = { .systems = t->out.guard.systems };
+    xd_autobuf  text = XD_BUF_INIT;
+    XD_TRY(xd_text_harmless(&text, line, false));
+    XD_TRY(xd_ci_guard_add(&guard, &t->out.buf, xd_buf_view(&text)));
     XD_TRY(xd_buf_add_byte(&t->out.buf, '\n'));
     int r = xd_term_out_flush(&t->out);
     return XD_MIN(r, 0);
@@ -490,6 +493,7 @@ static int term_open(const void *args, const xd_runview *view, void **ret_self, 
     xd_term_out_resume(&t->out, options->shown);
     t->out.tty = options->tty >= 0 ? options->tty == 1 : options->fd >= 0 && isatty(options->fd);
     open_errors(t, options);
+    t->out.guard.systems = t->err.guard.systems = xd_ci_systems(xd_term_env_of, t);
     t->live_width = t->out.width;
     t->live = wants_live(t);
     xd_term_read_settings(t);

@@ -72,6 +72,7 @@ static void at_new_line(xd_term *t)
 {
     t->line_open = false;
     t->out.column = 0;
+    xd_ci_guard_line(&t->out.guard);
 }
 
 int xd_term_live_erase(xd_term *t)
@@ -202,7 +203,7 @@ static bool in_background(const xd_term *t)
 
 int xd_term_live_tick(xd_term *t)
 {
-    xd_autobuf line = XD_BUF_INIT, shape = XD_BUF_INIT;
+    xd_autobuf line = XD_BUF_INIT, trimmed = XD_BUF_INIT, shape = XD_BUF_INIT;
     if (!t->start_ns)
         t->start_ns = t->now_ns;
     look_at_size(t);
@@ -211,8 +212,10 @@ int xd_term_live_tick(xd_term *t)
     XD_TRY(t->view->collection.agreed ? running(t, &line) : collecting(t, &line));
     if (!line.len || in_background(t))
         return xd_term_live_erase(t);
-    size_t columns = t->live_width > 2 ? t->live_width - 1 : 1;
-    XD_TRY(xd_term_trimmed(&shape, "", xd_buf_view(&line), columns));
+    size_t      columns = t->live_width > 2 ? t->live_width - 1 : 1;
+    xd_ci_guard guard = { .systems = t->out.guard.systems };
+    XD_TRY(xd_term_trimmed(&trimmed, "", xd_buf_view(&line), columns));
+    XD_TRY(xd_ci_guard_add(&guard, &shape, xd_buf_view(&trimmed)));
     if (t->live_drawn && xd_bytes_eq(xd_buf_view(&shape), xd_buf_view(&t->live_text)))
         return 0;
     XD_TRY(xd_term_live_erase(t));

@@ -151,10 +151,30 @@ int xd_term_on_closed(xd_term *t, uint32_t item)
 
 /* ---- output of workers --------------------------------------------------------------------------------- */
 
-/* A command for GitHub's runner ("::error file=..."), which knows it at the start of a line alone. */
-static bool is_workflow_command(const xd_term *t, xd_bytes line)
+/* An annotation for GitHub's runner ("::error file=...::text"), which knows it at the start of a line alone. Plugins write
+ * them to stderr between tests, whose own output does not get here as long as it is captured. No other command is one
+ * that a plugin would write, and an annotation changes nothing but what a reader sees. */
+static bool is_annotation(const xd_term *t, uint8_t stream, xd_bytes line)
 {
-    return line.len > 2 && !memcmp(line.ptr, "::", 2) && xd_term_env(t, "GITHUB_ACTIONS");
+    static const char *const names[] = { "::error", "::warning", "::notice" };
+    const char              *capture = t->configured ? xd_term_option(t, "capture") : NULL;
+    if (stream != XD_OUTPUT_STDERR || !(t->out.guard.systems & XD_CI_GITHUB) || !capture ||
+        strcmp(capture, "fd") != 0)
+        return false;
+    for (size_t i = 0; i < XD_ARRAY_LEN(names); i++) {
+        const size_t n = strlen(names[i]);
+        if (line.len > n && !memcmp(line.ptr, names[i], n) && (line.ptr[n] == ' ' || line.ptr[n] == ':'))
+            return true;
+    }
+    return false;
+}
+
+static int annotation_line(xd_term *t, xd_term_out *to, xd_bytes line)
+{
+    XD_TRY(xd_term_newline(t));
+    xd_ci_guard_pass(&to->guard);
+    XD_TRY(xd_term_out_foreign(to, line, 0, true));
+    return xd_term_out_str(to, "\n", 0);
 }
 
 /* What pytest writes to stderr of its own process: errors of usage and the like. An internal error belongs into the
@@ -168,15 +188,15 @@ static bool is_error(uint16_t worker, uint8_t stream, xd_bytes line)
 
 static int output_line(xd_term *t, uint16_t worker, uint8_t stream, xd_bytes line)
 {
-    if (is_error(worker, stream, line)) {
-        line.len -= line.len && line.ptr[line.len - 1] == '\r';
+    const bool error = is_error(worker, stream, line), annotation = is_annotation(t, stream, line);
+    line.len -= line.len && line.ptr[line.len - 1] == '\r';
+    if (annotation)
+        return annotation_line(t, error && t->err.fd >= 0 ? &t->err : &t->out, line);
+    if (error)
         return xd_term_complain(t, "", line, 0);
-    }
     XD_TRY(xd_term_newline(t));
-    if (worker != XD_NO_WORKER && !is_workflow_command(t, line))
+    if (worker != XD_NO_WORKER)
         XD_TRY(xd_term_out_printf(&t->out, 0, "[%s] ", xd_runview_worker_name(t->view, worker).text));
-    if (line.len && line.ptr[line.len - 1] == '\r')
-        line.len--;
     XD_TRY(xd_term_out_foreign(&t->out, line, 0, true));
     return xd_term_out_str(&t->out, "\n", 0);
 }

@@ -81,7 +81,7 @@ static void read_reportchars(xd_term *t)
     }
 }
 
-static const char *env_of(const void *t, const char *name)
+const char *xd_term_env_of(const void *t, const char *name)
 {
     return xd_term_env(t, name);
 }
@@ -95,7 +95,7 @@ static bool wants_markup(const xd_term *t, bool tty)
         return true;
     if (color && !strcmp(color, "no"))
         return false;
-    return xd_term_out_colors(env_of, t, tty);
+    return xd_term_out_colors(xd_term_env_of, t, tty);
 }
 
 void xd_term_read_settings(xd_term *t)

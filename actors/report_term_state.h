@@ -80,7 +80,8 @@ void        xd_term_read_settings(xd_term *t);
 const char *xd_term_option(const xd_term *t, const char *name); /* NULL = not told */
 bool        xd_term_flag(const xd_term *t, const char *name);
 const char *xd_term_env(const xd_term *t, const char *name);
-bool        xd_term_has(const xd_term *t, char c); /* -r char */
+const char *xd_term_env_of(const void *t, const char *name); /* the same, as others call it */
+bool        xd_term_has(const xd_term *t, char c);           /* -r char */
 
 /* report_term.c */
 int xd_term_newline(xd_term *t) XD_MUST; /* ends an open line */

@@ -38,6 +38,16 @@ int xd_colors(int fd)
     return xd_term_out_colors(own_env, NULL, isatty(fd) == 1);
 }
 
+int xd_harmless(const char *text, size_t size, char **ret)
+{
+    xd_ci_guard guard = { .systems = xd_ci_systems_here() };
+    xd_autobuf  plain = XD_BUF_INIT, out = XD_BUF_INIT;
+    XD_TRY(xd_text_harmless(&plain, (xd_bytes){ (const uint8_t *)text, size }, false));
+    XD_TRY(xd_ci_guard_add(&guard, &out, xd_buf_view(&plain)));
+    *ret = strdup(xd_buf_cstr(&out));
+    return *ret ? 0 : -ENOMEM;
+}
+
 void xd_term_out_init(xd_term_out *o, int fd, uint32_t width)
 {
     *o = (xd_term_out){ .fd = fd, .own_fd = -1, .width = width ? width : 80 };
@@ -66,6 +76,7 @@ void xd_term_out_release(xd_term_out *o)
         close(o->own_fd);
     xd_buf_release(&o->buf);
     xd_buf_release(&o->scratch);
+    xd_buf_release(&o->guarded);
     o->own_fd = o->fd = -1;
 }
 
@@ -168,6 +179,11 @@ int xd_term_out_write(xd_term_out *o, xd_bytes text, unsigned mark)
 {
     if (!text.len || o->fd < 0 || o->fault)
         return 0;
+    if (o->guard.systems) {
+        xd_buf_clear(&o->guarded);
+        XD_TRY(xd_ci_guard_add(&o->guard, &o->guarded, text));
+        text = xd_buf_view(&o->guarded);
+    }
     advance(o, text);
     if (o->skip) {
         size_t n = (size_t)XD_MIN(o->skip, (uint64_t)text.len);

@@ -5,6 +5,7 @@
  * thread. */
 #pragma once
 #include "engine/base/buf.h"
+#include "engine/base/ci_guard.h"
 
 enum { /* markup bits, in the order in which pytest's escapes are nested */
        XD_MARK_RED = 1,
@@ -18,17 +19,19 @@ enum { /* markup bits, in the order in which pytest's escapes are nested */
 #define XD_TERM_OUT_LIMIT (256u * 1024u) /* bytes waiting from which on it calls itself full */
 
 typedef struct xd_term_out {
-    int       fd;     /* as given; -1 = nowhere */
-    int       own_fd; /* opened anew, or -1 */
-    uint8_t   kind;   /* private */
-    bool      markup, tty, live;
-    uint32_t  width;
-    size_t    column; /* of the current line */
-    uint64_t  skip;   /* bytes of text still to be left out */
-    uint64_t *shown;  /* counts the bytes of text that were not; NULL ok */
-    int       fault;  /* -errno of the descriptor: everything after it is dropped */
-    xd_buf    buf;    /* waits to be written */
-    xd_buf    scratch;
+    int         fd;     /* as given; -1 = nowhere */
+    int         own_fd; /* opened anew, or -1 */
+    uint8_t     kind;   /* private */
+    bool        markup, tty, live;
+    uint32_t    width;
+    size_t      column; /* of the current line */
+    uint64_t    skip;   /* bytes of text still to be left out */
+    uint64_t   *shown;  /* counts the bytes of text that were not; NULL ok */
+    int         fault;  /* -errno of the descriptor: everything after it is dropped */
+    xd_buf      buf;    /* waits to be written */
+    xd_buf      scratch;
+    xd_ci_guard guard;   /* its `systems` are the caller's */
+    xd_buf      guarded; /* text that went through it */
 } xd_term_out;
 
 /* pytest's should_do_markup, after its option --color: whether what goes to a terminal (tty) or elsewhere gets colours.

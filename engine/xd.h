@@ -285,6 +285,11 @@ XD_API int xd_file_replace(const char *path, const void *data, size_t size, char
  * is not dumb. */
 XD_API int xd_colors(int fd);
 
+/* Text of others on one line, as it may be shown: what drives a terminal, and bytes that are not UTF-8, as \xNN or \uNNNN;
+ * where an environment variable names a CI system that reads commands out of its log ($GITHUB_ACTIONS, $TF_BUILD,
+ * $TEAMCITY_VERSION), also a character of each command. The caller frees *ret. 0, -ENOMEM. */
+XD_API int xd_harmless(const char *text, size_t size, char **ret);
+
 /* Checks what a run with this config needs (agent, interpreter, pytest, folders, limits) and writes one line
  * each to fd, "ok" or "FAIL" in front.
  * Starts agent and interpreter, at most 20 s each. 0 = all well, 1 = something would fail, -errno: fd cannot

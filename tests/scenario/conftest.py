@@ -18,7 +18,7 @@ from lab import Lab, Unavailable  # noqa: E402
 XDCTL = os.environ.get("XD_XDCTL") or os.path.join(ROOT, "build", "bin", "xdctl")
 SECONDS = 60
 collect_ignore = ["journals"]  # the suite that old journals were made from
-FOREIGN = ("PYTEST_", "GITHUB_", "XD_", "XDG_", "VIRTUAL_ENV", "PY_COLORS", "NO_COLOR", "FORCE_COLOR", "CI", "BUILD_NUMBER")
+FOREIGN = ("PYTEST_", "GITHUB_", "GITLAB_", "TEAMCITY_", "TF_BUILD", "XD_", "XDG_", "VIRTUAL_ENV", "PY_COLORS", "NO_COLOR", "FORCE_COLOR", "CI", "BUILD_NUMBER")
 
 # Says of each item what plain pytest made of it: the categories of its reports, as the terminal counts them.
 OUTCOMES_PLUGIN = """

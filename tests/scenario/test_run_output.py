@@ -297,17 +297,21 @@ def test_colors_of_pytest_and_of_tests(project):
         assert "&gt;       assert {" in (project.root / "c.xml").read_text() and "#x1B" not in (project.root / "c.xml").read_text()
 
 
-@pytest.mark.parametrize("env, line", [({"GITHUB_ACTIONS": "true"}, "::error file=a.py::x"), ({}, "[gw0] ::error file=a.py::x")], ids=["github", "elsewhere"])
-def test_commands_for_github(project, env, line):
+@pytest.mark.parametrize("options, env, line", [
+    ([], {"GITHUB_ACTIONS": "true"}, "::error file=a.py::x"),
+    (["-s"], {"GITHUB_ACTIONS": "true"}, "[gw0] ::error file=a.py::x"),  # tests may write it, too
+    ([], {}, "[gw0] ::error file=a.py::x"),
+], ids=["github", "uncaptured", "elsewhere"])
+def test_annotations_for_github(project, options, env, line):
     """pytest-github-actions-annotate-failures writes them to stderr; the runner reads them at the start of a line."""
     project.write(test_g="def test_g(): pass", conftest="""
         import os, sys
         def pytest_runtest_logreport(report):
             if report.when == "call":
-                os.write(2, b"::error file=a.py::x\\nplain\\n")
+                os.write(2, b"::error file=a.py::x\\nplain\\n::set-output name=a::b\\n")
         """)
-    out = project.xdctl("run", "--python", project.python, "-n1", "-s", *NO_CACHE, env=env).out.splitlines()
-    assert line in out and "[gw0] plain" in out, out
+    out = project.xdctl("run", "--python", project.python, "-n1", *(options + NO_CACHE), env=env).out.splitlines()
+    assert line in out and "[gw0] plain" in out and "[gw0] ::set-output name=a::b" in out, out
 
 
 def test_dumb_terminal(project):

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -58,10 +59,13 @@ static void on_log(void *arg, int level, const char *line)
     char                     when[32] = "";
     const time_t             now = time(NULL);
     struct tm                tm;
+    char                    *shown = NULL;
     (void)arg;
     if (gmtime_r(&now, &tm))
         (void)strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%SZ", &tm);
-    fprintf(stderr, "%s %s: %s\n", when, words[level < 0 ? 0 : level > 3 ? 3 : level], line);
+    fprintf(stderr, "%s %s: %s\n", when, words[level < 0 ? 0 : level > 3 ? 3 : level],
+            xd_harmless(line, strlen(line), &shown) == 0 ? shown : line);
+    free(shown);
 }
 
 int serving_exit_code(int r)

@@ -33,9 +33,16 @@ typedef struct table {
     json_t *json;    /* NULL = a table */
 } table;
 
+/* As it may be shown; NULL without memory. */
+static char *shown(const char *text)
+{
+    char *copy = NULL;
+    return xd_harmless(text, strlen(text), &copy) == 0 ? copy : NULL;
+}
+
 static char *cell(int check, const char *good)
 {
-    return strdup(check == XD_CHECK_GOOD ? good : check == XD_CHECK_BAD ? "FAIL" : "-");
+    return shown(check == XD_CHECK_GOOD ? good : check == XD_CHECK_BAD ? "FAIL" : "-");
 }
 
 static char *number(const char *format_word, double n)
@@ -129,11 +136,9 @@ static int packages_text(const table *t, const xd_host *h, char **ret)
         free(text);
         return -ENOMEM;
     }
-    if (size)
-        *ret = text;
-    else
-        free(text);
-    return 0;
+    const int r = size ? xd_harmless(text, size, ret) : 0;
+    free(text);
+    return r;
 }
 
 static int add_row(table *t, const xd_host *h)
@@ -143,8 +148,8 @@ static int add_row(table *t, const xd_host *h)
         return -ENOMEM;
     t->cells = cells;
     char **row = cells + t->rows++ * WIDTH;
-    row[SPEC] = strdup(h->spec);
-    row[IDS] = strdup(h->ids ? h->ids : "-");
+    row[SPEC] = shown(h->spec);
+    row[IDS] = shown(h->ids ? h->ids : "-");
     t->named = t->named || h->ids;
     row[REACH] = cell(h->reach, "ok");
     row[KEY] = cell(h->key, "ok");
@@ -153,9 +158,9 @@ static int add_row(table *t, const xd_host *h)
     row[PYTEST] = cell(h->pytest, release(h->framework));
     row[DISK] = room(h);
     row[CPUS] = cpus(h);
-    row[ERROR] = h->error ? strdup(h->error) : NULL;
+    row[ERROR] = h->error ? shown(h->error) : NULL;
     row[PACKAGES] = NULL;
-    row[UNCOMPARED] = h->packages_error ? strdup(h->packages_error) : NULL;
+    row[UNCOMPARED] = h->packages_error ? shown(h->packages_error) : NULL;
     for (size_t i = 0; i < COLUMNS; i++)
         if (!row[i])
             return -ENOMEM;

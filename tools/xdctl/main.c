@@ -24,6 +24,15 @@ static const xdctl_command commands[] = {
 };
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
 
+void xdctl_put(FILE *out, const char *text, size_t len)
+{
+    char *shown = NULL;
+    if (xd_harmless(text, len, &shown) == 0)
+        fputs(shown, out);
+    free(shown);
+}
+
+/* Arguments and words of hosts are quoted in messages: nothing of them may act on the terminal. */
 int xdctl_fail(int code, const char *fmt, ...)
 {
     char    text[2 * XD_TEXT];
@@ -31,7 +40,9 @@ int xdctl_fail(int code, const char *fmt, ...)
     va_start(ap, fmt);
     vsnprintf(text, sizeof(text), fmt, ap);
     va_end(ap);
-    tool_complain("xdctl", xd_colors(2), text);
+    char *shown = NULL;
+    tool_complain("xdctl", xd_colors(2), xd_harmless(text, strlen(text), &shown) == 0 ? shown : text);
+    free(shown);
     return code;
 }
 

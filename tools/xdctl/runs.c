@@ -16,15 +16,9 @@ static const char *text_of(json_t *run, const char *key)
     return text ? text : "";
 }
 
-/* Prints what is a file name or a reason: nothing of it may act on the terminal. */
-static void put_harmless(const char *text)
+static void put(const char *text)
 {
-    for (const char *c = text; *c; c++) {
-        if ((unsigned char)*c < ' ' || *c == 0x7f)
-            printf("\\x%02x", (unsigned)*c);
-        else
-            putchar(*c);
-    }
+    xdctl_put(stdout, text, strlen(text));
 }
 
 /* "exit 1", or why there is none. */
@@ -51,7 +45,8 @@ static void put_counts(json_t *tests)
     {
         if (strcmp(name, "collected") == 0 || json_integer_value(n) == 0)
             continue;
-        printf("%s%lld %s", comma, (long long)json_integer_value(n), name);
+        printf("%s%lld ", comma, (long long)json_integer_value(n));
+        put(name); /* a plugin may have made it */
         comma = ", ";
     }
     if (!comma[0])
@@ -70,7 +65,7 @@ static void put_run(json_t *run, uint64_t started_us)
     if (json_is_real(took))
         snprintf(duration, sizeof(duration), "%.2fs", json_real_value(took));
     printf("%s  %s  %-14s  %9s  ", text_of(run, "id"), when, result, duration);
-    put_harmless(text_of(run, "project"));
+    put(text_of(run, "project"));
     fputs("  ", stdout);
     put_counts(json_object_get(run, "tests"));
     putchar('\n');

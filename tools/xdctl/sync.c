@@ -77,21 +77,9 @@ static void release_words(words *w)
 
 /* ---- what is shown --------------------------------------------------------------------------------------- */
 
-/* Names may hold anything: nothing of it acts on the terminal. */
-static void put_harmless(FILE *out, const char *text, size_t len)
-{
-    for (size_t i = 0; i < len; i++) {
-        const unsigned char c = (unsigned char)text[i];
-        if (c < ' ' || c == 0x7f)
-            fprintf(out, "\\x%02x", (unsigned)c);
-        else
-            fputc(c, out);
-    }
-}
-
 static void put(FILE *out, const char *text)
 {
-    put_harmless(out, text, strlen(text));
+    xdctl_put(out, text, strlen(text));
 }
 
 /* "1,234", "39.7 MB". */
@@ -203,7 +191,7 @@ static void on_change(void *arg, const char *target, int removed, const char *pa
           : t->dry ? "would be brought: "
                    : "",
           stdout);
-    put_harmless(stdout, path, len);
+    xdctl_put(stdout, path, len);
     putchar('\n');
 }
 

@@ -1,6 +1,7 @@
 /* tools/xdctl/xdctl.h - one file per subcommand; everything goes through engine/xd.h. */
 #pragma once
 #include <popt.h>
+#include <stdio.h>
 
 #include "engine/xd.h"
 
@@ -49,6 +50,9 @@ void xdctl_where_release(xdctl_where *w);
 const char *xdctl_which(const char *word, int all);
 /* `xdctl show --json`. 0, *ret_exit as the run's; else the exit code, and why was said. */
 int xdctl_show_json(const xd_config *where, const char *which, int failed, int *ret_exit);
+
+/* Writes text of others (names, reasons): nothing of it acts on a terminal or a CI system. */
+void xdctl_put(FILE *out, const char *text, size_t len);
 
 /* "xdctl: <text>" on stderr; returns code. */
 int xdctl_fail(int code, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
