@@ -43,9 +43,10 @@ static int wrong(const reading *r, const char *what, const char *word)
 /* Leaves this host to the ssh program; the first reason counts. */
 static void leave(xd_ssh_conf *c, const char *what, const char *where)
 {
-    if (!*c->unsuited)
-        snprintf(c->unsuited, sizeof(c->unsuited), "%s%s%.180s", what, where ? " in " : "",
-                 where ? where : "");
+    if (*c->unsuited)
+        return;
+    snprintf(c->unsuited, sizeof(c->unsuited), "%s%s%.180s", what, where ? " in " : "", where ? where : "");
+    xd_error_one_line(c->unsuited); /* it may quote the file */
 }
 
 static int where(const reading *r, char **ret)
