@@ -297,6 +297,23 @@ START_TEST(what_is_left_to_ssh)
 }
 END_TEST
 
+/* -i is looked at before any file is read. */
+START_TEST(tokens_of_an_option)
+{
+    char spec[300], path[200];
+    snprintf(path, sizeof(path), "%s/key-%%h-%%n-%%k", dir);
+    write_file("key-h-h-h", "");
+    snprintf(spec, sizeof(spec), "ssh=-i %s u@h", path);
+    xd_auto(xd_ssh_conf) *c = conf(spec, "");
+    is(c, "identityfile", path);
+    is(c, "user", "u");
+    snprintf(spec, sizeof(spec), "ssh=-i %s -l v u@other", path);
+    xd_auto(xd_ssh_conf) *none = conf(spec, "");
+    is(none, "identityfile", NULL);
+    is(none, "user", "v");
+}
+END_TEST
+
 /* The reason quotes the file; it is shown on a terminal. */
 START_TEST(a_harmless_reason)
 {
@@ -406,6 +423,7 @@ int main(void)
     tcase_add_test(t, included_files);
     tcase_add_test(t, tokens);
     tcase_add_test(t, what_is_left_to_ssh);
+    tcase_add_test(t, tokens_of_an_option);
     tcase_add_test(t, a_harmless_reason);
     tcase_add_test(t, patterns);
     tcase_add_test(t, tickets);
