@@ -1,5 +1,6 @@
 /* needs: sync. Any bytes as what a home end says: the far half ends, with what it has said in frames that are whole, and nothing is written outside of its folder.
- * Input: the first byte chooses what stands in the folder before (1: a tree that was brought); the rest is the stream. */
+ * Input: first byte, bits: 1 = a tree that was brought stands in the folder before, 2 = the digest of each SYNC_OPEN is made that of the records that follow, so that
+ * bytes that were changed reach what is behind them, 4 = in the folder lies also what nobody brought; the rest is the stream. */
 #include <assert.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -69,7 +70,7 @@ static int put_list(void *arg, xd_bytes body, bool last)
     return xd_wire_SYNC_RECORDS_frame(arg, 0, 0, &m);
 }
 
-static void bring_tree(const char *folder)
+static xd_manifest *bring_tree(const char *folder)
 {
     static const char text[] = "text";
     xd_tree          *t;
@@ -102,7 +103,68 @@ static void bring_tree(const char *folder)
     assert(e == 0);
     e = say(folder, out.data, out.len);
     assert(e == 0);
+    return m;
+}
+
+/* The digest of the tree of these frames, if they make one. */
+static int digest_of_records(const uint8_t *data, size_t len, const xd_manifest *stands, xd_digest *ret)
+{
+    xd_records              *r = NULL;
+    xd_manifest             *m = NULL;
+    xd_wire_SYNC_RECORDS     part;
+    xd_wire_SYNC_RECORD_LIST list;
+    xd_frame                 f;
+    int                      e = -EPROTO;
+    for (size_t at = 0; at + XD_FRAME_HEADER <= len; at += XD_FRAME_HEADER + f.len) {
+        if (xd_wire_header(data + at, &f) < 0 || f.len > len - at - XD_FRAME_HEADER)
+            break;
+        if (f.type != XD_MSG_SYNC_RECORDS)
+            continue;
+        if (xd_wire_SYNC_RECORDS_decode(f.body, f.len, &part) < 0 || part.codec ||
+            xd_wire_SYNC_RECORD_LIST_decode(part.inner.ptr, part.inner.len, &list) < 0)
+            break;
+        const bool all = part.base_lo == 0 && part.base_hi == 0;
+        if (!r && xd_records_new(&r, all ? NULL : stands) < 0)
+            break;
+        if (xd_records_add(r, &list, NULL) < 0)
+            break;
+        if (part.last) {
+            e = xd_records_end(&r, &m, NULL, NULL, NULL);
+            break;
+        }
+    }
+    if (e == 0)
+        *ret = xd_manifest_digest(m);
+    xd_records_free(r);
     xd_manifest_free(m);
+    return e;
+}
+
+static void right_digests(uint8_t *data, size_t len, const xd_manifest *stands)
+{
+    xd_frame  f;
+    xd_digest id;
+    for (size_t at = 0; at + XD_FRAME_HEADER <= len; at += XD_FRAME_HEADER + f.len) {
+        if (xd_wire_header(data + at, &f) < 0 || f.len > len - at - XD_FRAME_HEADER)
+            return;
+        uint8_t *body = data + at + XD_FRAME_HEADER;
+        if (f.type == XD_MSG_SYNC_OPEN && f.len >= 20 &&
+            digest_of_records(body + f.len, (size_t)(data + len - body) - f.len, stands, &id) == 0)
+            memcpy(body + 4, &id, sizeof(id)); /* low half, high half */
+        if (f.type == XD_MSG_SYNC_RECORDS && f.len >= 16 && stands && (body[0] || body[8])) {
+            id = xd_manifest_digest(stands);
+            memcpy(body, &id, sizeof(id));
+        }
+    }
+}
+
+static void put(const char *folder, const char *name, bool is_folder)
+{
+    char path[200];
+    snprintf(path, sizeof(path), "%s/%s", folder, name);
+    int fd = is_folder ? mkdir(path, 0700) : open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    if (!is_folder && fd >= 0)
+        close(fd);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
@@ -120,9 +182,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
         snprintf(beside, sizeof(beside), "%s/beside", box);
     }
     mkdir(box, 0700);
-    if (data[0] & 1)
-        bring_tree(folder);
-    (void)say(folder, data + 1, len - 1);
+    xd_manifest *stands = data[0] & 1 ? bring_tree(folder) : NULL;
+    if (data[0] & 4) {
+        (void)mkdir(folder, 0700);
+        put(folder, "x", true), put(folder, "x/y", false), put(folder, "z", false);
+    }
+    uint8_t *stream = malloc(len);
+    memcpy(stream, data + 1, len - 1);
+    if (data[0] & 2)
+        right_digests(stream, len - 1, stands);
+    (void)say(folder, stream, len - 1);
+    free(stream);
+    xd_manifest_free(stands);
     assert(lstat(beside, &st) != 0);
     int e = xd_path_remove_tree(folder);
     assert(e == 0);
