@@ -72,7 +72,7 @@ def arguments():
     p.add_argument("--minutes", type=float, default=10, metavar="N", help="time for all of them together (default 10)")
     p.add_argument("--keep", action="store_true", help="afterwards, add inputs that reach further code to tests/fuzz/corpus")
     p.add_argument("--coverage", action="store_true", help="run nothing but the kept inputs, and print which part of each parser's lines they reach; 1 = below 90 %%")
-    p.add_argument("--lines", action="store_true", help="with --coverage: name the lines that are not reached")
+    p.add_argument("--lines", action="store_true", help="the same, and name the lines that are not reached")
     args = p.parse_args()
     unknown = [n for n in args.names if n not in names()]
     if unknown:
@@ -284,7 +284,7 @@ def ranges(numbers):
 
 def coverage(args):
     parsers = [p for p in PARSERS if p[0] in args.names]
-    targets = sorted({p[0] for p in parsers})
+    targets = args.names  # also those of no parser of their own: they reach parts of others
     build("fuzz-coverage", targets)
     with tempfile.TemporaryDirectory(dir=COVERED) as scratch:
         merged = Path(scratch) / "all.profdata"
@@ -316,5 +316,8 @@ def coverage(args):
 
 
 if __name__ == "__main__":
-    arguments_ = arguments()
-    sys.exit(coverage(arguments_) if arguments_.coverage or arguments_.lines else fuzz(arguments_))
+    wanted = arguments()
+    try:
+        sys.exit(coverage(wanted) if wanted.coverage or wanted.lines else fuzz(wanted))
+    except KeyboardInterrupt:  # while it was built, or measured
+        sys.exit(130)
