@@ -32,6 +32,14 @@ elseif(NOT CMAKE_BUILD_TYPE STREQUAL "Debug")
     target_link_options(xd_flags INTERFACE -Wl,-z,relro,-z,now,-z,noexecstack,-z,separate-code)
 endif()
 
+if(XD_FUZZ)
+    target_compile_options(xd_flags INTERFACE -fsanitize=fuzzer-no-link)
+endif()
+if(XD_COVERAGE)
+    target_compile_options(xd_flags INTERFACE -fprofile-instr-generate -fcoverage-mapping)
+    target_link_options(xd_flags INTERFACE -fprofile-instr-generate)
+endif()
+
 # Names this build: a hash over all sources of agent and engine.  Agents of another build are told apart by it.
 file(GLOB_RECURSE XD_ID_SOURCES CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/engine/*.[ch] ${PROJECT_SOURCE_DIR}/engine/wire.def
      ${PROJECT_SOURCE_DIR}/actors/runners/* ${PROJECT_SOURCE_DIR}/sync/*.[ch] ${PROJECT_SOURCE_DIR}/tools/xdagent/*.[ch])

@@ -43,9 +43,10 @@ static int wrong(const reading *r, const char *what, const char *word)
 /* Leaves this host to the ssh program; the first reason counts. */
 static void leave(xd_ssh_conf *c, const char *what, const char *where)
 {
-    if (!*c->unsuited)
-        snprintf(c->unsuited, sizeof(c->unsuited), "%s%s%.180s", what, where ? " in " : "",
-                 where ? where : "");
+    if (*c->unsuited)
+        return;
+    snprintf(c->unsuited, sizeof(c->unsuited), "%s%s%.180s", what, where ? " in " : "", where ? where : "");
+    xd_error_one_line(c->unsuited); /* it may quote the file */
 }
 
 static int where(const reading *r, char **ret)
@@ -416,8 +417,7 @@ static int read_options(reading *r, const xd_ssh_args *args, char **ret_file)
             break;
         }
     }
-    r->c->given = strdup(args->words[args->host]);
-    return r->c->given ? 0 : -ENOMEM;
+    return 0;
 }
 
 /* What a user would type for the same connection. */
@@ -436,14 +436,16 @@ static int say_words(xd_ssh_conf *c, char **words, const char *file)
     return c->words ? 0 : -ENOMEM;
 }
 
-/* [USER@]HOST */
-static int read_host(reading *r)
+/* [USER@]HOST; *ret_user = NULL without a user. */
+static int read_host(reading *r, const char *text, char **ret_user)
 {
-    char *host = r->c->given, *at = strrchr(host, '@');
+    char *host = r->c->given = strdup(text), *at = host ? strrchr(host, '@') : NULL;
+    if (!host)
+        return -ENOMEM;
     if (at) {
         *at = 0;
-        if (at > host)
-            XD_TRY(set_word(r, xd_ssh_word_find("user"), host));
+        if (at > host && !(*ret_user = strdup(host)))
+            return -ENOMEM;
         host = at + 1;
     }
     if (*host == '[' && host[strlen(host) - 1] == ']') {
@@ -554,7 +556,7 @@ static int read_files(reading *r, const char *file)
 static int fill(xd_ssh_conf *c, const xd_target *target, xd_error *err)
 {
     xd_autossh_args   args = { 0 };
-    xd_autofree char *file = NULL;
+    xd_autofree char *file = NULL, *user = NULL;
     reading           r = { .c = c, .err = err, .file = "the spec", .active = true };
     char              why[200];
     int               n = 0;
@@ -568,8 +570,9 @@ static int fill(xd_ssh_conf *c, const xd_target *target, xd_error *err)
     if (e < 0)
         return e == -ENOMEM ? e : xd_error_set(err, e, "%s", why);
     XD_TRY(say_words(c, args.words, target->spec->ssh_config));
+    XD_TRY(read_host(&r, args.words[args.host], &user)); /* of which options may have tokens */
     XD_TRY(read_options(&r, &args, &file));
-    XD_TRY(read_host(&r));
+    XD_TRY(user ? set_word(&r, xd_ssh_word_find("user"), user) : 0);
     if (target->spec->jump)
         leave(c, "via=", NULL);
     XD_TRY(read_files(&r, file ? file : target->spec->ssh_config));

@@ -269,22 +269,27 @@ bool xd_ssh_word_suits(int word, const char *value)
 
 /* ---- words and patterns -------------------------------------------------------------------------------- */
 
+/* The last star takes what it must: to let another one before it take more would not help. */
 static bool match(const char *name, const char *pattern, size_t len, bool fold)
 {
-    for (; len; pattern++, len--, name++) {
-        if (*pattern == '*') {
-            for (;; name++) {
-                if (match(name, pattern + 1, len - 1, fold))
-                    return true;
-                if (!*name)
-                    return false;
-            }
-        }
-        const unsigned char p = (unsigned char)*pattern, n = (unsigned char)*name;
-        if (!n || (p != '?' && (fold ? tolower(p) : p) != n))
+    const char *end = pattern + len, *star = NULL, *taken = NULL;
+    while (*name) {
+        const unsigned char p = pattern < end ? (unsigned char)*pattern : 0, n = (unsigned char)*name;
+        if (p == '*') {
+            star = ++pattern;
+            taken = name;
+        } else if (p && (p == '?' || (fold ? tolower(p) : p) == n)) {
+            pattern++, name++;
+        } else if (star) {
+            pattern = star;
+            name = ++taken;
+        } else {
             return false;
+        }
     }
-    return !*name;
+    while (pattern < end && *pattern == '*')
+        pattern++;
+    return pattern == end;
 }
 
 bool xd_ssh_match_list(const char *name, const char *list, const char *separators, bool fold)

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "engine/base/text.h"
+
 int xd_sender_wrong(xd_sender *s, const char *what)
 {
     return xd_error_set(s->err, -EPROTO, "the other end of the synchronisation said what it must not: %s",
@@ -160,10 +162,12 @@ static int on_done(xd_sender *s, const xd_frame *f)
 static int on_failed(xd_sender *s, const xd_frame *f)
 {
     xd_wire_SYNC_FAILED m;
+    xd_autobuf          text = XD_BUF_INIT;
     if (xd_wire_SYNC_FAILED_decode(f->body, f->len, &m) < 0 || m.text.len == 0)
         return xd_sender_wrong(s, "a failure without a word");
-    return xd_error_set(s->err, -EREMOTEIO, "%.*s", (int)XD_MIN(m.text.len, XD_ERROR_TEXT),
-                        (const char *)m.text.ptr);
+    m.text.len = XD_MIN(m.text.len, (size_t)XD_ERROR_TEXT);
+    int e = xd_text_harmless(&text, m.text, false); /* zero bytes, too: they would end it */
+    return e < 0 ? xd_sender_fault(s, e) : xd_error_set(s->err, -EREMOTEIO, "%s", xd_buf_cstr(&text));
 }
 
 int xd_sender_answer(xd_sender *s, const xd_frame *f)

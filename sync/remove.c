@@ -160,7 +160,7 @@ typedef int (*each_other_fn)(xd_far *far, xd_bytes path, bool folder, bool whole
 /* Those that the wanted tree does not have, by now. */
 static int each_other(xd_far *far, each_other_fn fn, void *arg)
 {
-    const char *p = (const char *)far->old.others.data, *end = p + far->old.others.len;
+    const char *p = (const char *)far->old.others.data, *end = p ? p + far->old.others.len : p;
     while (p < end) { /* a type, a path, NUL; the last byte is one */
         bool     whole = *p == 'F' || *p == 'D', folder = *p == 'd' || *p == 'D';
         xd_bytes path = xd_bytes_str(*p ? p + 1 : p);

@@ -167,6 +167,8 @@ static int compare_strings(const void *a, const void *b)
 static int sort_strings(xd_buf *b)
 {
     xd_autobuf sorted = XD_BUF_INIT, all = XD_BUF_INIT;
+    if (!b->len)
+        return 0;
     for (const char *p = (const char *)b->data, *end = p + b->len; p < end; p += strlen(p) + 1)
         XD_TRY(xd_buf_add(&all, &p, sizeof(p)));
     const char **at = (const char **)(void *)all.data;

@@ -1,4 +1,4 @@
-/* Any words as a command line: refused in one line, or every word is an option of xd or one of pytest's.
+/* needs: engine/config.c. Any words as a command line: refused in one line, or every word is an option of xd or one of pytest's.
  * Input: words, each ended by a newline. */
 #include <assert.h>
 #include <stdlib.h>
@@ -7,6 +7,24 @@
 #include "engine/config.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
+
+/* What xdctl asks of it once a server or another command has taken options out of pytest's words. */
+static void later(xd_config *cfg)
+{
+    xd_error     err = { 0 };
+    const size_t before = cfg->args.count;
+    int          r = xd_config_fits(cfg, &err);
+    assert(r == 0 || (r == -EINVAL && err.text[0] && !strchr(err.text, '\n')));
+    const char *name = xd_config_misplaced(cfg);
+    if (!name)
+        return;
+    (void)xd_config_misplaced_value(cfg, name);
+    r = xd_config_take(cfg, name, &err);
+    assert(r == 0 || (r == -EINVAL && err.text[0] && !strchr(err.text, '\n')));
+    const char *next = xd_config_misplaced(cfg);
+    assert(r < 0 || (cfg->args.count < before && (!next || strcmp(next, name) != 0)));
+    assert(cfg->args_final == SIZE_MAX || cfg->args_final <= cfg->args.count);
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
@@ -23,6 +41,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
         assert(r == 0 || (err[0] && !strchr(err, '\n')));
         assert(cfg->args.count <= (size_t)argc);
         assert(cfg->workers >= XD_WORKERS_LOGICAL && cfg->workers <= 1024);
+        later(cfg);
+        for (const xd_option *o = xd_config_options(); o->name; o++)
+            (void)xd_config_get(cfg, o->name);
         r = xd_config_copy(&copy, cfg);
         assert(r == 0 && copy->args.count == cfg->args.count && copy->tx.count == cfg->tx.count);
     }

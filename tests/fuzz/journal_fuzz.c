@@ -29,12 +29,25 @@ static void right_checks(uint8_t *file, size_t len)
     }
 }
 
+/* The last record of a type, looked for from the end. */
+static void latest(xd_journal_reader *r, uint16_t type, bool whole)
+{
+    xd_frame f;
+    xd_journal_reader_look(r);
+    int got = xd_journal_reader_last(r, type, &f);
+    assert(got == 0 ? f.type == type : got == -ENOENT && !whole);
+    got = xd_journal_reader_last(r, 77, &f);
+    assert(got == -ENOENT || (got == 0 && f.type == 77));
+    assert(strlen(xd_journal_reader_run_id(r)) <= 32);
+}
+
 static uint64_t read_through(const char *path, uint64_t size, uint64_t *ret_records)
 {
     xd_auto(xd_journal_reader) *r = NULL;
     xd_error err;
     xd_frame f, again;
     uint64_t at, expected = XD_JOURNAL_HEADER;
+    uint16_t type = 0;
     *ret_records = 0;
     if (xd_journal_reader_open(&r, path, &err) < 0)
         return 0;
@@ -47,8 +60,10 @@ static uint64_t read_through(const char *path, uint64_t size, uint64_t *ret_reco
         assert(r2 == 0 && again.len == f.len && again.seq == f.seq &&
                (f.len == 0 || memcmp(again.body, f.body, f.len) == 0));
         ++*ret_records;
+        type = f.type;
     }
     assert(got == 0 || got == -EPROTO);
+    latest(r, type, *ret_records && expected == size);
     return expected;
 }
 

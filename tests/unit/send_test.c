@@ -275,6 +275,21 @@ START_TEST(failed)
 }
 END_TEST
 
+/* Its words are shown whole, and drive no terminal. */
+START_TEST(failed_with_odd_bytes)
+{
+    far        f;
+    xd_source *s = source_of(0);
+    begin(&f, s, 0);
+    SAY(&f, SYNC_FAILED, .text = { (const uint8_t *)"\0full\x1b[31m", 10 });
+    hear_out(&f);
+    ck_assert_int_eq(f.home.result, -EREMOTEIO);
+    ck_assert_str_eq(f.home.err.text, "\\x00full\\x1b[31m");
+    end(&f);
+    xd_source_free(s);
+}
+END_TEST
+
 START_TEST(cut)
 {
     far        f;
@@ -441,6 +456,7 @@ int main(void)
     tcase_add_checked_fixture(t, make, world_end);
     tcase_add_loop_test(t, what_cannot_be, 0, XD_ARRAY_LEN(wrong));
     tcase_add_test(t, failed);
+    tcase_add_test(t, failed_with_odd_bytes);
     tcase_add_test(t, cut);
     tcase_add_test(t, window);
     tcase_add_test(t, as_much_as_the_link_needs);

@@ -297,6 +297,55 @@ START_TEST(what_is_left_to_ssh)
 }
 END_TEST
 
+/* -i is looked at before any file is read. */
+START_TEST(tokens_of_an_option)
+{
+    char spec[300], path[200];
+    snprintf(path, sizeof(path), "%s/key-%%h-%%n-%%k", dir);
+    write_file("key-h-h-h", "");
+    snprintf(spec, sizeof(spec), "ssh=-i %s u@h", path);
+    xd_auto(xd_ssh_conf) *c = conf(spec, "");
+    is(c, "identityfile", path);
+    is(c, "user", "u");
+    snprintf(spec, sizeof(spec), "ssh=-i %s -l v u@other", path);
+    xd_auto(xd_ssh_conf) *none = conf(spec, "");
+    is(none, "identityfile", NULL);
+    is(none, "user", "v");
+}
+END_TEST
+
+/* The reason quotes the file; it is shown on a terminal. */
+START_TEST(a_harmless_reason)
+{
+    xd_auto(xd_ssh_conf) *c = conf("ssh=h", "Of\x1b]0;x\x07Tomorrow yes\n");
+    ck_assert_ptr_nonnull(strstr(xd_ssh_conf_unsuited(c), "the keyword Of?]0;x?Tomorrow in "));
+}
+END_TEST
+
+/* A pattern with many stars does not try all ways to spread a name over them. */
+START_TEST(patterns)
+{
+    static const struct {
+        const char *name, *list;
+        bool        fold, is;
+    } all[] = { { "host", "h*t", false, true },       { "host", "h*o", false, false },
+                { "host", "*", false, true },         { "host", "**", false, true },
+                { "host", "host*", false, true },     { "host", "*h?s*t*", false, true },
+                { "host", "?host", false, false },    { "host", "hos", false, false },
+                { "host", "", false, false },         { "", "*", false, true },
+                { "abab", "*ab", false, true },       { "ab", "?", false, false },
+                { "host", "HO*", true, true },        { "host", "HO*", false, false },
+                { "host", "x,h*,!*t", false, false }, { "host", "!x,h*", false, true } };
+    char name[256];
+    for (size_t i = 0; i < XD_ARRAY_LEN(all); i++)
+        ck_assert_msg(xd_ssh_match_list(all[i].name, all[i].list, ",", all[i].fold) == all[i].is, "%s: %s",
+                      all[i].name, all[i].list);
+    memset(name, 'a', sizeof(name) - 1);
+    name[sizeof(name) - 1] = 0;
+    ck_assert(!xd_ssh_match_list(name, "*a*a*a*a*a*a*a*a*a*a*a*a*b", ",", false));
+}
+END_TEST
+
 /* Kerberos is asked for on every Debian; it means something to those who have tickets. */
 START_TEST(tickets)
 {
@@ -374,6 +423,9 @@ int main(void)
     tcase_add_test(t, included_files);
     tcase_add_test(t, tokens);
     tcase_add_test(t, what_is_left_to_ssh);
+    tcase_add_test(t, tokens_of_an_option);
+    tcase_add_test(t, a_harmless_reason);
+    tcase_add_test(t, patterns);
     tcase_add_test(t, tickets);
     tcase_add_test(t, security_keys);
     tcase_add_test(t, suits);
