@@ -620,6 +620,7 @@ KEY = "xdk1 " + "0" * 40
     (("serve", "--bind", "127.0.0.1:99999"), "ADDRESS:PORT, [ADDRESS]:PORT or :PORT is expected"),
     (("serve", "--bind", "127.0.0.1:-1"), "ADDRESS:PORT, [ADDRESS]:PORT or :PORT is expected"),
     (("serve", "--bind="), "--bind '': ADDRESS:PORT"),
+    (("serve", "--max-agents=0"), "--max-agents takes a number from 1 on"),
     (("serve", "--max-agents=-1"), "--max-agents takes a number from 1 on"),
     (("serve", "--max-agents=many"), "invalid numeric value"),
     (("serve", "--drain=-1"), "--drain takes seconds, 0 to 86400"),
