@@ -29,6 +29,8 @@ static int said(int r, const xd_error *e, char *err)
 static int path_of(const char *folder, const char *name, char **ret, xd_error *e)
 {
     xd_autofree char *found = NULL;
+    if (folder && !*folder)
+        return xd_error_set(e, -EINVAL, "--keys names no folder");
     if (!folder)
         XD_TRY(xd_keys_folder(&found, e));
     *ret = xd_path_join(folder ? folder : found, name);
