@@ -653,6 +653,7 @@ KEY = "xdk1 " + "0" * 40
     (("keys", "revoke", "nobody"), "no key here is, has the fingerprint, or the comment 'nobody'"),
     (("keys", "--keys=", "list"), "--keys names no folder"),
     (("run", "--keys=", "--tx", "popen"), "it must not be empty"),
+    (("run", "--tx", "popen", "--tx", "socket=host:port"), "the port is no number from 1 to 65535"),
 ], ids=lambda v: " ".join(v)[:40] if isinstance(v, tuple) else "")
 def test_wrong_usage(project, command, said):
     project.write(test_a="def test_a(): pass\n")
