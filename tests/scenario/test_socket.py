@@ -288,6 +288,17 @@ def test_two_controllers_at_once(project, server, me):
 def test_files_alone_and_the_check_of_hosts(project, server, me):
     project.write(test_a="def test_a(): pass\n")
     me.trusts(server.at)
+    source, to = project.path / "source", server.folder / "copy"
+    (source / "below").mkdir(parents=True)
+    (source / "a.txt").write_text("one")
+    (source / "below" / "b.bin").write_bytes(bytes(range(256)) * 4096)
+    for text in ("one", "another"):
+        (source / "a.txt").write_text(text)
+        done = project.xdctl("sync", "--keys=%s" % me.keys, "%s/" % source, "socket=%s:%s" % (server.at, to))
+        assert done.rc == 0, done
+        found = [p for p in to.rglob("*.txt")]
+        assert [p.read_text() for p in found] == [text], done
+    assert [p.read_bytes() for p in to.rglob("b.bin")] == [bytes(range(256)) * 4096]
     good = project.xdctl("hosts", "check", "--keys=%s" % me.keys, "--tx", "socket=%s" % server.at, "--python=" + project.python)
     assert good.rc == 0, good
     other = Controller(project, "stranger")
