@@ -310,7 +310,7 @@ static int refused(socket_pipe *s, const xd_frame *f)
     XD_TRY(xd_text_harmless(&reason, m.reason, false));
     const int code = m.code == XD_TUNNEL_NO_AGENT && s->known ? -ESRCH
                      : m.code == XD_TUNNEL_BUSY               ? -EBUSY
-                     : m.code <= XD_TUNNEL_ADDRESS            ? -EACCES
+                     : m.code <= XD_TUNNEL_ADDRESS            ? (s->known ? -EKEYREJECTED : -EACCES)
                                                               : -EPROTO;
     return fail(s, code, "refused by the server: %.600s", xd_buf_cstr(&reason));
 }

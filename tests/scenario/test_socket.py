@@ -425,6 +425,27 @@ def test_trust_by_a_key_that_is_given(project, server):
     assert me.run("socket=" + server.at).rc == 0
 
 
+@pytest.mark.parametrize("by", ["the tool", "hand", "time"])
+def test_a_key_that_is_taken_away_cuts_its_run(project, server, by):
+    """Within 5 seconds, with the reason; what ran at the server ends."""
+    project.write(test_a=SLOW % (2, 60))
+    soon = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 4))
+    me = Controller(project, server=server, options="expires=" + soon if by == "time" else "")
+    _process, finish = me.start(["socket=" + server.at], "--on-lost=fail")
+    wait_until(lambda: server.ran, "a test runs")
+    began = time.monotonic()
+    if by == "the tool":
+        assert me.tool("keys", "revoke", "me", keys=server.keys).rc == 0
+    elif by == "hand":
+        (server.keys / "authorized_controllers").write_text("")
+    result = finish()
+    assert time.monotonic() - began < 5 + 2, result
+    words = {"the tool": "the key was revoked", "hand": "it does not know your key", "time": "the key has expired"}[by]
+    assert result.rc in (6, 7) and words in result.out + result.err, result
+    assert "cut off: key SHA256:" in server.logged
+    server.waits(12)
+
+
 # ---- what a line of authorized_controllers allows
 
 
