@@ -70,12 +70,7 @@ static int pub_comment(const char *folder, xd_buf *ret, xd_error *e)
 
 static int own_comment(const char *given, xd_buf *ret)
 {
-    char        host[256], system[256];
-    const char *user = getenv("USER");
-    if (given)
-        return xd_text_harmless(ret, xd_bytes_str(given), false);
-    xd_os_names(host, sizeof(host), system, sizeof(system));
-    return xd_buf_printf(ret, "%s@%s", user && *user ? user : "xd", host);
+    return given ? xd_text_harmless(ret, xd_bytes_str(given), false) : xd_keys_owner(ret);
 }
 
 static int write_pub(const char *folder, const xd_pubkey *key, const char *comment, xd_error *e)

@@ -237,7 +237,7 @@ def test_the_way_of_a_user(project, serve):
     assert result.rc == here.rc == 1 and "lost" not in result.out, result
     assert result.outcomes == here.outcomes and result.categories == here.categories and result.summary == here.summary
     assert "printed in %s" % server.folder in result.out, result
-    assert re.search(r"accepted: key SHA256:\S+ \(me\) from 127\.0\.0\.1\n", server.logged), server.logged
+    assert re.search(r"accepted: key SHA256:\S+ \(me\) from 127\.0\.0\.1\n", server.logged) and "for %s" % made.out.split()[2] in server.logged, server.logged
     server.waits()
 
 
