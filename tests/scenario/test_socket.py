@@ -307,6 +307,13 @@ def test_files_alone_and_the_check_of_hosts(project, server, me):
     server.waits()
 
 
+def test_the_folder_of_keys_counts_from_work_dir(project, server, me):
+    project.write(test_a="def test_a(): pass\n")
+    me.trusts(server.at)
+    result = project.run("--work-dir=%s" % project.root, "--keys=../me", "--tx=socket=%s" % server.at, cwd="/")
+    assert result.rc == 0, result
+
+
 # ---- keys that are not good: one line each, all different, and at once
 
 
