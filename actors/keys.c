@@ -29,6 +29,8 @@ static int said(int r, const xd_error *e, char *err)
 static int path_of(const char *folder, const char *name, char **ret, xd_error *e)
 {
     xd_autofree char *found = NULL;
+    if (folder && !*folder)
+        return xd_error_set(e, -EINVAL, "--keys names no folder");
     if (!folder)
         XD_TRY(xd_keys_folder(&found, e));
     *ret = xd_path_join(folder ? folder : found, name);
@@ -68,12 +70,7 @@ static int pub_comment(const char *folder, xd_buf *ret, xd_error *e)
 
 static int own_comment(const char *given, xd_buf *ret)
 {
-    char        host[256], system[256];
-    const char *user = getenv("USER");
-    if (given)
-        return xd_text_harmless(ret, xd_bytes_str(given), false);
-    xd_os_names(host, sizeof(host), system, sizeof(system));
-    return xd_buf_printf(ret, "%s@%s", user && *user ? user : "xd", host);
+    return given ? xd_text_harmless(ret, xd_bytes_str(given), false) : xd_keys_owner(ret);
 }
 
 static int write_pub(const char *folder, const xd_pubkey *key, const char *comment, xd_error *e)

@@ -115,7 +115,7 @@ static int add_all(xd_plan *p, char *const *texts, size_t count, const xd_string
         return -ENOMEM;
     int r = parse_all(specs, texts, count, px, err);
     for (size_t i = 0; i < count && r == 0; i++) {
-        r = xd_refuse_spec(texts[i], xd_transport_known(&specs[i]), err);
+        r = xd_refuse_spec(&specs[i], xd_transport_known(&specs[i]), err);
         if (r == 0 && specs[i].kind == XD_SPEC_COMMAND)
             r = check_command(&specs[i], err);
         if (r == 0)

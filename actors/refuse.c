@@ -4,18 +4,23 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "engine/address.h"
 #include "engine/base/text.h"
 #include "engine/config.h"
 
 #define WORKERS_OF_ALL 32768u /* their numbers, with those of replacements, have 16 bits */
 
-int xd_refuse_spec(const char *text, bool known, xd_error *err)
+int xd_refuse_spec(const xd_xspec *spec, bool known, xd_error *err)
 {
+    xd_address at;
+    xd_error   why = { 0 };
     if (!known)
         return xd_error_set(
             err, -EINVAL,
-            "spec '%.200s': this version does not know socket=; it reaches other hosts by ssh= and command=",
-            text);
+            "spec '%.200s': this version reaches hosts by popen, ssh=, socket= and command= alone",
+            spec->text);
+    if (spec->kind == XD_SPEC_SOCKET && xd_address_parse(&at, spec->target, XD_PORT, &why) < 0)
+        return xd_error_set(err, -EINVAL, "spec '%.200s': %s", spec->text, why.text);
     return 0;
 }
 

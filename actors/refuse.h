@@ -7,8 +7,8 @@
 #include "engine/sched.h"
 #include "engine/xspec.h"
 
-/* --tx, as the user wrote it in `text`. `known`: there is a transport for its kind. */
-int xd_refuse_spec(const char *text, bool known, xd_error *err) XD_MUST;
+/* --tx. `known`: there is a transport for its kind. */
+int xd_refuse_spec(const xd_xspec *spec, bool known, xd_error *err) XD_MUST;
 /* Too many workers in the environment of this spec, or in all. */
 int xd_refuse_workers(const xd_xspec *spec, uint32_t of_environment, uint32_t of_all, xd_error *err) XD_MUST;
 

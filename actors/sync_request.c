@@ -213,7 +213,7 @@ static int read_target(xd_sync_place *p, const char *text, const char *work, xd_
     if (is_multiplied(spec))
         return bad_target(text, "a number in front is of workers: a place gets its files once", err);
     XD_TRY(xd_xspec_parse(&p->spec, spec, err));
-    XD_TRY(xd_refuse_spec(spec, xd_transport_known(&p->spec), err));
+    XD_TRY(xd_refuse_spec(&p->spec, xd_transport_known(&p->spec), err));
     XD_TRY(check_spec(p, err));
     return set_path(p, path, work, err);
 }

@@ -59,6 +59,8 @@ int xd_folders_apply(const xd_folders *f, xd_config *cfg)
         if (there && access(there, X_OK) == 0) /* else it is a command line, which is started there */
             XD_TRY(xd_folders_resolve(f, &cfg->python));
     }
+    if (cfg->keys)
+        XD_TRY(xd_folders_resolve(f, &cfg->keys));
     return xd_folders_resolve(f, &cfg->jsonl);
 }
 

@@ -2,6 +2,7 @@
 #include "engine/keys.h"
 
 #include <fcntl.h>
+#include <pwd.h>
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +12,7 @@
 #include <zmq.h>
 
 #include "engine/base/mem.h"
+#include "engine/base/os_linux.h"
 #include "engine/base/path.h"
 #include "engine/base/text.h"
 
@@ -273,4 +275,15 @@ int xd_keys_folder(char **ret, xd_error *err)
         return xd_error_set(err, -ENOMEM, "out of memory");
     *ret = path;
     return 0;
+}
+
+int xd_keys_owner(xd_buf *to)
+{
+    char          host[256], system[256], room[1024];
+    struct passwd p, *found = NULL;
+    const char   *user = getenv("USER");
+    if (!user || !*user)
+        user = getpwuid_r(geteuid(), &p, room, sizeof(room), &found) == 0 && found ? found->pw_name : "?";
+    xd_os_names(host, sizeof(host), system, sizeof(system));
+    return xd_buf_printf(to, "%s@%s", user, host);
 }

@@ -392,6 +392,8 @@ static int begin(serve *s, xd_error *err)
         XD_TRY(xd_keys_folder(&folder, err));
     if (!folder)
         return -ENOMEM;
+    if (!*folder)
+        return xd_error_set(err, -EINVAL, "--keys names no folder");
     XD_TRY(xd_agent_program_find(s->args->agent, &found, err));
     XD_TRY(xd_path_absolute(found, &s->agent));
     XD_TRY(open_keys(s, folder, err));

@@ -1,7 +1,6 @@
 /* gateways/socket_thread.c - see socket_state.h: the connection. It is dialled, shows its key, asks for an agent, and then moves bytes; what fails is
  * looked into, so that the user reads the cause: ZeroMQ itself says no more than that there is no connection. */
 #include <poll.h>
-#include <pwd.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -267,27 +266,15 @@ static int await_curve(socket_pipe *s, uint64_t until)
     return r == -ETIMEDOUT && xd_clock_ns() < until ? 0 : r;
 }
 
-static const char *user_name(char *room, size_t size)
-{
-    struct passwd p, *found = NULL;
-    const char   *user = getenv("USER");
-    if (user && *user)
-        return user;
-    return getpwuid_r(geteuid(), &p, room, size, &found) == 0 && found ? found->pw_name : "?";
-}
-
 static int request(socket_pipe *s)
 {
-    xd_autobuf  message = XD_BUF_INIT, who = XD_BUF_INIT;
-    char        host[256], system[256], name[1024];
-    const char *user = user_name(name, sizeof(name));
-    int         r;
+    xd_autobuf message = XD_BUF_INIT, who = XD_BUF_INIT;
+    int        r;
     if (s->known) {
         xd_wire_TUNNEL_RESUME m = { .token = { s->token, sizeof(s->token) } };
         XD_TRY(xd_wire_TUNNEL_RESUME_frame(&message, 0, 0, &m));
     } else {
-        xd_os_names(host, sizeof(host), system, sizeof(system));
-        XD_TRY(xd_buf_printf(&who, "%s@%s", user, host));
+        XD_TRY(xd_keys_owner(&who));
         xd_wire_TUNNEL_OPEN m = { .version_min = XD_TUNNEL_VERSION,
                                   .version_max = XD_TUNNEL_VERSION,
                                   .build_id = xd_bytes_str(XD_BUILD_ID),
@@ -310,7 +297,7 @@ static int refused(socket_pipe *s, const xd_frame *f)
     XD_TRY(xd_text_harmless(&reason, m.reason, false));
     const int code = m.code == XD_TUNNEL_NO_AGENT && s->known ? -ESRCH
                      : m.code == XD_TUNNEL_BUSY               ? -EBUSY
-                     : m.code <= XD_TUNNEL_ADDRESS            ? -EACCES
+                     : m.code <= XD_TUNNEL_ADDRESS            ? (s->known ? -EKEYREJECTED : -EACCES)
                                                               : -EPROTO;
     return fail(s, code, "refused by the server: %.600s", xd_buf_cstr(&reason));
 }

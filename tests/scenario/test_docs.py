@@ -46,10 +46,27 @@ def told_options(*command):
     return names
 
 
-@pytest.mark.parametrize("command", ["run", "show", "report", "runs", "sync"])
+@pytest.mark.parametrize("command", ["run", "show", "report", "runs", "sync", "serve", "keygen"])
 def test_options_of_the_help_are_those_of_the_manual(command):
     told, defined = told_options(command), defined_options(page("xdctl-%s.1" % command)) - {"-h", "--help"}
     assert told and told == defined
+
+
+def test_options_of_trust_and_keys_are_on_one_page():
+    assert told_options("trust") | told_options("keys") == defined_options(page("xdctl-keys.1")) - {"-h", "--help"}
+
+
+def test_options_of_keys_are_those_of_the_manual():
+    """Of a line of authorized_controllers: what the program names when it refuses another one."""
+    refused = subprocess.run([XDCTL, "keys", "authorize", "nix"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=20).stderr.decode()
+    told = set(re.findall(r"([a-z-]+)=", refused))
+    assert told and told == set(re.findall(r"^\t\*([a-z-]+)=", section(page("xdctl-keys.1"), "FILES"), re.M))
+
+
+def test_agents_options_are_those_of_the_manual():
+    agent = os.environ.get("XD_AGENT") or os.path.join(os.path.dirname(XDCTL), "xdagent")
+    out = subprocess.run([agent, "--help"], stdout=subprocess.PIPE, timeout=20).stdout.decode()
+    assert set(re.findall(r"^  (--[a-z-]+)", out, re.M)) == defined_options(page("xdagent.8")) - {"--help"}
 
 
 def test_commands_of_the_help_are_those_of_the_manual():
@@ -59,7 +76,7 @@ def test_commands_of_the_help_are_those_of_the_manual():
     assert told == set(re.findall(r"^\*xdctl\* \*(\w+)\*", section(page("xdctl.1"), "SYNOPSIS"), re.M))
 
 
-@pytest.mark.parametrize("command", ["run", "show", "report", "runs", "doctor", "sync"])
+@pytest.mark.parametrize("command", ["run", "show", "report", "runs", "doctor", "sync", "serve", "keygen", "trust", "keys"])
 def test_help_has_a_short_name_and_its_own_command(command):
     both = [subprocess.run([XDCTL, command, word], stdout=subprocess.PIPE, timeout=20) for word in ("-h", "--help")]
     assert [p.returncode for p in both] == [0, 0]
@@ -351,7 +368,8 @@ BEHAVIOURS = ("crash", "-x", "live line", "--junitxml", "drop of a peer", "reten
               "finding the agent", "doctor", "--hosts", "--min-workers", "hosts check", "on another host", "which packages", "paths are shown", "what carries",
               "host keys", "ask on the terminal", "synchronisation leaves out", "which files a run brings",
               "read again by a scan", "symbolic links are", "list of files from the other end", "before it asks", "blocks are compressed", "a host that lags",
-              "what the scan saw", "of the wanted tree needs", "under way to a host", "a new folder gets", "is removed on a host", "compiled files of Python")
+              "what the scan saw", "of the wanted tree needs", "under way to a host", "a new folder gets", "is removed on a host", "compiled files of Python",
+              "gets an agent from a server", "connections a server closes", "taken away", "files of keys", "no agent from `socket=`")
 
 
 def where_is():

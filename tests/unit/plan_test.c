@@ -160,7 +160,9 @@ END_TEST
 
 START_TEST(what_this_version_cannot)
 {
-    static const char *const table[] = { "ssh=a b", "socket=h:1", "popen//id=gw1", "popen//colour=red", "" };
+    static const char *const table[] = {
+        "ssh=a b", "socket=h:0", "socket=h:65536", "socket=[h]:1", "popen//id=gw1", "popen//colour=red", ""
+    };
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
         xd_config_free(cfg);
         ck_assert_int_eq(xd_config_new(&cfg), 0);
@@ -170,6 +172,16 @@ START_TEST(what_this_version_cannot)
         ck_assert_msg(err.text[0] && !strchr(err.text, '\n'), "%s", table[i]);
         ck_assert_msg(strstr(err.text, table[i]) != NULL, "%s: %s", table[i], err.text);
     }
+}
+END_TEST
+
+START_TEST(servers)
+{
+    set("tx", "2*socket=h:1");
+    set("tx", "socket=[::1]");
+    made();
+    ck_assert_uint_eq(plan.count, 2);
+    ck_assert_uint_eq(plan.gateways[0].workers, 2);
 }
 END_TEST
 
@@ -234,6 +246,7 @@ int main(void)
     tcase_add_test(t, no_worker_runs_on_the_way);
     tcase_add_test(t, a_way_has_an_id);
     tcase_add_test(t, what_this_version_cannot);
+    tcase_add_test(t, servers);
     tcase_add_test(t, specs_alone_say_how_many);
     tcase_add_test(t, a_number_wins_over_specs);
     tcase_add_test(t, a_hosts_own_number);

@@ -131,6 +131,8 @@ int xdctl_trust(int argc, char **argv)
     int code = bad - 1;
     if (!bad && !words[0])
         code = xdctl_fail(XD_EXIT_USAGE, "which server? xdctl trust HOST[:PORT]");
+    else if (!bad && folder && !*folder)
+        code = xdctl_fail(XD_EXIT_USAGE, "--keys names no folder"); /* before a server is asked */
     else if (!bad) {
         t.folder = folder;
         t.key = key;

@@ -33,7 +33,7 @@ static int bad_drain(int seconds)
 int xdctl_serve(int argc, char **argv)
 {
     char                   *keys = NULL, *agent = NULL, **bind = NULL;
-    int                     most = 0, drain = (int)SERVING_DRAIN_S, file = 0, n = 0, code;
+    int                     most = 256, drain = (int)SERVING_DRAIN_S, file = 0, n = 0, code;
     const char             *words[1];
     poptContext             ctx;
     const struct poptOption table[] = {
@@ -63,9 +63,9 @@ int xdctl_serve(int argc, char **argv)
         code = tell_program();
     else if (n > (int)SERVING_BINDS)
         code = xdctl_fail(XD_EXIT_USAGE, "--bind may be given %u times", SERVING_BINDS);
-    else if (most < 0 || bad_drain(drain))
+    else if (most < 1 || bad_drain(drain))
         code = xdctl_fail(XD_EXIT_USAGE, "%s",
-                          most < 0 ? "--max-agents takes a number from 1 on"
+                          most < 1 ? "--max-agents takes a number from 1 on"
                                    : "--drain takes seconds, 0 to 86400");
     else {
         xd_server_options o = { .size = sizeof(o),

@@ -18,6 +18,7 @@ static const struct {
 } of_run[] = {
     { "ssh", "WHICH", "what carries ssh=: auto, libssh or openssh" },
     { "ssh-accept-new", NULL, "take and write down the key of a host that is not in known_hosts" },
+    { "keys", "DIR", "folder of the keys of socket=" },
     { "agent", "PATH", "the xdagent program" },
     { "cache-dir", "DIR", "where it is remembered what files and hosts have" },
     { "work-dir", "DIR", "as if started in DIR: names of sources from there" },
