@@ -40,7 +40,7 @@ PARSERS = [
     ("ignore", "sync/fnmatch.c", None),
     ("manifest", "sync/manifest_read.c", None),
     ("receive", "sync/receive.c", None),
-    ("receive", "sync/receive_stream.c", None),
+    ("receive", "sync/receive_stream.c", ("wait_for", "what waits")),
     ("receive", "sync/receive_ask.c", None),
     ("send", "sync/answers.c", None),
     ("text", "engine/base/text.c", None),
