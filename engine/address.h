@@ -11,8 +11,9 @@
 typedef struct xd_address {
     char     host[XD_ADDRESS_HOST]; /* a name or a numeric address, without brackets */
     uint16_t port;
-    char     text[XD_ADDRESS_HOST +
-              16]; /* HOST:PORT, [HOST]:PORT of IPv6, in small letters but for a zone: by this a key is known */
+    char     text
+        [XD_ADDRESS_HOST +
+         16]; /* HOST:PORT, [HOST]:PORT of IPv6, in small letters but for a zone: by this a key is known */
 } xd_address;
 
 /* HOST, HOST:PORT, [IPV6], [IPV6]:PORT, IPV6. -EINVAL: err quotes it and says what is expected. */

@@ -11,8 +11,8 @@
 typedef struct xd_curve xd_curve;
 typedef enum xd_curve_state {
     XD_CURVE_CONNECTS,
-    XD_CURVE_GREETS,  /* there is a connection, and nobody has shown a key yet */
-    XD_CURVE_UP, /* both ends have shown their keys */
+    XD_CURVE_GREETS, /* there is a connection, and nobody has shown a key yet */
+    XD_CURVE_UP,     /* both ends have shown their keys */
     XD_CURVE_REFUSED, /* there was a connection, and the handshake came to nothing: another key, or another protocol */
     XD_CURVE_FAILED, /* there was no connection */
     XD_CURVE_LOST    /* it was up */

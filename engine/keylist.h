@@ -6,7 +6,7 @@
  * OPTIONS are separated by commas, values with a comma or a blank stand in double quotes (\" is a quote):
  *   from="CIDR,!CIDR"      addresses it may come from; one that matches a pattern with ! is refused
  *   expires=TIME           2026-12-31, 2026-12-31T18:00Z or 2026-12-31T18:00:00Z: not from then on
- *   max-workers=N          workers that it may run, or bring, at once
+ *   max-workers=N          workers that each of its agents may have
  *   command="PROGRAM ..."  of a controller: the agent is started by this command line, which gets its own behind
  * ADDRESS is HOST:PORT, with [ ] around an IPv6 address. Empty lines, and those that begin with #, count for nothing.
  * A file that somebody else may change is refused. Any thread; nothing is kept. */

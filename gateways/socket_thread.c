@@ -17,6 +17,7 @@
 #define ASK_MS 3000u                /* that a server may take to say its key */
 #define SOON_MS 5u                  /* before a message is tried again */
 #define PARTING_NS (500 * XD_MS_NS) /* that the end of an agent may come later than that of its pipe */
+#define AGAIN_MOST_NS (5 * XD_S_NS) /* that attempts go on */
 #define AGAIN_NS (100 * XD_MS_NS)   /* before another attempt; then more */
 #define ANSWER_MAX 512u
 
@@ -472,14 +473,15 @@ static void set_phase(socket_pipe *s, socket_phase phase)
 /* A server that many knock at lets go of those that came first: who has a key comes again. */
 static int dial_until(socket_pipe *s)
 {
-    uint64_t wait_ns = AGAIN_NS;
+    uint64_t       wait_ns = AGAIN_NS;
+    const uint64_t end = XD_MIN(s->deadline_ns, xd_clock_ns() + AGAIN_MOST_NS);
     for (;;) {
         pthread_mutex_lock(&s->lock);
         s->err = (xd_error){ 0 };
         pthread_mutex_unlock(&s->lock);
         int            r = dial(s);
         const uint64_t until = xd_clock_ns() + wait_ns;
-        if (r != -ECONNRESET || until >= s->deadline_ns)
+        if (r != -ECONNRESET || until >= end)
             return r;
         while ((r = await(s, NULL, 0, until)) >= 0) {
         }

@@ -63,7 +63,10 @@ static void on_log(void *arg, int level, const char *line)
     (void)arg;
     if (gmtime_r(&now, &tm))
         (void)strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%SZ", &tm);
-    fprintf(stderr, "%s %s: %s\n", when, words[level < 0 ? 0 : level > 3 ? 3 : level],
+    fprintf(stderr, "%s %s: %s\n", when,
+            words[level < 0   ? 0
+                  : level > 3 ? 3
+                              : level],
             xd_harmless(line, strlen(line), &shown) == 0 ? shown : line);
     free(shown);
 }
