@@ -529,7 +529,7 @@ def test_pytest_exit(project, options):
 def test_usage_errors_are_one_line(project):
     project.write(test_a="def test_a(): pass")
     for args, words in ((["--tx", "popen//colour=red"], "colour"), (["-n", "many"], "many"), (["--dist", "sideways"], "sideways"),
-                        (["--tx", "0*popen"], "0*popen"), (["--grace", "soon"], "soon"), (["--tx", "socket=there:1"], "socket=there:1")):
+                        (["--tx", "0*popen"], "0*popen"), (["--grace", "soon"], "soon"), (["--tx", "socket=there:99999"], "socket=there:99999")):
         xd = project.run(*args)
         assert xd.rc == 4 and words in xd.err and len(xd.err.splitlines()) == 1 and not xd.out, xd
 
