@@ -508,13 +508,11 @@ static void name_listener(listener *l)
 {
     struct sockaddr_storage at = { 0 };
     socklen_t               size = sizeof(at);
-    char                    host[INET6_ADDRSTRLEN];
+    char                    host[INET6_ADDRSTRLEN] = "", port[8] = "";
     (void)getsockname(l->fd, (struct sockaddr *)&at, &size);
-    const bool     six = at.ss_family == AF_INET6;
-    const unsigned port = ntohs(six ? ((const struct sockaddr_in6 *)(const void *)&at)->sin6_port
-                                    : ((const struct sockaddr_in *)(const void *)&at)->sin_port);
+    (void)getnameinfo((const struct sockaddr *)&at, size, NULL, 0, port, sizeof(port), NI_NUMERICSERV);
     name_address(&at, host);
-    snprintf(l->name, sizeof(l->name), strchr(host, ':') ? "[%s]:%u" : "%s:%u", host, port);
+    snprintf(l->name, sizeof(l->name), strchr(host, ':') ? "[%s]:%s" : "%s:%s", host, port);
 }
 
 /* All addresses: of IPv6, which takes IPv4, too; of IPv4 alone where there is no IPv6. */

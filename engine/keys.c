@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <pwd.h>
 #include <sodium.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -67,8 +68,8 @@ void xd_pubkey_fingerprint(const xd_pubkey *key, char ret[XD_FINGERPRINT_SIZE])
 {
     uint8_t hash[crypto_hash_sha256_BYTES];
     (void)crypto_hash_sha256(hash, key->at, XD_KEY_BYTES);
-    memcpy(ret, "SHA256:", 7);
-    (void)sodium_bin2base64(ret + 7, XD_FINGERPRINT_SIZE - 7, hash, sizeof(hash),
+    const int n = snprintf(ret, XD_FINGERPRINT_SIZE, "SHA256:");
+    (void)sodium_bin2base64(ret + n, XD_FINGERPRINT_SIZE - (size_t)n, hash, sizeof(hash),
                             sodium_base64_VARIANT_ORIGINAL_NO_PADDING);
 }
 

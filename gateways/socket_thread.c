@@ -130,7 +130,7 @@ static int is_changed(socket_pipe *s, const xd_pubkey *now)
 /* There was a connection, and then no handshake. */
 static int why_refused(socket_pipe *s, const struct addrinfo *a)
 {
-    char             answer[ANSWER_MAX];
+    char             answer[ANSWER_MAX] = "";
     xd_pubkey        key;
     xd_autobuf       shown = XD_BUF_INIT;
     xd_autoclose int fd = -1;

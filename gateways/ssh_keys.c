@@ -64,7 +64,7 @@ static int set_agent_end(xd_ssh *s, int fd)
 
 int xd_ssh_auth_agent(xd_ssh *s)
 {
-    int       rc;
+    int       rc = SSH_AUTH_DENIED;
     const int fd = agent_connect(s);
     if (fd < 0)
         return SSH_AUTH_DENIED;

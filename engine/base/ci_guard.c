@@ -102,9 +102,9 @@ static bool completes_head(xd_ci_guard *g, uint32_t cp)
 static bool completes_token(xd_ci_guard *g, uint32_t cp)
 {
     if (g->matched == 2)
-        for (uint8_t t = 0; t < XD_ARRAY_LEN(tokens); t++)
+        for (size_t t = 0; t < XD_ARRAY_LEN(tokens); t++)
             if ((uint32_t)tokens[t].text[2] == cp)
-                g->token = t;
+                g->token = (uint8_t)t;
     const char *text = tokens[g->token].text;
     if (cp == '#') {
         g->matched = g->matched == 1 || g->matched == 2 ? 2 : 1;
