@@ -144,7 +144,7 @@ static void served_start(served *s, const xd_keypair *server, const xd_keypair *
                          const xd_front_limits *limits)
 {
     static const char *const bind[] = { "127.0.0.1:0" };
-    uint16_t                 inner;
+    uint16_t                 inner = 0;
     int                      fds[2];
     xd_error                 err = { 0 };
     s->trusted = me->pub;
