@@ -349,9 +349,9 @@ static void make_room(xd_front *f, const origin *h)
 {
     const xd_front_limits *l = &f->args.limits;
     conn                  *goes = NULL;
-    if (h->unproven >= limit(l->unproven_per_address, 128))
+    if (h->unproven >= limit(l->unproven_per_address, 256))
         goes = last_choice(f, h, xd_clock_ns());
-    else if (f->stats.unproven >= limit(l->unproven, 512) || f->stats.now >= l->connections)
+    else if (f->stats.unproven >= limit(l->unproven, 1024) || f->stats.now >= l->connections)
         goes = last_choice(f, NULL, xd_clock_ns());
     if (!goes)
         return;

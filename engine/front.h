@@ -19,8 +19,8 @@ typedef struct xd_front xd_front;
 typedef struct xd_front_limits {
     uint32_t connections;          /* in all; 0 = 4096, or what the limit of open files leaves */
     uint32_t per_address;          /* proven ones of one address; 0 = 1024 */
-    uint32_t unproven;             /* in all; 0 = 512 */
-    uint32_t unproven_per_address; /* 0 = 128 */
+    uint32_t unproven;             /* in all; 0 = 1024 */
+    uint32_t unproven_per_address; /* 0 = 256 */
     uint32_t prove_ms;             /* from accept to proof; 0 = 5000 */
 } xd_front_limits;
 
