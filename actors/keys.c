@@ -15,6 +15,7 @@
 #include "engine/base/text.h"
 #include "engine/trust.h"
 #include "engine/xd.h"
+#include "gateways/server_key.h"
 
 #define PUB_FILE XD_KEY_FILE ".pub"
 
@@ -29,11 +30,8 @@ static int said(int r, const xd_error *e, char *err)
 static int path_of(const char *folder, const char *name, char **ret, xd_error *e)
 {
     xd_autofree char *found = NULL;
-    if (folder && !*folder)
-        return xd_error_set(e, -EINVAL, "--keys names no folder");
-    if (!folder)
-        XD_TRY(xd_keys_folder(&found, e));
-    *ret = xd_path_join(folder ? folder : found, name);
+    XD_TRY(xd_keys_folder(folder, &found, e));
+    *ret = xd_path_join(found, name);
     return *ret ? 0 : -ENOMEM;
 }
 
@@ -245,58 +243,21 @@ int xd_keys_trust(const char *folder, const char *address, const char *key, cons
     return said(trust(folder, address, key, comment, &e), &e, err);
 }
 
-static int wait_for(int fd, short events, uint64_t until)
+static int wait_for(void *arg, int fd, short events, uint64_t until)
 {
     const uint64_t now = xd_clock_ns();
     struct pollfd  p = { .fd = fd, .events = events };
+    (void)arg;
     if (now >= until)
         return -ETIMEDOUT;
-    return poll(&p, 1, (int)((until - now) / XD_MS_NS) + 1) > 0 ? 0 : -ETIMEDOUT;
-}
-
-static int connect_one(const struct addrinfo *a, uint64_t until, int *ret)
-{
-    int              error = 0;
-    socklen_t        size = sizeof(error);
-    xd_autoclose int fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0)
-        return -errno;
-    if (connect(fd, a->ai_addr, a->ai_addrlen) < 0) {
-        if (errno != EINPROGRESS)
-            return -errno;
-        XD_TRY(wait_for(fd, POLLOUT, until));
-        if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0 || error)
-            return error ? -error : -EIO;
-    }
-    *ret = fd;
-    fd = -1;
-    return 0;
-}
-
-static int read_answer(int fd, uint64_t until, char *to, size_t room)
-{
-    size_t len = 0;
-    if (xd_os_write_some(fd, "xdkey\n", 6) != 6)
-        return -EIO;
-    while (len < room - 1) {
-        ssize_t n = xd_os_read_some(fd, to + len, room - 1 - len);
-        if (n == -EAGAIN) {
-            XD_TRY(wait_for(fd, POLLIN, until));
-            continue;
-        }
-        if (n <= 0)
-            break;
-        len += (size_t)n;
-    }
-    to[len] = 0;
-    return 0;
+    return poll(&p, 1, (int)((until - now) / XD_MS_NS) + 1) > 0 ? 1 : -ETIMEDOUT;
 }
 
 static int ask(const char *address, int timeout_ms, char *ret, xd_error *e)
 {
     xd_address            at;
     xd_pubkey             key;
-    char                  port[8], answer[512];
+    char                  port[8], answer[XD_SERVER_KEY_ANSWER];
     struct addrinfo      *found = NULL;
     const struct addrinfo hints = { .ai_socktype = SOCK_STREAM };
     const uint64_t        wait_ms = timeout_ms > 0 ? (uint64_t)timeout_ms : 1;
@@ -309,15 +270,13 @@ static int ask(const char *address, int timeout_ms, char *ret, xd_error *e)
         return xd_error_set(e, -EHOSTUNREACH, "cannot resolve the name %s: %s", at.host, gai_strerror(r));
     r = -EHOSTUNREACH;
     for (const struct addrinfo *a = found; a && r < 0; a = a->ai_next)
-        r = connect_one(a, until, &fd);
+        r = xd_server_key_connect(a, wait_for, NULL, until, &fd);
     freeaddrinfo(found);
     if (r < 0)
         return xd_error_set(e, r, "connect to %s: %s%s", at.text, xd_error_name(r),
                             r == -ECONNREFUSED ? "; is xdctl serve running there?" : "");
-    r = read_answer(fd, until, answer, sizeof(answer));
-    const size_t word = strlen(XD_KEY_WORD " ");
-    if (r < 0 || strncmp(answer, XD_KEY_WORD " ", word) != 0 || strlen(answer) < word + XD_KEY_Z85 ||
-        xd_pubkey_parse(&key, (xd_bytes){ (const uint8_t *)answer + word, XD_KEY_Z85 }) < 0)
+    r = xd_server_key_ask(fd, wait_for, NULL, until, answer);
+    if (r < 0 || xd_server_key_read(answer, &key) < 0)
         return xd_error_set(e, -EPROTO, "what answers at %s is no server of xd: it does not say its key%s",
                             at.text, r == -ETIMEDOUT ? " in time" : "");
     xd_pubkey_text(&key, ret);

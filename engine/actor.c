@@ -396,9 +396,8 @@ void xd_actor_ask_stop(xd_actor *a)
 
 int xd_actor_join(xd_actor *a, uint64_t deadline_ns, int *ret_reason)
 {
-    struct timespec t = { .tv_sec = (time_t)(deadline_ns / XD_S_NS),
-                          .tv_nsec = (long)(deadline_ns % XD_S_NS) };
-    int             r = 0;
+    const struct timespec t = xd_clock_timespec(deadline_ns);
+    int                   r = 0;
     pthread_mutex_lock(&a->lock);
     while (!a->ended && r == 0)
         r = deadline_ns == UINT64_MAX ? -pthread_cond_wait(&a->changed, &a->lock)

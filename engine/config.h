@@ -38,7 +38,7 @@ struct xd_config {
     char      *agent;                            /* --agent; NULL = found */
     char      *ssh;                              /* --ssh: auto, libssh, openssh; NULL = auto */
     bool       ssh_accept_new;                   /* --ssh-accept-new */
-    char      *keys;                             /* --keys; NULL = xd_keys_folder() */
+    char      *keys;                             /* --keys; NULL = the default (xd_keys_folder) */
     char      *jsonl;                            /* --jsonl FILE */
     char      *stats;                            /* --stats FILE */
     char      *state_dir, *cache_dir, *work_dir; /* NULL = the default; see folders.h */

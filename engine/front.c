@@ -19,7 +19,6 @@
 #include "engine/stream.h"
 
 #define ZMTP_FIRST 0xff
-#define QUESTION "xdkey\n"
 #define UNPROVEN_BYTES 4096u /* a handshake of CURVE takes less than 1 KiB */
 #define GREETING 64u         /* bytes */
 #define IDLE_NS (250 * XD_MS_NS)
@@ -249,9 +248,9 @@ static int sniff(conn *c, const uint8_t *data, size_t len)
     }
     XD_TRY(xd_stream_out_add(&c->to_inner, data, len));
     xd_bytes said = xd_stream_out_view(&c->to_inner);
-    if (said.len > strlen(QUESTION) || memcmp(said.ptr, QUESTION, said.len) != 0)
+    if (said.len > strlen(XD_FRONT_QUESTION) || memcmp(said.ptr, XD_FRONT_QUESTION, said.len) != 0)
         return -EPROTO;
-    if (said.len < strlen(QUESTION))
+    if (said.len < strlen(XD_FRONT_QUESTION))
         return 0;
     c->front->stats.asked++;
     c->phase = ENDS;

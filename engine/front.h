@@ -5,7 +5,8 @@
  * public key (xdctl trust), which is answered in one line. Everything else is closed.
  *
  * A connection is unproven until its owner has shown a key that is trusted (xd_front_prove). Those may send few bytes, have little time, and are
- * few: when one more comes, another one goes, of the same address first: one that has not begun to speak ZMTP, else the oldest. So whoever has a key gets in while others knock by the thousand.
+ * few. At the limit a new connection closes an older one, of the same address first: one that has sent no ZMTP greeting, else the oldest. So a peer with a
+ * key gets in during a flood of others.
  * Each connection reaches ZeroMQ from an address of its own, 127.x.y.z, by which it is known there.
  * One thread, that of its poller. */
 #pragma once
@@ -13,6 +14,8 @@
 
 #include "engine/base/buf.h"
 #include "engine/base/poller.h"
+
+#define XD_FRONT_QUESTION "xdkey\n"
 
 typedef struct xd_front xd_front;
 
@@ -31,8 +34,10 @@ typedef struct xd_front_args {
     uint16_t           inner_port;
     const char        *key_line; /* the answer, with its newline; copied */
     xd_front_limits    limits;
-    void (*gone)(void    *arg,
-                 uint32_t number); /* it has ended, whoever ended it; not from inside of xd_front_drop */
+    void (*gone)(
+        void *arg,
+        uint32_t
+            number); /* called when a connection has closed, from either side or by the front; never from within xd_front_drop */
     void *arg;
 } xd_front_args;
 

@@ -217,7 +217,7 @@ static int certificate(xd_buf *to, const xd_keypair *k, const char *comment)
     if (r == 0)
         r = xd_buf_printf(to,
                           "#   ****  Made %s by xdctl; a secret certificate of ZeroMQ CURVE  ****\n"
-                          "#   Whoever reads this file can act as its owner: keep it to yourself.\n"
+                          "#   Anyone who can read this file can act as its owner: keep it private.\n"
                           "\n"
                           "metadata\n"
                           "    name = \"%s\"\n"
@@ -259,11 +259,15 @@ int xd_keypair_write(const xd_keypair *k, const char *path, const char *comment,
 
 /* ---- folder ---------------------------------------------------------------------------------------------- */
 
-int xd_keys_folder(char **ret, xd_error *err)
+int xd_keys_folder(const char *given, char **ret, xd_error *err)
 {
     const char *base = getenv("XDG_CONFIG_HOME"), *home = getenv("HOME");
     char       *path = NULL;
-    if (base && base[0] == '/') { /* relative values are to be ignored, says the specification */
+    if (given && !*given)
+        return xd_error_set(err, -EINVAL, "--keys names no folder");
+    if (given) {
+        path = strdup(given);
+    } else if (base && base[0] == '/') { /* relative values are to be ignored, says the specification */
         path = xd_path_join(base, "xdctl");
     } else if (home && home[0] == '/') {
         xd_autofree char *below = xd_path_join(home, ".config/xdctl");

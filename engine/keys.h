@@ -48,7 +48,8 @@ int xd_keypair_write(const xd_keypair *k, const char *path, const char *comment,
 
 /* ---- folder ---------------------------------------------------------------------------------------------- */
 
-/* $XDG_CONFIG_HOME/xdctl, else ~/.config/xdctl; malloc'ed, not created. -ENOENT: neither variable names a folder. */
-int xd_keys_folder(char **ret, xd_error *err) XD_MUST;
+/* The folder of keys: the given one, else $XDG_CONFIG_HOME/xdctl, else ~/.config/xdctl; malloc'ed, not created. -EINVAL: `given` is empty; -ENOENT: neither
+ * variable names a folder. */
+int xd_keys_folder(const char *given, char **ret, xd_error *err) XD_MUST;
 /* Adds "USER@HOST" of this process, by which people recognise a key. */
 int xd_keys_owner(xd_buf *to) XD_MUST;

@@ -73,7 +73,7 @@ int xd_trust_refresh(xd_trust *t, xd_error *err)
     int a = read_list(t->list, &t->authorized, &t->seen[0], err);
     int b = read_list(t->revoked, &t->withdrawn, &t->seen[1], a < 0 ? NULL : err);
     if (a < 0 && b < 0)
-        t->seen[1] = (version){ 0 }; /* that is told the next time */
+        t->seen[1] = (version){ 0 }; /* report that error at the next refresh */
     return a < 0 ? a : b < 0 ? b : a || b;
 }
 

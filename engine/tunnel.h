@@ -15,7 +15,7 @@
 #define XD_TUNNEL_SILENT_NS (20 * XD_S_NS)
 #define XD_TUNNEL_TOKEN 16u
 
-/* Sends one message. 0; -EAGAIN: none of it, xd_tunnel_pump tries again; other -errno: the connection is no more. */
+/* Sends one message. 0; -EAGAIN: the queue is full and nothing was sent, xd_tunnel_pump tries again; other -errno: disconnected. */
 typedef int (*xd_tunnel_send_fn)(void *arg, xd_bytes message);
 
 typedef struct xd_tunnel {

@@ -411,12 +411,12 @@ typedef void (*xd_key_fn)(void *arg, const xd_key_info *key);
 
 /* In all of these `folder` is that of the keys; NULL = $XDG_CONFIG_HOME/xdctl, else ~/.config/xdctl. */
 
-/* Makes the own key, FOLDER/id and FOLDER/id.pub, and tells it. comment: NULL = USER@HOST. 0 = made; 1 = there was one, and it is told; -errno: err says
+/* Makes the user's key pair, FOLDER/id and FOLDER/id.pub, and reports it to fn. comment: NULL = USER@HOST. 0 = made; 1 = it existed, and is reported unchanged; -errno: err says
  * what is in the way. */
 XD_API int xd_keys_make(const char *folder, const char *comment, xd_key_fn fn, void *arg, char *err);
 /* Tells the own key, if there is one, and every line of the lists. -EINVAL, -EPERM: a file cannot be used, err names it and the line. */
 XD_API int xd_keys_list(const char *folder, xd_key_fn fn, void *arg, char *err);
-/* Asks a server for its key, over a connection that proves nothing: whoever takes it compares the fingerprint. Blocks, for at most timeout_ms.
+/* Asks a server for its public key. The answer is not authenticated: compare the fingerprint before trusting it. Blocks, for at most timeout_ms.
  * ret: 41 bytes. -errno: err says why there is no answer. */
 XD_API int xd_keys_ask(const char *address, int timeout_ms, char *ret, char *err);
 /* Whether the key of this address is known: 1 = it is this one; 0 = none is; -EKEYREJECTED: another one is. -errno. */

@@ -87,26 +87,33 @@ static void close_pipe(fdpipe *f)
     f->at.in = f->at.out = -1;
 }
 
-int xd_fdpipe_reopen(xd_pipe *p, xd_error *err)
+int xd_fdpipe_redial(int redial, int *ret, xd_error *err)
 {
-    fdpipe *f = XD_CAST(p, fdpipe, FDPIPE_MAGIC);
-    int     pair[2];
-    close_pipe(f);
-    if (f->at.redial < 0)
+    int pair[2];
+    if (redial < 0)
         return -ESRCH;
     int r = xd_os_socketpair(pair, true);
     if (r < 0)
         return xd_error_set(err, r, "no descriptors: %s", xd_error_name(r));
-    ssize_t sent = xd_os_send_fds(f->at.redial, "", 1, &pair[1], 1);
+    ssize_t sent = xd_os_send_fds(redial, "", 1, &pair[1], 1);
     close(pair[1]);
     if (sent > 0) {
-        f->at.in = f->at.out = pair[0];
+        *ret = pair[0];
         return 0;
     }
     close(pair[0]);
     if (sent == -EPIPE || sent == -ECONNRESET)
         return -ESRCH; /* the agent has ended, or is about to */
     return xd_error_set(err, (int)sent, "the agent takes no other pipe: %s", xd_error_name((int)sent));
+}
+
+int xd_fdpipe_reopen(xd_pipe *p, xd_error *err)
+{
+    fdpipe *f = XD_CAST(p, fdpipe, FDPIPE_MAGIC);
+    close_pipe(f);
+    XD_TRY(xd_fdpipe_redial(f->at.redial, &f->at.in, err));
+    f->at.out = f->at.in;
+    return 0;
 }
 
 void xd_fdpipe_wait(xd_pipe *p, uint32_t want, xd_pipe_wait *ret)

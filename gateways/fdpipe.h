@@ -16,6 +16,10 @@ typedef struct xd_fdpipe_parts {
 /* A pipe of these parts, which belong to it from success on.  -ENOMEM. */
 int xd_fdpipe_new(xd_pipe **ret, const xd_transport *transport, const xd_fdpipe_parts *parts) XD_MUST;
 
+/* Brings an agent another pipe by way of `redial`: *ret is the end here, a non-blocking socket of the caller's. -ESRCH: there is no such way,
+ * or the agent has ended, or is about to; other -errno: err says why. */
+int xd_fdpipe_redial(int redial, int *ret, xd_error *err) XD_MUST;
+
 /* 1 = its process has ended, with this status; 0 = not yet. */
 int xd_fdpipe_ended(xd_pipe *p, xd_proc_status *ret);
 /* To the process, or its group. */

@@ -10,6 +10,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "engine/base/os_linux.h"
+
 /* Shared by the thread and the one that waits for it: the last one frees. */
 struct xd_lookup {
     atomic_int       users;
@@ -40,11 +42,6 @@ static int look_up(xd_lookup *l, int flags)
     return getaddrinfo(l->host, l->port, &hints, &l->found);
 }
 
-static void tell(const xd_lookup *l)
-{
-    (void)!write(l->told, &(uint64_t){ 1 }, sizeof(uint64_t));
-}
-
 static void *lookup_main(void *arg)
 {
     xd_lookup *l = arg;
@@ -52,7 +49,7 @@ static void *lookup_main(void *arg)
     l->result = look_up(l, AI_ADDRCONFIG);
     if (l->result != 0) /* a host without any interface but the loopback has addresses, too */
         l->result = look_up(l, 0);
-    tell(l);
+    xd_os_nudge(l->told);
     (void)xd_lookup_drop(l);
     return NULL;
 }
@@ -70,7 +67,7 @@ int xd_lookup_begin(xd_lookup **ret, const char *host, uint16_t port, int family
     snprintf(l->port, sizeof(l->port), "%u", (unsigned)port);
     int r = l->told < 0 ? -errno : l->host ? 0 : -ENOMEM;
     if (r == 0 && look_up(l, AI_NUMERICHOST) == 0) {
-        tell(l);
+        xd_os_nudge(l->told);
     } else if (r == 0) {
         atomic_fetch_add(&l->users, 1);
         r = -pthread_create(&thread, NULL, lookup_main, l);

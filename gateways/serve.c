@@ -90,8 +90,8 @@ static int take_line(peer *p, const xd_key_line *line)
     return line->command ? xd_text_command_split(line->command, &p->command, &at) : 0;
 }
 
-/* Whoever has a key at all gets in, so far that it can be told why it may not stay: the failures of CURVE itself say nothing. One that fails again and
- * again does not. */
+/* A peer with a key that is not trusted is let in too, so that it can be told why it is refused: a failed CURVE handshake carries no reason. An
+ * address whose keys are refused again and again is not let in. */
 static uint32_t admit(void *arg, const char *inner, const xd_pubkey *key)
 {
     serve             *s = arg;
@@ -387,13 +387,8 @@ static int open_keys(serve *s, const char *folder, xd_error *err)
 
 static int begin(serve *s, xd_error *err)
 {
-    xd_autofree char *folder = s->args->keys ? strdup(s->args->keys) : NULL, *found = NULL;
-    if (!s->args->keys)
-        XD_TRY(xd_keys_folder(&folder, err));
-    if (!folder)
-        return -ENOMEM;
-    if (!*folder)
-        return xd_error_set(err, -EINVAL, "--keys names no folder");
+    xd_autofree char *folder = NULL, *found = NULL;
+    XD_TRY(xd_keys_folder(s->args->keys, &folder, err));
     XD_TRY(xd_agent_program_find(s->args->agent, &found, err));
     XD_TRY(xd_path_absolute(found, &s->agent));
     XD_TRY(open_keys(s, folder, err));

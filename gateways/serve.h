@@ -9,7 +9,7 @@
 #include "engine/front.h"
 
 typedef struct xd_serve_args {
-    const char        *keys; /* folder; NULL = xd_keys_folder() */
+    const char        *keys; /* folder; NULL = the default (xd_keys_folder) */
     const char *const *bind; /* as of xd_front_args; none = ":8888" */
     size_t             n_bind;
     const char        *agent;      /* its program; NULL = found */

@@ -196,23 +196,6 @@ static session *find_token(const serve *s, const peer *p, xd_bytes token)
     return NULL;
 }
 
-/* Another pipe to the agent. */
-static int redial(session *e)
-{
-    int pair[2];
-    if (e->child.redial < 0)
-        return -ESRCH;
-    XD_TRY(xd_os_socketpair(pair, true));
-    ssize_t sent = xd_os_send_fds(e->child.redial, "", 1, &pair[1], 1);
-    close(pair[1]);
-    if (sent <= 0) {
-        close(pair[0]);
-        return sent < 0 ? (int)sent : -ESRCH;
-    }
-    e->child.in = e->child.out = pair[0];
-    return 0;
-}
-
 void session_resume(serve *s, peer *p, const xd_frame *f)
 {
     xd_wire_TUNNEL_RESUME m;
@@ -230,11 +213,11 @@ void session_resume(serve *s, peer *p, const xd_frame *f)
         session_cut(e);
         xd_front_drop(s->front, old->number);
     }
-    int r = redial(e);
-    if (r < 0) {
+    if (xd_fdpipe_redial(e->child.redial, &e->child.in, NULL) < 0) {
         serve_refuse(s, p, XD_TUNNEL_NO_AGENT, "the agent takes no other pipe");
         return;
     }
+    e->child.out = e->child.in;
     attach(e, p);
     serve_log(s, XD_LOG_INFO, "agent %llu is connected again, from %s", (unsigned long long)e->id,
               p->address);

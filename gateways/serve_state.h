@@ -72,7 +72,7 @@ void serve_refuse(serve *s, peer *p, uint16_t code, const char *why);
 void session_open(serve *s, peer *p, const xd_frame *f);
 void session_resume(serve *s, peer *p, const xd_frame *f);
 void session_frame(serve *s, peer *p, const xd_frame *f);
-void session_cut(session *e); /* its connection is no more: the agent may be dialled again */
+void session_cut(session *e); /* its controller disconnected; the agent waits for it to reconnect */
 void session_end(session *e); /* its agent is to end */
 uint64_t
      session_care(session *e,

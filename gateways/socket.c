@@ -14,11 +14,6 @@
 
 #define OWN_TIMEOUT_MS 20000u
 
-static void nudge(int eventfd)
-{
-    (void)!write(eventfd, &(uint64_t){ 1 }, sizeof(uint64_t));
-}
-
 static void close_end(int *fd)
 {
     if (*fd >= 0)
@@ -64,11 +59,8 @@ static int server_key(socket_pipe *s, const char *folder, xd_error *err)
 
 static int find_keys(socket_pipe *s, const char *given, xd_error *err)
 {
-    xd_autofree char *folder = given ? strdup(given) : NULL;
-    if (!given)
-        XD_TRY(xd_keys_folder(&folder, err));
-    if (!folder)
-        return -ENOMEM;
+    xd_autofree char *folder = NULL;
+    XD_TRY(xd_keys_folder(given, &folder, err));
     XD_TRY(own_key(s, folder, err));
     return server_key(s, folder, err);
 }
@@ -104,14 +96,7 @@ static int start(socket_pipe *s, xd_error *err)
 
 static bool ended_within(socket_pipe *s, uint32_t ms)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += ms / 1000;
-    until.tv_nsec += (long)(ms % 1000) * 1000000;
-    if (until.tv_nsec >= 1000000000) {
-        until.tv_nsec -= 1000000000;
-        until.tv_sec++;
-    }
+    const struct timespec until = xd_clock_timespec(xd_clock_ns() + ms * XD_MS_NS);
     pthread_mutex_lock(&s->lock);
     for (int r = 0; !s->finished && r == 0;)
         r = pthread_cond_timedwait(&s->done, &s->lock, &until);
@@ -127,7 +112,7 @@ static void join(socket_pipe *s)
     pthread_mutex_lock(&s->lock);
     s->cut = true;
     pthread_mutex_unlock(&s->lock);
-    nudge(s->to_thread);
+    xd_os_nudge(s->to_thread);
     pthread_join(s->thread, NULL);
     s->running = false;
     close_end(&s->far_fd);
@@ -206,8 +191,7 @@ static int socket_open(xd_pipe **ret, const xd_target *target, xd_error *err)
 static int socket_opened(xd_pipe *p, xd_error *err)
 {
     socket_pipe *s = XD_CAST(p, socket_pipe, SOCKET_MAGIC);
-    uint64_t     n;
-    (void)!read(s->to_gateway, &n, sizeof(n));
+    xd_os_hush(s->to_gateway);
     pthread_mutex_lock(&s->lock);
     int r = s->phase == SOCKET_DIALS ? 0 : s->phase == SOCKET_FAILED ? s->err.code : 1;
     if (r < 0 && err)
@@ -283,7 +267,7 @@ static void socket_part(xd_pipe *p)
     pthread_mutex_lock(&s->lock);
     s->parting = true;
     pthread_mutex_unlock(&s->lock);
-    nudge(s->to_thread);
+    xd_os_nudge(s->to_thread);
 }
 
 static void socket_hang_up(xd_pipe **p, uint32_t grace_ms, char *how, size_t how_size)

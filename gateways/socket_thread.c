@@ -12,6 +12,7 @@
 #include "engine/base/poller.h"
 #include "engine/base/text.h"
 #include "gateways/lookup.h"
+#include "gateways/server_key.h"
 #include "gateways/socket_state.h"
 
 #define ASK_MS 3000u                /* that a server may take to say its key */
@@ -19,7 +20,6 @@
 #define PARTING_NS (500 * XD_MS_NS) /* that the end of an agent may come later than that of its pipe */
 #define AGAIN_MOST_NS (5 * XD_S_NS) /* that attempts go on */
 #define AGAIN_NS (100 * XD_MS_NS)   /* before another attempt; then more */
-#define ANSWER_MAX 512u
 
 static int fail(socket_pipe *s, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 static int fail(socket_pipe *s, int code, const char *fmt, ...)
@@ -48,7 +48,6 @@ static int await(socket_pipe *s, struct pollfd *more, nfds_t n, uint64_t until_n
 {
     struct pollfd  p[6] = { { .fd = s->to_thread, .events = POLLIN } };
     const uint64_t now = xd_clock_ns();
-    uint64_t       one;
     if (is_cut(s))
         return -ECANCELED;
     if (now >= until_ns)
@@ -57,7 +56,7 @@ static int await(socket_pipe *s, struct pollfd *more, nfds_t n, uint64_t until_n
         memcpy(p + 1, more, n * sizeof(*more));
     int r = poll(p, n + 1, (int)XD_MIN((until_ns - now) / XD_MS_NS + 1, 60000ull));
     if (r > 0 && p[0].revents)
-        (void)!read(s->to_thread, &one, sizeof(one));
+        xd_os_hush(s->to_thread);
     if (n)
         memcpy(more, p + 1, n * sizeof(*more));
     return is_cut(s) ? -ECANCELED : r > 0;
@@ -65,54 +64,18 @@ static int await(socket_pipe *s, struct pollfd *more, nfds_t n, uint64_t until_n
 
 /* ---- what went wrong ------------------------------------------------------------------------------------------- */
 
+static int wait_fd(void *arg, int fd, short events, uint64_t until)
+{
+    struct pollfd p = { .fd = fd, .events = events };
+    int           r = await(arg, &p, 1, until);
+    return r == 1 && !p.revents ? 0 : r;
+}
+
 /* Connects without ZeroMQ: 0, *ret; -errno. */
 static int plain_connect(socket_pipe *s, const struct addrinfo *a, int *ret)
 {
-    int              error = 0, r = 0;
-    socklen_t        size = sizeof(error);
-    const uint64_t   until = XD_MIN(xd_clock_ns() + ASK_MS * XD_MS_NS, s->deadline_ns + ASK_MS * XD_MS_NS);
-    xd_autoclose int fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0)
-        return -errno;
-    if (connect(fd, a->ai_addr, a->ai_addrlen) < 0) {
-        if (errno != EINPROGRESS)
-            return -errno;
-        struct pollfd p = { .fd = fd, .events = POLLOUT };
-        while (r == 0 || (r == 1 && !p.revents))
-            r = await(s, &p, 1, until);
-        XD_TRY(r);
-        if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0 || error)
-            return error ? -error : -EIO;
-    }
-    *ret = fd;
-    fd = -1;
-    return 0;
-}
-
-/* What the server says when it is asked for its key; "" = nothing. */
-static int ask_key(socket_pipe *s, int fd, char answer[ANSWER_MAX])
-{
-    size_t         len = 0;
-    const uint64_t until = xd_clock_ns() + ASK_MS * XD_MS_NS;
-    answer[0] = 0;
-    if (xd_os_write_some(fd, "xdkey\n", 6) != 6)
-        return 0;
-    while (len < ANSWER_MAX - 1) {
-        struct pollfd p = { .fd = fd, .events = POLLIN };
-        int           r = await(s, &p, 1, until);
-        if (r == -ECANCELED)
-            return r;
-        if (r < 0)
-            break;
-        ssize_t n = r ? xd_os_read_some(fd, answer + len, ANSWER_MAX - 1 - len) : -EAGAIN;
-        if (n == -EAGAIN)
-            continue;
-        if (n <= 0)
-            break;
-        len += (size_t)n;
-    }
-    answer[len] = 0;
-    return 0;
+    const uint64_t until = XD_MIN(xd_clock_ns(), s->deadline_ns) + ASK_MS * XD_MS_NS;
+    return xd_server_key_connect(a, wait_fd, s, until, ret);
 }
 
 static int is_changed(socket_pipe *s, const xd_pubkey *now)
@@ -130,21 +93,19 @@ static int is_changed(socket_pipe *s, const xd_pubkey *now)
 /* There was a connection, and then no handshake. */
 static int why_refused(socket_pipe *s, const struct addrinfo *a)
 {
-    char             answer[ANSWER_MAX] = "";
+    char             answer[XD_SERVER_KEY_ANSWER] = "";
     xd_pubkey        key;
     xd_autobuf       shown = XD_BUF_INIT;
     xd_autoclose int fd = -1;
     int              r = plain_connect(s, a, &fd);
-    if (r == 0)
-        r = ask_key(s, fd, answer);
+    if (r == 0) /* what it said before it fell silent counts, too */
+        r = xd_server_key_ask(fd, wait_fd, s, xd_clock_ns() + ASK_MS * XD_MS_NS, answer);
     if (r == -ECANCELED)
         return r;
-    if (r < 0 || !*answer)
+    if (!*answer)
         return fail(s, -ECONNRESET, "%s closed the connection before it showed its key; it may be busy",
                     s->at.text);
-    const size_t word = strlen(XD_KEY_WORD " ");
-    if (strncmp(answer, XD_KEY_WORD " ", word) == 0 && strlen(answer) >= word + XD_KEY_Z85 &&
-        xd_pubkey_parse(&key, (xd_bytes){ (const uint8_t *)answer + word, XD_KEY_Z85 }) == 0)
+    if (xd_server_key_read(answer, &key) == 0)
         return xd_pubkey_eq(&key, &s->server)
                    ? fail(s, -ECONNRESET,
                           "%s closed the connection in the middle of the handshake; it may be busy",
@@ -176,11 +137,8 @@ static int why_failed(socket_pipe *s, const struct addrinfo *a)
 static int resolve(socket_pipe *s, xd_lookup **ret)
 {
     int r = xd_lookup_begin(ret, s->at.host, s->at.port, AF_UNSPEC);
-    while (r == 0) {
-        struct pollfd p = { .fd = xd_lookup_fd(*ret), .events = POLLIN };
-        r = await(s, &p, 1, s->deadline_ns);
-        r = r == 1 && !p.revents ? 0 : r;
-    }
+    while (r == 0)
+        r = wait_fd(s, xd_lookup_fd(*ret), POLLIN, s->deadline_ns);
     if (r == -ETIMEDOUT)
         return fail(s, r, "the name server gives no answer for %s in time", s->at.host);
     if (r > 0 && xd_lookup_result(*ret) != 0)
@@ -467,7 +425,7 @@ static void set_phase(socket_pipe *s, socket_phase phase)
     pthread_mutex_lock(&s->lock);
     s->phase = phase;
     pthread_mutex_unlock(&s->lock);
-    (void)!write(s->to_gateway, &(uint64_t){ 1 }, sizeof(uint64_t));
+    xd_os_nudge(s->to_gateway);
 }
 
 /* A server that many knock at lets go of those that came first: who has a key comes again. */

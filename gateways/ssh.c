@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "engine/base/clock.h"
+#include "engine/base/os_linux.h"
 #include "engine/base/text.h"
 #include "gateways/ssh_state.h"
 
@@ -39,17 +40,6 @@ size_t xd_ssh_take(xd_ssh_ring *r, void *to, size_t len)
     return n;
 }
 
-void xd_ssh_nudge(int eventfd)
-{
-    (void)!write(eventfd, &(uint64_t){ 1 }, sizeof(uint64_t));
-}
-
-void xd_ssh_hush(int eventfd)
-{
-    uint64_t n;
-    (void)!read(eventfd, &n, sizeof(n));
-}
-
 /* ---- start and end of the thread ------------------------------------------------------------------------- */
 
 static int start(xd_ssh *s, xd_error *err)
@@ -75,14 +65,7 @@ static int start(xd_ssh *s, xd_error *err)
 /* Waits for the thread's end, at most so long. */
 static bool ended_within(xd_ssh *s, uint32_t ms)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += ms / 1000;
-    until.tv_nsec += (long)(ms % 1000) * 1000000;
-    if (until.tv_nsec >= 1000000000) {
-        until.tv_nsec -= 1000000000;
-        until.tv_sec++;
-    }
+    const struct timespec until = xd_clock_timespec(xd_clock_ns() + ms * XD_MS_NS);
     pthread_mutex_lock(&s->lock);
     for (int r = 0; !s->done && r == 0;)
         r = pthread_cond_timedwait(&s->news, &s->lock, &until);
@@ -100,7 +83,7 @@ static void cut(xd_ssh *s)
     if (s->agent_end >= 0)
         (void)shutdown(s->agent_end, SHUT_RDWR);
     pthread_mutex_unlock(&s->lock);
-    xd_ssh_nudge(s->to_thread);
+    xd_os_nudge(s->to_thread);
     pthread_join(s->thread, NULL);
     s->running = false;
 }
@@ -193,7 +176,7 @@ static ssize_t take_up(xd_ssh *s, void *to, size_t room)
     ssize_t    n = s->up.len ? (ssize_t)xd_ssh_take(&s->up, to, room) : s->up.ended ? s->up.error : -EAGAIN;
     pthread_mutex_unlock(&s->lock);
     if (n > 0 && full)
-        xd_ssh_nudge(s->to_thread);
+        xd_os_nudge(s->to_thread);
     return n;
 }
 
@@ -206,7 +189,7 @@ static ssize_t put_down(xd_ssh *s, const void *from, size_t len)
                                                 : (ssize_t)xd_ssh_put(&s->down, from, len);
     pthread_mutex_unlock(&s->lock);
     if (n > 0 && idle)
-        xd_ssh_nudge(s->to_thread);
+        xd_os_nudge(s->to_thread);
     return n;
 }
 
@@ -322,7 +305,7 @@ static int ssh_reopen(xd_pipe *p, xd_error *err)
     pthread_mutex_lock(&s->lock);
     s->closed = true;
     pthread_mutex_unlock(&s->lock);
-    xd_ssh_nudge(s->to_thread);
+    xd_os_nudge(s->to_thread);
     return 0;
 }
 
@@ -335,7 +318,7 @@ static void ssh_wait(xd_pipe *p, uint32_t want, xd_pipe_wait *ret)
     ret->on[0].fd = s->to_gateway;
     ret->on[0].events = XD_POLL_IN;
     ret->on[0].uses = XD_PIPE_READ | XD_PIPE_WRITE | XD_PIPE_TEXT;
-    xd_ssh_hush(s->to_gateway); /* before the look: what changes after it tells of itself */
+    xd_os_hush(s->to_gateway); /* before the look: what changes after it tells of itself */
     pthread_mutex_lock(&s->lock);
     if (s->parts_ns) {
         ret->ready = (s->done ? XD_PIPE_READ : 0u) | (s->text.len ? XD_PIPE_TEXT : 0u);
@@ -385,7 +368,7 @@ static void ssh_close(xd_pipe *p)
     pthread_mutex_lock(&s->lock);
     s->closed = true;
     pthread_mutex_unlock(&s->lock);
-    xd_ssh_nudge(s->to_thread);
+    xd_os_nudge(s->to_thread);
 }
 
 static void ssh_part(xd_pipe *p)

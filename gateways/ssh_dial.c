@@ -15,6 +15,7 @@
 #include "engine/base/clock.h"
 #include "engine/base/os_linux.h"
 #include "engine/base/text.h"
+#include "gateways/connect.h"
 #include "gateways/lookup.h"
 #include "gateways/ssh_state.h"
 
@@ -70,12 +71,15 @@ static void watch_over(const xd_ssh *s, int fd)
     set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, SILENCE_S / 6);
 }
 
+static int wait_fd(void *arg, int fd, short events, uint64_t until_ns)
+{
+    return xd_ssh_wait(arg, fd, events, until_ns);
+}
+
 /* One address: 0, -errno. */
 static int connect_to(xd_ssh *s, const struct addrinfo *a, uint64_t until_ns)
 {
-    char      host[64] = "?", port[8] = "?";
-    int       error = 0;
-    socklen_t size = sizeof(error);
+    char host[64] = "?", port[8] = "?";
     (void)getnameinfo(a->ai_addr, a->ai_addrlen, host, sizeof(host), port, sizeof(port),
                       NI_NUMERICHOST | NI_NUMERICSERV);
     snprintf(s->address, sizeof(s->address), "%s port %s", host, port);
@@ -83,16 +87,7 @@ static int connect_to(xd_ssh *s, const struct addrinfo *a, uint64_t until_ns)
     if (fd < 0)
         return -errno;
     watch_over(s, fd);
-    if (connect(fd, a->ai_addr, a->ai_addrlen) != 0) {
-        if (errno != EINPROGRESS)
-            return -errno;
-        int r = 0;
-        while (r == 0)
-            r = xd_ssh_wait(s, fd, POLLOUT, until_ns);
-        XD_TRY(r);
-        if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0 || error != 0)
-            return error ? -error : -EIO;
-    }
+    XD_TRY(xd_connect(fd, a, wait_fd, s, until_ns));
     s->fd = fd;
     fd = -1;
     return 0;

@@ -107,8 +107,6 @@ static inline size_t xd_ssh_room(const xd_ssh_ring *r)
 /* As much as fits; as much as there is, at most. */
 size_t xd_ssh_put(xd_ssh_ring *r, const void *from, size_t len);
 size_t xd_ssh_take(xd_ssh_ring *r, void *to, size_t len);
-void   xd_ssh_nudge(int eventfd);
-void   xd_ssh_hush(int eventfd);
 
 /* ssh_thread.c */
 void *xd_ssh_main(void *arg);

@@ -41,7 +41,7 @@ int xd_ssh_wait(xd_ssh *s, int fd, short events, uint64_t until_ns)
     const uint64_t ms = until_ns ? (until_ns - now) / XD_MS_NS + 1 : 60000;
     const int      n = poll(p, fd >= 0 ? 2 : 1, (int)XD_MIN(ms, (uint64_t)60000));
     if (n > 0 && p[0].revents)
-        xd_ssh_hush(s->to_thread);
+        xd_os_hush(s->to_thread);
     if (is_cut(s))
         return -ECANCELED;
     return n > 0 && fd >= 0 && p[1].revents ? 1 : 0;
@@ -213,7 +213,7 @@ static int pump_in(pump *p, xd_ssh_ring *ring, bool text)
             (void)xd_ssh_put(ring, p->bytes, (size_t)n);
         pthread_mutex_unlock(&s->lock);
         if (first)
-            xd_ssh_nudge(s->to_gateway);
+            xd_os_nudge(s->to_gateway);
     }
 }
 
@@ -246,7 +246,7 @@ static int pump_out(pump *p)
             return 0;
         p->wrote_ns = xd_clock_ns();
         if (full)
-            xd_ssh_nudge(s->to_gateway);
+            xd_os_nudge(s->to_gateway);
     }
     return 0;
 }
@@ -255,7 +255,7 @@ static int on_wake(socket_t fd, int revents, void *arg)
 {
     (void)revents;
     ((pump *)arg)->woken = true;
-    xd_ssh_hush(fd);
+    xd_os_hush(fd);
     return 0;
 }
 
@@ -267,7 +267,7 @@ static void end_ring(xd_ssh *s, xd_ssh_ring *ring, int error)
         ring->error = error;
     }
     pthread_mutex_unlock(&s->lock);
-    xd_ssh_nudge(s->to_gateway);
+    xd_os_nudge(s->to_gateway);
 }
 
 static int keep_alive(pump *p)
@@ -373,7 +373,7 @@ static void set_phase(xd_ssh *s, xd_ssh_phase phase)
     pthread_mutex_lock(&s->lock);
     s->phase = phase;
     pthread_mutex_unlock(&s->lock);
-    xd_ssh_nudge(s->to_gateway);
+    xd_os_nudge(s->to_gateway);
 }
 
 /* After parting the connection is closed without SSH's own goodbye: a host that gets that drops what the agent has not read yet. */
@@ -422,6 +422,6 @@ void *xd_ssh_main(void *arg)
     s->done = true;
     pthread_cond_broadcast(&s->news);
     pthread_mutex_unlock(&s->lock);
-    xd_ssh_nudge(s->to_gateway);
+    xd_os_nudge(s->to_gateway);
     return NULL;
 }

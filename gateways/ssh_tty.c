@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "engine/base/buf.h"
+#include "engine/base/os_linux.h"
 #include "engine/base/clock.h"
 #include "engine/base/text.h"
 #include "gateways/ssh_state.h"
@@ -90,7 +91,7 @@ static void tell_asks(xd_ssh *s, bool on)
     pthread_mutex_lock(&s->lock);
     s->asks = on;
     pthread_mutex_unlock(&s->lock);
-    xd_ssh_nudge(s->to_gateway);
+    xd_os_nudge(s->to_gateway);
 }
 
 int xd_ssh_ask(xd_ssh *s, const char *prompt, bool echo, char *to, size_t size)

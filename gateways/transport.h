@@ -37,7 +37,7 @@ typedef struct xd_target {
         timeout_ms; /* to open it; a transport that can say what it waited for gives up a little earlier. 0 = its own */
     /* Of transports by ssh: the keys of unknown hosts are taken, and written down (--ssh-accept-new). */
     bool ssh_accept_new;
-    /* Of socket=: folder of keys; NULL = xd_keys_folder(). */
+    /* Of socket=: folder of keys; NULL = the default (xd_keys_folder). */
     const char *keys;
 } xd_target;
 

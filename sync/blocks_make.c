@@ -235,9 +235,7 @@ static void *producer(void *arg)
         if (st) {
             produce(s, st, &t);
         } else if (again) {
-            struct timespec until;
-            uint64_t        at = xd_clock_ns() + LOOK_AGAIN_NS;
-            until = (struct timespec){ (time_t)(at / XD_S_NS), (long)(at % XD_S_NS) };
+            const struct timespec until = xd_clock_timespec(xd_clock_ns() + LOOK_AGAIN_NS);
             (void)pthread_cond_timedwait(&s->work, &s->lock, &until);
         } else {
             (void)pthread_cond_wait(&s->work, &s->lock);

@@ -24,3 +24,8 @@ uint64_t xd_clock_cpu_us(void)
 {
     return read_clock(CLOCK_PROCESS_CPUTIME_ID) / 1000;
 }
+
+struct timespec xd_clock_timespec(uint64_t ns)
+{
+    return (struct timespec){ .tv_sec = (time_t)(ns / XD_S_NS), .tv_nsec = (long)(ns % XD_S_NS) };
+}

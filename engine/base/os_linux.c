@@ -606,3 +606,14 @@ void xd_os_name_process(const char *name)
 {
     (void)prctl(PR_SET_NAME, name, 0, 0, 0);
 }
+
+void xd_os_nudge(int eventfd)
+{
+    (void)!write(eventfd, &(uint64_t){ 1 }, sizeof(uint64_t));
+}
+
+void xd_os_hush(int eventfd)
+{
+    uint64_t n;
+    (void)!read(eventfd, &n, sizeof(n));
+}

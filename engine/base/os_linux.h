@@ -25,6 +25,10 @@ int xd_os_nonblock(int fd, bool on) XD_MUST;
 ssize_t xd_os_read_some(int fd, void *to, size_t room) XD_MUST;
 ssize_t xd_os_write_some(int fd, const void *from, size_t len) XD_MUST;
 
+/* An eventfd, non-blocking, becomes readable; is so no longer. */
+void xd_os_nudge(int eventfd);
+void xd_os_hush(int eventfd);
+
 /* All bytes at this place of a file, wherever its own position is. 0; -EIO: the file ends before; -errno. */
 int xd_os_read_at(int fd, void *to, size_t len, uint64_t at) XD_MUST;
 int xd_os_write_at(int fd, const void *from, size_t len, uint64_t at) XD_MUST;

@@ -344,7 +344,7 @@ START_TEST(folders)
             setenv("XDG_CONFIG_HOME", table[i].base, 1);
         if (table[i].home)
             setenv("HOME", table[i].home, 1);
-        int r = xd_keys_folder(&folder, &err);
+        int r = xd_keys_folder(NULL, &folder, &err);
         ck_assert_int_eq(r, table[i].folder ? 0 : -ENOENT);
         if (table[i].folder)
             ck_assert_str_eq(folder, table[i].folder);
