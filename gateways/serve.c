@@ -18,6 +18,7 @@
 #define REFRESH_NS XD_S_NS     /* between two looks at the lists of keys */
 #define IDLE_NS (20 * XD_S_NS) /* that a connection may be there without asking for an agent */
 #define PARTING_NS (500 * XD_MS_NS)
+#define LEFT_NS (500 * XD_MS_NS) /* that the last messages of a connection may come later than its end */
 #define CARE_NS (250 * XD_MS_NS)
 #define MESSAGES 256 /* in one turn */
 #define BOUND_MAX 8u
@@ -60,8 +61,9 @@ static void on_gone(void *arg, uint32_t number)
     serve *s = arg;
     peer  *p = find_peer(s, number);
     s->moved = true;
-    if (p)
-        forget_peer(s, p);
+    if (p && !p->left_ns) /* not forgotten yet: its last messages may be in ZeroMQ's thread still */
+        p->left_ns = xd_clock_ns();
+    s->leaving = true;
 }
 
 static uint16_t code_of(xd_trust_verdict v)
@@ -230,8 +232,16 @@ static void care_for_peers(serve *s, uint64_t now)
     if (now < s->cared_ns + CARE_NS)
         return;
     s->cared_ns = now;
+    s->leaving = false;
     for (uint32_t i = 0; i < SERVE_BUCKETS; i++)
-        for (peer *p = s->peers[i]; p; p = p->next) {
+        for (peer *p = s->peers[i], *more; p; p = more) {
+            more = p->next;
+            if (p->left_ns) {
+                s->leaving = true;
+                if (now >= p->left_ns + LEFT_NS)
+                    forget_peer(s, p);
+                continue;
+            }
             beat(s, p, now);
             if (now - p->heard_ns > XD_TUNNEL_SILENT_NS || (!p->session && now - p->since_ns > IDLE_NS))
                 xd_front_drop(s->front, p->number);
@@ -321,6 +331,8 @@ static int turn(serve *s)
         xd_front_care(s->front, now);
     } while (s->moved && (next = now + XD_S_NS));
     care_for_peers(s, now);
+    if (s->leaving)
+        next = XD_MIN(next, s->cared_ns + CARE_NS);
     look_at_keys(s, now);
     stop_sessions(s, now);
     next = XD_MIN(next, xd_front_next(s->front));

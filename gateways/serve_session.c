@@ -24,15 +24,23 @@ static void close_one(serve *s, int *fd)
     *fd = -1;
 }
 
+/* A peer that is gone takes nothing, but what it has said last is waited for (serve.c): so it is as one that is busy until it is forgotten. */
 static int send_to_peer(void *arg, xd_bytes message)
 {
     session *e = arg;
-    if (!e->peer)
+    peer    *p = e->peer;
+    if (!p)
         return -EHOSTUNREACH;
-    int r = xd_curve_server_send(e->serve->curve, &e->peer->at, message);
+    if (p->left_ns)
+        return -EAGAIN;
+    int r = xd_curve_server_send(e->serve->curve, &p->at, message);
     if (r == 0)
-        e->peer->said_ns = xd_clock_ns();
-    return r;
+        p->said_ns = xd_clock_ns();
+    if (r != -EHOSTUNREACH)
+        return r;
+    p->left_ns = xd_clock_ns();
+    xd_front_drop(e->serve->front, p->number);
+    return -EAGAIN;
 }
 
 static void on_ready(void *arg, int fd, uint32_t events)

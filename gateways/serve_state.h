@@ -24,7 +24,9 @@ typedef struct peer {
     uint32_t      max_workers;
     char        **command; /* of its line; NULL = none */
     uint64_t      since_ns, heard_ns, said_ns;
-    session      *session;
+    uint64_t
+        left_ns; /* when its connection ended: what it said before may still come from ZeroMQ; 0 = it is there */
+    session *session;
 } peer;
 
 typedef enum session_phase { SESSION_UP, SESSION_AWAY, SESSION_ENDS, SESSION_TELLS } session_phase;
@@ -60,7 +62,8 @@ struct serve {
     uint32_t             n_sessions;
     uint64_t             refresh_ns, stop_ns, cared_ns, empty_ns;
     unsigned             stops;
-    bool                 moved; /* something was done in this turn */
+    bool                 leaving; /* connections have ended whose peers are not forgotten yet */
+    bool                 moved;   /* something was done in this turn */
 };
 
 void serve_log(const serve *s, xd_log_level level, const char *fmt, ...)
