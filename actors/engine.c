@@ -62,7 +62,7 @@ int xd_engine_new(xd_engine **ret, const xd_config *cfg, char *err)
     x->out_fd = 1;
     x->err_fd = 2;
     pthread_mutex_init(&x->lock, NULL);
-    x->trace_fd = -1;
+    x->trace_fd = x->join_fd = x->watch_fd = -1;
     int r = xd_events_init(&x->events);
     if (r == 0)
         r = xd_trace_open(&x->trace_fd, &e);
@@ -221,19 +221,37 @@ static int scratch_folder(const xd_engine *x, size_t i, char **ret)
  * that asked first would run tests, and Ctrl-C would not be heard, long before the last one has begun. */
 static bool dials_late(const xd_engine *x)
 {
-    return x->plan.count > DIAL_AT_ONCE;
+    return x->plan.named > DIAL_AT_ONCE;
 }
 
 static int dial_all(xd_engine *x)
 {
     if (!dials_late(x))
         return 0;
-    for (size_t i = 0; i < x->plan.count; i++) {
+    for (size_t i = 0; i < x->plan.named; i++) {
         char address[XD_ADDRESS_LEN];
         xd_gateway_address((uint16_t)i, address, sizeof(address));
         XD_TRY(xd_bus_post(x->bus, "", address, XD_MSG_DIAL, NULL, 0));
     }
     return 0;
+}
+
+int xd_engine_start_gateway(xd_engine *x, size_t i, xd_error *err)
+{
+    xd_gateway_args       *g = &x->gateways[i];
+    const xd_plan_gateway *plan = &x->plan.gateways[i];
+    char                   address[XD_ADDRESS_LEN];
+    XD_TRY(xd_gateway_args_make(g, x->config, &plan->spec, (uint16_t)i, &x->where, err));
+    XD_TRY(g->choice.transport->local ? scratch_folder(x, i, &x->scratch[i]) : 0);
+    g->target.scratch_dir = x->scratch[i];
+    g->target.listen = x->listen;
+    g->target.seat = (uint16_t)i;
+    g->junit_path = x->junit_path;
+    g->syncer = plan->synced ? XD_SYNCER_ADDRESS : NULL;
+    g->waits = dials_late(x) && !plan->joins;
+    xd_gateway_address((uint16_t)i, address, sizeof(address));
+    xd_child child = { .spec = &xd_gateway_spec, .address = address, .args = g };
+    return xd_supervisor_start(x->supervisor, &child, err);
 }
 
 static int start_gateways(xd_engine *x, xd_error *err)
@@ -242,20 +260,8 @@ static int start_gateways(xd_engine *x, xd_error *err)
     x->scratch = calloc(x->plan.count, sizeof(*x->scratch));
     if (!x->gateways || !x->scratch)
         return -ENOMEM;
-    for (size_t i = 0; i < x->plan.count; i++) {
-        xd_gateway_args *g = &x->gateways[i];
-        char             address[XD_ADDRESS_LEN];
-        XD_TRY(xd_gateway_args_make(g, x->config, &x->plan.gateways[i].spec, (uint16_t)i, &x->where, err));
-        XD_TRY(g->choice.transport->local ? scratch_folder(x, i, &x->scratch[i]) : 0);
-        g->target.scratch_dir = x->scratch[i];
-        g->junit_path = x->junit_path;
-        g->syncer = x->plan.gateways[i].synced ? XD_SYNCER_ADDRESS : NULL;
-        g->waits = dials_late(x);
-        xd_gateway_address((uint16_t)i, address, sizeof(address));
-        xd_child child = { .spec = &xd_gateway_spec, .address = address, .args = g };
-        XD_TRY(xd_supervisor_start(x->supervisor, &child, err));
-        x->n_gateways++;
-    }
+    for (size_t i = 0; i < x->plan.named; i++)
+        XD_TRY(xd_engine_start_gateway(x, i, err));
     return dial_all(x);
 }
 
@@ -363,7 +369,8 @@ static int start_actors(xd_engine *x, xd_error *err)
                                    x->out_fd >= 0 ? XD_REPORT_ADDRESS : NULL, NULL, NULL, NULL, err));
     /* Gateways before reporters: the agent and Python start while the reporters do. */
     XD_TRY(start_gateways(x, err));
-    return start_reports(x, err);
+    XD_TRY(start_reports(x, err));
+    return xd_engine_listen(x, err);
 }
 
 /* ---- the run starts -------------------------------------------------------------------------------------- */
@@ -410,7 +417,7 @@ int xd_engine_start(xd_engine *x, char *err)
                                      xd_config_is_pytest(x->config) ? getenv("PYTEST_ADDOPTS") : NULL,
                                      x->where.work, &x->junit_path);
     if (r == 0)
-        r = xd_limits_check((uint32_t)x->plan.count, x->broker != NULL, &e);
+        r = xd_limits_check((uint32_t)XD_MAX(x->plan.named, 1u), x->broker != NULL, &e);
     if (r == 0 &&
         xd_last_failed_recover(&x->where) == -ENOMEM) /* other faults keep nobody from running tests */
         r = -ENOMEM;

@@ -46,14 +46,16 @@ void xd_engine_close(xd_engine *x)
 {
     int fault = 0;
     /* Gateways are asked all at once, so that they end side by side. */
-    for (size_t i = 0; i < x->n_gateways; i++) {
+    for (size_t i = 0; x->gateways && x->supervisor && i < x->plan.count; i++) {
         char address[XD_ADDRESS_LEN];
         xd_gateway_address((uint16_t)i, address, sizeof(address));
         xd_supervisor_ask_stop(x->supervisor, address);
     }
     xd_sync_start_stop(x->sync_start);
     x->left = xd_supervisor_stop(x->supervisor, CLOSE_NS, say_stuck, x) > 0;
-    for (size_t i = 0; i < x->n_gateways; i++) /* left by an agent that was killed */
+    if (!x->left)
+        xd_engine_listen_end(x);
+    for (size_t i = 0; x->scratch && i < x->plan.count; i++) /* left by an agent that was killed */
         if (x->scratch[i] && xd_path_is_dir(x->scratch[i]))
             (void)xd_path_remove_tree(x->scratch[i]);
     if (x->adopts) /* the gateways have ended their agents: who is found now has lost them */
@@ -97,8 +99,13 @@ static int wait_actor(xd_engine *x, const char *address, int broken_fd, uint64_t
 /* The scheduler ends with the run.  False: it has failed, or an agent does not let it end. */
 static bool wait_scheduler(xd_engine *x)
 {
-    int reason = 0;
-    int r = wait_actor(x, XD_SCHEDULER_ADDRESS, xd_bus_broken_fd(x->bus), AGENT_STOP_NS, &reason);
+    int reason = 0, r;
+    do
+        r = wait_actor(x, XD_SCHEDULER_ADDRESS, x->listen ? x->watch_fd : xd_bus_broken_fd(x->bus),
+                       AGENT_STOP_NS, &reason);
+    while (r == 1 && x->listen && xd_engine_take_joins(x) == 1);
+    if (x->listen)
+        xd_listen_close(x->listen);
     if (r == 1)
         xd_engine_say_line(x, "the scheduler no longer reads its messages: the run is abandoned");
     if (r == -ETIMEDOUT)

@@ -13,6 +13,7 @@
 #include "engine/events.h"
 #include "engine/runs.h"
 #include "gateways/gateway.h"
+#include "gateways/listen.h"
 
 struct xd_engine {
     xd_config           *config;
@@ -41,7 +42,11 @@ struct xd_engine {
     xd_report_choice     reports;
     xd_report_actor_args report, files;
     uint64_t             shown[2]; /* bytes of text that the terminal and stderr got */
-    size_t               n_gateways;
+    xd_listen           *listen;   /* NULL = nobody can join */
+    int                  join_fd;  /* eventfd: somebody has */
+    int                  watch_fd; /* epoll: that, and the fault of the broker */
+    struct joining      *joins;    /* those that have, and have no gateway yet; below the lock */
+    size_t               n_joins;
     uint64_t             cpu_start_us;
     pthread_t            watcher;
     bool                 watching, joined;
@@ -56,6 +61,15 @@ struct xd_engine {
     bool                 left;   /* an actor that did not end still uses parts of this */
     xd_result            result;
 };
+
+/* engine_join.c */
+/* Begins to listen, if the run does. */
+int xd_engine_listen(xd_engine *x, xd_error *err) XD_MUST;
+/* Starts the gateways of those who have joined. 1 = so it did; 0 = the broker has a fault. On the thread that has the supervisor. */
+int  xd_engine_take_joins(xd_engine *x) XD_MUST;
+void xd_engine_listen_end(xd_engine *x); /* after the gateways */
+/* engine.c: starts the actor of this gateway. */
+int xd_engine_start_gateway(xd_engine *x, size_t i, xd_error *err) XD_MUST;
 
 /* engine_end.c */
 /* A line on stderr. */

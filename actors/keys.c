@@ -179,7 +179,7 @@ static int known(const char *folder, const char *address, const char *key, xd_er
     xd_pubkey         k;
     xd_keylist        l = XD_KEYLIST_INIT;
     xd_autofree char *path = NULL;
-    XD_TRY(xd_address_parse(&at, address, XD_PORT, e));
+    XD_TRY(xd_address_parse(&at, xd_address_plain(address), XD_PORT, e));
     if (xd_pubkey_parse(&k, xd_bytes_str(key)) < 0)
         return xd_error_set(e, -EINVAL, "'%.60s' is no key: it has 40 characters of Z85", key);
     XD_TRY(path_of(folder, XD_KEYLIST_BROKERS, &path, e));
@@ -226,7 +226,7 @@ static int trust(const char *folder, const char *address, const char *key, const
         return 0;
     if (r < 0 && r != -EKEYREJECTED)
         return r;
-    XD_TRY(xd_address_parse(&at, address, XD_PORT, e));
+    XD_TRY(xd_address_parse(&at, xd_address_plain(address), XD_PORT, e));
     XD_TRY(path_of(folder, XD_KEYLIST_BROKERS, &path, e));
     XD_TRY(forget_address(path, at.text, e));
     XD_TRY(xd_buf_printf(&line, "%s " XD_KEY_WORD " %s", at.text, key));
@@ -263,7 +263,7 @@ static int ask(const char *address, int timeout_ms, char *ret, xd_error *e)
     const uint64_t        wait_ms = timeout_ms > 0 ? (uint64_t)timeout_ms : 1;
     const uint64_t        until = xd_clock_ns() + wait_ms * XD_MS_NS;
     xd_autoclose int      fd = -1;
-    XD_TRY(xd_address_parse(&at, address, XD_PORT, e));
+    XD_TRY(xd_address_parse(&at, xd_address_plain(address), XD_PORT, e));
     snprintf(port, sizeof(port), "%u", (unsigned)at.port);
     int r = getaddrinfo(at.host, port, &hints, &found);
     if (r != 0)
@@ -291,13 +291,13 @@ int xd_keys_ask(const char *address, int timeout_ms, char *ret, char *err)
 
 /* ---- who may connect ------------------------------------------------------------------------------------------------ */
 
-static int authorize(const char *folder, const char *line, xd_error *e)
+static int authorize(const char *folder, const char *list, const char *line, xd_error *e)
 {
     xd_keylist        one = XD_KEYLIST_INIT;
     xd_autofree char *path = NULL, *revoked = NULL;
     if (strchr(line, '\n') || strchr(line, '\r'))
         return xd_error_set(e, -EINVAL, "one line is expected: [OPTIONS] xdk1 KEY [COMMENT]");
-    XD_TRY(path_of(folder, XD_KEYLIST_CONTROLLERS, &path, e));
+    XD_TRY(path_of(folder, list, &path, e));
     XD_TRY(path_of(folder, XD_KEYLIST_REVOKED, &revoked, e));
     XD_TRY(xd_keylist_parse(&one, XD_KEYLIST_AUTHORIZED, xd_bytes_str(line), "the given line", e));
     int r = one.count == 1 ? 0 : xd_error_set(e, -EINVAL, "a key is expected: [OPTIONS] xdk1 KEY [COMMENT]");
@@ -315,7 +315,13 @@ static int authorize(const char *folder, const char *line, xd_error *e)
 int xd_keys_authorize(const char *folder, const char *line, char *err)
 {
     xd_error e = { 0 };
-    return said(authorize(folder, line, &e), &e, err);
+    return said(authorize(folder, XD_KEYLIST_CONTROLLERS, line, &e), &e, err);
+}
+
+int xd_keys_authorize_worker(const char *folder, const char *line, char *err)
+{
+    xd_error e = { 0 };
+    return said(authorize(folder, XD_KEYLIST_WORKERS, line, &e), &e, err);
 }
 
 /* The key that is meant: itself, its fingerprint, or its comment. */

@@ -2,6 +2,7 @@
 #include "actors/plan.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "actors/numprocesses.h"
 #include "actors/refuse.h"
@@ -127,6 +128,22 @@ static int add_all(xd_plan *p, char *const *texts, size_t count, const xd_string
     return r;
 }
 
+/* Seats for those who join. */
+static int add_seats(xd_plan *p, const xd_config *cfg)
+{
+    const size_t     seats = cfg->join_max ? (size_t)cfg->join_max : XD_JOIN_SEATS;
+    xd_plan_gateway *g = realloc(p->gateways, (p->count + seats) * sizeof(*g));
+    if (!g)
+        return -ENOMEM;
+    p->gateways = g;
+    for (size_t i = 0; i < seats; i++) {
+        g[p->count] = (xd_plan_gateway){ .joins = true };
+        XD_TRY(xd_xspec_join(&g[p->count].spec, "?"));
+        p->count++;
+    }
+    return 0;
+}
+
 /* --min-workers, where all numbers are known. */
 static int check_least(const xd_plan *p, uint32_t least, xd_error *err)
 {
@@ -142,15 +159,42 @@ static int check_least(const xd_plan *p, uint32_t least, xd_error *err)
                               all, all == 1 ? "worker is" : "workers are");
 }
 
+/* What cannot be together with hosts that join. */
+static int check_listen(const xd_config *cfg, xd_error *err)
+{
+    if (cfg->each)
+        return xd_error_set(err, -EINVAL,
+                            "option --listen: hosts cannot join a run in which each runs all tests");
+    if (cfg->workers == 0 || (cfg->dist && strcmp(cfg->dist, "no") == 0))
+        return xd_error_set(
+            err, -EINVAL, "option --listen: hosts cannot join a run in one plain session (-n 0, --dist no)");
+    if (cfg->join_max > (int)XD_JOIN_SEATS_MAX)
+        return xd_error_set(err, -EINVAL, "option --join-max: at most %u hosts can join", XD_JOIN_SEATS_MAX);
+    return 0;
+}
+
+static int check_alone(const xd_config *cfg, xd_error *err)
+{
+    const char *name = cfg->require.count ? "require" : cfg->join_max ? "join-max" : NULL;
+    return name ? xd_error_set(err, -EINVAL, "option --%s: it is of use with --listen alone", name) : 0;
+}
+
 int xd_plan_make(xd_plan *ret, const xd_config *cfg, xd_error *err)
 {
     char            here[] = "popen", *one[] = { here };
     xd_plan         p = XD_PLAN_INIT;
     xd_numprocesses n;
     xd_numprocesses_init(&n, cfg);
-    int r = xd_numprocesses_by_specs(&n) ? add_all(&p, cfg->tx.at, cfg->tx.count, &cfg->px, &n, err)
-                                         : add_all(&p, one, 1, &cfg->px, &n, err);
-    if (r == 0)
+    const bool listens = cfg->listen.count > 0, by_specs = xd_numprocesses_by_specs(&n);
+    int        r = listens ? check_listen(cfg, err) : check_alone(cfg, err);
+    if (r == 0 && by_specs)
+        r = add_all(&p, cfg->tx.at, cfg->tx.count, &cfg->px, &n, err);
+    else if (r == 0 && (!listens || cfg->workers != XD_WORKERS_UNSET))
+        r = add_all(&p, one, 1, &cfg->px, &n, err);
+    p.named = p.count;
+    if (r == 0 && listens)
+        r = add_seats(&p, cfg);
+    else if (r == 0)
         r = check_least(&p, (uint32_t)cfg->min_workers, err);
     if (r < 0) {
         xd_plan_release(&p);

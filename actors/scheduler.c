@@ -277,11 +277,16 @@ int xd_scheduler_on_tick(scheduler *self, uint64_t now_ns)
     if (!self->leave_by_ns || now_ns < self->leave_by_ns || self->state == XD_RUN_ENDED)
         return 0;
     self->leave_by_ns = 0;
+    self->wait_by_ns = 0;
     XD_TRY(xd_actor_set_tick(self->actor, 0));
     for (size_t i = 0; i < self->n_gateways; i++) {
         gateway *g = &self->gateways[i];
         if (g->state == GW_DONE)
             continue;
+        if (xd_scheduler_empty_seat(g)) {
+            g->state = GW_DONE;
+            continue;
+        }
         XD_TRY(xd_scheduler_note(self, XD_NOTE_WARNING, "%s: an agent does not answer and is abandoned",
                                  g->spec_text));
         g->state = GW_DONE;

@@ -33,4 +33,12 @@ typedef struct xd_scheduler_args {
     xd_result *result;     /* filled before RUN_END is sent; read after the actor has ended */
 } xd_scheduler_args;
 
+/* Body of JOINS: somebody takes the seat of this gateway, which dials next. */
+typedef struct xd_joins {
+    uint16_t gateway;
+    uint32_t workers;
+    char     spec[96];  /* what its environment is called from here on */
+    char     text[600]; /* of it, for the user */
+} xd_joins;
+
 extern const xd_actor_spec xd_scheduler_spec;

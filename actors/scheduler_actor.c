@@ -51,7 +51,7 @@ static bool zero_asked(const scheduler *self)
 {
     bool all = self->zero_asked;
     for (size_t i = 0; i < self->n_gateways && self->n_gateways > 1; i++)
-        all = all && self->gateways[i].zero;
+        all = all && (self->gateways[i].zero || xd_scheduler_empty_seat(&self->gateways[i]));
     return all;
 }
 
@@ -146,6 +146,8 @@ static int on_gateway_up(scheduler *self, gateway *g, const xd_wire_GATEWAY_UP *
 {
     g->up = true;
     g->cpus = in->cpus ? in->cpus : 1;
+    if (g->leaving)
+        return xd_scheduler_happens(self, XD_RUN_ON_ENV_LEAVES, g);
     return g->lacks ? 0 : xd_scheduler_happens(self, XD_RUN_ON_ENV_UP, g);
 }
 
@@ -177,7 +179,7 @@ static int on_sync_note(scheduler *self, const xd_msg *m)
 static bool others_live(const scheduler *self)
 {
     for (size_t i = 0; i < self->n_gateways; i++)
-        if (self->gateways[i].state < GW_DONE)
+        if (self->gateways[i].state < GW_DONE && !xd_scheduler_empty_seat(&self->gateways[i]))
             return true;
     return false;
 }
@@ -205,9 +207,17 @@ static int on_gateway_down(scheduler *self, gateway *g, const xd_wire_GATEWAY_DO
 {
     bool wanted = in->expected || (g->state >= GW_DONE && !g->gone) || g->state == GW_FINISHING;
     g->state = GW_DONE;
+    if (g->leaving && self->state == XD_RUN_COLLECTING)
+        return xd_scheduler_look(self);
+    const bool last = !others_live(self);
+    if (last && xd_run_tests(self->state)) {
+        int r = xd_scheduler_wait_for_others(self);
+        XD_TRY(r);
+    }
     if (wanted)
         return xd_scheduler_happens(self, XD_RUN_ON_ENV_CLOSED, g);
-    const bool last = !others_live(self);
+    if (last && self->state == XD_RUN_COLLECTING && xd_scheduler_hopes(self))
+        return xd_scheduler_happens(self, XD_RUN_ON_ENV_LOST, g);
     if ((last && self->state == XD_RUN_COLLECTING) || self->n_gateways == 1)
         xd_scheduler_end_with(self, XD_EXIT_INFRASTRUCTURE, "");
     return xd_scheduler_happens(self, last ? XD_RUN_ON_LAST_LOST : XD_RUN_ON_ENV_LOST, g);
@@ -251,7 +261,8 @@ static int on_returned(scheduler *self, gateway *g, const xd_wire_RETURNED *in)
         return -EPROTO;
     XD_TRY(xd_spans_read(in->ranges, &spans, &n));
     XD_TRY(xd_sched_returned(c->sched, g->number, in->request, spans, n));
-    return xd_scheduler_drain(self, c);
+    XD_TRY(xd_scheduler_drain(self, c));
+    return xd_scheduler_let_leave(self, g);
 }
 
 static int on_worker_up(scheduler *self, gateway *g, const xd_wire_WORKER_UP *in)
@@ -436,7 +447,31 @@ static int handle_tick(void *state)
     scheduler     *self = XD_CAST(state, scheduler, SCHEDULER_MAGIC);
     const uint64_t now = xd_clock_ns();
     int            r = xd_scheduler_settled(self, now);
+    if (r == 0)
+        r = xd_scheduler_on_wait_over(self, now);
     return after(self, NULL, "STOP", r < 0 ? r : xd_scheduler_on_tick(self, now));
+}
+
+static int handle_tell(void *state, const xd_msg *m)
+{
+    return on_sync_note(XD_CAST(state, scheduler, SCHEDULER_MAGIC), m);
+}
+
+static int handle_joins(void *state, const xd_msg *m)
+{
+    xd_joins in;
+    if (m->body.len != sizeof(in))
+        return -EINVAL;
+    memcpy(&in, m->body.ptr, sizeof(in));
+    scheduler *self = XD_CAST(state, scheduler, SCHEDULER_MAGIC);
+    return after(self, NULL, "JOINS", xd_scheduler_on_joins(self, &in));
+}
+
+static int handle_leaves(void *state, const xd_msg *m)
+{
+    scheduler *self = XD_CAST(state, scheduler, SCHEDULER_MAGIC);
+    gateway   *g = xd_scheduler_gateway(self, number_of(m));
+    return g ? after(self, NULL, "LEAVES", xd_scheduler_on_leaves(self, g)) : 0;
 }
 
 static int handle_paused(void *state, const xd_msg *m)
@@ -487,7 +522,8 @@ static int without_collector(scheduler *self)
     static const char why[] = "the part of the engine that compares collections has ended";
     bool              waited_for = false;
     for (size_t i = 0; i < self->n_gateways; i++)
-        waited_for = waited_for || self->gateways[i].state < GW_RUNNING;
+        waited_for = waited_for ||
+                     (self->gateways[i].state < GW_RUNNING && !xd_scheduler_empty_seat(&self->gateways[i]));
     if (!waited_for)
         return 0;
     xd_scheduler_end_with(self, XD_EXIT_INTERNAL, why);
@@ -546,6 +582,7 @@ static int init_gateways(scheduler *self)
         g->number = (uint16_t)i;
         g->workers = plan->gateways[i].workers;
         g->lacks = plan->gateways[i].synced;
+        g->seat = plan->gateways[i].joins;
         xd_gateway_address(g->number, g->address, sizeof(g->address));
         g->spec_text = strdup(plan->gateways[i].spec.text);
         if (!g->spec_text)
@@ -574,6 +611,7 @@ static int scheduler_init(void *state, xd_actor *actor, const void *args)
         xd_report_paths_begin(&self->paths, self->args.work, self->args.sync ? self->args.sync->base : NULL));
     self->args.work = NULL;
     XD_TRY(init_gateways(self));
+    XD_TRY(xd_scheduler_join_init(self));
     return xd_scheduler_collections_init(self);
 }
 
@@ -629,6 +667,9 @@ const xd_actor_spec xd_scheduler_spec = {
             { XD_MSG_WORKER_UP, handle_WORKER_UP },
             { XD_MSG_STOP, handle_stop },
             { XD_MSG_PAUSED, handle_paused },
+            { XD_MSG_TELL, handle_tell },
+            { XD_MSG_JOINS, handle_joins },
+            { XD_MSG_LEAVES, handle_leaves },
             { XD_MSG_FAULT, handle_fault },
             { XD_MSG_GONE, handle_gone },
             { XD_MSG_UNKNOWN, handle_gone },

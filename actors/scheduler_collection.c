@@ -1,5 +1,6 @@
 /* scheduler_collection.c - from what the collector says of the environments' collections (collector.h) to the start of
  * their tests. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
@@ -67,6 +68,7 @@ static int start_workers(scheduler *self, gateway *g)
         .total = (uint16_t)self->total_workers,
         .maxfail = failures_left(self),
         .max_restarts = xd_settings_restarts(&self->options, g->workers),
+        .stride = xd_scheduler_listens(self) ? XD_JOIN_STRIDE : 0,
     };
     XD_TRY(xd_wire_WORKERS_START_frame(&frame, 0, 0, &start));
     g->state = GW_RUNNING;
@@ -76,25 +78,54 @@ static int start_workers(scheduler *self, gateway *g)
 /* This gateway's environment has the tests of its collection, and they run: its workers start and get items. */
 static int join(scheduler *self, gateway *g)
 {
+    int r = g->numbered ? 0 : xd_scheduler_number_late(self, g);
+    XD_TRY(r);
+    if (r == 1) /* it is asked to end */
+        return xd_scheduler_happens(self, XD_RUN_ON_ENV_LEAVES, g);
+    self->wait_by_ns = 0;
     XD_TRY(start_workers(self, g));
     return xd_sched_agent_up(g->collection->sched, g->number, g->workers);
 }
 
 /* Numbers the workers: gateways in order of the plan; sizes that were left open follow processors and
  * items. */
-static void number_workers(scheduler *self)
+static int number_workers(scheduler *self)
 {
     uint32_t next = 0;
     for (size_t i = 0; i < self->n_gateways; i++) {
         gateway *g = &self->gateways[i];
-        if (g->state == GW_DONE || g->failed)
+        if (g->state == GW_DONE || g->failed || g->seat)
             continue; /* lost: the others have its numbers */
         if (g->workers == 0)
             g->workers = xd_numprocesses_counted(&self->options.workers, g->cpus, g->collection->count);
         g->first_worker = (uint16_t)next;
+        g->numbered = true;
         next += g->workers;
     }
-    self->total_workers = next;
+    self->total_workers = self->next_worker = next;
+    for (size_t i = 0; i < self->n_gateways; i++) { /* those that are ready; others come late */
+        gateway *g = &self->gateways[i];
+        if (g->came && !g->failed && !g->leaving && (g->configured || g->state >= GW_COLLECTED) &&
+            g->state < GW_FINISHING)
+            XD_TRY(xd_scheduler_number_late(self, g));
+    }
+    return 0;
+}
+
+int xd_scheduler_number_late(scheduler *self, gateway *g)
+{
+    const uint32_t left = XD_JOIN_STRIDE - XD_MIN(self->next_worker, XD_JOIN_STRIDE);
+    if (left == 0) {
+        XD_TRY(xd_scheduler_note(self, XD_NOTE_WARNING, "%s gets nothing to do: a run has at most %u workers",
+                                 g->spec_text, XD_JOIN_STRIDE));
+        return 1;
+    }
+    g->workers = XD_MIN(XD_MAX(g->workers, 1u), left);
+    g->first_worker = (uint16_t)self->next_worker;
+    g->numbered = true;
+    self->next_worker += g->workers;
+    self->total_workers = self->next_worker;
+    return 0;
 }
 
 /* The names of the plan, which go with those workers that there are; the journal has them before anything that names a worker. */
@@ -105,7 +136,7 @@ static int name_workers(scheduler *self)
     for (size_t i = 0; i < self->n_gateways; i++) {
         const gateway         *g = &self->gateways[i];
         const xd_plan_gateway *plan = &self->args.plan->gateways[i];
-        if (g->state == GW_DONE || g->failed)
+        if (g->state == GW_DONE || g->failed || !g->numbered)
             continue;
         for (uint32_t k = 0; k < plan->n_ids && k < g->workers; k++) {
             if (!plan->ids[k])
@@ -130,7 +161,7 @@ static uint32_t workers_of(const scheduler *self, const collection *c)
     uint32_t n = 0;
     for (size_t i = 0; i < self->n_gateways; i++)
         if (self->gateways[i].collection == c && self->gateways[i].state != GW_DONE &&
-            !self->gateways[i].failed)
+            !self->gateways[i].failed && self->gateways[i].numbered)
             n += self->gateways[i].workers;
     return n;
 }
@@ -152,6 +183,15 @@ static int publish(scheduler *self, const collection *c)
     return xd_scheduler_record(self, XD_MSG_COLLECTION, &frame);
 }
 
+/* Those of the plan, and who has joined. */
+static uint32_t agents_expected(const scheduler *self)
+{
+    uint32_t n = 0;
+    for (size_t i = 0; i < self->n_gateways; i++)
+        n += !self->gateways[i].seat || self->gateways[i].numbered;
+    return n;
+}
+
 /* The core of a collection knows its tests, and which of its agents will never come. */
 static int make_core(scheduler *self, collection *c)
 {
@@ -163,18 +203,21 @@ static int make_core(scheduler *self, collection *c)
     if (!items || !c->reported || (self->args.want_tests && !c->messages))
         return -ENOMEM;
     const uint32_t   workers = workers_of(self, c);
+    const bool       listens = xd_scheduler_listens(self);
     xd_sched_options opts = { .mode = self->options.mode,
                               .maxfail = failures_left(self),
                               .max_attempts = xd_scheduler_attempts(self),
-                              .agents_expected = self->args.config->each ? 1 : (uint32_t)self->n_gateways,
+                              .agents_expected = self->args.config->each ? 1 : agents_expected(self),
+                              .more_come = listens,
                               .workers_expected = workers,
                               .keep_scope_order = self->options.keep_scope_order,
-                              .in_order = c->owner->in_order || workers == 1 };
+                              .in_order = c->owner->in_order || (workers == 1 && !listens) };
     XD_TRY(xd_sched_new(&c->sched, &opts));
     sched_items(self, c, items);
     XD_TRY(xd_sched_collection(c->sched, items, c->count));
     for (size_t i = 0; i < self->n_gateways; i++)
         if (self->gateways[i].collection == c && self->gateways[i].state == GW_DONE &&
+            !xd_scheduler_empty_seat(&self->gateways[i]) &&
             xd_sched_agent_lost(c->sched, (uint16_t)i, NULL, 0, true) < 0)
             return -ENOMEM;
     return 0;
@@ -184,7 +227,7 @@ static int make_core(scheduler *self, collection *c)
 static int lists_came(scheduler *self)
 {
     uint32_t count = 0;
-    number_workers(self);
+    XD_TRY(number_workers(self));
     XD_TRY(name_workers(self));
     for (size_t i = 0; i < self->n_collections; i++) {
         collection *c = &self->collections[i];
@@ -206,7 +249,8 @@ int xd_scheduler_begin(scheduler *self)
         self->collections[i].done = self->collections[i].count == 0;
     }
     for (size_t i = 0; i < self->n_gateways; i++)
-        if (self->gateways[i].state == GW_AGREED && self->gateways[i].collection->running)
+        if (self->gateways[i].state == GW_AGREED && self->gateways[i].collection->running &&
+            !self->gateways[i].leaving)
             XD_TRY(join(self, &self->gateways[i]));
     return xd_scheduler_drain_all(self);
 }
@@ -226,8 +270,19 @@ int xd_scheduler_begin_if_all(scheduler *self)
 
 /* ---- what the collector says ------------------------------------------------------------------------ */
 
+static int turn_away(scheduler *self, gateway *g, const xd_wire_COLLECTED *in)
+{
+    char why[300];
+    snprintf(why, sizeof(why), "its collection ended with exit code %d%s%.*s; the run goes on without it",
+             (int)in->exit_status, in->stop_reason.len ? ": " : "",
+             (int)XD_MIN(in->stop_reason.len, (size_t)200), (const char *)in->stop_reason.ptr);
+    return xd_scheduler_drop(self, g, xd_bytes_str(why));
+}
+
 int xd_scheduler_on_collected(scheduler *self, gateway *g, const xd_wire_COLLECTED *in)
 {
+    if (xd_scheduler_is_late(self, g) && in->exit_status >= 0)
+        return turn_away(self, g, in);
     g->zero = in->exit_status == XD_EXIT_OK;
     g->digest_lo = in->digest_lo;
     g->digest_hi = in->digest_hi;
@@ -335,7 +390,7 @@ static int report_different(scheduler *self, const gateway *g, xd_bytes text)
     return xd_scheduler_record(self, XD_MSG_REPORT, &frame);
 }
 
-int xd_scheduler_on_different(scheduler *self, const gateway *g, xd_bytes text)
+int xd_scheduler_on_different(scheduler *self, gateway *g, xd_bytes text)
 {
     if (xd_scheduler_closes(self) && (self->forced_exit >= 0 || self->stopping))
         return 0; /* the run has ended without it */
@@ -345,6 +400,10 @@ int xd_scheduler_on_different(scheduler *self, const gateway *g, xd_bytes text)
     }
     const uint8_t *end = memchr(text.ptr, '\n', text.len);
     const int      first = end ? (int)(end - text.ptr) : (int)text.len;
+    if (xd_scheduler_is_late(self, g)) {
+        xd_bytes why = { text.ptr, (size_t)first };
+        return xd_scheduler_drop(self, g, why);
+    }
     xd_scheduler_end_with(self, XD_EXIT_FAILED, XD_REASON_DIFFERENT);
     XD_TRY(xd_scheduler_note(self, XD_NOTE_ERROR, "%.*s", first, (const char *)text.ptr));
     XD_TRY(report_different(self, g, text));

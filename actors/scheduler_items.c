@@ -34,8 +34,7 @@ static int send_simple(scheduler *self, gateway *g, const xd_sched_command *c)
     return xd_scheduler_send(self, g, XD_MSG_CANCEL, &frame);
 }
 
-/* Nobody is left who could run what waits. */
-static int starved(scheduler *self, collection *c)
+int xd_scheduler_give_up_items(scheduler *self, collection *c)
 {
     static const char why[] = "no worker is left to run the remaining tests";
     const bool        one = self->n_collections == 1;
@@ -43,6 +42,13 @@ static int starved(scheduler *self, collection *c)
     XD_TRY(xd_scheduler_note(self, XD_NOTE_ERROR, "%s%s%s", why, one ? "" : " of ",
                              one ? "" : self->gateways[c->number].spec_text));
     return xd_sched_cancel(c->sched, XD_CANCEL_DRAIN);
+}
+
+/* Nobody is left who could run what waits. */
+static int starved(scheduler *self, collection *c)
+{
+    int r = xd_scheduler_wait_for_others(self);
+    return r == 0 ? xd_scheduler_give_up_items(self, c) : XD_MIN(r, 0);
 }
 
 /* The run has nothing left to do once no collection has. */

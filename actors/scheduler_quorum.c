@@ -24,15 +24,19 @@ static xd_quorum_env standing(const scheduler *self, const gateway *g)
 static xd_quorum decide(const scheduler *self, uint32_t *ret_ready, size_t *ret_failed)
 {
     xd_autofree xd_quorum_env *envs = calloc(self->n_gateways, sizeof(*envs));
+    size_t                     n = 0;
     if (!envs)
         return XD_QUORUM_WAIT; /* asked again with the next event, which needs more memory than this */
     *ret_failed = 0;
     for (size_t i = 0; i < self->n_gateways; i++) {
-        envs[i] = standing(self, &self->gateways[i]);
-        *ret_failed += envs[i].state == XD_QUORUM_FAILED;
+        if (xd_scheduler_empty_seat(&self->gateways[i]))
+            continue;
+        envs[n] = standing(self, &self->gateways[i]);
+        *ret_failed += envs[n++].state == XD_QUORUM_FAILED;
     }
-    *ret_ready = xd_quorum_ready(envs, self->n_gateways);
-    return xd_quorum_of(envs, self->n_gateways, (uint32_t)self->args.config->min_workers);
+    *ret_ready = xd_quorum_ready(envs, n);
+    const xd_quorum q = xd_quorum_of(envs, n, xd_scheduler_least(self));
+    return q != XD_QUORUM_BEGIN && xd_scheduler_hopes(self) ? XD_QUORUM_WAIT : q;
 }
 
 bool xd_scheduler_too_few(const scheduler *self)
@@ -44,19 +48,23 @@ bool xd_scheduler_too_few(const scheduler *self)
         envs[i].state = self->gateways[i].never_ran ? XD_QUORUM_FAILED : XD_QUORUM_READY;
         lost |= self->gateways[i].never_ran;
     }
-    return lost &&
-           xd_quorum_of(envs, self->n_gateways, (uint32_t)self->args.config->min_workers) != XD_QUORUM_BEGIN;
+    return lost && xd_quorum_of(envs, self->n_gateways, xd_scheduler_least(self)) != XD_QUORUM_BEGIN;
 }
 
 /* Each that failed was told in a line of its own. */
 static int give_up(scheduler *self, uint32_t ready, size_t failed)
 {
-    const int least = self->args.config->min_workers;
+    const uint32_t least = xd_scheduler_least(self);
     self->settle_by_ns = 0;
     xd_scheduler_end_with(self, XD_EXIT_INFRASTRUCTURE, "");
-    if (least)
+    if (xd_scheduler_listens(self))
+        XD_TRY(xd_scheduler_note(
+            self, XD_NOTE_ERROR,
+            "no test was run: %u workers can start, %u were waited for (--min-workers, --wait)", ready,
+            least));
+    else if (least)
         XD_TRY(xd_scheduler_note(self, XD_NOTE_ERROR,
-                                 "no test was run: %u workers can start, --min-workers wants %d", ready,
+                                 "no test was run: %u workers can start, --min-workers wants %u", ready,
                                  least));
     else if (self->n_gateways > 1)
         XD_TRY(xd_scheduler_note(self, XD_NOTE_ERROR,
@@ -69,7 +77,7 @@ static int give_up(scheduler *self, uint32_t ready, size_t failed)
 static bool dialling(const scheduler *self)
 {
     for (size_t i = 0; i < self->n_gateways; i++)
-        if (self->gateways[i].state == GW_DIALING)
+        if (self->gateways[i].state == GW_DIALING && !xd_scheduler_empty_seat(&self->gateways[i]))
             return true;
     return false;
 }
@@ -96,17 +104,20 @@ int xd_scheduler_look(scheduler *self)
     return -EINVAL;
 }
 
-int xd_scheduler_settled(scheduler *self, uint64_t now_ns)
+int xd_scheduler_cannot_begin(scheduler *self)
 {
     uint32_t ready = 0;
     size_t   failed = 0;
+    (void)decide(self, &ready, &failed);
+    return give_up(self, ready, failed);
+}
+
+int xd_scheduler_settled(scheduler *self, uint64_t now_ns)
+{
     if (!self->settle_by_ns || now_ns < self->settle_by_ns)
         return 0;
     self->settle_by_ns = 0;
-    if (self->state != XD_RUN_COLLECTING)
-        return 0;
-    (void)decide(self, &ready, &failed);
-    return give_up(self, ready, failed);
+    return self->state == XD_RUN_COLLECTING ? xd_scheduler_cannot_begin(self) : 0;
 }
 
 /* Others may go on without it: it is hung up on, and what follows is what follows of the loss of an environment. */
@@ -131,7 +142,8 @@ int xd_scheduler_on_env_failed(scheduler *self, gateway *g, const xd_wire_ENV_FA
     }
     /* Also while the others end: the run began without it, and so it does not count how far they are. */
     const bool begun = xd_scheduler_closes(self) ? g->ran : g->state >= GW_RUNNING;
-    if (in->exit_status == XD_EXIT_INFRASTRUCTURE && self->n_gateways > 1 && !begun)
+    if ((in->exit_status == XD_EXIT_INFRASTRUCTURE || xd_scheduler_is_late(self, g)) &&
+        self->n_gateways > 1 && !begun)
         return leave_out(self, g);
     xd_scheduler_end_with(self, in->exit_status,
                           in->exit_status == XD_EXIT_FAILED ? XD_REASON_DIFFERENT : "");

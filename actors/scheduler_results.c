@@ -150,6 +150,7 @@ int xd_scheduler_on_results(scheduler *self, gateway *g, const xd_wire_RESULTS *
                                          : take_result(self, g, &one, in->worker));
     }
     XD_TRY(xd_scheduler_drain(self, c));
+    XD_TRY(xd_scheduler_let_leave(self, g));
     return enough(self) ? xd_scheduler_wind_down(self, XD_CANCEL_DRAIN) : 0;
 }
 

@@ -137,7 +137,8 @@ int xd_scheduler_lost(scheduler *self, const gateway *g)
             started[n++] = r->item;
     }
     for (size_t i = 0; i < self->n_gateways; i++)
-        live += self->gateways[i].collection == c && self->gateways[i].state < GW_DONE;
+        live += self->gateways[i].collection == c && self->gateways[i].state < GW_DONE &&
+                !xd_scheduler_empty_seat(&self->gateways[i]);
     const bool told = g->last_words || !g->ran;
     uint32_t   one = 0, has = told ? 0 : xd_sched_agent_has(c->sched, g->number, &one);
     if (has == 1 && n == 0)

@@ -2,6 +2,7 @@
  *   scheduler.c             the life of the run (engine/run_table.h): its actions, its end, stops from outside
  *   scheduler_collection.c  from what the collector says to the start of the tests
  *   scheduler_quorum.c      environments that fail before the tests begin
+ *   scheduler_join.c        environments that join, and those that leave
  *   scheduler_items.c       commands of the core (engine/sched.h): leases and what belongs to them
  *   scheduler_results.c     results, and the reports before them
  *   scheduler_running.c     tests that run for long, lost agents
@@ -43,6 +44,10 @@ typedef struct gateway {
     uint16_t first_worker;
     uint32_t cpus;
     bool     up;         /* its session stood at some time */
+    bool     seat;       /* for a host that joins */
+    bool     came;       /* ... which has */
+    bool     leaving;    /* it wants to leave: what it has not begun goes to others */
+    bool     numbered;   /* its workers have their numbers */
     bool     lacks;      /* the project's files are on their way to it */
     bool     ran;        /* a worker of it was ready at some time */
     bool     never_ran;  /* it was lost before that */
@@ -109,6 +114,9 @@ typedef struct scheduler {
     uint8_t           cancel;        /* CANCEL.how in force, 0 */
     bool              stopping;      /* xd_scheduler_stop() was called */
     uint64_t          settle_by_ns;  /* the run cannot begin, and says so then; 0 = not */
+    uint64_t
+        wait_by_ns; /* nobody is waited for any longer who may join; UINT64_MAX = for ever; 0 = nobody is */
+    uint32_t next_worker; /* number of the first worker of one that joins late */
     uint64_t leave_by_ns; /* the user wants to leave: who has not answered by then is left; 0 = not */
     struct scheduler_running *long_running; /* tests that run for a second and more; owned */
     size_t                    n_running;
@@ -153,15 +161,48 @@ int  xd_scheduler_on_whole(scheduler *self, gateway *owner, uint16_t number) XD_
 int xd_scheduler_begin_if_all(scheduler *self) XD_MUST;
 /* The tests of all collections begin. */
 int xd_scheduler_begin(scheduler *self) XD_MUST;
-int xd_scheduler_on_different(scheduler *self, const gateway *g, xd_bytes text) XD_MUST;
+int xd_scheduler_on_different(scheduler *self, gateway *g, xd_bytes text) XD_MUST;
+
+/* Nobody is left to run what waits: nothing of it is. */
+int xd_scheduler_give_up_items(scheduler *self, collection *c) XD_MUST;
 
 /* scheduler_quorum.c: something has happened to an environment before the tests: begins, waits or ends. */
 int xd_scheduler_look(scheduler *self) XD_MUST;
 /* When all is over: environments were lost before they could run a test, and without them there are fewer workers than
  * --min-workers wants. */
 bool xd_scheduler_too_few(const scheduler *self);
-int  xd_scheduler_settled(scheduler *self, uint64_t now_ns) XD_MUST; /* with every tick */
-int  xd_scheduler_on_env_failed(scheduler *self, gateway *g, const xd_wire_ENV_FAILED *in) XD_MUST;
+/* It cannot begin, and says why. */
+int xd_scheduler_cannot_begin(scheduler *self) XD_MUST;
+int xd_scheduler_settled(scheduler *self, uint64_t now_ns) XD_MUST; /* with every tick */
+int xd_scheduler_on_env_failed(scheduler *self, gateway *g, const xd_wire_ENV_FAILED *in) XD_MUST;
+
+/* The workers of one that comes when the others have their numbers. 1 = there is no number left for it. */
+int xd_scheduler_number_late(scheduler *self, gateway *g) XD_MUST;
+
+/* scheduler_join.c */
+/* Nobody has it. */
+static inline bool xd_scheduler_empty_seat(const gateway *g)
+{
+    return g->seat && !g->came;
+}
+bool xd_scheduler_listens(const scheduler *self);
+/* Somebody may still join, and is waited for where nobody else is left. */
+bool xd_scheduler_hopes(const scheduler *self);
+int  xd_scheduler_join_init(scheduler *self) XD_MUST;
+int  xd_scheduler_on_joins(scheduler *self, const xd_joins *in) XD_MUST;
+int  xd_scheduler_on_leaves(scheduler *self, gateway *g) XD_MUST;
+/* Of one that leaves: asks it to end if it has nothing left to do. After whatever may change that. */
+int xd_scheduler_let_leave(scheduler *self, gateway *g) XD_MUST;
+/* It has joined while tests run, and has begun none: what is wrong with it is no matter of the run, which goes on without it. */
+static inline bool xd_scheduler_is_late(const scheduler *self, const gateway *g)
+{
+    return g->came && !g->numbered && self->state == XD_RUN_TESTING;
+}
+/* No environment is left that could run what waits: others may join. 1 = they are waited for; 0 = nobody is. */
+int xd_scheduler_wait_for_others(scheduler *self) XD_MUST;
+int xd_scheduler_on_wait_over(scheduler *self, uint64_t now_ns) XD_MUST; /* with every tick */
+/* Of --min-workers, or what stands for it; 0 = all that were asked for. */
+uint32_t xd_scheduler_least(const scheduler *self);
 
 /* scheduler_items.c: does what the core of this collection, or of all, wants done. */
 int xd_scheduler_drain(scheduler *self, collection *c) XD_MUST;

@@ -9,6 +9,8 @@
 #include "actors/sync_path.h"
 #include "engine/base/path.h"
 
+#define JOINED_AHEAD 8u /* hosts that are counted on, of those that may join: what is read is kept for them */
+
 struct xd_sync_start {
     xd_ignore        *rules;
     xd_source        *source;
@@ -40,12 +42,13 @@ static int make_targets(xd_sync_start *s, const xd_sync_what *what, const xd_pla
     if (!s->targets)
         return -ENOMEM;
     s->count = plan->count;
+    uint32_t seats = 0;
     for (size_t i = 0; i < plan->count; i++) {
         xd_syncer_target *t = &s->targets[i];
         char             *key = NULL;
         if (!where[i].wanted)
             continue;
-        s->hosts++;
+        s->hosts += !plan->gateways[i].joins || seats++ < JOINED_AHEAD;
         XD_TRY(make_key(&plan->gateways[i].spec, what->base, &where[i], &key));
         t->key = key;
         t->spec = strdup(plan->gateways[i].spec.text);
@@ -54,6 +57,23 @@ static int make_targets(xd_sync_start *s, const xd_sync_what *what, const xd_pla
         if (!t->spec || !t->folder)
             return -ENOMEM;
     }
+    return 0;
+}
+
+int xd_sync_start_named(xd_sync_start *s, size_t gateway, const xd_xspec *spec, const char *base,
+                        const xd_sync_where *where)
+{
+    xd_syncer_target *t = &s->targets[gateway];
+    char             *key = NULL, *name = strdup(spec->text);
+    int               r = name ? make_key(spec, base, where, &key) : -ENOMEM;
+    if (r < 0) {
+        free(name);
+        return r;
+    }
+    free((char *)t->key);
+    free((char *)t->spec);
+    t->key = key;
+    t->spec = name;
     return 0;
 }
 

@@ -32,6 +32,9 @@ int xd_sync_start_new(xd_sync_start **ret, const xd_sync_what *what, const xd_pl
 int xd_sync_start_actor(xd_sync_start *s, xd_supervisor *supervisor, xd_bus *bus, const char *to,
                         const char *live, xd_syncer_progress progress, xd_syncer_change change, void *arg,
                         xd_error *err) XD_MUST;
+/* The host of this gateway, which was not known before, has this spec. Before its gateway starts. */
+int xd_sync_start_named(xd_sync_start *s, size_t gateway, const xd_xspec *spec, const char *base,
+                        const xd_sync_where *where) XD_MUST;
 /* What waits for the scan ends with -ECANCELED; any thread. */
 void       xd_sync_start_stop(xd_sync_start *s);
 xd_source *xd_sync_start_source(xd_sync_start *s);

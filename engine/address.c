@@ -37,6 +37,12 @@ static const char *why_no_host(const char *host, bool six)
                : "that is no address of IPv6";
 }
 
+const char *xd_address_plain(const char *text)
+{
+    static const char scheme[] = "tcp://";
+    return strncmp(text, scheme, sizeof(scheme) - 1) == 0 ? text + sizeof(scheme) - 1 : text;
+}
+
 int xd_address_parse(xd_address *ret, const char *text, uint16_t default_port, xd_error *err)
 {
     xd_address  a = { .port = default_port };

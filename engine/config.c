@@ -63,6 +63,10 @@ typedef enum {
     OPTION("rsyncignore", 0, "GLOB", "", "What is not brought: names or absolute paths that match GLOB. May be given more than once.", KIND_NAMES, rsyncignore, true) \
     OPTION("no-sync", 0, NULL, "", "Bring nothing to the hosts, whatever else is said.", KIND_FLAG, no_sync, false) \
     OPTION("min-workers", 0, "N", "all", "The run begins without environments that fail (a host that is not reached, no pytest there) if at least N workers can start; else it ends with exit code 6, and no test is run.", KIND_NUMBER_OR_ALL, min_workers, false) \
+    OPTION("listen", 0, "ADDRESS:PORT", "", "Listen there for hosts that join this run (xdctl join), before and while it runs; tcp:// may stand in front, the port is 7400 if none is said. May be given more than once. Workers on this machine run only if -n or --tx says so.", KIND_NAMES, listen, false) \
+    OPTION("wait", 0, "TIME", "10m", "With --listen: how long to wait for --min-workers (1, if not given), and for others when all have left; none: for ever.", KIND_TIME_OR_NONE, wait_ns, false) \
+    OPTION("require", 0, "WORD", "", "With --listen: a capability word (xdctl join --tag) that a host must have to join. May be given more than once.", KIND_NAMES, require, false) \
+    OPTION("join-max", 0, "N", "1024", "With --listen: how many hosts may join.", KIND_NUMBER, join_max, false) \
     OPTION("max-worker-restart", 0, "N", "4 per worker", "How many crashed workers are replaced in each environment; after that the others continue.", KIND_COUNT, max_worker_restart, true) \
     OPTION("testrunuid", 0, "TEXT", "the run's id", "The run id that tests see (fixture testrun_uid).", KIND_TEXT, run_uid, true) \
     OPTION("jsonl", 0, "FILE", "", "Write one JSON object per event to FILE during the run; xd-jsonl(5) describes the fields.", KIND_TEXT, jsonl, true) \
@@ -147,6 +151,7 @@ int xd_config_new(xd_config **ret)
         .runs_keep = 100,
         .runs_bytes = 1ull << 30,
         .runs_age_ns = 30ull * 86400 * 1000000000,
+        .wait_ns = 600ull * 1000000000,
         .slow_after_ns = 60ull * 1000000000,
         .grace_ns = 10ull * 1000000000,
         .agent_timeout_ns = 60ull * 1000000000,

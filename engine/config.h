@@ -31,6 +31,10 @@ struct xd_config {
     bool       no_sync;                          /* --no-sync */
     int        max_workers;                      /* --maxprocesses; 0 = no limit */
     int        min_workers;                      /* --min-workers; 0 = all that were asked for */
+    xd_strings listen;                           /* --listen: where hosts may join */
+    xd_strings require;                          /* --require: words that who joins must have */
+    int        join_max;                         /* --join-max: hosts that may join; 0 = 1024 */
+    uint64_t   wait_ns;                          /* --wait: for enough workers; 0 = for ever */
     int        max_worker_restart;               /* -1 = 4 per worker */
     char      *run_uid;                          /* --testrunuid; NULL = made */
     char      *runner;                           /* --runner; NULL = pytest */

@@ -19,6 +19,7 @@ static const struct {
         [XD_RUN_ON_ENV_LOST] = GOES(GO_ON, COLLECTING),
         [XD_RUN_ON_LAST_LOST] = GOES(CLOSE, CLOSING),
         [XD_RUN_ON_ENV_CLOSED] = GOES(CLOSE, CLOSING), /* it has nothing to collect: nor have the others */
+        [XD_RUN_ON_ENV_LEAVES] = GOES(CLOSE_ENV, COLLECTING),
         [XD_RUN_ON_STOP] = GOES(CLOSE, CLOSING),
         [XD_RUN_ON_OVER] = GOES(CLOSE, CLOSING),
     },
@@ -27,6 +28,7 @@ static const struct {
         [XD_RUN_ON_ENV_LOST] = GOES(LOSE, TESTING),
         [XD_RUN_ON_LAST_LOST] = GOES(LOSE, TESTING),
         [XD_RUN_ON_ENV_CLOSED] = GOES(LOSE, TESTING),
+        [XD_RUN_ON_ENV_LEAVES] = GOES(CLOSE_ENV, TESTING),
         [XD_RUN_ON_STOP] = GOES(CANCEL, STOPPING),
         [XD_RUN_ON_OVER] = GOES(CLOSE, CLOSING),
         [XD_RUN_ON_ALL_DONE] = GOES(CLOSE, CLOSING),
@@ -40,6 +42,7 @@ static const struct {
         [XD_RUN_ON_ENV_LOST] = GOES(LOSE, STOPPING),
         [XD_RUN_ON_LAST_LOST] = GOES(LOSE, STOPPING),
         [XD_RUN_ON_ENV_CLOSED] = GOES(LOSE, STOPPING),
+        [XD_RUN_ON_ENV_LEAVES] = GOES(CLOSE_ENV, STOPPING),
         [XD_RUN_ON_STOP] = GOES(CANCEL, STOPPING), /* less patiently than before */
         [XD_RUN_ON_OVER] = GOES(CLOSE, CLOSING),
 #if XD_PLANTED_BUG != 31

@@ -26,6 +26,7 @@ typedef enum xd_run_event {
     XD_RUN_ON_LAST_LOST,  /* ... it was the last one */
     XD_RUN_ON_ENV_CLOSED, /* an environment has ended as it should, or was given up before */
     XD_RUN_ON_ENV_DONE,   /* all of its processes have ended; its session will */
+    XD_RUN_ON_ENV_LEAVES, /* an environment wants to end before the run does, and has nothing left to do */
     XD_RUN_ON_STOP,       /* the user, a test, an environment or a fault wants the run to stop */
     XD_RUN_ON_OVER, /* the run is over whatever runs: an option is refused, a session ended while it collected */
     XD_RUN_ON_ALL_DONE,   /* every test has its outcome, or will not run */

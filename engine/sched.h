@@ -36,6 +36,7 @@ typedef struct xd_sched_options {
     uint32_t workers_expected; /* workers of the run; 0 = those that are up at the first lease */
     bool     keep_scope_order; /* --no-loadscope-reorder: groups in order of collection */
     bool     in_order;         /* items in order of collection, also where a history knows better */
+    bool     more_come; /* agents may come that are not expected: one alone does not get all items at once */
 } xd_sched_options;
 
 typedef struct xd_sched_item {

@@ -270,13 +270,19 @@ static uint32_t spare(const xd_sched_agent *g)
     return g->chunks > g->workers ? g->chunks - g->workers : 0;
 }
 
+/* There is one agent, and will be no other. */
+static bool is_single(const xd_sched *s)
+{
+    return !s->opt.more_come && XD_MAX(s->opt.agents_expected, s->agents_seen) == 1;
+}
+
 /* No agent gets an item that it does not have: none waits here or is on its way here, and none has more than
  * its own workers can have begun.  Holds from then on, unless one is lost. */
 static bool is_final(const xd_sched *s)
 {
     if (s->ring_len || s->doubt_at < s->doubt_end)
         return false;
-    if (XD_MAX(s->opt.agents_expected, s->agents_seen) == 1)
+    if (is_single(s))
         return true;
 #if XD_PLANTED_BUG == 5
     return true; /* what other agents have may still be taken back and come here */
@@ -339,7 +345,7 @@ static int next_work(xd_sched *s, xd_sched_command *ret)
             return 0;
         XD_TRY(make_order(s));
     }
-    bool single = XD_MAX(s->opt.agents_expected, s->agents_seen) == 1;
+    bool single = is_single(s);
     if (s->ring_len) {
         int a = needy(s, single);
         if (a < 0 && s->sharing) {

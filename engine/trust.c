@@ -180,6 +180,13 @@ xd_trust_verdict xd_trust_still(const xd_trust *t, const xd_pubkey *key, const c
     return judge(t, key, address, now_s, NULL);
 }
 
+static uint32_t count_failure(failures *f, int64_t now_s)
+{
+    if (f->count == 0)
+        f->since_s = now_s;
+    return ++f->count;
+}
+
 xd_trust_verdict xd_trust_ask(xd_trust *t, const xd_pubkey *key, const char *address, int64_t now_s,
                               const xd_key_line **ret_line)
 {
@@ -187,9 +194,20 @@ xd_trust_verdict xd_trust_ask(xd_trust *t, const xd_pubkey *key, const char *add
     const xd_trust_verdict v = judge(t, key, address, now_s, ret_line);
     if (v == XD_TRUST_GOOD)
         return v; /* others at its address, behind one gateway, do not lock it out */
-    if (f->count == 0)
-        f->since_s = now_s;
-    return ++f->count > FAILURES_MAX ? XD_TRUST_OFTEN : v;
+    return count_failure(f, now_s) > FAILURES_MAX ? XD_TRUST_OFTEN : v;
+}
+
+xd_trust_verdict xd_trust_ask_first(xd_trust *t, const xd_pubkey *key, const char *address, int64_t now_s,
+                                    const xd_key_line **ret_line)
+{
+    if (judge(t, key, address, now_s, ret_line) != XD_TRUST_UNKNOWN)
+        return xd_trust_ask(t, key, address, now_s, ret_line);
+    return failures_of(t, address, now_s)->count > FAILURES_MAX ? XD_TRUST_OFTEN : XD_TRUST_UNKNOWN;
+}
+
+void xd_trust_failed(xd_trust *t, const char *address, int64_t now_s)
+{
+    (void)count_failure(failures_of(t, address, now_s), now_s);
 }
 
 const char *xd_trust_words(xd_trust_verdict v)

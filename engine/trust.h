@@ -32,6 +32,11 @@ int xd_trust_refresh(xd_trust *t, xd_error *err);
  * of that address. */
 xd_trust_verdict xd_trust_ask(xd_trust *t, const xd_pubkey *key, const char *address, int64_t now_s,
                               const xd_key_line **ret_line);
+/* The same for one who may show something else than a key that is in the list: that it is not there is no failure yet. */
+xd_trust_verdict xd_trust_ask_first(xd_trust *t, const xd_pubkey *key, const char *address, int64_t now_s,
+                                    const xd_key_line **ret_line);
+/* It has shown nothing that counts: a failure of that address. */
+void xd_trust_failed(xd_trust *t, const char *address, int64_t now_s);
 /* The same question without counting: is what was good still good? */
 xd_trust_verdict xd_trust_still(const xd_trust *t, const xd_pubkey *key, const char *address, int64_t now_s);
 /* "the key is not in authorized_controllers"; static. */

@@ -426,6 +426,8 @@ XD_API int xd_keys_trust(const char *folder, const char *address, const char *ke
                          char *err);
 /* Adds a line to authorized_controllers: [OPTIONS] xdk1 KEY [COMMENT]. 1 = its key was there, and the line takes the place of the other one. -EINVAL: err says what is wrong in it. */
 XD_API int xd_keys_authorize(const char *folder, const char *line, char *err);
+/* The same for authorized_workers: whose hosts may join runs of this user. */
+XD_API int xd_keys_authorize_worker(const char *folder, const char *line, char *err);
 /* The key with this text, fingerprint or comment is no longer trusted, and goes into revoked_keys: a server cuts off who uses it. The number of lines that
  * it was removed from, and at least 1 for a key that is given itself; -ENOENT: no such key; -EEXIST: several have that comment. */
 XD_API int xd_keys_revoke(const char *folder, const char *which, char *err);
@@ -453,6 +455,36 @@ XD_API int xd_server_run(const xd_server_options *options, char *err);
 /* Where the same server lies as one static file with its agent inside, to be copied to a host where nothing is installed. The caller frees *ret_path.
  * -ENOENT: this installation has none; err says where it was looked for. */
 XD_API int xd_server_program(char **ret_path, char *err);
+
+/* ---- hosts that join a run ------------------------------------------------------------------------------- */
+
+/* A token by which a host whose key is not authorized may join the run of this id, or of this --testrunuid, while it listens. expires: seconds since 1970. uses: how many may join with it; 0 = any number.
+ * It is made with the own key, which has to be that of the run. ret: XD_TOKEN_SIZE bytes. -ENOENT: there is no key yet; -EINVAL; err says it. */
+#define XD_TOKEN_SIZE 160
+XD_API int xd_token_make(const char *folder, const char *run, int64_t expires, unsigned uses, char *ret,
+                         char *err);
+
+typedef struct xd_join_options {
+    size_t             size;     /* sizeof(xd_join_options) */
+    const char        *address;  /* of the run: HOST:PORT, tcp://HOST:PORT; port 7400 where none is said */
+    const char        *keys;     /* folder; NULL as above */
+    const char        *token;    /* instead of keys; NULL = none */
+    const char        *agent;    /* its program; NULL = found */
+    const char *const *tags;     /* capability words, NULL-terminated; NULL = none */
+    unsigned           workers;  /* that are offered, at most 1024; 0 = one for each processor */
+    uint64_t           wait_ms;  /* that the run may take to be there */
+    uint64_t           drain_ms; /* that running tests may take when it is stopped */
+    int                stop_fd; /* readable: it leaves when what runs has ended; a second byte, or the end of file, ends that at once */
+    void              *arg;
+    /* It has joined the run of this id, with so many workers. May be NULL. */
+    void (*joined)(void *arg, const char *run, unsigned workers);
+    /* level as of xd_server_options. May be NULL. */
+    void (*log)(void *arg, int level, const char *line);
+} xd_join_options;
+
+/* Brings the workers of this host to a run that listens (xdctl join), until that is over. Blocks. 0 = it is, or this host has left; -EINVAL; -errno: err says
+ * why it cannot join, or how the run was lost. A program that calls it ignores SIGPIPE. */
+XD_API int xd_join_run(const xd_join_options *options, char *err);
 
 #ifdef __cplusplus
 }

@@ -262,6 +262,19 @@ static bool copy_text(char **ret, const char *from)
     return !from || *ret;
 }
 
+int xd_xspec_join(xd_xspec *ret, const char *host)
+{
+    xd_autobuf text = XD_BUF_INIT;
+    XD_TRY(xd_buf_printf(&text, "join=%s", host));
+    xd_xspec s = { .kind = XD_SPEC_JOIN, .text = xd_bytes_dup(xd_buf_view(&text)), .target = strdup(host) };
+    if (!s.text || !s.target) {
+        xd_xspec_release(&s);
+        return -ENOMEM;
+    }
+    *ret = s;
+    return 0;
+}
+
 int xd_xspec_copy(xd_xspec *ret, const xd_xspec *from)
 {
     xd_xspec s = { .kind = from->kind,

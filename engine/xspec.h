@@ -5,7 +5,13 @@
 #pragma once
 #include "engine/base/buf.h"
 
-typedef enum xd_xspec_kind { XD_SPEC_POPEN, XD_SPEC_SSH, XD_SPEC_SOCKET, XD_SPEC_COMMAND } xd_xspec_kind;
+typedef enum xd_xspec_kind {
+    XD_SPEC_POPEN,
+    XD_SPEC_SSH,
+    XD_SPEC_SOCKET,
+    XD_SPEC_COMMAND,
+    XD_SPEC_JOIN /* an agent that joins the run: no spec names it (xd_xspec_join) */
+} xd_xspec_kind;
 
 typedef struct xd_xspec {
     xd_xspec_kind    kind;
@@ -28,6 +34,8 @@ typedef struct xd_xspec {
 
 /* -EINVAL: err names the spec, the key, and what is allowed.  *ret is untouched on failure. */
 int xd_xspec_parse(xd_xspec *ret, const char *text, xd_error *err) XD_MUST;
+/* Of an agent that joins: `host` is its name. -ENOMEM. */
+int xd_xspec_join(xd_xspec *ret, const char *host) XD_MUST;
 /* A copy with texts of its own.  -ENOMEM. */
 int  xd_xspec_copy(xd_xspec *ret, const xd_xspec *from) XD_MUST;
 void xd_xspec_release(xd_xspec *s);

@@ -144,6 +144,8 @@ static int gateway_init(void *state, xd_actor *actor, const void *args)
                     .sync_fd = -1,
                     .output_limit = a->target.output_limit,
                     .ssh_accept_new = a->target.ssh_accept_new,
+                    .listen = a->target.listen,
+                    .seat = a->target.seat,
                     .keys = a->target.keys ? strdup(a->target.keys) : NULL,
                     .foreign = a->foreign,
                     .junit_path = a->junit_path ? strdup(a->junit_path) : NULL,

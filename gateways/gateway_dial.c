@@ -232,7 +232,9 @@ static int open_pipe(gateway *g, xd_error *err)
                                  .output_limit = g->output_limit,
                                  .timeout_ms = g->timeout_ms,
                                  .ssh_accept_new = g->ssh_accept_new,
-                                 .keys = g->keys };
+                                 .keys = g->keys,
+                                 .listen = g->listen,
+                                 .seat = g->seat };
     if (g->transport->local) {
         XD_TRY(xd_agent_program_find(g->agent, &found, err));
         XD_TRY(xd_path_absolute(found, &agent)); /* it is started in another directory */

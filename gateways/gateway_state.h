@@ -35,6 +35,8 @@ typedef struct gateway {
     char               *agent, *dir, *keys, *cache_dir, *scratch_dir, *sched, *collector, *syncer; /* owned */
     uint64_t            output_limit, session, deadline_ns;
     bool                ssh_accept_new;
+    struct xd_listen   *listen; /* of an agent that has joined: where */
+    uint16_t            seat;
     uint32_t            window_frames, window_bytes, timeout_ms;
 
     xd_pipe     *pipe;    /* NULL = not dialled yet, or hung up */

@@ -8,7 +8,6 @@
 
 #include "engine/base/clock.h"
 #include "engine/base/os_linux.h"
-#include "engine/base/path.h"
 #include "engine/trust.h"
 #include "gateways/socket_state.h"
 
@@ -23,46 +22,12 @@ static void close_end(int *fd)
 
 /* ---- keys ---------------------------------------------------------------------------------------------------- */
 
-static int own_key(socket_pipe *s, const char *folder, xd_error *err)
-{
-    xd_error          why = { 0 };
-    xd_autofree char *path = xd_path_join(folder, XD_KEY_FILE);
-    if (!path)
-        return -ENOMEM;
-    int r = xd_keypair_read(&s->own, path, &why);
-    if (r == -ENOENT)
-        return xd_error_set(err, r, "there is no key of this user yet (%s): xdctl keygen makes one", path);
-    return r < 0 ? xd_error_set(err, r, "%s", why.text) : 0;
-}
-
-static int server_key(socket_pipe *s, const char *folder, xd_error *err)
-{
-    xd_error          why = { 0 };
-    xd_keylist        known = XD_KEYLIST_INIT;
-    xd_autofree char *path = xd_path_join(folder, XD_KEYLIST_BROKERS);
-    if (!path)
-        return -ENOMEM;
-    int r = xd_keylist_read(&known, XD_KEYLIST_KNOWN, path, &why);
-    if (r < 0)
-        return xd_error_set(err, r, "%s", why.text);
-    const xd_key_line *line = xd_keylist_find_address(&known, s->at.text);
-    if (line)
-        s->server = line->key;
-    else
-        r = xd_error_set(
-            err, -EKEYREJECTED,
-            "the key of %s is not known here: `xdctl trust %s` shows it, and takes it when you agree",
-            s->at.text, s->at.text);
-    xd_keylist_release(&known);
-    return r;
-}
-
 static int find_keys(socket_pipe *s, const char *given, xd_error *err)
 {
     xd_autofree char *folder = NULL;
     XD_TRY(xd_keys_folder(given, &folder, err));
-    XD_TRY(own_key(s, folder, err));
-    return server_key(s, folder, err);
+    XD_TRY(xd_dial_own_key(&s->dial.own, folder, err));
+    return xd_dial_server_key(&s->dial.server, folder, &s->dial.at, err);
 }
 
 /* ---- start and end of the thread --------------------------------------------------------------------------------- */
@@ -87,7 +52,7 @@ static int start(socket_pipe *s, xd_error *err)
     }
     s->phase = SOCKET_DIALS;
     s->cut = s->parting = s->finished = false;
-    s->err = (xd_error){ 0 };
+    s->dial.err = (xd_error){ 0 };
     if (r == 0)
         r = -pthread_create(&s->thread, NULL, xd_socket_main, s);
     s->running = r == 0;
@@ -126,7 +91,7 @@ static void release(socket_pipe *s)
     close_end(&s->far_text);
     close_end(&s->to_thread);
     close_end(&s->to_gateway);
-    xd_keypair_wipe(&s->own);
+    xd_keypair_wipe(&s->dial.own);
     pthread_mutex_destroy(&s->lock);
     pthread_cond_destroy(&s->done);
     free(s->agent);
@@ -173,7 +138,7 @@ static int socket_open(xd_pipe **ret, const xd_target *target, xd_error *err)
         release(s);
         return -ENOMEM;
     }
-    int r = xd_address_parse(&s->at, target->spec->target, XD_PORT, &why);
+    int r = xd_address_parse(&s->dial.at, target->spec->target, XD_PORT, &why);
     if (r < 0)
         r = xd_error_set(err, r, "%s", why.text);
     if (r == 0)
@@ -193,9 +158,9 @@ static int socket_opened(xd_pipe *p, xd_error *err)
     socket_pipe *s = XD_CAST(p, socket_pipe, SOCKET_MAGIC);
     xd_os_hush(s->to_gateway);
     pthread_mutex_lock(&s->lock);
-    int r = s->phase == SOCKET_DIALS ? 0 : s->phase == SOCKET_FAILED ? s->err.code : 1;
+    int r = s->phase == SOCKET_DIALS ? 0 : s->phase == SOCKET_FAILED ? s->dial.err.code : 1;
     if (r < 0 && err)
-        *err = s->err;
+        *err = s->dial.err;
     pthread_mutex_unlock(&s->lock);
     return r;
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "gateways/command.h"
+#include "gateways/listen.h"
 #include "gateways/socket.h"
 #include "gateways/ssh.h"
 
@@ -55,6 +56,9 @@ int xd_transport_choose(xd_transport_choice *ret, const xd_xspec *spec, const ch
         break;
     case XD_SPEC_SOCKET:
         c.transport = &xd_transport_socket;
+        break;
+    case XD_SPEC_JOIN:
+        c.transport = &xd_transport_joined;
         break;
     case XD_SPEC_SSH:
         XD_TRY(choose_ssh(&c, spec, ssh, err));

@@ -39,6 +39,9 @@ typedef struct xd_target {
     bool ssh_accept_new;
     /* Of socket=: folder of keys; NULL = the default (xd_keys_folder). */
     const char *keys;
+    /* Of an agent that has joined (listen.h): where, and its seat. */
+    struct xd_listen *listen;
+    uint16_t          seat;
 } xd_target;
 
 typedef struct xd_transport xd_transport;

@@ -37,7 +37,7 @@ if(XD_XDSERVE_MISSING)
     add_custom_target(xdserve COMMAND ${CMAKE_COMMAND} -E echo "xdserve is not built: ${XD_XDSERVE_MISSING}" VERBATIM)
 else()
     set(agent ${CMAKE_BINARY_DIR}/agents/${native}/xdagent)
-    add_executable(xdserve xdserve/main.c xdserve/inside.c ${stubs} shared/tool.c shared/serving.c)
+    add_executable(xdserve xdserve/main.c xdserve/inside.c ${stubs} shared/tool.c shared/serving.c shared/joining.c)
     set_source_files_properties(xdserve/inside.c PROPERTIES OBJECT_DEPENDS ${CMAKE_RUNTIME_OUTPUT_DIRECTORY}/agents/${native}.sums
                                 COMPILE_DEFINITIONS XD_AGENT_FILE="${agent}")
     add_dependencies(xdserve agents xd_static)

@@ -41,5 +41,6 @@ void xd_autoclose_fn(int *fd);
     })
 
 #define XD_ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
+/* Of values: each argument may be looked at twice, so that a call must not stand there. */
 #define XD_MIN(a, b) ((a) < (b) ? (a) : (b))
 #define XD_MAX(a, b) ((a) > (b) ? (a) : (b))

@@ -32,7 +32,7 @@ BYE 5 status:i32
 PING 6
 PONG 7
 ENV_START 16 python:bytes chdir:bytes env:PAIR args:TEXT run_uid:bytes spec:bytes cache_dir:bytes scratch_dir:bytes workers_expected:u16 first_worker:u16 flags:u32 runner:bytes nice:bytes project:bytes names:TEXT synced:bytes paths:TEXT
-WORKERS_START 17 first:u16 count:u16 total:u16 maxfail:u32 max_restarts:u16
+WORKERS_START 17 first:u16 count:u16 total:u16 maxfail:u32 max_restarts:u16 stride:u16
 LEASE 18 ranges:RANGE
 NO_MORE 19 final:u8
 TAKE_BACK 20 request:u32 count:u32
@@ -101,6 +101,9 @@ TUNNEL_TEXT 166 at:u64 bytes:bytes
 TUNNEL_CLOSE 167
 TUNNEL_ENDED 168 how:bytes
 TUNNEL_BEAT 169
+TUNNEL_JOIN 170 version_min:u16 version_max:u16 build_id:bytes who:bytes host:bytes cpus:u32 memory_bytes:u64 workers:u32 tags:TEXT interpreters:TEXT token:bytes
+TUNNEL_JOINED 171 version:u16 build_id:bytes token:bytes output_limit:u64 run:bytes
+TUNNEL_LEAVE 172
 RUN_START 96 run_id:bytes version:bytes wall_us:u64 cwd:bytes argv:TEXT options:PAIR each:u8 base:bytes
 GATEWAY_UP 97 gateway:u16 spec:bytes host:bytes system:bytes cpus:u32
 GATEWAY_DOWN 98 gateway:u16 expected:u8 reason:bytes broke:u8

@@ -20,7 +20,7 @@ static void on_signal(int sig)
     errno = kept;
 }
 
-static int catch_signals(void)
+int serving_stops(void)
 {
     const struct sigaction action = { .sa_handler = on_signal };
     const int              signals[] = { SIGINT, SIGTERM, SIGHUP };
@@ -30,7 +30,7 @@ static int catch_signals(void)
         if (sigaction(signals[i], &action, NULL) < 0)
             return -errno;
     signal(SIGPIPE, SIG_IGN);
-    return 0;
+    return stop_pipe[0];
 }
 
 typedef struct serving {
@@ -53,7 +53,7 @@ static void on_ready(void *arg, const char *const *addresses, const xd_key_info 
     fflush(stdout);
 }
 
-static void on_log(void *arg, int level, const char *line)
+void serving_log(void *arg, int level, const char *line)
 {
     static const char *const words[] = { "detail", "info", "warning", "error" };
     char                     when[32] = "";
@@ -89,13 +89,13 @@ int serving_run(const xd_server_options *options, const char *authorize, char *e
 {
     serving           s = { .keys = options->keys, .authorize = authorize };
     xd_server_options o = *options;
-    int               r = catch_signals();
+    int               r = serving_stops();
     err[0] = 0;
-    if (r == 0) {
-        o.stop_fd = stop_pipe[0];
+    if (r >= 0) {
+        o.stop_fd = r;
         o.arg = &s;
         o.ready = on_ready;
-        o.log = on_log;
+        o.log = serving_log;
         r = xd_server_run(&o, err);
     }
     if (r < 0 && !err[0])

@@ -10,5 +10,9 @@
  * fingerprint go to standard output, its log to standard error. authorize: the command line that lets a controller in, for people to
  * read. stop_fd, arg, ready and log of the options are not looked at. Returns the exit code; err (XD_TEXT bytes) says why it is not 0. */
 int serving_run(const xd_server_options *options, const char *authorize, char *err);
+/* From here on SIGINT, SIGTERM and SIGHUP are bytes in a pipe: its end to read, or -errno. SIGPIPE is ignored. */
+int serving_stops(void);
+/* A line of a log on standard error, with the time. */
+void serving_log(void *arg, int level, const char *line);
 /* The exit code of a result of the functions for keys and servers in xd.h. */
 int serving_exit_code(int r);

@@ -295,7 +295,7 @@ struct agent {
     xd_aqueue    *queue;
     agent_worker *worker; /* by slot */
     uint32_t      slots;
-    uint16_t      first, total, next_number;
+    uint16_t      first, total, next_number, stride;
     xd_names      names; /* of the workers */
     bool          cancelled;
     uint32_t      maxfail; /* as it stands on the page */

@@ -302,6 +302,7 @@ int agent_workers_start(agent *a, const xd_wire_WORKERS_START *m)
     a->first = m->first;
     a->total = m->total;
     a->next_number = m->total;
+    a->stride = m->stride;
     XD_TRY(name_workers(a));
     a->startable = affordable(a, m->count);
     xd_page_set(&e->page.head->slots, m->count);
@@ -373,6 +374,8 @@ void agent_workers_predicted(agent *a, const xd_span *spans, size_t n)
  * gateway can give. */
 uint16_t agent_next_number(agent *a, uint16_t replaces)
 {
+    if (a->stride)
+        return (uint16_t)(replaces + a->stride);
     if (a->slots == a->total)
         return a->next_number++;
     return (uint16_t)(replaces + a->total);

@@ -194,10 +194,11 @@ static int list(const char *folder, int json)
     return r < 0 ? failed(r, err) : 0;
 }
 
-static int change(const char *folder, const char *verb, const char *what)
+static int change(const char *folder, const char *verb, int worker, const char *what)
 {
     char err[XD_TEXT] = "";
     int  r = strcmp(verb, "revoke") == 0 ? xd_keys_revoke(folder, what, err)
+             : worker                    ? xd_keys_authorize_worker(folder, what, err)
                                          : xd_keys_authorize(folder, what, err);
     if (r < 0)
         return failed(r, err);
@@ -213,23 +214,28 @@ int xdctl_keys(int argc, char **argv)
     char                   *folder = NULL;
     const char             *words[3] = { NULL };
     poptContext             ctx;
-    int                     json = 0, code;
-    const struct poptOption table[] = { KEYS_OPTION(folder),
-                                        { "json", 0, POPT_ARG_NONE, &json, 0, "of list: as JSON", NULL },
-                                        POPT_AUTOHELP POPT_TABLEEND };
-    int                     bad = xdctl_read_options(&ctx, argc, argv, table,
-                                                     "list | authorize LINE | revoke KEY\n\nlist       the own key, who is "
-                                                                         "authorized, which servers are known, what "
-                                                                         "was revoked\nauthorize  adds a line to authorized_controllers: [OPTIONS] "
-                                                                         "xdk1 KEY [COMMENT]\nrevoke     a key, by "
-                                                                         "itself, its fingerprint or its comment: servers cut it off\n",
-                                                     2, words, NULL);
+    int                     json = 0, worker = 0, code;
+    const struct poptOption table[] = {
+        KEYS_OPTION(folder),
+        { "json", 0, POPT_ARG_NONE, &json, 0, "of list: as JSON", NULL },
+        { "worker", 0, POPT_ARG_NONE, &worker, 0,
+          "of authorize: a host that may join runs (xdctl join), not a controller", NULL },
+        POPT_AUTOHELP POPT_TABLEEND
+    };
+    int bad = xdctl_read_options(&ctx, argc, argv, table,
+                                 "list | authorize LINE | revoke KEY\n\nlist       the own key, who is "
+                                 "authorized, which servers are known, what "
+                                 "was revoked\nauthorize  adds a line to authorized_controllers, with "
+                                 "--worker to authorized_workers: [OPTIONS] "
+                                 "xdk1 KEY [COMMENT]\nrevoke     a key, by "
+                                 "itself, its fingerprint or its comment: servers cut it off\n",
+                                 2, words, NULL);
     if (bad)
         code = bad - 1;
     else if (words[0] && strcmp(words[0], "list") == 0 && !words[1])
         code = list(folder, json);
     else if (words[0] && (strcmp(words[0], "revoke") == 0 || strcmp(words[0], "authorize") == 0) && words[1])
-        code = change(folder, words[0], words[1]);
+        code = change(folder, words[0], worker, words[1]);
     else
         code = xdctl_fail(XD_EXIT_USAGE,
                           "xdctl keys list, xdctl keys authorize LINE or xdctl keys revoke KEY is expected");

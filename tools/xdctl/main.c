@@ -18,6 +18,8 @@ static const xdctl_command commands[] = {
     { "hosts", "check the hosts that a run would use", xdctl_hosts },
     { "sync", "bring folders and files to other hosts", xdctl_sync },
     { "serve", "run tests of others on this host: socket=", xdctl_serve },
+    { "join", "bring workers of this host to a run that listens", xdctl_join },
+    { "token", "let a host join a run without its key", xdctl_token },
     { "keygen", "make the key of this user", xdctl_keygen },
     { "trust", "take the key of a server", xdctl_trust },
     { "keys", "list, authorize and revoke keys", xdctl_keys },

@@ -19,6 +19,8 @@ int xdctl_doctor(int argc, char **argv);
 int xdctl_hosts(int argc, char **argv);
 int xdctl_sync(int argc, char **argv);
 int xdctl_serve(int argc, char **argv);
+int xdctl_join(int argc, char **argv);
+int xdctl_token(int argc, char **argv);
 int xdctl_keygen(int argc, char **argv);
 int xdctl_trust(int argc, char **argv);
 int xdctl_keys(int argc, char **argv);

@@ -8,6 +8,7 @@
 
 #include "engine/base/mem.h"
 #include "engine/base/text.h"
+#include "tools/shared/joining.h"
 #include "tools/shared/serving.h"
 #include "tools/shared/tool.h"
 #include "tools/xdserve/inside.h"
@@ -27,6 +28,7 @@ static int fail(int code, const char *fmt, ...)
 static int usage(void)
 {
     puts("usage: xdserve [serve] [OPTION ...]\n"
+         "       xdserve join [OPTION ...] [tcp://]HOST[:PORT]\n"
          "       xdserve authorize LINE [--keys DIR]\n"
          "\n"
          "Waits for controllers (xdctl run --tx socket=HOST:PORT) whose keys are in\n"
@@ -35,6 +37,8 @@ static int usage(void)
          "done; a second one ends all.\n"
          "\n"
          "  serve                what it does without a command\n"
+         "  join HOST:PORT       bring the workers of this host to a run that listens\n"
+         "                       (xdctl run --listen); a token is read of $XD_TOKEN\n"
          "  authorize LINE       let a controller in: LINE is what `xdctl keygen` prints\n"
          "                       there, in single quotes\n"
          "  --bind ADDRESS:PORT  listen there instead of :8888 of all addresses; may be\n"
@@ -43,13 +47,20 @@ static int usage(void)
          "  --max-agents N       agents at once; 256 without\n"
          "  --drain SECONDS      time for running agents when it is told to stop;\n"
          "                       60 without\n"
+         "  --workers N|auto     of join: how many this host offers; auto without\n"
+         "  --tag WORD           of join: a capability word; may be repeated\n"
+         "  --token-file FILE    of join: read a token there\n"
+         "  --wait TIME          of join: how long the run may take to be there; 5m\n"
+         "                       without\n"
          "  --help, --version");
     return 0;
 }
 
 typedef struct options {
-    const char *bind[SERVING_BINDS + 1], *keys, *command, *line;
-    uint64_t    max_agents, drain_s;
+    const char   *bind[SERVING_BINDS + 1], *keys, *command, *line;
+    uint64_t      max_agents, drain_s;
+    joining_words join;
+    size_t        n_tags;
 } options;
 
 #define GOES_ON (-1)
@@ -58,7 +69,7 @@ static int bad_option(const char *word)
 {
     const char letter[] = { '-', (char)optopt, 0 }; /* one of several behind one dash */
     return fail(XD_EXIT_USAGE, "there is no option '%.60s'; `xdserve --help` lists them",
-                optopt && !strchr("bkmdhV", optopt) ? letter : word);
+                optopt && !strchr("bkmdwtfWhV", optopt) ? letter : word);
 }
 
 /* GOES_ON, or the exit code of a program that is done. */
@@ -82,7 +93,22 @@ static int take_option(options *o, int c, size_t *n_bind, char **argv)
         return xd_text_u64(optarg, 1, UINT32_MAX, &o->max_agents) == 0
                    ? GOES_ON
                    : fail(XD_EXIT_USAGE, "--max-agents takes a number from 1 on, not '%.60s'", optarg);
+    case 'w':
+        o->join.workers = optarg;
+        return GOES_ON;
+    case 'f':
+        o->join.token_file = optarg;
+        return GOES_ON;
+    case 'W':
+        o->join.wait = optarg;
+        return GOES_ON;
+    case 't':
+        if (o->n_tags == JOINING_TAGS)
+            return fail(XD_EXIT_USAGE, "--tag may be given %u times", JOINING_TAGS);
+        o->join.tags[o->n_tags++] = optarg;
+        return GOES_ON;
     case 'd':
+        o->join.drain = optarg;
         return xd_text_u64(optarg, 0, SERVING_DRAIN_MAX_S, &o->drain_s) == 0
                    ? GOES_ON
                    : fail(XD_EXIT_USAGE, "--drain takes seconds, 0 to %u, not '%.60s'", SERVING_DRAIN_MAX_S,
@@ -100,8 +126,13 @@ static int take_words(options *o, char **words)
     if (strcmp(o->command, "serve") == 0)
         return words[0] && words[1] ? fail(XD_EXIT_USAGE, "serve takes options alone, not '%.60s'", words[1])
                                     : GOES_ON;
+    if (strcmp(o->command, "join") == 0) {
+        o->join.address = words[1];
+        return words[1] && !words[2] ? GOES_ON : fail(XD_EXIT_USAGE, "join takes one run: tcp://HOST:PORT");
+    }
     if (strcmp(o->command, "authorize") != 0)
-        return fail(XD_EXIT_USAGE, "there is no command '%.60s': serve and authorize LINE are", o->command);
+        return fail(XD_EXIT_USAGE, "there is no command '%.60s': serve, join ADDRESS and authorize LINE are",
+                    o->command);
     if (!words[1] || words[2])
         return fail(XD_EXIT_USAGE, "authorize takes one LINE, in single quotes: 'xdk1 KEY COMMENT'");
     o->line = words[1];
@@ -115,6 +146,10 @@ static int read_options(options *o, int argc, char **argv)
         { "keys", required_argument, NULL, 'k' },
         { "max-agents", required_argument, NULL, 'm' },
         { "drain", required_argument, NULL, 'd' },
+        { "workers", required_argument, NULL, 'w' },
+        { "tag", required_argument, NULL, 't' },
+        { "token-file", required_argument, NULL, 'f' },
+        { "wait", required_argument, NULL, 'W' },
         { "help", no_argument, NULL, 'h' },
         { "version", no_argument, NULL, 'V' },
         { 0 },
@@ -155,6 +190,20 @@ static int serve(const options *o)
     return code ? fail(code, "%s", err) : 0;
 }
 
+static int join(options *o)
+{
+    xd_error          e = { 0 };
+    char              err[XD_TEXT] = "";
+    xd_autofree char *agent = NULL;
+    int               r = inside_agent(&agent, &e);
+    if (r < 0)
+        return fail(r == -ENOMEM ? XD_EXIT_INTERNAL : XD_EXIT_INFRASTRUCTURE, "%s", e.text);
+    o->join.keys = o->keys;
+    o->join.agent = agent;
+    int code = joining_run(&o->join, err);
+    return code ? fail(code, "%s", err) : 0;
+}
+
 int main(int argc, char **argv)
 {
     options o = { .drain_s = SERVING_DRAIN_S };
@@ -162,7 +211,7 @@ int main(int argc, char **argv)
         return XD_EXIT_INTERNAL;
     int code = read_options(&o, argc, argv);
     if (code == GOES_ON)
-        code = o.line ? authorize(&o) : serve(&o);
+        code = o.line ? authorize(&o) : o.join.address ? join(&o) : serve(&o);
     if ((fflush(stdout) != 0 || ferror(stdout)) && code == 0)
         code = fail(XD_EXIT_INTERNAL, "cannot write to standard output: %s", strerror(errno));
     return code;

@@ -128,6 +128,10 @@ TUNNEL_VERSION = 5  # it speaks other versions of the tunnel
 TUNNEL_BUSY = 6  # a limit of the server is reached, or it is about to end
 TUNNEL_NO_AGENT = 7  # the agent cannot be started, or is gone
 TUNNEL_PROTOCOL = 8  # what was said is against the protocol
+TUNNEL_BAD_TOKEN = 9  # the token was not made by this controller, is for another run, or was used before
+TUNNEL_EXPIRED_TOKEN = 10  # the time of the token is over
+TUNNEL_UNFIT = 11  # a capability word that the run requires is missing
+TUNNEL_OVER = 12  # the run has ended, or is about to
 
 # exit code of a run or a session
 EXIT_OK = 0

@@ -1,0 +1,169 @@
+/* gateways/joined.c - see listen.h: the gateway's side of an agent that has joined. There is nothing to dial: who joined has connected, and connects again
+ * when that was cut. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "engine/base/clock.h"
+#include "engine/base/os_linux.h"
+#include "gateways/listen_state.h"
+
+#define JOINED_MAGIC 0x10133d01u
+
+typedef struct joined_pipe {
+    xd_pipe    pipe;
+    uint32_t   magic;
+    xd_listen *listen;
+    seat      *seat;
+    int        fd, text; /* -1 = closed, or not there yet */
+} joined_pipe;
+
+static joined_pipe *of(xd_pipe *p)
+{
+    return XD_CAST(p, joined_pipe, JOINED_MAGIC);
+}
+
+static void close_end(int *fd)
+{
+    if (*fd >= 0)
+        close(*fd);
+    *fd = -1;
+}
+
+/* 1 = there is a pipe; 0 = not yet; -ESRCH = there will be none. */
+static int take(joined_pipe *j)
+{
+    seat *s = j->seat;
+    xd_os_hush(s->to_gateway);
+    pthread_mutex_lock(&j->listen->lock);
+    if (j->fd < 0 && s->fd >= 0) {
+        j->fd = s->fd;
+        s->fd = -1;
+    }
+    if (j->text < 0 && s->text >= 0) {
+        j->text = s->text;
+        s->text = -1;
+    }
+    const bool over = s->phase == SEAT_OVER;
+    pthread_mutex_unlock(&j->listen->lock);
+    return j->fd >= 0 ? 1 : over ? -ESRCH : 0;
+}
+
+static int joined_open(xd_pipe **ret, const xd_target *target, xd_error *err)
+{
+    joined_pipe *j = calloc(1, sizeof(*j));
+    (void)err;
+    if (!j)
+        return -ENOMEM;
+    *j = (joined_pipe){ .pipe = { &xd_transport_joined },
+                        .magic = JOINED_MAGIC,
+                        .listen = target->listen,
+                        .seat = listen_seat(target->listen, target->seat),
+                        .fd = -1,
+                        .text = -1 };
+    *ret = &j->pipe;
+    return 0;
+}
+
+static int joined_opened(xd_pipe *p, xd_error *err)
+{
+    int r = take(of(p));
+    return r < 0 ? xd_error_set(err, r, "it has left") : r;
+}
+
+static int joined_reopen(xd_pipe *p, xd_error *err)
+{
+    joined_pipe *j = of(p);
+    close_end(&j->fd);
+    int r = take(j);
+    return r < 0 ? xd_error_set(err, r, "it has left") : 0;
+}
+
+static void joined_wait(xd_pipe *p, uint32_t want, xd_pipe_wait *ret)
+{
+    const joined_pipe *j = of(p);
+    const uint32_t     both = want & (XD_PIPE_READ | XD_PIPE_WRITE);
+    *ret = (xd_pipe_wait){ 0 };
+    if (j->fd < 0) {
+        ret->on[ret->n].fd = j->seat->to_gateway;
+        ret->on[ret->n].events = XD_POLL_IN;
+        ret->on[ret->n++].uses = both;
+    } else if (both) {
+        ret->on[ret->n].fd = j->fd;
+        ret->on[ret->n].events =
+            (want & XD_PIPE_READ ? XD_POLL_IN : 0) | (want & XD_PIPE_WRITE ? XD_POLL_OUT : 0);
+        ret->on[ret->n++].uses = both;
+    }
+    if (j->text >= 0) {
+        ret->on[ret->n].fd = j->text;
+        ret->on[ret->n].events = XD_POLL_IN;
+        ret->on[ret->n++].uses = XD_PIPE_TEXT;
+    }
+}
+
+static ssize_t joined_read(xd_pipe *p, void *to, size_t room)
+{
+    return xd_os_read_some(of(p)->fd, to, room);
+}
+
+static ssize_t joined_write(xd_pipe *p, const void *from, size_t len)
+{
+    return xd_os_write_some(of(p)->fd, from, len);
+}
+
+static ssize_t joined_text(xd_pipe *p, void *to, size_t room)
+{
+    joined_pipe *j = of(p);
+    if (j->text < 0)
+        return 0;
+    ssize_t n = xd_os_read_some(j->text, to, room);
+    if (n != -EAGAIN && n <= 0)
+        close_end(&j->text);
+    return n;
+}
+
+static void joined_close(xd_pipe *p)
+{
+    close_end(&of(p)->fd);
+}
+
+static void joined_part(xd_pipe *p)
+{
+    joined_pipe *j = of(p);
+    pthread_mutex_lock(&j->listen->lock);
+    j->seat->parting = true;
+    pthread_mutex_unlock(&j->listen->lock);
+}
+
+static void joined_hang_up(xd_pipe **p, uint32_t grace_ms, char *how, size_t how_size)
+{
+    joined_pipe          *j = of(*p);
+    xd_listen            *l = j->listen;
+    seat                 *s = j->seat;
+    const struct timespec until = xd_clock_timespec(xd_clock_ns() + grace_ms * XD_MS_NS);
+    (void)take(j); /* what lies there for it is closed, too */
+    close_end(&j->fd);
+    pthread_mutex_lock(&l->lock);
+    for (int r = 0; s->phase != SEAT_OVER && !s->parting && r == 0;)
+        r = pthread_cond_timedwait(&l->change, &l->lock, &until);
+    if (how_size)
+        snprintf(how, how_size, "%s", s->how);
+    s->left = true;
+    pthread_mutex_unlock(&l->lock);
+    xd_os_nudge(l->wake_fd);
+    close_end(&j->text);
+    free(j);
+    *p = NULL;
+}
+
+const xd_transport xd_transport_joined = { .name = "join",
+                                           .open = joined_open,
+                                           .opened = joined_opened,
+                                           .reopen = joined_reopen,
+                                           .wait = joined_wait,
+                                           .read = joined_read,
+                                           .write = joined_write,
+                                           .text = joined_text,
+                                           .close = joined_close,
+                                           .part = joined_part,
+                                           .hang_up = joined_hang_up };
