@@ -110,3 +110,22 @@ def test_the_same_outcomes(here, places, project, way):
     assert told(project.root / "out.xml") == junit
     specs = {e["spec"].partition("=")[0].partition("//")[0] for e in result.events if e["event"] == "environment"}
     assert specs == {"popen": {"popen"}, "ssh": {"ssh"}, "socket": {"socket"}, "joined": {"join"}, "all": {"popen", "ssh", "socket", "join"}}[way], specs
+
+
+def test_a_crash_on_one_of_three_hosts_that_joined(places, project):
+    """The numbers of replacements are of no host but that of the worker that crashed, however many have joined."""
+    project.write(test_a="""
+        import os, pytest, time
+        @pytest.mark.parametrize("n", range(30))
+        def test_n(n):
+            time.sleep(0.05)
+            if n % 10 == 9: os.abort()
+        """)
+    run = Listening(project)
+    places.ends.append(run.end)
+    for _ in range(3):
+        run.join(1)
+    result = project.run(*(run.options(3) + ["--", "--max-worker-restart=6"]))
+    assert result.rc == 1 and sorted(set(result.outcomes.values())) == ["crashed", "passed"], result
+    assert list(result.outcomes.values()).count("crashed") == 3 and len(result.outcomes) == 30, result
+    assert "lost" not in result.out and "none of this environment" not in result.out, result
