@@ -19,7 +19,7 @@
 /* One that has joined. */
 typedef struct joining {
     xd_joins says;
-    char     host[72];
+    char     host[80];
 } joining;
 
 /* ---- on the thread of the listener ------------------------------------------------------------------------------------- */
@@ -47,7 +47,6 @@ static void on_joined(void *arg, const xd_joined *j)
     xd_engine *x = arg;
     joining    one = { .says = { .gateway = j->seat, .workers = j->workers } };
     snprintf(one.host, sizeof(one.host), "%.64s", j->host);
-    snprintf(one.says.spec, sizeof(one.says.spec), "join=%s", one.host);
     describe(&one.says, j);
     pthread_mutex_lock(&x->lock);
     joining *more = realloc(x->joins, (x->n_joins + 1) * sizeof(*more));
@@ -79,6 +78,22 @@ static bool next_join(xd_engine *x, joining *ret)
     return any;
 }
 
+/* Several of one host are told apart: join=host, join=host.2, ... */
+static void name_apart(const xd_engine *x, joining *one)
+{
+    unsigned n = 1;
+    for (size_t i = x->plan.named; i < one->says.gateway; i++) {
+        const char  *host = x->plan.gateways[i].spec.target;
+        const size_t len = strlen(one->host);
+        n += host && strncmp(host, one->host, len) == 0 &&
+             (!host[len] ||
+              (host[len] == '.' && strspn(host + len + 1, "0123456789") == strlen(host + len + 1)));
+    }
+    if (n > 1)
+        snprintf(one->host + strlen(one->host), sizeof(one->host) - strlen(one->host), ".%u", n);
+    snprintf(one->says.spec, sizeof(one->says.spec), "join=%s", one->host);
+}
+
 /* The scheduler hears of it before its gateway can say anything. */
 static int seat_one(xd_engine *x, const joining *one, xd_error *err)
 {
@@ -105,7 +120,8 @@ int xd_engine_take_joins(xd_engine *x)
     while (next_join(x, &one)) {
         char     line[XD_ERROR_TEXT + 128];
         xd_error err = { 0 };
-        int      r = seat_one(x, &one, &err);
+        name_apart(x, &one);
+        int r = seat_one(x, &one, &err);
         if (r == 0)
             continue;
         snprintf(line, sizeof(line), "%s cannot join: %s", one.says.spec,
@@ -119,17 +135,25 @@ int xd_engine_take_joins(xd_engine *x)
 
 /* ---- start and end -------------------------------------------------------------------------------------------------------- */
 
-/* tcp://HOST:PORT, or without the port, as the front wants it. */
+/* tcp://HOST:PORT, or without the port, as the front wants it. Port 0 is one that the system chooses. */
 static int plain_address(const char *text, char **ret, xd_error *err)
 {
+    const char *from = xd_address_plain(text), *zero = NULL;
     xd_error    why = { 0 };
     xd_address  at;
-    const char *from = xd_address_plain(text);
     if (strncmp(from, "*:", 2) == 0) /* ZeroMQ's word for all addresses */
         from++;
-    if (*from != ':' && xd_address_parse(&at, from, XD_JOIN_PORT, &why) < 0)
+    const size_t len = strlen(from);
+    if (len > 2 && strcmp(from + len - 2, ":0") == 0)
+        zero = from + len - 1;
+    xd_autofree char *checked = strdup(from);
+    if (!checked)
+        return -ENOMEM;
+    if (zero)
+        checked[zero - from] = '1';
+    if (*from != ':' && xd_address_parse(&at, checked, XD_JOIN_PORT, &why) < 0)
         return xd_error_set(err, -EINVAL, "option --listen: %s", why.text);
-    *ret = strdup(*from == ':' ? from : at.text);
+    *ret = strdup(*from == ':' || zero ? from : at.text);
     return *ret ? 0 : -ENOMEM;
 }
 

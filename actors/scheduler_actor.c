@@ -192,8 +192,11 @@ static int tell_loss(scheduler *self, gateway *g, const xd_wire_GATEWAY_DOWN *in
     const xd_bytes why = xd_reason_without_spec(g->spec_text, in->reason);
     if (in->expected || g->gone || g->state >= GW_DONE || (closing && self->stopping))
         return 0;
-    self->missing |= in->broke != 0;
-    g->never_ran |= !g->ran;
+    if (!g->came || g->numbered ||
+        self->state == XD_RUN_COLLECTING) { /* else it came late, and had nothing to do */
+        self->missing |= in->broke != 0;
+        g->never_ran |= !g->ran;
+    }
     if (!closing || !g->ran)
         return xd_scheduler_note(self, XD_NOTE_ERROR, "lost %s: %.*s", g->spec_text, (int)why.len,
                                  (const char *)why.ptr);

@@ -457,10 +457,11 @@ static int find_keys(joining *j, xd_error *err)
         return xd_keypair_make(&j->dial.own);
     }
     XD_TRY(xd_keys_folder(j->args->keys, &folder, err));
-    int r = xd_dial_own_key(&j->dial.own, folder, err);
-    if (r == -ENOENT)
-        return xd_error_set(err, r, "%s; or join with a token (XD_TOKEN)", err->text);
-    XD_TRY(r);
+    xd_error why = { 0 };
+    int      r = xd_dial_own_key(&j->dial.own, folder, &why);
+    if (r < 0)
+        return xd_error_set(err, r, "%s%s", *why.text ? why.text : xd_error_name(r),
+                            r == -ENOENT ? ", and there is no token (XD_TOKEN, --token-file)" : "");
     return xd_dial_server_key(&j->dial.server, folder, &j->dial.at, err);
 }
 
