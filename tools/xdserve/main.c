@@ -38,7 +38,7 @@ static int usage(void)
          "\n"
          "  serve                what it does without a command\n"
          "  join HOST:PORT       bring the workers of this host to a run that listens\n"
-         "                       (xdctl run --listen); a token is read of $XD_TOKEN\n"
+         "                       (xdctl join); a token is read of $XD_TOKEN\n"
          "  authorize LINE       let a controller in: LINE is what `xdctl keygen` prints\n"
          "                       there, in single quotes\n"
          "  --bind ADDRESS:PORT  listen there instead of :8888 of all addresses; may be\n"
