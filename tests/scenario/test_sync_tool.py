@@ -410,6 +410,69 @@ def test_no_agent_to_send(tool, carried):
     assert done.returncode == 6 and "there is no agent in" in done.stderr and len(done.stderr.strip().splitlines()) == 1, done
 
 
+@pytest.fixture(params=["ext4", "exfat"])
+def ignores_case(request, tmp_path):
+    """A folder in which README and readme are one file."""
+    image, at = tmp_path / "image", tmp_path / "mounted"
+    at.mkdir()
+    image.write_bytes(b"")
+    os.truncate(str(image), 32 << 20)
+    steps = {
+        "ext4": "mkfs.ext4 -q -O casefold IMAGE && mount -o loop IMAGE AT && mkdir AT/there && chattr +F AT/there",
+        "exfat": "mkfs.exfat IMAGE && LOOP=$(losetup -f --show IMAGE) && trap 'losetup -d $LOOP' EXIT && mount.exfat-fuse $LOOP AT && mkdir AT/there",
+    }[request.param].replace("IMAGE", str(image)).replace("AT", str(at))
+    done = subprocess.run(["sh", "-c", steps], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, universal_newlines=True, timeout=30)
+    if done.returncode != 0:
+        subprocess.run(["umount", "-l", str(at)], stderr=subprocess.DEVNULL)
+        pytest.skip("no %s that ignores case can be mounted here: %s" % (request.param, done.stdout.strip().splitlines()[-1:]))
+    yield at / "there"
+    subprocess.run(["umount", "-l", str(at)], check=True)
+
+
+def contents(folder):
+    """As tree, without what such file systems have no room for: modes and exact times."""
+    return {path: (found[0], found[-1] if found[0] == "file" else None) for path, found in tree(folder).items()}
+
+
+@pytest.mark.parametrize("options", [(), ("--delete",)], ids=["", "delete"])
+def test_another_spelling_where_case_is_ignored(tool, ignores_case, options):
+    """A name of which the case alone changes is there before and after it; two that differ in nothing else are refused, until one of them is gone."""
+    source, to = tool.source, "popen:%s" % ignores_case
+
+    def brought():
+        tool.ok("src/", to, *options)
+        assert contents(ignores_case) == contents(source)
+
+    (source / "Pkg" / "Sub").mkdir(parents=True)
+    (source / "Pkg" / "Sub" / "Deep.py").write_text("deep")
+    (source / "Pkg" / "Mod.py").write_text("mod")
+    (source / "Pkg" / "gone.py").write_text("gone")
+    (source / "README").write_text("one")
+    brought()
+    (source / "README").rename(source / "readme")
+    brought()
+    (source / "Pkg" / "Mod.py").rename(source / "Pkg" / "mod.py")
+    (source / "Pkg" / "mod.py").write_text("another content")
+    brought()
+    (source / "Pkg").rename(source / "pkg")
+    (source / "pkg" / "Sub").rename(source / "pkg" / "sub")
+    (source / "pkg" / "gone.py").unlink()
+    assert "would be removed: Pkg/gone.py\n" in tool.ok("-n", "src/", to, *options).stdout.replace("pkg", "Pkg")
+    brought()
+    brought()
+    for name in ("D", "d"):
+        (source / name).mkdir()
+        (source / name / name).write_text(name)
+    failed = tool.run("src/", to, *options)
+    assert failed.returncode == 6 and "are one name to the file system there" in failed.stderr, failed
+    shutil.rmtree(str(source / "D"))
+    brought()
+    (source / "README").write_text("of another size: FUSE keeps contents by name")
+    assert tool.run("src/", to, *options).returncode == 6
+    (source / "readme").unlink()
+    brought()
+
+
 def test_two_at_once_to_one_folder(tool):
     """The second waits for the first, and says so if that takes time."""
     fill(tool.source, random.Random(5), names=300)
