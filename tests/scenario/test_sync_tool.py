@@ -473,6 +473,22 @@ def test_another_spelling_where_case_is_ignored(tool, ignores_case, options):
     brought()
 
 
+def test_links_where_there_are_none(tool, ignores_case):
+    """FAT and its like have no symbolic links: one line says so."""
+    (tool.source / "file").write_text("x")
+    (tool.source / "link").symlink_to("file")
+    try:
+        (ignores_case / "x").symlink_to("y")
+        pytest.skip("this file system has links")
+    except OSError:
+        pass
+    failed = tool.run("src/", "popen:%s" % ignores_case)
+    assert failed.returncode == 6 and failed.stderr.count("\n") == 1, failed
+    assert "there/link: " in failed.stderr and ": the file system there has no such thing: leave it out (.xdignore), or choose another folder" in failed.stderr, failed
+    (tool.source / ".xdignore").write_text("link\n")
+    tool.ok("src/", "popen:%s" % ignores_case)
+
+
 def test_two_at_once_to_one_folder(tool):
     """The second waits for the first, and says so if that takes time."""
     fill(tool.source, random.Random(5), names=300)
