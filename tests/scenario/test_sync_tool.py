@@ -2,6 +2,7 @@
 import json
 import os
 import random
+import select
 import shutil
 import signal
 import socket
@@ -326,6 +327,18 @@ def test_one_that_fails_does_not_hold_up_the_others(tool):
     (tool.path / "file").write_text("in the way")
     done = tool.run("src/", "--to", "popen:%s" % (tool.path / "file" / "below"), "--to", "popen:%s" % (tool.path / "there"))
     assert done.returncode == 6 and str(tool.path / "file") in done.stderr and (tool.path / "there" / "a").exists(), done
+
+
+def test_one_that_is_done_is_told_while_another_goes_on(tool):
+    """Also in the log of a CI system, which is no terminal."""
+    (tool.source / "a").write_text("a")
+    argv, settings = tool.command(["src", "--to", "popen:fast", "--to", "command=sh -c 'exec sleep 60':slow"])
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, universal_newlines=True, **settings) as process:
+        try:
+            assert select.select([process.stdout], [], [], 10)[0] and process.stdout.readline().startswith("popen:fast: 1 file, ")
+            assert process.poll() is None
+        finally:
+            process.terminate()
 
 
 def test_sockets_and_pipes_are_named(tool):
