@@ -445,6 +445,7 @@ typedef struct xd_server_options {
     void (*ready)(void *arg, const char *const *addresses, const xd_key_info *key, size_t authorized);
     /* A line for each decision about a key, each agent, each fault; level: 0 detail, 1 as usual, 2 warning, 3 error. May be NULL. */
     void (*log)(void *arg, int level, const char *line);
+    unsigned max_connections; /* at once, also of strangers; 0 = 4096. Fewer if open files are too few */
 } xd_server_options;
 
 /* Starts agents for controllers whose keys are in authorized_controllers (xdctl serve), until it is stopped. Blocks. 0; -errno: err says what cannot be

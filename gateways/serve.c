@@ -22,6 +22,8 @@
 #define CARE_NS (250 * XD_MS_NS)
 #define MESSAGES 256 /* in one turn */
 #define BOUND_MAX 8u
+#define AGENT_FDS 4u /* its pipe, its text, the way to another pipe, its process */
+#define OTHER_FDS 64u
 
 void serve_log(const serve *s, xd_log_level level, const char *fmt, ...)
 {
@@ -358,15 +360,23 @@ static int listen_there(serve *s, xd_error *err)
     xd_pubkey_text(&xd_trust_key(s->trust)->pub, text);
     xd_os_names(host, sizeof(host), system, sizeof(system));
     snprintf(line, sizeof(line), XD_KEY_WORD " %s %s\n", text, host);
+    const uint32_t      agents = a->max_agents ? a->max_agents : XD_SERVE_AGENTS;
     const xd_front_args front = { .poller = s->poller,
                                   .bind = a->n_bind ? a->bind : everywhere,
                                   .n_bind = a->n_bind ? a->n_bind : 1,
                                   .inner_port = port,
                                   .key_line = line,
+                                  .other_fds = XD_MIN(agents, 1u << 20) * AGENT_FDS + OTHER_FDS,
                                   .limits = a->limits,
                                   .gone = on_gone,
                                   .arg = s };
     XD_TRY(xd_front_new(&s->front, &front, err));
+    const uint32_t most = xd_front_count(s->front).most;
+    const uint32_t wanted = a->limits.connections ? a->limits.connections : XD_FRONT_CONNECTIONS;
+    if (most < wanted)
+        serve_log(s, XD_LOG_WARNING,
+                  "%u connections at most instead of %u: the limit of open files allows no more (ulimit -n)",
+                  (unsigned)most, (unsigned)wanted);
     xd_curve_server_fds(s->curve, fds);
     for (int i = 0; i < 2; i++)
         XD_TRY(xd_poller_set(s->poller, fds[i], XD_POLL_IN, nothing, s));

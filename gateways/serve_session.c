@@ -166,7 +166,7 @@ void session_open(serve *s, peer *p, const xd_frame *f)
         serve_refuse(s, p, XD_TUNNEL_VERSION, why);
         return;
     }
-    const uint32_t most = s->args->max_agents ? s->args->max_agents : 256;
+    const uint32_t most = s->args->max_agents ? s->args->max_agents : XD_SERVE_AGENTS;
     if (s->stops || s->n_sessions >= most) {
         snprintf(why, sizeof(why),
                  s->stops ? "the server is about to end" : "%u agents run there already, and no more may",

@@ -32,10 +32,10 @@ static int bad_drain(int seconds)
 
 int xdctl_serve(int argc, char **argv)
 {
-    char                   *keys = NULL, *agent = NULL, **bind = NULL;
-    int                     most = 256, drain = (int)SERVING_DRAIN_S, file = 0, n = 0, code;
-    const char             *words[1];
-    poptContext             ctx;
+    char       *keys = NULL, *agent = NULL, **bind = NULL;
+    int         most = 256, connections = 4096, drain = (int)SERVING_DRAIN_S, file = 0, n = 0, code;
+    const char *words[1];
+    poptContext ctx;
     const struct poptOption table[] = {
         { "bind", 0, POPT_ARG_ARGV, &bind, 0,
           "listen there instead of :8888 of all addresses; may be repeated", "ADDRESS:PORT" },
@@ -43,6 +43,7 @@ int xdctl_serve(int argc, char **argv)
         { "agent", 0, POPT_ARG_STRING, &agent, 0, "the xdagent program instead of the one that is found",
           "PATH" },
         { "max-agents", 0, POPT_ARG_INT, &most, 0, "agents at once; 256 without", "N" },
+        { "max-connections", 0, POPT_ARG_INT, &connections, 0, "connections at once; 4096 without", "N" },
         { "drain", 0, POPT_ARG_INT, &drain, 0, "time for running agents when it is told to stop; 60 without",
           "SECONDS" },
         { "xdserve", 0, POPT_ARG_NONE, &file, 0,
@@ -63,16 +64,18 @@ int xdctl_serve(int argc, char **argv)
         code = tell_program();
     else if (n > (int)SERVING_BINDS)
         code = xdctl_fail(XD_EXIT_USAGE, "--bind may be given %u times", SERVING_BINDS);
-    else if (most < 1 || bad_drain(drain))
+    else if (most < 1 || connections < 1 || bad_drain(drain))
         code = xdctl_fail(XD_EXIT_USAGE, "%s",
-                          most < 1 ? "--max-agents takes a number from 1 on"
-                                   : "--drain takes seconds, 0 to 86400");
+                          most < 1          ? "--max-agents takes a number from 1 on"
+                          : connections < 1 ? "--max-connections takes a number from 1 on"
+                                            : "--drain takes seconds, 0 to 86400");
     else {
         xd_server_options o = { .size = sizeof(o),
                                 .keys = keys,
                                 .bind = (const char *const *)bind,
                                 .agent = agent,
                                 .max_agents = (unsigned)most,
+                                .max_connections = (unsigned)connections,
                                 .drain_ms = (unsigned)drain * 1000u };
         code = serve(&o);
     }
