@@ -16,6 +16,7 @@
 #define REACH_MS 40000u /* to connect, and to send the program */
 #define ASK_MS 3000     /* for the server's answer to this host */
 #define DEFAULT_AGENTS 256u
+#define DEFAULT_CONNECTIONS 4096u
 #define ARGS_MAX (2 * XD_SERVER_ADDRESSES + 8)
 #define WAYS_MAX (3 * XD_SERVER_ADDRESSES)
 
@@ -106,6 +107,9 @@ static int make_args(placing *p, xd_error *err)
     const size_t second = p->numbers.len;
     XD_TRY(xd_buf_printf(&p->numbers, "%u", o->drain_ms / 1000u));
     XD_TRY(xd_buf_add_byte(&p->numbers, 0));
+    const size_t third = p->numbers.len;
+    XD_TRY(xd_buf_printf(&p->numbers, "%u", o->max_connections ? o->max_connections : DEFAULT_CONNECTIONS));
+    XD_TRY(xd_buf_add_byte(&p->numbers, 0));
     for (size_t i = 0; o->bind && o->bind[i]; i++) {
         if (i == XD_SERVER_ADDRESSES)
             return xd_error_set(err, -EINVAL, "a server listens on %u addresses at most",
@@ -116,6 +120,8 @@ static int make_args(placing *p, xd_error *err)
     }
     p->args[n++] = "--max-agents";
     p->args[n++] = (const char *)p->numbers.data;
+    p->args[n++] = "--max-connections";
+    p->args[n++] = (const char *)p->numbers.data + third;
     p->args[n++] = "--drain";
     p->args[n++] = (const char *)p->numbers.data + second;
     return 0;

@@ -447,6 +447,7 @@ typedef struct xd_server_options {
     void (*ready)(void *arg, const char *const *addresses, const xd_key_info *key, size_t authorized);
     /* A line for each decision about a key, each agent, each fault; level: 0 detail, 1 as usual, 2 warning, 3 error. May be NULL. */
     void (*log)(void *arg, int level, const char *line);
+    unsigned max_connections; /* at once, also of strangers; 0 = 4096. Fewer if open files are too few */
 } xd_server_options;
 
 /* Starts agents for controllers whose keys are in authorized_controllers (xdctl serve), until it is stopped. Blocks. 0; -errno: err says what cannot be
@@ -481,9 +482,10 @@ typedef struct xd_server_place {
     const char *keys;         /* folder of the caller's keys; NULL as above */
     const char *keys_there;   /* folder of the server's keys on that host, an absolute path; NULL as above */
     const char *const  *bind; /* as in xd_server_options */
-    unsigned            max_agents; /* 0 = 256 */
-    unsigned            drain_ms;   /* whole seconds count */
-    const volatile int *stop;       /* NULL, or looked at now and then: non-zero ends it */
+    unsigned            max_agents;      /* 0 = 256 */
+    unsigned            drain_ms;        /* whole seconds count */
+    unsigned            max_connections; /* 0 = 4096 */
+    const volatile int *stop;            /* NULL, or looked at now and then: non-zero ends it */
 } xd_server_place;
 
 /* Texts are NULL, and numbers 0, where there is nothing to tell; all are valid during the call. */

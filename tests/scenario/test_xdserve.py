@@ -124,7 +124,7 @@ def test_xdctl_says_where_it_is():
 
 @pytest.mark.parametrize("line, words", [
     (["--foo"], "no option '--foo'"), (["-xV"], "no option '-x'"), (["--bind"], "--bind takes a value"), (["--bind", "everywhere"], "everywhere"),
-    (["--bind=:1"] * 9, "8 times"), (["--max-agents", "0"], "from 1 on"), (["--drain=soon"], "seconds"), (["--keys="], "folder"),
+    (["--bind=:1"] * 9, "8 times"), (["--max-agents", "0"], "from 1 on"), (["--max-connections=x"], "from 1 on"), (["--drain=soon"], "seconds"), (["--keys="], "folder"),
     (["jo\x1bin"], r"no command 'jo\x1bin'"), (["serve", "x"], "'x'"), (["authorize"], "one LINE"), (["authorize", "xdk1", "x"], "one LINE"),
     (["authorize", "--keys=%s", "xdk1 short"], "line 1"),
 ])

@@ -9,7 +9,7 @@
 /* As popt reads them. */
 typedef struct serve_options {
     char *keys, *agent, **bind, *on, *keys_there, *ssh;
-    int   most, drain, program, replace, stop, accept_new;
+    int   most, connections, drain, program, replace, stop, accept_new;
 } serve_options;
 
 static int serve(const serve_options *o)
@@ -20,6 +20,7 @@ static int serve(const serve_options *o)
                                   .bind = (const char *const *)o->bind,
                                   .agent = o->agent,
                                   .max_agents = (unsigned)o->most,
+                                  .max_connections = (unsigned)o->connections,
                                   .drain_ms = (unsigned)o->drain * 1000u };
     int                     code = serving_run(&s, "xdctl keys authorize", err);
     return code ? xdctl_fail(code, "%s", err) : 0;
@@ -36,6 +37,7 @@ static int serve_there(const serve_options *o)
                              .accept_new = o->accept_new,
                              .bind = (const char *const *)o->bind,
                              .max_agents = (unsigned)o->most,
+                             .max_connections = (unsigned)o->connections,
                              .drain_s = (unsigned)o->drain };
     return serve_on_run(&there);
 }
@@ -72,6 +74,8 @@ static int check(const serve_options *o)
         return xdctl_fail(XD_EXIT_USAGE, "--bind may be given %u times", SERVING_BINDS);
     if (o->most < 1)
         return bad("--max-agents takes a number from 1 on");
+    if (o->connections < 1)
+        return bad("--max-connections takes a number from 1 on");
     if (o->drain < 0 || (unsigned)o->drain > SERVING_DRAIN_MAX_S)
         return bad("--drain takes seconds, 0 to 86400");
     if (!o->on && (o->keys_there || o->ssh || o->replace || o->stop || o->accept_new))
@@ -97,7 +101,7 @@ static void release(serve_options *o)
 
 int xdctl_serve(int argc, char **argv)
 {
-    serve_options           o = { .most = 256, .drain = (int)SERVING_DRAIN_S };
+    serve_options           o = { .most = 256, .connections = 4096, .drain = (int)SERVING_DRAIN_S };
     const char             *words[1];
     poptContext             ctx;
     const struct poptOption table[] = {
@@ -107,6 +111,7 @@ int xdctl_serve(int argc, char **argv)
         { "agent", 0, POPT_ARG_STRING, &o.agent, 0, "the xdagent program instead of the one that is found",
           "PATH" },
         { "max-agents", 0, POPT_ARG_INT, &o.most, 0, "agents at once; 256 without", "N" },
+        { "max-connections", 0, POPT_ARG_INT, &o.connections, 0, "connections at once; 4096 without", "N" },
         { "drain", 0, POPT_ARG_INT, &o.drain, 0,
           "time for running agents when it is told to stop; 60 without", "SECONDS" },
         { "xdserve", 0, POPT_ARG_NONE, &o.program, 0,

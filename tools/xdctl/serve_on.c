@@ -122,6 +122,7 @@ int serve_on_run(const serve_on *o)
                                     .keys_there = o->keys_there,
                                     .bind = o->bind,
                                     .max_agents = o->max_agents,
+                                    .max_connections = o->max_connections,
                                     .drain_ms = o->drain_s * 1000u,
                                     .stop = &asked_to_stop };
     int                   r = xd_config_new(&cfg);
