@@ -429,6 +429,7 @@ static int begin(xd_listen *l, xd_error *err)
                                   .list = XD_KEYLIST_WORKERS,
                                   .bind = (const char *const *)l->bind,
                                   .n_bind = n,
+                                  .option = "--listen",
                                   .log = l->args.log,
                                   .moved = &l->moved,
                                   .ops = { .first = on_first,

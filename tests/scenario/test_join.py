@@ -542,6 +542,7 @@ def test_other_things_that_keep_a_host_from_joining(project):
 
 @pytest.mark.parametrize("args, rc, words", [
     (["--listen=nowhere:port"], 4, "option --listen: 'nowhere:port'"),
+    (["--listen=localhost:7400"], 4, "--listen 'localhost:7400': it is no numeric address and port"),
     (["--listen=127.0.0.1:0", "-n0"], 4, "hosts cannot join a run in one plain session (-n 0, --dist no)"),
     (["--listen=127.0.0.1:0", "--dist=no"], 4, "hosts cannot join a run in one plain session (-n 0, --dist no)"),
     (["--require=a"], 4, "option --require: it is of use with --listen alone"),
