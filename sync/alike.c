@@ -106,9 +106,9 @@ static int are_one(far_worker *w, uint32_t folder, const alike *a, const alike *
     far_name(m, &m->entry[XD_MAX(a->child, b->child)], y);
     XD_TRY(xd_manifest_path(m, folder, &path));
     return far_fault_text(far, -EEXIST,
-                          "%s and %s in %s/%s are one name to the file system there: rename one of them, or "
+                          "%s and %s in %s%s%s are one name to the file system there: rename one of them, or "
                           "choose another folder",
-                          x, y, far->folder, xd_buf_cstr(&path));
+                          x, y, far->folder, folder ? "/" : "", folder ? xd_buf_cstr(&path) : "");
 }
 
 /* n names that fold alike with another one; they need not stand there. */
