@@ -205,13 +205,14 @@ static int negotiate(joining *j)
     int r = j->started ? say_resume(j) : say_join(j);
     while (r == 0) {
         r = xd_curve_receive(j->dial.curve, &f);
-        if (r == 1 && f.type == XD_MSG_TUNNEL_JOINED)
-            return on_joined(j, &f);
-        if (r == 1 && f.type == XD_MSG_TUNNEL_REFUSED) {
-            j->refused = true;
-            return xd_dial_refused(&j->dial, &f, j->started);
-        }
-        if (r == 1)
+        if (r == 1 && f.type == XD_MSG_TUNNEL_JOINED) {
+            r = on_joined(j, &f);
+            if (r == 0)
+                return 0;
+        } else if (r == 1 && f.type == XD_MSG_TUNNEL_REFUSED) {
+            r = xd_dial_refused(&j->dial, &f, j->started);
+            j->refused = j->dial.err.code != 0;
+        } else if (r == 1)
             r = f.type == XD_MSG_TUNNEL_BEAT ? 0 : -EPROTO;
         else if (r == 0 && xd_curve_look(j->dial.curve) != XD_CURVE_UP)
             r = -ECONNRESET;
@@ -221,9 +222,10 @@ static int negotiate(joining *j)
     if (r == -ECANCELED || j->dial.err.code)
         return r;
     return xd_dial_fail(&j->dial, r, "%s %s", j->dial.at.text,
-                        r == -ETIMEDOUT ? "has not answered in time"
-                        : r == -EPROTO  ? "does not keep to the protocol"
-                                        : "closed the connection");
+                        r == -ETIMEDOUT    ? "has not answered in time"
+                        : r == -EPROTO     ? "does not keep to the protocol"
+                        : r == -ECONNRESET ? "closed the connection"
+                                           : xd_error_name(r));
 }
 
 /* ---- the pipe --------------------------------------------------------------------------------------------------------- */

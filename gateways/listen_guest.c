@@ -140,22 +140,6 @@ int guest_connect(guest *g, xd_peer *p)
 
 /* ---- the end ------------------------------------------------------------------------------------------------------- */
 
-static void drop_pipe(guest *g)
-{
-    drop_tunnel(g);
-    drop_fd(g, &g->far_fd); /* the gateway sees the end of the pipe */
-}
-
-/* What an agent that has ended said last may not have been read yet: follow_close closes its pipe. */
-void guest_cut(guest *g)
-{
-    if (g->peer)
-        g->peer->session = NULL;
-    g->peer = NULL;
-    if (!g->ended)
-        drop_pipe(g);
-}
-
 void guest_end(guest *g, const char *how)
 {
     xd_listen *l = g->listen;
@@ -168,6 +152,24 @@ void guest_end(guest *g, const char *how)
     pthread_mutex_unlock(&l->lock);
     xd_os_nudge(s->to_gateway);
     l->moved = true;
+}
+
+static void drop_pipe(guest *g)
+{
+    drop_tunnel(g);
+    drop_fd(g, &g->far_fd); /* the gateway sees the end of the pipe */
+}
+
+/* What an agent that has ended said last may not have been read yet: follow_close closes its pipe. */
+void guest_cut(guest *g)
+{
+    if (g->peer)
+        g->peer->session = NULL;
+    g->peer = NULL;
+    if (!g->ended && g->has_tunnel && g->tunnel.over) /* its gateway waits for nothing but its end */
+        guest_end(g, "its connection ended");
+    else if (!g->ended)
+        drop_pipe(g);
 }
 
 void guest_free(guest *g)

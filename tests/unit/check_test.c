@@ -134,6 +134,28 @@ START_TEST(a_worker_is_called_by_its_name)
 }
 END_TEST
 
+/* What is kept of items lies in pages. */
+START_TEST(leases_may_lie_far_apart)
+{
+    start();
+    lease(250, 20, 1);
+    lease(XD_ITEMS_MAX - 3, 3, 7);
+    ck_assert_int_eq(result(255, 1, 0), 0);
+    ck_assert_int_eq(result(256, 1, 0), 0);
+    ck_assert_int_eq(result(269, 1, 0), 0);
+    ck_assert_int_eq(result(270, 1, 0), -EPROTO);
+    ck_assert_int_eq(result(249, 1, 0), -EPROTO);
+    ck_assert_int_eq(result(100000, 1, 0), -EPROTO);
+    ck_assert_int_eq(result(XD_ITEMS_MAX - 1, 7, 0), 0);
+    ck_assert_int_eq(result(XD_ITEMS_MAX - 4, 7, 0), -EPROTO);
+    ck_assert_int_eq(result(XD_ITEMS_MAX, 7, 0), -EPROTO);
+    ck_assert_int_eq(result(UINT32_MAX, 7, 0), -EPROTO);
+    lease(256, 1, 2);
+    ck_assert_int_eq(result(256, 1, 0), -EPROTO);
+    ck_assert_int_eq(result(256, 2, 0), 0);
+}
+END_TEST
+
 /* The run's hosts join one after the other: so many workers are not known when the first ones start. */
 START_TEST(a_replacement_has_the_number_of_a_run_that_others_join)
 {
@@ -303,6 +325,7 @@ int main(void)
     tcase_add_checked_fixture(t, setup, teardown);
     tcase_add_test(t, each_frame_has_its_phases);
     tcase_add_test(t, a_worker_is_called_by_its_name);
+    tcase_add_test(t, leases_may_lie_far_apart);
     tcase_add_test(t, a_replacement_has_the_number_of_a_run_that_others_join);
     tcase_add_test(t, an_agent_says_what_it_is_asked);
     tcase_add_test(t, a_look_at_its_host);
