@@ -47,6 +47,7 @@ static void on_joined(void *arg, const xd_joined *j)
     xd_engine *x = arg;
     joining    one = { .says = { .gateway = j->seat, .workers = j->workers } };
     snprintf(one.host, sizeof(one.host), "%.64s", j->host);
+    atomic_store(&x->came, true);
     describe(&one.says, j);
     pthread_mutex_lock(&x->lock);
     joining *more = realloc(x->joins, (x->n_joins + 1) * sizeof(*more));
