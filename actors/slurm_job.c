@@ -72,9 +72,11 @@ static int refuse(const refusal *r, const char *word, xd_error *err)
 static int read_cpus(xd_slurm_job *job, const char *word, const char *value, xd_error *err)
 {
     uint64_t n;
-    if (!value || xd_text_u64(value, 1, CPUS_MOST, &n) < 0)
-        return xd_error_set(err, -EINVAL, "option --slurm: %.100s: a number from 1 to %u is expected", word,
-                            CPUS_MOST);
+    if (!value)
+        return xd_error_set(err, -EINVAL, "option --slurm: %.100s needs a value", word);
+    if (xd_text_u64(value, 1, CPUS_MOST, &n) < 0)
+        return xd_error_set(err, -EINVAL, "option --slurm: -c %.60s: a number from 1 to %u is expected",
+                            value, CPUS_MOST);
     job->per_task = (uint32_t)n;
     return 0;
 }
@@ -277,10 +279,9 @@ int xd_slurm_queue_words(const xd_slurm_queue *q, const char *job, char ret[XD_S
         return 1;
     }
     if (!q->waiting && !q->running) {
-        snprintf(
-            ret, XD_SLURM_TEXT,
-            "slurm job %.40s has ended: %.120s (--output FILE among its options keeps what its tasks print)",
-            job, q->how);
+        const bool good = strncmp(q->how, "COMPLETED", 9) == 0;
+        snprintf(ret, XD_SLURM_TEXT, "slurm job %.40s has ended: %.120s%s", job, q->how,
+                 good ? "" : " (--output FILE among its options keeps what its tasks print)");
         return 1;
     }
     if (q->waiting && !q->running && q->ended)
