@@ -211,7 +211,7 @@ static int on_gateway_down(scheduler *self, gateway *g, const xd_wire_GATEWAY_DO
     bool wanted = in->expected || (g->state >= GW_DONE && !g->gone) || g->state == GW_FINISHING;
     g->state = GW_DONE;
     if (g->leaving && self->state == XD_RUN_COLLECTING)
-        return xd_scheduler_look(self);
+        return xd_scheduler_look(self); /* others begin without it */
     const bool last = !others_live(self);
     if (last && xd_run_tests(self->state)) {
         int r = xd_scheduler_wait_for_others(self);
@@ -233,7 +233,7 @@ static int on_down(scheduler *self, gateway *g, const xd_msg *m, const xd_wire_G
     if (strcmp(m->from, XD_COLLECTOR_ADDRESS) == 0)
         return on_gateway_down(self, g, in);
     XD_TRY(tell_loss(self, g, in));
-    if (g->state >= GW_RUNNING)
+    if (g->state >= GW_RUNNING && !(g->leaving && self->state == XD_RUN_COLLECTING))
         return on_gateway_down(self, g, in);
     XD_TRY(xd_msg_share(&copy, m));
     g->gone = true;

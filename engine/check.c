@@ -30,7 +30,8 @@ struct xd_check {
     check_item *items; /* as far as leases went */
     uint32_t    n_items, cap_items;
     uint32_t    count; /* of its own COLLECTED */
-    uint32_t    first_worker, n_workers, total_workers;
+    uint32_t    first_worker, n_workers;
+    uint32_t    stride; /* between the numbers of a worker and of its replacement; 0 = before WORKERS_START */
     xd_buf      told_names; /* of ENV_START: a list of TEXT */
     uint32_t    n_told_names;
     xd_names    names;   /* the same by number, from WORKERS_START on */
@@ -208,7 +209,7 @@ static int workers_start(xd_check *c, const xd_frame *f)
     XD_TRY(xd_wire_WORKERS_START_decode(f->body, f->len, &m));
     c->first_worker = m.first;
     c->n_workers = m.count;
-    c->total_workers = m.total;
+    c->stride = m.stride ? m.stride : m.total;
     const xd_wire_list names = { .count = c->n_told_names,
                                  .ptr = c->told_names.data,
                                  .len = c->told_names.len };
@@ -268,9 +269,9 @@ static check_item *item_of(const xd_check *c, uint32_t item)
  * to one agent of the run (agent_next_number in tools/xdagent/start.c). */
 static bool is_its_worker(const xd_check *c, uint32_t worker)
 {
-    if (!c->total_workers || worker == XD_NO_WORKER)
+    if (!c->stride || worker == XD_NO_WORKER)
         return false;
-    const uint32_t place = worker % c->total_workers;
+    const uint32_t place = worker % c->stride;
     return place >= c->first_worker && place - c->first_worker < c->n_workers;
 }
 

@@ -88,7 +88,7 @@ typedef enum {
     OPTION("on-lost", 0, "rerun|fail", "rerun", "What becomes of tests that had begun in an environment that is lost: rerun, once; fail: their outcome is lost.", KIND_WORD, on_lost, false) \
     OPTION("ssh", 0, "auto|libssh|openssh", "auto", "What carries ssh=: libssh, in this program; openssh, the user's ssh program; auto: libssh where it can do what ssh_config asks for.", KIND_WORD, ssh, false) \
     OPTION("ssh-accept-new", 0, NULL, "", "Take and write down the key of a host that is not in known_hosts; a key that has changed is refused all the same.", KIND_FLAG, ssh_accept_new, false) \
-    OPTION("keys", 0, "DIR", "~/.config/xdctl", "Folder of the keys of socket=: the own one (id), and those of servers (known_brokers).", KIND_TEXT, keys, false) \
+    OPTION("keys", 0, "DIR", "~/.config/xdctl", "Folder of the keys of socket= and --listen: the own one (id), those of servers (known_brokers), and those of hosts that may join (authorized_workers).", KIND_TEXT, keys, false) \
     OPTION("output-limit", 0, "SIZE", "1M", "How much output that bypasses pytest's capture is kept, per test, for each of stdout and stderr.", KIND_SIZE, output_limit, false) \
     OPTION("journal-limit", 0, "SIZE", "4G", "How large a run's journal may become; then the run ends with exit code 7. 0: no limit.", KIND_SIZE, journal_limit, false) \
     OPTION("runs-keep", 0, "N", "100", "How many runs of each project are kept under $XDG_STATE_HOME/xd/runs.", KIND_SIZE, runs_keep, false) \

@@ -27,6 +27,8 @@
 #define ACCEPTS 64 /* in one turn */
 #define SILENT_MS 20000u
 #define BACKLOG 1024
+#define FDS_EACH 3u /* of a connection: to the peer, to ZeroMQ, and ZeroMQ's own */
+#define FEWEST 16u
 #define RESERVE_FDS 64u
 #define NUMBER_MAX 0x3fffffu /* 127.64.0.0 to 127.127.255.255 */
 #define BUCKETS 4096u
@@ -544,11 +546,13 @@ static int bind_one(xd_front *f, const char *text, xd_error *err)
     return xd_poller_set(f->args.poller, fd, XD_POLL_IN, on_accept, f);
 }
 
-static uint32_t most_connections(uint32_t wanted)
+/* Those that there are descriptors for; where these are few, the user of the front has a quarter of them. */
+static uint32_t most_connections(uint64_t wanted, uint64_t other_fds)
 {
-    const uint64_t have = xd_os_raise_nofile(limit(wanted, 4096) * 2ull + RESERVE_FDS * 4u);
-    const uint64_t fit = have > RESERVE_FDS * 4u ? (have - RESERVE_FDS * 4u) / 4u + RESERVE_FDS : 16;
-    return (uint32_t)XD_MIN((uint64_t)limit(wanted, 4096), fit);
+    const uint64_t have = xd_os_raise_nofile(wanted * FDS_EACH + other_fds + RESERVE_FDS);
+    const uint64_t kept = XD_MIN(other_fds, have / 4) + RESERVE_FDS;
+    const uint64_t fit = have > kept ? (have - kept) / FDS_EACH : 0;
+    return (uint32_t)XD_MIN(wanted, XD_MAX(fit, (uint64_t)FEWEST));
 }
 
 int xd_front_new(xd_front **ret, const xd_front_args *args, xd_error *err)
@@ -557,7 +561,9 @@ int xd_front_new(xd_front **ret, const xd_front_args *args, xd_error *err)
     if (!f)
         return -ENOMEM;
     f->args = *args;
-    f->args.limits.connections = most_connections(args->limits.connections);
+    f->args.limits.connections =
+        most_connections(limit(args->limits.connections, XD_FRONT_CONNECTIONS), args->other_fds);
+    f->stats.most = f->args.limits.connections;
     f->next_ns = UINT64_MAX;
     f->reserve = open("/dev/null", O_RDONLY | O_CLOEXEC);
     f->key_line = strdup(args->key_line);

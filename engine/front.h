@@ -16,11 +16,12 @@
 #include "engine/base/poller.h"
 
 #define XD_FRONT_QUESTION "xdkey\n"
+#define XD_FRONT_CONNECTIONS 4096u
 
 typedef struct xd_front xd_front;
 
 typedef struct xd_front_limits {
-    uint32_t connections;          /* in all; 0 = 4096, or what the limit of open files leaves */
+    uint32_t connections;          /* in all; 0 = XD_FRONT_CONNECTIONS; fewer if open files are too few */
     uint32_t per_address;          /* proven ones of one address; 0 = 1024 */
     uint32_t unproven;             /* in all; 0 = 1024 */
     uint32_t unproven_per_address; /* 0 = 256 */
@@ -32,7 +33,8 @@ typedef struct xd_front_args {
     const char *const *bind; /* HOST:PORT, [HOST]:PORT, :PORT; numeric */
     size_t             n_bind;
     uint16_t           inner_port;
-    const char        *key_line; /* the answer, with its newline; copied */
+    const char        *key_line;  /* the answer, with its newline; copied */
+    uint32_t           other_fds; /* descriptors that its user may need beside them */
     xd_front_limits    limits;
     void (*gone)(
         void *arg,
@@ -45,6 +47,7 @@ typedef struct xd_front_stats {
     uint64_t accepted, asked, dropped,
         refused; /* dropped: unproven, for others or for time; refused: by a limit, or no ZMTP */
     uint32_t now, unproven;
+    uint32_t most; /* connections that there may be */
 } xd_front_stats;
 
 /* Borrows the poller. -errno: err names the address. */

@@ -384,7 +384,7 @@ static int how_it_ended(const joining *j, int r, const char *lost, xd_error *err
 {
     if (j->refused)
         return xd_error_set(err, r, "%s", j->dial.err.text);
-    if (j->leaves || j->closed || j->stops)
+    if (j->leaves || j->closed || j->stops || (r == 0 && j->child.good))
         return 0;
     if (r < 0)
         return xd_error_set(err, r, "the run at %s was lost: %s", j->dial.at.text, lost);

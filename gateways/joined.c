@@ -16,6 +16,7 @@ typedef struct joined_pipe {
     xd_listen *listen;
     seat      *seat;
     int        fd, text; /* -1 = closed, or not there yet */
+    int        old; /* is of no use any more, and stays until there is another: to the thread its end would be that of the session; -1 */
 } joined_pipe;
 
 static joined_pipe *of(xd_pipe *p)
@@ -30,8 +31,8 @@ static void close_end(int *fd)
     *fd = -1;
 }
 
-/* 1 = there is a pipe; 0 = not yet; -ESRCH = there will be none. */
-static int take(joined_pipe *j)
+/* 1 = there is a pipe; 0 = not yet; -ESRCH = there will be none. `again`: if there is none yet, it is asked for. */
+static int take(joined_pipe *j, bool again)
 {
     seat *s = j->seat;
     xd_os_hush(s->to_gateway);
@@ -45,7 +46,13 @@ static int take(joined_pipe *j)
         s->text = -1;
     }
     const bool over = s->phase == SEAT_OVER;
+    const bool asks = again && j->fd < 0 && !over;
+    s->again = s->again || asks;
     pthread_mutex_unlock(&j->listen->lock);
+    if (asks)
+        xd_os_nudge(j->listen->wake_fd);
+    if (j->fd >= 0)
+        close_end(&j->old);
     return j->fd >= 0 ? 1 : over ? -ESRCH : 0;
 }
 
@@ -60,22 +67,27 @@ static int joined_open(xd_pipe **ret, const xd_target *target, xd_error *err)
                         .listen = target->listen,
                         .seat = listen_seat(target->listen, target->seat),
                         .fd = -1,
-                        .text = -1 };
+                        .text = -1,
+                        .old = -1 };
     *ret = &j->pipe;
     return 0;
 }
 
 static int joined_opened(xd_pipe *p, xd_error *err)
 {
-    int r = take(of(p));
+    int r = take(of(p), false);
     return r < 0 ? xd_error_set(err, r, "it has left") : r;
 }
 
 static int joined_reopen(xd_pipe *p, xd_error *err)
 {
     joined_pipe *j = of(p);
-    close_end(&j->fd);
-    int r = take(j);
+    if (j->fd >= 0) {
+        close_end(&j->old);
+        j->old = j->fd;
+        j->fd = -1;
+    }
+    int r = take(j, true);
     return r < 0 ? xd_error_set(err, r, "it has left") : 0;
 }
 
@@ -124,7 +136,9 @@ static ssize_t joined_text(xd_pipe *p, void *to, size_t room)
 
 static void joined_close(xd_pipe *p)
 {
-    close_end(&of(p)->fd);
+    joined_pipe *j = of(p);
+    close_end(&j->fd);
+    close_end(&j->old);
 }
 
 static void joined_part(xd_pipe *p)
@@ -141,8 +155,8 @@ static void joined_hang_up(xd_pipe **p, uint32_t grace_ms, char *how, size_t how
     xd_listen            *l = j->listen;
     seat                 *s = j->seat;
     const struct timespec until = xd_clock_timespec(xd_clock_ns() + grace_ms * XD_MS_NS);
-    (void)take(j); /* what lies there for it is closed, too */
-    close_end(&j->fd);
+    (void)take(j, false); /* what lies there for it is closed, too */
+    joined_close(*p);
     pthread_mutex_lock(&l->lock);
     for (int r = 0; s->phase != SEAT_OVER && !s->parting && r == 0;)
         r = pthread_cond_timedwait(&l->change, &l->lock, &until);

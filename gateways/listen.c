@@ -327,7 +327,7 @@ static void on_wake(void *arg, int fd, uint32_t events)
     ((xd_listen *)arg)->moved = true;
 }
 
-static int turn(xd_listen *l)
+static int turn(xd_listen *l, uint64_t until)
 {
     uint64_t now = xd_clock_ns(), next;
     do {
@@ -344,7 +344,7 @@ static int turn(xd_listen *l)
         now = xd_clock_ns();
     } while (l->moved);
     const uint64_t again = xd_peers_care(l->peers, now);
-    const int      r = xd_poller_wait(l->poller, XD_MIN(next, again));
+    const int      r = xd_poller_wait(l->poller, XD_MIN(XD_MIN(next, again), until));
     return XD_MIN(r, 0);
 }
 
@@ -363,7 +363,7 @@ static void *listen_main(void *arg)
     int        r = 0;
     (void)pthread_setname_np(pthread_self(), "xd-listen");
     while (r == 0 && xd_clock_ns() < until) {
-        r = turn(l);
+        r = turn(l, until);
         if (is_stopped(l) && until == UINT64_MAX)
             until = xd_clock_ns() + PARTING_NS;
         if (until != UINT64_MAX && xd_peers_count(l->peers) == 0)

@@ -40,7 +40,9 @@ static void drop_tunnel(guest *g)
 static int send_to_peer(void *arg, xd_bytes message)
 {
     guest *g = arg;
-    return g->peer ? xd_peers_send(g->listen->peers, g->peer, message) : -EAGAIN;
+    if (g->peer)
+        return xd_peers_send(g->listen->peers, g->peer, message);
+    return g->ended ? 0 : -EAGAIN; /* nobody needs it any more */
 }
 
 static void on_ready(void *arg, int fd, uint32_t events)
@@ -85,6 +87,7 @@ static int offer_pipe(guest *g)
     if (text >= 0)
         s->text = text;
     s->phase = SEAT_HERE;
+    s->again = false;
     pthread_mutex_unlock(&l->lock);
     xd_os_nudge(s->to_gateway);
     return 0;
@@ -137,13 +140,20 @@ int guest_connect(guest *g, xd_peer *p)
 
 /* ---- the end ------------------------------------------------------------------------------------------------------- */
 
+static void drop_pipe(guest *g)
+{
+    drop_tunnel(g);
+    drop_fd(g, &g->far_fd); /* the gateway sees the end of the pipe */
+}
+
+/* What an agent that has ended said last may not have been read yet: follow_close closes its pipe. */
 void guest_cut(guest *g)
 {
     if (g->peer)
         g->peer->session = NULL;
     g->peer = NULL;
-    drop_tunnel(g);
-    drop_fd(g, &g->far_fd); /* the gateway sees the end of the pipe */
+    if (!g->ended)
+        drop_pipe(g);
 }
 
 void guest_end(guest *g, const char *how)
@@ -171,6 +181,7 @@ void guest_free(guest *g)
     if (g->peer)
         xd_peers_drop(g->listen->peers, g->peer);
     guest_cut(g);
+    drop_pipe(g);
     drop_fd(g, &g->far_text);
     free(g);
 }
@@ -225,7 +236,13 @@ static int pump(guest *g)
 /* The agent's end of the pipe is closed: so is ours, but not before it is told how the agent has ended, if it has. */
 static void follow_close(guest *g, uint64_t now)
 {
-    if (!g->has_tunnel || g->shut || !(g->tunnel.closed || g->ended) || !xd_tunnel_written(&g->tunnel))
+    if (!g->has_tunnel || !(g->tunnel.closed || g->ended) || !xd_tunnel_written(&g->tunnel))
+        return;
+    if (g->ended) {
+        drop_fd(g, &g->far_text);
+        g->tunnel.text_out = -1;
+    }
+    if (g->shut)
         return;
     if (g->closed_ns == 0)
         g->closed_ns = now;
@@ -233,31 +250,40 @@ static void follow_close(guest *g, uint64_t now)
         return;
     g->shut = true;
     (void)shutdown(g->far_fd, SHUT_WR);
-    if (g->ended)
-        drop_fd(g, &g->far_text);
-    if (g->ended)
-        g->tunnel.text_out = -1;
 }
 
-static bool has_left(guest *g)
+/* Its connection ends, and who has joined makes another one. */
+static void hang_up(guest *g)
+{
+    xd_peer *p = g->peer;
+    guest_cut(g);
+    if (p)
+        xd_peers_drop(g->listen->peers, p);
+}
+
+/* What its gateway wants. */
+static void ask_gateway(guest *g, bool *ret_left, bool *ret_again)
 {
     xd_listen *l = g->listen;
+    seat      *s = listen_seat(l, g->number);
     pthread_mutex_lock(&l->lock);
-    const bool left = listen_seat(l, g->number)->left;
+    *ret_left = s->left;
+    *ret_again = s->again;
+    s->again = false;
     pthread_mutex_unlock(&l->lock);
-    return left;
 }
 
 uint64_t guest_care(guest *g, uint64_t now_ns)
 {
+    bool left, again;
+    ask_gateway(g, &left, &again);
+    if (again && g->has_tunnel)
+        hang_up(g);
     const int broken = pump(g);
     follow_close(g, now_ns);
-    if (broken < 0 && g->peer) {
-        xd_peer *p = g->peer;
-        guest_cut(g);
-        xd_peers_drop(g->listen->peers, p);
-    }
-    if (has_left(g)) {
+    if (broken < 0 && g->peer)
+        hang_up(g);
+    if (left) {
         if (g->left_ns == 0)
             g->left_ns = now_ns;
         if (g->ended || !g->peer || now_ns - g->left_ns > LEFT_NS) {

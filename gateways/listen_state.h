@@ -19,6 +19,7 @@ typedef struct seat {
     int        fd, text;   /* the gateway's ends, until it takes them; -1 */
     int        to_gateway; /* eventfd; -1 = not used so far */
     bool       left;       /* the gateway has hung up */
+    bool       again;      /* the pipe that was given last is of no use to it: it wants another one */
     bool       parting;
     char       how[256]; /* its agent has ended */
 } seat;

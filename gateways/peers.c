@@ -376,9 +376,17 @@ static int listen_there(xd_peers *s, xd_error *err)
                                   .inner_port = port,
                                   .key_line = line,
                                   .limits = a->limits,
+                                  .other_fds = a->other_fds,
                                   .gone = on_gone,
                                   .arg = s };
     XD_TRY(xd_front_new(&s->front, &front, err));
+    const uint32_t most = xd_front_count(s->front).most;
+    const uint32_t wanted = a->limits.connections ? a->limits.connections : XD_FRONT_CONNECTIONS;
+    if (most < wanted)
+        xd_peers_log(
+            s, XD_LOG_WARNING,
+            "%u connections at most instead of %u: the limit of open files allows no more (ulimit -n)",
+            (unsigned)most, (unsigned)wanted);
     xd_curve_server_fds(s->curve, fds);
     for (int i = 0; i < 2; i++)
         XD_TRY(xd_poller_set(a->poller, fds[i], XD_POLL_IN, nothing, s));

@@ -50,6 +50,7 @@ typedef struct xd_peers_args {
     const char *const *bind; /* as of xd_front_args */
     size_t             n_bind;
     xd_front_limits    limits;
+    uint32_t           other_fds; /* as of xd_front_args */
     xd_log             log;
     bool              *moved; /* set when something has happened that may be looked at */
     xd_peers_ops       ops;

@@ -96,7 +96,7 @@ static bool may_open(serve *s, xd_peer *p, const xd_wire_TUNNEL_OPEN *m)
         xd_peers_refuse(s->peers, p, XD_TUNNEL_VERSION, why);
         return false;
     }
-    const uint32_t most = s->args->max_agents ? s->args->max_agents : 256;
+    const uint32_t most = s->args->max_agents ? s->args->max_agents : XD_SERVE_AGENTS;
     if (!s->stops && s->n_sessions < most)
         return true;
     snprintf(why, sizeof(why),

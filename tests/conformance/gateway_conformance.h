@@ -23,6 +23,7 @@ typedef struct xd_gateway_case {
     const xd_gateway_fault *never;       /* opens for ever; NULL = it opens at once */
     const xd_gateway_fault *fails;       /* while it opens */
     const xd_gateway_fault *faults;      /* all kinds of them */
+    const char             *faultless;   /* why there are none of both */
     const char             *killed_says; /* of a program at the far end that was killed */
     bool slow_again; /* another pipe is another process: two thousand of them are not waited for */
     bool redials;    /* its agent gets its pipes as sockets, like one of this program's own */

@@ -510,6 +510,8 @@ END_TEST
 START_TEST(names_each_fault)
 {
     const xd_gateway_fault *f = all_cases[_i].faults;
+    if (all_cases[_i].faultless)
+        SKIP(all_cases[_i].faultless);
     ck_assert_ptr_nonnull(f);
     for (; f->words; f++) {
         xd_error    err = { 0 };

@@ -1,4 +1,4 @@
-/* needs: engine gateways cases: popen ring command socket openssh libssh */
+/* needs: engine gateways cases: popen ring command socket join openssh libssh */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +11,7 @@
 #include "gateways/socket.h"
 #include "tests/conformance/ssh_server.c"
 #include "tests/conformance/socket_server.c"
+#include "tests/conformance/join_server.c"
 
 #define SKIPPED 77 /* CMake: SKIP_RETURN_CODE */
 
@@ -51,6 +52,10 @@ static const xd_gateway_fault command_fails = { .transport = &xd_transport_comma
                                                 .spec = "command=sh -c 'exit 3'",
                                                 .words = "closed before the agent ran" };
 
+static const xd_gateway_fault join_never = { .transport = &xd_transport_joins_never,
+                                             .spec = "popen",
+                                             .words = "in time" };
+
 /* Their spec is that of an sshd which is started for them. */
 static char             ssh_specs[16][160], socket_specs[8][64];
 static xd_gateway_fault openssh_faults[8], libssh_faults[8], ssh_ways[4], socket_faults[8], socket_ways[2];
@@ -86,6 +91,15 @@ static xd_gateway_case cases[] = {
       .slow_again = true,
       .redials = true,
       .far = true },
+    { .name = "join",
+      .spec = "popen",
+      .transport = &xd_transport_joins,
+      .never = &join_never,
+      .faultless = "whoever cannot join says why at that end; here somebody is waited for",
+      .killed_says = "SIGKILL",
+      .slow_again = true,
+      .redials = true,
+      .far = true },
     { .name = "openssh",
       .transport = &xd_transport_openssh,
       .never = &ssh_ways[0],
@@ -104,7 +118,7 @@ static xd_gateway_case cases[] = {
       .far = true },
 };
 #define SOCKET_CASE 3
-#define LOCAL_CASES 4
+#define LOCAL_CASES 5
 
 static void add_faults(const xd_ssh_server *server, xd_gateway_fault *faults, xd_gateway_fault *ways,
                        const xd_transport *transport)
@@ -188,10 +202,22 @@ int main(int argc, char **argv)
 {
     xd_ssh_server    *server = NULL;
     xd_socket_server *sockets = NULL;
+    xd_join_server   *joins = NULL;
+    xd_error          err = { 0 };
     if (argc == 5 && strcmp(argv[1], "--hold") == 0)
         return xd_gateway_hold(cases[strtol(argv[2], NULL, 10)].transport, argv[3], argv[4]);
     if (argc == 4 && strcmp(argv[1], "--serve") == 0)
         return xd_socket_server_main(argv[2], argv[3]);
+    if (argc == 3 && strcmp(argv[1], "--joins") == 0)
+        return xd_join_server_begin(argv[2]);
+    if (argc == 3 && strcmp(argv[1], "--joiner") == 0)
+        return xd_join_server_main(argv[2]);
+    if (argc == 5 && strcmp(argv[1], "--join") == 0)
+        return xd_join_server_join(argv[2], argv[3], argv[4]);
+    if (xd_join_server_start(&joins, &err) < 0) {
+        printf("join: %s\n", err.text);
+        return EXIT_FAILURE;
+    }
     if (start_socket_server(&sockets) < 0)
         return EXIT_FAILURE;
     int ssh = start_server(&server);
@@ -204,5 +230,6 @@ int main(int argc, char **argv)
     srunner_free(runner);
     xd_ssh_server_stop(server);
     xd_socket_server_stop(sockets);
+    xd_join_server_stop(joins);
     return failed ? EXIT_FAILURE : EXIT_SUCCESS;
 }

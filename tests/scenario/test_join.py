@@ -280,6 +280,19 @@ def test_the_last_one_leaves_and_another_comes(place):
     assert result.rc == 0 and "20 passed" in result.out and second.ends() == 0, result
 
 
+def test_a_host_leaves_while_it_collects(place):
+    """It was to tell the list of tests: another one does."""
+    place.project.write(test_a="def test_a(): pass\n", conftest="import os, time\nif os.environ.get('SLEEPS'):\n    open(os.environ['SLEEPS'], 'w').close()\n    time.sleep(60)\n")
+    run, flag = place.run(), place.project.path / "sleeps"
+    first = place.join(run, "--workers", "1", env={"SLEEPS": str(flag)})
+    wait_until(flag.exists, "it collects")
+    first.stop()
+    run.says("leaves: ")
+    second = place.join(run, "--workers", "1")
+    result = run.ends()
+    assert result.rc == 0 and "1 passed" in result.out and second.ends() == first.ends() == 0, (result, first.said, second.said)
+
+
 def test_nobody_comes(place):
     place.project.write(test_a=HOLD % 4)
     none = place.run("--wait=1s").ends()

@@ -134,6 +134,20 @@ START_TEST(a_worker_is_called_by_its_name)
 }
 END_TEST
 
+/* The run's hosts join one after the other: so many workers are not known when the first ones start. */
+START_TEST(a_replacement_has_the_number_of_a_run_that_others_join)
+{
+    TELL(ENV_START, 0);
+    GOOD(COLLECTED, .count = 1, .exit_status = -1);
+    TELL(WORKERS_START, .first = 4, .count = 2, .total = 7, .stride = 4096);
+    GOOD(WORKER_UP, .worker = 5, .way = 1, .replaces = XD_NO_WORKER);
+    GOOD(WORKER_DOWN, .worker = 5, .item = XD_NO_INDEX);
+    GOOD(WORKER_UP, .worker = 5 + 4096, .way = 1, .replaces = 5);
+    BAD("worker gw11 is none", WORKER_UP, .worker = 4 + 7, .way = 1, .replaces = XD_NO_WORKER);
+    BAD("none of this environment", WORKER_UP, .worker = 6 + 4096, .way = 1, .replaces = XD_NO_WORKER);
+}
+END_TEST
+
 START_TEST(an_agent_says_what_it_is_asked)
 {
     start();
@@ -289,6 +303,7 @@ int main(void)
     tcase_add_checked_fixture(t, setup, teardown);
     tcase_add_test(t, each_frame_has_its_phases);
     tcase_add_test(t, a_worker_is_called_by_its_name);
+    tcase_add_test(t, a_replacement_has_the_number_of_a_run_that_others_join);
     tcase_add_test(t, an_agent_says_what_it_is_asked);
     tcase_add_test(t, a_look_at_its_host);
     tcase_add_test(t, only_what_is_leased_has_an_outcome);

@@ -518,6 +518,41 @@ START_TEST(connections_in_all)
 }
 END_TEST
 
+/* Three descriptors for each, beside those that its user needs, and some: no more than there are, and not fewer than can be. */
+START_TEST(connections_there_are_descriptors_for)
+{
+    static const struct {
+        rlim_t   files;
+        uint32_t wanted, other, most;
+    } table[] = {
+        { 20000, 0, 1000, 4096 }, { 20000, 7000, 100, 6612 }, { 20000, 7000, 100000, 4978 },
+        { 1024, 0, 100, 286 },    { 1024, 0, 1000, 234 },     { 1024, 200, 100, 200 },
+        { 100, 0, 1000, 16 },
+    };
+    struct rlimit was;
+    ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &was), 0);
+    ck_assert_int_eq(xd_poller_new(&poller), 0);
+    for (size_t i = 0; i < XD_ARRAY_LEN(table); i++) {
+        if (table[i].files > was.rlim_max)
+            continue;
+        const xd_front_args a = { .poller = poller,
+                                  .key_line = KEY_LINE,
+                                  .other_fds = table[i].other,
+                                  .limits = { .connections = table[i].wanted } };
+        /* The hard limit can be lowered and not raised again: each in turn, from the highest on. */
+        const struct rlimit low = { .rlim_cur = 64, .rlim_max = table[i].files };
+        ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &low), 0);
+        ck_assert_msg(xd_front_new(&front, &a, &err) == 0, "%s", err.text);
+        ck_assert_msg(xd_front_count(front).most == table[i].most, "%zu: %u", i,
+                      (unsigned)xd_front_count(front).most);
+        ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &was), 0);
+        ck_assert_uint_ge(was.rlim_cur, XD_MIN((rlim_t)table[i].most * 3, table[i].files));
+        front = xd_front_free(front);
+    }
+    poller = xd_poller_free(poller);
+}
+END_TEST
+
 START_TEST(proven_of_one_address)
 {
     opened((xd_front_limits){ .per_address = 2 });
@@ -779,6 +814,7 @@ int main(void)
     tcase_add_test(t, unproven_of_one_address);
     tcase_add_test(t, unproven_in_all);
     tcase_add_test(t, connections_in_all);
+    tcase_add_test(t, connections_there_are_descriptors_for);
     tcase_add_test(t, proven_of_one_address);
     tcase_add_test(t, time_to_prove);
     tcase_add_test(t, dropped);
