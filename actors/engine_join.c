@@ -102,6 +102,11 @@ static int seat_one(xd_engine *x, const joining *one, xd_error *err)
     xd_xspec    *spec = &x->plan.gateways[i].spec;
     xd_xspec     named = { 0 };
     XD_TRY(xd_xspec_join(&named, one->host));
+    /* Nothing is brought to nodes of Slurm: they share the folder of the project. */
+    if (x->config->slurm && x->config->no_sync && !(named.chdir = strdup(x->where.work))) {
+        xd_xspec_release(&named);
+        return -ENOMEM;
+    }
     xd_xspec_release(spec);
     *spec = named;
     x->specs[i] = spec->text;

@@ -436,4 +436,4 @@ def test_references_between_pages_lead_somewhere():
     pages = {n[:-4] for n in os.listdir(MAN) if n.endswith(".scd")}
     for name in pages:
         for title, number in re.findall(r"\*([\w-]+)\*\((\d)\)", page(name)):
-            assert "%s.%s" % (title, number) in pages or title in ("pytest", "gitignore", "rsync"), (name, title)
+            assert "%s.%s" % (title, number) in pages or title in ("pytest", "gitignore", "rsync", "sbatch", "squeue"), (name, title)

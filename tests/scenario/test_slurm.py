@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from conftest import Project, clean_environment, end
+from conftest import XDCTL, Project, clean_environment, end
 from faults import stat_of, tree, wait_until
 from test_join import HOLD, Run
 
@@ -239,6 +239,19 @@ def test_a_run(slurm, project, limited):
     assert "slurm job %s: 2 tasks with 2 workers each, to join at tcp://127.0.0.1:" % run.job in result.out, result
     assert "tags slurm job=%s_0 node=n" % run.job in result.out
     run.no_job()
+
+
+def test_a_shared_folder(slurm, project):
+    """With --no-sync nothing is brought: the tests run where xdctl does."""
+    project.write(test_a="""
+        import os
+        def test_a(): assert os.getcwd() == os.environ["HERE"]
+    """)
+    (project.path / "bin").mkdir()
+    (project.path / "bin" / "join").write_text("#!/bin/sh\nexec %s join --tag mine \"$@\"\n" % XDCTL)
+    (project.path / "bin" / "join").chmod(0o755)
+    result = slurm.run(project, "-D /", 1, "--no-sync", "--require=mine", "--slurm-join=%s" % (project.path / "bin" / "join"), env={"HERE": str(project.root)}).ends()
+    assert result.rc == 0 and result.summary == {"passed": 1}, result
 
 
 def test_late_ones_are_taken_in(slurm, project):
