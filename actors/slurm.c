@@ -278,7 +278,7 @@ static int submit(xd_slurm *s, xd_error *err)
                             (unsigned)(SUBMIT_NS / XD_S_NS));
     XD_TRY(r);
     XD_TRY(xd_text_last_words(&words, xd_buf_view(&said), 600));
-    return xd_error_set(err, -ECONNREFUSED, "option --slurm: the job was refused: %s",
+    return xd_error_set(err, -ECONNREFUSED, "option --slurm: the job was not submitted: %s",
                         *xd_buf_cstr(&words) ? xd_buf_cstr(&words) : "sbatch says nothing");
 }
 
@@ -323,9 +323,12 @@ static void cancel(xd_slurm *s, char *trouble)
     int r = read_words(s->words, -1, xd_clock_ns() + CANCEL_NS, NULL, &said);
     if (r == 0)
         (void)!xd_proc_wait(&s->guard, true, &st);
-    if (*s->id && st.exit_status != 0 && xd_text_last_words(&words, xd_buf_view(&said), 300) == 0)
-        snprintf(trouble, XD_ERROR_TEXT, "slurm job %s could not be cancelled: %s", s->id,
-                 r < 0 ? "scancel does not answer" : xd_buf_cstr(&words));
+    if (!*s->id || st.exit_status == 0 || xd_text_last_words(&words, xd_buf_view(&said), 300) < 0)
+        return;
+    const char *why = r < 0                  ? "scancel does not answer"
+                      : *xd_buf_cstr(&words) ? xd_buf_cstr(&words)
+                                             : "the process that would do it was killed";
+    snprintf(trouble, XD_ERROR_TEXT, "slurm job %s could not be cancelled: %s", s->id, why);
 }
 
 xd_slurm *xd_slurm_free(xd_slurm *s, char *trouble)

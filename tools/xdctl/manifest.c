@@ -19,8 +19,8 @@
 #define REPLICAS_MOST 3000u
 #define WORKERS_MOST 1024u
 #define USER 1000
-#define DRAIN_MORE_S 30u /* beyond the drain time, before Kubernetes kills a pod */
-#define KEPT_S 3600      /* a Job that has ended */
+#define DRAIN_MORE_S 30 /* beyond the drain time, before Kubernetes kills a pod */
+#define KEPT_S 3600     /* a Job that has ended */
 
 static int bad(char *err, const char *option, const char *value, const char *want)
 {
@@ -122,7 +122,7 @@ static json_t *pod(json_t *of_container, uint64_t drain_s)
                      " s:[o],"
                      " s:[{s:s, s:{}}, {s:s, s:{}}]}",
                      "restartPolicy", "Never", "automountServiceAccountToken", 0, "enableServiceLinks", 0,
-                     "terminationGracePeriodSeconds", (json_int_t)(drain_s + DRAIN_MORE_S), "securityContext",
+                     "terminationGracePeriodSeconds", (json_int_t)drain_s + DRAIN_MORE_S, "securityContext",
                      "runAsNonRoot", 1, "runAsUser", USER, "runAsGroup", USER, "fsGroup", USER,
                      "seccompProfile", "type", "RuntimeDefault", "containers", of_container, "volumes",
                      "name", "work", "emptyDir", "name", "tmp", "emptyDir");
