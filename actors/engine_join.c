@@ -47,6 +47,7 @@ static void on_joined(void *arg, const xd_joined *j)
     xd_engine *x = arg;
     joining    one = { .says = { .gateway = j->seat, .workers = j->workers } };
     snprintf(one.host, sizeof(one.host), "%.64s", j->host);
+    atomic_store(&x->came, true);
     describe(&one.says, j);
     pthread_mutex_lock(&x->lock);
     joining *more = realloc(x->joins, (x->n_joins + 1) * sizeof(*more));
@@ -101,6 +102,11 @@ static int seat_one(xd_engine *x, const joining *one, xd_error *err)
     xd_xspec    *spec = &x->plan.gateways[i].spec;
     xd_xspec     named = { 0 };
     XD_TRY(xd_xspec_join(&named, one->host));
+    /* Nothing is brought to nodes of Slurm: they share the folder of the project. */
+    if (x->config->slurm && x->config->no_sync && !(named.chdir = strdup(x->where.work))) {
+        xd_xspec_release(&named);
+        return -ENOMEM;
+    }
     xd_xspec_release(spec);
     *spec = named;
     x->specs[i] = spec->text;

@@ -470,6 +470,16 @@ static int handle_joins(void *state, const xd_msg *m)
     return after(self, NULL, "JOINS", xd_scheduler_on_joins(self, &in));
 }
 
+static int handle_job(void *state, const xd_msg *m)
+{
+    if (m->body.len < 1)
+        return -EINVAL;
+    scheduler *self = XD_CAST(state, scheduler, SCHEDULER_MAGIC);
+    return after(
+        self, NULL, "JOB",
+        xd_scheduler_on_job(self, m->body.ptr[0] != 0, (xd_bytes){ m->body.ptr + 1, m->body.len - 1 }));
+}
+
 static int handle_leaves(void *state, const xd_msg *m)
 {
     scheduler *self = XD_CAST(state, scheduler, SCHEDULER_MAGIC);
@@ -673,6 +683,7 @@ const xd_actor_spec xd_scheduler_spec = {
             { XD_MSG_TELL, handle_tell },
             { XD_MSG_JOINS, handle_joins },
             { XD_MSG_LEAVES, handle_leaves },
+            { XD_MSG_JOB, handle_job },
             { XD_MSG_FAULT, handle_fault },
             { XD_MSG_GONE, handle_gone },
             { XD_MSG_UNKNOWN, handle_gone },

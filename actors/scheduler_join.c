@@ -1,5 +1,6 @@
 /* scheduler_join.c - environments that join while the run listens (gateways/listen.h): seats of the plan that are empty until a host
  * comes, how long somebody is waited for, and hosts that leave. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -111,9 +112,22 @@ int xd_scheduler_wait_for_others(scheduler *self)
         return 0;
     if (self->wait_by_ns)
         return 1;
+    if (self->job_over)
+        return 0;
     self->wait_by_ns = wait_end(self);
     XD_TRY(xd_scheduler_note(self, XD_NOTE_WARNING, "no worker is left; waiting for hosts to join (--wait)"));
     return 1;
+}
+
+int xd_scheduler_on_job(scheduler *self, bool over, xd_bytes line)
+{
+    snprintf(self->job, sizeof(self->job), "%.*s", (int)line.len, (const char *)line.ptr);
+    self->job_over = over;
+    if (over && self->wait_by_ns)
+        self->wait_by_ns = xd_clock_ns();
+    if (over && self->wait_by_ns && self->state == XD_RUN_COLLECTING)
+        return 0; /* what ends the run says it */
+    return xd_scheduler_note(self, XD_NOTE_NOTE, "%s", self->job);
 }
 
 int xd_scheduler_on_wait_over(scheduler *self, uint64_t now_ns)

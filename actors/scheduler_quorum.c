@@ -60,8 +60,8 @@ static int give_up(scheduler *self, uint32_t ready, size_t failed)
     if (xd_scheduler_listens(self))
         XD_TRY(xd_scheduler_note(
             self, XD_NOTE_ERROR,
-            "no test was run: %u workers can start, %u were waited for (--min-workers, --wait)", ready,
-            least));
+            "no test was run: %u workers can start, %u were waited for (--min-workers, --wait)%s%s", ready,
+            least, *self->job ? "; " : "", self->job));
     else if (least)
         XD_TRY(xd_scheduler_note(self, XD_NOTE_ERROR,
                                  "no test was run: %u workers can start, --min-workers wants %u", ready,

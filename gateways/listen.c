@@ -482,6 +482,16 @@ void xd_listen_fingerprint(const xd_listen *l, char *ret)
     xd_pubkey_fingerprint(&xd_trust_key(xd_peers_trust(l->peers))->pub, ret);
 }
 
+int xd_listen_token(const xd_listen *l, uint64_t expires_s, char ret[XD_RUN_TOKEN_TEXT])
+{
+    xd_run_token token;
+    int r = xd_run_token_make(&token, xd_trust_key(xd_peers_trust(l->peers)), l->runs[0], expires_s, 0);
+    if (r == 0)
+        xd_run_token_text(&token, ret);
+    xd_run_token_wipe(&token);
+    return r;
+}
+
 void xd_listen_close(xd_listen *l)
 {
     pthread_mutex_lock(&l->lock);
