@@ -121,8 +121,9 @@ int xd_scheduler_on_wait_over(scheduler *self, uint64_t now_ns)
     if (!self->wait_by_ns || now_ns < self->wait_by_ns)
         return 0;
     self->wait_by_ns = 0;
-    if (self->state == XD_RUN_COLLECTING)
-        return xd_scheduler_cannot_begin(self);
+    if (self->state ==
+        XD_RUN_COLLECTING) /* those that have come may still be enough: they collect as long as they do */
+        return xd_scheduler_look(self);
     if (self->state != XD_RUN_TESTING)
         return 0;
     for (size_t i = 0; i < self->n_collections; i++)

@@ -171,8 +171,6 @@ int xd_scheduler_look(scheduler *self) XD_MUST;
 /* When all is over: environments were lost before they could run a test, and without them there are fewer workers than
  * --min-workers wants. */
 bool xd_scheduler_too_few(const scheduler *self);
-/* It cannot begin, and says why. */
-int xd_scheduler_cannot_begin(scheduler *self) XD_MUST;
 int xd_scheduler_settled(scheduler *self, uint64_t now_ns) XD_MUST; /* with every tick */
 int xd_scheduler_on_env_failed(scheduler *self, gateway *g, const xd_wire_ENV_FAILED *in) XD_MUST;
 
