@@ -208,7 +208,7 @@ static int workers_start(xd_check *c, const xd_frame *f)
     XD_TRY(xd_wire_WORKERS_START_decode(f->body, f->len, &m));
     c->first_worker = m.first;
     c->n_workers = m.count;
-    c->total_workers = m.total;
+    c->total_workers = m.stride ? m.stride : m.total; /* apart from which replacements are numbered */
     const xd_wire_list names = { .count = c->n_told_names,
                                  .ptr = c->told_names.data,
                                  .len = c->told_names.len };

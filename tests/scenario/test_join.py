@@ -243,6 +243,30 @@ def test_min_workers_and_workers_here(place):
     assert result.rc == 0 and "12 passed" in result.out and "4 workers [12 items]" in result.out and {t["worker"] for t in result.tests} == {"gw0", "gw1", "gw2", "gw3"}, result
 
 
+def test_who_has_joined_may_collect_for_longer_than_others_are_waited_for(place):
+    """--wait is for hosts to come."""
+    place.project.write(test_a="def test_a(): pass\n", conftest="import time\ntime.sleep(3)\n")
+    run = place.run("--wait=2s")
+    one = place.join(run, "--workers", "1")
+    result = run.ends()
+    assert result.rc == 0 and "1 passed" in result.out and one.ends() == 0, result
+
+
+def test_workers_that_crash_are_replaced(place):
+    """Of each host, as often as it is said; their numbers are those of no other worker."""
+    place.project.write(test_a="import os, pytest\n@pytest.mark.parametrize('n', range(20))\ndef test_n(n): os.kill(os.getpid(), 9)\n")
+    run = place.run("--min-workers=3", "--max-worker-restart=12")
+    joins = [place.join(run, "--workers", "1") for _ in range(3)]
+    result = run.ends()
+    assert result.rc == 1 and "20 crashed" in result.out and "lost" not in result.out + result.err, result
+    assert [one.ends() for one in joins] == [0, 0, 0]
+    run = place.run("--max-worker-restart=40", "--wait=1s")
+    one = place.join(run, "--workers", "1")
+    result = run.ends()
+    assert result.rc == 6 and "15 crashed" in result.out and "no worker is left" in result.out, result
+    assert one.ends() == 0
+
+
 # ---- leaving, and being lost
 
 
