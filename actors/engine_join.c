@@ -78,19 +78,20 @@ static bool next_join(xd_engine *x, joining *ret)
     return any;
 }
 
-/* Several of one host are told apart: join=host, join=host.2, ... */
+static bool is_taken(const xd_engine *x, const joining *one)
+{
+    for (size_t i = x->plan.named; i < one->says.gateway; i++)
+        if (strcmp(x->plan.gateways[i].spec.target, one->host) == 0)
+            return true;
+    return false;
+}
+
+/* Several of one host are told apart: join=host, join=host.2, ... Another host may call itself that. */
 static void name_apart(const xd_engine *x, joining *one)
 {
-    unsigned n = 1;
-    for (size_t i = x->plan.named; i < one->says.gateway; i++) {
-        const char  *host = x->plan.gateways[i].spec.target;
-        const size_t len = strlen(one->host);
-        n += host && strncmp(host, one->host, len) == 0 &&
-             (!host[len] ||
-              (host[len] == '.' && strspn(host + len + 1, "0123456789") == strlen(host + len + 1)));
-    }
-    if (n > 1)
-        snprintf(one->host + strlen(one->host), sizeof(one->host) - strlen(one->host), ".%u", n);
+    const size_t len = strlen(one->host);
+    for (unsigned n = 2; is_taken(x, one); n++)
+        snprintf(one->host + len, sizeof(one->host) - len, ".%u", n);
     snprintf(one->says.spec, sizeof(one->says.spec), "join=%s", one->host);
 }
 

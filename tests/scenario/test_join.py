@@ -267,6 +267,17 @@ def test_workers_that_crash_are_replaced(place):
     assert one.ends() == 0
 
 
+@pytest.mark.skipif(subprocess.call(["unshare", "-u", "true"], stderr=subprocess.DEVNULL) != 0, reason="no other host name can be had here")
+def test_each_has_a_name_of_its_own(place):
+    """Also where a host is called as one of several others would be."""
+    place.project.write(test_a="def test_a(): pass\n")
+    run = place.run("--min-workers=3")
+    for host in ("h.2", "h", "h"):
+        place.join(run, "--workers", "1", program=["unshare", "-u", "sh", "-c", "hostname %s; exec %s \"$@\"" % (host, XDCTL), "sh"]).joined()
+    result = run.ends()
+    assert result.rc == 0 and sorted(re.findall(r"join=(\S+) joins", result.out + result.err)) == ["h", "h.2", "h.3"], result
+
+
 # ---- leaving, and being lost
 
 
