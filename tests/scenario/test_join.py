@@ -417,9 +417,10 @@ def test_tokens_that_do_not_count(place):
 def test_words_that_a_run_requires(place):
     place.project.write(test_a="def test_a(): pass\n")
     run = place.run("--require=gpu=1", "--require=linux")
-    lacks = place.join(run, "--tag", "linux", "--wait", "1s")
+    token = place.token()
+    lacks = place.join(run, "--tag", "linux", "--wait", "1s", token=token)
     assert lacks.ends() == 6 and "refused by the run: the run requires --tag gpu=1, which this host does not have" in lacks.said, lacks.said
-    has = place.join(run, "--tag", "linux", "--tag", "gpu=1")
+    has = place.join(run, "--tag", "linux", "--tag", "gpu=1", token=token)  # it was not spent
     assert run.ends().rc == 0 and has.ends() == 0, has.said
 
 
