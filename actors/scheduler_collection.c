@@ -290,7 +290,7 @@ static int turn_away(scheduler *self, gateway *g, const xd_wire_COLLECTED *in)
 int xd_scheduler_on_collected(scheduler *self, gateway *g, const xd_wire_COLLECTED *in)
 {
     if (xd_scheduler_is_late(self, g) && in->exit_status >= 0)
-        return turn_away(self, g, in);
+        return xd_scheduler_closes(self) ? 0 : turn_away(self, g, in);
     g->zero = in->exit_status == XD_EXIT_OK;
     g->digest_lo = in->digest_lo;
     g->digest_hi = in->digest_hi;
@@ -409,6 +409,8 @@ int xd_scheduler_on_different(scheduler *self, gateway *g, xd_bytes text)
     const uint8_t *end = memchr(text.ptr, '\n', text.len);
     const int      first = end ? (int)(end - text.ptr) : (int)text.len;
     if (xd_scheduler_is_late(self, g)) {
+        if (xd_scheduler_closes(self))
+            return 0;
         xd_bytes why = { text.ptr, (size_t)first };
         return xd_scheduler_drop(self, g, why);
     }

@@ -194,7 +194,7 @@ int xd_scheduler_let_leave(scheduler *self, gateway *g) XD_MUST;
 /* It has joined while tests run, and has begun none: what is wrong with it is no matter of the run, which goes on without it. */
 static inline bool xd_scheduler_is_late(const scheduler *self, const gateway *g)
 {
-    return g->came && !g->numbered && self->state == XD_RUN_TESTING;
+    return g->came && !g->numbered && self->state != XD_RUN_COLLECTING;
 }
 /* No environment is left that could run what waits: others may join. 1 = they are waited for; 0 = nobody is. */
 int xd_scheduler_wait_for_others(scheduler *self) XD_MUST;
