@@ -270,3 +270,7 @@ uint64_t guest_care(guest *g, uint64_t now_ns)
         return now_ns + FULL_NS;
     return g->closed_ns && !g->shut ? g->closed_ns + PARTING_NS : UINT64_MAX;
 }
+            seat *s = listen_seat(g->listen, g->number);
+            close_end(&s->fd); /* nobody looks at them any more */
+            close_end(&s->text);
+            close_end(&s->to_gateway);
