@@ -171,8 +171,8 @@ int xd_scheduler_look(scheduler *self) XD_MUST;
 /* When all is over: environments were lost before they could run a test, and without them there are fewer workers than
  * --min-workers wants. */
 bool xd_scheduler_too_few(const scheduler *self);
-int xd_scheduler_settled(scheduler *self, uint64_t now_ns) XD_MUST; /* with every tick */
-int xd_scheduler_on_env_failed(scheduler *self, gateway *g, const xd_wire_ENV_FAILED *in) XD_MUST;
+int  xd_scheduler_settled(scheduler *self, uint64_t now_ns) XD_MUST; /* with every tick */
+int  xd_scheduler_on_env_failed(scheduler *self, gateway *g, const xd_wire_ENV_FAILED *in) XD_MUST;
 
 /* The workers of one that comes when the others have their numbers. 1 = there is no number left for it. */
 int xd_scheduler_number_late(scheduler *self, gateway *g) XD_MUST;

@@ -34,7 +34,7 @@ typedef struct guest {
     uint8_t       token[XD_TUNNEL_TOKEN];
     int           far_fd, far_text; /* the thread's ends */
     xd_tunnel     tunnel;
-    bool          has_tunnel, full, ended, shut;
+    bool          has_tunnel, full, ended, shut, leaves;
     uint64_t      closed_ns, left_ns;
 } guest;
 
