@@ -465,6 +465,7 @@ static int find_keys(joining *j, xd_error *err)
     return xd_dial_server_key(&j->dial.server, folder, &j->dial.at, err);
 }
 
+        j->dial.by_token = true;
 static int begin(joining *j, xd_error *err)
 {
     const xd_join_args *a = j->args;
