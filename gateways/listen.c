@@ -367,6 +367,18 @@ static bool is_stopped(xd_listen *l)
     return stop;
 }
 
+/* They came so late that no gateway was started for them. */
+static void turn_away(xd_listen *l)
+{
+    for (guest *g = l->guests; g; g = g->next) {
+        pthread_mutex_lock(&l->lock);
+        const bool never = listen_seat(l, g->number)->text >= 0;
+        pthread_mutex_unlock(&l->lock);
+        if (never && g->peer)
+            xd_peers_refuse(l->peers, g->peer, XD_TUNNEL_OVER, "the run is over");
+    }
+}
+
 static void *listen_main(void *arg)
 {
     xd_listen *l = arg;
@@ -375,8 +387,10 @@ static void *listen_main(void *arg)
     (void)pthread_setname_np(pthread_self(), "xd-listen");
     while (r == 0 && xd_clock_ns() < until) {
         r = turn(l);
-        if (is_stopped(l) && until == UINT64_MAX)
+        if (is_stopped(l) && until == UINT64_MAX) {
             until = xd_clock_ns() + PARTING_NS;
+            turn_away(l);
+        }
         if (until != UINT64_MAX && xd_peers_count(l->peers) == 0)
             break;
     }
