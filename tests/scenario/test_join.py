@@ -494,6 +494,28 @@ def test_a_connection_that_is_cut_is_taken_up_again(place):
         proxy.close()
 
 
+def test_a_connection_that_is_cut_while_a_host_leaves(place):
+    """What runs there ends there all the same."""
+    place.project.write(test_a=HOLD % 6)
+    place.hold()
+    run = place.run()
+    proxy = Proxy(int(run.at.rpartition(":")[2]))
+    try:
+        leaves = place.join("127.0.0.1:%d" % proxy.port, "--workers", "2")
+        wait_until(lambda: len(place.ran(leaves.name)) == 2, "two tests")
+        stays = place.join(run, "--workers", "1")
+        wait_until(lambda: place.ran(stays.name), "a test")
+        leaves.stop()
+        run.says("leaves: ")
+        proxy.cut()
+        wait_until(lambda: "again" in leaves.said.partition("trying again")[2], "it is connected again: %s" % leaves.said)
+        place.let_go()
+        result = run.ends()
+        assert result.rc == 0 and "6 passed" in result.out and "lost" not in result.out and leaves.ends() == 0, (result, leaves.said)
+    finally:
+        proxy.close()
+
+
 class Proxy(object):
     """Between a join and its run: connections that can be cut."""
     def __init__(self, to):
