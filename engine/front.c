@@ -55,6 +55,7 @@ typedef struct conn {
     bool          out_deaf, in_deaf; /* it takes nothing any more */
     uint64_t      until_ns;          /* UINT64_MAX = no end */
     uint64_t      sent;              /* bytes of the peer */
+    uint64_t      heard;             /* as many were sent when its last message came */
     xd_stream_out to_peer, to_inner;
     origin       *origin;
 } conn;
@@ -181,10 +182,18 @@ static uint32_t wish(bool read, const xd_stream_out *write)
     return (read ? XD_POLL_IN : 0) | (xd_stream_out_pending(write) ? XD_POLL_OUT : 0);
 }
 
+/* How many bytes the peer may send now. */
+static size_t allowed(const conn *c)
+{
+    const uint32_t unheard = c->front->args.limits.unheard_bytes;
+    const uint64_t most = !c->proven ? UNPROVEN_BYTES : unheard ? c->heard + unheard : UINT64_MAX;
+    return most > c->sent ? (size_t)XD_MIN(most - c->sent, (uint64_t)PASS_BYTES) : 0;
+}
+
 static int watch(conn *c)
 {
     xd_poller *p = c->front->args.poller;
-    const bool room_in = xd_stream_out_pending(&c->to_inner) < WAITING_MAX;
+    const bool room_in = xd_stream_out_pending(&c->to_inner) < WAITING_MAX && (!c->proven || allowed(c) > 0);
     const bool room_out = xd_stream_out_pending(&c->to_peer) < WAITING_MAX;
     XD_TRY(xd_poller_set(p, c->out, wish(c->phase != ENDS && !c->out_over && room_in, &c->to_peer), on_ready,
                          c));
@@ -261,12 +270,9 @@ static int sniff(conn *c, const uint8_t *data, size_t len)
 
 static int from_peer(conn *c)
 {
-    size_t room = PASS_BYTES;
-    if (!c->proven) {
-        if (c->sent >= UNPROVEN_BYTES)
-            return -EPROTO;
-        room = (size_t)(UNPROVEN_BYTES - c->sent);
-    }
+    const size_t room = allowed(c);
+    if (room == 0)
+        return c->proven ? 0 : -EPROTO;
     ssize_t n = xd_os_read_some(c->out, c->front->room, room);
     if (n == -EAGAIN)
         return 0;
@@ -631,6 +637,17 @@ bool xd_front_prove(xd_front *f, uint32_t number)
     c->origin->proven++;
     c->until_ns = UINT64_MAX;
     return true;
+}
+
+void xd_front_heard(xd_front *f, uint32_t number)
+{
+    conn *c = find(f, number);
+    if (!c)
+        return;
+    const bool waits = c->proven && allowed(c) == 0;
+    c->heard = c->sent;
+    if (waits && watch(c) < 0)
+        end(c, true);
 }
 
 void xd_front_drop(xd_front *f, uint32_t number)

@@ -24,6 +24,7 @@
 #define BOUND_MAX 8u
 #define AGENT_FDS 4u /* its pipe, its text, the way to another pipe, its process */
 #define OTHER_FDS 64u
+#define UNHEARD_BYTES (2u * XD_TUNNEL_MESSAGE_MAX) /* one message, whatever part of another is on the way */
 
 void serve_log(const serve *s, xd_log_level level, const char *fmt, ...)
 {
@@ -197,6 +198,7 @@ static int take_messages(serve *s)
         if (r == 0)
             break;
         any = 1;
+        xd_front_heard(s->front, number);
         peer *p = number ? find_peer(s, number) : NULL;
         if (!p && r != -EPROTO)
             XD_TRY(r);
@@ -360,6 +362,8 @@ static int listen_there(serve *s, xd_error *err)
     xd_pubkey_text(&xd_trust_key(s->trust)->pub, text);
     xd_os_names(host, sizeof(host), system, sizeof(system));
     snprintf(line, sizeof(line), XD_KEY_WORD " %s %s\n", text, host);
+    xd_front_limits limits = a->limits;
+    limits.unheard_bytes = UNHEARD_BYTES;
     const uint32_t      agents = a->max_agents ? a->max_agents : XD_SERVE_AGENTS;
     const xd_front_args front = { .poller = s->poller,
                                   .bind = a->n_bind ? a->bind : everywhere,
@@ -367,7 +371,7 @@ static int listen_there(serve *s, xd_error *err)
                                   .inner_port = port,
                                   .key_line = line,
                                   .other_fds = XD_MIN(agents, 1u << 20) * AGENT_FDS + OTHER_FDS,
-                                  .limits = a->limits,
+                                  .limits = limits,
                                   .gone = on_gone,
                                   .arg = s };
     XD_TRY(xd_front_new(&s->front, &front, err));

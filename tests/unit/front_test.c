@@ -436,6 +436,42 @@ START_TEST(bytes_of_the_unproven)
 }
 END_TEST
 
+/* Of one that sends, and of which no message comes. */
+START_TEST(bytes_that_are_not_heard)
+{
+    opened((xd_front_limits){ .unheard_bytes = 10000 });
+    peer   p = met(0);
+    size_t read = 0;
+    memset(large, 'x', 40000);
+    ck_assert(xd_front_prove(front, p.number));
+    say(p.fd, large, 35000);
+    for (size_t most = 9999; most < 30000; most += 10000) { /* one byte was the first of ZMTP */
+        until((read += take(p.in, read, NULL)) == most);
+        for (int idle = 0; turn() > 0; idle++) /* it waits without turning */
+            ck_assert_int_lt(idle, 10);
+        ck_assert_uint_eq(take(p.in, read, NULL), 0);
+        xd_front_heard(front, p.number + 1); /* of another one, that is not there */
+        while (turn() > 0) {
+        }
+        ck_assert_uint_eq(take(p.in, read, NULL), 0);
+        xd_front_heard(front, p.number);
+    }
+    until((read += take(p.in, read, NULL)) == 35000);
+    xd_front_heard(front, p.number);
+    say(p.fd, large, 10000);
+    until((read += take(p.in, read, NULL)) == 45000);
+    say(p.in, "hello", 5); /* the other way there is no such limit */
+    char text[16];
+    until(xd_os_read_some(p.fd, text, sizeof(text)) == 5);
+    ck_assert_uint_eq(n_gone, 0);
+    xd_front_drop(front, p.number);
+    xd_front_care(front, xd_clock_ns() + 2 * XD_S_NS);
+    ck_assert_uint_eq(n_gone, 1);
+    leave(&p);
+    shut();
+}
+END_TEST
+
 /* One more of the same address: its oldest goes. Others are not touched, and least of all the proven. */
 START_TEST(unproven_of_one_address)
 {
@@ -813,6 +849,7 @@ int main(void)
     tcase_add_test(t, bytes_of_the_unproven);
     tcase_add_test(t, unproven_of_one_address);
     tcase_add_test(t, unproven_in_all);
+    tcase_add_test(t, bytes_that_are_not_heard);
     tcase_add_test(t, connections_in_all);
     tcase_add_test(t, connections_there_are_descriptors_for);
     tcase_add_test(t, proven_of_one_address);
