@@ -180,9 +180,16 @@ static void on_message(serve *s, peer *p, const xd_frame *f)
         session_open(s, p, f);
     else if (f->type == XD_MSG_TUNNEL_RESUME)
         session_resume(s, p, f);
-    else if (f->type != XD_MSG_TUNNEL_DATA && f->type != XD_MSG_TUNNEL_TAKEN &&
-             f->type != XD_MSG_TUNNEL_CLOSE)
+    else if (!p->had_session || (f->type != XD_MSG_TUNNEL_DATA && f->type != XD_MSG_TUNNEL_TAKEN &&
+                                 f->type != XD_MSG_TUNNEL_CLOSE))
         serve_refuse(s, p, XD_TUNNEL_PROTOCOL, "TUNNEL_OPEN or TUNNEL_RESUME was expected");
+}
+
+static void on_no_frame(serve *s, peer *p)
+{
+    serve_refuse(s, p, XD_TUNNEL_PROTOCOL, "a message is no frame");
+    if (p->session)
+        session_end(p->session);
 }
 
 /* 1 = something came. */
@@ -210,7 +217,7 @@ static int take_messages(serve *s)
         if (r == 1)
             on_message(s, p, &f);
         else if (r == -EPROTO)
-            serve_refuse(s, p, XD_TUNNEL_PROTOCOL, "a message is no frame");
+            on_no_frame(s, p);
         else
             return r;
     }

@@ -145,6 +145,7 @@ static void attach(session *e, peer *p)
 {
     e->peer = p;
     p->session = e;
+    p->had_session = true;
     e->phase = SESSION_UP;
 }
 
