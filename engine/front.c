@@ -19,8 +19,11 @@
 #include "engine/stream.h"
 
 #define ZMTP_FIRST 0xff
+#define ZMTP_LONG 2          /* flag of a frame: its length has eight bytes */
 #define UNPROVEN_BYTES 4096u /* a handshake of CURVE takes less than 1 KiB */
-#define GREETING 64u         /* bytes */
+#define UNPROVEN_COST (48u << 10)
+#define READ_COST 8192u /* of ZeroMQ's buffer, which a part of a message keeps, however small it is */
+#define GREETING 64u    /* bytes */
 #define IDLE_NS (250 * XD_MS_NS)
 #define PASS_BYTES (128u << 10)
 #define WAITING_MAX (128u << 10)
@@ -55,7 +58,9 @@ typedef struct conn {
     bool          out_deaf, in_deaf; /* it takes nothing any more */
     uint64_t      until_ns;          /* UINT64_MAX = no end */
     uint64_t      sent;              /* bytes of the peer */
-    uint64_t      heard;             /* as many were sent when its last message came */
+    uint64_t      cost;              /* memory that ZeroMQ may hold for it, since its last message came */
+    uint64_t      body;              /* left of a frame of ZMTP that has begun */
+    uint8_t       head[9], head_len; /* of the next one */
     xd_stream_out to_peer, to_inner;
     origin       *origin;
 } conn;
@@ -186,8 +191,9 @@ static uint32_t wish(bool read, const xd_stream_out *write)
 static size_t allowed(const conn *c)
 {
     const uint32_t unheard = c->front->args.limits.unheard_bytes;
-    const uint64_t most = !c->proven ? UNPROVEN_BYTES : unheard ? c->heard + unheard : UINT64_MAX;
-    return most > c->sent ? (size_t)XD_MIN(most - c->sent, (uint64_t)PASS_BYTES) : 0;
+    if (!c->proven)
+        return c->sent < UNPROVEN_BYTES && c->cost < UNPROVEN_COST ? (size_t)(UNPROVEN_BYTES - c->sent) : 0;
+    return !unheard ? PASS_BYTES : c->cost < unheard ? XD_MIN(unheard - c->cost, PASS_BYTES) : 0;
 }
 
 static int watch(conn *c)
@@ -268,6 +274,29 @@ static int sniff(conn *c, const uint8_t *data, size_t len)
     return xd_stream_out_add(&c->to_peer, c->front->key_line, strlen(c->front->key_line));
 }
 
+/* Goes over what is passed on to ZeroMQ, frames of ZMTP 3: does one end there? */
+static bool ends_frame(conn *c, const uint8_t *at, size_t len)
+{
+    bool   any = false;
+    size_t i = c->sent < GREETING ? (size_t)XD_MIN((uint64_t)len, GREETING - c->sent) : 0;
+    while (i < len) {
+        if (c->body) {
+            const size_t n = (size_t)XD_MIN((uint64_t)(len - i), c->body);
+            i += n;
+            c->body -= n;
+        } else {
+            c->head[c->head_len++] = at[i++]; /* flags, length */
+            if (c->head_len < (c->head[0] & ZMTP_LONG ? 9 : 2))
+                continue;
+            for (uint8_t k = 1; k < c->head_len; k++)
+                c->body = c->body << 8 | c->head[k];
+            c->head_len = 0;
+        }
+        any = any || c->body == 0;
+    }
+    return any;
+}
+
 static int from_peer(conn *c)
 {
     const size_t room = allowed(c);
@@ -282,6 +311,7 @@ static int from_peer(conn *c)
     }
     int r =
         c->phase == SNIFFS ? sniff(c, c->front->room, (size_t)n) : pass(c, true, c->front->room, (size_t)n);
+    c->cost += (uint64_t)n + (ends_frame(c, c->front->room, (size_t)n) ? READ_COST : 0);
     c->sent += (uint64_t)n;
     return r;
 }
@@ -645,7 +675,7 @@ void xd_front_heard(xd_front *f, uint32_t number)
     if (!c)
         return;
     const bool waits = c->proven && allowed(c) == 0;
-    c->heard = c->sent;
+    c->cost = 0;
     if (waits && watch(c) < 0)
         end(c, true);
 }

@@ -436,30 +436,49 @@ START_TEST(bytes_of_the_unproven)
 }
 END_TEST
 
-/* Of one that sends, and of which no message comes. */
+/* Says `len` bytes of `large`, of which `most` are passed on now. */
+static void passes_no_more(const peer *p, size_t len, size_t most)
+{
+    size_t read = 0;
+    say(p->fd, large, len);
+    until((read += take(p->in, read, NULL)) == most);
+    for (int idle = 0; turn() > 0; idle++) /* it waits without turning */
+        ck_assert_int_lt(idle, 10);
+    ck_assert_uint_eq(take(p->in, read, NULL), 0);
+}
+
+/* Of one that sends, and of which no message comes: so many bytes, and parts of messages cost more. */
 START_TEST(bytes_that_are_not_heard)
 {
-    opened((xd_front_limits){ .unheard_bytes = 10000 });
+    static const uint8_t part[] = { 1, 3, 'a', 'b', 'c' }, begun[] = { 3, 0, 0, 0, 0, 0, 0, 0x9c, 0x40 };
+    opened((xd_front_limits){ .unheard_bytes = 20000 });
     peer   p = met(0);
     size_t read = 0;
-    memset(large, 'x', 40000);
+    memset(large, 0, 40000);
     ck_assert(xd_front_prove(front, p.number));
-    say(p.fd, large, 35000);
-    for (size_t most = 9999; most < 30000; most += 10000) { /* one byte was the first of ZMTP */
-        until((read += take(p.in, read, NULL)) == most);
-        for (int idle = 0; turn() > 0; idle++) /* it waits without turning */
-            ck_assert_int_lt(idle, 10);
-        ck_assert_uint_eq(take(p.in, read, NULL), 0);
-        xd_front_heard(front, p.number + 1); /* of another one, that is not there */
-        while (turn() > 0) {
-        }
-        ck_assert_uint_eq(take(p.in, read, NULL), 0);
-        xd_front_heard(front, p.number);
+    say(p.fd, large, 63); /* the rest of the greeting */
+    until((read += take(p.in, read, NULL)) == 63);
+    for (int i = 0; i < 3; i++) {
+        say(p.fd, part, sizeof(part));
+        if (i < 2)
+            until((read += take(p.in, read, NULL)) == 63 + 5 * ((size_t)i + 1));
     }
-    until((read += take(p.in, read, NULL)) == 35000);
+    until((read += take(p.in, read, NULL)) == 63 + 15);
+    passes_no_more(&p, 100, 0);
+    xd_front_heard(front, p.number + 1); /* of another one, that is not there */
+    passes_no_more(&p, 100, 0);
     xd_front_heard(front, p.number);
-    say(p.fd, large, 10000);
-    until((read += take(p.in, read, NULL)) == 45000);
+    read = 0;
+    until((read += take(p.in, read, NULL)) == 200);
+    /* A large one, in pieces: its bytes alone. */
+    xd_front_heard(front, p.number);
+    say(p.fd, begun, sizeof(begun));
+    for (int i = 0; i < 19; i++)
+        passes_no_more(&p, 1000, i ? 1000 : 1009);
+    passes_no_more(&p, 1000, 991);
+    xd_front_heard(front, p.number);
+    read = 0;
+    until((read += take(p.in, read, NULL)) == 9);
     say(p.in, "hello", 5); /* the other way there is no such limit */
     char text[16];
     until(xd_os_read_some(p.fd, text, sizeof(text)) == 5);
@@ -467,6 +486,29 @@ START_TEST(bytes_that_are_not_heard)
     xd_front_drop(front, p.number);
     xd_front_care(front, xd_clock_ns() + 2 * XD_S_NS);
     ck_assert_uint_eq(n_gone, 1);
+    leave(&p);
+    shut();
+}
+END_TEST
+
+/* Parts of messages of who is not proven: a few. */
+START_TEST(parts_of_the_unproven)
+{
+    static const uint8_t part[] = { 1, 3, 'a', 'b', 'c' };
+    opened((xd_front_limits){ 0 });
+    peer   p = met(0);
+    size_t read = 0, said = 63;
+    memset(large, 0, 63);
+    say(p.fd, large, 63);
+    while (!is_closed(p.fd)) {
+        until((read += take(p.in, read, NULL)) == said || is_closed(p.fd));
+        if (!is_closed(p.fd))
+            say(p.fd, part, sizeof(part));
+        said += sizeof(part);
+        ck_assert_uint_lt(said, 63 + 10 * sizeof(part));
+    }
+    ck_assert_uint_ge(read, 63 + 5 * sizeof(part));
+    ck_assert_uint_eq(xd_front_count(front).refused, 1);
     leave(&p);
     shut();
 }
@@ -850,6 +892,7 @@ int main(void)
     tcase_add_test(t, unproven_of_one_address);
     tcase_add_test(t, unproven_in_all);
     tcase_add_test(t, bytes_that_are_not_heard);
+    tcase_add_test(t, parts_of_the_unproven);
     tcase_add_test(t, connections_in_all);
     tcase_add_test(t, connections_there_are_descriptors_for);
     tcase_add_test(t, proven_of_one_address);
