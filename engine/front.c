@@ -78,7 +78,8 @@ struct xd_front {
     int            reserve; /* a descriptor to give away when there are no others */
     conn          *bucket[BUCKETS];
     origin        *origins;
-    conn          *oldest, *newest; /* unproven */
+    uint32_t       unproven_origins; /* that have unproven ones */
+    conn          *oldest, *newest;  /* unproven */
     conn          *dead;
     uint32_t       last; /* number given out */
     uint64_t       next_ns;
@@ -104,7 +105,7 @@ static void leave_unproven(conn *c)
     *(c->older ? &c->older->newer : &f->oldest) = c->newer;
     *(c->newer ? &c->newer->older : &f->newest) = c->older;
     c->older = c->newer = NULL;
-    c->origin->unproven--;
+    f->unproven_origins -= --c->origin->unproven == 0;
     f->stats.unproven--;
 }
 
@@ -364,13 +365,15 @@ static uint32_t limit(uint32_t given, uint32_t otherwise)
     return given ? given : otherwise;
 }
 
-/* Who goes: the oldest that has not even sent the greeting of ZMTP in a quarter of a second, else the oldest; of all addresses if `h` is NULL. */
+/* Who goes: the oldest that has not even sent the greeting of ZMTP in a quarter of a second, else the oldest; if `h` is NULL, of the addresses that do not have
+ * fewer than others have. */
 static conn *last_choice(const xd_front *f, const origin *h, uint64_t now)
 {
     const uint64_t most = limit(f->args.limits.prove_ms, 5000) * XD_MS_NS;
+    const uint32_t n = f->unproven_origins, share = n ? (f->stats.unproven + n - 1) / n : 0;
     conn          *oldest = NULL;
     for (conn *c = f->oldest; c; c = c->newer) {
-        if (h && c->origin != h)
+        if (h ? c->origin != h : c->origin->unproven < share)
             continue;
         oldest = oldest ? oldest : c;
         if (c->until_ns + IDLE_NS > now + most) /* the younger ones are behind it */
@@ -462,7 +465,7 @@ static int take_in(xd_front *f, int fd, const struct sockaddr_storage *from)
     *bucket = c;
     *(f->newest ? &f->newest->newer : &f->oldest) = c;
     f->newest = c;
-    h->unproven++;
+    f->unproven_origins += h->unproven++ == 0;
     f->stats.now++;
     f->stats.unproven++;
     f->stats.accepted++;

@@ -5,8 +5,8 @@
  * public key (xdctl trust), which is answered in one line. Everything else is closed.
  *
  * A connection is unproven until its owner has shown a key that is trusted (xd_front_prove). Those may send few bytes, have little time, and are
- * few. At the limit a new connection closes an older one, of the same address first: one that has sent no ZMTP greeting, else the oldest. So a peer with a
- * key gets in during a flood of others.
+ * few. At the limit a new connection closes an older one, of the same address first, then of those with many: one that has sent no ZMTP greeting, else the
+ * oldest. So a peer with a key gets in during a flood of others.
  * Each connection reaches ZeroMQ from an address of its own, 127.x.y.z, by which it is known there.
  * One thread, that of its poller. */
 #pragma once

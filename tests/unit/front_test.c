@@ -571,6 +571,29 @@ START_TEST(unproven_in_all)
 }
 END_TEST
 
+/* The oldest of an address that has more than its share; so one that is alone at its address stays. */
+START_TEST(unproven_of_others)
+{
+    opened((xd_front_limits){ .unproven = 5 });
+    peer lone = met(9), two[2], more[6];
+    for (size_t i = 0; i < 2; i++)
+        two[i] = met(3);
+    for (size_t i = 0; i < 6; i++)
+        more[i] = met(2);
+    for (size_t i = 0; i < 4; i++)
+        ck_assert_uint_eq(gone[i], i < 1 ? two[0].number : more[i - 1].number);
+    ck_assert_uint_eq(n_gone, 4);
+    ck_assert(!is_closed(lone.fd) && !is_closed(two[1].fd) && !is_closed(more[3].fd));
+    leave(&lone);
+    for (size_t i = 0; i < 2; i++)
+        leave(&two[i]);
+    for (size_t i = 0; i < 6; i++)
+        leave(&more[i]);
+    until(xd_front_count(front).now == 0);
+    shut();
+}
+END_TEST
+
 START_TEST(connections_in_all)
 {
     opened((xd_front_limits){ .connections = 3 });
@@ -893,6 +916,7 @@ int main(void)
     tcase_add_test(t, unproven_in_all);
     tcase_add_test(t, bytes_that_are_not_heard);
     tcase_add_test(t, parts_of_the_unproven);
+    tcase_add_test(t, unproven_of_others);
     tcase_add_test(t, connections_in_all);
     tcase_add_test(t, connections_there_are_descriptors_for);
     tcase_add_test(t, proven_of_one_address);
