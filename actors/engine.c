@@ -74,6 +74,8 @@ int xd_engine_new(xd_engine **ret, const xd_config *cfg, char *err)
     if (r == 0)
         r = xd_config_fits(x->config, &e);
     if (r == 0)
+        r = xd_slurm_settle(x->config, &e);
+    if (r == 0)
         r = xd_plan_make(&x->plan, x->config, &e);
     if (r < 0) {
         xd_engine_free(x);
@@ -370,7 +372,8 @@ static int start_actors(xd_engine *x, xd_error *err)
     /* Gateways before reporters: the agent and Python start while the reporters do. */
     XD_TRY(start_gateways(x, err));
     XD_TRY(start_reports(x, err));
-    return xd_engine_listen(x, err);
+    XD_TRY(xd_engine_listen(x, err));
+    return xd_engine_slurm(x, err);
 }
 
 /* ---- the run starts -------------------------------------------------------------------------------------- */

@@ -55,6 +55,7 @@ void xd_engine_close(xd_engine *x)
     x->left = xd_supervisor_stop(x->supervisor, CLOSE_NS, say_stuck, x) > 0;
     if (!x->left)
         xd_engine_listen_end(x);
+    xd_engine_slurm_end(x);                                  /* most tasks end because the run is over */
     for (size_t i = 0; x->scratch && i < x->plan.count; i++) /* left by an agent that was killed */
         if (x->scratch[i] && xd_path_is_dir(x->scratch[i]))
             (void)xd_path_remove_tree(x->scratch[i]);

@@ -16,10 +16,11 @@
 
 #define PLACES 8u /* to listen at */
 
-/* One that has joined. */
+/* One that has joined, or that wants to leave: in the order in which they said so, since the scheduler knows none that has not joined. */
 typedef struct joining {
+    bool     leaves; /* says.gateway alone counts */
     xd_joins says;
-    char     host[72];
+    char     host[80];
 } joining;
 
 /* ---- on the thread of the listener ------------------------------------------------------------------------------------- */
@@ -42,27 +43,32 @@ static void describe(xd_joins *to, const xd_joined *j)
              memory, *j->interpreters ? ", " : "", j->interpreters, *j->tags ? ", tags " : "", j->tags);
 }
 
-static void on_joined(void *arg, const xd_joined *j)
+static void add_join(xd_engine *x, const joining *one)
 {
-    xd_engine *x = arg;
-    joining    one = { .says = { .gateway = j->seat, .workers = j->workers } };
-    snprintf(one.host, sizeof(one.host), "%.64s", j->host);
-    snprintf(one.says.spec, sizeof(one.says.spec), "join=%s", one.host);
-    describe(&one.says, j);
     pthread_mutex_lock(&x->lock);
     joining *more = realloc(x->joins, (x->n_joins + 1) * sizeof(*more));
     if (more) { /* else its seat stays empty */
         x->joins = more;
-        more[x->n_joins++] = one;
+        more[x->n_joins++] = *one;
     }
     pthread_mutex_unlock(&x->lock);
     xd_os_nudge(x->join_fd);
 }
 
-static void on_leaves(void *arg, uint16_t seat)
+static void on_joined(void *arg, const xd_joined *j)
 {
     xd_engine *x = arg;
-    (void)!xd_bus_post(x->bus, "", XD_SCHEDULER_ADDRESS, XD_MSG_LEAVES, &seat, sizeof(seat));
+    joining    one = { .says = { .gateway = j->seat, .workers = j->workers } };
+    snprintf(one.host, sizeof(one.host), "%.64s", j->host);
+    atomic_store(&x->came, true);
+    describe(&one.says, j);
+    add_join(x, &one);
+}
+
+static void on_leaves(void *arg, uint16_t seat)
+{
+    const joining one = { .leaves = true, .says = { .gateway = seat } };
+    add_join(arg, &one);
 }
 
 /* ---- on the thread of the run ------------------------------------------------------------------------------------------- */
@@ -79,6 +85,23 @@ static bool next_join(xd_engine *x, joining *ret)
     return any;
 }
 
+static bool is_taken(const xd_engine *x, const joining *one)
+{
+    for (size_t i = x->plan.named; i < one->says.gateway; i++)
+        if (strcmp(x->plan.gateways[i].spec.target, one->host) == 0)
+            return true;
+    return false;
+}
+
+/* Several of one host are told apart: join=host, join=host.2, ... Another host may call itself that. */
+static void name_apart(const xd_engine *x, joining *one)
+{
+    const size_t len = strlen(one->host);
+    for (unsigned n = 2; is_taken(x, one); n++)
+        snprintf(one->host + len, sizeof(one->host) - len, ".%u", n);
+    snprintf(one->says.spec, sizeof(one->says.spec), "join=%s", one->host);
+}
+
 /* The scheduler hears of it before its gateway can say anything. */
 static int seat_one(xd_engine *x, const joining *one, xd_error *err)
 {
@@ -86,6 +109,11 @@ static int seat_one(xd_engine *x, const joining *one, xd_error *err)
     xd_xspec    *spec = &x->plan.gateways[i].spec;
     xd_xspec     named = { 0 };
     XD_TRY(xd_xspec_join(&named, one->host));
+    /* Nothing is brought to nodes of Slurm: they share the folder of the project. */
+    if (x->config->slurm && x->config->no_sync && !(named.chdir = strdup(x->where.work))) {
+        xd_xspec_release(&named);
+        return -ENOMEM;
+    }
     xd_xspec_release(spec);
     *spec = named;
     x->specs[i] = spec->text;
@@ -105,7 +133,13 @@ int xd_engine_take_joins(xd_engine *x)
     while (next_join(x, &one)) {
         char     line[XD_ERROR_TEXT + 128];
         xd_error err = { 0 };
-        int      r = seat_one(x, &one, &err);
+        if (one.leaves) {
+            (void)!xd_bus_post(x->bus, "", XD_SCHEDULER_ADDRESS, XD_MSG_LEAVES, &one.says.gateway,
+                               sizeof(one.says.gateway));
+            continue;
+        }
+        name_apart(x, &one);
+        int r = seat_one(x, &one, &err);
         if (r == 0)
             continue;
         snprintf(line, sizeof(line), "%s cannot join: %s", one.says.spec,
@@ -119,17 +153,25 @@ int xd_engine_take_joins(xd_engine *x)
 
 /* ---- start and end -------------------------------------------------------------------------------------------------------- */
 
-/* tcp://HOST:PORT, or without the port, as the front wants it. */
+/* tcp://HOST:PORT, or without the port, as the front wants it. Port 0 is one that the system chooses. */
 static int plain_address(const char *text, char **ret, xd_error *err)
 {
+    const char *from = xd_address_plain(text), *zero = NULL;
     xd_error    why = { 0 };
     xd_address  at;
-    const char *from = xd_address_plain(text);
     if (strncmp(from, "*:", 2) == 0) /* ZeroMQ's word for all addresses */
         from++;
-    if (*from != ':' && xd_address_parse(&at, from, XD_JOIN_PORT, &why) < 0)
+    const size_t len = strlen(from);
+    if (len > 2 && strcmp(from + len - 2, ":0") == 0)
+        zero = from + len - 1;
+    xd_autofree char *checked = strdup(from);
+    if (!checked)
+        return -ENOMEM;
+    if (zero)
+        checked[zero - from] = '1';
+    if (*from != ':' && xd_address_parse(&at, checked, XD_JOIN_PORT, &why) < 0)
         return xd_error_set(err, -EINVAL, "option --listen: %s", why.text);
-    *ret = strdup(*from == ':' ? from : at.text);
+    *ret = strdup(*from == ':' || zero ? from : at.text);
     return *ret ? 0 : -ENOMEM;
 }
 

@@ -1,10 +1,12 @@
 /* actors/engine_state.h - private to engine.c (a run is put together; xd.h) and engine_end.c (it is watched, and ends). */
 #pragma once
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "actors/report_actor.h"
 #include "actors/report_choice.h"
 #include "actors/scheduler.h"
+#include "actors/slurm.h"
 #include "actors/supervisor.h"
 #include "actors/sync_roots.h"
 #include "actors/sync_start.h"
@@ -47,6 +49,8 @@ struct xd_engine {
     int                  watch_fd; /* epoll: that, and the fault of the broker */
     struct joining      *joins;    /* those that have, and have no gateway yet; below the lock */
     size_t               n_joins;
+    atomic_bool          came;  /* somebody has joined */
+    xd_slurm            *slurm; /* NULL = the run has no job there */
     uint64_t             cpu_start_us;
     pthread_t            watcher;
     bool                 watching, joined;
@@ -68,6 +72,9 @@ int xd_engine_listen(xd_engine *x, xd_error *err) XD_MUST;
 /* Starts the gateways of those who have joined. 1 = so it did; 0 = the broker has a fault. On the thread that has the supervisor. */
 int  xd_engine_take_joins(xd_engine *x) XD_MUST;
 void xd_engine_listen_end(xd_engine *x); /* after the gateways */
+/* engine_slurm.c: asks Slurm for workers, if the run does (--slurm); it listens. */
+int  xd_engine_slurm(xd_engine *x, xd_error *err) XD_MUST;
+void xd_engine_slurm_end(xd_engine *x); /* what there is of the job is cancelled */
 /* engine.c: starts the actor of this gateway. */
 int xd_engine_start_gateway(xd_engine *x, size_t i, xd_error *err) XD_MUST;
 

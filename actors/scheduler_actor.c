@@ -147,7 +147,7 @@ static int on_gateway_up(scheduler *self, gateway *g, const xd_wire_GATEWAY_UP *
     g->up = true;
     g->cpus = in->cpus ? in->cpus : 1;
     if (g->leaving)
-        return xd_scheduler_happens(self, XD_RUN_ON_ENV_LEAVES, g);
+        return 0; /* it is hung up on */
     return g->lacks ? 0 : xd_scheduler_happens(self, XD_RUN_ON_ENV_UP, g);
 }
 
@@ -155,7 +155,7 @@ static int on_gateway_up(scheduler *self, gateway *g, const xd_wire_GATEWAY_UP *
 static int on_synced(scheduler *self, gateway *g, const xd_msg *m)
 {
     xd_synced in;
-    if (!g->lacks || g->state != GW_DIALING || m->body.len != sizeof(in))
+    if (!g->lacks || g->leaving || g->state != GW_DIALING || m->body.len != sizeof(in))
         return 0;
     memcpy(&in, m->body.ptr, sizeof(in));
     g->lacks = false;
@@ -192,8 +192,11 @@ static int tell_loss(scheduler *self, gateway *g, const xd_wire_GATEWAY_DOWN *in
     const xd_bytes why = xd_reason_without_spec(g->spec_text, in->reason);
     if (in->expected || g->gone || g->state >= GW_DONE || (closing && self->stopping))
         return 0;
-    self->missing |= in->broke != 0;
-    g->never_ran |= !g->ran;
+    if (!g->came || g->numbered ||
+        self->state == XD_RUN_COLLECTING) { /* else it came late, and had nothing to do */
+        self->missing |= in->broke != 0;
+        g->never_ran |= !g->ran;
+    }
     if (!closing || !g->ran)
         return xd_scheduler_note(self, XD_NOTE_ERROR, "lost %s: %.*s", g->spec_text, (int)why.len,
                                  (const char *)why.ptr);
@@ -208,7 +211,7 @@ static int on_gateway_down(scheduler *self, gateway *g, const xd_wire_GATEWAY_DO
     bool wanted = in->expected || (g->state >= GW_DONE && !g->gone) || g->state == GW_FINISHING;
     g->state = GW_DONE;
     if (g->leaving && self->state == XD_RUN_COLLECTING)
-        return xd_scheduler_look(self);
+        return xd_scheduler_look(self); /* others begin without it */
     const bool last = !others_live(self);
     if (last && xd_run_tests(self->state)) {
         int r = xd_scheduler_wait_for_others(self);
@@ -230,7 +233,7 @@ static int on_down(scheduler *self, gateway *g, const xd_msg *m, const xd_wire_G
     if (strcmp(m->from, XD_COLLECTOR_ADDRESS) == 0)
         return on_gateway_down(self, g, in);
     XD_TRY(tell_loss(self, g, in));
-    if (g->state >= GW_RUNNING)
+    if (g->state >= GW_RUNNING && !(g->leaving && self->state == XD_RUN_COLLECTING))
         return on_gateway_down(self, g, in);
     XD_TRY(xd_msg_share(&copy, m));
     g->gone = true;
@@ -467,6 +470,16 @@ static int handle_joins(void *state, const xd_msg *m)
     return after(self, NULL, "JOINS", xd_scheduler_on_joins(self, &in));
 }
 
+static int handle_job(void *state, const xd_msg *m)
+{
+    if (m->body.len < 1)
+        return -EINVAL;
+    scheduler *self = XD_CAST(state, scheduler, SCHEDULER_MAGIC);
+    return after(
+        self, NULL, "JOB",
+        xd_scheduler_on_job(self, m->body.ptr[0] != 0, (xd_bytes){ m->body.ptr + 1, m->body.len - 1 }));
+}
+
 static int handle_leaves(void *state, const xd_msg *m)
 {
     scheduler *self = XD_CAST(state, scheduler, SCHEDULER_MAGIC);
@@ -670,6 +683,7 @@ const xd_actor_spec xd_scheduler_spec = {
             { XD_MSG_TELL, handle_tell },
             { XD_MSG_JOINS, handle_joins },
             { XD_MSG_LEAVES, handle_leaves },
+            { XD_MSG_JOB, handle_job },
             { XD_MSG_FAULT, handle_fault },
             { XD_MSG_GONE, handle_gone },
             { XD_MSG_UNKNOWN, handle_gone },

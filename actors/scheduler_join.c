@@ -1,5 +1,6 @@
 /* scheduler_join.c - environments that join while the run listens (gateways/listen.h): seats of the plan that are empty until a host
  * comes, how long somebody is waited for, and hosts that leave. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -87,9 +88,11 @@ int xd_scheduler_on_leaves(scheduler *self, gateway *g)
                              g->spec_text));
     if (g->state == GW_RUNNING)
         return drain(self, g);
-    if (g->state == GW_DIALING)
-        return 0;     /* it is asked to end when it is there */
-    g->failed = true; /* it has no part in what the run begins with */
+    g->failed = true;             /* it has no part in what the run begins with */
+    if (g->state == GW_DIALING) { /* there is no session to be ended, and its files may be on their way */
+        g->gone = true;
+        return xd_scheduler_drop(self, g, XD_BYTES_LIT("it leaves"));
+    }
     XD_TRY(xd_scheduler_happens(self, XD_RUN_ON_ENV_LEAVES, g));
     return xd_scheduler_look(self);
 }
@@ -111,9 +114,22 @@ int xd_scheduler_wait_for_others(scheduler *self)
         return 0;
     if (self->wait_by_ns)
         return 1;
+    if (self->job_over)
+        return 0;
     self->wait_by_ns = wait_end(self);
     XD_TRY(xd_scheduler_note(self, XD_NOTE_WARNING, "no worker is left; waiting for hosts to join (--wait)"));
     return 1;
+}
+
+int xd_scheduler_on_job(scheduler *self, bool over, xd_bytes line)
+{
+    snprintf(self->job, sizeof(self->job), "%.*s", (int)line.len, (const char *)line.ptr);
+    self->job_over = over;
+    if (over && self->wait_by_ns)
+        self->wait_by_ns = xd_clock_ns();
+    if (over && self->wait_by_ns && self->state == XD_RUN_COLLECTING)
+        return 0; /* what ends the run says it */
+    return xd_scheduler_note(self, XD_NOTE_NOTE, "%s", self->job);
 }
 
 int xd_scheduler_on_wait_over(scheduler *self, uint64_t now_ns)
@@ -121,8 +137,9 @@ int xd_scheduler_on_wait_over(scheduler *self, uint64_t now_ns)
     if (!self->wait_by_ns || now_ns < self->wait_by_ns)
         return 0;
     self->wait_by_ns = 0;
-    if (self->state == XD_RUN_COLLECTING)
-        return xd_scheduler_cannot_begin(self);
+    if (self->state ==
+        XD_RUN_COLLECTING) /* those that have come may still be enough: they collect as long as they do */
+        return xd_scheduler_look(self);
     if (self->state != XD_RUN_TESTING)
         return 0;
     for (size_t i = 0; i < self->n_collections; i++)

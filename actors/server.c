@@ -50,6 +50,7 @@ int xd_server_run(const xd_server_options *options, char *err)
                                  .n_bind = n,
                                  .agent = t.o.agent,
                                  .max_agents = t.o.max_agents,
+                                 .limits = { .connections = t.o.max_connections },
                                  .drain_ms = t.o.drain_ms,
                                  .stop_fd = t.o.stop_fd,
                                  .log = { .fn = on_log, .arg = &t, .min = XD_LOG_DEBUG },

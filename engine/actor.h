@@ -43,9 +43,11 @@ enum {
         0x4012, /* syncer -> scheduler: u8 1 = the tree stands on this gateway's host; 0 = it cannot, and why: text */
     XD_MSG_SYNC_NOTE = 0x4013, /* syncer -> scheduler: u8 level (NOTE), then a line for the user */
     /* engine -> scheduler */
-    XD_MSG_TELL = 0x4015,      /* u8 level (NOTE), then a line for the user */
-    XD_MSG_JOINS = 0x4016,     /* xd_joins (actors/scheduler.h): somebody takes a seat */
-    XD_MSG_LEAVES = 0x4017,    /* number of a gateway, u16: its host wants to leave */
+    XD_MSG_TELL = 0x4015,   /* u8 level (NOTE), then a line for the user */
+    XD_MSG_JOINS = 0x4016,  /* xd_joins (actors/scheduler.h): somebody takes a seat */
+    XD_MSG_LEAVES = 0x4017, /* number of a gateway, u16: its host wants to leave */
+    XD_MSG_JOB =
+        0x4018, /* u8 1 = nobody will join any more, then a line: what becomes of the job whose tasks join (--slurm) */
     XD_MSG_DIFFERENT = 0x400d, /* this gateway has other tests: text; empty: nobody can say whether it has */
 };
 /* A socket that leads to the far half of a synchronisation, by way of a gateway. */

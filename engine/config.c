@@ -34,6 +34,7 @@ void xd_strings_release(xd_strings *s)
 typedef enum {
     KIND_FLAG,
     KIND_TEXT,
+    KIND_OPTIONS, /* a text that may be empty */
     KIND_LIST,
     KIND_NAMES, /* a list, too, of which nothing is empty */
     KIND_WORKERS,
@@ -67,6 +68,9 @@ typedef enum {
     OPTION("wait", 0, "TIME", "10m", "With --listen: how long to wait for --min-workers (1, if not given), and for others when all have left; none: for ever.", KIND_TIME_OR_NONE, wait_ns, false) \
     OPTION("require", 0, "WORD", "", "With --listen: a capability word (xdctl join --tag) that a host must have to join. May be given more than once.", KIND_NAMES, require, false) \
     OPTION("join-max", 0, "N", "1024", "With --listen: how many hosts may join.", KIND_NUMBER, join_max, false) \
+    OPTION("slurm", 0, "OPTIONS", "", "Workers come from Slurm: a job array is submitted with these options of sbatch (which may be empty), and its tasks join this run. -n says how many workers there are to be, -c among the options how many a task has. The job is cancelled when the run is over.", KIND_OPTIONS, slurm, false) \
+    OPTION("slurm-address", 0, "HOST", "this host's name", "With --slurm: where compute nodes reach this host.", KIND_TEXT, slurm_address, false) \
+    OPTION("slurm-join", 0, "COMMAND", "this xdctl join", "With --slurm: what a task starts, up to the address: xdctl join with its options, or another program that can join, as a shell reads it.", KIND_TEXT, slurm_join, false) \
     OPTION("max-worker-restart", 0, "N", "4 per worker", "How many crashed workers are replaced in each environment; after that the others continue.", KIND_COUNT, max_worker_restart, true) \
     OPTION("testrunuid", 0, "TEXT", "the run's id", "The run id that tests see (fixture testrun_uid).", KIND_TEXT, run_uid, true) \
     OPTION("jsonl", 0, "FILE", "", "Write one JSON object per event to FILE during the run; xd-jsonl(5) describes the fields.", KIND_TEXT, jsonl, true) \
@@ -84,7 +88,7 @@ typedef enum {
     OPTION("on-lost", 0, "rerun|fail", "rerun", "What becomes of tests that had begun in an environment that is lost: rerun, once; fail: their outcome is lost.", KIND_WORD, on_lost, false) \
     OPTION("ssh", 0, "auto|libssh|openssh", "auto", "What carries ssh=: libssh, in this program; openssh, the user's ssh program; auto: libssh where it can do what ssh_config asks for.", KIND_WORD, ssh, false) \
     OPTION("ssh-accept-new", 0, NULL, "", "Take and write down the key of a host that is not in known_hosts; a key that has changed is refused all the same.", KIND_FLAG, ssh_accept_new, false) \
-    OPTION("keys", 0, "DIR", "~/.config/xdctl", "Folder of the keys of socket=: the own one (id), and those of servers (known_brokers).", KIND_TEXT, keys, false) \
+    OPTION("keys", 0, "DIR", "~/.config/xdctl", "Folder of the keys of socket= and --listen: the own one (id), those of servers (known_brokers), and those of hosts that may join (authorized_workers).", KIND_TEXT, keys, false) \
     OPTION("output-limit", 0, "SIZE", "1M", "How much output that bypasses pytest's capture is kept, per test, for each of stdout and stderr.", KIND_SIZE, output_limit, false) \
     OPTION("journal-limit", 0, "SIZE", "4G", "How large a run's journal may become; then the run ends with exit code 7. 0: no limit.", KIND_SIZE, journal_limit, false) \
     OPTION("runs-keep", 0, "N", "100", "How many runs of each project are kept under $XDG_STATE_HOME/xd/runs.", KIND_SIZE, runs_keep, false) \
@@ -125,7 +129,7 @@ static bool is_list(kind k)
 
 static bool is_text(kind k)
 {
-    return k == KIND_TEXT || k == KIND_DIST || k == KIND_WORD;
+    return k == KIND_TEXT || k == KIND_OPTIONS || k == KIND_DIST || k == KIND_WORD;
 }
 
 const xd_option *xd_config_options(void)
@@ -302,6 +306,8 @@ static int set_entry(xd_config *c, const entry *e, const char *value, char *err)
     case KIND_TEXT:
         if (!*value)
             return complain(err, e->shown.name, 0, value, "it must not be empty");
+        return replace_text(at, value);
+    case KIND_OPTIONS:
         return replace_text(at, value);
     case KIND_NAMES:
         if (!*value)

@@ -20,31 +20,36 @@ enum { XD_WORKERS_UNSET = -1, XD_WORKERS_AUTO = -2, XD_WORKERS_LOGICAL = -3 };
 
 struct xd_config {
     uint32_t   magic;
-    int        workers;                          /* -n: count or XD_WORKERS_* */
-    bool       load;                             /* -d */
-    char      *dist;                             /* --dist; NULL = not given */
-    char      *live;                             /* --live: auto, always, never; NULL = not given */
-    xd_strings tx;                               /* --tx */
-    xd_strings px;                               /* --px */
-    char      *hosts;                            /* --hosts FILE: more of tx */
-    xd_strings rsyncdir, rsyncignore;            /* --rsyncdir, --rsyncignore */
-    bool       no_sync;                          /* --no-sync */
-    int        max_workers;                      /* --maxprocesses; 0 = no limit */
-    int        min_workers;                      /* --min-workers; 0 = all that were asked for */
-    xd_strings listen;                           /* --listen: where hosts may join */
-    xd_strings require;                          /* --require: words that who joins must have */
-    int        join_max;                         /* --join-max: hosts that may join; 0 = 1024 */
-    uint64_t   wait_ns;                          /* --wait: for enough workers; 0 = for ever */
-    int        max_worker_restart;               /* -1 = 4 per worker */
-    char      *run_uid;                          /* --testrunuid; NULL = made */
-    char      *runner;                           /* --runner; NULL = pytest */
-    char      *python;                           /* --python; NULL = found */
-    char      *agent;                            /* --agent; NULL = found */
-    char      *ssh;                              /* --ssh: auto, libssh, openssh; NULL = auto */
-    bool       ssh_accept_new;                   /* --ssh-accept-new */
-    char      *keys;                             /* --keys; NULL = the default (xd_keys_folder) */
-    char      *jsonl;                            /* --jsonl FILE */
-    char      *stats;                            /* --stats FILE */
+    int        workers;               /* -n: count or XD_WORKERS_* */
+    bool       load;                  /* -d */
+    char      *dist;                  /* --dist; NULL = not given */
+    char      *live;                  /* --live: auto, always, never; NULL = not given */
+    xd_strings tx;                    /* --tx */
+    xd_strings px;                    /* --px */
+    char      *hosts;                 /* --hosts FILE: more of tx */
+    xd_strings rsyncdir, rsyncignore; /* --rsyncdir, --rsyncignore */
+    bool       no_sync;               /* --no-sync */
+    int        max_workers;           /* --maxprocesses; 0 = no limit */
+    int        min_workers;           /* --min-workers; 0 = all that were asked for */
+    xd_strings listen;                /* --listen: where hosts may join */
+    xd_strings require;               /* --require: words that who joins must have */
+    int        join_max;              /* --join-max: hosts that may join; 0 = 1024 */
+    uint64_t   wait_ns;               /* --wait: for enough workers; 0 = for ever */
+    char      *slurm;                 /* --slurm: options of sbatch; NULL = no job */
+    char      *slurm_address;         /* --slurm-address; NULL = this host's name */
+    char      *slurm_join;            /* --slurm-join; NULL = this xdctl */
+    int        slurm_workers;         /* with it: what -n says (xd_slurm_settle) */
+    bool       slurm_alone;           /* and nobody else is expected to join: there was no --listen */
+    int        max_worker_restart;    /* -1 = 4 per worker */
+    char      *run_uid;               /* --testrunuid; NULL = made */
+    char      *runner;                /* --runner; NULL = pytest */
+    char      *python;                /* --python; NULL = found */
+    char      *agent;                 /* --agent; NULL = found */
+    char      *ssh;                   /* --ssh: auto, libssh, openssh; NULL = auto */
+    bool       ssh_accept_new;        /* --ssh-accept-new */
+    char      *keys;                  /* --keys; NULL = the default (xd_keys_folder) */
+    char      *jsonl;                 /* --jsonl FILE */
+    char      *stats;                 /* --stats FILE */
     char      *state_dir, *cache_dir, *work_dir; /* NULL = the default; see folders.h */
     bool       as_module, no_fork, no_history;
     bool       each;      /* every environment runs all of its tests; no option sets this */

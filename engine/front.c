@@ -3,7 +3,6 @@
 
 #include <arpa/inet.h>
 #include <fcntl.h>
-#include <netdb.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,17 +15,22 @@
 #include "engine/base/hash.h"
 #include "engine/base/os_linux.h"
 #include "engine/base/text.h"
+#include "engine/front_listen.h"
 #include "engine/stream.h"
 
 #define ZMTP_FIRST 0xff
+#define ZMTP_LONG 2          /* flag of a frame: its length has eight bytes */
 #define UNPROVEN_BYTES 4096u /* a handshake of CURVE takes less than 1 KiB */
-#define GREETING 64u         /* bytes */
+#define UNPROVEN_COST (48u << 10)
+#define READ_COST 8192u /* of ZeroMQ's buffer, which a part of a message keeps, however small it is */
+#define GREETING 64u    /* bytes */
 #define IDLE_NS (250 * XD_MS_NS)
 #define PASS_BYTES (128u << 10)
 #define WAITING_MAX (128u << 10)
 #define ACCEPTS 64 /* in one turn */
 #define SILENT_MS 20000u
-#define BACKLOG 1024
+#define FDS_EACH 3u /* of a connection: to the peer, to ZeroMQ, and ZeroMQ's own */
+#define FEWEST 16u
 #define RESERVE_FDS 64u
 #define NUMBER_MAX 0x3fffffu /* 127.64.0.0 to 127.127.255.255 */
 #define BUCKETS 4096u
@@ -53,6 +57,9 @@ typedef struct conn {
     bool          out_deaf, in_deaf; /* it takes nothing any more */
     uint64_t      until_ns;          /* UINT64_MAX = no end */
     uint64_t      sent;              /* bytes of the peer */
+    uint64_t      cost;              /* memory that ZeroMQ may hold for it, since its last message came */
+    uint64_t      body;              /* left of a frame of ZMTP that has begun */
+    uint8_t       head[9], head_len; /* of the next one */
     xd_stream_out to_peer, to_inner;
     origin       *origin;
 } conn;
@@ -70,7 +77,8 @@ struct xd_front {
     int            reserve; /* a descriptor to give away when there are no others */
     conn          *bucket[BUCKETS];
     origin        *origins;
-    conn          *oldest, *newest; /* unproven */
+    uint32_t       unproven_origins; /* that have unproven ones */
+    conn          *oldest, *newest;  /* unproven */
     conn          *dead;
     uint32_t       last; /* number given out */
     uint64_t       next_ns;
@@ -96,7 +104,7 @@ static void leave_unproven(conn *c)
     *(c->older ? &c->older->newer : &f->oldest) = c->newer;
     *(c->newer ? &c->newer->older : &f->newest) = c->older;
     c->older = c->newer = NULL;
-    c->origin->unproven--;
+    f->unproven_origins -= --c->origin->unproven == 0;
     f->stats.unproven--;
 }
 
@@ -179,10 +187,19 @@ static uint32_t wish(bool read, const xd_stream_out *write)
     return (read ? XD_POLL_IN : 0) | (xd_stream_out_pending(write) ? XD_POLL_OUT : 0);
 }
 
+/* How many bytes the peer may send now. */
+static size_t allowed(const conn *c)
+{
+    const uint32_t unheard = c->front->args.limits.unheard_bytes;
+    if (!c->proven)
+        return c->sent < UNPROVEN_BYTES && c->cost < UNPROVEN_COST ? (size_t)(UNPROVEN_BYTES - c->sent) : 0;
+    return !unheard ? PASS_BYTES : c->cost < unheard ? XD_MIN(unheard - c->cost, PASS_BYTES) : 0;
+}
+
 static int watch(conn *c)
 {
     xd_poller *p = c->front->args.poller;
-    const bool room_in = xd_stream_out_pending(&c->to_inner) < WAITING_MAX;
+    const bool room_in = xd_stream_out_pending(&c->to_inner) < WAITING_MAX && (!c->proven || allowed(c) > 0);
     const bool room_out = xd_stream_out_pending(&c->to_peer) < WAITING_MAX;
     XD_TRY(xd_poller_set(p, c->out, wish(c->phase != ENDS && !c->out_over && room_in, &c->to_peer), on_ready,
                          c));
@@ -257,14 +274,34 @@ static int sniff(conn *c, const uint8_t *data, size_t len)
     return xd_stream_out_add(&c->to_peer, c->front->key_line, strlen(c->front->key_line));
 }
 
+/* Goes over what is passed on to ZeroMQ, frames of ZMTP 3: does one end there? */
+static bool ends_frame(conn *c, const uint8_t *at, size_t len)
+{
+    bool   any = false;
+    size_t i = c->sent < GREETING ? (size_t)XD_MIN((uint64_t)len, GREETING - c->sent) : 0;
+    while (i < len) {
+        if (c->body) {
+            const size_t n = (size_t)XD_MIN((uint64_t)(len - i), c->body);
+            i += n;
+            c->body -= n;
+        } else {
+            c->head[c->head_len++] = at[i++]; /* flags, length */
+            if (c->head_len < (c->head[0] & ZMTP_LONG ? 9 : 2))
+                continue;
+            for (uint8_t k = 1; k < c->head_len; k++)
+                c->body = c->body << 8 | c->head[k];
+            c->head_len = 0;
+        }
+        any = any || c->body == 0;
+    }
+    return any;
+}
+
 static int from_peer(conn *c)
 {
-    size_t room = PASS_BYTES;
-    if (!c->proven) {
-        if (c->sent >= UNPROVEN_BYTES)
-            return -EPROTO;
-        room = (size_t)(UNPROVEN_BYTES - c->sent);
-    }
+    const size_t room = allowed(c);
+    if (room == 0)
+        return c->proven ? 0 : -EPROTO;
     ssize_t n = xd_os_read_some(c->out, c->front->room, room);
     if (n == -EAGAIN)
         return 0;
@@ -274,6 +311,7 @@ static int from_peer(conn *c)
     }
     int r =
         c->phase == SNIFFS ? sniff(c, c->front->room, (size_t)n) : pass(c, true, c->front->room, (size_t)n);
+    c->cost += (uint64_t)n + (ends_frame(c, c->front->room, (size_t)n) ? READ_COST : 0);
     c->sent += (uint64_t)n;
     return r;
 }
@@ -326,13 +364,15 @@ static uint32_t limit(uint32_t given, uint32_t otherwise)
     return given ? given : otherwise;
 }
 
-/* Who goes: the oldest that has not even sent the greeting of ZMTP in a quarter of a second, else the oldest; of all addresses if `h` is NULL. */
+/* Who goes: the oldest that has not even sent the greeting of ZMTP in a quarter of a second, else the oldest; if `h` is NULL, of the addresses that do not have
+ * fewer than others have. */
 static conn *last_choice(const xd_front *f, const origin *h, uint64_t now)
 {
     const uint64_t most = limit(f->args.limits.prove_ms, 5000) * XD_MS_NS;
+    const uint32_t n = f->unproven_origins, share = n ? (f->stats.unproven + n - 1) / n : 0;
     conn          *oldest = NULL;
     for (conn *c = f->oldest; c; c = c->newer) {
-        if (h && c->origin != h)
+        if (h ? c->origin != h : c->origin->unproven < share)
             continue;
         oldest = oldest ? oldest : c;
         if (c->until_ns + IDLE_NS > now + most) /* the younger ones are behind it */
@@ -371,21 +411,6 @@ static void set_up(int fd)
         (void)setsockopt(fd, options[i].level, options[i].name, &options[i].value, sizeof(int));
 }
 
-/* IPv4 by way of a socket of IPv6 is shown as what it is. */
-static void name_address(const struct sockaddr_storage *from, char ret[INET6_ADDRSTRLEN])
-{
-    const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)(const void *)from;
-    const struct sockaddr_in  *four = (const struct sockaddr_in *)(const void *)from;
-    const void *at = from->ss_family == AF_INET6 ? (const void *)&six->sin6_addr : &four->sin_addr;
-    int         family = from->ss_family;
-    if (family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&six->sin6_addr)) {
-        at = six->sin6_addr.s6_addr + 12;
-        family = AF_INET;
-    }
-    if (!inet_ntop(family, at, ret, INET6_ADDRSTRLEN))
-        snprintf(ret, INET6_ADDRSTRLEN, "?");
-}
-
 static uint32_t next_number(xd_front *f)
 {
     do
@@ -398,7 +423,7 @@ static int take_in(xd_front *f, int fd, const struct sockaddr_storage *from)
 {
     const xd_front_limits *l = &f->args.limits;
     char                   address[INET6_ADDRSTRLEN];
-    name_address(from, address);
+    front_name_address(from, address);
     origin *h = origin_of(f, address);
     conn   *c = calloc(1, sizeof(*c));
     if (h && c)
@@ -424,7 +449,7 @@ static int take_in(xd_front *f, int fd, const struct sockaddr_storage *from)
     *bucket = c;
     *(f->newest ? &f->newest->newer : &f->oldest) = c;
     f->newest = c;
-    h->unproven++;
+    f->unproven_origins += h->unproven++ == 0;
     f->stats.now++;
     f->stats.unproven++;
     f->stats.accepted++;
@@ -466,89 +491,26 @@ static void on_accept(void *arg, int fd, uint32_t events)
 
 /* ---- listeners --------------------------------------------------------------------------------------------------- */
 
-/* "HOST:PORT" as a numeric host, or NULL for all addresses, and a port. */
-static int split(const char *text, char *host, size_t size, const char **ret_port)
-{
-    const char *colon = strrchr(text, ':');
-    size_t      len = colon ? (size_t)(colon - text) : 0;
-    uint64_t    number;
-    if (!colon || xd_text_u64(colon + 1, 0, 65535, &number) < 0)
-        return -EINVAL;
-    if (len >= 2 && text[0] == '[' && text[len - 1] == ']') {
-        text++;
-        len -= 2;
-    } else if (memchr(text, ':', len)) {
-        return -EINVAL;
-    }
-    if (len >= size)
-        return -EINVAL;
-    memcpy(host, text, len);
-    host[len] = 0;
-    *ret_port = colon + 1;
-    return 0;
-}
-
-static int open_listener(const struct addrinfo *a)
-{
-    xd_autoclose int fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0)
-        return -errno;
-    if (a->ai_family == AF_INET6)
-        (void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &(int){ 0 }, sizeof(int));
-    if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &(int){ 1 }, sizeof(int)) < 0 ||
-        bind(fd, a->ai_addr, a->ai_addrlen) < 0 || listen(fd, BACKLOG) < 0)
-        return -errno;
-    const int ret = fd;
-    fd = -1;
-    return ret;
-}
-
-static void name_listener(listener *l)
-{
-    struct sockaddr_storage at = { 0 };
-    socklen_t               size = sizeof(at);
-    char                    host[INET6_ADDRSTRLEN] = "", port[8] = "";
-    (void)getsockname(l->fd, (struct sockaddr *)&at, &size);
-    (void)getnameinfo((const struct sockaddr *)&at, size, NULL, 0, port, sizeof(port), NI_NUMERICSERV);
-    name_address(&at, host);
-    snprintf(l->name, sizeof(l->name), strchr(host, ':') ? "[%s]:%s" : "%s:%s", host, port);
-}
-
-/* All addresses: of IPv6, which takes IPv4, too; of IPv4 alone where there is no IPv6. */
 static int bind_one(xd_front *f, const char *text, xd_error *err)
 {
-    char                  host[64];
-    const char           *port;
-    struct addrinfo      *found = NULL;
-    const struct addrinfo hints = { .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE,
-                                    .ai_socktype = SOCK_STREAM };
+    const char *option = f->args.option ? f->args.option : "--bind";
     if (f->bound == BOUND_MAX)
-        return xd_error_set(err, -E2BIG, "--bind may be given %u times", BOUND_MAX);
-    if (split(text, host, sizeof(host), &port) < 0)
-        return xd_error_set(err, -EINVAL, "--bind '%s': ADDRESS:PORT, [ADDRESS]:PORT or :PORT is expected",
-                            text);
-    const bool all = host[0] == 0 || strcmp(host, "*") == 0;
-    if (getaddrinfo(all ? NULL : host, port, &hints, &found) != 0)
-        return xd_error_set(err, -EINVAL, "--bind '%s': it is no numeric address and port", text);
-    int fd = -EAFNOSUPPORT;
-    for (int family = AF_INET6; fd < 0 && family; family = family == AF_INET6 ? AF_INET : 0)
-        for (const struct addrinfo *a = found; a && fd < 0 && fd != -EADDRINUSE; a = a->ai_next)
-            if (a->ai_family == family)
-                fd = open_listener(a);
-    freeaddrinfo(found);
-    if (fd < 0)
-        return xd_error_set(err, fd, "cannot listen at %s: %s", text, xd_error_name(fd));
-    listener *l = &f->at[f->bound++];
+        return xd_error_set(err, -E2BIG, "%s may be given %u times", option, BOUND_MAX);
+    listener *l = &f->at[f->bound];
+    int       fd = front_listen(option, text, l->name, sizeof(l->name), err);
+    XD_TRY(fd);
     l->fd = fd;
-    name_listener(l);
+    f->bound++;
     return xd_poller_set(f->args.poller, fd, XD_POLL_IN, on_accept, f);
 }
 
-static uint32_t most_connections(uint32_t wanted)
+/* Those that there are descriptors for; where these are few, the user of the front has a quarter of them. */
+static uint32_t most_connections(uint64_t wanted, uint64_t other_fds)
 {
-    const uint64_t have = xd_os_raise_nofile(limit(wanted, 4096) * 2ull + RESERVE_FDS * 4u);
-    const uint64_t fit = have > RESERVE_FDS * 4u ? (have - RESERVE_FDS * 4u) / 4u + RESERVE_FDS : 16;
-    return (uint32_t)XD_MIN((uint64_t)limit(wanted, 4096), fit);
+    const uint64_t have = xd_os_raise_nofile(wanted * FDS_EACH + other_fds + RESERVE_FDS);
+    const uint64_t kept = XD_MIN(other_fds, have / 4) + RESERVE_FDS;
+    const uint64_t fit = have > kept ? (have - kept) / FDS_EACH : 0;
+    return (uint32_t)XD_MIN(wanted, XD_MAX(fit, (uint64_t)FEWEST));
 }
 
 int xd_front_new(xd_front **ret, const xd_front_args *args, xd_error *err)
@@ -557,7 +519,9 @@ int xd_front_new(xd_front **ret, const xd_front_args *args, xd_error *err)
     if (!f)
         return -ENOMEM;
     f->args = *args;
-    f->args.limits.connections = most_connections(args->limits.connections);
+    f->args.limits.connections =
+        most_connections(limit(args->limits.connections, XD_FRONT_CONNECTIONS), args->other_fds);
+    f->stats.most = f->args.limits.connections;
     f->next_ns = UINT64_MAX;
     f->reserve = open("/dev/null", O_RDONLY | O_CLOEXEC);
     f->key_line = strdup(args->key_line);
@@ -625,6 +589,17 @@ bool xd_front_prove(xd_front *f, uint32_t number)
     c->origin->proven++;
     c->until_ns = UINT64_MAX;
     return true;
+}
+
+void xd_front_heard(xd_front *f, uint32_t number)
+{
+    conn *c = find(f, number);
+    if (!c)
+        return;
+    const bool waits = c->proven && allowed(c) == 0;
+    c->cost = 0;
+    if (waits && watch(c) < 0)
+        end(c, true);
 }
 
 void xd_front_drop(xd_front *f, uint32_t number)

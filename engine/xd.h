@@ -447,6 +447,7 @@ typedef struct xd_server_options {
     void (*ready)(void *arg, const char *const *addresses, const xd_key_info *key, size_t authorized);
     /* A line for each decision about a key, each agent, each fault; level: 0 detail, 1 as usual, 2 warning, 3 error. May be NULL. */
     void (*log)(void *arg, int level, const char *line);
+    unsigned max_connections; /* at once, also of strangers; 0 = 4096. Fewer if open files are too few */
 } xd_server_options;
 
 /* Starts agents for controllers whose keys are in authorized_controllers (xdctl serve), until it is stopped. Blocks. 0; -errno: err says what cannot be
@@ -455,6 +456,60 @@ XD_API int xd_server_run(const xd_server_options *options, char *err);
 /* Where the same server lies as one static file with its agent inside, to be copied to a host where nothing is installed. The caller frees *ret_path.
  * -ENOENT: this installation has none; err says where it was looked for. */
 XD_API int xd_server_program(char **ret_path, char *err);
+
+/* ---- a server on another host ---- */
+
+enum xd_server_verb {
+    XD_SERVER_START = 1, /* unless it runs already */
+    XD_SERVER_REPLACE,   /* also if one runs: that is told to stop, and this one takes its port */
+    XD_SERVER_STOP       /* a second time: its agents do not go on */
+};
+enum xd_server_state {
+    XD_SERVER_STARTED = 1,
+    XD_SERVER_REPLACED,
+    XD_SERVER_RUNS,    /* it did before; nothing was changed, but for the authorized key */
+    XD_SERVER_BUILD,   /* one of another build runs; nothing was changed */
+    XD_SERVER_OPTIONS, /* it runs with other options; nothing was changed */
+    XD_SERVER_STOPPED,
+    XD_SERVER_STOPPING, /* it takes no controllers any more; its agents go on, at most for its drain_ms */
+    XD_SERVER_NONE      /* there was none to be stopped */
+};
+
+typedef struct xd_server_place {
+    size_t      size;         /* sizeof(xd_server_place) */
+    const char *spec;         /* "ssh=[OPTIONS] [USER@]HOST", "ssh=HOST//ssh_config=FILE" */
+    int         verb;         /* of xd_server_verb */
+    const char *keys;         /* folder of the caller's keys; NULL as above */
+    const char *keys_there;   /* folder of the server's keys on that host, an absolute path; NULL as above */
+    const char *const  *bind; /* as in xd_server_options */
+    unsigned            max_agents;      /* 0 = 256 */
+    unsigned            drain_ms;        /* whole seconds count */
+    unsigned            max_connections; /* 0 = 4096 */
+    const volatile int *stop;            /* NULL, or looked at now and then: non-zero ends it */
+} xd_server_place;
+
+/* Texts are NULL, and numbers 0, where there is nothing to tell; all are valid during the call. */
+typedef struct xd_server_found {
+    size_t             size;
+    int                state; /* of xd_server_state */
+    int64_t            pid;   /* there, as what follows */
+    const char        *file, *log, *options;
+    const char *const *bound; /* addresses it listens on, NULL-terminated */
+    const char        *key, *fingerprint;
+    int                authorized; /* the caller's key is, since now */
+    const char *const         *
+        addresses; /* HOST:PORT, NULL-terminated: by these known_brokers has it now; the first one answers from here */
+    const char *forgotten; /* one of them, which was known by another key before */
+    const char *unreached; /* why none of them answers from here; NULL = one does */
+} xd_server_found;
+typedef void (*xd_server_fn)(void *arg, const xd_server_found *found);
+
+/* Puts the server of xd_server_program on a host that ssh reaches, below ~/.cache/xd/server there, and starts it so that it stays; has it let the caller's key in, and writes its
+ * key, which comes by ssh, into the caller's known_brokers. cfg: options of ssh (ssh, ssh-accept-new); NULL = none. Blocks; the user may be asked on the terminal. Calls fn once, if
+ * the host was reached and nothing failed. 0 = all is as it was asked for; 1 = it is not: state is XD_SERVER_BUILD or XD_SERVER_OPTIONS, or unreached says why; 2 = stopped;
+ * -EINVAL: a bad spec or option; -ENOKEY: the caller has no key; other -errno; err says it. */
+XD_API int xd_server_on(const xd_config *cfg, const xd_server_place *place, xd_server_fn fn, void *arg,
+                        char *err);
 
 /* ---- hosts that join a run ------------------------------------------------------------------------------- */
 

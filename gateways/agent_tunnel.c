@@ -105,6 +105,7 @@ static void look_at_process(xd_agent_tunnel *e, uint64_t now)
         return;
     e->exited = true;
     e->tell_ns = now + LAST_WORDS_NS;
+    e->good = status.exit_status == 0 && !status.signal;
     if (status.signal)
         snprintf(e->how, sizeof(e->how), "the agent was killed by %s",
                  xd_os_signal_name(status.signal, name, sizeof(name)));

@@ -24,6 +24,7 @@ typedef struct xd_agent_tunnel {
     int               pidfd_watched; /* the same descriptor, while it is watched; -1 */
     bool              connected, exited, has_tunnel, full, continued;
     char              how[128]; /* it has ended; for people */
+    bool              good;     /* with status 0 */
     xd_tunnel         tunnel;
     uint64_t          kill_ns, tell_ns; /* when it is killed; when no more of its last words are waited for */
 } xd_agent_tunnel;

@@ -1,4 +1,4 @@
-/* gateways/deliver.c - see deliver.h; what runs at the far end is in deliver_script.h.
+/* gateways/deliver.c - see deliver.h; what runs at the far end is in deliver_script.h, and in server_script.h.
  *
  *   ASKING: the script is written, its answers are read -> SENDING: bytes of an agent, for as often as it asks -> ASKING
  *   -> (when another pipe is taken to the agent) ATTACHING -> RUNNING */
@@ -13,7 +13,10 @@
 #include "engine/base/buf.h"
 #include "engine/base/text.h"
 #include "gateways/agent_files.h"
+#include "gateways/far_script.h"
 #include "gateways/deliver_script.h"
+#include "gateways/server_script.h"
+#include "gateways/server_there.h"
 
 #define READ_BYTES 4096u
 #define SEND_BYTES (64u * 1024u)
@@ -42,6 +45,8 @@ struct xd_deliver {
     xd_buf           in;          /* read and not looked at; once the agent runs, its own bytes */
     xd_buf           noise;       /* the end of what came that was no answer */
     size_t           noise_bytes; /* since the last answer */
+
+    const xd_server_there *server; /* instead of an agent; of the target */
 };
 
 /* ---- what is written --------------------------------------------------------------------------------------- */
@@ -62,20 +67,46 @@ static int add_offer(xd_buf *out, const xd_agent_files *files)
     return xd_buf_add_str(out, "*) return 1;; esac; }\n");
 }
 
+/* What comes behind the four arguments that all scripts have. */
+static int add_arguments(xd_deliver *d)
+{
+    const xd_server_there *s = d->server;
+    if (!s) {
+        XD_TRY(xd_buf_printf(&d->out, " %s %s", d->again ? "--attach" : "--reconnect", d->id));
+        return d->again || d->output_limit == XD_OUTPUT_DEFAULT
+                   ? 0
+                   : xd_buf_printf(&d->out, " --output-limit %" PRIu64, d->output_limit);
+    }
+    const char *const first[] = { s->verb, s->key_line ? s->key_line : "", s->keys ? s->keys : "" };
+    const xd_words    words[] = { { first, XD_ARRAY_LEN(first) },
+                               s->args ? xd_words_of(s->args) : (xd_words){ NULL, 0 } };
+    for (size_t i = 0; i < XD_ARRAY_LEN(words); i++)
+        for (size_t k = 0; k < words[i].n; k++) {
+            XD_TRY(xd_buf_add_byte(&d->out, ' '));
+            XD_TRY(xd_text_shell_quote(&d->out, words[i].at[k]));
+        }
+    return 0;
+}
+
 /* One command: a shell may read on for as long as its buffer takes, so nothing is written behind it before it has answered. */
 static int ask(xd_deliver *d)
 {
+    static const char *const agent[] = { far_begin,   agent_named, far_system,
+                                         agent_there, far_bring,   agent_place };
+    static const char *const server[] = { far_begin,    server_begin, far_system,
+                                          server_there, far_bring,    server_start };
+    const char *const       *parts = d->server ? server : agent;
+    static_assert(XD_ARRAY_LEN(agent) == XD_ARRAY_LEN(server), "one loop");
     xd_buf_clear(&d->out);
     /* Empty lines first: a profile that reads an answer gets one of them. */
     XD_TRY(xd_buf_add_str(&d->out, "\n\n\nexec /bin/sh -c '"));
     XD_TRY(add_offer(&d->out, &d->files));
-    XD_TRY(xd_buf_add_str(&d->out, deliver_script));
+    for (size_t i = 0; i < XD_ARRAY_LEN(agent); i++)
+        XD_TRY(xd_buf_add_str(&d->out, parts[i]));
     XD_TRY(xd_buf_printf(&d->out, "' xd %s %s ", d->id, XD_BUILD_ID));
     XD_TRY(xd_text_shell_quote(&d->out, d->agent ? d->agent : ""));
-    XD_TRY(xd_buf_printf(&d->out, " %u %s %s", (unsigned)d->limit_s, d->again ? "--attach" : "--reconnect",
-                         d->id));
-    if (!d->again && d->output_limit != XD_OUTPUT_DEFAULT)
-        XD_TRY(xd_buf_printf(&d->out, " --output-limit %" PRIu64, d->output_limit));
+    XD_TRY(xd_buf_printf(&d->out, " %u", (unsigned)d->limit_s));
+    XD_TRY(add_arguments(d));
     return xd_buf_add_str(&d->out, "\n");
 }
 
@@ -106,6 +137,11 @@ static int write_out(xd_deliver *d, const xd_deliver_io *io)
 }
 
 /* ---- what is said when it fails ---------------------------------------------------------------------------- */
+
+static const char *what_of(const xd_deliver *d)
+{
+    return d->server ? "server" : "agent";
+}
 
 static int fail(xd_deliver *d, int code, xd_error *err, const char *what, xd_bytes words, const char *end)
 {
@@ -158,7 +194,7 @@ static int on_send(xd_deliver *d, xd_bytes rest, xd_error *err)
 {
     static const char *const packings[XD_AGENT_PACKINGS] = { "xz", "gz", "raw" };
     if (d->reader || ++d->sent > SENT_MAX)
-        return fail(d, -EPROTO, err, "the far end asks for the agent again and again", (xd_bytes){ 0 }, "");
+        return fail(d, -EPROTO, err, "the far end asks for the program again and again", (xd_bytes){ 0 }, "");
     for (size_t i = 0; i < d->files.count; i++)
         for (int k = 0; k < XD_AGENT_PACKINGS; k++) {
             char want[64];
@@ -168,7 +204,7 @@ static int on_send(xd_deliver *d, xd_bytes rest, xd_error *err)
             int r = xd_agent_file_open(&d->reader, &d->files.at[i], (xd_agent_packing)k);
             return r < 0 ? xd_error_set(err, r, "%s: %s", d->files.at[i].path, xd_error_name(r)) : 0;
         }
-    return fail(d, -EPROTO, err, "the far end asks for an agent that there is not: ", rest, "");
+    return fail(d, -EPROTO, err, "the far end asks for a program that there is not: ", rest, "");
 }
 
 /* 1 = the agent runs, 0 = goes on. */
@@ -176,6 +212,7 @@ static int on_answer(xd_deliver *d, xd_bytes line, xd_error *err)
 {
     xd_autobuf what = XD_BUF_INIT;
     xd_bytes   rest;
+    char       begin[80];
     if (starts(line, "send", &rest) && d->state == ASKING)
         return on_send(d, rest, err);
     if (starts(line, "run", &rest) && d->state == ASKING && !d->reader) {
@@ -194,18 +231,23 @@ static int on_answer(xd_deliver *d, xd_bytes line, xd_error *err)
             "the agent is there, but takes no other pipe: it is stopped, or the host has no time for it",
             (xd_bytes){ 0 }, "");
     if (starts(line, "system", &rest)) {
-        XD_TRY(xd_buf_add_str(&what, "; this installation has agents for Linux on"));
+        XD_TRY(xd_buf_printf(&what, "; this installation has %ss for Linux on", what_of(d)));
         for (size_t i = 0; i < d->files.count; i++)
             XD_TRY(xd_buf_printf(&what, "%s %s", i ? " and" : "", d->files.at[i].arch));
         rest.len = XD_MIN(rest.len, (size_t)100);
-        return fail(d, -ENOEXEC, err, "no agent runs on that host's system, ", rest, xd_buf_cstr(&what));
+        snprintf(begin, sizeof(begin), "no %s runs on that host's system, ", what_of(d));
+        return fail(d, -ENOEXEC, err, begin, rest, xd_buf_cstr(&what));
     }
-    if (starts(line, "lacks", &rest))
-        return fail(d, -ENOEXEC, err, "that host lacks what the agent needs: ", rest, "");
+    if (starts(line, "lacks", &rest)) {
+        snprintf(begin, sizeof(begin), "that host lacks what the %s needs: ", what_of(d));
+        return fail(d, -ENOEXEC, err, begin, rest, "");
+    }
     if (starts(line, "missing", &rest))
         return fail(d, -ENOENT, err, "the agent is not an executable program there: ", rest, "");
-    if (starts(line, "nowhere", &rest))
-        return fail(d, -ENOSPC, err, "no folder there can take the agent:", rest, "");
+    if (starts(line, "nowhere", &rest)) {
+        snprintf(begin, sizeof(begin), "no folder there can take the %s:", what_of(d));
+        return fail(d, -ENOSPC, err, begin, rest, "");
+    }
     return fail(d, -EPROTO, err, "the far end does not answer as xd's script does: ", line, "");
 }
 
@@ -216,11 +258,12 @@ static int skip(xd_deliver *d, size_t n, xd_error *err)
         xd_buf_consume(&d->noise, d->noise.len - NOISE_SHOWN);
     xd_buf_consume(&d->in, n);
     d->noise_bytes += n;
-    return d->noise_bytes <= NOISE_MAX
-               ? 0
-               : fail_saying(
-                     d, -EPROTO, err,
-                     "the far end goes on talking, but not as a shell that was asked to start an agent");
+    if (d->noise_bytes <= NOISE_MAX)
+        return 0;
+    return fail_saying(
+        d, -EPROTO, err,
+        d->server ? "the far end goes on talking, but not as a shell that was asked to start a server"
+                  : "the far end goes on talking, but not as a shell that was asked to start an agent");
 }
 
 /* Looks for answers in what was read. 1 = the agent runs: the rest is its own. */
@@ -270,7 +313,10 @@ int xd_deliver_new(xd_deliver **ret, const xd_target *target, xd_error *err)
         d->id[2 * i + 1] = hex[bytes[i] & 15];
     }
     snprintf(d->mark, sizeof(d->mark), "xd:%s:", d->id);
-    if (r == 0 && target->agent && *target->agent)
+    d->server = target->server;
+    if (r == 0 && d->server)
+        r = d->server->program ? xd_agent_files_pack(&d->files, d->server->program, err) : 0;
+    else if (r == 0 && target->agent && *target->agent)
         r = (d->agent = strdup(target->agent)) ? 0 : -ENOMEM;
     else if (r == 0)
         r = xd_agent_files_find(&d->files, err);
@@ -284,6 +330,15 @@ int xd_deliver_new(xd_deliver **ret, const xd_target *target, xd_error *err)
     return 0;
 }
 
+/* The pipe is not what it was to be: how far it has come, and what was said. */
+static int broken(xd_deliver *d, int code, const char *how, xd_error *err)
+{
+    char what[120];
+    snprintf(what, sizeof(what), "%s before the %s %s", how, what_of(d),
+             d->state == ATTACHING ? "was found again" : "ran");
+    return fail_saying(d, code, err, what);
+}
+
 int xd_deliver_step(xd_deliver *d, const xd_deliver_io *io, xd_error *err)
 {
     if (d->state == RUNNING)
@@ -291,15 +346,13 @@ int xd_deliver_step(xd_deliver *d, const xd_deliver_io *io, xd_error *err)
     for (;;) {
         int r = write_out(d, io);
         if (r < 0)
-            return fail_saying(d, r, err, "the connection broke before the agent ran");
+            return broken(d, r, "the connection broke", err);
         XD_TRY(xd_buf_reserve(&d->in, READ_BYTES));
         ssize_t n = io->read(io->arg, d->in.data + d->in.len, READ_BYTES);
         if (n == -EAGAIN)
             return 0;
         if (n <= 0)
-            return fail_saying(d, n < 0 ? (int)n : -EPIPE, err,
-                               d->state == ATTACHING ? "the far end closed before the agent was found again"
-                                                     : "the far end closed before the agent ran");
+            return broken(d, n < 0 ? (int)n : -EPIPE, "the far end closed", err);
         d->in.len += (size_t)n;
         r = answers(d, err);
         if (r != 0)
@@ -309,10 +362,11 @@ int xd_deliver_step(xd_deliver *d, const xd_deliver_io *io, xd_error *err)
 
 int xd_deliver_late(xd_deliver *d, xd_error *err)
 {
+    char what[80];
+    snprintf(what, sizeof(what), "the %s %s in time", what_of(d),
+             d->state == ATTACHING ? "was not found again" : "could not be sent");
     return fail_saying(d, -ETIMEDOUT, err,
-                       d->state == ATTACHING ? "the agent was not found again in time"
-                       : d->sent             ? "the agent could not be sent in time"
-                                             : "no shell has answered there in time");
+                       d->state == ATTACHING || d->sent ? what : "no shell has answered there in time");
 }
 
 uint32_t xd_deliver_wants(const xd_deliver *d)

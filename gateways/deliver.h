@@ -28,7 +28,8 @@ typedef struct xd_deliver_io {
 } xd_deliver_io;
 
 /* To start an agent for the target (its agent: a program there, which is started and never sent; output_limit; no folders of
- * this host are passed on); what is needed of it is copied. -ENOENT: there is no agent for any architecture here. -ENOMEM. */
+ * this host are passed on); what is needed of it is copied. Or its server, instead of an agent. -ENOENT: there is no agent for any architecture here, or no
+ * server. -ENOMEM. */
 int xd_deliver_new(xd_deliver **ret, const xd_target *target, xd_error *err) XD_MUST;
 /* The next steps of it. 1 = the agent runs, 0 = not yet, -errno: err says why, with what the far end said. */
 int xd_deliver_step(xd_deliver *d, const xd_deliver_io *io, xd_error *err) XD_MUST;

@@ -70,17 +70,33 @@ static void read_stops(joining *j)
     j->moved = true;
 }
 
+/* The first stop: what runs here may end; the second: not even that. */
+static void follow_stops(joining *j)
+{
+    read_stops(j);
+    if (!j->started || !j->stops || j->leaves)
+        return;
+    j->leaves = true;
+    j->end_ns = xd_clock_ns() + j->args->drain_ms * XD_MS_NS;
+    say(j, XD_LOG_INFO, "leaving: what has not begun here goes to others");
+}
+
+static bool must_end(const joining *j)
+{
+    return j->leaves && (j->stops > 1 || xd_clock_ns() >= j->end_ns);
+}
+
 /* While it dials, the agent goes on. */
 static bool is_cancelled(void *arg)
 {
     joining *j = arg;
     uint64_t next;
-    read_stops(j);
+    follow_stops(j);
     if (!j->started)
         return j->stops > 0;
     if (!j->over && xd_agent_tunnel_care(&j->child, xd_clock_ns(), &next) == 1)
         j->over = true;
-    return j->over || j->stops > 0;
+    return j->over || must_end(j);
 }
 
 /* ---- what is said ------------------------------------------------------------------------------------------------- */
@@ -137,8 +153,8 @@ static int say_join(joining *j)
     xd_autobuf          message = XD_BUF_INIT, who = XD_BUF_INIT, tags = XD_BUF_INIT, found = XD_BUF_INIT;
     char                host[256], system[256];
     const bool          token = j->args->token != NULL;
-    xd_wire_TUNNEL_JOIN m = { .version_min = XD_TUNNEL_VERSION,
-                              .version_max = XD_TUNNEL_VERSION,
+    xd_wire_TUNNEL_JOIN m = { .version_min = XD_TUNNEL_SPOKEN,
+                              .version_max = XD_TUNNEL_SPOKEN,
                               .build_id = xd_bytes_str(XD_BUILD_ID),
                               .cpus = xd_os_cpus(),
                               .memory_bytes = xd_os_memory_bytes(),
@@ -180,7 +196,7 @@ static int start_agent(joining *j, uint64_t output_limit)
 static int on_joined(joining *j, const xd_frame *f)
 {
     xd_wire_TUNNEL_JOINED m;
-    if (xd_wire_TUNNEL_JOINED_decode(f->body, f->len, &m) < 0 || m.version != XD_TUNNEL_VERSION ||
+    if (xd_wire_TUNNEL_JOINED_decode(f->body, f->len, &m) < 0 || m.version != XD_TUNNEL_SPOKEN ||
         m.token.len != sizeof(j->resume))
         return -EPROTO;
     memcpy(j->resume, m.token.ptr, sizeof(j->resume));
@@ -280,16 +296,10 @@ static int beat(joining *j, uint64_t now)
     return r == -EAGAIN ? 0 : r;
 }
 
-/* The first stop: what runs here may end; the second: not even that. */
-static int follow_stops(joining *j, uint64_t now)
+static int leave(joining *j)
 {
     xd_autobuf           message = XD_BUF_INIT;
     xd_wire_TUNNEL_LEAVE m = { 0 };
-    if (j->stops && !j->leaves) {
-        j->leaves = true;
-        j->end_ns = now + j->args->drain_ms * XD_MS_NS;
-        say(j, XD_LOG_INFO, "leaving: what has not begun here goes to others");
-    }
     if (j->leaves && !j->told_leave && !(j->child.has_tunnel && j->child.tunnel.held.len)) {
         XD_TRY(xd_wire_TUNNEL_LEAVE_frame(&message, 0, 0, &m));
         int r = send_message(j, xd_buf_view(&message));
@@ -297,7 +307,7 @@ static int follow_stops(joining *j, uint64_t now)
         if (r < 0 && r != -EAGAIN)
             return r;
     }
-    if (j->leaves && (j->stops > 1 || now >= j->end_ns))
+    if (must_end(j))
         xd_agent_tunnel_end(&j->child);
     return 0;
 }
@@ -311,9 +321,9 @@ static int carry(joining *j)
     for (;;) {
         uint64_t now, next = UINT64_MAX;
         j->moved = false;
-        read_stops(j);
+        follow_stops(j);
         now = xd_clock_ns();
-        XD_TRY(follow_stops(j, now));
+        XD_TRY(leave(j));
         int r = xd_agent_tunnel_care(&j->child, now, &next);
         if (r == 1) {
             j->over = true;
@@ -349,10 +359,11 @@ static void drop_connection(joining *j)
 
 /* ---- the whole ---------------------------------------------------------------------------------------------------------- */
 
-/* Dials until the agent has given up waiting; it was told how long when the session began. */
+/* Dials until the agent has given up waiting; it was told how long when the session began. One that leaves comes back, too: what runs here ends
+ * here. */
 static int come_back(joining *j)
 {
-    while (!j->over && !j->stops) {
+    while (!j->over && !must_end(j)) {
         j->dial.patient_ns = xd_clock_ns() + 3600 * XD_S_NS;
         int r = xd_dial_connect(&j->dial);
         if (r == 0)
@@ -386,7 +397,7 @@ static int how_it_ended(const joining *j, int r, const char *lost, xd_error *err
 {
     if (j->refused)
         return xd_error_set(err, r, "%s", j->dial.err.text);
-    if (j->leaves || j->closed || j->stops)
+    if (j->leaves || j->closed || j->stops || (r == 0 && j->child.good))
         return 0;
     if (r < 0)
         return xd_error_set(err, r, "the run at %s was lost: %s", j->dial.at.text, lost);
@@ -456,13 +467,15 @@ static int find_keys(joining *j, xd_error *err)
                 err, -EINVAL,
                 "what is given as a token is none: `xdctl token` prints one, which begins with xdt1.");
         j->dial.server = j->token.server;
+        j->dial.by_token = true;
         return xd_keypair_make(&j->dial.own);
     }
     XD_TRY(xd_keys_folder(j->args->keys, &folder, err));
-    int r = xd_dial_own_key(&j->dial.own, folder, err);
-    if (r == -ENOENT)
-        return xd_error_set(err, r, "%s; or join with a token (XD_TOKEN)", err->text);
-    XD_TRY(r);
+    xd_error why = { 0 };
+    int      r = xd_dial_own_key(&j->dial.own, folder, &why);
+    if (r < 0)
+        return xd_error_set(err, r, "%s%s", *why.text ? why.text : xd_error_name(r),
+                            r == -ENOENT ? ", and there is no token (XD_TOKEN, --token-file)" : "");
     return xd_dial_server_key(&j->dial.server, folder, &j->dial.at, err);
 }
 

@@ -4,6 +4,7 @@
  * A host may join when its key is in authorized_workers, or it has a token of this run (engine/token.h). Connections: peers.h. Own thread. */
 #pragma once
 #include "engine/base/log.h"
+#include "engine/token.h"
 #include "gateways/transport.h"
 
 typedef struct xd_listen xd_listen;
@@ -37,6 +38,8 @@ int xd_listen_start(xd_listen **ret, const xd_listen_args *args, xd_error *err) 
 const char *xd_listen_bound(const xd_listen *l, size_t i);
 /* Its fingerprint (XD_FINGERPRINT_SIZE). */
 void xd_listen_fingerprint(const xd_listen *l, char *ret);
+/* A token of this run by which any number of hosts may join until then (seconds since 1970). */
+int xd_listen_token(const xd_listen *l, uint64_t expires_s, char ret[XD_RUN_TOKEN_TEXT]) XD_MUST;
 /* Nobody may join any more. Any thread. */
 void xd_listen_close(xd_listen *l);
 /* After the gateways that have a pipe of it. NULL ok; returns NULL. */

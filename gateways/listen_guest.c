@@ -122,7 +122,7 @@ int guest_connect(guest *g, xd_peer *p)
 {
     const xd_listen      *l = g->listen;
     xd_autobuf            message = XD_BUF_INIT;
-    xd_wire_TUNNEL_JOINED m = { .version = XD_TUNNEL_VERSION,
+    xd_wire_TUNNEL_JOINED m = { .version = XD_TUNNEL_SPOKEN,
                                 .build_id = xd_bytes_str(XD_BUILD_ID),
                                 .token = { g->token, sizeof(g->token) },
                                 .output_limit = l->args.output_limit,
@@ -198,6 +198,15 @@ static int on_ended(guest *g, const xd_frame *f)
     return 0;
 }
 
+/* It may say so again, when its connection was cut. */
+static void leave(guest *g)
+{
+    xd_listen *l = g->listen;
+    if (!g->leaves)
+        l->args.leaves(l->args.arg, g->number);
+    g->leaves = true;
+}
+
 void guest_frame(guest *g, const xd_frame *f)
 {
     xd_listen *l = g->listen;
@@ -205,7 +214,7 @@ void guest_frame(guest *g, const xd_frame *f)
     if (f->type == XD_MSG_TUNNEL_ENDED)
         r = on_ended(g, f);
     else if (f->type == XD_MSG_TUNNEL_LEAVE)
-        l->args.leaves(l->args.arg, g->number);
+        leave(g);
     else if (g->has_tunnel)
         r = xd_tunnel_frame(&g->tunnel, f);
     if (r == 0)
@@ -289,7 +298,11 @@ uint64_t guest_care(guest *g, uint64_t now_ns)
         if (g->left_ns == 0)
             g->left_ns = now_ns;
         if (g->ended || !g->peer || now_ns - g->left_ns > LEFT_NS) {
+            seat *s = listen_seat(g->listen, g->number);
             guest_free(g);
+            close_end(&s->fd); /* nobody looks at them any more */
+            close_end(&s->text);
+            close_end(&s->to_gateway);
             return UINT64_MAX;
         }
         return now_ns + 20 * XD_MS_NS;

@@ -62,6 +62,8 @@ typedef struct openssh {
     uint64_t    deadline_ns, until_ns; /* of the dial; of the state */
     uint32_t    pause_ms;
     char        how[64]; /* the ssh of the pipe that was cut has ended */
+
+    const xd_server_there *server; /* of the target */
 } openssh;
 
 /* ---- ssh is started ------------------------------------------------------------------------------------------ */
@@ -141,9 +143,11 @@ static uint64_t left_ms(const openssh *o)
 /* Of a new agent, or of the one that runs there. */
 static int delivery(openssh *o, xd_error *err)
 {
-    const xd_target target = {
-        .spec = &o->spec, .agent = o->agent, .output_limit = o->output_limit, .timeout_ms = o->timeout_ms
-    };
+    const xd_target target = { .spec = &o->spec,
+                               .agent = o->agent,
+                               .output_limit = o->output_limit,
+                               .timeout_ms = o->timeout_ms,
+                               .server = o->server };
     if (o->again)
         return xd_deliver_again(o->deliver, err);
     o->deliver = xd_deliver_free(o->deliver);
@@ -206,6 +210,7 @@ static int openssh_open(xd_pipe **ret, const xd_target *target, xd_error *err)
                     .accept_new = target->ssh_accept_new,
                     .timeout_ms = ms - ms / 20,
                     .output_limit = target->output_limit,
+                    .server = target->server,
                     .terminal = -1 };
     int r = xd_xspec_copy(&o->spec, target->spec);
     if (r == 0)

@@ -17,6 +17,7 @@ typedef struct xd_peer {
     char            address[48], print[XD_FINGERPRINT_SIZE], comment[80];
     xd_curve_peer   at; /* known from its first message on */
     bool            heard, refused;
+    bool            had_session; /* what it says of that may come after the end of it */
     uint16_t        refuse_code; /* of its key; 0 = it is trusted */
     const char     *refuse_why;
     bool            pardoned; /* its key is not in the list, and need not be */
@@ -49,7 +50,9 @@ typedef struct xd_peers_args {
     const char *list; /* XD_KEYLIST_CONTROLLERS, XD_KEYLIST_WORKERS */
     const char *const *bind; /* as of xd_front_args */
     size_t             n_bind;
+    const char        *option; /* as of xd_front_args */
     xd_front_limits    limits;
+    uint32_t           other_fds; /* as of xd_front_args */
     xd_log             log;
     bool              *moved; /* set when something has happened that may be looked at */
     xd_peers_ops       ops;

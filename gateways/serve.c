@@ -12,6 +12,8 @@
 
 #define PARTING_NS (500 * XD_MS_NS)
 #define BOUND_MAX 8u
+#define AGENT_FDS 4u /* its pipe, its text, the way to another pipe, its process */
+#define OTHER_FDS 64u
 
 /* ---- peers ------------------------------------------------------------------------------------------------------- */
 
@@ -127,6 +129,7 @@ static int begin(serve *s, xd_error *err)
     XD_TRY(xd_agent_program_find(a->agent, &found, err));
     XD_TRY(xd_path_absolute(found, &s->agent));
     XD_TRY(xd_poller_new(&s->poller));
+    const uint32_t      agents = a->max_agents ? a->max_agents : XD_SERVE_AGENTS;
     const xd_peers_args peers = {
         .poller = s->poller,
         .keys = a->keys,
@@ -134,6 +137,7 @@ static int begin(serve *s, xd_error *err)
         .bind = a->n_bind ? a->bind : everywhere,
         .n_bind = a->n_bind ? a->n_bind : 1,
         .limits = a->limits,
+        .other_fds = XD_MIN(agents, 1u << 20) * AGENT_FDS + OTHER_FDS,
         .log = a->log,
         .moved = &s->moved,
         .ops = { .first = on_first, .frame = on_frame, .cut = on_cut, .end = on_end, .looked = on_looked },

@@ -8,12 +8,14 @@
 #include "engine/base/log.h"
 #include "engine/front.h"
 
+#define XD_SERVE_AGENTS 256u
+
 typedef struct xd_serve_args {
     const char        *keys; /* folder; NULL = the default (xd_keys_folder) */
     const char *const *bind; /* as of xd_front_args; none = ":8888" */
     size_t             n_bind;
     const char        *agent;      /* its program; NULL = found */
-    uint32_t           max_agents; /* at once; 0 = 256 */
+    uint32_t           max_agents; /* at once; 0 = XD_SERVE_AGENTS */
     uint32_t           drain_ms;   /* that agents may go on after the first byte of stop_fd */
     xd_front_limits    limits;
     int                stop_fd; /* readable: no new controllers, and the end when those that are here are done; a second byte cuts them off */

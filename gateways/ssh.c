@@ -142,6 +142,19 @@ int xd_ssh_suits(const xd_target *target, char *why, size_t size)
     return unsuited ? 0 : 1;
 }
 
+int xd_ssh_names(const xd_xspec *spec, char **ret_given, char **ret_host, xd_error *err)
+{
+    xd_auto(xd_ssh_conf) *c = NULL;
+    const xd_target target = { .spec = spec };
+    XD_TRY(xd_ssh_conf_new(&c, &target, err));
+    xd_autofree char *given = strdup(xd_ssh_conf_given(c)), *host = strdup(xd_ssh_conf_host(c));
+    if (!given || !host)
+        return -ENOMEM;
+    *ret_given = xd_take(&given);
+    *ret_host = xd_take(&host);
+    return 0;
+}
+
 static int ssh_open(xd_pipe **ret, const xd_target *target, xd_error *err)
 {
     xd_ssh *s = NULL;

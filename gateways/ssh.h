@@ -15,3 +15,5 @@ extern const xd_transport xd_transport_libssh; /* its name is "ssh" */
  * is in a few words ("ProxyJump in /home/me/.ssh/config:7"); -EINVAL: the options or the file are wrong, `why` says how; -ENOMEM.
  * Reads files, starts nothing, asks nobody. */
 int xd_ssh_suits(const xd_target *target, char *why, size_t size) XD_MUST;
+/* What the spec calls the host, and what ssh_config calls it (HostName), without the user; malloc'ed. -EINVAL and other -errno: err says it. */
+int xd_ssh_names(const xd_xspec *spec, char **ret_given, char **ret_host, xd_error *err) XD_MUST;

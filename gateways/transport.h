@@ -21,6 +21,8 @@
 #define XD_OUTPUT_DEFAULT UINT64_MAX
 
 /* Where to, and what to start there. */
+typedef struct xd_server_there xd_server_there;
+
 typedef struct xd_target {
     const xd_xspec *spec;
     const char
@@ -42,6 +44,9 @@ typedef struct xd_target {
     /* Of an agent that has joined (listen.h): where, and its seat. */
     struct xd_listen *listen;
     uint16_t          seat;
+    /* Of transports that lead to a shell: no agent, but a server that stays there (server_there.h); what is read from the pipe is what the far end says of
+     * it, up to its end. NULL = an agent. Borrowed until hang_up. */
+    const xd_server_there *server;
 } xd_target;
 
 typedef struct xd_transport xd_transport;

@@ -2,7 +2,6 @@
 #include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
-#include <xxhash.h>
 
 #include "engine/base/path.h"
 #include "sync/far.h"
@@ -52,67 +51,6 @@ int far_check_want(xd_far *far)
             return far_fault_text(far, -EPROTO, "the home end sent an empty file with the digest of another");
     }
     return 0;
-}
-
-/* ---- names that a file system may take for the same ---------------------------------------------------------------- */
-
-/* The same for names that some file system might take for one: ASCII without case, and all else alike. Others may have it, too. */
-static uint32_t fold(xd_bytes name)
-{
-    uint8_t folded[XD_MANIFEST_NAME_MAX];
-    size_t  n = 0;
-    for (size_t i = 0; i < name.len; i++) {
-        uint8_t c = name.ptr[i];
-        if (c < 0x80)
-            folded[n++] = c >= 'A' && c <= 'Z' ? (uint8_t)(c + 32) : c;
-        else if (n == 0 || folded[n - 1] != 0x80)
-            folded[n++] = 0x80; /* however many bytes: composed and decomposed differ in that */
-    }
-    return (uint32_t)XXH3_64bits(folded, n);
-}
-
-static int are_two(xd_far *far, far_worker *w, uint32_t folder, uint32_t a, uint32_t b)
-{
-    const xd_manifest *m = far->want;
-    char               x[XD_MANIFEST_NAME_MAX + 1], y[XD_MANIFEST_NAME_MAX + 1];
-    struct stat        s, t;
-    int                fd = far_folder(w, m, folder);
-    far_name(m, &m->entry[a], x);
-    far_name(m, &m->entry[b], y);
-    if (fd < 0 || fstatat(fd, x, &s, AT_SYMLINK_NOFOLLOW) != 0 ||
-        fstatat(fd, y, &t, AT_SYMLINK_NOFOLLOW) != 0 || s.st_dev != t.st_dev || s.st_ino != t.st_ino)
-        return 0;
-    xd_autobuf path = XD_BUF_INIT;
-    XD_TRY(xd_manifest_path(m, folder, &path));
-    return far_fault_text(far, -EEXIST,
-                          "%s and %s in %s/%s are one name to the file system there: rename one of them, or "
-                          "choose another folder",
-                          x, y, far->folder, xd_buf_cstr(&path));
-}
-
-/* Of one folder. Names in it that fold alike stand there as two files, or it cannot be. */
-static int fold_folder(far_worker *w, uint32_t i)
-{
-    xd_far            *far = w->far;
-    const xd_manifest *m = far->want;
-    const xd_entry    *f = &m->entry[i];
-    if (!xd_entry_is_folder(f) || f->count < 2)
-        return 0;
-    uint32_t slots = 4;
-    while (slots < f->count * 2)
-        slots *= 2;
-    xd_autofree uint32_t *slot = calloc(slots, sizeof(*slot));
-    xd_autofree uint32_t *key = malloc(f->count * sizeof(*key));
-    int                   r = slot && key ? 0 : -ENOMEM;
-    for (uint32_t c = 0; r == 0 && c < f->count; c++) {
-        key[c] = fold(xd_entry_name(m, &m->entry[f->first + c]));
-        uint32_t at = key[c] & (slots - 1);
-        for (; r == 0 && slot[at]; at = (at + 1) & (slots - 1))
-            if (key[slot[at] - 1] == key[c])
-                r = are_two(far, w, i, f->first + slot[at] - 1, f->first + c);
-        slot[at] = c + 1;
-    }
-    return r;
 }
 
 /* ---- the plan ------------------------------------------------------------------------------------------------------ */
@@ -341,7 +279,7 @@ static int settle_folders(xd_far *far)
     for (uint32_t i = 1; r == 0 && i < far->want->count; i++) {
         r = far_settle_fresh(&w, i);
         const bool taken = r == -EEXIST || r == -ENOTEMPTY || r == -ENOTDIR;
-        if (taken && fold_folder(&w, far->want->entry[i].parent) < 0)
+        if (taken && far_fold_folder(&w, far->want->entry[i].parent) < 0)
             break; /* another one of them has the name, to that file system */
         if (taken && xd_manifest_path(far->want, i, &path) == 0)
             (void)far_fault_text(far, r, "%s/%s was made there by somebody else meanwhile: synchronise again",
@@ -516,7 +454,7 @@ int far_finish(xd_far *far)
     XD_TRY(settle_folders(far));
     XD_TRY(far_remove(far));
     XD_TRY(close_folders(far));
-    XD_TRY(far_each(far, far->want->count, fold_folder));
+    XD_TRY(far_each(far, far->want->count, far_fold_folder));
     if (far->amended)
         xd_manifest_seal(far->want);
     xd_autobuf others = XD_BUF_INIT;

@@ -146,6 +146,10 @@ static const char *advice(int code)
         return ": raise the limit of file sizes (ulimit -f)";
     case ENAMETOOLONG:
         return ": choose a folder with a shorter path";
+    case ENOSYS:
+    case EOPNOTSUPP:
+        return ": the file system there has no such thing: leave it out (.xdignore), or choose another "
+               "folder";
     default:
         return "";
     }

@@ -1,4 +1,4 @@
-/* sync/far.h - what the parts of the far half share (receive.c, look.c, apply.c, fresh.c, place.c, remove.c, compiled.c); for them alone.
+/* sync/far.h - what the parts of the far half share (receive.c, look.c, alike.c, apply.c, fresh.c, place.c, remove.c, compiled.c); for them alone.
  *
  * Order of things: the state is read and everything in it looked at (far_look_old); the wanted tree comes; each of its names gets a `mark`: what it
  * needs (far_match, far_plan); what is lacking is asked for; folders are made, contents that stand elsewhere copied; data comes and is put in place by a few
@@ -42,6 +42,7 @@ typedef struct far_victim {
     bool     folder, kept;
     bool     other; /* of xd_state.others */
     bool     whole; /* brought by a call that brought what is in a folder */
+    bool     alike; /* kept: a wanted name, spelled differently, to a file system that ignores case */
 } far_victim;
 
 typedef struct xd_far {
@@ -83,8 +84,9 @@ typedef struct xd_far {
 
     int      state_fd; /* of the state that is being written; -1 */
     bool     amended;
-    bool     writing; /* the folder is being changed */
-    uint32_t lacking; /* atomic: files that are to come (PUSHED, DATA, QUEUED) */
+    bool     writing;      /* the folder is being changed */
+    int      ignores_case; /* atomic: what is known of the file system: 1 = it does, -1 = it does not */
+    uint32_t lacking;      /* atomic: files that are to come (PUSHED, DATA, QUEUED) */
     /* atomic, for DONE */
     uint32_t written, removed, reused;
     uint64_t reused_bytes, written_bytes;
@@ -141,6 +143,16 @@ int  far_look_old(xd_far *far) XD_MUST;
 bool far_old_clean(const xd_far *far);
 /* Marks every entry of want with what it needs, but for where it comes from. */
 int far_match(xd_far *far) XD_MUST;
+
+/* ---- alike.c: names that a file system may take for one */
+/* -EEXIST where two names of a folder of the wanted tree, which stands there, are one: the fault is kept. far_each_fn. */
+int far_fold_folder(far_worker *w, uint32_t i) XD_MUST;
+/* Does it ignore case? One of our own names tells, once it is there. Any thread. */
+bool far_ignores_case(xd_far *far);
+/* The wanted entry that leads to what stands at a path, or NONE: for a file system that ignores case. */
+uint32_t far_find_alike(const xd_far *far, xd_bytes path);
+/* What that path leads to gets the wanted spelling of its name, but for a dry run. */
+int far_respell(xd_far *far, int folder, const char *name, uint32_t entry) XD_MUST;
 
 /* ---- apply.c: what is to be done */
 /* Checks what only this end can: names, targets of links. -EPROTO. */

@@ -173,7 +173,7 @@ static int make_link(far_worker *w, uint32_t entry)
         r = settle(w, entry, folder, temp, -1);
     if (r < 0) {
         (void)unlinkat(folder, temp, 0);
-        return far_fault_entry(far, r, "make the link", entry);
+        return far_fault_entry(far, r == -EPERM ? -EOPNOTSUPP : r, "make the link", entry); /* symlink(2) */
     }
     e->mark = NEED_NOTHING;
     return 0;

@@ -200,7 +200,7 @@ int far_others(xd_far *far, xd_buf *ret)
         const far_victim *v = &far->victim[i];
         xd_bytes          path = xd_bytes_str((const char *)far->victim_paths.data + v->path);
         xd_autoclose int  there = -1;
-        if (!v->kept || (v->old == XD_MANIFEST_NONE && !v->other))
+        if (!v->kept || v->alike || (v->old == XD_MANIFEST_NONE && !v->other))
             continue;
         if (v->other && (there = xd_beneath_open(far->root, (const char *)path.ptr, O_PATH, 0)) < 0 &&
             there != -ELOOP)
@@ -358,11 +358,29 @@ static int remove_one(xd_far *far, place *p, far_victim *v)
     return far_tell(far, XD_SYNC_GONE, was, xd_bytes_str(path));
 }
 
+/* What a wanted name leads to, as the file system ignores case, is not removed. A folder comes before what is in it. */
+static int keep_alike(xd_far *far, place *p)
+{
+    if (!far->victims || !far_ignores_case(far))
+        return 0;
+    for (uint32_t i = 0; i < far->victims; i++) {
+        far_victim *v = &far->victim[i];
+        const char *path = path_of(far, v), *name;
+        uint32_t    wanted = v->kept ? XD_MANIFEST_NONE : far_find_alike(far, xd_bytes_str(path));
+        int         fd = wanted == XD_MANIFEST_NONE ? -1 : parent_of(far, p, path, &name);
+        if (fd < 0)
+            continue;
+        XD_TRY(far_respell(far, fd, name, wanted));
+        v->kept = v->alike = true;
+    }
+    return 0;
+}
+
 int far_remove(xd_far *far)
 {
     place p = { .fd = -1 };
-    int   r = 0;
     keep_below(far);
+    int r = keep_alike(far, &p);
     for (uint32_t i = far->victims; r == 0 && i-- > 0;)
         if (!far->victim[i].folder && !far->victim[i].kept)
             r = remove_one(far, &p, &far->victim[i]);
@@ -406,6 +424,7 @@ static int sweep_folder(far_worker *w, uint32_t i)
 
 typedef struct leftover {
     far_worker *w;
+    bool        alike;   /* the file system ignores case */
     xd_buf      folders; /* paths with NUL, in the order of the tree */
 } leftover;
 
@@ -423,14 +442,17 @@ static int brought(void *arg, xd_bytes path, uint32_t was, uint32_t is)
     if (is != XD_MANIFEST_NONE || e->type == XD_SYNC_WAY ||
         (old != XD_MANIFEST_NONE && far->old.tree->entry[old].type == e->type)) /* that is a victim anyway */
         return 0;
+    const uint32_t wanted = l->alike ? far_find_alike(far, path) : XD_MANIFEST_NONE;
+    int            folder = far_folder(l->w, m, e->parent);
+    far_name(m, e, name);
+    if (folder >= 0 && wanted != XD_MANIFEST_NONE)
+        return far_respell(far, folder, name, wanted);
     if (e->type == XD_SYNC_FOLDER) {
         XD_TRY(xd_buf_add_bytes(&l->folders, path));
         return xd_buf_add_byte(&l->folders, 0);
     }
-    int folder = far_folder(l->w, m, e->parent);
     if (folder < 0)
         return 0;
-    far_name(m, e, name);
     if (e->type == XD_SYNC_LINK) {
         char    target[XD_MANIFEST_PATH_MAX + 1];
         ssize_t n = readlinkat(folder, name, target, sizeof(target));
@@ -451,7 +473,7 @@ int far_sweep(xd_far *far)
 {
     const xd_manifest *m = far->broken.tree ? far->broken.tree : far->want;
     far_worker         w;
-    leftover           l = { .w = &w };
+    leftover           l = { .w = &w, .alike = far_ignores_case(far) };
     place              p = { .fd = -1 };
     if (!far->was_killed || far->root < 0)
         return 0;

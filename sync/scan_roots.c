@@ -126,10 +126,11 @@ static int follow(xd_buf *path, xd_bytes by, bool *ret_above)
     return 0;
 }
 
-/* From a folder of the tree to a path of it. */
+/* From a folder of the tree to a path of it; behind what `out` has already. */
 static int relative(xd_bytes folder, xd_bytes path, xd_buf *out)
 {
-    size_t same = 0; /* of both, whole names with their slashes */
+    const size_t before = out->len;
+    size_t       same = 0; /* of both, whole names with their slashes */
     for (size_t i = 0;; i++) {
         bool end_a = i >= folder.len, end_b = i >= path.len;
 #if XD_PLANTED_BUG == 51 /* the simulator must find it: names that begin alike count as the same folder */
@@ -148,9 +149,10 @@ static int relative(xd_bytes folder, xd_bytes path, xd_buf *out)
             XD_TRY(xd_buf_add_str(out, "../"));
     if (same < path.len)
         return xd_buf_add(out, path.ptr + same, path.len - same);
-    if (out->len)
-        out->len--; /* the slash behind .. */
-    return out->len ? 0 : xd_buf_add_byte(out, '.');
+    if (out->len == before)
+        return xd_buf_add_byte(out, '.');
+    out->len--; /* the slash behind .. */
+    return 0;
 }
 
 static int from_absolute(const xd_plan *plan, const xd_place *places, xd_bytes folder, xd_bytes target,

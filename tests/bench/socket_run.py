@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Socket workers beside popen and beside bare ZeroMQ.  Called by `tools/dev bench socket`.
 
-    python3 tests/bench/socket_run.py [--rounds N] [--part run|dial|idle|join|hundred|agents]
+    python3 tests/bench/socket_run.py [--rounds N] [--part run|dial|idle|many|join|hundred|agents]
 
 run:  10,000 empty tests on two workers, `2*socket=` through a server on 127.0.0.1 beside `2*popen`, in pairs; the ratio is the median of the pairs.
 dial: connect, handshake and a first answer: xd's client through the front of its server beside a DEALER and a ROUTER of ZeroMQ with CURVE, in one process.
@@ -10,12 +10,15 @@ join: from `xdctl join` typed, to a run that listens, to the first test that beg
 hundred: 100 workers of 10 hosts that have joined, tests that sleep for 0.5 to 1.5 s, whose times are known from a run before: from the first test's begin to the
       last one's end, beside what no schedule can go below.
 agents: 1,000 simulated agents, each with a CURVE connection of its own, and 1,000 items for each, in one real run that listens.
+many: 10,000 peers of a real `xdctl serve`, each with its beats, or as many as the hard limit of open files allows (three for each).
 Exit code: 0 all goals met, 1 some missed, 2 could not be measured.
 """
 import argparse
 import json
 import os
 import random
+import re
+import resource
 import socket
 import subprocess
 import sys
@@ -27,6 +30,8 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 BIN = os.path.join(ROOT, "build", "bin")
 PYTHON = os.path.join(ROOT, "build", "venv", "bin", "python")
 BENCH = os.path.join(ROOT, "build", "tests", "curve_bench")
+PEERS = 10000
+IDLE_S = 20  # that a server bears with a peer that asks for nothing
 rows = []
 
 
@@ -52,15 +57,31 @@ def suite(folder):
 
 
 class Server(object):
-    def __init__(self, folder, env):
+    def __init__(self, folder, env, *args):
         self.xdctl = os.path.join(BIN, "xdctl")
         self.keys, own = folder + "/me", folder + "/server"
         line = subprocess.run([self.xdctl, "keygen", "--keys", self.keys], env=env, capture_output=True, text=True, check=True).stdout.strip()
         subprocess.run([self.xdctl, "keys", "authorize", "--keys", own, line], env=env, check=True, stderr=subprocess.DEVNULL)
-        self.process = subprocess.Popen([self.xdctl, "serve", "--keys", own, "--bind", "127.0.0.1:0", "--drain", "0"], env=env, stdout=subprocess.PIPE,
+        self.process = subprocess.Popen([self.xdctl, "serve", "--keys", own, "--bind", "127.0.0.1:0", "--drain", "0"] + list(args), env=env, stdout=subprocess.PIPE,
                                         stderr=subprocess.DEVNULL, text=True)
         self.address = self.process.stdout.readline().split()[-1]
+        self.key = self.process.stdout.readline().split()[-1]
         subprocess.run([self.xdctl, "trust", "--keys", self.keys, "--yes", self.address], env=env, check=True, stderr=subprocess.DEVNULL)
+
+    @property
+    def memory_kb(self):
+        with open("/proc/%d/status" % self.process.pid) as f:
+            return int(re.search(r"^VmRSS:\s+(\d+)", f.read(), re.M).group(1))
+
+    @property
+    def cpu_s(self):
+        with open("/proc/%d/stat" % self.process.pid) as f:
+            fields = f.read().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    @property
+    def fds(self):
+        return len(os.listdir("/proc/%d/fd" % self.process.pid))
 
     def end(self):
         self.process.terminate()
@@ -278,8 +299,42 @@ def part_agents(folder, _rounds):
     row("  items in a lease", items / found["leases"], "items", None)
 
 
+
+def part_many(folder, _rounds):
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    peers = min(PEERS, (hard - 200) // 3)
+    if peers < PEERS:
+        print("the hard limit of open files is %d: %d peers instead of %d" % (hard, peers, PEERS))
+    env = environment(folder)
+    server = Server(folder, env, "--max-connections", str(peers + 10), "--max-agents", "1")
+    with open(server.keys + "/id") as f:
+        own = dict(re.findall(r'(public|secret)-key = "(.{40})"', f.read()))
+    before_kb, before_fds, begun = server.memory_kb, server.fds, time.monotonic()
+    hold = subprocess.Popen([PYTHON, os.path.join(ROOT, "tests", "bench", "socket_hold.py"), str(peers), server.address.rpartition(":")[2], server.key,
+                             own["public"], own["secret"]], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        if hold.stdout.readline() != "ready\n":
+            sys.exit("socket_run: the peers did not get in")
+        connect_s = time.monotonic() - begun
+        cpu_s, since, left_s = server.cpu_s, time.monotonic(), IDLE_S - 1 - connect_s
+        if left_s < 2:
+            sys.exit("socket_run: it took %.1f s until all were there: the server ends the first of them soon" % connect_s)
+        time.sleep(min(5, left_s))
+        cpu_s, since = server.cpu_s - cpu_s, time.monotonic() - since
+        memory_kb, there = server.memory_kb - before_kb, (server.fds - before_fds) // 3
+        counted = json.loads(hold.communicate(timeout=30)[0])
+    finally:
+        hold.kill()
+        server.end()
+    row("%d peers of one server: those that are missing" % peers, peers - there, "peers", 0)
+    row("%d peers of one server: connections that were cut" % peers, counted["cut"], "connections", 0)
+    row("%d peers of one server: memory of it for each" % peers, memory_kb / peers, "KiB", None)
+    row("%d peers of one server: its processor time, with beats" % peers, cpu_s / since * 1000, "ms per s, of %.1f s" % since, None)
+    row("%d peers of one server: all connected after" % peers, connect_s, "s", None)
+
+
 def main():
-    parts = {"run": part_run, "dial": part_dial, "idle": part_idle, "join": part_join, "hundred": part_hundred, "agents": part_agents}
+    parts = {"run": part_run, "dial": part_dial, "idle": part_idle, "many": part_many, "join": part_join, "hundred": part_hundred, "agents": part_agents}
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--rounds", type=int, default=5)
     p.add_argument("--part", choices=sorted(parts), action="append")

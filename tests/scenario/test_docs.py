@@ -46,7 +46,7 @@ def told_options(*command):
     return names
 
 
-@pytest.mark.parametrize("command", ["run", "show", "report", "runs", "sync", "serve", "keygen"])
+@pytest.mark.parametrize("command", ["run", "show", "report", "runs", "sync", "serve", "join", "token", "keygen"])
 def test_options_of_the_help_are_those_of_the_manual(command):
     told, defined = told_options(command), defined_options(page("xdctl-%s.1" % command)) - {"-h", "--help"}
     assert told and told == defined
@@ -76,7 +76,7 @@ def test_commands_of_the_help_are_those_of_the_manual():
     assert told == set(re.findall(r"^\*xdctl\* \*(\w+)\*", section(page("xdctl.1"), "SYNOPSIS"), re.M))
 
 
-@pytest.mark.parametrize("command", ["run", "show", "report", "runs", "doctor", "sync", "serve", "keygen", "trust", "keys"])
+@pytest.mark.parametrize("command", ["run", "show", "report", "runs", "doctor", "sync", "serve", "join", "token", "keygen", "trust", "keys"])
 def test_help_has_a_short_name_and_its_own_command(command):
     both = [subprocess.run([XDCTL, command, word], stdout=subprocess.PIPE, timeout=20) for word in ("-h", "--help")]
     assert [p.returncode for p in both] == [0, 0]
@@ -369,7 +369,8 @@ BEHAVIOURS = ("crash", "-x", "live line", "--junitxml", "drop of a peer", "reten
               "host keys", "ask on the terminal", "synchronisation leaves out", "which files a run brings",
               "read again by a scan", "symbolic links are", "list of files from the other end", "before it asks", "blocks are compressed", "a host that lags",
               "what the scan saw", "of the wanted tree needs", "under way to a host", "a new folder gets", "is removed on a host", "compiled files of Python",
-              "gets an agent from a server", "connections a server closes", "taken away", "files of keys", "no agent from `socket=`")
+              "gets an agent from a server", "connections a server closes", "taken away", "files of keys", "no agent from `socket=`",
+              "hosts may join a run", "waited for that may join", "leaves is let go", "asked of Slurm", "job of Slurm is cancelled", "a token is good", "put elsewhere")
 
 
 def where_is():
@@ -435,4 +436,4 @@ def test_references_between_pages_lead_somewhere():
     pages = {n[:-4] for n in os.listdir(MAN) if n.endswith(".scd")}
     for name in pages:
         for title, number in re.findall(r"\*([\w-]+)\*\((\d)\)", page(name)):
-            assert "%s.%s" % (title, number) in pages or title in ("pytest", "gitignore", "rsync"), (name, title)
+            assert "%s.%s" % (title, number) in pages or title in ("pytest", "gitignore", "rsync", "sbatch", "squeue"), (name, title)

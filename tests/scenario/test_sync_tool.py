@@ -2,6 +2,7 @@
 import json
 import os
 import random
+import select
 import shutil
 import signal
 import socket
@@ -328,6 +329,18 @@ def test_one_that_fails_does_not_hold_up_the_others(tool):
     assert done.returncode == 6 and str(tool.path / "file") in done.stderr and (tool.path / "there" / "a").exists(), done
 
 
+def test_one_that_is_done_is_told_while_another_goes_on(tool):
+    """Also in the log of a CI system, which is no terminal."""
+    (tool.source / "a").write_text("a")
+    argv, settings = tool.command(["src", "--to", "popen:fast", "--to", "command=sh -c 'exec sleep 60':slow"])
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, universal_newlines=True, **settings) as process:
+        try:
+            assert select.select([process.stdout], [], [], 10)[0] and process.stdout.readline().startswith("popen:fast: 1 file, ")
+            assert process.poll() is None
+        finally:
+            process.terminate()
+
+
 def test_sockets_and_pipes_are_named(tool):
     (tool.source / "a").write_text("x")
     os.mkfifo(str(tool.source / "pipe"))
@@ -408,6 +421,96 @@ def test_no_agent_to_send(tool, carried):
     argv, settings = tool.command(["src"] + carried)
     done = subprocess.run([xdctl] + argv[1:], stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True, timeout=60, **settings)
     assert done.returncode == 6 and "there is no agent in" in done.stderr and len(done.stderr.strip().splitlines()) == 1, done
+
+
+@pytest.fixture(params=["ext4", "exfat"])
+def ignores_case(request, tmp_path):
+    """A folder in which README and readme are one file."""
+    image, at = tmp_path / "image", tmp_path / "mounted"
+    at.mkdir()
+    image.write_bytes(b"")
+    os.truncate(str(image), 32 << 20)
+    steps = {
+        "ext4": "mkfs.ext4 -q -O casefold IMAGE && mount -o loop IMAGE AT && mkdir AT/there && chattr +F AT/there",
+        "exfat": "mkfs.exfat IMAGE && LOOP=$(losetup -f --show IMAGE) && trap 'losetup -d $LOOP' EXIT && mount.exfat-fuse $LOOP AT && mkdir AT/there",
+    }[request.param].replace("IMAGE", str(image)).replace("AT", str(at))
+    done = subprocess.run(["sh", "-c", steps], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, universal_newlines=True, timeout=30)
+    if done.returncode != 0:
+        subprocess.run(["umount", "-l", str(at)], stderr=subprocess.DEVNULL)
+        pytest.skip("no %s that ignores case can be mounted here: %s" % (request.param, done.stdout.strip().splitlines()[-1:]))
+    yield at / "there"
+    subprocess.run(["umount", "-l", str(at)], check=True)
+
+
+def contents(folder):
+    """As tree, without what such file systems have no room for: modes and exact times."""
+    return {path: (found[0], found[-1] if found[0] == "file" else None) for path, found in tree(folder).items()}
+
+
+@pytest.mark.parametrize("options", [(), ("--delete",)], ids=["", "delete"])
+def test_another_spelling_where_case_is_ignored(tool, ignores_case, options):
+    """A name of which the case alone changes is there before and after it; two that differ in nothing else are refused, until one of them is gone."""
+    source, to = tool.source, "popen:%s" % ignores_case
+
+    def brought():
+        tool.ok("src/", to, *options)
+        assert contents(ignores_case) == contents(source)
+
+    (source / "Pkg" / "Sub").mkdir(parents=True)
+    (source / "Pkg" / "Sub" / "Deep.py").write_text("deep")
+    (source / "Pkg" / "Mod.py").write_text("mod")
+    (source / "Pkg" / "gone.py").write_text("gone")
+    (source / "README").write_text("one")
+    brought()
+    (source / "README").rename(source / "readme")
+    brought()
+    (source / "Pkg" / "Mod.py").rename(source / "Pkg" / "mod.py")
+    (source / "Pkg" / "mod.py").write_text("another content")
+    brought()
+    (source / "Pkg").rename(source / "pkg")
+    (source / "pkg" / "Sub").rename(source / "pkg" / "sub")
+    (source / "pkg" / "gone.py").unlink()
+    assert "would be removed: Pkg/gone.py\n" in tool.ok("-n", "src/", to, *options).stdout.replace("pkg", "Pkg")
+    brought()
+    brought()
+    for name in ("D", "d"):
+        (source / name).mkdir()
+        (source / name / name).write_text(name)
+    failed = tool.run("src/", to, *options)
+    assert failed.returncode == 6 and "D and d in %s are one name to the file system there" % ignores_case in failed.stderr, failed
+    shutil.rmtree(str(source / "D"))
+    brought()
+    (source / "README").write_text("of another size: FUSE keeps contents by name")
+    assert tool.run("src/", to, *options).returncode == 6
+    (source / "readme").unlink()
+    brought()
+
+
+def test_many_names_without_ascii_in_one_folder(tool):
+    """All of them might be names for one to some file system; to look at each pair took 20 s for 4,000."""
+    signs = "\u6e2c\u8a66\u6587\u4ef6\u593e\u4e00\u4e8c\u4e09\u56db\u4e94"
+    for n in range(4000):
+        (tool.source / ("".join(signs[n // 10 ** k % 10] for k in range(4)) + ".py")).write_text(str(n))
+    begin = time.monotonic()
+    tool.ok("src", "popen:there")
+    assert time.monotonic() - begin < 10
+    assert tree(tool.path / "there" / "src") == tree(tool.source)
+
+
+def test_links_where_there_are_none(tool, ignores_case):
+    """FAT and its like have no symbolic links: one line says so."""
+    (tool.source / "file").write_text("x")
+    (tool.source / "link").symlink_to("file")
+    try:
+        (ignores_case / "x").symlink_to("y")
+        pytest.skip("this file system has links")
+    except OSError:
+        pass
+    failed = tool.run("src/", "popen:%s" % ignores_case)
+    assert failed.returncode == 6 and failed.stderr.count("\n") == 1, failed
+    assert "there/link: " in failed.stderr and ": the file system there has no such thing: leave it out (.xdignore), or choose another folder" in failed.stderr, failed
+    (tool.source / ".xdignore").write_text("link\n")
+    tool.ok("src/", "popen:%s" % ignores_case)
 
 
 def test_two_at_once_to_one_folder(tool):

@@ -113,7 +113,7 @@ def test_help():
     assert done.returncode == 0 and not done.stderr
     with open(os.path.join(ROOT, "tools", "xdctl", "man", "xdserve.8.scd"), encoding="utf-8") as f:
         defined = f.read().partition("# OPTIONS")[2].partition("\n# ")[0]
-    assert set(re.findall(r"--[a-z-]+", done.stdout)) - {"--tx"} == set(re.findall(r"\*(--[a-z-]+)\*", defined))
+    assert set(re.findall(r"--[a-z-]+", done.stdout)) - {"--tx", "--listen"} == set(re.findall(r"\*(--[a-z-]+)\*", defined))
     assert max(map(len, done.stdout.splitlines())) <= 80
 
 
@@ -124,7 +124,7 @@ def test_xdctl_says_where_it_is():
 
 @pytest.mark.parametrize("line, words", [
     (["--foo"], "no option '--foo'"), (["-xV"], "no option '-x'"), (["--bind"], "--bind takes a value"), (["--bind", "everywhere"], "everywhere"),
-    (["--bind=:1"] * 9, "8 times"), (["--max-agents", "0"], "from 1 on"), (["--drain=soon"], "seconds"), (["--keys="], "folder"),
+    (["--bind=:1"] * 9, "8 times"), (["--max-agents", "0"], "from 1 on"), (["--max-connections=x"], "from 1 on"), (["--drain=soon"], "seconds"), (["--keys="], "folder"),
     (["jo\x1bin"], r"no command 'jo\x1bin'"), (["serve", "x"], "'x'"), (["authorize"], "one LINE"), (["authorize", "xdk1", "x"], "one LINE"),
     (["authorize", "--keys=%s", "xdk1 short"], "line 1"),
 ])
@@ -232,3 +232,31 @@ def test_where_nothing_starts_from_memory(controller, serve, lacks):
     assert agent.read_bytes() == good
     result = run_in_root(controller, server)
     assert result.outcomes == {"/xdserve --version": "passed", "/xdserve --nonsense": "failed"} and result.rc == 1, result
+
+
+def test_join_with_nothing_but_a_token(project, tmp_path):
+    """The same file as a host that joins: no key, no folder for one, no other file."""
+    project.write(test_a="def test_a(): pass\ndef test_b(): pass\n")
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    shutil.copy(XDSERVE, str(alone / "xdserve"))
+    assert project.xdctl("keygen", "--keys", project.path / "keys").rc == 0
+    process = project.start("run", "--keys=%s" % (project.path / "keys"), "--listen=127.0.0.1:0", "--testrunuid=uid", "--python=" + project.python, "-p", "no:cacheprovider")
+    first = process.stdout.readline().decode()
+    at = re.search(r"tcp://(127\.0\.0\.1:\d+)", first).group(1)
+    token = project.xdctl("token", "--keys", project.path / "keys", "--run", "uid").out.strip()
+    done = call(alone / "xdserve", "join", "tcp://" + at, "--workers", "2", "--tag", "bare", cwd=str(alone),
+                env={"PATH": os.environ["PATH"], "XD_TOKEN": token, "XDG_CACHE_HOME": str(alone / "cache")})
+    assert done.returncode == 0 and re.match(r"joined run \w+ with 2 workers\n$", done.stdout), done
+    result = project.finish(process)
+    assert result.rc == 0 and "2 passed" in result.out and "tags bare" in result.out, result
+
+
+@pytest.mark.parametrize("args, words", [
+    (["join"], "join takes one run: tcp://HOST:PORT"),
+    (["join", "a:1", "b:1"], "join takes one run: tcp://HOST:PORT"),
+    (["join", "127.0.0.1:1", "--workers", "many"], "--workers many: a number from 1 to 1024, or auto, is expected"),
+])
+def test_a_join_that_is_mistyped(args, words):
+    done = call(XDSERVE, *args)
+    assert done.returncode == 4 and words in one_line(done.stderr), done

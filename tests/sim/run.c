@@ -1,5 +1,5 @@
 /* run.c - see sim.h: the life of a run (engine/run_table.h) under events in any order. Environments come up, collect, run,
- * are lost and end; the user stops the run, somebody gives it up. The actions are those of the scheduler's actor. */
+ * are lost, leave and end; the user stops the run, somebody gives it up. The actions are those of the scheduler's actor. */
 #include <stdio.h>
 
 #include "engine/run_table.h"
@@ -13,6 +13,7 @@ typedef enum env_state { DIALING, COLLECTING, LISTED, RUNNING, FINISHING, DONE, 
 typedef struct environment {
     env_state state;
     bool      finished; /* it was told to end */
+    bool      leaving;  /* by its own wish */
 } environment;
 
 typedef struct run_world {
@@ -131,6 +132,26 @@ static void happens(run_world *r, xd_run_event event, environment *e)
     }
 }
 
+/* One that has left is no reason for the others to end. */
+static bool gone_before_the_tests(run_world *r, environment *e)
+{
+    if (!e->leaving || r->state != XD_RUN_COLLECTING)
+        return false;
+    if (open_environments(r))
+        begin_if_all(r);
+    else
+        happens(r, XD_RUN_ON_LAST_LOST, e);
+    return true;
+}
+
+static void leave(run_world *r, environment *e)
+{
+    if (e->state < COLLECTING || e->state > RUNNING)
+        return;
+    e->leaving = true;
+    happens(r, XD_RUN_ON_ENV_LEAVES, e);
+}
+
 /* What an environment does next. */
 static void go_on(run_world *r, environment *e)
 {
@@ -155,7 +176,8 @@ static void go_on(run_world *r, environment *e)
         break;
     case DONE:
         e->state = GONE;
-        happens(r, XD_RUN_ON_ENV_CLOSED, e);
+        if (!gone_before_the_tests(r, e))
+            happens(r, XD_RUN_ON_ENV_CLOSED, e);
         break;
     case LISTED:
     case GONE:
@@ -167,7 +189,7 @@ static void lose(run_world *r, environment *e)
 {
     const bool wanted = e->state >= FINISHING, was = e->state < GONE;
     e->state = GONE;
-    if (was)
+    if (was && !gone_before_the_tests(r, e))
         happens(r,
                 wanted                 ? XD_RUN_ON_ENV_CLOSED
                 : open_environments(r) ? XD_RUN_ON_ENV_LOST
@@ -188,6 +210,8 @@ static void one_step(run_world *r)
         happens(r, XD_RUN_ON_OVER, NULL);
     } else if (what < 6) {
         lose(r, e);
+    } else if (what < 9) {
+        leave(r, e);
     } else {
         go_on(r, e);
     }

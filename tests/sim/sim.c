@@ -250,6 +250,7 @@ static void make_world(sim_world *w, uint64_t seed)
     for (uint32_t a = 0; a < w->n_agents; a++)
         total += workers[a] = 1 + sim_rand(w, SIM_WORKERS);
     o.workers_expected = sim_chance(w, 50) ? total : 0;
+    o.more_come = sim_chance(w, 30);
     if (xd_sched_new(&w->sched, &o) < 0 || xd_sched_collection(w->sched, w->plan, w->n_items) < 0)
         sim_fault(w, "no scheduler");
     happens(w, XD_RUN_ON_TESTS, XD_RUN_BEGIN);

@@ -318,6 +318,17 @@ START_TEST(loose_frames_have_a_rate)
 }
 END_TEST
 
+START_TEST(replacements_lie_apart_where_others_may_join)
+{
+    TELL(ENV_START, 0);
+    GOOD(COLLECTED, .count = 1, .exit_status = -1);
+    TELL(WORKERS_START, .first = 1, .count = 1, .total = 3, .stride = 4096);
+    GOOD(WORKER_UP, .worker = 1, .way = 1, .replaces = XD_NO_WORKER);
+    GOOD(WORKER_UP, .worker = 4097, .way = 2, .replaces = 1);
+    BAD("none of this environment", WORKER_UP, .worker = 4, .way = 2, .replaces = 1);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("check");
@@ -335,6 +346,7 @@ int main(void)
     tcase_add_test(t, the_list_is_that_of_the_digest);
     tcase_add_test(t, credit_is_counted);
     tcase_add_test(t, loose_frames_have_a_rate);
+    tcase_add_test(t, replacements_lie_apart_where_others_may_join);
     suite_add_tcase(s, t);
     SRunner *r = srunner_create(s);
     srunner_run_all(r, CK_ENV);

@@ -279,6 +279,42 @@ START_TEST(it_is_small)
 }
 END_TEST
 
+/* Another program is packed here, with the sums that the script at the far end looks at. */
+START_TEST(another_program)
+{
+    xd_agent_files    files, again;
+    xd_agent_reader  *reader = NULL;
+    char              text[160], want[200];
+    uint8_t           byte;
+    xd_autofree char *path = below("program"), *packed = below("program.gz");
+    xd_autofree char *self = NULL;
+    ck_assert_int_eq(xd_path_self(&self), 0);
+    snprintf(text, sizeof(text), "cp '%s' $H/program; echo done", self);
+    expect_sh(text, "done\n");
+    ck_assert_msg(xd_agent_files_pack(&files, path, &err) == 0, "%s", err.text);
+    const xd_agent_file *f = &files.at[0];
+    snprintf(want, sizeof(want), "%s %u %u\n", f->sha256, (unsigned)f->cksum,
+             (unsigned)f->size[XD_AGENT_RAW]);
+    expect_sh("cd $H; echo $(sha256sum <program | cut -c 1-64) $(cksum <program)", want);
+    ck_assert_int_eq(xd_agent_file_open(&reader, f, XD_AGENT_GZ), 0);
+    FILE *to = fopen(packed, "we");
+    for (uint64_t n = 0; n < f->size[XD_AGENT_GZ]; n++) {
+        ck_assert_int_eq(xd_agent_file_read(reader, &byte, 1), 1);
+        ck_assert_int_ne(fputc(byte, to), EOF);
+    }
+    ck_assert_int_eq(xd_agent_file_read(reader, &byte, 1), 0);
+    reader = xd_agent_file_close(reader);
+    ck_assert_int_eq(fclose(to), 0);
+    snprintf(want, sizeof(want), "%s\n", f->arch);
+    expect_sh("cd $H; gzip -dc program.gz | cmp - program && uname -m", want);
+    xd_agent_files_release(&files);
+    put_file("text", "#!/bin/sh\n", 0700);
+    xd_autofree char *script = below("text"), *none = below("none");
+    ck_assert_int_eq(xd_agent_files_pack(&again, script, &err), -ENOEXEC);
+    ck_assert_int_eq(xd_agent_files_pack(&again, none, &err), -ENOENT);
+}
+END_TEST
+
 /* ---- what comes before the answer ---------------------------------------------------------------------------- */
 
 START_TEST(banners)
@@ -510,6 +546,7 @@ int main(void)
     tcase_add_checked_fixture(t, setup, teardown);
     tcase_add_loop_test(t, every_shell, 0, (int)XD_ARRAY_LEN(shells));
     tcase_add_test(t, it_is_small);
+    tcase_add_test(t, another_program);
     tcase_add_test(t, banners);
     tcase_add_test(t, what_is_no_shell);
     tcase_add_test(t, what_the_user_named);

@@ -220,6 +220,40 @@ START_TEST(more_workers_wanted_than_asked_for)
 }
 END_TEST
 
+START_TEST(seats_for_hosts_that_join)
+{
+    set("listen", ":7400");
+    set("min-workers", "5"); /* whoever comes counts */
+    made();
+    ck_assert_uint_eq(plan.named, 0);
+    ck_assert_uint_eq(plan.count, XD_JOIN_SEATS);
+    ck_assert(plan.gateways[0].joins && plan.gateways[0].spec.kind == XD_SPEC_JOIN);
+    ck_assert(!xd_plan_asks_ahead(&plan));
+    set("join-max", "2");
+    set("tx", "3*popen");
+    made();
+    ck_assert_uint_eq(plan.named, 1);
+    ck_assert_uint_eq(plan.count, 3);
+    ck_assert(!plan.gateways[0].joins && plan.gateways[0].workers == 3 && plan.gateways[1].joins);
+    set("numprocesses", "4");
+    made();
+    ck_assert_uint_eq(plan.named, 1);
+    ck_assert_uint_eq(plan.gateways[0].workers, 4);
+    set("numprocesses", "0");
+    refused("hosts cannot join a run in one plain session");
+    set("numprocesses", "1");
+    set("join-max", "3001");
+    refused("at most 3000 hosts can join");
+}
+END_TEST
+
+START_TEST(options_of_joining_alone)
+{
+    set("require", "gpu=1");
+    refused("option --require: it is of use with --listen alone");
+}
+END_TEST
+
 START_TEST(a_number_wins_over_specs)
 {
     set("numprocesses", "2");
@@ -249,6 +283,8 @@ int main(void)
     tcase_add_test(t, servers);
     tcase_add_test(t, specs_alone_say_how_many);
     tcase_add_test(t, a_number_wins_over_specs);
+    tcase_add_test(t, seats_for_hosts_that_join);
+    tcase_add_test(t, options_of_joining_alone);
     tcase_add_test(t, a_hosts_own_number);
     tcase_add_test(t, more_workers_wanted_than_asked_for);
     suite_add_tcase(s, t);

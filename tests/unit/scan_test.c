@@ -323,13 +323,16 @@ START_TEST(links)
     put_link("a/abs_near", to);
     snprintf(to, sizeof(to), "%s", base);
     put_link("b/abs_base", to);
+    snprintf(to, sizeof(to), "%s/a",
+             base); /* its own folder; others of the folder are read before it and behind it */
+    put_link("a/abs_own", to);
+    put_link("a/abs_own2", to);
     snprintf(to, sizeof(to), "%s_not", base);
     put_link("b/not", to);
     SCAN("a", "b");
-    ck_assert_str_eq(
-        listing(),
-        "a/ a/abs>../b/deep/g a/abs_near>f a/dots>.././a/../b//deep/ a/f a/near>f a/nothing>is/not/there "
-        "a/over>../b/deep/g b/ b/abs_base>.. b/deep/ b/deep/abs>.. b/deep/g ");
+    ck_assert_str_eq(listing(), "a/ a/abs>../b/deep/g a/abs_near>f a/abs_own>. a/abs_own2>. "
+                                "a/dots>.././a/../b//deep/ a/f a/near>f a/nothing>is/not/there "
+                                "a/over>../b/deep/g b/ b/abs_base>.. b/deep/ b/deep/abs>.. b/deep/g ");
     ck_assert_str_eq(lines(&result.left_out), "a/c: a link that leads out of what is synchronised\n"
                                               "a/etc: a link that leads out of what is synchronised\n"
                                               "a/out: a link that leads out of what is synchronised\n"

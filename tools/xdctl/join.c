@@ -8,11 +8,12 @@
 #include "tools/shared/joining.h"
 #include "tools/shared/serving.h"
 #include "tools/shared/tool.h"
+#include "tools/xdctl/manifest.h"
 #include "tools/xdctl/xdctl.h"
 
 #define TOKEN_EXPIRES "1h"
 
-static int join(char *const *tags, joining_words *w)
+static int join(char *const *tags, joining_words *w, const char *manifest, const manifest_words *m)
 {
     char   err[XD_TEXT] = "";
     size_t n = 0;
@@ -22,14 +23,19 @@ static int join(char *const *tags, joining_words *w)
         w->tags[n] = tags[n];
         n++;
     }
-    int code = joining_run(w, err);
+    if (manifest && strcmp(manifest, "kubernetes") != 0)
+        return xdctl_fail(XD_EXIT_USAGE, "--manifest %.60s: only kubernetes is known", manifest);
+    if (!manifest && (m->image || m->replicas))
+        return xdctl_fail(XD_EXIT_USAGE, "--%s: it is of use with --manifest alone",
+                          m->image ? "image" : "replicas");
+    int code = manifest ? manifest_kubernetes(w, m, err) : joining_run(w, err);
     return code ? xdctl_fail(code, "%s", err) : 0;
 }
 
 int xdctl_join(int argc, char **argv)
 {
     char *keys = NULL, *agent = NULL, *workers = NULL, *file = NULL, *wait = NULL, *drain = NULL,
-         **tags = NULL;
+         *manifest = NULL, *image = NULL, *replicas = NULL, **tags = NULL;
     const char             *words[2] = { NULL };
     poptContext             ctx;
     const struct poptOption table[] = {
@@ -46,6 +52,11 @@ int xdctl_join(int argc, char **argv)
           "time for running tests when it is told to leave; " JOINING_DRAIN " without", "TIME" },
         { "agent", 0, POPT_ARG_STRING, &agent, 0, "the xdagent program instead of the one that is found",
           "PATH" },
+        { "manifest", 0, POPT_ARG_STRING, &manifest, 0,
+          "join nothing: print a Job for kubectl (JSON), whose pods join with a token from a Secret",
+          "kubernetes" },
+        { "image", 0, POPT_ARG_STRING, &image, 0, "with --manifest: what the pods run", "IMAGE" },
+        { "replicas", 0, POPT_ARG_STRING, &replicas, 0, "with --manifest: how many pods; 1 without", "N" },
         POPT_AUTOHELP POPT_TABLEEND
     };
     int bad = xdctl_read_options(&ctx, argc, argv, table,
@@ -59,17 +70,18 @@ int xdctl_join(int argc, char **argv)
     if (!bad && !words[0])
         code = xdctl_fail(XD_EXIT_USAGE, "which run? xdctl join tcp://HOST:PORT");
     else if (!bad) {
-        joining_words w = { .address = words[0],
-                            .keys = keys,
-                            .agent = agent,
-                            .workers = workers,
-                            .token_file = file,
-                            .wait = wait,
-                            .drain = drain };
-        code = join(tags, &w);
+        joining_words        w = { .address = words[0],
+                                   .keys = keys,
+                                   .agent = agent,
+                                   .workers = workers,
+                                   .token_file = file,
+                                   .wait = wait,
+                                   .drain = drain };
+        const manifest_words m = { .image = image, .replicas = replicas };
+        code = join(tags, &w, manifest, &m);
     }
     poptFreeContext(ctx);
-    char *const texts[] = { keys, agent, workers, file, wait, drain };
+    char *const texts[] = { keys, agent, workers, file, wait, drain, manifest, image, replicas };
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
         free(texts[i]);
     for (size_t i = 0; tags && tags[i]; i++)

@@ -315,6 +315,7 @@ static void on_done(void *arg, const xd_sync_host *h)
             put_summary(t, h, i < t->targets.count ? t->changes[i] : 0);
         if (t->stats)
             put_stats(h);
+        fflush(stdout); /* other hosts may take much longer */
     }
 }
 

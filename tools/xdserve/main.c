@@ -38,13 +38,14 @@ static int usage(void)
          "\n"
          "  serve                what it does without a command\n"
          "  join HOST:PORT       bring the workers of this host to a run that listens\n"
-         "                       (xdctl run --listen); a token is read of $XD_TOKEN\n"
+         "                       (xdctl join); a token is read of $XD_TOKEN\n"
          "  authorize LINE       let a controller in: LINE is what `xdctl keygen` prints\n"
          "                       there, in single quotes\n"
          "  --bind ADDRESS:PORT  listen there instead of :8888 of all addresses; may be\n"
          "                       repeated\n"
          "  --keys DIR           folder of the keys instead of ~/.config/xdctl\n"
          "  --max-agents N       agents at once; 256 without\n"
+         "  --max-connections N  connections at once; 4096 without\n"
          "  --drain SECONDS      time for running agents when it is told to stop;\n"
          "                       60 without\n"
          "  --workers N|auto     of join: how many this host offers; auto without\n"
@@ -58,7 +59,7 @@ static int usage(void)
 
 typedef struct options {
     const char   *bind[SERVING_BINDS + 1], *keys, *command, *line;
-    uint64_t      max_agents, drain_s;
+    uint64_t      max_agents, max_connections, drain_s;
     joining_words join;
     size_t        n_tags;
 } options;
@@ -69,7 +70,7 @@ static int bad_option(const char *word)
 {
     const char letter[] = { '-', (char)optopt, 0 }; /* one of several behind one dash */
     return fail(XD_EXIT_USAGE, "there is no option '%.60s'; `xdserve --help` lists them",
-                optopt && !strchr("bkmdwtfWhV", optopt) ? letter : word);
+                optopt && !strchr("bkmcdwtfWhV", optopt) ? letter : word);
 }
 
 /* GOES_ON, or the exit code of a program that is done. */
@@ -93,6 +94,10 @@ static int take_option(options *o, int c, size_t *n_bind, char **argv)
         return xd_text_u64(optarg, 1, UINT32_MAX, &o->max_agents) == 0
                    ? GOES_ON
                    : fail(XD_EXIT_USAGE, "--max-agents takes a number from 1 on, not '%.60s'", optarg);
+    case 'c':
+        return xd_text_u64(optarg, 1, UINT32_MAX, &o->max_connections) == 0
+                   ? GOES_ON
+                   : fail(XD_EXIT_USAGE, "--max-connections takes a number from 1 on, not '%.60s'", optarg);
     case 'w':
         o->join.workers = optarg;
         return GOES_ON;
@@ -142,17 +147,12 @@ static int take_words(options *o, char **words)
 static int read_options(options *o, int argc, char **argv)
 {
     static const struct option table[] = {
-        { "bind", required_argument, NULL, 'b' },
-        { "keys", required_argument, NULL, 'k' },
-        { "max-agents", required_argument, NULL, 'm' },
-        { "drain", required_argument, NULL, 'd' },
-        { "workers", required_argument, NULL, 'w' },
-        { "tag", required_argument, NULL, 't' },
-        { "token-file", required_argument, NULL, 'f' },
-        { "wait", required_argument, NULL, 'W' },
-        { "help", no_argument, NULL, 'h' },
-        { "version", no_argument, NULL, 'V' },
-        { 0 },
+        { "bind", required_argument, NULL, 'b' },       { "keys", required_argument, NULL, 'k' },
+        { "max-agents", required_argument, NULL, 'm' }, { "max-connections", required_argument, NULL, 'c' },
+        { "drain", required_argument, NULL, 'd' },      { "workers", required_argument, NULL, 'w' },
+        { "tag", required_argument, NULL, 't' },        { "token-file", required_argument, NULL, 'f' },
+        { "wait", required_argument, NULL, 'W' },       { "help", no_argument, NULL, 'h' },
+        { "version", no_argument, NULL, 'V' },          { 0 },
     };
     size_t n_bind = 0;
     int    c, code = GOES_ON;
@@ -185,6 +185,7 @@ static int serve(const options *o)
                             .bind = o->bind[0] ? o->bind : NULL,
                             .agent = agent,
                             .max_agents = (unsigned)o->max_agents,
+                            .max_connections = (unsigned)o->max_connections,
                             .drain_ms = (unsigned)o->drain_s * 1000u };
     int               code = serving_run(&s, "xdserve authorize", err);
     return code ? fail(code, "%s", err) : 0;
