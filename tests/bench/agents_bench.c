@@ -234,8 +234,8 @@ static void on_frame(agent *a, const xd_frame *f)
 static void say_join(agent *a)
 {
     xd_autobuf          message = XD_BUF_INIT;
-    xd_wire_TUNNEL_JOIN m = { .version_min = XD_TUNNEL_VERSION,
-                              .version_max = XD_TUNNEL_VERSION,
+    xd_wire_TUNNEL_JOIN m = { .version_min = XD_TUNNEL_SPOKEN,
+                              .version_max = XD_TUNNEL_SPOKEN,
                               .build_id = XD_BYTES_LIT("simulated"),
                               .who = XD_BYTES_LIT("me@simulated"),
                               .host = XD_BYTES_LIT("simulated"),
