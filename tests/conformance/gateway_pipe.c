@@ -435,7 +435,7 @@ END_TEST
 /* This end is killed: the far end hears that nobody is there any more, and nothing that carried the pipe stays. */
 START_TEST(lets_go_when_this_end_is_killed)
 {
-    char       peer[256], eof[300], number[16];
+    char       peer[256], eof[300], pid[300], number[16];
     char       line[3] = "";
     int        out[2];
     xd_error   err = { 0 };
@@ -453,6 +453,8 @@ START_TEST(lets_go_when_this_end_is_killed)
     ck_assert_int_eq(read(out[0], line, 3), 3);
     close(out[0]);
     snprintf(eof, sizeof(eof), "%s.eof", peer);
+    snprintf(pid, sizeof(pid), "%s.pid", peer);
+    wait_for_file(pid); /* a pipe may stand before there is an agent at its far end */
     ck_assert_int_ne(access(eof, F_OK), 0);
     xd_proc_status status;
     ck_assert_int_eq(xd_proc_kill(&holder, SIGKILL), 0);
