@@ -78,6 +78,13 @@ static int drain(scheduler *self, gateway *g)
     return xd_scheduler_let_leave(self, g);
 }
 
+/* There is no session to be ended, and its files may be on their way. */
+int xd_scheduler_see_off(scheduler *self, gateway *g)
+{
+    g->gone = true;
+    return xd_scheduler_drop(self, g, XD_BYTES_LIT("it leaves"));
+}
+
 int xd_scheduler_on_leaves(scheduler *self, gateway *g)
 {
     if (g->leaving || !g->came || g->state >= GW_FINISHING || xd_scheduler_closes(self))
@@ -87,11 +94,9 @@ int xd_scheduler_on_leaves(scheduler *self, gateway *g)
                              g->spec_text));
     if (g->state == GW_RUNNING)
         return drain(self, g);
-    g->failed = true;             /* it has no part in what the run begins with */
-    if (g->state == GW_DIALING) { /* there is no session to be ended, and its files may be on their way */
-        g->gone = true;
-        return xd_scheduler_drop(self, g, XD_BYTES_LIT("it leaves"));
-    }
+    g->failed = true;           /* it has no part in what the run begins with */
+    if (g->state == GW_DIALING) /* its gateway may not be there to hear of it before it is up */
+        return g->up ? xd_scheduler_see_off(self, g) : 0;
     XD_TRY(xd_scheduler_happens(self, XD_RUN_ON_ENV_LEAVES, g));
     return xd_scheduler_look(self);
 }
