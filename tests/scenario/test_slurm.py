@@ -327,6 +327,21 @@ def test_the_end_of_the_controller(slurm, project, sig):
     wait_until(lambda: not [p for p in started if (stat_of(p) or (0, "X"))[1] not in "ZX"], "the end of what it started")
 
 
+def test_killed_while_it_submits(slurm, project):
+    """A job that nobody has heard of yet is cancelled, too."""
+    project.write(test_a="def test_a(): pass\n")
+    (project.path / "bin").mkdir()
+    sbatch, begun, job = project.path / "bin" / "sbatch", project.path / "begun", project.path / "job"
+    sbatch.write_text('#!/bin/sh\n>%s\nsleep 0.7\nid=$(%s "$@") && echo "$id" >%s.new && mv %s.new %s && echo "$id"\n' % (begun, shutil.which("sbatch"), job, job, job))
+    sbatch.chmod(0o755)
+    run = slurm.run(project, "--hold", 2, env={"PATH": "%s:%s" % (project.path / "bin", os.environ["PATH"])})
+    wait_until(begun.exists, "sbatch runs")
+    run.process.kill()
+    wait_until(job.exists, "the job is submitted")
+    wait_until(lambda: not [j for j in slurm.jobs if j.startswith(job.read_text().strip() + "_")], "it is gone: %s" % slurm.jobs, 5)
+    run.ends()
+
+
 def test_what_cannot_be(slurm, project):
     """Exit code 4: the command line is wrong; 6: Slurm says no, or is not there."""
     project.write(test_a="def test_a(): pass\n")
