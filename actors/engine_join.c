@@ -16,8 +16,9 @@
 
 #define PLACES 8u /* to listen at */
 
-/* One that has joined. */
+/* One that has joined, or that wants to leave: in the order in which they said so, since the scheduler knows none that has not joined. */
 typedef struct joining {
+    bool     leaves; /* says.gateway alone counts */
     xd_joins says;
     char     host[80];
 } joining;
@@ -42,6 +43,18 @@ static void describe(xd_joins *to, const xd_joined *j)
              memory, *j->interpreters ? ", " : "", j->interpreters, *j->tags ? ", tags " : "", j->tags);
 }
 
+static void add_join(xd_engine *x, const joining *one)
+{
+    pthread_mutex_lock(&x->lock);
+    joining *more = realloc(x->joins, (x->n_joins + 1) * sizeof(*more));
+    if (more) { /* else its seat stays empty */
+        x->joins = more;
+        more[x->n_joins++] = *one;
+    }
+    pthread_mutex_unlock(&x->lock);
+    xd_os_nudge(x->join_fd);
+}
+
 static void on_joined(void *arg, const xd_joined *j)
 {
     xd_engine *x = arg;
@@ -49,20 +62,13 @@ static void on_joined(void *arg, const xd_joined *j)
     snprintf(one.host, sizeof(one.host), "%.64s", j->host);
     atomic_store(&x->came, true);
     describe(&one.says, j);
-    pthread_mutex_lock(&x->lock);
-    joining *more = realloc(x->joins, (x->n_joins + 1) * sizeof(*more));
-    if (more) { /* else its seat stays empty */
-        x->joins = more;
-        more[x->n_joins++] = one;
-    }
-    pthread_mutex_unlock(&x->lock);
-    xd_os_nudge(x->join_fd);
+    add_join(x, &one);
 }
 
 static void on_leaves(void *arg, uint16_t seat)
 {
-    xd_engine *x = arg;
-    (void)!xd_bus_post(x->bus, "", XD_SCHEDULER_ADDRESS, XD_MSG_LEAVES, &seat, sizeof(seat));
+    const joining one = { .leaves = true, .says = { .gateway = seat } };
+    add_join(arg, &one);
 }
 
 /* ---- on the thread of the run ------------------------------------------------------------------------------------------- */
@@ -79,19 +85,20 @@ static bool next_join(xd_engine *x, joining *ret)
     return any;
 }
 
-/* Several of one host are told apart: join=host, join=host.2, ... */
+static bool is_taken(const xd_engine *x, const joining *one)
+{
+    for (size_t i = x->plan.named; i < one->says.gateway; i++)
+        if (strcmp(x->plan.gateways[i].spec.target, one->host) == 0)
+            return true;
+    return false;
+}
+
+/* Several of one host are told apart: join=host, join=host.2, ... Another host may call itself that. */
 static void name_apart(const xd_engine *x, joining *one)
 {
-    unsigned n = 1;
-    for (size_t i = x->plan.named; i < one->says.gateway; i++) {
-        const char  *host = x->plan.gateways[i].spec.target;
-        const size_t len = strlen(one->host);
-        n += host && strncmp(host, one->host, len) == 0 &&
-             (!host[len] ||
-              (host[len] == '.' && strspn(host + len + 1, "0123456789") == strlen(host + len + 1)));
-    }
-    if (n > 1)
-        snprintf(one->host + strlen(one->host), sizeof(one->host) - strlen(one->host), ".%u", n);
+    const size_t len = strlen(one->host);
+    for (unsigned n = 2; is_taken(x, one); n++)
+        snprintf(one->host + len, sizeof(one->host) - len, ".%u", n);
     snprintf(one->says.spec, sizeof(one->says.spec), "join=%s", one->host);
 }
 
@@ -126,6 +133,11 @@ int xd_engine_take_joins(xd_engine *x)
     while (next_join(x, &one)) {
         char     line[XD_ERROR_TEXT + 128];
         xd_error err = { 0 };
+        if (one.leaves) {
+            (void)!xd_bus_post(x->bus, "", XD_SCHEDULER_ADDRESS, XD_MSG_LEAVES, &one.says.gateway,
+                               sizeof(one.says.gateway));
+            continue;
+        }
         name_apart(x, &one);
         int r = seat_one(x, &one, &err);
         if (r == 0)

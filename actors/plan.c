@@ -131,7 +131,8 @@ static int add_all(xd_plan *p, char *const *texts, size_t count, const xd_string
 /* Seats for those who join. */
 static int add_seats(xd_plan *p, const xd_config *cfg)
 {
-    const size_t     seats = cfg->join_max ? (size_t)cfg->join_max : XD_JOIN_SEATS;
+    const size_t     wanted = cfg->join_max ? (size_t)cfg->join_max : XD_JOIN_SEATS;
+    const size_t     seats = XD_MIN(wanted, XD_PLAN_MAX - XD_MIN(p->count, XD_PLAN_MAX - 1));
     xd_plan_gateway *g = realloc(p->gateways, (p->count + seats) * sizeof(*g));
     if (!g)
         return -ENOMEM;

@@ -6,8 +6,10 @@
 #include "engine/config.h"
 #include "engine/xspec.h"
 
-#define XD_JOIN_SEATS 1024u     /* for hosts that join, where --join-max says nothing */
-#define XD_JOIN_SEATS_MAX 3000u /* engine/sched.h has room for 4096 agents */
+#define XD_JOIN_SEATS 1024u /* for hosts that join, where --join-max says nothing */
+#define XD_JOIN_SEATS_MAX 3000u
+#define XD_PLAN_MAX \
+    4096u /* environments of a run that listens, with its seats: engine/sched.h has room for so many agents */
 #define XD_JOIN_STRIDE \
     4096u /* workers of a run that others may join have numbers below it, replacements those above */
 

@@ -147,7 +147,7 @@ static int on_gateway_up(scheduler *self, gateway *g, const xd_wire_GATEWAY_UP *
     g->up = true;
     g->cpus = in->cpus ? in->cpus : 1;
     if (g->leaving)
-        return xd_scheduler_happens(self, XD_RUN_ON_ENV_LEAVES, g);
+        return 0; /* it is hung up on */
     return g->lacks ? 0 : xd_scheduler_happens(self, XD_RUN_ON_ENV_UP, g);
 }
 
@@ -155,7 +155,7 @@ static int on_gateway_up(scheduler *self, gateway *g, const xd_wire_GATEWAY_UP *
 static int on_synced(scheduler *self, gateway *g, const xd_msg *m)
 {
     xd_synced in;
-    if (!g->lacks || g->state != GW_DIALING || m->body.len != sizeof(in))
+    if (!g->lacks || g->leaving || g->state != GW_DIALING || m->body.len != sizeof(in))
         return 0;
     memcpy(&in, m->body.ptr, sizeof(in));
     g->lacks = false;

@@ -59,6 +59,14 @@ static uint32_t failures_left(const scheduler *self)
     return most ? most - XD_MIN(self->home_errors, most - 1) : 0;
 }
 
+/* Of a run that others may join no more than there are numbers for (WORKERS_START.stride): 14 per worker, the last ones below XD_NO_WORKER. */
+static uint16_t restarts(const scheduler *self, const gateway *g)
+{
+    const uint16_t most = xd_settings_restarts(&self->options, g->workers);
+    const uint32_t rounds = UINT16_MAX / XD_JOIN_STRIDE - 1;
+    return xd_scheduler_listens(self) ? (uint16_t)XD_MIN(most, rounds * g->workers) : most;
+}
+
 static int start_workers(scheduler *self, gateway *g)
 {
     xd_autobuf            frame = XD_BUF_INIT;
@@ -67,7 +75,7 @@ static int start_workers(scheduler *self, gateway *g)
         .count = (uint16_t)g->workers,
         .total = (uint16_t)self->total_workers,
         .maxfail = failures_left(self),
-        .max_restarts = xd_settings_restarts(&self->options, g->workers),
+        .max_restarts = restarts(self, g),
         .stride = xd_scheduler_listens(self) ? XD_JOIN_STRIDE : 0,
     };
     XD_TRY(xd_wire_WORKERS_START_frame(&frame, 0, 0, &start));
@@ -282,7 +290,7 @@ static int turn_away(scheduler *self, gateway *g, const xd_wire_COLLECTED *in)
 int xd_scheduler_on_collected(scheduler *self, gateway *g, const xd_wire_COLLECTED *in)
 {
     if (xd_scheduler_is_late(self, g) && in->exit_status >= 0)
-        return turn_away(self, g, in);
+        return xd_scheduler_closes(self) ? 0 : turn_away(self, g, in);
     g->zero = in->exit_status == XD_EXIT_OK;
     g->digest_lo = in->digest_lo;
     g->digest_hi = in->digest_hi;
@@ -401,6 +409,8 @@ int xd_scheduler_on_different(scheduler *self, gateway *g, xd_bytes text)
     const uint8_t *end = memchr(text.ptr, '\n', text.len);
     const int      first = end ? (int)(end - text.ptr) : (int)text.len;
     if (xd_scheduler_is_late(self, g)) {
+        if (xd_scheduler_closes(self))
+            return 0;
         xd_bytes why = { text.ptr, (size_t)first };
         return xd_scheduler_drop(self, g, why);
     }

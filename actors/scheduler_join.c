@@ -88,9 +88,11 @@ int xd_scheduler_on_leaves(scheduler *self, gateway *g)
                              g->spec_text));
     if (g->state == GW_RUNNING)
         return drain(self, g);
-    if (g->state == GW_DIALING)
-        return 0;     /* it is asked to end when it is there */
-    g->failed = true; /* it has no part in what the run begins with */
+    g->failed = true;             /* it has no part in what the run begins with */
+    if (g->state == GW_DIALING) { /* there is no session to be ended, and its files may be on their way */
+        g->gone = true;
+        return xd_scheduler_drop(self, g, XD_BYTES_LIT("it leaves"));
+    }
     XD_TRY(xd_scheduler_happens(self, XD_RUN_ON_ENV_LEAVES, g));
     return xd_scheduler_look(self);
 }
@@ -135,8 +137,9 @@ int xd_scheduler_on_wait_over(scheduler *self, uint64_t now_ns)
     if (!self->wait_by_ns || now_ns < self->wait_by_ns)
         return 0;
     self->wait_by_ns = 0;
-    if (self->state == XD_RUN_COLLECTING)
-        return xd_scheduler_cannot_begin(self);
+    if (self->state ==
+        XD_RUN_COLLECTING) /* those that have come may still be enough: they collect as long as they do */
+        return xd_scheduler_look(self);
     if (self->state != XD_RUN_TESTING)
         return 0;
     for (size_t i = 0; i < self->n_collections; i++)

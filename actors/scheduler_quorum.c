@@ -104,20 +104,17 @@ int xd_scheduler_look(scheduler *self)
     return -EINVAL;
 }
 
-int xd_scheduler_cannot_begin(scheduler *self)
+int xd_scheduler_settled(scheduler *self, uint64_t now_ns)
 {
     uint32_t ready = 0;
     size_t   failed = 0;
-    (void)decide(self, &ready, &failed);
-    return give_up(self, ready, failed);
-}
-
-int xd_scheduler_settled(scheduler *self, uint64_t now_ns)
-{
     if (!self->settle_by_ns || now_ns < self->settle_by_ns)
         return 0;
     self->settle_by_ns = 0;
-    return self->state == XD_RUN_COLLECTING ? xd_scheduler_cannot_begin(self) : 0;
+    if (self->state != XD_RUN_COLLECTING)
+        return 0;
+    (void)decide(self, &ready, &failed);
+    return give_up(self, ready, failed);
 }
 
 /* Others may go on without it: it is hung up on, and what follows is what follows of the loss of an environment. */

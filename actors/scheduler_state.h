@@ -173,10 +173,8 @@ int xd_scheduler_look(scheduler *self) XD_MUST;
 /* When all is over: environments were lost before they could run a test, and without them there are fewer workers than
  * --min-workers wants. */
 bool xd_scheduler_too_few(const scheduler *self);
-/* It cannot begin, and says why. */
-int xd_scheduler_cannot_begin(scheduler *self) XD_MUST;
-int xd_scheduler_settled(scheduler *self, uint64_t now_ns) XD_MUST; /* with every tick */
-int xd_scheduler_on_env_failed(scheduler *self, gateway *g, const xd_wire_ENV_FAILED *in) XD_MUST;
+int  xd_scheduler_settled(scheduler *self, uint64_t now_ns) XD_MUST; /* with every tick */
+int  xd_scheduler_on_env_failed(scheduler *self, gateway *g, const xd_wire_ENV_FAILED *in) XD_MUST;
 
 /* The workers of one that comes when the others have their numbers. 1 = there is no number left for it. */
 int xd_scheduler_number_late(scheduler *self, gateway *g) XD_MUST;
@@ -198,7 +196,7 @@ int xd_scheduler_let_leave(scheduler *self, gateway *g) XD_MUST;
 /* It has joined while tests run, and has begun none: what is wrong with it is no matter of the run, which goes on without it. */
 static inline bool xd_scheduler_is_late(const scheduler *self, const gateway *g)
 {
-    return g->came && !g->numbered && self->state == XD_RUN_TESTING;
+    return g->came && !g->numbered && self->state != XD_RUN_COLLECTING;
 }
 /* No environment is left that could run what waits: others may join. 1 = they are waited for; 0 = nobody is. */
 int xd_scheduler_wait_for_others(scheduler *self) XD_MUST;

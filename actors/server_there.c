@@ -17,7 +17,7 @@
 #define ASK_MS 3000     /* for the server's answer to this host */
 #define DEFAULT_AGENTS 256u
 #define DEFAULT_CONNECTIONS 4096u
-#define ARGS_MAX (2 * XD_SERVER_ADDRESSES + 8)
+#define ARGS_MAX (2 * XD_SERVER_ADDRESSES + 12)
 #define WAYS_MAX (3 * XD_SERVER_ADDRESSES)
 
 /* An address of the server, as seen from here. */

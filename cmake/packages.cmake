@@ -75,6 +75,10 @@ if(GZIP AND CMAKE_INSTALL_PREFIX STREQUAL /usr)
     # Static on purpose: they are to run on hosts where nothing is installed.
     file(WRITE ${made}/xdctl "xdctl: statically-linked-binary [usr/libexec/xd/xdagent]\nxdctl: statically-linked-binary [usr/libexec/xd/xdserve]\n")
     file(WRITE ${made}/triggers "activate-noawait ldconfig\n")
+    # The user of the units; none of them is enabled by being installed.
+    file(WRITE ${made}/postinst "#!/bin/sh\nset -e\nif [ \"$1\" = configure ] && command -v systemd-sysusers >/dev/null; then\n    systemd-sysusers xdctl.conf\n    systemd-tmpfiles --create xdctl.conf || true\nfi\n")
+    file(CHMOD ${made}/postinst PERMISSIONS OWNER_READ OWNER_WRITE OWNER_EXECUTE GROUP_READ GROUP_EXECUTE WORLD_READ WORLD_EXECUTE)
+    set(CPACK_DEBIAN_PROGRAMS_PACKAGE_CONTROL_EXTRA ${made}/postinst)
     set(CPACK_DEBIAN_LIBRARY_PACKAGE_CONTROL_EXTRA ${made}/triggers)
     install(FILES ${made}/xdctl DESTINATION ${CMAKE_INSTALL_DATADIR}/lintian/overrides COMPONENT programs)
 endif()

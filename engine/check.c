@@ -23,20 +23,26 @@ typedef struct check_item {
     uint8_t  state;
 } check_item;
 
+/* A thousand agents may share a million items: of each agent only those are kept that are near to some that were leased to it. */
+#define PAGE_ITEMS 256u
+typedef struct check_page {
+    check_item at[PAGE_ITEMS];
+} check_page;
+
 struct xd_check {
-    char        why[160];
-    unsigned    phase;
-    bool        facts_told, configured, failed, finish_sent, list_asked, check_asked;
-    check_item *items; /* as far as leases went */
-    uint32_t    n_items, cap_items;
-    uint32_t    count; /* of its own COLLECTED */
-    uint32_t    first_worker, n_workers;
-    uint32_t    stride; /* between the numbers of a worker and of its replacement; 0 = before WORKERS_START */
-    xd_buf      told_names; /* of ENV_START: a list of TEXT */
-    uint32_t    n_told_names;
-    xd_names    names;   /* the same by number, from WORKERS_START on */
-    uint32_t    request; /* of the TAKE_BACK that is not answered, 0 = none */
-    uint8_t     up[65536 / 8];
+    char         why[160];
+    unsigned     phase;
+    bool         facts_told, configured, failed, finish_sent, list_asked, check_asked;
+    check_page **pages; /* as far as leases went; NULL where there was none */
+    uint32_t     n_pages;
+    uint32_t     count; /* of its own COLLECTED */
+    uint32_t     first_worker, n_workers;
+    uint32_t stride; /* between the numbers of a worker and of its replacement; 0 = before WORKERS_START */
+    xd_buf   told_names; /* of ENV_START: a list of TEXT */
+    uint32_t n_told_names;
+    xd_names names;   /* the same by number, from WORKERS_START on */
+    uint32_t request; /* of the TAKE_BACK that is not answered, 0 = none */
+    uint8_t  up[65536 / 8];
     /* the list that it sends */
     uint32_t      have;
     uint64_t      ids_bytes, digest_lo, digest_hi;
@@ -82,7 +88,9 @@ xd_check *xd_check_free(xd_check *c)
         if (c->hash)
             XXH3_freeState(c->hash);
         free(c->behind);
-        free(c->items);
+        for (uint32_t i = 0; i < c->n_pages; i++)
+            free(c->pages[i]);
+        free(c->pages);
         free(c);
     }
     return NULL;
@@ -161,18 +169,22 @@ bool xd_check_full(const xd_check *c)
 
 /* ---- commands -------------------------------------------------------------------------------------------- */
 
-static int grow(xd_check *c, uint32_t n)
+/* *ret: the place of an item. */
+static int place_of(xd_check *c, uint32_t item, check_item **ret)
 {
-    if (n > c->cap_items) {
-        const uint32_t cap = XD_MIN(XD_MAX(n, 2 * c->cap_items), XD_ITEMS_MAX);
-        check_item    *items = realloc(c->items, cap * sizeof(*items));
-        if (!items)
+    const uint32_t at = item / PAGE_ITEMS;
+    if (at >= c->n_pages) {
+        const uint32_t n = XD_MIN(XD_MAX(at + 1, 2 * c->n_pages), XD_ITEMS_MAX / PAGE_ITEMS);
+        check_page   **pages = realloc(c->pages, n * sizeof(check_page *));
+        if (!pages)
             return -ENOMEM;
-        memset(items + c->cap_items, 0, (cap - c->cap_items) * sizeof(*items));
-        c->items = items;
-        c->cap_items = cap;
+        memset(pages + c->n_pages, 0, (n - c->n_pages) * sizeof(check_page *));
+        c->pages = pages;
+        c->n_pages = n;
     }
-    c->n_items = XD_MAX(c->n_items, n);
+    if (!c->pages[at] && !(c->pages[at] = calloc(1, sizeof(check_page))))
+        return -ENOMEM;
+    *ret = &c->pages[at]->at[item % PAGE_ITEMS];
     return 0;
 }
 
@@ -184,9 +196,11 @@ static int lease(xd_check *c, const xd_frame *f)
     while (xd_wire_RANGE_next(&m.ranges, &r) == 1) {
         if (r.first > XD_ITEMS_MAX || r.count > XD_ITEMS_MAX - r.first)
             return -EINVAL;
-        XD_TRY(grow(c, r.first + r.count));
-        for (uint32_t i = r.first; i - r.first < r.count; i++)
-            c->items[i] = (check_item){ .attempt = r.attempt, .state = ITEM_LEASED };
+        for (uint32_t i = r.first; i - r.first < r.count; i++) {
+            check_item *item = NULL;
+            XD_TRY(place_of(c, i, &item));
+            *item = (check_item){ .attempt = r.attempt, .state = ITEM_LEASED };
+        }
     }
     return 0;
 }
@@ -262,7 +276,11 @@ static xd_name name_of(const xd_check *c, uint16_t worker)
 /* NULL: never leased to it. */
 static check_item *item_of(const xd_check *c, uint32_t item)
 {
-    return item < c->n_items && c->items[item].state != ITEM_NEVER ? &c->items[item] : NULL;
+    const uint32_t at = item / PAGE_ITEMS;
+    if (at >= c->n_pages || !c->pages[at])
+        return NULL;
+    check_item *i = &c->pages[at]->at[item % PAGE_ITEMS];
+    return i->state != ITEM_NEVER ? i : NULL;
 }
 
 /* Numbers as its agent may give them: those of WORKERS_START, then for replacements further ones of which each belongs

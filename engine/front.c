@@ -3,7 +3,6 @@
 
 #include <arpa/inet.h>
 #include <fcntl.h>
-#include <netdb.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +15,7 @@
 #include "engine/base/hash.h"
 #include "engine/base/os_linux.h"
 #include "engine/base/text.h"
+#include "engine/front_listen.h"
 #include "engine/stream.h"
 
 #define ZMTP_FIRST 0xff
@@ -26,7 +26,6 @@
 #define WAITING_MAX (128u << 10)
 #define ACCEPTS 64 /* in one turn */
 #define SILENT_MS 20000u
-#define BACKLOG 1024
 #define FDS_EACH 3u /* of a connection: to the peer, to ZeroMQ, and ZeroMQ's own */
 #define FEWEST 16u
 #define RESERVE_FDS 64u
@@ -373,21 +372,6 @@ static void set_up(int fd)
         (void)setsockopt(fd, options[i].level, options[i].name, &options[i].value, sizeof(int));
 }
 
-/* IPv4 by way of a socket of IPv6 is shown as what it is. */
-static void name_address(const struct sockaddr_storage *from, char ret[INET6_ADDRSTRLEN])
-{
-    const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)(const void *)from;
-    const struct sockaddr_in  *four = (const struct sockaddr_in *)(const void *)from;
-    const void *at = from->ss_family == AF_INET6 ? (const void *)&six->sin6_addr : &four->sin_addr;
-    int         family = from->ss_family;
-    if (family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&six->sin6_addr)) {
-        at = six->sin6_addr.s6_addr + 12;
-        family = AF_INET;
-    }
-    if (!inet_ntop(family, at, ret, INET6_ADDRSTRLEN))
-        snprintf(ret, INET6_ADDRSTRLEN, "?");
-}
-
 static uint32_t next_number(xd_front *f)
 {
     do
@@ -400,7 +384,7 @@ static int take_in(xd_front *f, int fd, const struct sockaddr_storage *from)
 {
     const xd_front_limits *l = &f->args.limits;
     char                   address[INET6_ADDRSTRLEN];
-    name_address(from, address);
+    front_name_address(from, address);
     origin *h = origin_of(f, address);
     conn   *c = calloc(1, sizeof(*c));
     if (h && c)
@@ -468,81 +452,16 @@ static void on_accept(void *arg, int fd, uint32_t events)
 
 /* ---- listeners --------------------------------------------------------------------------------------------------- */
 
-/* "HOST:PORT" as a numeric host, or NULL for all addresses, and a port. */
-static int split(const char *text, char *host, size_t size, const char **ret_port)
-{
-    const char *colon = strrchr(text, ':');
-    size_t      len = colon ? (size_t)(colon - text) : 0;
-    uint64_t    number;
-    if (!colon || xd_text_u64(colon + 1, 0, 65535, &number) < 0)
-        return -EINVAL;
-    if (len >= 2 && text[0] == '[' && text[len - 1] == ']') {
-        text++;
-        len -= 2;
-    } else if (memchr(text, ':', len)) {
-        return -EINVAL;
-    }
-    if (len >= size)
-        return -EINVAL;
-    memcpy(host, text, len);
-    host[len] = 0;
-    *ret_port = colon + 1;
-    return 0;
-}
-
-static int open_listener(const struct addrinfo *a)
-{
-    xd_autoclose int fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0)
-        return -errno;
-    if (a->ai_family == AF_INET6)
-        (void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &(int){ 0 }, sizeof(int));
-    if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &(int){ 1 }, sizeof(int)) < 0 ||
-        bind(fd, a->ai_addr, a->ai_addrlen) < 0 || listen(fd, BACKLOG) < 0)
-        return -errno;
-    const int ret = fd;
-    fd = -1;
-    return ret;
-}
-
-static void name_listener(listener *l)
-{
-    struct sockaddr_storage at = { 0 };
-    socklen_t               size = sizeof(at);
-    char                    host[INET6_ADDRSTRLEN] = "", port[8] = "";
-    (void)getsockname(l->fd, (struct sockaddr *)&at, &size);
-    (void)getnameinfo((const struct sockaddr *)&at, size, NULL, 0, port, sizeof(port), NI_NUMERICSERV);
-    name_address(&at, host);
-    snprintf(l->name, sizeof(l->name), strchr(host, ':') ? "[%s]:%s" : "%s:%s", host, port);
-}
-
-/* All addresses: of IPv6, which takes IPv4, too; of IPv4 alone where there is no IPv6. */
 static int bind_one(xd_front *f, const char *text, xd_error *err)
 {
-    char                  host[64];
-    const char           *port;
-    struct addrinfo      *found = NULL;
-    const struct addrinfo hints = { .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE,
-                                    .ai_socktype = SOCK_STREAM };
+    const char *option = f->args.option ? f->args.option : "--bind";
     if (f->bound == BOUND_MAX)
-        return xd_error_set(err, -E2BIG, "--bind may be given %u times", BOUND_MAX);
-    if (split(text, host, sizeof(host), &port) < 0)
-        return xd_error_set(err, -EINVAL, "--bind '%s': ADDRESS:PORT, [ADDRESS]:PORT or :PORT is expected",
-                            text);
-    const bool all = host[0] == 0 || strcmp(host, "*") == 0;
-    if (getaddrinfo(all ? NULL : host, port, &hints, &found) != 0)
-        return xd_error_set(err, -EINVAL, "--bind '%s': it is no numeric address and port", text);
-    int fd = -EAFNOSUPPORT;
-    for (int family = AF_INET6; fd < 0 && family; family = family == AF_INET6 ? AF_INET : 0)
-        for (const struct addrinfo *a = found; a && fd < 0 && fd != -EADDRINUSE; a = a->ai_next)
-            if (a->ai_family == family)
-                fd = open_listener(a);
-    freeaddrinfo(found);
-    if (fd < 0)
-        return xd_error_set(err, fd, "cannot listen at %s: %s", text, xd_error_name(fd));
-    listener *l = &f->at[f->bound++];
+        return xd_error_set(err, -E2BIG, "%s may be given %u times", option, BOUND_MAX);
+    listener *l = &f->at[f->bound];
+    int       fd = front_listen(option, text, l->name, sizeof(l->name), err);
+    XD_TRY(fd);
     l->fd = fd;
-    name_listener(l);
+    f->bound++;
     return xd_poller_set(f->args.poller, fd, XD_POLL_IN, on_accept, f);
 }
 

@@ -32,6 +32,7 @@ typedef struct xd_front_args {
     xd_poller         *poller;
     const char *const *bind; /* HOST:PORT, [HOST]:PORT, :PORT; numeric */
     size_t             n_bind;
+    const char        *option; /* that named them, for messages; NULL = "--bind" */
     uint16_t           inner_port;
     const char        *key_line;  /* the answer, with its newline; copied */
     uint32_t           other_fds; /* descriptors that its user may need beside them */

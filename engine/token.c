@@ -109,6 +109,9 @@ int xd_run_token_parse(xd_run_token *ret, xd_bytes text)
         text.len--;
     if (text.len <= word || memcmp(text.ptr, WORD, word) != 0)
         return -EINVAL;
+    for (size_t i = word; i < text.len; i++)
+        if (text.ptr[i] >= 0x80) /* libsodium takes some of these for '_' */
+            return -EINVAL;
     const char *at = (const char *)text.ptr + word;
     int         r = -EINVAL;
     if (sodium_base642bin(whole, sizeof(whole), at, text.len - word, NULL, &len, &end,

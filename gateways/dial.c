@@ -114,6 +114,11 @@ static int is_changed(xd_dial *d, const xd_pubkey *now)
     char was_print[XD_FINGERPRINT_SIZE], print[XD_FINGERPRINT_SIZE];
     xd_pubkey_fingerprint(&d->server, was_print);
     xd_pubkey_fingerprint(now, print);
+    if (d->by_token)
+        return xd_dial_fail(d, -EKEYREJECTED,
+                            "the token was not made by the controller of the run at %s: its key is %s, and "
+                            "that of the token's %s (xdctl token --keys)",
+                            d->at.text, print, was_print);
     return xd_dial_fail(
         d, -EKEYREJECTED,
         "THE KEY OF %s HAS CHANGED: it was %s, and is %s now. Somebody may pretend to be that host, or it "

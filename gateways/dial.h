@@ -10,8 +10,9 @@ typedef struct xd_dial {
     xd_address  at;
     xd_keypair  own;
     xd_pubkey   server;
-    const char *program; /* that listens there, for messages: "xdctl serve" */
-    const char *refuser; /* the same of one that says no: "the server" */
+    bool        by_token; /* a token says that this is its key */
+    const char *program;  /* that listens there, for messages: "xdctl serve" */
+    const char *refuser;  /* the same of one that says no: "the server" */
     uint64_t    deadline_ns;
     uint64_t
         patient_ns; /* until then it is tried again where nobody listens yet; deadline_ns then is that of an attempt; 0 = not */

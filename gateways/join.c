@@ -70,17 +70,33 @@ static void read_stops(joining *j)
     j->moved = true;
 }
 
+/* The first stop: what runs here may end; the second: not even that. */
+static void follow_stops(joining *j)
+{
+    read_stops(j);
+    if (!j->started || !j->stops || j->leaves)
+        return;
+    j->leaves = true;
+    j->end_ns = xd_clock_ns() + j->args->drain_ms * XD_MS_NS;
+    say(j, XD_LOG_INFO, "leaving: what has not begun here goes to others");
+}
+
+static bool must_end(const joining *j)
+{
+    return j->leaves && (j->stops > 1 || xd_clock_ns() >= j->end_ns);
+}
+
 /* While it dials, the agent goes on. */
 static bool is_cancelled(void *arg)
 {
     joining *j = arg;
     uint64_t next;
-    read_stops(j);
+    follow_stops(j);
     if (!j->started)
         return j->stops > 0;
     if (!j->over && xd_agent_tunnel_care(&j->child, xd_clock_ns(), &next) == 1)
         j->over = true;
-    return j->over || j->stops > 0;
+    return j->over || must_end(j);
 }
 
 /* ---- what is said ------------------------------------------------------------------------------------------------- */
@@ -205,13 +221,14 @@ static int negotiate(joining *j)
     int r = j->started ? say_resume(j) : say_join(j);
     while (r == 0) {
         r = xd_curve_receive(j->dial.curve, &f);
-        if (r == 1 && f.type == XD_MSG_TUNNEL_JOINED)
-            return on_joined(j, &f);
-        if (r == 1 && f.type == XD_MSG_TUNNEL_REFUSED) {
-            j->refused = true;
-            return xd_dial_refused(&j->dial, &f, j->started);
-        }
-        if (r == 1)
+        if (r == 1 && f.type == XD_MSG_TUNNEL_JOINED) {
+            r = on_joined(j, &f);
+            if (r == 0)
+                return 0;
+        } else if (r == 1 && f.type == XD_MSG_TUNNEL_REFUSED) {
+            r = xd_dial_refused(&j->dial, &f, j->started);
+            j->refused = j->dial.err.code != 0;
+        } else if (r == 1)
             r = f.type == XD_MSG_TUNNEL_BEAT ? 0 : -EPROTO;
         else if (r == 0 && xd_curve_look(j->dial.curve) != XD_CURVE_UP)
             r = -ECONNRESET;
@@ -221,9 +238,10 @@ static int negotiate(joining *j)
     if (r == -ECANCELED || j->dial.err.code)
         return r;
     return xd_dial_fail(&j->dial, r, "%s %s", j->dial.at.text,
-                        r == -ETIMEDOUT ? "has not answered in time"
-                        : r == -EPROTO  ? "does not keep to the protocol"
-                                        : "closed the connection");
+                        r == -ETIMEDOUT    ? "has not answered in time"
+                        : r == -EPROTO     ? "does not keep to the protocol"
+                        : r == -ECONNRESET ? "closed the connection"
+                                           : xd_error_name(r));
 }
 
 /* ---- the pipe --------------------------------------------------------------------------------------------------------- */
@@ -278,16 +296,10 @@ static int beat(joining *j, uint64_t now)
     return r == -EAGAIN ? 0 : r;
 }
 
-/* The first stop: what runs here may end; the second: not even that. */
-static int follow_stops(joining *j, uint64_t now)
+static int leave(joining *j)
 {
     xd_autobuf           message = XD_BUF_INIT;
     xd_wire_TUNNEL_LEAVE m = { 0 };
-    if (j->stops && !j->leaves) {
-        j->leaves = true;
-        j->end_ns = now + j->args->drain_ms * XD_MS_NS;
-        say(j, XD_LOG_INFO, "leaving: what has not begun here goes to others");
-    }
     if (j->leaves && !j->told_leave && !(j->child.has_tunnel && j->child.tunnel.held.len)) {
         XD_TRY(xd_wire_TUNNEL_LEAVE_frame(&message, 0, 0, &m));
         int r = send_message(j, xd_buf_view(&message));
@@ -295,7 +307,7 @@ static int follow_stops(joining *j, uint64_t now)
         if (r < 0 && r != -EAGAIN)
             return r;
     }
-    if (j->leaves && (j->stops > 1 || now >= j->end_ns))
+    if (must_end(j))
         xd_agent_tunnel_end(&j->child);
     return 0;
 }
@@ -309,9 +321,9 @@ static int carry(joining *j)
     for (;;) {
         uint64_t now, next = UINT64_MAX;
         j->moved = false;
-        read_stops(j);
+        follow_stops(j);
         now = xd_clock_ns();
-        XD_TRY(follow_stops(j, now));
+        XD_TRY(leave(j));
         int r = xd_agent_tunnel_care(&j->child, now, &next);
         if (r == 1) {
             j->over = true;
@@ -347,10 +359,11 @@ static void drop_connection(joining *j)
 
 /* ---- the whole ---------------------------------------------------------------------------------------------------------- */
 
-/* Dials until the agent has given up waiting; it was told how long when the session began. */
+/* Dials until the agent has given up waiting; it was told how long when the session began. One that leaves comes back, too: what runs here ends
+ * here. */
 static int come_back(joining *j)
 {
-    while (!j->over && !j->stops) {
+    while (!j->over && !must_end(j)) {
         j->dial.patient_ns = xd_clock_ns() + 3600 * XD_S_NS;
         int r = xd_dial_connect(&j->dial);
         if (r == 0)
@@ -454,6 +467,7 @@ static int find_keys(joining *j, xd_error *err)
                 err, -EINVAL,
                 "what is given as a token is none: `xdctl token` prints one, which begins with xdt1.");
         j->dial.server = j->token.server;
+        j->dial.by_token = true;
         return xd_keypair_make(&j->dial.own);
     }
     XD_TRY(xd_keys_folder(j->args->keys, &folder, err));

@@ -16,8 +16,9 @@
 
 #define PARTING_NS (500 * XD_MS_NS) /* for what was said last, at the end */
 #define TOKENS_MAX 65536u
-#define WORDS_MAX 512u /* bytes of the tags, and of the interpreters, that are shown */
-#define FILES_LEFT 24u /* descriptors that the run needs besides those of who joins */
+#define SAME_KEY_MAX 4u /* seats that one key gets with a token */
+#define WORDS_MAX 512u  /* bytes of the tags, and of the interpreters, that are shown */
+#define FILES_LEFT 24u  /* descriptors that the run needs besides those of who joins */
 
 seat *listen_seat(xd_listen *l, uint16_t number)
 {
@@ -56,26 +57,34 @@ static used_token *add_token(xd_listen *l, const uint8_t *nonce)
     return more;
 }
 
-/* One more use by this key; the same key does not count twice. -EDQUOT: there is none left; -ENOMEM. */
-static int use_token(xd_listen *l, const xd_run_token *t, const xd_pubkey *key)
+/* One more use by this key, which takes place if `spend`. The same key, whose connection may have been cut before it got an answer, does not
+ * count twice. -EDQUOT: there is none left; -ENOMEM. */
+static int use_token(xd_listen *l, const xd_run_token *t, const xd_pubkey *key, bool spend)
 {
     used_token *u = find_token(l, t->nonce);
     for (uint32_t i = 0; u && i < u->count; i++)
-        if (xd_pubkey_eq(&u->keys[i], key))
+        if (xd_pubkey_eq(&u->by[i].key, key)) {
+            if (u->by[i].times >= SAME_KEY_MAX)
+                return -EDQUOT;
+            u->by[i].times += spend;
             return 0;
+        }
     if (u && t->uses && u->count >= t->uses)
         return -EDQUOT;
+    if (!spend)
+        return 0;
     if (!u && !(u = add_token(l, t->nonce)))
         return -ENOMEM;
-    xd_pubkey *keys = realloc(u->keys, (u->count + 1) * sizeof(*keys));
-    if (!keys)
+    token_user *by = realloc(u->by, (u->count + 1) * sizeof(*by));
+    if (!by)
         return -ENOMEM;
-    u->keys = keys;
-    keys[u->count++] = *key;
+    u->by = by;
+    by[u->count++] = (token_user){ .key = *key, .times = 1 };
     return 0;
 }
 
-static const char *judge_token(xd_listen *l, const xd_peer *p, xd_bytes shown, uint16_t *ret_code)
+/* NULL: it is good, and spent if `spend`. */
+static const char *judge_token(xd_listen *l, const xd_peer *p, xd_bytes shown, bool spend, uint16_t *ret_code)
 {
     xd_run_token t;
     *ret_code = XD_TUNNEL_BAD_TOKEN;
@@ -93,7 +102,7 @@ static const char *judge_token(xd_listen *l, const xd_peer *p, xd_bytes shown, u
     case XD_RUN_TOKEN_GOOD:
         break;
     }
-    int r = use_token(l, &t, &p->key);
+    int r = use_token(l, &t, &p->key, spend);
     return r == -EDQUOT ? "the token was used before, as often as it may be (xdctl token --uses)"
            : r < 0      ? "there is no memory for it"
                         : NULL;
@@ -121,7 +130,7 @@ static bool on_pardon(void *arg, xd_peer *p, const xd_frame *f)
     if (f->type != XD_MSG_TUNNEL_JOIN || xd_wire_TUNNEL_JOIN_decode(f->body, f->len, &join) < 0 ||
         !join.token.len)
         return false;
-    const char *why = judge_token(l, p, join.token, &code);
+    const char *why = judge_token(l, p, join.token, false, &code);
     if (!why && !xd_peers_let_in(l->peers, p)) {
         code = XD_TUNNEL_BUSY;
         why = "this address has too many connections";
@@ -234,6 +243,8 @@ static void on_join(xd_listen *l, xd_peer *p, const xd_frame *f)
         return;
     }
     const char *why = unfit(l, &m, &code, text, sizeof(text));
+    if (!why && p->pardoned) /* one that does not fit keeps its token */
+        why = judge_token(l, p, m.token, true, &code);
     if (why) {
         xd_peers_refuse(l->peers, p, code, why);
         return;
@@ -356,6 +367,18 @@ static bool is_stopped(xd_listen *l)
     return stop;
 }
 
+/* They came so late that no gateway was started for them. */
+static void turn_away(xd_listen *l)
+{
+    for (guest *g = l->guests; g; g = g->next) {
+        pthread_mutex_lock(&l->lock);
+        const bool never = listen_seat(l, g->number)->text >= 0;
+        pthread_mutex_unlock(&l->lock);
+        if (never && g->peer)
+            xd_peers_refuse(l->peers, g->peer, XD_TUNNEL_OVER, "the run is over");
+    }
+}
+
 static void *listen_main(void *arg)
 {
     xd_listen *l = arg;
@@ -364,8 +387,10 @@ static void *listen_main(void *arg)
     (void)pthread_setname_np(pthread_self(), "xd-listen");
     while (r == 0 && xd_clock_ns() < until) {
         r = turn(l, until);
-        if (is_stopped(l) && until == UINT64_MAX)
+        if (is_stopped(l) && until == UINT64_MAX) {
             until = xd_clock_ns() + PARTING_NS;
+            turn_away(l);
+        }
         if (until != UINT64_MAX && xd_peers_count(l->peers) == 0)
             break;
     }
@@ -429,6 +454,7 @@ static int begin(xd_listen *l, xd_error *err)
                                   .list = XD_KEYLIST_WORKERS,
                                   .bind = (const char *const *)l->bind,
                                   .n_bind = n,
+                                  .option = "--listen",
                                   .log = l->args.log,
                                   .moved = &l->moved,
                                   .ops = { .first = on_first,
@@ -526,7 +552,7 @@ xd_listen *xd_listen_free(xd_listen *l)
         close(l->wake_fd);
     free_seats(l);
     for (size_t i = 0; i < l->n_tokens; i++)
-        free(l->tokens[i].keys);
+        free(l->tokens[i].by);
     free(l->tokens);
     free_texts(l->bind);
     free_texts(l->runs);

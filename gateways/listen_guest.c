@@ -140,22 +140,6 @@ int guest_connect(guest *g, xd_peer *p)
 
 /* ---- the end ------------------------------------------------------------------------------------------------------- */
 
-static void drop_pipe(guest *g)
-{
-    drop_tunnel(g);
-    drop_fd(g, &g->far_fd); /* the gateway sees the end of the pipe */
-}
-
-/* What an agent that has ended said last may not have been read yet: follow_close closes its pipe. */
-void guest_cut(guest *g)
-{
-    if (g->peer)
-        g->peer->session = NULL;
-    g->peer = NULL;
-    if (!g->ended)
-        drop_pipe(g);
-}
-
 void guest_end(guest *g, const char *how)
 {
     xd_listen *l = g->listen;
@@ -168,6 +152,24 @@ void guest_end(guest *g, const char *how)
     pthread_mutex_unlock(&l->lock);
     xd_os_nudge(s->to_gateway);
     l->moved = true;
+}
+
+static void drop_pipe(guest *g)
+{
+    drop_tunnel(g);
+    drop_fd(g, &g->far_fd); /* the gateway sees the end of the pipe */
+}
+
+/* What an agent that has ended said last may not have been read yet: follow_close closes its pipe. */
+void guest_cut(guest *g)
+{
+    if (g->peer)
+        g->peer->session = NULL;
+    g->peer = NULL;
+    if (!g->ended && g->has_tunnel && g->tunnel.over) /* its gateway waits for nothing but its end */
+        guest_end(g, "its connection ended");
+    else if (!g->ended)
+        drop_pipe(g);
 }
 
 void guest_free(guest *g)
@@ -196,6 +198,15 @@ static int on_ended(guest *g, const xd_frame *f)
     return 0;
 }
 
+/* It may say so again, when its connection was cut. */
+static void leave(guest *g)
+{
+    xd_listen *l = g->listen;
+    if (!g->leaves)
+        l->args.leaves(l->args.arg, g->number);
+    g->leaves = true;
+}
+
 void guest_frame(guest *g, const xd_frame *f)
 {
     xd_listen *l = g->listen;
@@ -203,7 +214,7 @@ void guest_frame(guest *g, const xd_frame *f)
     if (f->type == XD_MSG_TUNNEL_ENDED)
         r = on_ended(g, f);
     else if (f->type == XD_MSG_TUNNEL_LEAVE)
-        l->args.leaves(l->args.arg, g->number);
+        leave(g);
     else if (g->has_tunnel)
         r = xd_tunnel_frame(&g->tunnel, f);
     if (r == 0)
@@ -287,7 +298,11 @@ uint64_t guest_care(guest *g, uint64_t now_ns)
         if (g->left_ns == 0)
             g->left_ns = now_ns;
         if (g->ended || !g->peer || now_ns - g->left_ns > LEFT_NS) {
+            seat *s = listen_seat(g->listen, g->number);
             guest_free(g);
+            close_end(&s->fd); /* nobody looks at them any more */
+            close_end(&s->text);
+            close_end(&s->to_gateway);
             return UINT64_MAX;
         }
         return now_ns + 20 * XD_MS_NS;

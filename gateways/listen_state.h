@@ -35,15 +35,20 @@ typedef struct guest {
     uint8_t       token[XD_TUNNEL_TOKEN];
     int           far_fd, far_text; /* the thread's ends */
     xd_tunnel     tunnel;
-    bool          has_tunnel, full, ended, shut;
+    bool          has_tunnel, full, ended, shut, leaves;
     uint64_t      closed_ns, left_ns;
 } guest;
 
-/* A token that was shown: whose it is now. */
+typedef struct token_user {
+    xd_pubkey key;
+    uint32_t  times;
+} token_user;
+
+/* A token that somebody has joined with: whose it is now. */
 typedef struct used_token {
-    uint8_t    nonce[XD_RUN_TOKEN_NONCE];
-    xd_pubkey *keys;
-    uint32_t   count;
+    uint8_t     nonce[XD_RUN_TOKEN_NONCE];
+    token_user *by;
+    uint32_t    count;
 } used_token;
 
 struct xd_listen {

@@ -373,6 +373,7 @@ static int listen_there(xd_peers *s, xd_error *err)
     const xd_front_args front = { .poller = a->poller,
                                   .bind = a->bind,
                                   .n_bind = a->n_bind,
+                                  .option = a->option,
                                   .inner_port = port,
                                   .key_line = line,
                                   .limits = a->limits,

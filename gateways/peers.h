@@ -49,6 +49,7 @@ typedef struct xd_peers_args {
     const char *list; /* XD_KEYLIST_CONTROLLERS, XD_KEYLIST_WORKERS */
     const char *const *bind; /* as of xd_front_args */
     size_t             n_bind;
+    const char        *option; /* as of xd_front_args */
     xd_front_limits    limits;
     uint32_t           other_fds; /* as of xd_front_args */
     xd_log             log;

@@ -149,9 +149,9 @@ int far_match(xd_far *far) XD_MUST;
 int far_fold_folder(far_worker *w, uint32_t i) XD_MUST;
 /* Does it ignore case? One of our own names tells, once it is there. Any thread. */
 bool far_ignores_case(xd_far *far);
-/* The wanted entry that a path is to such a file system, or NONE. */
+/* The wanted entry that leads to what stands at a path, or NONE: for a file system that ignores case. */
 uint32_t far_find_alike(const xd_far *far, xd_bytes path);
-/* The name in that folder leads to what a wanted entry is found as: 1, and it is spelled as wanted from now on. 0: it leads to something else. */
+/* What that path leads to gets the wanted spelling of its name, but for a dry run. */
 int far_respell(xd_far *far, int folder, const char *name, uint32_t entry) XD_MUST;
 
 /* ---- apply.c: what is to be done */

@@ -358,21 +358,20 @@ static int remove_one(xd_far *far, place *p, far_victim *v)
     return far_tell(far, XD_SYNC_GONE, was, xd_bytes_str(path));
 }
 
-/* What is a wanted name to a file system that ignores case is not removed. A folder comes before what is in it. */
+/* What a wanted name leads to, as the file system ignores case, is not removed. A folder comes before what is in it. */
 static int keep_alike(xd_far *far, place *p)
 {
-    const bool any = far->victims && far_ignores_case(far);
-    for (uint32_t i = 0; any && i < far->victims; i++) {
-        far_victim    *v = &far->victim[i];
-        const char    *name;
-        const uint32_t wanted =
-            v->kept ? XD_MANIFEST_NONE : far_find_alike(far, xd_bytes_str(path_of(far, v)));
-        const int fd = wanted == XD_MANIFEST_NONE ? -1 : parent_of(far, p, path_of(far, v), &name);
-        const int r = fd < 0 ? 0 : far_respell(far, fd, name, wanted);
-        if (r < 0)
-            return r;
-        v->kept = v->kept || r;
-        v->alike = r;
+    if (!far->victims || !far_ignores_case(far))
+        return 0;
+    for (uint32_t i = 0; i < far->victims; i++) {
+        far_victim *v = &far->victim[i];
+        const char *path = path_of(far, v), *name;
+        uint32_t    wanted = v->kept ? XD_MANIFEST_NONE : far_find_alike(far, xd_bytes_str(path));
+        int         fd = wanted == XD_MANIFEST_NONE ? -1 : parent_of(far, p, path, &name);
+        if (fd < 0)
+            continue;
+        XD_TRY(far_respell(far, fd, name, wanted));
+        v->kept = v->alike = true;
     }
     return 0;
 }
@@ -444,10 +443,10 @@ static int brought(void *arg, xd_bytes path, uint32_t was, uint32_t is)
         (old != XD_MANIFEST_NONE && far->old.tree->entry[old].type == e->type)) /* that is a victim anyway */
         return 0;
     const uint32_t wanted = l->alike ? far_find_alike(far, path) : XD_MANIFEST_NONE;
-    int            folder = far_folder(l->w, m, e->parent), r = 0;
+    int            folder = far_folder(l->w, m, e->parent);
     far_name(m, e, name);
-    if (folder >= 0 && wanted != XD_MANIFEST_NONE && (r = far_respell(far, folder, name, wanted)) != 0)
-        return r < 0 ? r : 0;
+    if (folder >= 0 && wanted != XD_MANIFEST_NONE)
+        return far_respell(far, folder, name, wanted);
     if (e->type == XD_SYNC_FOLDER) {
         XD_TRY(xd_buf_add_bytes(&l->folders, path));
         return xd_buf_add_byte(&l->folders, 0);

@@ -321,12 +321,16 @@ def codec():
     return module
 
 
-def manual(records, enums):
-    out = ["# The protocol, record by record", "", "Made by tools/wiregen.py from engine/wire.def: do not edit.", "",
-           "A frame is `u32 body length | u16 type | u16 flags | u64 sequence | body`, little endian. `bytes` is a u32 length and the data;",
-           "a list is a u32 count and its elements. In a journal `flags` is the number of the gateway the frame came from.",
-           "A reader passes over bytes behind the last field that it knows, and over frames that it does not know.", "",
-           "`OUT.PASSED` below is `XD_OUT_PASSED` in C and `OUT_PASSED` in Python.", ""]
+def page(path):
+    """What the definition says in words."""
+    with open(path) as f:
+        found = re.search(r"^/\* ---- page: [^\n]*\n(.*?)^---- end of the page", f.read(), re.S | re.M)
+    return found.group(1).strip().splitlines()
+
+
+def manual(words, records, enums):
+    out = ["# The protocol", "", "Made by tools/wiregen.py from engine/wire.def: do not edit.", ""] + words
+    out += ["", "# Record by record", "", "`OUT.PASSED` below is `XD_OUT_PASSED` in C and `OUT_PASSED` in Python.", ""]
     for enum in enums:
         out += ["## %s: %s" % (enum.name, enum.doc), "", "| number | name | meaning |", "|---|---|---|"]
         rows = [(number, "`%s`" % name, doc) for name, number, doc in enum.values] + [
@@ -358,7 +362,7 @@ def main(arguments):
     for path, text in ((os.path.join("actors", "runners", "xd_pytest", "wire.py"), adapter),
                        (os.path.join("actors", "runners", "xd_pytest", "constants.py"),
                         python_numbers(enums, exit_codes(os.path.join(ROOT, "engine", "xd.h")))),
-                       (os.path.join("engine", "PROTOCOL.md"), manual(records, enums))):
+                       (os.path.join("engine", "PROTOCOL.md"), manual(page(definition), records, enums))):
         full = os.path.join(ROOT, path)
         if "--check" in arguments:
             try:

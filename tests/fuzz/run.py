@@ -55,6 +55,10 @@ PARSERS = [
     ("keys", "engine/trust.c", None),
     ("tunnel", "engine/tunnel.c", None),
     ("address", "engine/address.c", None),
+    ("join", "engine/token.c", None),
+    ("join", "gateways/join.c", ("say|read_stops|is_cancelled|add_interpreters?|nothing|watch|carry|drop_connection|come_back|end_agent|how_it_ended|serve_run|xd_join_tag_valid|check_words|find_keys|begin|connect_first|xd_join", "what dials, and what waits")),
+    ("listen", "gateways/listen.c", ("is_closed|on_wake|turn|is_stopped|listen_main|copy_texts|free_texts|make_seats|begin|xd_listen_.*|free_seats", "the thread, its start and its end")),
+    ("listen", "gateways/listen_guest.c", None),
 ]
 GOAL = 90
 

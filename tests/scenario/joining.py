@@ -26,6 +26,10 @@ class Listening(object):
     def at(self):
         return "127.0.0.1:%d" % self.port
 
+    def listens(self):
+        with socket.socket() as s:
+            return s.connect_ex(("127.0.0.1", self.port)) == 0
+
     def options(self, least=1):
         return ["--keys=%s" % self.keys, "--listen=" + self.at, "--testrunuid=" + self.name, "--min-workers=%d" % least, "--wait=60s"]
 

@@ -243,6 +243,41 @@ def test_min_workers_and_workers_here(place):
     assert result.rc == 0 and "12 passed" in result.out and "4 workers [12 items]" in result.out and {t["worker"] for t in result.tests} == {"gw0", "gw1", "gw2", "gw3"}, result
 
 
+def test_who_has_joined_may_collect_for_longer_than_others_are_waited_for(place):
+    """--wait is for hosts to come."""
+    place.project.write(test_a="def test_a(): pass\n", conftest="import time\ntime.sleep(3)\n")
+    run = place.run("--wait=2s")
+    one = place.join(run, "--workers", "1")
+    result = run.ends()
+    assert result.rc == 0 and "1 passed" in result.out and one.ends() == 0, result
+
+
+def test_workers_that_crash_are_replaced(place):
+    """Of each host, as often as it is said; their numbers are those of no other worker."""
+    place.project.write(test_a="import os, pytest\n@pytest.mark.parametrize('n', range(20))\ndef test_n(n): os.kill(os.getpid(), 9)\n")
+    run = place.run("--min-workers=3", "--max-worker-restart=12")
+    joins = [place.join(run, "--workers", "1") for _ in range(3)]
+    result = run.ends()
+    assert result.rc == 1 and "20 crashed" in result.out and "lost" not in result.out + result.err, result
+    assert [one.ends() for one in joins] == [0, 0, 0]
+    run = place.run("--max-worker-restart=40", "--wait=1s")
+    one = place.join(run, "--workers", "1")
+    result = run.ends()
+    assert result.rc == 6 and "15 crashed" in result.out and "no worker is left" in result.out, result
+    assert one.ends() == 0
+
+
+@pytest.mark.skipif(subprocess.call(["unshare", "-u", "true"], stderr=subprocess.DEVNULL) != 0, reason="no other host name can be had here")
+def test_each_has_a_name_of_its_own(place):
+    """Also where a host is called as one of several others would be."""
+    place.project.write(test_a="def test_a(): pass\n")
+    run = place.run("--min-workers=3")
+    for host in ("h.2", "h", "h"):
+        place.join(run, "--workers", "1", program=["unshare", "-u", "sh", "-c", "hostname %s; exec %s \"$@\"" % (host, XDCTL), "sh"]).joined()
+    result = run.ends()
+    assert result.rc == 0 and sorted(re.findall(r"join=(\S+) joins", result.out + result.err)) == ["h", "h.2", "h.3"], result
+
+
 # ---- leaving, and being lost
 
 
@@ -262,6 +297,19 @@ def test_a_host_leaves(place):
     result = run.ends()
     assert result.rc == 0 and "40 passed" in result.out and "lost" not in result.out, result
     assert len(place.ran(leaves.name)) <= 4 and len(place.ran(stays.name)) + len(place.ran(leaves.name)) == 40, (place.ran(leaves.name), result)
+
+
+def test_a_host_leaves_as_soon_as_it_has_joined(place):
+    """Its agent is not there yet: it is not waited for until --drain is over."""
+    place.project.write(test_a="def test_a(): pass\n")
+    run = place.run()
+    for _ in range(3):
+        one = place.join(run, "--workers", "1").joined().stop()
+        assert one.ends(10) == 0, one.said
+    run.says(r"(?s)(leaves: .*){3}")
+    stays = place.join(run, "--workers", "1")
+    result = run.ends()
+    assert result.rc == 0 and stays.ends() == 0 and "lost" not in result.out + result.err, result
 
 
 def test_the_last_one_leaves_and_another_comes(place):
@@ -364,7 +412,7 @@ def test_tokens_that_do_not_count(place):
     flipped = good[:60] + ("A" if good[60] != "A" else "B") + good[61:]
     cases = {"expired": (place.token("--expires", "1s"), "refused by the run: the token has expired"),
              "other": (place.token(run="another"), "refused by the run: the token is for another run"),
-             "forged": (place.token(keys=other_keys), "HAS CHANGED"),
+             "forged": (place.token(keys=other_keys), "the token was not made by the controller of the run at "),
              "flipped": (flipped, ("refused by the run: the token was not made with the key of this run's controller", "the token"))}
     time.sleep(1.2)
     for name, (token, words) in cases.items():
@@ -382,9 +430,10 @@ def test_tokens_that_do_not_count(place):
 def test_words_that_a_run_requires(place):
     place.project.write(test_a="def test_a(): pass\n")
     run = place.run("--require=gpu=1", "--require=linux")
-    lacks = place.join(run, "--tag", "linux", "--wait", "1s")
+    token = place.token()
+    lacks = place.join(run, "--tag", "linux", "--wait", "1s", token=token)
     assert lacks.ends() == 6 and "refused by the run: the run requires --tag gpu=1, which this host does not have" in lacks.said, lacks.said
-    has = place.join(run, "--tag", "linux", "--tag", "gpu=1")
+    has = place.join(run, "--tag", "linux", "--tag", "gpu=1", token=token)  # it was not spent
     assert run.ends().rc == 0 and has.ends() == 0, has.said
 
 
@@ -441,6 +490,28 @@ def test_a_connection_that_is_cut_is_taken_up_again(place):
         result = run.ends()
         assert result.rc == 0 and "6 passed" in result.out and "lost" not in result.out and one.ends() == 0, (result, one.said)
         assert place.ran(one.name) == list(range(6))
+    finally:
+        proxy.close()
+
+
+def test_a_connection_that_is_cut_while_a_host_leaves(place):
+    """What runs there ends there all the same."""
+    place.project.write(test_a=HOLD % 6)
+    place.hold()
+    run = place.run()
+    proxy = Proxy(int(run.at.rpartition(":")[2]))
+    try:
+        leaves = place.join("127.0.0.1:%d" % proxy.port, "--workers", "2")
+        wait_until(lambda: len(place.ran(leaves.name)) == 2, "two tests")
+        stays = place.join(run, "--workers", "1")
+        wait_until(lambda: place.ran(stays.name), "a test")
+        leaves.stop()
+        run.says("leaves: ")
+        proxy.cut()
+        wait_until(lambda: "again" in leaves.said.partition("trying again")[2], "it is connected again: %s" % leaves.said)
+        place.let_go()
+        result = run.ends()
+        assert result.rc == 0 and "6 passed" in result.out and "lost" not in result.out and leaves.ends() == 0, (result, leaves.said)
     finally:
         proxy.close()
 
@@ -542,6 +613,7 @@ def test_other_things_that_keep_a_host_from_joining(project):
 
 @pytest.mark.parametrize("args, rc, words", [
     (["--listen=nowhere:port"], 4, "option --listen: 'nowhere:port'"),
+    (["--listen=localhost:7400"], 4, "--listen 'localhost:7400': it is no numeric address and port"),
     (["--listen=127.0.0.1:0", "-n0"], 4, "hosts cannot join a run in one plain session (-n 0, --dist no)"),
     (["--listen=127.0.0.1:0", "--dist=no"], 4, "hosts cannot join a run in one plain session (-n 0, --dist no)"),
     (["--require=a"], 4, "option --require: it is of use with --listen alone"),

@@ -89,6 +89,9 @@ def test_debian_packages(made, tmp_path, suite):
             assert re.search(r"^Depends: .*\blibssh-4\b", fields, re.M), fields
     assert_agents(root / "usr/libexec/xd/agents")
     assert_xdserve(root / "usr/bin/xdctl")
+    for unit in ("system/xdctl-serve.service", "system/xdctl-join@.service", "user/xdctl-serve.service"):
+        assert "\nExecStart=/usr/bin/xdctl " in (root / "usr/lib/systemd" / unit).read_text()
+    assert (root / "usr/lib/sysusers.d/xdctl.conf").exists() and (root / "usr/lib/tmpfiles.d/xdctl.conf").exists()
     libraries = next((root / "usr/lib").glob("*/libxd.so.0")).parent
     assert (libraries / "libxd.so").is_symlink() and (libraries / "pkgconfig/xd.pc").exists() and (root / "usr/include/xd.h").exists()
     assert (root / "usr/share/man/man1/xdctl-run.1.gz").exists()

@@ -347,6 +347,20 @@ START_TEST(a_worker_has_its_name)
 }
 END_TEST
 
+/* Where workers may join later, a slot whose workers crash again and again does not come to the end of the numbers. */
+START_TEST(replacements_have_numbers_apart_from_those_who_join)
+{
+    world w;
+    collected(&w, XD_WAY_COLLECTED);
+    xd_wire_WORKERS_START m = { .first = 3, .count = 2, .total = 5, .max_restarts = 28, .stride = 4096 };
+    ck_assert_int_eq(agent_workers_start(&w.a, &m), 0);
+    settle(&w);
+    for (uint32_t n = 0; n < 28; n++)
+        ck_assert_uint_eq(agent_next_number(&w.a, 3), 3 + n % 2 + 4096 * (1 + n / 2));
+    end(&w);
+}
+END_TEST
+
 /* The collector that becomes a worker is the process of that worker from then on, and our own child. */
 START_TEST(collector_becomes_a_worker)
 {
@@ -970,6 +984,7 @@ int main(void)
     tcase_set_timeout(c, 60);
     tcase_add_test(c, ways_to_start);
     tcase_add_test(c, a_worker_has_its_name);
+    tcase_add_test(c, replacements_have_numbers_apart_from_those_who_join);
     tcase_add_test(c, collector_becomes_a_worker);
     tcase_add_test(c, parent_ends_before_the_fork);
     tcase_add_test(c, parent_ends_behind_the_fork);

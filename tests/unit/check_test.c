@@ -134,6 +134,28 @@ START_TEST(a_worker_is_called_by_its_name)
 }
 END_TEST
 
+/* What is kept of items lies in pages. */
+START_TEST(leases_may_lie_far_apart)
+{
+    start();
+    lease(250, 20, 1);
+    lease(XD_ITEMS_MAX - 3, 3, 7);
+    ck_assert_int_eq(result(255, 1, 0), 0);
+    ck_assert_int_eq(result(256, 1, 0), 0);
+    ck_assert_int_eq(result(269, 1, 0), 0);
+    ck_assert_int_eq(result(270, 1, 0), -EPROTO);
+    ck_assert_int_eq(result(249, 1, 0), -EPROTO);
+    ck_assert_int_eq(result(100000, 1, 0), -EPROTO);
+    ck_assert_int_eq(result(XD_ITEMS_MAX - 1, 7, 0), 0);
+    ck_assert_int_eq(result(XD_ITEMS_MAX - 4, 7, 0), -EPROTO);
+    ck_assert_int_eq(result(XD_ITEMS_MAX, 7, 0), -EPROTO);
+    ck_assert_int_eq(result(UINT32_MAX, 7, 0), -EPROTO);
+    lease(256, 1, 2);
+    ck_assert_int_eq(result(256, 1, 0), -EPROTO);
+    ck_assert_int_eq(result(256, 2, 0), 0);
+}
+END_TEST
+
 /* The run's hosts join one after the other: so many workers are not known when the first ones start. */
 START_TEST(a_replacement_has_the_number_of_a_run_that_others_join)
 {
@@ -296,6 +318,17 @@ START_TEST(loose_frames_have_a_rate)
 }
 END_TEST
 
+START_TEST(replacements_lie_apart_where_others_may_join)
+{
+    TELL(ENV_START, 0);
+    GOOD(COLLECTED, .count = 1, .exit_status = -1);
+    TELL(WORKERS_START, .first = 1, .count = 1, .total = 3, .stride = 4096);
+    GOOD(WORKER_UP, .worker = 1, .way = 1, .replaces = XD_NO_WORKER);
+    GOOD(WORKER_UP, .worker = 4097, .way = 2, .replaces = 1);
+    BAD("none of this environment", WORKER_UP, .worker = 4, .way = 2, .replaces = 1);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("check");
@@ -303,6 +336,7 @@ int main(void)
     tcase_add_checked_fixture(t, setup, teardown);
     tcase_add_test(t, each_frame_has_its_phases);
     tcase_add_test(t, a_worker_is_called_by_its_name);
+    tcase_add_test(t, leases_may_lie_far_apart);
     tcase_add_test(t, a_replacement_has_the_number_of_a_run_that_others_join);
     tcase_add_test(t, an_agent_says_what_it_is_asked);
     tcase_add_test(t, a_look_at_its_host);
@@ -312,6 +346,7 @@ int main(void)
     tcase_add_test(t, the_list_is_that_of_the_digest);
     tcase_add_test(t, credit_is_counted);
     tcase_add_test(t, loose_frames_have_a_rate);
+    tcase_add_test(t, replacements_lie_apart_where_others_may_join);
     suite_add_tcase(s, t);
     SRunner *r = srunner_create(s);
     srunner_run_all(r, CK_ENV);

@@ -371,11 +371,14 @@ void agent_workers_predicted(agent *a, const xd_span *spans, size_t n)
 }
 
 /* Number of a replacement: the next free one; where other agents give numbers too, one that only this slot's
- * gateway can give. */
+ * gateway can give. With a stride they are those of all slots in turn, so that one whose workers end again and again
+ * does not come to the end of 16 bits before the others. */
 uint16_t agent_next_number(agent *a, uint16_t replaces)
 {
-    if (a->stride)
-        return (uint16_t)(replaces + a->stride);
+    if (a->stride) {
+        const uint32_t n = a->replaced++;
+        return (uint16_t)(a->first + n % a->slots + a->stride * (1 + n / a->slots));
+    }
     if (a->slots == a->total)
         return a->next_number++;
     return (uint16_t)(replaces + a->total);
