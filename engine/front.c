@@ -19,8 +19,11 @@
 #include "engine/stream.h"
 
 #define ZMTP_FIRST 0xff
+#define ZMTP_LONG 2          /* flag of a frame: its length has eight bytes */
 #define UNPROVEN_BYTES 4096u /* a handshake of CURVE takes less than 1 KiB */
-#define GREETING 64u         /* bytes */
+#define UNPROVEN_COST (48u << 10)
+#define READ_COST 8192u /* of ZeroMQ's buffer, which a part of a message keeps, however small it is */
+#define GREETING 64u    /* bytes */
 #define IDLE_NS (250 * XD_MS_NS)
 #define PASS_BYTES (128u << 10)
 #define WAITING_MAX (128u << 10)
@@ -54,6 +57,9 @@ typedef struct conn {
     bool          out_deaf, in_deaf; /* it takes nothing any more */
     uint64_t      until_ns;          /* UINT64_MAX = no end */
     uint64_t      sent;              /* bytes of the peer */
+    uint64_t      cost;              /* memory that ZeroMQ may hold for it, since its last message came */
+    uint64_t      body;              /* left of a frame of ZMTP that has begun */
+    uint8_t       head[9], head_len; /* of the next one */
     xd_stream_out to_peer, to_inner;
     origin       *origin;
 } conn;
@@ -71,7 +77,8 @@ struct xd_front {
     int            reserve; /* a descriptor to give away when there are no others */
     conn          *bucket[BUCKETS];
     origin        *origins;
-    conn          *oldest, *newest; /* unproven */
+    uint32_t       unproven_origins; /* that have unproven ones */
+    conn          *oldest, *newest;  /* unproven */
     conn          *dead;
     uint32_t       last; /* number given out */
     uint64_t       next_ns;
@@ -97,7 +104,7 @@ static void leave_unproven(conn *c)
     *(c->older ? &c->older->newer : &f->oldest) = c->newer;
     *(c->newer ? &c->newer->older : &f->newest) = c->older;
     c->older = c->newer = NULL;
-    c->origin->unproven--;
+    f->unproven_origins -= --c->origin->unproven == 0;
     f->stats.unproven--;
 }
 
@@ -180,10 +187,19 @@ static uint32_t wish(bool read, const xd_stream_out *write)
     return (read ? XD_POLL_IN : 0) | (xd_stream_out_pending(write) ? XD_POLL_OUT : 0);
 }
 
+/* How many bytes the peer may send now. */
+static size_t allowed(const conn *c)
+{
+    const uint32_t unheard = c->front->args.limits.unheard_bytes;
+    if (!c->proven)
+        return c->sent < UNPROVEN_BYTES && c->cost < UNPROVEN_COST ? (size_t)(UNPROVEN_BYTES - c->sent) : 0;
+    return !unheard ? PASS_BYTES : c->cost < unheard ? XD_MIN(unheard - c->cost, PASS_BYTES) : 0;
+}
+
 static int watch(conn *c)
 {
     xd_poller *p = c->front->args.poller;
-    const bool room_in = xd_stream_out_pending(&c->to_inner) < WAITING_MAX;
+    const bool room_in = xd_stream_out_pending(&c->to_inner) < WAITING_MAX && (!c->proven || allowed(c) > 0);
     const bool room_out = xd_stream_out_pending(&c->to_peer) < WAITING_MAX;
     XD_TRY(xd_poller_set(p, c->out, wish(c->phase != ENDS && !c->out_over && room_in, &c->to_peer), on_ready,
                          c));
@@ -258,14 +274,34 @@ static int sniff(conn *c, const uint8_t *data, size_t len)
     return xd_stream_out_add(&c->to_peer, c->front->key_line, strlen(c->front->key_line));
 }
 
+/* Goes over what is passed on to ZeroMQ, frames of ZMTP 3: does one end there? */
+static bool ends_frame(conn *c, const uint8_t *at, size_t len)
+{
+    bool   any = false;
+    size_t i = c->sent < GREETING ? (size_t)XD_MIN((uint64_t)len, GREETING - c->sent) : 0;
+    while (i < len) {
+        if (c->body) {
+            const size_t n = (size_t)XD_MIN((uint64_t)(len - i), c->body);
+            i += n;
+            c->body -= n;
+        } else {
+            c->head[c->head_len++] = at[i++]; /* flags, length */
+            if (c->head_len < (c->head[0] & ZMTP_LONG ? 9 : 2))
+                continue;
+            for (uint8_t k = 1; k < c->head_len; k++)
+                c->body = c->body << 8 | c->head[k];
+            c->head_len = 0;
+        }
+        any = any || c->body == 0;
+    }
+    return any;
+}
+
 static int from_peer(conn *c)
 {
-    size_t room = PASS_BYTES;
-    if (!c->proven) {
-        if (c->sent >= UNPROVEN_BYTES)
-            return -EPROTO;
-        room = (size_t)(UNPROVEN_BYTES - c->sent);
-    }
+    const size_t room = allowed(c);
+    if (room == 0)
+        return c->proven ? 0 : -EPROTO;
     ssize_t n = xd_os_read_some(c->out, c->front->room, room);
     if (n == -EAGAIN)
         return 0;
@@ -275,6 +311,7 @@ static int from_peer(conn *c)
     }
     int r =
         c->phase == SNIFFS ? sniff(c, c->front->room, (size_t)n) : pass(c, true, c->front->room, (size_t)n);
+    c->cost += (uint64_t)n + (ends_frame(c, c->front->room, (size_t)n) ? READ_COST : 0);
     c->sent += (uint64_t)n;
     return r;
 }
@@ -327,13 +364,15 @@ static uint32_t limit(uint32_t given, uint32_t otherwise)
     return given ? given : otherwise;
 }
 
-/* Who goes: the oldest that has not even sent the greeting of ZMTP in a quarter of a second, else the oldest; of all addresses if `h` is NULL. */
+/* Who goes: the oldest that has not even sent the greeting of ZMTP in a quarter of a second, else the oldest; if `h` is NULL, of the addresses that do not have
+ * fewer than others have. */
 static conn *last_choice(const xd_front *f, const origin *h, uint64_t now)
 {
     const uint64_t most = limit(f->args.limits.prove_ms, 5000) * XD_MS_NS;
+    const uint32_t n = f->unproven_origins, share = n ? (f->stats.unproven + n - 1) / n : 0;
     conn          *oldest = NULL;
     for (conn *c = f->oldest; c; c = c->newer) {
-        if (h && c->origin != h)
+        if (h ? c->origin != h : c->origin->unproven < share)
             continue;
         oldest = oldest ? oldest : c;
         if (c->until_ns + IDLE_NS > now + most) /* the younger ones are behind it */
@@ -410,7 +449,7 @@ static int take_in(xd_front *f, int fd, const struct sockaddr_storage *from)
     *bucket = c;
     *(f->newest ? &f->newest->newer : &f->oldest) = c;
     f->newest = c;
-    h->unproven++;
+    f->unproven_origins += h->unproven++ == 0;
     f->stats.now++;
     f->stats.unproven++;
     f->stats.accepted++;
@@ -550,6 +589,17 @@ bool xd_front_prove(xd_front *f, uint32_t number)
     c->origin->proven++;
     c->until_ns = UINT64_MAX;
     return true;
+}
+
+void xd_front_heard(xd_front *f, uint32_t number)
+{
+    conn *c = find(f, number);
+    if (!c)
+        return;
+    const bool waits = c->proven && allowed(c) == 0;
+    c->cost = 0;
+    if (waits && watch(c) < 0)
+        end(c, true);
 }
 
 void xd_front_drop(xd_front *f, uint32_t number)

@@ -5,8 +5,8 @@
  * public key (xdctl trust), which is answered in one line. Everything else is closed.
  *
  * A connection is unproven until its owner has shown a key that is trusted (xd_front_prove). Those may send few bytes, have little time, and are
- * few. At the limit a new connection closes an older one, of the same address first: one that has sent no ZMTP greeting, else the oldest. So a peer with a
- * key gets in during a flood of others.
+ * few. At the limit a new connection closes an older one, of the same address first, then of those with many: one that has sent no ZMTP greeting, else the
+ * oldest. So a peer with a key gets in during a flood of others.
  * Each connection reaches ZeroMQ from an address of its own, 127.x.y.z, by which it is known there.
  * One thread, that of its poller. */
 #pragma once
@@ -26,6 +26,7 @@ typedef struct xd_front_limits {
     uint32_t unproven;             /* in all; 0 = 1024 */
     uint32_t unproven_per_address; /* 0 = 256 */
     uint32_t prove_ms;             /* from accept to proof; 0 = 5000 */
+    uint32_t unheard_bytes;        /* of a proven one that ZeroMQ may hold (xd_front_heard); 0 = any number */
 } xd_front_limits;
 
 typedef struct xd_front_args {
@@ -66,6 +67,9 @@ uint32_t xd_front_find(const xd_front *f, const char *inner_address);
 const char *xd_front_address(const xd_front *f, uint32_t number);
 /* Its owner is known. false: there are too many of its address, or it is gone. */
 bool xd_front_prove(xd_front *f, uint32_t number);
+/* A message of it has come. ZeroMQ keeps a message of several parts until it has the last one, however many these are, and a small one takes
+ * a buffer of 8 KiB: so a connection of which much was passed on and no message has come is not read from. */
+void xd_front_heard(xd_front *f, uint32_t number);
 /* Ends it after what lies there for it has been written, in a second at most. */
 void xd_front_drop(xd_front *f, uint32_t number);
 

@@ -6,7 +6,7 @@
 #include "engine/base/clock.h"
 #include "engine/stream.h"
 
-#define XD_TUNNEL_VERSION 1u
+#define XD_TUNNEL_SPOKEN 1u /* version; XD_TUNNEL_VERSION is a reason to refuse */
 #define XD_TUNNEL_WINDOW (2u << 20)
 #define XD_TUNNEL_TEXT_WINDOW (64u << 10)
 #define XD_TUNNEL_DATA_MAX (256u << 10)

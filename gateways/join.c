@@ -153,8 +153,8 @@ static int say_join(joining *j)
     xd_autobuf          message = XD_BUF_INIT, who = XD_BUF_INIT, tags = XD_BUF_INIT, found = XD_BUF_INIT;
     char                host[256], system[256];
     const bool          token = j->args->token != NULL;
-    xd_wire_TUNNEL_JOIN m = { .version_min = XD_TUNNEL_VERSION,
-                              .version_max = XD_TUNNEL_VERSION,
+    xd_wire_TUNNEL_JOIN m = { .version_min = XD_TUNNEL_SPOKEN,
+                              .version_max = XD_TUNNEL_SPOKEN,
                               .build_id = xd_bytes_str(XD_BUILD_ID),
                               .cpus = xd_os_cpus(),
                               .memory_bytes = xd_os_memory_bytes(),
@@ -196,7 +196,7 @@ static int start_agent(joining *j, uint64_t output_limit)
 static int on_joined(joining *j, const xd_frame *f)
 {
     xd_wire_TUNNEL_JOINED m;
-    if (xd_wire_TUNNEL_JOINED_decode(f->body, f->len, &m) < 0 || m.version != XD_TUNNEL_VERSION ||
+    if (xd_wire_TUNNEL_JOINED_decode(f->body, f->len, &m) < 0 || m.version != XD_TUNNEL_SPOKEN ||
         m.token.len != sizeof(j->resume))
         return -EPROTO;
     memcpy(j->resume, m.token.ptr, sizeof(j->resume));

@@ -184,10 +184,10 @@ static const char *unfit(xd_listen *l, const xd_wire_TUNNEL_JOIN *m, uint16_t *r
                          size_t size)
 {
     *ret_code = XD_TUNNEL_VERSION;
-    if (m->version_min > XD_TUNNEL_VERSION || m->version_max < XD_TUNNEL_VERSION) {
+    if (m->version_min > XD_TUNNEL_SPOKEN || m->version_max < XD_TUNNEL_SPOKEN) {
         snprintf(why, size,
                  "it speaks versions %u to %u of the tunnel, this run %u; use the same release of xd on both",
-                 (unsigned)m->version_min, (unsigned)m->version_max, XD_TUNNEL_VERSION);
+                 (unsigned)m->version_min, (unsigned)m->version_max, XD_TUNNEL_SPOKEN);
         return why;
     }
     *ret_code = XD_TUNNEL_PROTOCOL;

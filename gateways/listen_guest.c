@@ -122,7 +122,7 @@ int guest_connect(guest *g, xd_peer *p)
 {
     const xd_listen      *l = g->listen;
     xd_autobuf            message = XD_BUF_INIT;
-    xd_wire_TUNNEL_JOINED m = { .version = XD_TUNNEL_VERSION,
+    xd_wire_TUNNEL_JOINED m = { .version = XD_TUNNEL_SPOKEN,
                                 .build_id = xd_bytes_str(XD_BUILD_ID),
                                 .token = { g->token, sizeof(g->token) },
                                 .output_limit = l->args.output_limit,

@@ -17,7 +17,8 @@
 #define IDLE_NS (20 * XD_S_NS)   /* that a connection may be there without a session */
 #define LEFT_NS (500 * XD_MS_NS) /* that the last messages of a connection may come later than its end */
 #define CARE_NS (250 * XD_MS_NS)
-#define MESSAGES 256 /* in one turn */
+#define UNHEARD_BYTES (2u * XD_TUNNEL_MESSAGE_MAX) /* one message, whatever part of another is on the way */
+#define MESSAGES 256                               /* in one turn */
 
 struct xd_peers {
     xd_peers_args    args;
@@ -229,9 +230,17 @@ static void on_message(xd_peers *s, xd_peer *p, const xd_frame *f)
         return;
     else if (p->session)
         ops->frame(s->args.arg, p, f);
-    else if (f->type != XD_MSG_TUNNEL_DATA && f->type != XD_MSG_TUNNEL_TAKEN &&
-             f->type != XD_MSG_TUNNEL_CLOSE)
+    else if (!p->had_session || (f->type != XD_MSG_TUNNEL_DATA && f->type != XD_MSG_TUNNEL_TAKEN &&
+                                 f->type != XD_MSG_TUNNEL_CLOSE))
         ops->first(s->args.arg, p, f);
+    p->had_session |= p->session != NULL;
+}
+
+static void on_no_frame(xd_peers *s, xd_peer *p)
+{
+    xd_peers_refuse(s, p, XD_TUNNEL_PROTOCOL, "a message is no frame");
+    if (p->session)
+        s->args.ops.end(s->args.arg, p);
 }
 
 static int take_messages(xd_peers *s)
@@ -246,6 +255,7 @@ static int take_messages(xd_peers *s)
         if (r == 0)
             break;
         any = 1;
+        xd_front_heard(s->front, number);
         xd_peer *p = number ? find_peer(s, number) : NULL;
         if (!p && r != -EPROTO)
             XD_TRY(r);
@@ -257,7 +267,7 @@ static int take_messages(xd_peers *s)
         if (r == 1)
             on_message(s, p, &f);
         else if (r == -EPROTO)
-            xd_peers_refuse(s, p, XD_TUNNEL_PROTOCOL, "a message is no frame");
+            on_no_frame(s, p);
         else
             return r;
     }
@@ -370,13 +380,15 @@ static int listen_there(xd_peers *s, xd_error *err)
     xd_pubkey_text(&xd_trust_key(s->trust)->pub, text);
     xd_os_names(host, sizeof(host), system, sizeof(system));
     snprintf(line, sizeof(line), XD_KEY_WORD " %s %s\n", text, host);
+    xd_front_limits limits = a->limits;
+    limits.unheard_bytes = UNHEARD_BYTES;
     const xd_front_args front = { .poller = a->poller,
                                   .bind = a->bind,
                                   .n_bind = a->n_bind,
                                   .option = a->option,
                                   .inner_port = port,
                                   .key_line = line,
-                                  .limits = a->limits,
+                                  .limits = limits,
                                   .other_fds = a->other_fds,
                                   .gone = on_gone,
                                   .arg = s };

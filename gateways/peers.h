@@ -17,6 +17,7 @@ typedef struct xd_peer {
     char            address[48], print[XD_FINGERPRINT_SIZE], comment[80];
     xd_curve_peer   at; /* known from its first message on */
     bool            heard, refused;
+    bool            had_session; /* what it says of that may come after the end of it */
     uint16_t        refuse_code; /* of its key; 0 = it is trusted */
     const char     *refuse_why;
     bool            pardoned; /* its key is not in the list, and need not be */

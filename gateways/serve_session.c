@@ -33,7 +33,7 @@ static void forget(session *e)
 static int say_opened(session *e)
 {
     xd_autobuf            message = XD_BUF_INIT;
-    xd_wire_TUNNEL_OPENED m = { .version = XD_TUNNEL_VERSION,
+    xd_wire_TUNNEL_OPENED m = { .version = XD_TUNNEL_SPOKEN,
                                 .build_id = xd_bytes_str(XD_BUILD_ID),
                                 .token = { e->token, sizeof(e->token) } };
     XD_TRY(xd_wire_TUNNEL_OPENED_frame(&message, 0, 0, &m));
@@ -88,11 +88,11 @@ static int start_agent(serve *s, xd_peer *p, const xd_wire_TUNNEL_OPEN *m, sessi
 static bool may_open(serve *s, xd_peer *p, const xd_wire_TUNNEL_OPEN *m)
 {
     char why[XD_ERROR_TEXT];
-    if (m->version_min > XD_TUNNEL_VERSION || m->version_max < XD_TUNNEL_VERSION) {
+    if (m->version_min > XD_TUNNEL_SPOKEN || m->version_max < XD_TUNNEL_SPOKEN) {
         snprintf(
             why, sizeof(why),
             "it speaks versions %u to %u of the tunnel, this server %u; use the same release of xd on both",
-            (unsigned)m->version_min, (unsigned)m->version_max, XD_TUNNEL_VERSION);
+            (unsigned)m->version_min, (unsigned)m->version_max, XD_TUNNEL_SPOKEN);
         xd_peers_refuse(s->peers, p, XD_TUNNEL_VERSION, why);
         return false;
     }

@@ -44,8 +44,8 @@ static int request(socket_pipe *s)
         XD_TRY(xd_wire_TUNNEL_RESUME_frame(&message, 0, 0, &m));
     } else {
         XD_TRY(xd_keys_owner(&who));
-        xd_wire_TUNNEL_OPEN m = { .version_min = XD_TUNNEL_VERSION,
-                                  .version_max = XD_TUNNEL_VERSION,
+        xd_wire_TUNNEL_OPEN m = { .version_min = XD_TUNNEL_SPOKEN,
+                                  .version_max = XD_TUNNEL_SPOKEN,
                                   .build_id = xd_bytes_str(XD_BUILD_ID),
                                   .who = xd_buf_view(&who),
                                   .output_limit = s->output_limit,
@@ -60,7 +60,7 @@ static int request(socket_pipe *s)
 static int opened(socket_pipe *s, const xd_frame *f)
 {
     xd_wire_TUNNEL_OPENED m;
-    if (xd_wire_TUNNEL_OPENED_decode(f->body, f->len, &m) < 0 || m.version != XD_TUNNEL_VERSION ||
+    if (xd_wire_TUNNEL_OPENED_decode(f->body, f->len, &m) < 0 || m.version != XD_TUNNEL_SPOKEN ||
         m.token.len != sizeof(s->token))
         return -EPROTO;
     pthread_mutex_lock(&s->lock);

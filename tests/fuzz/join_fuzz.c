@@ -154,7 +154,8 @@ static int one_connection(joining *j)
         r = xd_agent_tunnel_care(&j->child, j->heard_ns, &next);
         assert(r == 0);
         j->closed |= j->child.tunnel.closed;
-        r = follow_stops(j, j->heard_ns);
+        follow_stops(j);
+        r = leave(j);
         assert(r == 0);
         r = beat(j, j->said_ns + XD_TUNNEL_BEAT_NS);
         assert(r == 0);

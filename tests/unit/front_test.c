@@ -436,6 +436,84 @@ START_TEST(bytes_of_the_unproven)
 }
 END_TEST
 
+/* Says `len` bytes of `large`, of which `most` are passed on now. */
+static void passes_no_more(const peer *p, size_t len, size_t most)
+{
+    size_t read = 0;
+    say(p->fd, large, len);
+    until((read += take(p->in, read, NULL)) == most);
+    for (int idle = 0; turn() > 0; idle++) /* it waits without turning */
+        ck_assert_int_lt(idle, 10);
+    ck_assert_uint_eq(take(p->in, read, NULL), 0);
+}
+
+/* Of one that sends, and of which no message comes: so many bytes, and parts of messages cost more. */
+START_TEST(bytes_that_are_not_heard)
+{
+    static const uint8_t part[] = { 1, 3, 'a', 'b', 'c' }, begun[] = { 3, 0, 0, 0, 0, 0, 0, 0x9c, 0x40 };
+    opened((xd_front_limits){ .unheard_bytes = 20000 });
+    peer   p = met(0);
+    size_t read = 0;
+    memset(large, 0, 40000);
+    ck_assert(xd_front_prove(front, p.number));
+    say(p.fd, large, 63); /* the rest of the greeting */
+    until((read += take(p.in, read, NULL)) == 63);
+    for (int i = 0; i < 3; i++) {
+        say(p.fd, part, sizeof(part));
+        if (i < 2)
+            until((read += take(p.in, read, NULL)) == 63 + 5 * ((size_t)i + 1));
+    }
+    until((read += take(p.in, read, NULL)) == 63 + 15);
+    passes_no_more(&p, 100, 0);
+    xd_front_heard(front, p.number + 1); /* of another one, that is not there */
+    passes_no_more(&p, 100, 0);
+    xd_front_heard(front, p.number);
+    read = 0;
+    until((read += take(p.in, read, NULL)) == 200);
+    /* A large one, in pieces: its bytes alone. */
+    xd_front_heard(front, p.number);
+    say(p.fd, begun, sizeof(begun));
+    for (int i = 0; i < 19; i++)
+        passes_no_more(&p, 1000, i ? 1000 : 1009);
+    passes_no_more(&p, 1000, 991);
+    xd_front_heard(front, p.number);
+    read = 0;
+    until((read += take(p.in, read, NULL)) == 9);
+    say(p.in, "hello", 5); /* the other way there is no such limit */
+    char text[16];
+    until(xd_os_read_some(p.fd, text, sizeof(text)) == 5);
+    ck_assert_uint_eq(n_gone, 0);
+    xd_front_drop(front, p.number);
+    xd_front_care(front, xd_clock_ns() + 2 * XD_S_NS);
+    ck_assert_uint_eq(n_gone, 1);
+    leave(&p);
+    shut();
+}
+END_TEST
+
+/* Parts of messages of who is not proven: a few. */
+START_TEST(parts_of_the_unproven)
+{
+    static const uint8_t part[] = { 1, 3, 'a', 'b', 'c' };
+    opened((xd_front_limits){ 0 });
+    peer   p = met(0);
+    size_t read = 0, said = 63;
+    memset(large, 0, 63);
+    say(p.fd, large, 63);
+    while (!is_closed(p.fd)) {
+        until((read += take(p.in, read, NULL)) == said || is_closed(p.fd));
+        if (!is_closed(p.fd))
+            say(p.fd, part, sizeof(part));
+        said += sizeof(part);
+        ck_assert_uint_lt(said, 63 + 10 * sizeof(part));
+    }
+    ck_assert_uint_ge(read, 63 + 5 * sizeof(part));
+    ck_assert_uint_eq(xd_front_count(front).refused, 1);
+    leave(&p);
+    shut();
+}
+END_TEST
+
 /* One more of the same address: its oldest goes. Others are not touched, and least of all the proven. */
 START_TEST(unproven_of_one_address)
 {
@@ -489,6 +567,29 @@ START_TEST(unproven_in_all)
     leave(&b);
     leave(&c);
     leave(&d);
+    shut();
+}
+END_TEST
+
+/* The oldest of an address that has more than its share; so one that is alone at its address stays. */
+START_TEST(unproven_of_others)
+{
+    opened((xd_front_limits){ .unproven = 5 });
+    peer lone = met(9), two[2], more[6];
+    for (size_t i = 0; i < 2; i++)
+        two[i] = met(3);
+    for (size_t i = 0; i < 6; i++)
+        more[i] = met(2);
+    for (size_t i = 0; i < 4; i++)
+        ck_assert_uint_eq(gone[i], i < 1 ? two[0].number : more[i - 1].number);
+    ck_assert_uint_eq(n_gone, 4);
+    ck_assert(!is_closed(lone.fd) && !is_closed(two[1].fd) && !is_closed(more[3].fd));
+    leave(&lone);
+    for (size_t i = 0; i < 2; i++)
+        leave(&two[i]);
+    for (size_t i = 0; i < 6; i++)
+        leave(&more[i]);
+    until(xd_front_count(front).now == 0);
     shut();
 }
 END_TEST
@@ -813,6 +914,9 @@ int main(void)
     tcase_add_test(t, bytes_of_the_unproven);
     tcase_add_test(t, unproven_of_one_address);
     tcase_add_test(t, unproven_in_all);
+    tcase_add_test(t, bytes_that_are_not_heard);
+    tcase_add_test(t, parts_of_the_unproven);
+    tcase_add_test(t, unproven_of_others);
     tcase_add_test(t, connections_in_all);
     tcase_add_test(t, connections_there_are_descriptors_for);
     tcase_add_test(t, proven_of_one_address);

@@ -189,8 +189,7 @@ int agent_link_care(agent *a, uint64_t now_ns)
         l->lost = true;
     if (l->lost || l->in >= 0)
         return 0;
-    /* Before it is known, a controller that keeps its socket here has a limit of its own. */
-    if (l->give_up_ns == UINT64_MAX && (l->known || l->redial < 0))
+    if (l->give_up_ns == UINT64_MAX)
         l->give_up_ns = cut_ns(l, now_ns) + (l->known ? l->reconnect_ns : UNKNOWN_NS);
     if (now_ns >= l->give_up_ns) {
         fputs("xdagent: the connection was cut and nobody has taken it up again\n", stderr);
