@@ -92,7 +92,7 @@ class Slurm(object):
         for n in (1, 2, 3):
             (self.base / ("spool-n%d" % n)).mkdir()
             self.daemon("slurmd", "-D", "-N", "n%d" % n, "-f", self.env["SLURM_CONF"])
-        if not self.within(15, lambda: self.tool("sinfo", "-h", "-N", "-o", "%t").split() == ["idle"] * 3):
+        if not self.within(30, lambda: self.tool("sinfo", "-h", "-N", "-o", "%t").split() == ["idle"] * 3):
             return "Slurm does not start here: " + self.log
         return None
 
@@ -199,7 +199,7 @@ def limited(slurm, tmp_path_factory):
     p = Project(tmp_path_factory.mktemp("limited"), sys.executable)
     p.write(test_a="""
         import os, time, pytest
-        @pytest.mark.parametrize("n", range(100000))
+        @pytest.mark.parametrize("n", range(2000))
         def test_n(n):
             where = os.environ.get("SLURM_ARRAY_TASK_ID", "here")
             with open(os.path.join(os.environ["MARKS"], "ran"), "a") as f: f.write("%d %s\\n" % (n, where))
