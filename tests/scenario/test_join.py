@@ -350,7 +350,8 @@ def test_nobody_comes(place):
     run = place.run("--wait=1s", "--reconnect-timeout=1s")
     only = place.join(run, "--workers", "1")
     wait_until(lambda: place.ran(only.name), "a test")
-    only.stop().joined()
+    only.stop()
+    wait_until(lambda: "leaving: " in only.said, "it leaves")  # two signals at once may be one
     only.stop()
     result = run.ends()
     place.let_go()
