@@ -58,14 +58,19 @@ static int take(joined_pipe *j, bool again)
 
 static int joined_open(xd_pipe **ret, const xd_target *target, xd_error *err)
 {
+    seat        *s = listen_seat(target->listen, target->seat);
     joined_pipe *j = calloc(1, sizeof(*j));
-    (void)err;
     if (!j)
         return -ENOMEM;
+    int r = listen_seat_event(target->listen, s);
+    if (r < 0) {
+        free(j);
+        return xd_error_set(err, r, "no descriptors: %s", xd_error_name(r));
+    }
     *j = (joined_pipe){ .pipe = { &xd_transport_joined },
                         .magic = JOINED_MAGIC,
                         .listen = target->listen,
-                        .seat = listen_seat(target->listen, target->seat),
+                        .seat = s,
                         .fd = -1,
                         .text = -1,
                         .old = -1 };

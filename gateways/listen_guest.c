@@ -93,6 +93,16 @@ static int offer_pipe(guest *g)
     return 0;
 }
 
+int listen_seat_event(xd_listen *l, seat *s)
+{
+    pthread_mutex_lock(&l->lock);
+    if (s->to_gateway < 0)
+        s->to_gateway = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    const int r = s->to_gateway < 0 ? -errno : 0;
+    pthread_mutex_unlock(&l->lock);
+    return r;
+}
+
 int guest_new(xd_listen *l, xd_peer *p, guest **ret)
 {
     guest *g = calloc(1, sizeof(*g));
@@ -105,8 +115,8 @@ int guest_new(xd_listen *l, xd_peer *p, guest **ret)
                   .far_text = -1 };
     seat *s = listen_seat(l, g->number);
     int   r = getrandom(g->token, sizeof(g->token), 0) == (ssize_t)sizeof(g->token) ? 0 : -EIO;
-    if (r == 0 && (s->to_gateway = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) < 0)
-        r = -errno;
+    if (r == 0)
+        r = listen_seat_event(l, s);
     if (r < 0) {
         free(g);
         return r;

@@ -74,6 +74,8 @@ struct xd_listen {
 seat *listen_seat(xd_listen *l, uint16_t number);
 
 /* listen_guest.c */
+/* The seat has its eventfd from here on, whoever comes first, the gateway or the guest. -errno. */
+int listen_seat_event(xd_listen *l, seat *s);
 /* Gives it the next seat and a pipe. -errno: nothing has changed. */
 int      guest_new(xd_listen *l, xd_peer *p, guest **ret);
 int      guest_connect(guest *g, xd_peer *p); /* (again): tells it that it has joined */
