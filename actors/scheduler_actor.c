@@ -147,7 +147,7 @@ static int on_gateway_up(scheduler *self, gateway *g, const xd_wire_GATEWAY_UP *
     g->up = true;
     g->cpus = in->cpus ? in->cpus : 1;
     if (g->leaving)
-        return 0; /* it is hung up on */
+        return xd_scheduler_see_off(self, g);
     return g->lacks ? 0 : xd_scheduler_happens(self, XD_RUN_ON_ENV_UP, g);
 }
 

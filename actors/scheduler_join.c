@@ -79,6 +79,13 @@ static int drain(scheduler *self, gateway *g)
     return xd_scheduler_let_leave(self, g);
 }
 
+/* Nothing of what it is at, bringing files or collecting, is of use to anybody. */
+int xd_scheduler_see_off(scheduler *self, gateway *g)
+{
+    g->gone = true;
+    return xd_scheduler_drop(self, g, XD_BYTES_LIT("it leaves"));
+}
+
 int xd_scheduler_on_leaves(scheduler *self, gateway *g)
 {
     if (g->leaving || !g->came || g->state >= GW_FINISHING || xd_scheduler_closes(self))
@@ -88,13 +95,9 @@ int xd_scheduler_on_leaves(scheduler *self, gateway *g)
                              g->spec_text));
     if (g->state == GW_RUNNING)
         return drain(self, g);
-    g->failed = true;             /* it has no part in what the run begins with */
-    if (g->state == GW_DIALING) { /* there is no session to be ended, and its files may be on their way */
-        g->gone = true;
-        return xd_scheduler_drop(self, g, XD_BYTES_LIT("it leaves"));
-    }
-    XD_TRY(xd_scheduler_happens(self, XD_RUN_ON_ENV_LEAVES, g));
-    return xd_scheduler_look(self);
+    g->failed = true; /* it has no part in what the run begins with */
+    return g->up ? xd_scheduler_see_off(self, g)
+                 : 0; /* its gateway may not be there to hear of it before it is up */
 }
 
 int xd_scheduler_let_leave(scheduler *self, gateway *g)

@@ -190,7 +190,9 @@ bool xd_scheduler_listens(const scheduler *self);
 bool xd_scheduler_hopes(const scheduler *self);
 int  xd_scheduler_join_init(scheduler *self) XD_MUST;
 int  xd_scheduler_on_joins(scheduler *self, const xd_joins *in) XD_MUST;
-int  xd_scheduler_on_leaves(scheduler *self, gateway *g) XD_MUST;
+/* Of one that leaves and has no tests yet: it is hung up on, once it is up. */
+int xd_scheduler_see_off(scheduler *self, gateway *g) XD_MUST;
+int xd_scheduler_on_leaves(scheduler *self, gateway *g) XD_MUST;
 /* Of one that leaves: asks it to end if it has nothing left to do. After whatever may change that. */
 int xd_scheduler_let_leave(scheduler *self, gateway *g) XD_MUST;
 /* It has joined while tests run, and has begun none: what is wrong with it is no matter of the run, which goes on without it. */

@@ -5,7 +5,7 @@
 
 #include "engine/base/error.h"
 
-#define XD_PORT 8888u /* of xdctl serve, as it was that of execnet's socketserver.py */
+#define XD_PORT 8888u      /* of xdctl serve, as it was that of execnet's socketserver.py */
 #define XD_JOIN_PORT 7400u /* of a run that listens, where none is said */
 #define XD_ADDRESS_HOST 256u
 

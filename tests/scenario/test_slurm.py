@@ -92,7 +92,7 @@ class Slurm(object):
         for n in (1, 2, 3):
             (self.base / ("spool-n%d" % n)).mkdir()
             self.daemon("slurmd", "-D", "-N", "n%d" % n, "-f", self.env["SLURM_CONF"])
-        if not self.within(15, lambda: self.tool("sinfo", "-h", "-N", "-o", "%t").split() == ["idle"] * 3):
+        if not self.within(30, lambda: self.tool("sinfo", "-h", "-N", "-o", "%t").split() == ["idle"] * 3):
             return "Slurm does not start here: " + self.log
         return None
 
@@ -199,7 +199,7 @@ def limited(slurm, tmp_path_factory):
     p = Project(tmp_path_factory.mktemp("limited"), sys.executable)
     p.write(test_a="""
         import os, time, pytest
-        @pytest.mark.parametrize("n", range(100000))
+        @pytest.mark.parametrize("n", range(2000))
         def test_n(n):
             where = os.environ.get("SLURM_ARRAY_TASK_ID", "here")
             with open(os.path.join(os.environ["MARKS"], "ran"), "a") as f: f.write("%d %s\\n" % (n, where))
@@ -325,6 +325,21 @@ def test_the_end_of_the_controller(slurm, project, sig):
     assert run.ends().rc == (-signal.SIGKILL if sig == signal.SIGKILL else 2)
     run.no_job()
     wait_until(lambda: not [p for p in started if (stat_of(p) or (0, "X"))[1] not in "ZX"], "the end of what it started")
+
+
+def test_killed_while_it_submits(slurm, project):
+    """A job that nobody has heard of yet is cancelled, too."""
+    project.write(test_a="def test_a(): pass\n")
+    (project.path / "bin").mkdir()
+    sbatch, begun, job = project.path / "bin" / "sbatch", project.path / "begun", project.path / "job"
+    sbatch.write_text('#!/bin/sh\n>%s\nsleep 0.7\nid=$(%s "$@") && echo "$id" >%s.new && mv %s.new %s && echo "$id"\n' % (begun, shutil.which("sbatch"), job, job, job))
+    sbatch.chmod(0o755)
+    run = slurm.run(project, "--hold", 2, env={"PATH": "%s:%s" % (project.path / "bin", os.environ["PATH"])})
+    wait_until(begun.exists, "sbatch runs")
+    run.process.kill()
+    wait_until(job.exists, "the job is submitted")
+    wait_until(lambda: not [j for j in slurm.jobs if j.startswith(job.read_text().strip() + "_")], "it is gone: %s" % slurm.jobs, 5)
+    run.ends()
 
 
 def test_what_cannot_be(slurm, project):

@@ -13,6 +13,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 import pytest
@@ -93,8 +94,32 @@ class Peer(object):
         self.socket.close()
 
 
+class Bystander(threading.Thread):
+    """One who is there all the time, with an agent, and is not to notice anything."""
+
+    def __init__(self, attacked):
+        super(Bystander, self).__init__(daemon=True)
+        self.peer = Peer(attacked)
+        assert self.peer.opened()
+        self.said, self.over = [], threading.Event()
+        self.start()
+
+    def run(self):
+        while not self.over.is_set() and not self.said:
+            self.peer.say(frame(BEAT))
+            heard = self.peer.hear(REFUSED, ENDED, CLOSE, seconds=2)
+            if heard or self.peer.is_cut(0):
+                self.said.append(heard or "cut")
+
+    def leave(self):
+        self.over.set()
+        self.join()
+        with contextlib.closing(self.peer):
+            assert not self.said and self.peer.say(frame(CLOSE)).hear(ENDED), self.said
+
+
 class Attacked(object):
-    """A server, a key that it trusts, and one who is there all the time, with an agent, and is not to notice anything."""
+    """A server, a key that it trusts, and a bystander."""
 
     def __init__(self, path):
         self.project = Project(path, sys.executable)
@@ -106,8 +131,7 @@ class Attacked(object):
         keys = dict(re.findall(r'(public|secret)-key = "(.{40})"', (self.me.keys / "id").read_text()))
         self.public, self.secret = keys["public"].encode(), keys["secret"].encode()
         self.server_key = self.server.said[1].split()[2].encode()
-        self.bystander = Peer(self)
-        assert self.bystander.opened()
+        self.bystander = Bystander(self)
         mute = Peer(self)
         assert mute.opened()
         self.ungreeted, self.left_at = self.last_agent, time.monotonic()
@@ -167,16 +191,15 @@ class Attacked(object):
         """It lives, nobody has noticed anything, and it has kept nothing."""
         assert self.server.process.poll() is None, self.server.logged[-2000:]
         assert self.gets_in() <= GETS_IN_S
-        self.bystander.say(frame(BEAT))
-        assert not self.bystander.is_cut(0) and not self.bystander.hear(REFUSED, ENDED, CLOSE, seconds=0)
+        assert not self.bystander.said
         wait_until(lambda: len(self.agents) == 1 and self.fds <= fds + SPARE_FDS, "as many descriptors as before, %d, and one agent" % fds, 12)
         assert self.peak < MEMORY
 
     def end(self):
-        self.bystander.say(frame(CLOSE))
-        assert self.bystander.hear(ENDED), "the agent of who was there all the time"
-        self.bystander.close()
-        self.server.stop()
+        try:
+            self.bystander.leave()
+        finally:
+            self.server.stop()
         self.server.waits()
 
 

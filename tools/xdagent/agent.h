@@ -297,7 +297,7 @@ struct agent {
     uint32_t      slots;
     uint16_t      first, total, next_number, stride;
     uint32_t      replaced; /* workers, where there is a stride */
-    xd_names      names; /* of the workers */
+    xd_names      names;    /* of the workers */
     bool          cancelled;
     uint32_t      maxfail; /* as it stands on the page */
     bool          muted;   /* backpressure */
