@@ -162,7 +162,8 @@ const char *xd_msg_name(uint16_t type)
     static const char *const own[] = { "REGISTER",   "SUBSCRIBE", "TAIL",      "STOP",      "FAULT",
                                        "GONE",       "UNKNOWN",   "PAUSED",    "SAY",       "DROP",
                                        "AGREED",     "WHOLE",     "DIFFERENT", "DIAL",      "SYNC_LINK",
-                                       "SYNC_ENDED", "SYNC_SAYS", "SYNCED",    "SYNC_NOTE", "SYNC_FAR", "TELL", "JOINS", "LEAVES" };
+                                       "SYNC_ENDED", "SYNC_SAYS", "SYNCED",    "SYNC_NOTE", "SYNC_FAR",
+                                       "TELL",       "JOINS",     "LEAVES" };
     const unsigned           at = (unsigned)type - XD_MSG_REGISTER;
     return at < XD_ARRAY_LEN(own) ? own[at] : xd_wire_name(type);
 }
