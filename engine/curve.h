@@ -23,7 +23,8 @@ int       xd_curve_dial(xd_curve **ret, const char *host, uint16_t port, const x
                         const xd_pubkey *server, uint32_t timeout_ms) XD_MUST;
 xd_curve *xd_curve_free(xd_curve *c); /* what was sent goes out for at most a second; NULL ok; returns NULL */
 XD_DEFINE_AUTO(xd_curve, xd_curve_free)
-/* Descriptors to poll for reading. They signal changes only, as ZMQ_FD does: call xd_curve_look and xd_curve_receive before waiting. */
+/* Descriptors to poll for reading. They signal changes only, as ZMQ_FD does: call xd_curve_look, and
+ * then xd_curve_receive, before waiting, in this order: looking and sending may hide that a message came. */
 void           xd_curve_fds(const xd_curve *c, int ret[2]);
 xd_curve_state xd_curve_look(xd_curve *c);
 /* 1 = a message (valid until the next call); 0 = none now; -EPROTO: what came is no frame. */

@@ -220,6 +220,7 @@ static int negotiate(joining *j)
     j->dial.deadline_ns = xd_clock_ns() + TAKE_OVER_NS;
     int r = j->started ? say_resume(j) : say_join(j);
     while (r == 0) {
+        const bool up = xd_curve_look(j->dial.curve) == XD_CURVE_UP;
         r = xd_curve_receive(j->dial.curve, &f);
         if (r == 1 && f.type == XD_MSG_TUNNEL_JOINED) {
             r = on_joined(j, &f);
@@ -230,7 +231,7 @@ static int negotiate(joining *j)
             j->refused = j->dial.err.code != 0;
         } else if (r == 1)
             r = f.type == XD_MSG_TUNNEL_BEAT ? 0 : -EPROTO;
-        else if (r == 0 && xd_curve_look(j->dial.curve) != XD_CURVE_UP)
+        else if (r == 0 && !up)
             r = -ECONNRESET;
         else if (r == 0 && (r = xd_dial_await_curve(&j->dial, j->dial.deadline_ns)) > 0)
             r = 0;
@@ -332,14 +333,11 @@ static int carry(joining *j)
         XD_TRY(r);
         j->closed |= j->child.has_tunnel && j->child.tunnel.closed;
         XD_TRY(beat(j, now));
-        r = take(j); /* behind all that was sent: sending may hide that something came */
+        const bool up = xd_curve_look(j->dial.curve) == XD_CURVE_UP;
+        r = take(j); /* behind all else (curve.h) */
         XD_TRY(r);
-        if (r == 0 && xd_curve_look(j->dial.curve) != XD_CURVE_UP) {
-            r = take(j);
-            XD_TRY(r);
-            if (r == 0)
-                return -ECONNRESET;
-        }
+        if (r == 0 && !up)
+            return -ECONNRESET;
         if (r == 1 || j->moved)
             continue;
         if (j->leaves)

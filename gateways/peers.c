@@ -17,8 +17,8 @@
 #define IDLE_NS (20 * XD_S_NS)   /* that a connection may be there without a session */
 #define LEFT_NS (500 * XD_MS_NS) /* that the last messages of a connection may come later than its end */
 #define CARE_NS (250 * XD_MS_NS)
-#define UNHEARD_BYTES (2u * XD_TUNNEL_MESSAGE_MAX) /* one message, whatever part of another is on the way */
-#define MESSAGES 256                               /* in one turn */
+#define UNHEARD_BYTES (2u * XD_TUNNEL_WINDOW) /* more than one that keeps to the protocol has on the way */
+#define MESSAGES 256                          /* in one turn */
 
 struct xd_peers {
     xd_peers_args    args;
@@ -28,6 +28,7 @@ struct xd_peers {
     xd_peer         *peers[BUCKETS]; /* by number */
     uint64_t         refresh_ns, cared_ns;
     bool             leaving; /* connections have ended whose peers are not forgotten yet */
+    bool             said;    /* something was sent, which may hide that something came */
 };
 
 void xd_peers_log(const xd_peers *s, xd_log_level level, const char *fmt, ...)
@@ -197,6 +198,7 @@ void xd_peers_refuse(xd_peers *s, xd_peer *p, uint16_t code, const char *why)
         xd_peers_log(s, XD_LOG_WARNING, "refused: %s, key %s: %s", p->address, p->print, why);
     if (p->heard && xd_wire_TUNNEL_REFUSED_frame(&message, 0, 0, &m) == 0)
         (void)!xd_curve_server_send(s->curve, &p->at, xd_buf_view(&message));
+    s->said = true;
     xd_front_drop(s->front, p->number);
 }
 
@@ -290,6 +292,7 @@ static void beat(xd_peers *s, xd_peer *p, uint64_t now)
     if (now - p->said_ns < XD_TUNNEL_BEAT_NS || !p->heard || p->refused)
         return;
     p->said_ns = now;
+    s->said = true;
     if (xd_wire_TUNNEL_BEAT_frame(&message, 0, 0, &m) == 0 &&
         xd_curve_server_send(s->curve, &p->at, xd_buf_view(&message)) == -EHOSTUNREACH)
         xd_front_drop(s->front, p->number);
@@ -353,8 +356,11 @@ static void look_at_keys(xd_peers *s, uint64_t now)
 
 uint64_t xd_peers_care(xd_peers *s, uint64_t now_ns)
 {
+    s->said = false;
     care_for_each(s, now_ns);
     look_at_keys(s, now_ns);
+    if (s->said)
+        return now_ns;
     uint64_t next = XD_MIN(now_ns + XD_S_NS, xd_front_next(s->front));
     return s->leaving ? XD_MIN(next, s->cared_ns + CARE_NS) : next;
 }

@@ -90,14 +90,13 @@ static int negotiate(socket_pipe *s)
     xd_frame f;
     int      r = request(s);
     while (r == 0) {
+        const bool up = xd_curve_look(s->dial.curve) == XD_CURVE_UP;
         r = xd_curve_receive(s->dial.curve, &f);
         if (r == 1) {
             if ((r = answered(s, &f)) == 1)
                 return 0;
         } else if (r == 0) {
-            r = xd_curve_look(s->dial.curve) == XD_CURVE_UP
-                    ? xd_dial_await_curve(&s->dial, s->dial.deadline_ns)
-                    : -ECONNRESET;
+            r = up ? xd_dial_await_curve(&s->dial, s->dial.deadline_ns) : -ECONNRESET;
             r = XD_MIN(r, 0);
         }
     }
@@ -202,17 +201,13 @@ static int carry(socket_pipe *s)
         const bool soon = r == 1 || (s->tunnel.closed && !s->shut);
         follow_close(s, xd_clock_ns());
         XD_TRY(beat(s, xd_clock_ns()));
-        r = take(s); /* behind all that was sent: sending may hide that something came */
+        const bool up = xd_curve_look(s->dial.curve) == XD_CURVE_UP;
+        r = take(s); /* behind all else (curve.h) */
         XD_TRY(r);
         if (r == 1)
             continue;
-        if (xd_curve_look(s->dial.curve) != XD_CURVE_UP) {
-            r = take(s);
-            XD_TRY(r);
-            if (r == 0)
-                return -ECONNRESET;
-            continue;
-        }
+        if (!up)
+            return -ECONNRESET;
         XD_TRY(wait_for_more(s, soon));
     }
     return 0;
