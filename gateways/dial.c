@@ -18,7 +18,8 @@
 #define ASK_MS 3000u                /* that a server may take to say its key */
 #define AGAIN_MOST_NS (5 * XD_S_NS) /* that attempts go on */
 #define AGAIN_NS (100 * XD_MS_NS)   /* before another attempt; then more */
-#define LOOK_MS 250                 /* between two looks whether it is cancelled, at most */
+#define LOOK_MS \
+    250u /* between two looks whether it is cancelled, at most, of one that is patient: its user does other things there, too */
 #define ATTEMPT_NS (20 * XD_S_NS)
 
 int xd_dial_fail(xd_dial *d, int code, const char *fmt, ...)
@@ -34,14 +35,14 @@ int xd_dial_fail(xd_dial *d, int code, const char *fmt, ...)
 int xd_dial_await(xd_dial *d, struct pollfd *more, nfds_t n, uint64_t until_ns)
 {
     struct pollfd  p[6] = { { .fd = d->wake_fd, .events = POLLIN } };
-    const uint64_t now = xd_clock_ns();
+    const uint64_t now = xd_clock_ns(), most_ms = d->patient_ns ? LOOK_MS : 60000u;
     if (d->cancelled(d->arg))
         return -ECANCELED;
     if (now >= until_ns)
         return -ETIMEDOUT;
     if (n)
         memcpy(p + 1, more, n * sizeof(*more));
-    int r = poll(p, n + 1, (int)XD_MIN((until_ns - now) / XD_MS_NS + 1, (uint64_t)LOOK_MS));
+    int r = poll(p, n + 1, (int)XD_MIN((until_ns - now) / XD_MS_NS + 1, most_ms));
     if (n)
         memcpy(more, p + 1, n * sizeof(*more));
     return d->cancelled(d->arg) ? -ECANCELED : r > 0;

@@ -16,8 +16,9 @@ typedef struct xd_dial {
     uint64_t    deadline_ns;
     uint64_t
         patient_ns; /* until then it is tried again where nobody listens yet; deadline_ns then is that of an attempt; 0 = not */
-    int wake_fd; /* an eventfd; -1 = none */
-    bool (*cancelled)(void *arg);
+    int wake_fd; /* readable: `cancelled` is asked; -1 = none */
+    bool (*cancelled)(
+        void *arg); /* asked often, of one that is patient 4 times a second at least; makes wake_fd quiet */
     void     *arg;
     xd_curve *curve; /* the connection; the caller's from 0 on */
     xd_error  err;

@@ -22,6 +22,7 @@
 #define TAG_MAX 64u
 #define TAGS_MAX 64u
 #define WORKERS_MOST 1024u
+#define AGAIN_NS (200 * XD_MS_NS)   /* before another attempt, where the connection was made and cut */
 #define TAKE_OVER_NS (10 * XD_S_NS) /* for the answer to TUNNEL_JOIN */
 
 typedef struct joining {
@@ -498,20 +499,25 @@ static int begin(joining *j, xd_error *err)
 /* The first time: until the run is there, and takes it. */
 static int connect_first(joining *j, xd_error *err)
 {
+    int r;
     j->dial.program = "xdctl run --listen";
     j->dial.refuser = "the run";
     j->dial.wake_fd = j->args->stop_fd;
     j->dial.cancelled = is_cancelled;
     j->dial.arg = j;
     j->dial.patient_ns = xd_clock_ns() + j->args->wait_ms * XD_MS_NS;
-    int r;
-    do {
+    for (;;) {
         r = xd_dial_connect(&j->dial);
         if (r == 0)
             r = negotiate(j);
         if (r < 0 && !j->started)
             j->dial.curve = xd_curve_free(j->dial.curve);
-    } while (r == -ECONNRESET && !j->started && xd_clock_ns() < j->dial.patient_ns);
+        if (r != -ECONNRESET || j->started || xd_clock_ns() >= j->dial.patient_ns)
+            break;
+        const uint64_t until = xd_clock_ns() + AGAIN_NS;
+        while (xd_dial_await(&j->dial, NULL, 0, until) >= 0) {
+        }
+    }
     if (r == 0 || r == -ECANCELED)
         return r;
     return xd_error_set(err, r, "%s", *j->dial.err.text ? j->dial.err.text : xd_error_name(r));
