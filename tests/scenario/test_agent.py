@@ -131,7 +131,7 @@ class Agent(object):
             names=[(name.encode(),) for name in more.get("names", ())], synced=b"", paths=[]))
 
     def workers(self, count, maxfail=0, max_restarts=8):
-        self.send(wire.pack_WORKERS_START(first=0, count=count, total=count, maxfail=maxfail, max_restarts=max_restarts))
+        self.send(wire.pack_WORKERS_START(first=0, count=count, total=count, maxfail=maxfail, max_restarts=max_restarts, stride=0))
         return [self.wait(wire.WORKER_UP) for _ in range(count)]
 
     def lease(self, first, count, no_more=True):
@@ -544,7 +544,7 @@ class AgentTest(unittest.TestCase):
                 def test_more(): pass
             """, conftest=SESSION_HOOK)
         a, c = self.collected()
-        a.send(wire.pack_WORKERS_START(first=0, count=2, total=2, maxfail=0, max_restarts=8))
+        a.send(wire.pack_WORKERS_START(first=0, count=2, total=2, maxfail=0, max_restarts=8, stride=0))
         m = a.wait(wire.ENV_FAILED)
         self.assertEqual(m.exit_status, 1)
         self.assertIn(b"Different tests were collected between gw0 and gw1", m.text)
