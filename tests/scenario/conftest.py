@@ -42,6 +42,14 @@ class Outcomes:
 """
 
 
+# They take minutes: what begins last must not be waited for alone. (A fresh clone knows no durations.)
+LONG = ("test_packages.py::test_debian_packages", "test_packages.py::test_uninstall", "test_run_projects.py::", "test_run_cuts.py::")
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: not any(long in item.nodeid for long in LONG))
+
+
 def programs_for_all(folder):
     """xdctl, with its agent beside it, where every user can run it: a clone below a home folder is closed to others.  The path of xdctl."""
     os.mkdir(os.path.join(folder, "bin"))
