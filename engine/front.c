@@ -25,6 +25,7 @@
 #define READ_COST 8192u /* of ZeroMQ's buffer, which a part of a message keeps, however small it is */
 #define GREETING 64u    /* bytes */
 #define IDLE_NS (250 * XD_MS_NS)
+#define TOLD_NS (5 * XD_S_NS) /* for ZeroMQ to end its side */
 #define PASS_BYTES (128u << 10)
 #define WAITING_MAX (128u << 10)
 #define ACCEPTS 64 /* in one turn */
@@ -55,6 +56,7 @@ typedef struct conn {
     bool          proven, dead;
     bool          out_over, in_over; /* it has said all */
     bool          out_deaf, in_deaf; /* it takes nothing any more */
+    bool          told;              /* ZeroMQ, that the peer has said all */
     uint64_t      until_ns;          /* UINT64_MAX = no end */
     uint64_t      sent;              /* bytes of the peer */
     uint64_t      cost;              /* memory that ZeroMQ may hold for it, since its last message came */
@@ -328,13 +330,25 @@ static int from_inner(conn *c)
     return pass(c, false, c->front->room, (size_t)n);
 }
 
+/* The peer has said all, and all of it was passed on: ZeroMQ is told so, and takes as long as it needs. If it were cut off here while it says something, the system
+ * would drop what it has not read yet. */
+static void tell_the_end(conn *c)
+{
+    if (!c->out_over || c->told || c->in < 0 || xd_stream_out_pending(&c->to_inner))
+        return;
+    c->told = c->out_deaf = true;
+    xd_stream_out_written(&c->to_peer, xd_stream_out_pending(&c->to_peer));
+    (void)shutdown(c->in, SHUT_WR);
+    c->until_ns = XD_MIN(c->until_ns, xd_clock_ns() + TOLD_NS);
+    c->front->next_ns = XD_MIN(c->front->next_ns, c->until_ns);
+}
+
 /* Nothing more is to be passed on. */
 static bool all_is_said(const conn *c)
 {
-    const bool to_inner = c->in >= 0 && xd_stream_out_pending(&c->to_inner) > 0;
     if (xd_stream_out_pending(&c->to_peer) == 0 && (c->in_over || c->phase == ENDS))
         return true;
-    return c->out_over && !to_inner && c->phase != ENDS;
+    return c->out_over && c->in < 0 && c->phase != ENDS;
 }
 
 static void on_ready(void *arg, int fd, uint32_t events)
@@ -347,6 +361,7 @@ static void on_ready(void *arg, int fd, uint32_t events)
         r = pass(c, fd != c->out, NULL, 0);
     if (r == 0 && events & (XD_POLL_IN | XD_POLL_HUP) && !(fd == c->out && c->phase == ENDS))
         r = fd == c->out ? from_peer(c) : from_inner(c);
+    tell_the_end(c);
     if (r == 0 && all_is_said(c))
         r = -ECONNRESET;
     if (r == 0)

@@ -390,6 +390,52 @@ START_TEST(closes_while_spoken_to)
 }
 END_TEST
 
+/* The same, while ZeroMQ goes on speaking, faster than it is heard. */
+START_TEST(closes_while_much_is_said)
+{
+    opened((xd_front_limits){ 0 });
+    peer p = met(0);
+    fill(5);
+    ck_assert(xd_front_prove(front, p.number));
+    const size_t sent = put_without_reader(p.fd, LARGE);
+    size_t       read = 0;
+    ssize_t      end_of = -EAGAIN;
+    close(p.fd);
+    while (end_of > 0 || end_of == -EAGAIN) {
+        while (xd_os_write_some(p.in, large, LARGE) > 0) {
+        }
+        (void)turn();
+        read += take(p.in, read, &end_of);
+    }
+    ck_assert_int_eq(end_of, 0);
+    ck_assert_uint_eq(read, sent);
+    ck_assert_int_eq(memcmp(large, got, sent), 0);
+    close(p.in);
+    until(xd_front_count(front).now == 0);
+    ck_assert_uint_eq(n_gone, 1);
+    shut();
+}
+END_TEST
+
+/* ZeroMQ does not care that the peer is gone: for a while. */
+START_TEST(closes_unheard)
+{
+    opened((xd_front_limits){ 0 });
+    peer p = met(0);
+    ck_assert(xd_front_prove(front, p.number));
+    xd_front_care(front, xd_front_next(front)); /* the time to prove is over */
+    ck_assert_uint_eq(xd_front_next(front), UINT64_MAX);
+    close(p.fd);
+    until(xd_front_next(front) != UINT64_MAX);
+    ck_assert_uint_eq(n_gone, 0);
+    xd_front_care(front, xd_front_next(front));
+    ck_assert_uint_eq(n_gone, 1);
+    ck_assert(is_closed(p.in));
+    close(p.in);
+    shut();
+}
+END_TEST
+
 START_TEST(nobody_behind)
 {
     opened((xd_front_limits){ 0 });
@@ -910,6 +956,8 @@ int main(void)
     tcase_add_test(t, the_peer_closes);
     tcase_add_test(t, zeromq_closes);
     tcase_add_test(t, closes_while_spoken_to);
+    tcase_add_test(t, closes_while_much_is_said);
+    tcase_add_test(t, closes_unheard);
     tcase_add_test(t, nobody_behind);
     tcase_add_test(t, bytes_of_the_unproven);
     tcase_add_test(t, unproven_of_one_address);
