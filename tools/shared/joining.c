@@ -69,7 +69,7 @@ static int read_times(const joining_words *w, xd_join_options *o, char *err)
 
 static int read_workers(const char *text, unsigned *ret, char *err)
 {
-    char         *end;
+    char         *end = NULL;
     unsigned long n = 0;
     *ret = 0;
     if (!text || strcmp(text, "auto") == 0)
