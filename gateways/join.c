@@ -22,7 +22,8 @@
 #define TAG_MAX 64u
 #define TAGS_MAX 64u
 #define WORKERS_MOST 1024u
-#define AGAIN_NS (200 * XD_MS_NS)   /* before another attempt, where the connection was made and cut */
+#define AGAIN_NS (200 * XD_MS_NS) /* before another attempt, where the connection was made and cut */
+#define PARTING_NS (1 * XD_S_NS)
 #define TAKE_OVER_NS (10 * XD_S_NS) /* for the answer to TUNNEL_JOIN */
 
 typedef struct joining {
@@ -376,6 +377,22 @@ static int come_back(joining *j)
     return -ECANCELED;
 }
 
+/* All is said. The run closes the connection once it has read it: who closes it here, with bytes that nobody has read, makes the system drop what is on its
+ * way there. */
+static void part(joining *j)
+{
+    const uint64_t until = xd_clock_ns() + PARTING_NS;
+    while (xd_clock_ns() < until) {
+        xd_frame   f;
+        const bool up = xd_curve_look(j->dial.curve) == XD_CURVE_UP;
+        int        r;
+        while ((r = xd_curve_receive(j->dial.curve, &f)) == 1) {
+        }
+        if (r < 0 || !up || xd_poller_wait(j->poller, XD_MIN(until, xd_clock_ns() + 50 * XD_MS_NS)) < 0)
+            return;
+    }
+}
+
 /* An agent that is not connected any more: it ends. */
 static void end_agent(joining *j)
 {
@@ -410,6 +427,8 @@ static int serve_run(joining *j, xd_error *err)
     int  r;
     for (;;) {
         r = carry(j);
+        if (r == 0 && !j->refused)
+            part(j);
         if (r == 0 || j->refused)
             break;
         snprintf(lost, sizeof(lost), "%s", xd_error_name(r));
