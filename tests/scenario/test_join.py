@@ -11,8 +11,8 @@ import time
 import pytest
 
 from conftest import SECONDS, XDCTL, Result, clean_environment, end
-from faults import stat_of, wait_until
-from test_socket import SLOW, SUITE, one_line
+from faults import marked, wait_until
+from test_socket import SUITE, Proxy, one_line
 
 HOLD = """
 import os, time, pytest
@@ -106,15 +106,7 @@ class Join(object):
 
     @property
     def left(self):
-        wanted, found = ("XD_MARK=" + self.mark).encode(), []
-        for pid in filter(str.isdigit, os.listdir("/proc")):
-            try:
-                with open("/proc/%s/environ" % pid, "rb") as f:
-                    if wanted in f.read().split(b"\0") and int(pid) != self.process.pid and stat_of(int(pid))[1] not in "ZX":
-                        found.append((int(pid), open("/proc/%s/cmdline" % pid).read().replace("\0", " ")))
-            except (OSError, TypeError):
-                pass
-        return found
+        return marked(self.mark, self.process.pid)
 
 
 class Place(object):
@@ -483,10 +475,10 @@ def test_a_connection_that_is_cut_is_taken_up_again(place):
     run = place.run()
     proxy = Proxy(int(run.at.rpartition(":")[2]))
     try:
-        one = place.join("127.0.0.1:%d" % proxy.port, "--workers", "2")
+        one = place.join(proxy.at, "--workers", "2")
         wait_until(lambda: len(place.ran(one.name)) == 2, "two tests")
         proxy.cut()
-        wait_until(lambda: "connected to 127.0.0.1:%d again" % proxy.port in one.said, "it is connected again: %s" % one.said)
+        wait_until(lambda: "connected to %s again" % proxy.at in one.said, "it is connected again: %s" % one.said)
         place.let_go()
         result = run.ends()
         assert result.rc == 0 and "6 passed" in result.out and "lost" not in result.out and one.ends() == 0, (result, one.said)
@@ -502,7 +494,7 @@ def test_a_connection_that_is_cut_while_a_host_leaves(place):
     run = place.run()
     proxy = Proxy(int(run.at.rpartition(":")[2]))
     try:
-        leaves = place.join("127.0.0.1:%d" % proxy.port, "--workers", "2")
+        leaves = place.join(proxy.at, "--workers", "2")
         wait_until(lambda: len(place.ran(leaves.name)) == 2, "two tests")
         stays = place.join(run, "--workers", "1")
         wait_until(lambda: place.ran(stays.name), "a test")
@@ -515,60 +507,6 @@ def test_a_connection_that_is_cut_while_a_host_leaves(place):
         assert result.rc == 0 and "6 passed" in result.out and "lost" not in result.out and leaves.ends() == 0, (result, leaves.said)
     finally:
         proxy.close()
-
-
-class Proxy(object):
-    """Between a join and its run: connections that can be cut."""
-    def __init__(self, to):
-        import socket
-        self.to, self.pairs, self.listener = to, [], socket.socket()
-        self.listener.bind(("127.0.0.1", 0))
-        self.listener.listen(16)
-        self.port = self.listener.getsockname()[1]
-        threading.Thread(target=self.accept, daemon=True).start()
-
-    def accept(self):
-        import socket
-        while True:
-            try:
-                here = self.listener.accept()[0]
-                there = socket.create_connection(("127.0.0.1", self.to))
-            except OSError:
-                return
-            self.pairs += [here, there]
-            for a, b in ((here, there), (there, here)):
-                threading.Thread(target=self.pump, args=(a, b), daemon=True).start()
-
-    @staticmethod
-    def pump(a, b):
-        import socket
-        try:
-            while True:
-                some = a.recv(65536)
-                if not some:
-                    break
-                b.sendall(some)
-        except OSError:
-            pass
-        for one in (a, b):
-            try:
-                one.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
-
-    def cut(self):
-        import socket
-        pairs, self.pairs = self.pairs, []
-        for one in pairs:
-            try:
-                one.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
-            one.close()
-
-    def close(self):
-        self.listener.close()
-        self.cut()
 
 
 # ---- wrong input

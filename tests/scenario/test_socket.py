@@ -14,7 +14,7 @@ import time
 import pytest
 
 from conftest import XDCTL, clean_environment, end
-from faults import stat_of, wait_until
+from faults import marked, wait_until
 
 SUITE = """
 import os, pytest
@@ -96,15 +96,7 @@ class Server(object):
     @property
     def left(self):
         """What was started here and is alive: agents, and what they started."""
-        wanted, found = ("XD_MARK=" + self.mark).encode(), []
-        for pid in filter(str.isdigit, os.listdir("/proc")):
-            try:
-                with open("/proc/%s/environ" % pid, "rb") as f:
-                    if wanted in f.read().split(b"\0") and int(pid) != (self.process and self.process.pid) and stat_of(int(pid))[1] not in "ZX":
-                        found.append((int(pid), open("/proc/%s/cmdline" % pid).read().replace("\0", " ")))
-            except (OSError, TypeError):  # it has just ended
-                pass
-        return found
+        return marked(self.mark, self.process and self.process.pid)
 
     def waits(self, seconds=20):
         """For those of a run that has ended."""
