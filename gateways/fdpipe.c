@@ -123,19 +123,13 @@ void xd_fdpipe_wait(xd_pipe *p, uint32_t want, xd_pipe_wait *ret)
     const uint32_t in = want & XD_PIPE_READ ? XD_POLL_IN : 0, out = want & XD_PIPE_WRITE ? XD_POLL_OUT : 0;
     *ret = (xd_pipe_wait){ 0 };
     if (f->at.in >= 0 && (in || (one && out))) {
-        ret->on[ret->n].fd = f->at.in;
-        ret->on[ret->n].events = in | (one ? out : 0);
-        ret->on[ret->n++].uses = one ? want : XD_PIPE_READ;
+        xd_pipe_wait_on(ret, f->at.in, in | (one ? out : 0), one ? want : XD_PIPE_READ);
     }
     if (!one && f->at.out >= 0 && out) {
-        ret->on[ret->n].fd = f->at.out;
-        ret->on[ret->n].events = out;
-        ret->on[ret->n++].uses = XD_PIPE_WRITE;
+        xd_pipe_wait_on(ret, f->at.out, out, XD_PIPE_WRITE);
     }
     if (f->at.text >= 0) {
-        ret->on[ret->n].fd = f->at.text;
-        ret->on[ret->n].events = XD_POLL_IN;
-        ret->on[ret->n++].uses = XD_PIPE_TEXT;
+        xd_pipe_wait_on(ret, f->at.text, XD_POLL_IN, XD_PIPE_TEXT);
     }
 }
 
@@ -151,15 +145,7 @@ ssize_t xd_fdpipe_write(xd_pipe *p, const void *from, size_t len)
 
 ssize_t xd_fdpipe_text(xd_pipe *p, void *to, size_t room)
 {
-    fdpipe *f = XD_CAST(p, fdpipe, FDPIPE_MAGIC);
-    if (f->at.text < 0)
-        return 0;
-    const ssize_t n = xd_os_read_some(f->at.text, to, room);
-    if (n != -EAGAIN && n <= 0) {
-        close(f->at.text);
-        f->at.text = -1;
-    }
-    return n;
+    return xd_pipe_read_text(&XD_CAST(p, fdpipe, FDPIPE_MAGIC)->at.text, to, room);
 }
 
 void xd_fdpipe_close(xd_pipe *p)

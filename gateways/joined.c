@@ -24,13 +24,6 @@ static joined_pipe *of(xd_pipe *p)
     return XD_CAST(p, joined_pipe, JOINED_MAGIC);
 }
 
-static void close_end(int *fd)
-{
-    if (*fd >= 0)
-        close(*fd);
-    *fd = -1;
-}
-
 /* 1 = there is a pipe; 0 = not yet; -ESRCH = there will be none. `again`: if there is none yet, it is asked for. */
 static int take(joined_pipe *j, bool again)
 {
@@ -52,7 +45,7 @@ static int take(joined_pipe *j, bool again)
     if (asks)
         xd_os_nudge(j->listen->wake_fd);
     if (j->fd >= 0)
-        close_end(&j->old);
+        xd_os_close(&j->old);
     return j->fd >= 0 ? 1 : over ? -ESRCH : 0;
 }
 
@@ -88,7 +81,7 @@ static int joined_reopen(xd_pipe *p, xd_error *err)
 {
     joined_pipe *j = of(p);
     if (j->fd >= 0) {
-        close_end(&j->old);
+        xd_os_close(&j->old);
         j->old = j->fd;
         j->fd = -1;
     }
@@ -102,19 +95,14 @@ static void joined_wait(xd_pipe *p, uint32_t want, xd_pipe_wait *ret)
     const uint32_t     both = want & (XD_PIPE_READ | XD_PIPE_WRITE);
     *ret = (xd_pipe_wait){ 0 };
     if (j->fd < 0) {
-        ret->on[ret->n].fd = j->seat->to_gateway;
-        ret->on[ret->n].events = XD_POLL_IN;
-        ret->on[ret->n++].uses = both;
+        xd_pipe_wait_on(ret, j->seat->to_gateway, XD_POLL_IN, both);
     } else if (both) {
-        ret->on[ret->n].fd = j->fd;
-        ret->on[ret->n].events =
-            (want & XD_PIPE_READ ? XD_POLL_IN : 0) | (want & XD_PIPE_WRITE ? XD_POLL_OUT : 0);
-        ret->on[ret->n++].uses = both;
+        xd_pipe_wait_on(ret, j->fd,
+                        (want & XD_PIPE_READ ? XD_POLL_IN : 0) | (want & XD_PIPE_WRITE ? XD_POLL_OUT : 0),
+                        both);
     }
     if (j->text >= 0) {
-        ret->on[ret->n].fd = j->text;
-        ret->on[ret->n].events = XD_POLL_IN;
-        ret->on[ret->n++].uses = XD_PIPE_TEXT;
+        xd_pipe_wait_on(ret, j->text, XD_POLL_IN, XD_PIPE_TEXT);
     }
 }
 
@@ -130,20 +118,14 @@ static ssize_t joined_write(xd_pipe *p, const void *from, size_t len)
 
 static ssize_t joined_text(xd_pipe *p, void *to, size_t room)
 {
-    joined_pipe *j = of(p);
-    if (j->text < 0)
-        return 0;
-    ssize_t n = xd_os_read_some(j->text, to, room);
-    if (n != -EAGAIN && n <= 0)
-        close_end(&j->text);
-    return n;
+    return xd_pipe_read_text(&of(p)->text, to, room);
 }
 
 static void joined_close(xd_pipe *p)
 {
     joined_pipe *j = of(p);
-    close_end(&j->fd);
-    close_end(&j->old);
+    xd_os_close(&j->fd);
+    xd_os_close(&j->old);
 }
 
 static void joined_part(xd_pipe *p)
@@ -170,7 +152,7 @@ static void joined_hang_up(xd_pipe **p, uint32_t grace_ms, char *how, size_t how
     s->left = true;
     pthread_mutex_unlock(&l->lock);
     xd_os_nudge(l->wake_fd);
-    close_end(&j->text);
+    xd_os_close(&j->text);
     free(j);
     *p = NULL;
 }

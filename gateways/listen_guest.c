@@ -16,18 +16,11 @@
 #define LEFT_NS (10 * XD_S_NS)      /* that an agent whose gateway has hung up may take to end */
 #define FULL_NS (5 * XD_MS_NS)
 
-static void close_end(int *fd)
-{
-    if (*fd >= 0)
-        close(*fd);
-    *fd = -1;
-}
-
 static void drop_fd(guest *g, int *fd)
 {
     if (*fd >= 0)
         (void)xd_poller_remove(g->listen->poller, *fd);
-    close_end(fd);
+    xd_os_close(fd);
 }
 
 static void drop_tunnel(guest *g)
@@ -77,12 +70,12 @@ static int offer_pipe(guest *g)
     int        fd = -1, text = -1;
     XD_TRY(new_pair(&g->far_fd, &fd));
     if (g->far_text < 0 && new_pair(&g->far_text, &text) < 0) {
-        close_end(&fd);
-        close_end(&g->far_fd);
+        xd_os_close(&fd);
+        xd_os_close(&g->far_fd);
         return -EMFILE;
     }
     pthread_mutex_lock(&l->lock);
-    close_end(&s->fd); /* one that it did not take */
+    xd_os_close(&s->fd); /* one that it did not take */
     s->fd = fd;
     if (text >= 0)
         s->text = text;
@@ -310,9 +303,9 @@ uint64_t guest_care(guest *g, uint64_t now_ns)
         if (g->ended || !g->peer || now_ns - g->left_ns > LEFT_NS) {
             seat *s = listen_seat(g->listen, g->number);
             guest_free(g);
-            close_end(&s->fd); /* nobody looks at them any more */
-            close_end(&s->text);
-            close_end(&s->to_gateway);
+            xd_os_close(&s->fd); /* nobody looks at them any more */
+            xd_os_close(&s->text);
+            xd_os_close(&s->to_gateway);
             return UINT64_MAX;
         }
         return now_ns + 20 * XD_MS_NS;

@@ -13,13 +13,6 @@
 
 #define OWN_TIMEOUT_MS 20000u
 
-static void close_end(int *fd)
-{
-    if (*fd >= 0)
-        close(*fd);
-    *fd = -1;
-}
-
 /* ---- keys ---------------------------------------------------------------------------------------------------- */
 
 static int find_keys(socket_pipe *s, const char *given, xd_error *err)
@@ -80,17 +73,17 @@ static void join(socket_pipe *s)
     xd_os_nudge(s->to_thread);
     pthread_join(s->thread, NULL);
     s->running = false;
-    close_end(&s->far_fd);
+    xd_os_close(&s->far_fd);
 }
 
 static void release(socket_pipe *s)
 {
-    close_end(&s->fd);
-    close_end(&s->text);
-    close_end(&s->far_fd);
-    close_end(&s->far_text);
-    close_end(&s->to_thread);
-    close_end(&s->to_gateway);
+    xd_os_close(&s->fd);
+    xd_os_close(&s->text);
+    xd_os_close(&s->far_fd);
+    xd_os_close(&s->far_text);
+    xd_os_close(&s->to_thread);
+    xd_os_close(&s->to_gateway);
     xd_keypair_wipe(&s->dial.own);
     pthread_mutex_destroy(&s->lock);
     pthread_cond_destroy(&s->done);
@@ -169,7 +162,7 @@ static int socket_reopen(xd_pipe *p, xd_error *err)
 {
     socket_pipe *s = XD_CAST(p, socket_pipe, SOCKET_MAGIC);
     join(s); /* first: a pipe that is closed here says that the agent is to end */
-    close_end(&s->fd);
+    xd_os_close(&s->fd);
     if (s->ended)
         return -ESRCH;
     s->again = true;
@@ -184,19 +177,14 @@ static void socket_wait(xd_pipe *p, uint32_t want, xd_pipe_wait *ret)
     const bool dials = s->phase == SOCKET_DIALS || s->phase == SOCKET_FAILED;
     pthread_mutex_unlock(&s->lock);
     if (dials) {
-        ret->on[ret->n].fd = s->to_gateway;
-        ret->on[ret->n].events = XD_POLL_IN;
-        ret->on[ret->n++].uses = want & (XD_PIPE_READ | XD_PIPE_WRITE);
+        xd_pipe_wait_on(ret, s->to_gateway, XD_POLL_IN, want & (XD_PIPE_READ | XD_PIPE_WRITE));
     } else if (s->fd >= 0 && want & (XD_PIPE_READ | XD_PIPE_WRITE)) {
-        ret->on[ret->n].fd = s->fd;
-        ret->on[ret->n].events =
-            (want & XD_PIPE_READ ? XD_POLL_IN : 0) | (want & XD_PIPE_WRITE ? XD_POLL_OUT : 0);
-        ret->on[ret->n++].uses = want & (XD_PIPE_READ | XD_PIPE_WRITE);
+        xd_pipe_wait_on(ret, s->fd,
+                        (want & XD_PIPE_READ ? XD_POLL_IN : 0) | (want & XD_PIPE_WRITE ? XD_POLL_OUT : 0),
+                        want & (XD_PIPE_READ | XD_PIPE_WRITE));
     }
     if (s->text >= 0) {
-        ret->on[ret->n].fd = s->text;
-        ret->on[ret->n].events = XD_POLL_IN;
-        ret->on[ret->n++].uses = XD_PIPE_TEXT;
+        xd_pipe_wait_on(ret, s->text, XD_POLL_IN, XD_PIPE_TEXT);
     }
 }
 
@@ -212,18 +200,12 @@ static ssize_t socket_write(xd_pipe *p, const void *from, size_t len)
 
 static ssize_t socket_text(xd_pipe *p, void *to, size_t room)
 {
-    socket_pipe *s = XD_CAST(p, socket_pipe, SOCKET_MAGIC);
-    if (s->text < 0)
-        return 0;
-    ssize_t n = xd_os_read_some(s->text, to, room);
-    if (n != -EAGAIN && n <= 0)
-        close_end(&s->text);
-    return n;
+    return xd_pipe_read_text(&XD_CAST(p, socket_pipe, SOCKET_MAGIC)->text, to, room);
 }
 
 static void socket_close(xd_pipe *p)
 {
-    close_end(&XD_CAST(p, socket_pipe, SOCKET_MAGIC)->fd);
+    xd_os_close(&XD_CAST(p, socket_pipe, SOCKET_MAGIC)->fd);
 }
 
 static void socket_part(xd_pipe *p)
@@ -238,7 +220,7 @@ static void socket_part(xd_pipe *p)
 static void socket_hang_up(xd_pipe **p, uint32_t grace_ms, char *how, size_t how_size)
 {
     socket_pipe *s = XD_CAST(*p, socket_pipe, SOCKET_MAGIC);
-    close_end(&s->fd);
+    xd_os_close(&s->fd);
     if (s->running)
         (void)ended_within(s, grace_ms);
     join(s);

@@ -72,6 +72,11 @@ typedef struct xd_pipe_wait {
     } on[XD_PIPE_FDS];
 } xd_pipe_wait;
 
+/* For a pipe that is a descriptor, or a text that is one: one more to wait for. */
+void xd_pipe_wait_on(xd_pipe_wait *w, int fd, uint32_t events, uint32_t uses);
+/* `text` of a transport whose text is this descriptor, which is closed and -1 behind its end. */
+ssize_t xd_pipe_read_text(int *fd, void *to, size_t room);
+
 struct xd_transport {
     const char *name;  /* of the scheme in a spec: "popen" */
     bool        local; /* the agent's program lies on this host */

@@ -612,6 +612,13 @@ void xd_os_nudge(int eventfd)
     (void)!write(eventfd, &(uint64_t){ 1 }, sizeof(uint64_t));
 }
 
+void xd_os_close(int *fd)
+{
+    if (*fd >= 0)
+        close(*fd);
+    *fd = -1;
+}
+
 void xd_os_hush(int eventfd)
 {
     uint64_t n;

@@ -28,6 +28,8 @@ ssize_t xd_os_write_some(int fd, const void *from, size_t len) XD_MUST;
 /* An eventfd, non-blocking, becomes readable; is so no longer. */
 void xd_os_nudge(int eventfd);
 void xd_os_hush(int eventfd);
+/* Closes it, if it is one, and makes it -1. */
+void xd_os_close(int *fd);
 
 /* All bytes at this place of a file, wherever its own position is. 0; -EIO: the file ends before; -errno. */
 int xd_os_read_at(int fd, void *to, size_t len, uint64_t at) XD_MUST;

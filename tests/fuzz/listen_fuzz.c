@@ -1,4 +1,4 @@
-/* needs: engine gateways/joined.c. What strangers, and hosts that have joined, say to a run that listens, in any order, with cut connections and the
+/* needs: engine gateways/joined.c gateways/pipe.c. What strangers, and hosts that have joined, say to a run that listens, in any order, with cut connections and the
  * gateways' own doings in between; without a network, and without a thread. Whoever has no good key and no token that is good for one has no seat,
  * nobody has two, and what people see of them is harmless.
  * First byte of the input: bits (1 = a word is required, 2 = sending is busy now and then, 4 = nobody may join any more; from 8 on: seats
