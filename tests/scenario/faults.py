@@ -1,8 +1,10 @@
 """Helpers of the scenarios about faults, interrupts and outputs: processes by /proc, bounded waits, a terminal."""
+import contextlib
 import fcntl
 import os
 import pty
 import select
+import signal
 import struct
 import subprocess
 import termios
@@ -87,6 +89,21 @@ def living(processes):
 
 def all_gone(processes, seconds=20):
     wait_until(lambda: not living(processes), "the end of all processes of the run", seconds)
+
+
+def kill(pids):
+    """Those that have just ended by themselves are no fault."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def kill_at_once(processes):
+    """None of them sees another one's end. Children first: the kernel continues a stopped group whose last parent outside of it has died."""
+    for pid in processes:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGSTOP)
+    kill(list(processes)[::-1])
 
 
 def memory_peak(pid):

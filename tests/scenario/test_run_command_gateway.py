@@ -17,6 +17,7 @@ import time
 import pytest
 
 from conftest import ROOT, XDCTL
+from faults import kill
 
 AGENTS = os.path.join(os.path.dirname(XDCTL), "agents")
 SUITE = """
@@ -604,11 +605,7 @@ def test_the_agent_is_killed(project, far):
     process = started(project, far)
     victims = [pid for pid, line in far.alive() if "xdagent-" in line]
     assert len(victims) == 2, far.alive()
-    for pid in victims:
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass  # the one ends with the other
+    kill(victims)  # the one ends with the other
     result = project.finish(process)
     assert result.rc == 6 and "killed by SIGKILL" in result.out + result.err, result
     far.wait_gone(10)

@@ -11,7 +11,7 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 
 from conftest import XDCTL, junit_cases
-from faults import Terminal, all_gone, children, exit_code, living, stat_of, tree, wait_until
+from faults import Terminal, all_gone, children, exit_code, kill_at_once, living, stat_of, tree, wait_until
 from test_run_faults import SLEEPERS, accounted, events_so_far
 
 # Each running test says so in a file, and when it was let to its end.
@@ -371,16 +371,6 @@ def test_last_failed_after_a_killed_run(project, way, killed):
     (project.root / "repaired").write_text("")
     again = project.run("--lf", "-n1")
     assert set(again.outcomes) == failed | {"test_l.py::test_comes_last"} and again.rc == 0, again
-
-
-def kill_at_once(processes):
-    """None of them sees another one's end. Children first: the kernel continues a stopped group whose last parent outside of it has died."""
-    for sig, pids in (signal.SIGSTOP, processes), (signal.SIGKILL, list(processes)[::-1]):
-        for pid in pids:
-            try:
-                os.kill(pid, sig)
-            except ProcessLookupError:
-                pass
 
 
 @pytest.mark.parametrize("options", [[], ["--no-fork"]], ids=["forked", "fresh"])

@@ -9,7 +9,7 @@ import uuid
 import pytest
 
 from conftest import XDCTL
-from faults import children, living, of_role, stat_of, tree, wait_until
+from faults import children, kill, living, of_role, stat_of, tree, wait_until
 
 ROLES = ("xdctl", "guard", "agent", "host", "collector", "worker")
 SUITE = """
@@ -51,11 +51,7 @@ def marked(marker):
 
 
 def kill_marked(marker):
-    for pid in marked(marker):
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
+    kill(marked(marker))
 
 
 def first(pids):

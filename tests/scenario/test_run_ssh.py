@@ -14,6 +14,7 @@ import time
 import pytest
 
 from conftest import XDCTL, junit_cases
+from faults import kill
 from lab import linux
 
 WAYS = ["openssh", "libssh"]
@@ -383,14 +384,6 @@ def starts(far):
 
 def until_it_runs(far, host="h1"):
     seconds_until(lambda: (far.lab[host].home / "log").exists(), 30)
-
-
-def kill(pids):
-    for pid in pids:
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
 
 
 @pytest.mark.parametrize("what", ["client", "session", "agent"])

@@ -1,12 +1,11 @@
 """Workers with names on hosts of the lab (ssh=HOST//id=NAME), and hosts that are reached by way of those (via=NAME): h1 is the jump host, and what
 is behind it answers nobody but h1, or the host in front of it."""
-import os
 import re
-import signal
 import time
 
 import pytest
 
+from faults import kill
 from lab import CONTROLLER
 from test_run_ids import rebuilt, workers
 
@@ -124,9 +123,7 @@ def test_by_way_of_this_machine(behind):
 def test_a_jump_host_that_is_away(behind, ssh):
     """Each host that is not reached is named, with the cause, once."""
     b = behind(2)
-    for pid, line in b.lab["h1"].processes().items():
-        if "sshd" in line:
-            os.kill(pid, signal.SIGKILL)
+    kill([pid for pid, line in b.lab["h1"].processes().items() if "sshd" in line])
     result = b.project.run("--ssh=" + ssh, "--min-workers=1", "--tx=popen//python=" + b.project.python, b.tx("h1", id="j"), b.tx("h2", via="j"), python=False)
     lost = [line for line in result.out.splitlines() if re.search(r"lost ssh=h\d", line)]
     assert result.rc == 0 and result.summary["passed"] == 30 and workers(result) == {"gw0"}, result
@@ -144,8 +141,7 @@ def test_the_way_is_cut(behind):
         time.sleep(0.02)
     sessions = [pid for pid, line in b.lab["h2"].processes().items() if "sshd: root@notty" in line]
     assert sessions
-    for pid in sessions:
-        os.kill(pid, signal.SIGKILL)
+    kill(sessions)
     result = b.project.finish(process, jsonl)
     assert result.rc == 0 and result.summary == {"passed": 20} and "taken up again" in result.out and "lost ssh" not in result.out, result
     assert len(b.ran("h1")) + len(b.ran("h2")) == 20 and set(b.ran("h2")) == {"inner"}, result

@@ -13,7 +13,7 @@ import time
 import pytest
 
 from conftest import XDCTL, Project, clean_environment, end
-from faults import stat_of, tree, wait_until
+from faults import kill_at_once, stat_of, tree, wait_until
 from test_join import HOLD, Run
 
 PROGRAMS = "munged", "slurmctld", "slurmd", "sbatch", "squeue", "scancel", "scontrol", "sinfo"
@@ -281,8 +281,7 @@ def test_a_task_is_lost(slurm, project, how):
     if how == "scancel":
         slurm.tool("scancel", task)
     else:
-        for pid in tree(slurm.steps()[task]):
-            os.kill(pid, signal.SIGKILL)
+        kill_at_once(tree(slurm.steps()[task]))
     run.says(r"lost join=")
     let_go(project)
     result = run.ends()

@@ -1,9 +1,9 @@
 """What a run promises, on hosts that are reached by ssh: a connection that is cut and cannot be made again, workers that are killed there,
 streams, the other runner.  (test_run_over.py repeats scenarios of local runs.)"""
 import json
-import os
 import time
 
+from faults import kill
 from test_run_ssh import SLOW, Terminal, far, lost_lines, seconds_until, starts  # noqa: F401 (far is a fixture)
 from test_ssh_servers import PASSWORD, TEST, with_password
 
@@ -16,8 +16,7 @@ def cut_off(far):  # noqa: F811
     host = far.lab["h1"]
     pids = [pid for pid, line in host.processes().items() if "sshd: root@notty" in line]
     assert pids, host.processes()
-    for pid in pids:
-        os.kill(pid, 9)
+    kill(pids)
 
 
 def test_a_password_after_a_cut(far):  # noqa: F811
@@ -49,9 +48,7 @@ def test_the_last_attempt_is_told(far):  # noqa: F811
     host = far.lab["h1"]
     process = far.start("--reconnect-timeout=4s", "--jsonl=j", *(far.tx(2) + ["--", "-v"]))
     seconds_until(lambda: (host.home / "log").exists(), 30)
-    for pid, line in host.processes().items():
-        if "sshd" in line and "notty" not in line and "priv" not in line:
-            os.kill(pid, 9)  # who listens
+    kill([pid for pid, line in host.processes().items() if "sshd" in line and "notty" not in line and "priv" not in line])  # who listens
     cut_off(far)
     result = far.project.finish(process, str(far.project.root / "j"))
     line, = [line for line in lost_lines(result) if "lost ssh=h1" in line]

@@ -5,6 +5,8 @@ import time
 
 import pytest
 
+from faults import kill
+
 ALL_HERE = """
 import os
 def test_here():
@@ -226,8 +228,7 @@ def test_a_receiver_that_is_killed_is_one_line(lab, large):
     until = time.monotonic() + 30
     while not receivers(hosts["h1"]) and time.monotonic() < until and process.poll() is None:
         time.sleep(0.02)
-    for pid in receivers(hosts["h1"]):
-        os.kill(pid, signal.SIGKILL)
+    kill(receivers(hosts["h1"]))
     result = large.finish(process)
     assert result.rc == 6 and "receives the files was killed by SIGKILL" in result.err + result.out, result
 
