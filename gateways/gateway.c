@@ -176,7 +176,7 @@ static int gateway_stop(void *state)
     gateway *g = XD_CAST(state, gateway, GATEWAY_MAGIC);
     uint32_t grace_ms = xd_gateway_grace_ms(g);
     xd_gateway_sync_end(g);
-    xd_gateway_say_bye(g);
+    xd_gateway_say_bye(g, &grace_ms);
     g->state = DOWN;
     xd_gateway_drop_pipe(g, grace_ms, NULL, 0);
     return XD_ACTOR_STOP;
@@ -188,7 +188,7 @@ static void gateway_fini(void *state)
     if (g->magic != GATEWAY_MAGIC) /* its init was not reached */
         return;
     uint32_t grace_ms = xd_gateway_grace_ms(g);
-    xd_gateway_say_bye(g);
+    xd_gateway_say_bye(g, &grace_ms);
     xd_gateway_drop_pipe(g, grace_ms, NULL, 0);
     xd_gateway_sync_end(g);
     xd_stream_in_release(&g->rx);

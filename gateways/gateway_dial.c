@@ -46,16 +46,37 @@ void xd_gateway_drop_pipe(gateway *g, uint32_t grace_ms, char *how, size_t how_s
     g->transport->hang_up(&g->pipe, grace_ms, how, how_size);
 }
 
+/* Whatever waits to be written, in the time that hang_up would wait for the agent: part of a frame may wait, and files for a host on a
+ * slow link. */
+static void write_the_rest(gateway *g, uint32_t *grace_ms)
+{
+    const uint64_t begun = xd_clock_ns(), end = begun + *grace_ms * XD_MS_NS;
+    uint64_t       now = begun;
+    for (; now < end && xd_gateway_flush(g) == 0 && !g->deaf && xd_stream_out_pending(&g->tx);
+         now = xd_clock_ns()) {
+        xd_pipe_wait  w = { 0 };
+        struct pollfd p[XD_PIPE_FDS];
+        g->transport->wait(g->pipe, XD_PIPE_WRITE, &w);
+        for (uint32_t i = 0; i < w.n; i++)
+            p[i] = (struct pollfd){ .fd = w.on[i].fd,
+                                    .events = (short)((w.on[i].events & XD_POLL_IN ? POLLIN : 0) |
+                                                      (w.on[i].events & XD_POLL_OUT ? POLLOUT : 0)) };
+        if (poll(p, w.n, w.ready & XD_PIPE_WRITE ? 0 : (int)((end - now) / XD_MS_NS) + 1) > 0)
+            (void)poll(NULL, 0, 1); /* it may be ready for another reason: no busy loop then */
+    }
+    *grace_ms -= (uint32_t)XD_MIN((uint64_t)*grace_ms, (now - begun) / XD_MS_NS);
+}
+
 /* To an agent that would else wait for another pipe: this was the last one. What it has not read of the commands lies in front of
  * it: an agent that does not read ends when its time to wait has passed. */
-void xd_gateway_say_bye(gateway *g)
+void xd_gateway_say_bye(gateway *g, uint32_t *grace_ms)
 {
     xd_wire_BYE m = { .status = 0 };
     if (g->state != UP || g->transport->local || !(g->capabilities & XD_CAP_RECONNECT) || g->deaf)
         return;
     xd_buf_clear(&g->frame);
-    if (xd_wire_BYE_frame(&g->frame, 0, 0, &m) == 0)
-        (void)!xd_gateway_send_loose(g, &g->frame);
+    if (xd_wire_BYE_frame(&g->frame, 0, 0, &m) == 0 && xd_gateway_send_loose(g, &g->frame) == 0)
+        write_the_rest(g, grace_ms);
 }
 
 uint32_t xd_gateway_grace_ms(const gateway *g)
@@ -111,7 +132,7 @@ static int go_down(gateway *g, const char *why, bool ended)
     const bool words = ended && g->pipe && !g->bye && g->transport->text && (g->transport->local || !dialled);
     bool       greeting = !g->greeted && g->state != DIALING;
     uint32_t   grace_ms = greeting ? GREET_MS : xd_gateway_grace_ms(g);
-    xd_gateway_say_bye(g);
+    xd_gateway_say_bye(g, &grace_ms);
     g->state = DOWN;
     XD_TRY(words ? hear_last_words(g, &grace_ms) : xd_gateway_read_text(g));
     xd_gateway_drop_pipe(g, grace_ms, how, sizeof(how));

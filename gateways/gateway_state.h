@@ -104,7 +104,8 @@ int  xd_gateway_drop_peer(gateway *g, const char *why); /* goes down, with a lin
 int  xd_gateway_bad_peer(gateway *g, const char *what); /* the same: its agent said what it must not */
 int  xd_gateway_tell_down(gateway *g);                  /* once; waits for room when there is none */
 void xd_gateway_drop_pipe(gateway *g, uint32_t grace_ms, char *how, size_t how_size);
-void xd_gateway_say_bye(gateway *g); /* before it is dropped for good */
+/* Before it is dropped for good. *grace_ms becomes less by the time that it takes. */
+void xd_gateway_say_bye(gateway *g, uint32_t *grace_ms);
 uint32_t
 xd_gateway_grace_ms(const gateway *g); /* that an agent gets to end by itself, by what it may have started */
 
