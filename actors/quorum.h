@@ -2,7 +2,8 @@
  *
  * An environment can start its workers when it has told its configuration: its host was reached, its interpreter and its
  * test framework are there. It fails when it is lost, or says that it cannot run, before the tests begin. No test starts
- * before the decision is made; once tests run, what is lost is lost work (engine/sched.h) and no matter of this. */
+ * before the decision is made; once tests run, what is lost is lost work (engine/sched.h) and no matter of this.
+ * One that is brought the project's files holds up nobody, as that may take long: it joins those that run. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
@@ -10,6 +11,7 @@
 
 typedef enum xd_quorum_state {
     XD_QUORUM_STARTING,
+    XD_QUORUM_BRINGING, /* its agent is there, and is sent the files */
     XD_QUORUM_READY,
     XD_QUORUM_FAILED,
 } xd_quorum_state;

@@ -148,7 +148,7 @@ static int on_gateway_up(scheduler *self, gateway *g, const xd_wire_GATEWAY_UP *
     g->cpus = in->cpus ? in->cpus : 1;
     if (g->leaving)
         return xd_scheduler_see_off(self, g);
-    return g->lacks ? 0 : xd_scheduler_happens(self, XD_RUN_ON_ENV_UP, g);
+    return g->lacks ? xd_scheduler_look(self) : xd_scheduler_happens(self, XD_RUN_ON_ENV_UP, g);
 }
 
 /* It counts as dialled when the files are there. */

@@ -16,7 +16,9 @@ static xd_quorum_env standing(const scheduler *self, const gateway *g)
         e.state = XD_QUORUM_FAILED;
     else if (g->configured || g->state >= GW_COLLECTED)
         e.state = XD_QUORUM_READY;
-    if (!e.workers && g->up && e.state == XD_QUORUM_READY)
+    else if (g->up && g->lacks)
+        e.state = XD_QUORUM_BRINGING;
+    if (!e.workers && g->up && (e.state == XD_QUORUM_READY || e.state == XD_QUORUM_BRINGING))
         e.workers = xd_numprocesses_counted(&self->options.workers, g->cpus, UINT32_MAX);
     return e;
 }
@@ -121,6 +123,7 @@ int xd_scheduler_settled(scheduler *self, uint64_t now_ns)
 static int leave_out(scheduler *self, gateway *g)
 {
     g->failed = true;
+    g->never_ran |= !g->came;
     XD_TRY(xd_scheduler_look(self));
     if (xd_scheduler_closes(self))
         return 0; /* it ends as the others do */

@@ -1,11 +1,12 @@
 """xdctl run brings the project's files to other hosts: the seed's command lines, typed literally, over real sshds, and what may stand there already."""
+import contextlib
 import os
 import signal
 import time
 
 import pytest
 
-from faults import kill
+from faults import kill, wait_until
 
 ALL_HERE = """
 import os
@@ -259,3 +260,63 @@ def test_one_host_that_cannot_take_files_and_one_that_can(lab, at_home):
     assert result.rc == 6 and "h2" in result.out + result.err, result
     result = run(at_home, "--min-workers=1", *args)
     assert result.rc == 0 and result.summary["passed"] == 1 and "h2" in result.out + result.err, result
+
+
+HELD = """
+import os, pytest, time
+@pytest.mark.parametrize("n", range(12))
+def test_n(n):
+    home = os.path.expanduser("~")
+    with open(home + "/began", "a") as f: f.write("%d\\n" % n)
+    while not os.path.exists(home + "/go"): time.sleep(0.02)
+"""
+
+
+class OneIsSlow(object):
+    """A run on two hosts: the process that receives the files on h2 stands still until it is let go on, and each test waits for `go`."""
+
+    def __init__(self, lab, large, *args):
+        (large.root / "mypkg" / "tests" / "test_a.py").write_text(HELD)
+        self.project, self.hosts = large, lab(2, project=large)
+        self.hosts.set_link("h2", rtt_ms=80)
+        self.process = large.start("run", "--python", "python3", "--tx", self.hosts.spec("h1"), "--tx", self.hosts.spec("h2"), *args, "mypkg")
+        self.receivers = wait_until(lambda: receivers(self.hosts["h2"]), "files are sent to h2", 30)
+        for pid in self.receivers:
+            os.kill(pid, signal.SIGSTOP)
+
+    def began(self, name):
+        with contextlib.suppress(FileNotFoundError):
+            return (self.hosts[name].home / "began").read_text().split()
+        return []
+
+    def go(self):
+        for name in ("h1", "h2"):
+            (self.hosts[name].home / "go").write_text("")
+        return self.project.finish(self.process)
+
+
+def test_a_host_that_is_still_sent_files_holds_up_nobody(lab, large):
+    """Tests begin where the files are; the other one gets its share when it has them, too."""
+    run = OneIsSlow(lab, large)
+    wait_until(lambda: run.began("h1"), "a test on h1", 30)
+    for pid in run.receivers:
+        os.kill(pid, signal.SIGCONT)
+    wait_until(lambda: run.began("h2"), "a test on h2", 30)
+    result = run.go()
+    assert result.rc == 0 and result.summary == {"passed": 12}, result
+    assert sorted(map(int, run.began("h1") + run.began("h2"))) == list(range(12))
+
+
+@pytest.mark.parametrize("least,rc", [(None, 6), (1, 0), (2, 6)])
+def test_a_host_that_does_not_get_its_files_after_tests_began(lab, large, least, rc):
+    """It is named, the others run all there is, and the exit code says whether that was enough."""
+    run = OneIsSlow(lab, large, *(["--min-workers=%d" % least] if least else ["--ssh=openssh"]))
+    if least == 2:
+        time.sleep(1)
+        assert not run.began("h1")
+    else:
+        wait_until(lambda: run.began("h1"), "a test on h1", 30)
+    kill(run.receivers)
+    result = run.go()
+    assert result.rc == rc and "h2" in result.out and "receives the files was killed by SIGKILL" in result.out + result.err, result
+    assert (len(run.began("h1")), run.began("h2")) == (0 if least == 2 else 12, []), result

@@ -13,6 +13,10 @@
     {                      \
         XD_QUORUM_READY, n \
     }
+#define B(n)                  \
+    {                         \
+        XD_QUORUM_BRINGING, n \
+    }
 #define F(n)                \
     {                       \
         XD_QUORUM_FAILED, n \
@@ -35,7 +39,17 @@ START_TEST(decisions)
         { { R(2), F(0), S(2) }, 3, 0, XD_QUORUM_HOPELESS },
         { { R(2), F(0), R(2) }, 3, 0, XD_QUORUM_NEVER },
         { { R(2), F(0), F(2) }, 3, 0, XD_QUORUM_NEVER },
+        /* those that are sent files are not waited for, unless nobody else is there */
+        { { R(2), B(8) }, 2, 0, XD_QUORUM_BEGIN },
+        { { B(2), B(8) }, 2, 0, XD_QUORUM_WAIT },
+        { { R(2), B(8), S(1) }, 3, 0, XD_QUORUM_WAIT },
+        { { R(2), B(8), F(1) }, 3, 0, XD_QUORUM_HOPELESS },
+        { { B(8), F(1) }, 2, 0, XD_QUORUM_HOPELESS },
         /* at least so many */
+        { { R(2), B(4) }, 2, 2, XD_QUORUM_BEGIN },
+        { { R(2), B(4) }, 2, 6, XD_QUORUM_WAIT },
+        { { R(2), B(4) }, 2, 7, XD_QUORUM_HOPELESS },
+        { { R(2), B(0) }, 2, 2, XD_QUORUM_WAIT },
         { { R(2), F(4) }, 2, 2, XD_QUORUM_BEGIN },
         { { R(2), F(4) }, 2, 3, XD_QUORUM_NEVER },
         { { R(2), S(4) }, 2, 2, XD_QUORUM_BEGIN }, /* the other one joins */
