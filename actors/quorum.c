@@ -13,8 +13,7 @@ xd_quorum xd_quorum_of(const xd_quorum_env *envs, size_t count, uint32_t least)
 {
     const uint32_t ready = xd_quorum_ready(envs, count);
     uint64_t       starting = 0;
-    bool           any_starting = false, any_bringing = false, any_ready = false, any_failed = false,
-         unknown = false;
+    bool any_starting = false, any_bringing = false, any_ready = false, any_failed = false, unknown = false;
     for (size_t i = 0; i < count; i++) {
         any_ready = any_ready || envs[i].state == XD_QUORUM_READY;
         any_failed = any_failed || envs[i].state == XD_QUORUM_FAILED;
