@@ -342,11 +342,11 @@ static const char PEER[] =
     /* The next pipe that is brought. */
     "def take():\n"
     "    global by\n"
-    "    if not fd:\n"
-    "        redial.settimeout(60)\n" /* no gateway of these tests is away for so long: it does not come back */
-    "        try: by = redial.accept()[0]\n"
-    "        except socket.timeout: sys.exit(0)\n"
-    "    fds = socket.recv_fds(redial if fd else by, 1, 2)[1]\n"
+    "    redial.settimeout(60)\n" /* no gateway of these tests is away for so long: it does not come back */
+    "    try:\n"
+    "        if not fd: by = redial.accept()[0]\n"
+    "        fds = socket.recv_fds(redial if fd else by, 1, 2)[1]\n"
+    "    except socket.timeout: sys.exit(0)\n"
     "    if not fds: sys.exit(0)\n"
     "    return socket.socket(fileno=fds[0]) if fd else Pair(fds)\n"
     /* Until the gateway hangs up; where that cannot be heard, at once. */
