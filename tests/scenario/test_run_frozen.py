@@ -7,6 +7,7 @@ import time
 import pytest
 
 from faults import Terminal, all_gone, children, tree, wait_until
+from test_run_faults import events_so_far
 
 # The first test of each worker holds it until the file is there.
 SUITE = """
@@ -115,8 +116,10 @@ def test_an_idle_agent_is_asked_too(project):
             while not os.path.exists("go"):
                 time.sleep(0.02)
     """)
-    process = project.start("run", "--python", project.python, "-p", "no:cacheprovider", "--agent-timeout", "2s", *TWO)
+    jsonl = str(project.path / "live.jsonl")
+    process = project.start("run", "--python", project.python, "-p", "no:cacheprovider", "--agent-timeout", "2s", "--jsonl", jsonl, *TWO)
     wait_until(lambda: list(project.root.glob("started*")), "the test")
+    wait_until(lambda: sum(e["event"] == "worker_up" for e in events_so_far(jsonl)) == 2, "both workers: an environment that was lost before it had one is a reason for exit code 6")
     running = int(list(project.root.glob("started*"))[0].name.partition("-")[2])
     assert len(agents(process)) == 2
     idle, = [agent for agent in agents(process) if running not in tree(agent)]
