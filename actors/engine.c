@@ -132,7 +132,7 @@ static int first_record(xd_engine *x, xd_journal *journal)
                             .wall_us = xd_clock_wall_us(),
                             .cwd = xd_bytes_str(x->where.work),
                             .base = xd_bytes_str(x->sync_start ? x->sync.base : NULL),
-                            .each = x->config->each };
+                            .each = xd_config_each(x->config) != XD_EACH_RUN };
     for (size_t i = 0; i < x->config->args.count; i++) {
         xd_wire_TEXT t = { .text = xd_bytes_str(x->config->args.at[i]) };
         XD_TRY(xd_wire_TEXT_append(&args, &t));
@@ -277,7 +277,7 @@ static int start_collector(xd_engine *x, xd_error *err)
         x->specs[i] = x->plan.gateways[i].spec.text;
     xd_collector_args args = { .specs = x->specs,
                                .count = (uint16_t)x->plan.count,
-                               .each = x->config->each,
+                               .each = xd_config_each(x->config) != XD_EACH_RUN,
                                .ahead = xd_plan_asks_ahead(&x->plan) };
     /* As the scheduler, it could not go on without what it has heard. */
     xd_child child = { .spec = &xd_collector_spec, .address = XD_COLLECTOR_ADDRESS, .args = &args };

@@ -19,3 +19,6 @@ typedef struct xd_exit_facts {
 } xd_exit_facts;
 
 int xd_exit_code(const xd_exit_facts *f);
+/* --dist each: the worse of the exit codes of two environments. From the worst: 3 internal error, 6 infrastructure, 7 incomplete,
+ * 4 usage, 2 interrupted, codes that are nobody's (pytest.exit), 1 failed, 0; and 5, no tests, where no environment has any. */
+int xd_exit_worse(int a, int b);

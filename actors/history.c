@@ -161,9 +161,25 @@ size_t xd_history_dirty(const xd_history *h)
     return h->dirty;
 }
 
-const xd_history_entry *xd_history_find(const xd_history *h, xd_bytes nodeid)
+uint64_t xd_history_environment(xd_bytes spec)
 {
-    const xd_history_entry *e = slot_of(h, XXH3_64bits(nodeid.ptr, nodeid.len));
+    const uint8_t *number =
+        spec.len ? memmem(spec.ptr, spec.len, " #", 2) : NULL; /* of each-worker: one of several */
+    if (number)
+        spec.len = (size_t)(number - spec.ptr);
+    return xd_bytes_eq_str(spec, "popen") ? 0 : XXH3_64bits(spec.ptr, spec.len);
+}
+
+static uint64_t key_of(uint64_t environment, xd_bytes nodeid)
+{
+    return XXH3_64bits_withSeed(nodeid.ptr, nodeid.len, environment); /* without one as without a seed */
+}
+
+const xd_history_entry *xd_history_find(const xd_history *h, uint64_t environment, xd_bytes nodeid)
+{
+    const xd_history_entry *e = slot_of(h, key_of(environment, nodeid));
+    if (!e->runs && environment)
+        e = slot_of(h, key_of(0, nodeid));
     return e->runs ? e : NULL;
 }
 
@@ -175,10 +191,11 @@ static bool same_duration(uint64_t old, uint64_t now)
     return diff <= (now < old ? 500u : 5000u) || diff <= old / 4;
 }
 
-int xd_history_note(xd_history *h, xd_bytes nodeid, uint64_t duration_us, uint8_t outcome)
+int xd_history_note(xd_history *h, uint64_t environment, xd_bytes nodeid, uint64_t duration_us,
+                    uint8_t outcome)
 {
     XD_TRY(grow(h, h->count + 1));
-    uint64_t          key = XXH3_64bits(nodeid.ptr, nodeid.len);
+    uint64_t          key = key_of(environment, nodeid);
     xd_history_entry *e = slot_of(h, key);
     if (!e->runs) {
         *e = (xd_history_entry){

@@ -3,6 +3,7 @@
 
 #include <jansson.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 
 #include "actors/report_paths.h"
@@ -26,6 +27,9 @@ static bool is_here(const xd_runview *view, uint16_t gateway)
 {
     xd_autofree char *text = xd_bytes_dup(xd_runview_spec(view, gateway));
     xd_xspec          spec;
+    char             *number = text ? strstr(text, " #") : NULL;
+    if (number && strspn(number + 2, "0123456789") == strlen(number + 2))
+        *number = 0; /* --dist each-worker: one of several of this spec */
     if (!text || !*text || xd_xspec_parse(&spec, text, NULL) < 0)
         return false;
     const bool here = spec.kind == XD_SPEC_POPEN;

@@ -130,7 +130,9 @@ int xd_run_render(const char *dir, const char *kind, const char *const *options,
                   char *err)
 {
     xd_error          e = { 0 };
-    xd_report_again   o = { .fd = fd, .failed_only = (flags & XD_RENDER_FAILED) != 0 };
+    xd_report_again   o = { .fd = fd,
+                            .failed_only = (flags & XD_RENDER_FAILED) != 0,
+                            .json = (flags & XD_RENDER_JSON) != 0 };
     const char       *overrides[MAX_OVERRIDES + 1] = { NULL };
     xd_autofree char *path = dir ? xd_path_join(dir, "journal") : NULL;
     int               code = dir ? XD_EXIT_INCOMPLETE : 0;

@@ -38,6 +38,24 @@ static int add_id(xd_plan_gateway *g, const char *id)
     return ids[g->workers] ? 0 : -ENOMEM;
 }
 
+/* One more environment. Takes the spec on success. */
+static int append(xd_plan *p, xd_xspec *spec, uint32_t workers, xd_error *err)
+{
+    if (p->count >= XD_PLAN_MAX)
+        return xd_error_set(err, -EINVAL, "spec '%.200s': a run has at most %u environments", spec->text,
+                            XD_PLAN_MAX);
+    xd_plan_gateway *g = realloc(p->gateways, (p->count + 1) * sizeof(*g));
+    if (!g)
+        return -ENOMEM;
+    p->gateways = g;
+    g += p->count++;
+    *g = (xd_plan_gateway){ .spec = *spec };
+    *spec = (xd_xspec){ 0 };
+    XD_TRY(g->spec.id ? add_id(g, g->spec.id) : 0);
+    g->workers = workers;
+    return 0;
+}
+
 /* Joins a spec to the gateway of its environment, or makes one. Takes the spec on success. */
 static int add(xd_plan *p, xd_xspec *spec, uint32_t workers, xd_error *err)
 {
@@ -54,22 +72,42 @@ static int add(xd_plan *p, xd_xspec *spec, uint32_t workers, xd_error *err)
                             "many workers it has",
                             spec->text);
     XD_TRY(xd_refuse_workers(spec, workers + (same ? same->workers : 0), all, err));
-    if (same) {
-        XD_TRY(spec->id ? add_id(same, spec->id) : 0);
-        XD_TRY(xd_xspec_anonymous(&same->spec));
-        same->workers += workers;
-        xd_xspec_release(spec);
-        return 0;
+    if (!same)
+        return append(p, spec, workers, err);
+    XD_TRY(spec->id ? add_id(same, spec->id) : 0);
+    XD_TRY(xd_xspec_anonymous(&same->spec));
+    same->workers += workers;
+    xd_xspec_release(spec);
+    return 0;
+}
+
+/* --dist each-worker: an environment for every worker, of which nobody else has the text: the second one of a spec is "SPEC #2". */
+static int add_alone(xd_plan *p, const xd_xspec *spec, uint32_t workers, xd_error *err)
+{
+    uint32_t before = 0;
+    if (!workers)
+        return xd_error_set(
+            err, -EINVAL,
+            "option --dist: each-worker must know how many workers there are, which auto does "
+            "not say: -n N, or NUM* in front of the specs of --tx");
+    for (size_t i = 0; i < p->count; i++)
+        before += xd_xspec_same_env(&p->gateways[i].spec, spec) && !p->gateways[i].spec.id && !spec->id;
+    for (uint32_t k = before; k < before + workers; k++) {
+        xd_xspec   one;
+        xd_autobuf text = XD_BUF_INIT;
+        XD_TRY(xd_xspec_copy(&one, spec));
+        int   r = k ? xd_buf_printf(&text, "%s #%u", spec->text, k + 1) : 0;
+        char *own = r == 0 && k ? xd_bytes_dup(xd_buf_view(&text)) : NULL;
+        if (own) {
+            free(one.text);
+            one.text = own;
+        }
+        r = k && !own ? -ENOMEM : append(p, &one, 1, err);
+        if (r < 0) {
+            xd_xspec_release(&one);
+            return r;
+        }
     }
-    xd_plan_gateway *g = realloc(p->gateways, (p->count + 1) * sizeof(*g));
-    if (!g)
-        return -ENOMEM;
-    p->gateways = g;
-    g += p->count++;
-    *g = (xd_plan_gateway){ .spec = *spec };
-    *spec = (xd_xspec){ 0 };
-    XD_TRY(g->spec.id ? add_id(g, g->spec.id) : 0);
-    g->workers = workers;
     return 0;
 }
 
@@ -108,10 +146,11 @@ static int parse_all(xd_xspec *specs, char *const *texts, size_t count, const xd
     return 0;
 }
 
-static int add_all(xd_plan *p, char *const *texts, size_t count, const xd_strings *px,
+static int add_all(xd_plan *p, char *const *texts, size_t count, const xd_config *cfg,
                    const xd_numprocesses *n, xd_error *err)
 {
-    xd_xspec *specs = calloc(count + px->count + 1, sizeof(*specs));
+    const xd_strings *px = &cfg->px;
+    xd_xspec         *specs = calloc(count + px->count + 1, sizeof(*specs));
     if (!specs)
         return -ENOMEM;
     int r = parse_all(specs, texts, count, px, err);
@@ -119,8 +158,10 @@ static int add_all(xd_plan *p, char *const *texts, size_t count, const xd_string
         r = xd_refuse_spec(&specs[i], xd_transport_known(&specs[i]), err);
         if (r == 0 && specs[i].kind == XD_SPEC_COMMAND)
             r = check_command(&specs[i], err);
+        const uint32_t workers = xd_numprocesses_planned(n, specs[i].count);
         if (r == 0)
-            r = add(p, &specs[i], xd_numprocesses_planned(n, specs[i].count), err);
+            r = xd_config_each(cfg) == XD_EACH_WORKER ? add_alone(p, &specs[i], workers, err)
+                                                      : add(p, &specs[i], workers, err);
     }
     for (size_t i = 0; i < count + px->count; i++)
         xd_xspec_release(&specs[i]);
@@ -163,7 +204,7 @@ static int check_least(const xd_plan *p, uint32_t least, xd_error *err)
 /* What cannot be together with hosts that join. */
 static int check_listen(const xd_config *cfg, xd_error *err)
 {
-    if (cfg->each)
+    if (xd_config_each(cfg) != XD_EACH_RUN)
         return xd_error_set(err, -EINVAL,
                             "option --listen: hosts cannot join a run in which each runs all tests");
     if (cfg->workers == 0 || (cfg->dist && strcmp(cfg->dist, "no") == 0))
@@ -189,9 +230,9 @@ int xd_plan_make(xd_plan *ret, const xd_config *cfg, xd_error *err)
     const bool listens = cfg->listen.count > 0, by_specs = xd_numprocesses_by_specs(&n);
     int        r = listens ? check_listen(cfg, err) : check_alone(cfg, err);
     if (r == 0 && by_specs)
-        r = add_all(&p, cfg->tx.at, cfg->tx.count, &cfg->px, &n, err);
+        r = add_all(&p, cfg->tx.at, cfg->tx.count, cfg, &n, err);
     else if (r == 0 && (!listens || cfg->workers != XD_WORKERS_UNSET))
-        r = add_all(&p, one, 1, &cfg->px, &n, err);
+        r = add_all(&p, one, 1, cfg, &n, err);
     p.named = p.count;
     if (r == 0 && listens)
         r = add_seats(&p, cfg);

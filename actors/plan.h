@@ -1,6 +1,7 @@
 /* actors/plan.h - from options to gateways: which environments a run needs and how many workers each gets.
  * Specs that name the same environment (python, chdir, environment entries) share one gateway; its spec has no id= then, as
  * that names only one of its workers.  Pure.
+ * With --dist each-worker nothing is shared: every worker has a gateway of its own.
  * A run that listens (--listen) has seats behind them, for hosts that join it. */
 #pragma once
 #include "engine/config.h"

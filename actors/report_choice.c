@@ -9,7 +9,8 @@ static void init(xd_report_choice *c)
     *c = (xd_report_choice){ .term = XD_REPORT_TERM_OPTIONS_INIT,
                              .junit = XD_REPORT_JUNIT_OPTIONS_INIT,
                              .jsonl = XD_REPORT_JSONL_OPTIONS_INIT,
-                             .history = XD_REPORT_HISTORY_OPTIONS_INIT };
+                             .history = XD_REPORT_HISTORY_OPTIONS_INIT,
+                             .matrix = XD_REPORT_MATRIX_OPTIONS_INIT };
 }
 
 /* --live */
@@ -56,14 +57,20 @@ int xd_report_choose_again(xd_report_choice *ret, const char *kind, const xd_rep
     ret->term.live = XD_LIVE_NEVER;
     ret->term.failed_only = how->failed_only;
     ret->term.override = ret->junit.override = how->override;
+    ret->matrix = (xd_report_matrix_options){ .fd = how->fd,
+                                              .color = how->color == 1,
+                                              .json = how->json,
+                                              .all = how->verbose > 0,
+                                              .failed_only = how->failed_only };
     const xd_report_want all[] = { { &xd_report_term_ops, &ret->term },
                                    { &xd_report_junit_ops, &ret->junit },
-                                   { &xd_report_jsonl_ops, &ret->jsonl } };
+                                   { &xd_report_jsonl_ops, &ret->jsonl },
+                                   { &xd_report_matrix_ops, &ret->matrix } };
     for (size_t i = 0; i < XD_ARRAY_LEN(all); i++) {
         if (strcmp(all[i].ops->name, kind) != 0)
             continue;
         *ret_want = all[i];
         return 0;
     }
-    return xd_error_set(err, -EINVAL, "no report is called '%s': terminal, junit, jsonl", kind);
+    return xd_error_set(err, -EINVAL, "no report is called '%s': terminal, junit, jsonl, matrix", kind);
 }

@@ -3,6 +3,7 @@
 #include "actors/report_history.h"
 #include "actors/report_jsonl.h"
 #include "actors/report_junit.h"
+#include "actors/report_matrix.h"
 #include "actors/report_term.h"
 #include "engine/config.h"
 
@@ -13,6 +14,7 @@ typedef struct xd_report_choice {
     xd_report_junit_options   junit;
     xd_report_jsonl_options   jsonl;
     xd_report_history_options history;
+    xd_report_matrix_options  matrix;
     xd_report_want            terminal[1], files[3];
     size_t                    terminals, n_files;
 } xd_report_choice;
@@ -34,9 +36,10 @@ typedef struct xd_report_again {
     int                fd; /* where it goes */
     int                color, verbose;
     bool               failed_only;
+    bool               json; /* of the matrix */
     const char *const *override;
 } xd_report_again;
-/* The one reporter that makes this kind of report: "terminal", "junit" or "jsonl". *ret_want points into `ret`.
+/* The one reporter that makes this kind of report: "terminal", "junit", "jsonl" or "matrix". *ret_want points into `ret`.
  * -EINVAL: no such kind. */
 int xd_report_choose_again(xd_report_choice *ret, const char *kind, const xd_report_again *how,
                            xd_report_want *ret_want, xd_error *err) XD_MUST;

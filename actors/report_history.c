@@ -39,8 +39,10 @@ static int history_ended(void *self, uint32_t item)
         return 0;
     if (!h->history)
         XD_TRY(load(h));
-    return xd_history_note(h->history, i->id, (uint64_t)i->setup_us + i->call_us + i->teardown_us,
-                           i->outcome);
+    const uint64_t environment =
+        h->view->collection.each ? xd_history_environment(xd_runview_environment(h->view, item)) : 0;
+    return xd_history_note(h->history, environment, i->id,
+                           (uint64_t)i->setup_us + i->call_us + i->teardown_us, i->outcome);
 }
 
 static int history_finish(void *self, xd_error *err)

@@ -332,8 +332,25 @@ static int on_collection(const xd_runview *v, xd_buf *to, const xd_frame *frame)
     put_number(&l, "count", in.count);
     put_number(&l, "deselected", in.deselected);
     put_number(&l, "workers", in.workers);
-    if (v->collection.each)
+    if (v->collection.each) {
         put_number(&l, "collection", in.collection);
+        put_text(&l, "spec", xd_runview_spec(v, in.collection));
+    }
+    return end(&l, to);
+}
+
+/* Where each has its own: one whose session has ended before it had tests, while others go on. */
+static int on_collected(const xd_runview *v, xd_buf *to, const xd_frame *frame)
+{
+    xd_wire_COLLECTED in;
+    XD_TRY(xd_wire_COLLECTED_decode(frame->body, frame->len, &in));
+    if (!v->collection.each || in.exit_status == -1)
+        return 0;
+    line l = begin("not_collected");
+    put_number(&l, "collection", frame->flags);
+    put_text(&l, "spec", xd_runview_spec(v, frame->flags));
+    put_number(&l, "exit_status", in.exit_status);
+    put_text(&l, "reason", in.stop_reason);
     return end(&l, to);
 }
 
@@ -456,6 +473,8 @@ static int on_collect_report(const xd_runview *v, xd_buf *to, const xd_frame *fr
     XD_TRY(xd_wire_REPORT_decode(frame->body, frame->len, &r));
     line l = begin("collect_report");
     put_nodeid(&l, r.nodeid);
+    if (v->collection.each)
+        put_number(&l, "collection", frame->flags);
     put(&l, "report", report_object(&r));
     return end(&l, to);
 }
@@ -502,6 +521,8 @@ static int jsonl_frame(void *self, const xd_frame *frame, uint64_t offset)
         return on_config(to, frame);
     case XD_MSG_COLLECTION:
         return on_collection(j->view, to, frame);
+    case XD_MSG_COLLECTED:
+        return on_collected(j->view, to, frame);
     case XD_MSG_REPORT:
         return on_collect_report(j->view, to, frame, offset);
     case XD_MSG_WARNING:

@@ -1,6 +1,6 @@
 /* actors/report_junit.c - JUnit XML as pytest's own --junitxml writes it (_pytest/junitxml.py of pytest 9),
  * in collection order.
- * Nothing is held while the run goes on; at the end the tests are walked twice: once to count, once to write
+ * Nothing is held while the run goes on; at the end the tests of each suite are walked twice: once to count, once to write
  * (libxml2).
  * A file is exchanged as a whole (engine/base/outfile.h). */
 #include <fcntl.h>
@@ -230,6 +230,8 @@ static int walk_item(xd_junit *j, uint32_t item)
 static int same_file(xd_junit *j, uint32_t report, uint32_t next)
 {
     xd_wire_REPORT one, other;
+    if (!xd_junit_has(j, j->view->tests.reports[next].gateway))
+        return 0;
     XD_TRY(read_report(j, next, &other));
     xd_autofree char *id = xd_bytes_dup(other.nodeid);
     if (!id)
@@ -264,11 +266,14 @@ static int walk(xd_junit *j)
 {
     const xd_runview *v = j->view;
     j->passed = j->failures = j->errors = j->skipped = j->double_fails = 0;
-    XD_TRY(xd_junit_write_trouble(j));
+    if (j->suite == XD_JUNIT_ALL || j->suite == XD_JUNIT_RUN)
+        XD_TRY(xd_junit_write_trouble(j));
     for (uint32_t i = 0; i < v->tests.collect_report_count; i++)
-        XD_TRY(walk_collect(j, i));
+        if (xd_junit_has(j, v->tests.reports[v->tests.collect_reports[i]].gateway))
+            XD_TRY(walk_collect(j, i));
     for (uint32_t i = 0; i < v->tests.count; i++)
-        XD_TRY(walk_item(j, i));
+        if (xd_junit_has(j, v->tests.items[i].collection))
+            XD_TRY(walk_item(j, i));
     return 0;
 }
 
@@ -294,11 +299,64 @@ static int attribute_number(xd_junit *j, const char *name, int64_t value)
     return xd_junit_attribute(j, name, xd_bytes_str(text));
 }
 
-static int document(xd_junit *j)
+static int suite_name(xd_junit *j, xd_bytes environment)
 {
-    char when[64] = "", duration[32], host[256] = "";
+    xd_autobuf name = XD_BUF_INIT;
+    XD_TRY(xd_buf_add_str(&name, option(j, "junit_suite_name", j->view->config.grammar->runner)));
+    if (environment.len) {
+        XD_TRY(xd_buf_add_str(&name, " ["));
+        XD_TRY(xd_buf_add_bytes(&name, environment));
+        XD_TRY(xd_buf_add_byte(&name, ']'));
+    }
+    return xd_junit_attribute(j, "name", xd_buf_view(&name));
+}
+
+/* One suite: its tests are walked twice, to count and to write. */
+static int suite(xd_junit *j, uint32_t which, xd_bytes environment, xd_bytes hostname)
+{
+    xmlTextWriterPtr writer = j->writer;
+    char             when[64] = "", duration[32];
+    j->suite = which;
+    j->writer = NULL;
+    int r = walk(j);
+    j->writer = writer;
+    XD_TRY(r);
+    if (which == XD_JUNIT_RUN && !j->errors)
+        return 0;
     xd_format(duration, sizeof duration, "%.3f", (double)j->view->run.duration_us / 1e6);
     XD_TRY(timestamp(j, when, sizeof when));
+    XD_TRY(xd_junit_start(j, "testsuite"));
+    XD_TRY(suite_name(j, environment));
+    XD_TRY(attribute_number(j, "errors", j->errors));
+    XD_TRY(attribute_number(j, "failures", j->failures));
+    XD_TRY(attribute_number(j, "skipped", j->skipped));
+    XD_TRY(attribute_number(j, "tests", j->passed + j->failures + j->skipped + j->errors - j->double_fails));
+    XD_TRY(xd_junit_attribute(j, "time", xd_bytes_str(duration)));
+    XD_TRY(xd_junit_attribute(j, "timestamp", xd_bytes_str(when)));
+    XD_TRY(xd_junit_attribute(j, "hostname", hostname));
+    XD_TRY(xd_junit_write_suite_properties(j));
+    XD_TRY(walk(j));
+    return xd_junit_end(j);
+}
+
+/* Where each environment has tests of its own, a suite for each that came up. */
+static int suites(xd_junit *j, xd_bytes hostname)
+{
+    const xd_runview *v = j->view;
+    if (!v->collection.each)
+        return suite(j, XD_JUNIT_ALL, (xd_bytes){ 0 }, hostname);
+    XD_TRY(suite(j, XD_JUNIT_RUN, (xd_bytes){ 0 }, hostname));
+    for (uint32_t i = 0; i < v->envs.count; i++) {
+        const xd_runview_env *env = &v->envs.envs[i];
+        if (env->spec.len)
+            XD_TRY(suite(j, i, env->spec, env->host.len ? env->host : hostname));
+    }
+    return 0;
+}
+
+static int document(xd_junit *j)
+{
+    char     host[256] = "";
     xd_bytes hostname = j->view->envs.hostname;
     if (!hostname.len) {
         if (!j->hostname)
@@ -310,19 +368,7 @@ static int document(xd_junit *j)
     xd_autobuf tests = XD_BUF_INIT;
     XD_TRY(xd_buf_printf(&tests, "%s tests", j->view->config.grammar->runner));
     XD_TRY(xd_junit_attribute(j, "name", xd_buf_view(&tests)));
-    XD_TRY(xd_junit_start(j, "testsuite"));
-    XD_TRY(xd_junit_attribute(j, "name",
-                              xd_bytes_str(option(j, "junit_suite_name", j->view->config.grammar->runner))));
-    XD_TRY(attribute_number(j, "errors", j->errors));
-    XD_TRY(attribute_number(j, "failures", j->failures));
-    XD_TRY(attribute_number(j, "skipped", j->skipped));
-    XD_TRY(attribute_number(j, "tests", j->passed + j->failures + j->skipped + j->errors - j->double_fails));
-    XD_TRY(xd_junit_attribute(j, "time", xd_bytes_str(duration)));
-    XD_TRY(xd_junit_attribute(j, "timestamp", xd_bytes_str(when)));
-    XD_TRY(xd_junit_attribute(j, "hostname", hostname));
-    XD_TRY(xd_junit_write_suite_properties(j));
-    XD_TRY(walk(j));
-    XD_TRY(xd_junit_end(j));
+    XD_TRY(suites(j, hostname));
     return xd_junit_end(j);
 }
 
@@ -348,7 +394,6 @@ static int write_fd(void *context, const char *data, int len)
 
 static int write_document(xd_junit *j, int fd)
 {
-    XD_TRY(walk(j));
     xml_target         to = { .fd = fd };
     xmlOutputBufferPtr out = xmlOutputBufferCreateIO(write_fd, NULL, &to, NULL);
     if (!out)

@@ -330,6 +330,8 @@ static int write_suite_properties(xd_junit *j, teller **all)
 {
     const xd_runview *v = j->view;
     for (uint32_t i = 0; i < v->notes.properties.count; i++) {
+        if (!xd_junit_has(j, v->notes.properties.at[i].gateway))
+            continue;
         xd_frame               frame;
         xd_wire_SUITE_PROPERTY p;
         XD_TRY(v->source.read(v->source.arg, v->notes.properties.at[i].offset, &frame));
@@ -345,7 +347,10 @@ static int write_suite_properties(xd_junit *j, teller **all)
 int xd_junit_write_suite_properties(xd_junit *j)
 {
     teller *all = NULL, *t, *next;
-    if (!j->view->notes.properties.count)
+    bool    any = false;
+    for (uint32_t i = 0; i < j->view->notes.properties.count; i++)
+        any = any || xd_junit_has(j, j->view->notes.properties.at[i].gateway);
+    if (!any)
         return 0;
     XD_TRY(xd_junit_start(j, "properties"));
     int r = write_suite_properties(j, &all);
@@ -470,5 +475,6 @@ int xd_junit_write_collect_case(xd_junit *j, uint32_t report)
     xd_autobuf     id = XD_BUF_INIT;
     XD_TRY(xd_runview_report_read(j->view, report, &r));
     XD_TRY(xd_buf_add_bytes(&id, r.nodeid));
-    return write_case(j, xd_buf_view(&id), (xd_bytes){ 0 }, xd_buf_view(&id), -1);
+    return write_case(j, xd_buf_view(&id), xd_runview_environment_of_report(j->view, report),
+                      xd_buf_view(&id), -1);
 }

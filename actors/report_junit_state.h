@@ -6,6 +6,9 @@
 
 #define XD_JUNIT_MAGIC 0x10a17001u
 
+#define XD_JUNIT_ALL UINT32_MAX       /* one suite for all */
+#define XD_JUNIT_RUN (UINT32_MAX - 1) /* where each environment has its own: what is of none of them */
+
 typedef struct xd_junit {
     uint32_t          magic;
     const xd_runview *view;
@@ -18,6 +21,7 @@ typedef struct xd_junit {
     /* settings */
     bool        log, out, err, log_passing, xunit1, only_call;
     const char *prefix;
+    uint32_t    suite; /* whose test cases are written: gateway, or one of those below */
     /* the test case that grows */
     uint32_t item;
     bool     case_open;
@@ -28,6 +32,12 @@ typedef struct xd_junit {
     xd_buf   text, clean;
     int64_t  passed, failures, errors, skipped, double_fails;
 } xd_junit;
+
+/* What comes of this gateway stands in the suite that is written. */
+static inline bool xd_junit_has(const xd_junit *j, uint32_t gateway)
+{
+    return j->suite == XD_JUNIT_ALL || j->suite == gateway;
+}
 
 /* report_junit_nodes.c: elements of the open test case, collected until it is written */
 int xd_junit_node_failed(xd_junit *j, const xd_runview_report *r, uint32_t report) XD_MUST;

@@ -77,9 +77,8 @@ int xd_term_complain(xd_term *t, const char *before, xd_bytes text, unsigned mar
     return xd_term_out_str(to, "\n", 0);
 }
 
-int xd_term_nodeid(const xd_term *t, xd_buf *to, xd_bytes nodeid)
+int xd_report_nodeid(const xd_runview *v, xd_buf *to, xd_bytes nodeid)
 {
-    const xd_runview *v = t->view;
     if (!v->config.grammar->paths || !v->config.rootdir.len ||
         xd_bytes_eq(v->config.rootdir, v->config.invocation_dir))
         return xd_text_harmless(to, nodeid, false);
@@ -93,9 +92,13 @@ int xd_term_nodeid(const xd_term *t, xd_buf *to, xd_bytes nodeid)
     return xd_text_harmless(to, xd_buf_view(&rel), false);
 }
 
-int xd_term_environment(const xd_term *t, xd_buf *to, uint32_t item)
+int xd_term_nodeid(const xd_term *t, xd_buf *to, xd_bytes nodeid)
 {
-    xd_bytes spec = xd_runview_environment(t->view, item);
+    return xd_report_nodeid(t->view, to, nodeid);
+}
+
+static int add_environment(xd_buf *to, xd_bytes spec)
+{
     if (!spec.len)
         return 0;
     XD_TRY(xd_buf_add_str(to, " ["));
@@ -103,10 +106,16 @@ int xd_term_environment(const xd_term *t, xd_buf *to, uint32_t item)
     return xd_buf_add_byte(to, ']');
 }
 
+int xd_term_environment(const xd_term *t, xd_buf *to, uint32_t item, uint32_t report)
+{
+    return add_environment(to, item == XD_NO_INDEX ? xd_runview_environment_of_report(t->view, report)
+                                                   : xd_runview_environment(t->view, item));
+}
+
 int xd_term_test(const xd_term *t, xd_buf *to, uint32_t item)
 {
     XD_TRY(xd_term_nodeid(t, to, t->view->tests.items[item].id));
-    return xd_term_environment(t, to, item);
+    return xd_term_environment(t, to, item, XD_NO_INDEX);
 }
 
 unsigned xd_term_main_mark(const xd_term *t)
@@ -252,41 +261,63 @@ int xd_term_on_collected(xd_term *t, const xd_frame *frame)
     xd_wire_COLLECTED        in;
     static const char *const ways[] = { "", "forked after the collection", "forked before the collection",
                                         "new processes" };
+    xd_autobuf               of = XD_BUF_INIT; /* whose, where each has its own */
     XD_TRY(xd_wire_COLLECTED_decode(frame->body, frame->len, &in));
     XD_TRY(keep_lines(t, &in));
+    if (t->view->collection.each && t->view->envs.count > 1) {
+        XD_TRY(xd_text_harmless(&of, xd_runview_spec(t->view, frame->flags), false));
+        XD_TRY(xd_buf_add_str(&of, ": "));
+    }
     if (in.exit_status == -1 && t->verbose > 0 && in.way >= XD_WAY_COLLECTED && in.way <= XD_WAY_FRESH) {
         xd_autobuf why = XD_BUF_INIT;
         XD_TRY(xd_text_harmless(&why, in.why, false));
         const char *told = xd_term_option(t, "numprocesses");
         if (told && !strcmp(told, "0"))
-            return xd_term_line_mark(t, 0, "xd: %s", xd_buf_cstr(&why));
-        return xd_term_line_mark(t, 0, "xd: workers are %s%s%s", ways[in.way], why.len ? ": " : "",
-                                 xd_buf_cstr(&why));
+            return xd_term_line_mark(t, 0, "xd: %s%s", xd_buf_cstr(&of), xd_buf_cstr(&why));
+        return xd_term_line_mark(t, 0, "xd: %sworkers are %s%s%s", xd_buf_cstr(&of), ways[in.way],
+                                 why.len ? ": " : "", xd_buf_cstr(&why));
     }
     if (in.exit_status == -1 || t->tests_began || t->verbose < 0 || !t->configured)
         return 0;
+    if (t->view->collection.each)
+        return xd_term_line_mark(t, 0, "%sits session ended with exit code %d", xd_buf_cstr(&of),
+                                 in.exit_status);
     t->tests_began = true;
     return collected_line(t, in.count, in.deselected);
 }
 
-/* "popen//env:A=b: 2 workers [3 items]"; the others follow at once. */
+/* "popen//env:A=b: 2 workers [3 items], Python 3.12.1 (A=b)": what is in brackets stands for it below. The others follow at once. */
 static int collection_of_its_own(xd_term *t, const xd_frame *frame)
 {
     const xd_runview  *v = t->view;
-    xd_autobuf         spec = XD_BUF_INIT;
+    xd_autobuf         line = XD_BUF_INIT;
     xd_wire_COLLECTION in;
     XD_TRY(xd_wire_COLLECTION_decode(frame->body, frame->len, &in));
-    if (in.collection < v->envs.count)
-        XD_TRY(xd_text_harmless(&spec, v->envs.envs[in.collection].spec, false));
-    return xd_term_line_mark(t, 0, "%s: %u worker%s [%u item%s]", xd_buf_cstr(&spec), in.workers,
-                             in.workers == 1 ? "" : "s", in.count, in.count == 1 ? "" : "s");
+    if (in.collection >= v->envs.count)
+        return 0;
+    const xd_runview_env *env = &v->envs.envs[in.collection];
+    const char           *label = xd_term_own_label(t, in.collection);
+    XD_TRY(xd_text_harmless(&line, env->spec, false));
+    XD_TRY(xd_buf_printf(&line, ": %u worker%s [%u item%s]", in.workers, in.workers == 1 ? "" : "s", in.count,
+                         in.count == 1 ? "" : "s"));
+    if (env->python_version.len) {
+        XD_TRY(xd_buf_add_str(&line, ", Python "));
+        XD_TRY(xd_text_harmless(&line, env->python_version, false));
+    }
+    if (label && !xd_bytes_eq_str(env->spec, label)) {
+        XD_TRY(xd_buf_add_str(&line, " ("));
+        XD_TRY(xd_text_harmless(&line, xd_bytes_str(label), false));
+        XD_TRY(xd_buf_add_byte(&line, ')'));
+    }
+    return xd_term_line_mark(t, 0, "%s", xd_buf_cstr(&line));
 }
 
 /* Environments that are there and have no collection yet. */
 static bool more_collections(const xd_runview *v)
 {
     for (uint32_t i = 0; v->collection.each && i < v->envs.count; i++)
-        if (!v->envs.envs[i].down && !v->envs.envs[i].agreed)
+        if (v->envs.envs[i].spec.len && !v->envs.envs[i].down && !v->envs.envs[i].over &&
+            !v->envs.envs[i].agreed)
             return true;
     return false;
 }
@@ -294,6 +325,8 @@ static bool more_collections(const xd_runview *v)
 int xd_term_on_collection(xd_term *t, const xd_frame *frame)
 {
     const xd_runview *v = t->view;
+    if (v->collection.each)
+        XD_TRY(xd_term_own_begin(t));
     if (t->verbose < 0)
         return 0;
     if (v->collection.each) {
@@ -443,6 +476,7 @@ static void term_close(void *self)
     xd_term_out_release(&t->out);
     xd_term_out_release(&t->err);
     xd_buf_release(&t->live_text);
+    xd_term_own_release(t);
     free(t);
 }
 

@@ -30,3 +30,6 @@ typedef struct xd_report_term_options {
 enum { XD_LIVE_AUTO = 0, XD_LIVE_NEVER = 1, XD_LIVE_ALWAYS = 2 };
 
 extern const xd_report_ops xd_report_term_ops;
+
+/* Node id relative to the folder that pytest was called in, harmless. -ENOMEM. */
+int xd_report_nodeid(const xd_runview *v, xd_buf *to, xd_bytes nodeid) XD_MUST;

@@ -248,7 +248,7 @@ int xd_term_durations(xd_term *t)
         XD_TRY(xd_term_out_printf(&t->out, 0, "%.2fs %-8s ", seconds, phases[all[i].phase]));
         XD_TRY(xd_term_out_foreign(&t->out, v->tests.items[all[i].item].id, 0, false));
         xd_autobuf where = XD_BUF_INIT;
-        XD_TRY(xd_term_environment(t, &where, all[i].item));
+        XD_TRY(xd_term_environment(t, &where, all[i].item, XD_NO_INDEX));
         XD_TRY(xd_buf_add_byte(&where, '\n'));
         XD_TRY(xd_term_out_write(&t->out, xd_buf_view(&where), 0));
     }

@@ -3,7 +3,8 @@
  * It stands below the line of letters; it is erased before anything else is written and drawn again at the
  * next tick. The cursor is left at its first column, and the terminal does not wrap it: however the window is
  * resized, and whether the terminal flows text anew then or cuts it, all of the line is behind the cursor, so
- * that one erasure gets it. */
+ * that one erasure gets it. Where each environment has tests of its own there is a line for each, and the cursor is left in the
+ * first of them. */
 #include "actors/report_term_state.h"
 
 #include <string.h>
@@ -63,6 +64,7 @@ static void look_at_size(xd_term *t)
     if (!t->out.tty || ioctl(xd_term_out_fd(&t->out), TIOCGWINSZ, &ws) < 0 || !ws.ws_col)
         return;
     t->live_width = ws.ws_col;
+    t->live_rows = ws.ws_row;
     if (t->width_follows)
         t->out.width = xd_term_report_width(ws.ws_col);
 }
@@ -103,19 +105,20 @@ int xd_term_live_leave(xd_term *t)
     return 0;
 }
 
-static int add_age(xd_buf *to, uint64_t s)
+int xd_term_live_age(xd_buf *to, uint64_t s)
 {
     return s < 10 ? xd_buf_printf(to, "%us", (unsigned)s) : xd_term_age(to, s * 1000);
 }
 
-static int add_running(const xd_term *t, xd_buf *to)
+int xd_term_live_running(const xd_term *t, xd_buf *to, uint32_t gateway, int most)
 {
     bool used[XD_ARRAY_LEN(t->running)] = { false };
-    for (int shown = 0; shown < 3; shown++) {
+    for (int shown = 0; shown < most; shown++) {
         uint32_t best = XD_NO_INDEX;
         for (uint32_t i = 0; i < t->running_count; i++) {
             const xd_term_running *r = &t->running[i];
-            if (used[i] || r->item >= t->view->tests.count || t->view->tests.items[r->item].outcome)
+            if (used[i] || (gateway != XD_NO_INDEX && r->gateway != gateway) ||
+                r->item >= t->view->tests.count || t->view->tests.items[r->item].outcome)
                 continue;
             if (best == XD_NO_INDEX || r->since_ns < t->running[best].since_ns)
                 best = i;
@@ -124,9 +127,12 @@ static int add_running(const xd_term *t, xd_buf *to)
             return 0;
         used[best] = true;
         XD_TRY(xd_buf_add_str(to, shown ? ", " : " | "));
-        XD_TRY(xd_term_test(t, to, t->running[best].item));
+        XD_TRY(gateway == XD_NO_INDEX
+                   ? xd_term_test(t, to, t->running[best].item)
+                   : xd_term_nodeid(t, to, t->view->tests.items[t->running[best].item].id));
         XD_TRY(xd_buf_add_byte(to, ' '));
-        XD_TRY(add_age(to, (t->now_ns - XD_MIN(t->now_ns, t->running[best].since_ns)) / 1000000000u));
+        XD_TRY(
+            xd_term_live_age(to, (t->now_ns - XD_MIN(t->now_ns, t->running[best].since_ns)) / 1000000000u));
     }
     return 0;
 }
@@ -141,7 +147,7 @@ static int add_left(const xd_term *t, xd_buf *to)
     if (!v->collection.expected_us || v->collection.expected_us <= t->done_us || !up)
         return 0;
     XD_TRY(xd_buf_add_str(to, " | "));
-    XD_TRY(add_age(to, (v->collection.expected_us - t->done_us) / up / 1000000u + 1));
+    XD_TRY(xd_term_live_age(to, (v->collection.expected_us - t->done_us) / up / 1000000u + 1));
     return xd_buf_add_str(to, " left");
 }
 
@@ -160,7 +166,7 @@ static int bringing(const xd_term *t, xd_buf *to, uint64_t s)
                          (double)bytes / 1e6));
     if (took > 0.5)
         XD_TRY(xd_buf_printf(to, "%.1f MB/s, ", (double)bytes / 1e6 / took));
-    return add_age(to, s);
+    return xd_term_live_age(to, s);
 }
 
 /* "collecting: 12 files, 340 items, 3s" */
@@ -176,7 +182,7 @@ static int collecting(const xd_term *t, xd_buf *to)
     if (t->files)
         XD_TRY(xd_buf_printf(to, "%u file%s, %u item%s, ", t->files, t->files == 1 ? "" : "s", t->found,
                              t->found == 1 ? "" : "s"));
-    return add_age(to, s);
+    return xd_term_live_age(to, s);
 }
 
 static int running(const xd_term *t, xd_buf *to)
@@ -187,11 +193,13 @@ static int running(const xd_term *t, xd_buf *to)
                    xd_runview_counted(v, "lost");
     if (!v->tests.count)
         return 0;
+    if (v->collection.each && t->owns > 1)
+        return xd_term_own_live(t, to);
     XD_TRY(xd_buf_printf(to, "%u/%u", v->tests.ended, v->tests.count));
     if (bad)
         XD_TRY(xd_buf_printf(to, ", %llu failed", (unsigned long long)bad));
     XD_TRY(add_left(t, to));
-    return add_running(t, to);
+    return xd_term_live_running(t, to, XD_NO_INDEX, 3);
 }
 
 /* In the background of its terminal a program does not write over what others show there. */
@@ -201,21 +209,57 @@ static bool in_background(const xd_term *t)
     return front > 0 && front != getpgrp();
 }
 
+/* Each line of `text`, shortened to what a line of the terminal takes. */
+static int shorten(const xd_term *t, xd_bytes text, xd_buf *ret, size_t *ret_lines)
+{
+    const size_t columns = t->live_width > 2 ? t->live_width - 1 : 1;
+    *ret_lines = 0;
+    while (text.len || !*ret_lines) {
+        const uint8_t *end = text.len ? memchr(text.ptr, '\n', text.len) : NULL;
+        const size_t   n = end ? (size_t)(end - text.ptr) : text.len;
+        xd_ci_guard    guard = { .systems = t->out.guard.systems };
+        xd_autobuf     trimmed = XD_BUF_INIT;
+        XD_TRY(xd_term_trimmed(&trimmed, "", (xd_bytes){ text.ptr, n }, columns));
+        XD_TRY(*ret_lines ? xd_buf_add_byte(ret, '\n') : 0);
+        XD_TRY(xd_ci_guard_add(&guard, ret, xd_buf_view(&trimmed)));
+        text = (xd_bytes){ text.ptr + n + (end != NULL), text.len - n - (end != NULL) };
+        ++*ret_lines;
+    }
+    return 0;
+}
+
+/* From the cursor on; it is left where it was. */
+static int draw(xd_term *t, xd_bytes shape, size_t lines)
+{
+    XD_TRY(xd_buf_add_str(&t->out.buf, NO_WRAP));
+    while (shape.len) {
+        const uint8_t    *end = memchr(shape.ptr, '\n', shape.len);
+        const size_t      n = end ? (size_t)(end - shape.ptr) : shape.len;
+        xd_autofree char *line = xd_bytes_dup((xd_bytes){ shape.ptr, n });
+        if (!line)
+            return -ENOMEM;
+        /* Before pytest's configuration nobody knows of --color=no. */
+        XD_TRY(xd_term_mark(&t->out, &t->out.buf, line, t->configured ? XD_MARK_LIGHT : 0));
+        XD_TRY(end ? xd_buf_add_byte(&t->out.buf, '\n') : 0);
+        shape = (xd_bytes){ shape.ptr + n + (end != NULL), shape.len - n - (end != NULL) };
+    }
+    XD_TRY(xd_buf_add_str(&t->out.buf, WRAP "\r"));
+    return lines > 1 ? xd_buf_printf(&t->out.buf, "\x1b[%zuA", lines - 1) : 0;
+}
+
 int xd_term_live_tick(xd_term *t)
 {
-    xd_autobuf line = XD_BUF_INIT, trimmed = XD_BUF_INIT, shape = XD_BUF_INIT;
+    xd_autobuf text = XD_BUF_INIT, shape = XD_BUF_INIT;
+    size_t     lines = 0;
     if (!t->start_ns)
         t->start_ns = t->now_ns;
     look_at_size(t);
     if (!t->live || t->paused || t->summary_shown || t->view->run.over)
         return 0;
-    XD_TRY(t->view->collection.agreed ? running(t, &line) : collecting(t, &line));
-    if (!line.len || in_background(t))
+    XD_TRY(t->view->collection.agreed ? running(t, &text) : collecting(t, &text));
+    if (!text.len || in_background(t))
         return xd_term_live_erase(t);
-    size_t      columns = t->live_width > 2 ? t->live_width - 1 : 1;
-    xd_ci_guard guard = { .systems = t->out.guard.systems };
-    XD_TRY(xd_term_trimmed(&trimmed, "", xd_buf_view(&line), columns));
-    XD_TRY(xd_ci_guard_add(&guard, &shape, xd_buf_view(&trimmed)));
+    XD_TRY(shorten(t, xd_buf_view(&text), &shape, &lines));
     if (t->live_drawn && xd_bytes_eq(xd_buf_view(&shape), xd_buf_view(&t->live_text)))
         return 0;
     XD_TRY(xd_term_live_erase(t));
@@ -230,10 +274,7 @@ int xd_term_live_tick(xd_term *t)
     /* The terminal scrolls by itself when the open line is its last. */
     if (t->live_below)
         XD_TRY(xd_buf_add_byte(&t->out.buf, '\n'));
-    XD_TRY(xd_buf_add_str(&t->out.buf, NO_WRAP));
-    /* Before pytest's configuration nobody knows of --color=no. */
-    XD_TRY(xd_term_mark(&t->out, &t->out.buf, xd_buf_cstr(&shape), t->configured ? XD_MARK_LIGHT : 0));
-    XD_TRY(xd_buf_add_str(&t->out.buf, WRAP "\r"));
+    XD_TRY(draw(t, xd_buf_view(&shape), lines));
     t->live_drawn = true;
     return 0;
 }

@@ -40,18 +40,16 @@ static unsigned mark_of(const xd_runview_report *r)
     return r->outcome == 'p' && !(r->flags & XD_REP_WASXFAIL) ? XD_MARK_GREEN : XD_MARK_YELLOW;
 }
 
-/* " [ 33%]" or " [ 3/10]"; nothing in the other styles. */
-static int progress_text(const xd_term *t, xd_buf *to, uint32_t item)
+int xd_term_progress_text(const xd_term *t, xd_buf *to, uint32_t item, uint64_t started, uint64_t all)
 {
     const xd_runview *v = t->view;
-    uint64_t          all = v->tests.count;
     if (t->progress == XD_TERM_PROGRESS_PERCENT)
-        return all ? xd_buf_printf(to, " [%3llu%%]", (unsigned long long)(t->started * 100 / all))
+        return all ? xd_buf_printf(to, " [%3llu%%]", (unsigned long long)(started * 100 / all))
                    : xd_buf_add_str(to, " [100%]");
     if (t->progress == XD_TERM_PROGRESS_COUNT) {
         char total[24];
         int  digits = snprintf(total, sizeof total, "%llu", (unsigned long long)all);
-        return xd_buf_printf(to, " [%*llu/%s]", digits, (unsigned long long)t->started, total);
+        return xd_buf_printf(to, " [%*llu/%s]", digits, (unsigned long long)started, total);
     }
     if (t->progress == XD_TERM_PROGRESS_TIMES && item != XD_NO_INDEX && t->cases > 0) {
         const xd_runview_item *i = &v->tests.items[item];
@@ -60,7 +58,17 @@ static int progress_text(const xd_term *t, xd_buf *to, uint32_t item)
     return 0;
 }
 
-static size_t progress_columns(const xd_term *t)
+/* Of the run; a line of a test counts those of its own environment. */
+static int progress_text(const xd_term *t, xd_buf *to, uint32_t item)
+{
+    const xd_runview *v = t->view;
+    const uint32_t    g = item != XD_NO_INDEX ? v->tests.items[item].collection : 0;
+    if (item != XD_NO_INDEX && v->collection.each && g < t->owns)
+        return xd_term_progress_text(t, to, item, t->own[g].started, v->envs.envs[g].tests);
+    return xd_term_progress_text(t, to, item, t->started, v->tests.count);
+}
+
+size_t xd_term_progress_columns(const xd_term *t)
 {
     if (t->progress == XD_TERM_PROGRESS_COUNT)
         return (size_t)snprintf(NULL, 0, " [%u/%u]", t->view->tests.count, t->view->tests.count);
@@ -73,7 +81,7 @@ static int show_letter(xd_term *t, xd_bytes letter, unsigned mark)
     t->line_open = true;
     if (t->progress == XD_TERM_PROGRESS_NONE || t->started >= t->view->tests.count)
         return 0;
-    if (t->out.column + progress_columns(t) + 1 < t->out.width)
+    if (t->out.column + xd_term_progress_columns(t) + 1 < t->out.width)
         return 0;
     xd_autobuf text = XD_BUF_INIT;
     XD_TRY(progress_text(t, &text, XD_NO_INDEX));
@@ -106,6 +114,8 @@ static int show_line(xd_term *t, uint32_t item, uint16_t worker, xd_bytes word, 
 
 static int show_one(xd_term *t, uint32_t item, xd_bytes letter, xd_bytes word, unsigned mark)
 {
+    if (t->cases <= 0 && t->view->collection.each)
+        return letter.len ? xd_term_own_letter(t, item, letter, mark) : 0;
     if (t->cases <= 0)
         return letter.len ? show_letter(t, letter, mark) : 0;
     return show_line(t, item, t->view->tests.items[item].worker, word, mark);
@@ -128,25 +138,30 @@ int xd_term_on_ended(xd_term *t, uint32_t item)
     const xd_runview      *v = t->view;
     const xd_runview_item *i = &v->tests.items[item];
     if (i->outcome == XD_OUT_NOT_RUN) /* not run: pytest shows nothing either */
-        return 0;
+        return v->collection.each ? xd_term_own_ended(t, item) : 0;
     t->done_us += (uint64_t)i->setup_us + i->call_us + i->teardown_us;
     t->started++;
-    if (t->options.failed_only)
-        return 0;
-    XD_TRY(xd_term_live_erase(t));
-    if (!(i->flags & XD_RES_REPORTS)) {
-        shown s = of_outcome(i->outcome);
-        return show_one(t, item, xd_bytes_str(s.letter), xd_bytes_str(s.word), s.mark);
+    if (v->collection.each && i->collection < t->owns)
+        t->own[i->collection].started++;
+    if (!t->options.failed_only) {
+        XD_TRY(xd_term_live_erase(t));
+        if (!(i->flags & XD_RES_REPORTS)) {
+            shown s = of_outcome(i->outcome);
+            XD_TRY(show_one(t, item, xd_bytes_str(s.letter), xd_bytes_str(s.word), s.mark));
+        } else {
+            XD_TRY(show_reports(t, item, i->first_report));
+        }
     }
-    return show_reports(t, item, i->first_report);
+    return v->collection.each ? xd_term_own_ended(t, item) : 0;
 }
 
 int xd_term_on_closed(xd_term *t, uint32_t item)
 {
-    if (t->options.failed_only || t->view->tests.closing_report == XD_NO_INDEX)
-        return 0;
-    XD_TRY(xd_term_live_erase(t));
-    return show_reports(t, item, t->view->tests.closing_report);
+    if (!t->options.failed_only && t->view->tests.closing_report != XD_NO_INDEX) {
+        XD_TRY(xd_term_live_erase(t));
+        XD_TRY(show_reports(t, item, t->view->tests.closing_report));
+    }
+    return t->view->collection.each ? xd_term_own_closed(t, item) : 0;
 }
 
 /* ---- output of workers --------------------------------------------------------------------------------- */
@@ -415,8 +430,10 @@ int xd_term_on_end(xd_term *t)
         return 0;
     if (!t->options.failed_only)
         XD_TRY(flush_lines(t, true, 0));
+    if (v->collection.each && !t->options.failed_only)
+        XD_TRY(xd_term_own_flush(t));
     /* As pytest: the last percentage goes to the right border. */
-    if (t->cases <= 0 && t->progress != XD_TERM_PROGRESS_NONE && t->started && !t->options.failed_only) {
+    else if (t->cases <= 0 && t->progress != XD_TERM_PROGRESS_NONE && t->started && !t->options.failed_only) {
         xd_autobuf text = XD_BUF_INIT;
         XD_TRY(progress_text(t, &text, XD_NO_INDEX));
         size_t     fill = t->out.width > t->out.column + 1 ? t->out.width - t->out.column - 1 : 0;

@@ -40,11 +40,11 @@ static const char *outcome_word(uint8_t outcome)
 }
 
 /* Node id with the part behind the path bold; *columns grows by its width. */
-static int put_nodeid(xd_term *t, xd_bytes nodeid, uint32_t item, size_t *columns)
+static int put_nodeid(xd_term *t, xd_bytes nodeid, uint32_t item, uint32_t report, size_t *columns)
 {
     xd_autobuf id = XD_BUF_INIT;
     XD_TRY(xd_term_nodeid(t, &id, nodeid));
-    XD_TRY(xd_term_environment(t, &id, item));
+    XD_TRY(xd_term_environment(t, &id, item, report));
     *columns += xd_columns(xd_buf_view(&id));
     size_t path = t->out.markup ? t->view->config.grammar->rest(xd_buf_view(&id)) : id.len;
     XD_TRY(xd_term_out_write(&t->out, (xd_bytes){ id.data, path }, 0));
@@ -88,7 +88,7 @@ static int one_line(xd_term *t, uint32_t item, uint32_t report, void *arg)
         XD_TRY(xd_term_out_str(&t->out, " of ", 0));
     }
     XD_TRY(put_nodeid(t, r.nodeid.len || item == XD_NO_INDEX ? r.nodeid : v->tests.items[item].id, item,
-                      &columns));
+                      report, &columns));
     if (s->kind == 'x' || s->kind == 'X' || s->kind == 's') {
         xd_bytes reason = r.message;
         if (reason.len) {

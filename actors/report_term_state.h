@@ -33,6 +33,17 @@ typedef enum xd_term_progress {
     XD_TERM_PROGRESS_TIMES
 } xd_term_progress;
 
+/* An environment that has tests of its own. */
+typedef struct xd_term_own {
+    xd_buf   letters; /* of its line that is not full yet: mark, length, text of each */
+    size_t   columns; /* of these */
+    uint32_t started; /* as xd_term.started */
+    uint32_t ended;   /* tests, also those that were not run */
+    uint32_t open;    /* of these: fixtures outlive them */
+    uint32_t bad;     /* of these: failed */
+    uint64_t done_us;
+} xd_term_own;
+
 typedef struct xd_term {
     uint32_t               magic;
     const xd_runview      *view; /* borrowed */
@@ -57,6 +68,11 @@ typedef struct xd_term {
     uint64_t      started; /* items that gave at least one letter */
     xd_term_line *lines;
     uint32_t      line_count, lines_cap;
+    /* where each environment has tests of its own: index = gateway */
+    xd_term_own *own;
+    uint32_t     owns;
+    char       **labels; /* what they are called */
+    size_t       label_columns;
     /* live line */
     xd_term_running running[XD_TERM_RUNNING * 4];
     uint32_t        running_count;
@@ -70,6 +86,7 @@ typedef struct xd_term {
     bool            width_follows; /* the report's width is that of the terminal, also when it is resized */
     bool            live_drawn;
     uint32_t        live_width;  /* columns that the terminal has */
+    uint32_t        live_rows;   /* and lines; 0 = not known */
     size_t          live_column; /* column to go back to */
     bool            live_below;  /* it stands one line below the open line */
     xd_buf          live_text;   /* what stands there */
@@ -93,8 +110,9 @@ int xd_term_line_mark(xd_term *t, unsigned mark, const char *fmt, ...) XD_MUST
 /* Node id relative to the invocation directory, harmless. */
 int xd_term_nodeid(const xd_term *t, xd_buf *to, xd_bytes nodeid) XD_MUST;
 /* The same of a test, and of which environment, where each has its own tests: " [popen//env:A=b]". */
-int      xd_term_test(const xd_term *t, xd_buf *to, uint32_t item) XD_MUST;
-int      xd_term_environment(const xd_term *t, xd_buf *to, uint32_t item) XD_MUST; /* the latter alone */
+int xd_term_test(const xd_term *t, xd_buf *to, uint32_t item) XD_MUST;
+/* The latter alone; of a report of the collection (item XD_NO_INDEX), too. */
+int      xd_term_environment(const xd_term *t, xd_buf *to, uint32_t item, uint32_t report) XD_MUST;
 uint32_t xd_term_report_width(uint64_t columns); /* of a terminal with so many, as pytest */
 /* Colour of the percentage and of the last line. */
 unsigned xd_term_main_mark(const xd_term *t);
@@ -115,7 +133,28 @@ int xd_term_worker_line(xd_term *t, uint16_t worker) XD_MUST;
 int xd_term_on_crash_text(const xd_term *t, uint32_t item, xd_buf *to)
     XD_MUST; /* what is said of a crashed, timed out or lost item, harmless */
 
+/* " [ 33%]" or " [ 3/10]" of so many of all; nothing in the other styles. */
+int    xd_term_progress_text(const xd_term *t, xd_buf *to, uint32_t item, uint64_t started,
+                             uint64_t all) XD_MUST;
+size_t xd_term_progress_columns(const xd_term *t);
+
+/* report_term_own.c: each has tests of its own */
+int  xd_term_own_begin(xd_term *t) XD_MUST; /* once their collections are known; again: nothing */
+void xd_term_own_release(xd_term *t);
+/* Its short name; NULL = nothing is known of it. */
+const char *xd_term_own_label(const xd_term *t, uint32_t gateway);
+/* A letter of one of its tests; and its line, once that is full. */
+int xd_term_own_letter(xd_term *t, uint32_t item, xd_bytes letter, unsigned mark) XD_MUST;
+int xd_term_own_ended(xd_term *t, uint32_t item) XD_MUST; /* after its letters */
+int xd_term_own_closed(xd_term *t, uint32_t item) XD_MUST;
+int xd_term_own_flush(xd_term *t) XD_MUST; /* what is left */
+/* The live lines, one for each, without a newline behind the last. */
+int xd_term_own_live(const xd_term *t, xd_buf *to) XD_MUST;
+
 /* report_term_live.c */
+/* " | test 3s", of the tests that run longest: of this gateway, or XD_NO_INDEX of all. */
+int xd_term_live_running(const xd_term *t, xd_buf *to, uint32_t gateway, int most) XD_MUST;
+int xd_term_live_age(xd_buf *to, uint64_t s) XD_MUST;
 int xd_term_live_progress(xd_term *t, const xd_wire_PROGRESS *progress, uint16_t gateway,
                           uint64_t now_ns) XD_MUST;
 int xd_term_live_erase(xd_term *t) XD_MUST;

@@ -2,6 +2,7 @@
  * letters and the short summary.
  * Texts are read back from the journal one at a time; the output is drained in between, so that memory stays
  * small. */
+#include "actors/report_matrix.h"
 #include "actors/report_term_state.h"
 
 #include <stdio.h>
@@ -224,7 +225,7 @@ static int headline(xd_term *t, uint32_t item, uint32_t report, const block *b, 
         XD_TRY(xd_buf_add_byte(to, ' '));
         XD_TRY(xd_text_harmless(to, r.subtest, false));
     }
-    return xd_term_environment(t, to, item);
+    return xd_term_environment(t, to, item, report);
 }
 
 static int crash_line(xd_term *t, uint32_t item, uint32_t report)
@@ -331,7 +332,7 @@ static int ended_inside(xd_term *t)
             continue;
         xd_autobuf id = XD_BUF_INIT;
         XD_TRY(xd_text_harmless(&id, v->tests.items[i].id, false));
-        XD_TRY(xd_term_environment(t, &id, i));
+        XD_TRY(xd_term_environment(t, &id, i, XD_NO_INDEX));
         XD_TRY(xd_term_line_mark(t, XD_MARK_YELLOW, "xd: warning: the session of %s ended in %s",
                                  xd_runview_worker_name(v, v->tests.items[i].worker).text, xd_buf_cstr(&id)));
         shown++;
@@ -372,6 +373,25 @@ static int plugin_summaries(xd_term *t)
     return 0;
 }
 
+/* Where each environment has tests of its own: those that ended before they had any. */
+static int sessions_that_ended(xd_term *t)
+{
+    const xd_runview *v = t->view;
+    for (uint32_t i = 0; v->collection.each && i < v->envs.count; i++) {
+        const xd_runview_env *env = &v->envs.envs[i];
+        xd_autobuf            title = XD_BUF_INIT;
+        if (!env->over || !env->reason.len)
+            continue;
+        if (v->envs.count > 1) {
+            XD_TRY(xd_text_harmless(&title, env->spec, false));
+            XD_TRY(xd_buf_add_str(&title, ": "));
+        }
+        XD_TRY(xd_text_harmless(&title, env->reason, false));
+        XD_TRY(xd_term_out_sep(&t->out, '!', xd_buf_cstr(&title), 0));
+    }
+    return 0;
+}
+
 int xd_term_summary(xd_term *t)
 {
     const xd_runview *v = t->view;
@@ -391,6 +411,8 @@ int xd_term_summary(xd_term *t)
         if (!t->no_summary)
             XD_TRY(xd_term_short(t));
     }
+    if (!t->no_summary)
+        XD_TRY(xd_report_matrix_end(&t->out, v));
     const char *most = xd_term_option(t, "max_warnings");
     if (v->run.exit_status == XD_EXIT_MAX_WARNINGS && most &&
         v->notes.warnings.count > strtoul(most, NULL, 10))
@@ -402,6 +424,7 @@ int xd_term_summary(xd_term *t)
         stopping = v->run.reason.len > 9 && !memcmp(v->run.reason.ptr, "stopping ", 9);
         XD_TRY(xd_term_out_sep(&t->out, '!', xd_buf_cstr(&title), stopping ? XD_MARK_RED : 0));
     }
+    XD_TRY(sessions_that_ended(t));
     XD_TRY(interrupted(t));
     if (!v->run.over)
         XD_TRY(xd_term_line_mark(

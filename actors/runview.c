@@ -74,7 +74,8 @@ static int on_config(xd_runview *v, const xd_frame *frame)
     XD_TRY(xd_runview_envs_at(&v->envs, frame->flags, &env));
     XD_TRY(xd_runview_texts_keep(&v->texts, in.python, &env->python));
     XD_TRY(xd_runview_texts_keep(&v->texts, in.python_version, &env->python_version));
-    return xd_runview_config_take(&v->config, &v->texts, &in, env, frame->flags);
+    int r = xd_runview_config_take(&v->config, &v->texts, &in, env, frame->flags);
+    return r == XD_RUNVIEW_IGNORED && v->collection.each ? 0 : r; /* each is of interest */
 }
 
 static int on_ids(xd_runview *v, const xd_frame *frame)
@@ -92,7 +93,8 @@ static int on_collected(xd_runview *v, const xd_frame *frame)
                                        !xd_runview_config_of_another(&v->config, frame->flags));
     if (r != 0 || in.exit_status == -1)
         return r;
-    return xd_runview_texts_keep(&v->texts, in.stop_reason, &v->run.reason);
+    return xd_runview_texts_keep(&v->texts, in.stop_reason,
+                                 v->collection.each ? &v->envs.envs[frame->flags].reason : &v->run.reason);
 }
 
 static int on_collection(xd_runview *v, const xd_frame *frame)
@@ -110,7 +112,7 @@ static int on_report(xd_runview *v, const xd_frame *frame, uint64_t offset)
     in.item = xd_runview_place(v, frame->flags, in.item);
     if (of_test && in.item == XD_NO_INDEX)
         return -EPROTO;
-    return xd_runview_tests_report(&v->tests, &v->texts, &in, frame->flags, offset);
+    return xd_runview_tests_report(&v->tests, &v->texts, &in, frame->flags, offset, !v->collection.each);
 }
 
 static int on_returned(xd_runview *v, const xd_frame *frame)
@@ -185,8 +187,9 @@ static int on_warning(xd_runview *v, const xd_frame *frame, uint64_t offset)
     xd_wire_WARNING in;
     XD_TRY(xd_wire_WARNING_decode(frame->body, frame->len, &in));
     in.item = xd_runview_place(v, frame->flags, in.item);
-    /* What configuration and collection warn of, every environment says again. */
-    if (!xd_bytes_eq_str(in.when, "runtest") && xd_runview_config_of_another(&v->config, frame->flags))
+    /* What configuration and collection warn of, every environment says again. Where each has tests of its own, it says its own. */
+    if (!v->collection.each && !xd_bytes_eq_str(in.when, "runtest") &&
+        xd_runview_config_of_another(&v->config, frame->flags))
         return XD_RUNVIEW_IGNORED;
     return xd_runview_refs_add(
         &v->notes.warnings,
@@ -296,6 +299,13 @@ xd_bytes xd_runview_environment(const xd_runview *v, uint32_t item)
     const xd_runview_item *i = item < v->tests.count ? &v->tests.items[item] : NULL;
     return v->collection.each && i && i->collection < v->envs.count ? v->envs.envs[i->collection].spec
                                                                     : (xd_bytes){ 0 };
+}
+
+xd_bytes xd_runview_environment_of_report(const xd_runview *v, uint32_t report)
+{
+    return v->collection.each && report < v->tests.report_count
+               ? xd_runview_spec(v, v->tests.reports[report].gateway)
+               : (xd_bytes){ 0 };
 }
 
 xd_bytes xd_runview_spec(const xd_runview *v, uint16_t gateway)

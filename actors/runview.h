@@ -59,6 +59,8 @@ int xd_runview_frame(xd_runview *v, uint64_t offset, const xd_frame *frame, xd_r
 uint32_t xd_runview_place(const xd_runview *v, uint16_t gateway, uint32_t item);
 /* Where there are several collections, the spec of the environment that an item is of; else empty. */
 xd_bytes xd_runview_environment(const xd_runview *v, uint32_t item);
+/* The same of a report, which may be one of the collection. */
+xd_bytes xd_runview_environment_of_report(const xd_runview *v, uint32_t report);
 /* The spec of the environment whose gateway a record comes from; empty: not known yet. */
 xd_bytes xd_runview_spec(const xd_runview *v, uint16_t gateway);
 /* What a worker is called. */

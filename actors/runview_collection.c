@@ -84,6 +84,11 @@ int xd_runview_collection_told(xd_runview_collection *c, xd_runview_envs *envs, 
         c->gateway = gateway; /* the first to have collected: its list is the run's */
         c->list = in->count;
     }
+    if (c->each) {
+        env->over = in->exit_status != -1;
+        env->exit_status = in->exit_status;
+        return 0;
+    }
     if (!home)
         return XD_RUNVIEW_IGNORED;
     if (!c->agreed) {
@@ -127,6 +132,7 @@ static int agree_own(xd_runview_collection *c, xd_runview_tests *tests, xd_runvi
     env->agreed = 1;
     env->first = first;
     env->tests = in->count;
+    env->expected_us = in->expected_us;
     if (!c->agreed)
         c->collected = c->deselected = 0;
     return 0;

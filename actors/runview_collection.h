@@ -26,7 +26,7 @@ uint32_t xd_runview_collection_place(const xd_runview_collection *c, const xd_ru
                                      uint16_t gateway, uint32_t item);
 int      xd_runview_collection_ids(xd_runview_collection *c, xd_runview_tests *tests, xd_runview_texts *texts,
                                    const xd_wire_COLLECT_IDS *in, uint16_t gateway) XD_MUST;
-/* `home`: it comes from the gateway whose numbers are shown until the collection is agreed. */
+/* `home`: it comes from the gateway whose numbers are shown until the collection is agreed. With `each` all tell of their own. */
 int xd_runview_collection_told(xd_runview_collection *c, xd_runview_envs *envs, const xd_wire_COLLECTED *in,
                                uint16_t gateway, bool home) XD_MUST;
 /* The gateway is gone: its list may no longer be the run's. */

@@ -10,6 +10,10 @@ typedef struct xd_runview_env {
     uint8_t  collected, down; /* it told of a list; it is gone */
     uint8_t  agreed;          /* it has a collection of its own, as the next ones say */
     uint32_t first, tests;    /* of this collection: place in xd_runview_tests.items, how many */
+    uint64_t expected_us;     /* that its tests take, as history knows */
+    uint8_t  over;            /* where each has its own: its session ended before it had any */
+    int32_t  exit_status;     /* ... with this */
+    xd_bytes reason;          /* ... because of this */
 } xd_runview_env;
 
 typedef struct xd_runview_worker {

@@ -55,12 +55,12 @@ static int known_collect_report(xd_runview_tests *t, xd_runview_texts *texts, co
 }
 
 int xd_runview_tests_report(xd_runview_tests *t, xd_runview_texts *texts, const xd_wire_REPORT *in,
-                            uint16_t gateway, uint64_t offset)
+                            uint16_t gateway, uint64_t offset, bool shared)
 {
     bool collect = in->item == XD_NO_INDEX;
     if (!collect && in->item >= t->count)
         return -EPROTO;
-    const int other = collect ? known_collect_report(t, texts, in, gateway) : 0;
+    const int other = collect && shared ? known_collect_report(t, texts, in, gateway) : 0;
     if (other)
         return other < 0 ? other : XD_RUNVIEW_IGNORED;
     XD_TRY(xd_runview_room(&t->reports, &t->reports_cap, t->report_count + 1, sizeof *t->reports));

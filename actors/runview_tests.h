@@ -78,9 +78,10 @@ int xd_runview_tests_reach(xd_runview_tests *t, uint32_t count) XD_MUST;
  * -EPROTO: there is no such item or outcome. */
 int xd_runview_tests_result(xd_runview_tests *t, xd_runview_texts *texts, const xd_wire_RESULT *in,
                             uint16_t worker, uint16_t gateway) XD_MUST;
-/* One report, whose record lies at `offset`. */
+/* One report, whose record lies at `offset`. `shared`: all environments collect the same, and of what they report of that the first
+ * one counts. */
 int xd_runview_tests_report(xd_runview_tests *t, xd_runview_texts *texts, const xd_wire_REPORT *in,
-                            uint16_t gateway, uint64_t offset) XD_MUST;
+                            uint16_t gateway, uint64_t offset, bool shared) XD_MUST;
 /* `first`: of the collection whose items it names, `end`: behind its last one. */
 void xd_runview_tests_returned(xd_runview_tests *t, const xd_wire_RETURNED *in, uint32_t first, uint32_t end);
 /* Count of a category ("passed"); 0 when there is none. */

@@ -81,22 +81,28 @@ static int send_finish(scheduler *self, gateway *g)
     if (g->state >= GW_FINISHING)
         return 0;
     const collection *c = g->collection;
+    const bool        own = xd_scheduler_each(self) && self->forced_exit < 0;
     xd_autobuf        failed = XD_BUF_INIT, not_run = XD_BUF_INIT, frame = XD_BUF_INIT;
-    xd_wire_FINISH    fin = { .exit_status = xd_scheduler_exit_code(self),
-                              .shutdown_ms = self->args.config->shutdown_ns / XD_MS_NS,
-                              .digest_lo = c->digest_lo,
-                              .digest_hi = c->digest_hi };
-    for (uint32_t i = 0; c->sched && i < c->count; i++) {
+    xd_wire_FINISH fin = { .exit_status = own ? xd_scheduler_own_code(self, c) : xd_scheduler_exit_code(self),
+                           .shutdown_ms = self->args.config->shutdown_ns / XD_MS_NS,
+                           .digest_lo = c->digest_lo,
+                           .digest_hi = c->digest_hi };
+    struct xd_scheduler_names *anywhere = NULL;
+    /* The first environment keeps pytest's cache. */
+    int r = g->number == 0 && xd_scheduler_each(self) ? xd_scheduler_failed_anywhere(self, &anywhere) : 0;
+    for (uint32_t i = 0; r == 0 && c->sched && i < c->count; i++) {
         xd_wire_INDEX one = { .item = i };
         uint8_t       out = xd_sched_outcome(c->sched, i);
         if (out == XD_OUT_NONE || out == XD_OUT_NOT_RUN) {
-            XD_TRY(xd_wire_INDEX_append(&not_run, &one));
+            r = xd_wire_INDEX_append(&not_run, &one);
             fin.not_run.count++;
-        } else if (xd_outcome_fails(out) || c->reported[i].ever) {
-            XD_TRY(xd_wire_INDEX_append(&failed, &one));
+        } else if (xd_scheduler_failed(c, i) || xd_scheduler_failed_there(anywhere, c, i)) {
+            r = xd_wire_INDEX_append(&failed, &one);
             fin.failed.count++;
         }
     }
+    xd_scheduler_names_free(anywhere);
+    XD_TRY(r);
     fin.failed.ptr = failed.data;
     fin.failed.len = failed.len;
     fin.not_run.ptr = not_run.data;

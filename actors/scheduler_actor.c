@@ -60,6 +60,8 @@ int xd_scheduler_exit_code(const scheduler *self)
     const xd_settings *o = &self->options;
     uint32_t           collected, recorded;
     bool               agreed = false;
+    if (xd_scheduler_each(self) && self->forced_exit < 0)
+        return xd_scheduler_worst_code(self);
     xd_scheduler_totals(self, &collected, &recorded);
     for (size_t i = 0; i < self->n_collections; i++)
         agreed = agreed || self->collections[i].list;
@@ -210,7 +212,7 @@ static int on_gateway_down(scheduler *self, gateway *g, const xd_wire_GATEWAY_DO
 {
     bool wanted = in->expected || (g->state >= GW_DONE && !g->gone) || g->state == GW_FINISHING;
     g->state = GW_DONE;
-    if (g->leaving && self->state == XD_RUN_COLLECTING)
+    if ((g->leaving || g->over) && self->state == XD_RUN_COLLECTING)
         return xd_scheduler_look(self); /* others begin without it */
     const bool last = !others_live(self);
     if (last && xd_run_tests(self->state)) {
@@ -245,7 +247,8 @@ static int on_down(scheduler *self, gateway *g, const xd_msg *m, const xd_wire_G
 /* As reporters count them: what configuration and collection warn of, every environment says again. */
 static int on_warning(scheduler *self, const gateway *g, const xd_wire_WARNING *in)
 {
-    self->warnings += xd_bytes_eq_str(in->when, "runtest") || g->number == self->home;
+    self->warnings +=
+        xd_bytes_eq_str(in->when, "runtest") || g->number == self->home || xd_scheduler_each(self);
     return 0;
 }
 
@@ -289,9 +292,11 @@ static int on_worker_down(scheduler *self, gateway *g, const xd_wire_WORKER_DOWN
     bool usual = status == XD_EXIT_OK || status == XD_EXIT_FAILED || status == XD_EXIT_NO_TESTS;
     if (!in->expected || status < 0 || (usual && (!in->stopped || counted)) || self->forced_exit >= 0)
         return 0;
+    g->zero |= status == XD_EXIT_OK;
+    if (xd_scheduler_each(self))
+        return xd_scheduler_own_session(self, g, status, in->reason);
     char *reason = xd_bytes_dup(in->reason);
     self->zero_asked |= status == XD_EXIT_OK; /* pytest.exit() says so, and pytest does as it says */
-    g->zero |= status == XD_EXIT_OK;
     xd_scheduler_end_with(self, status, reason ? reason : "");
     free(reason);
     return xd_scheduler_stop(self, XD_CANCEL_GRACE);

@@ -10,14 +10,15 @@
 
 int xd_scheduler_collections_init(scheduler *self)
 {
-    self->n_collections = self->args.config->each ? self->n_gateways : 1;
+    const bool each = xd_scheduler_each(self);
+    self->n_collections = each ? self->n_gateways : 1;
     self->collections = calloc(self->n_collections, sizeof(*self->collections));
     if (!self->collections)
         return -ENOMEM;
     for (size_t i = 0; i < self->n_collections; i++)
-        self->collections[i].number = (uint16_t)i;
+        self->collections[i] = (collection){ .number = (uint16_t)i, .code = -1 };
     for (size_t i = 0; i < self->n_gateways; i++)
-        self->gateways[i].collection = &self->collections[self->args.config->each ? i : 0];
+        self->gateways[i].collection = &self->collections[each ? i : 0];
     return 0;
 }
 
@@ -39,12 +40,16 @@ void xd_scheduler_collections_release(scheduler *self)
 static void sched_items(const scheduler *self, const collection *c, xd_sched_item *out)
 {
     const xd_grammar *grammar = xd_grammar_find(self->args.config->runner);
+    const uint64_t    environment =
+        xd_scheduler_each(self) ? xd_history_environment(xd_bytes_str(self->gateways[c->number].spec_text))
+                                   : 0;
     for (uint32_t i = 0; i < c->count; i++) {
         const xd_idlist_item *item = &c->list->items[i];
         xd_bytes              unit = { item->id.ptr, grammar->unit(item->id) };
         xd_bytes              group = xd_sched_group_key(grammar, self->options.mode, item->id, item->group);
-        const xd_history_entry *known = self->history ? xd_history_find(self->history, item->id) : NULL;
-        uint64_t                us = known ? XD_MAX(known->duration_us, 1) : 0;
+        const xd_history_entry *known =
+            self->history ? xd_history_find(self->history, environment, item->id) : NULL;
+        uint64_t us = known ? XD_MAX(known->duration_us, 1) : 0;
         out[i] = (xd_sched_item){ .unit = XXH3_64bits(unit.ptr, unit.len),
                                   .group = group.len ? XXH3_64bits(group.ptr, group.len) | 1 : 0,
                                   .expected_us = (uint32_t)XD_MIN(us, UINT32_MAX) };
@@ -102,7 +107,7 @@ static int number_workers(scheduler *self)
     uint32_t next = 0;
     for (size_t i = 0; i < self->n_gateways; i++) {
         gateway *g = &self->gateways[i];
-        if (g->state == GW_DONE || g->failed || g->seat)
+        if (g->state == GW_DONE || g->failed || g->over || g->seat)
             continue; /* lost: the others have its numbers */
         if (g->workers == 0)
             g->workers = xd_numprocesses_counted(&self->options.workers, g->cpus, g->collection->count);
@@ -215,7 +220,7 @@ static int make_core(scheduler *self, collection *c)
     xd_sched_options opts = { .mode = self->options.mode,
                               .maxfail = failures_left(self),
                               .max_attempts = xd_scheduler_attempts(self),
-                              .agents_expected = self->args.config->each ? 1 : agents_expected(self),
+                              .agents_expected = xd_scheduler_each(self) ? 1 : agents_expected(self),
                               .more_come = listens,
                               .workers_expected = workers,
                               .keep_scope_order = self->options.keep_scope_order,
@@ -224,7 +229,8 @@ static int make_core(scheduler *self, collection *c)
     sched_items(self, c, items);
     XD_TRY(xd_sched_collection(c->sched, items, c->count));
     for (size_t i = 0; i < self->n_gateways; i++)
-        if (self->gateways[i].collection == c && self->gateways[i].state == GW_DONE &&
+        if (self->gateways[i].collection == c &&
+            (self->gateways[i].state == GW_DONE || self->gateways[i].over) &&
             !xd_scheduler_empty_seat(&self->gateways[i]) &&
             xd_sched_agent_lost(c->sched, (uint16_t)i, NULL, 0, true) < 0)
             return -ENOMEM;
@@ -256,6 +262,8 @@ int xd_scheduler_begin(scheduler *self)
         self->collections[i].running = self->collections[i].count > 0;
         self->collections[i].done = self->collections[i].count == 0;
     }
+    if (xd_scheduler_enough(self)) /* errors of collections alone are what --maxfail allows */
+        return xd_scheduler_wind_down(self, XD_CANCEL_DRAIN);
     for (size_t i = 0; i < self->n_gateways; i++)
         if (self->gateways[i].state == GW_AGREED && self->gateways[i].collection->running &&
             !self->gateways[i].leaving)
@@ -266,13 +274,16 @@ int xd_scheduler_begin(scheduler *self)
 /* The numbers of the workers, and how many there are, depend on all environments that there are. */
 int xd_scheduler_begin_if_all(scheduler *self)
 {
-    bool any = false;
+    bool any = false, over = false;
     for (size_t i = 0; i < self->n_gateways; i++) {
         const gateway *g = &self->gateways[i];
         any = any || g->collection->list;
-        if (g->collection->sched || (g->state < GW_DONE && !g->failed && !g->collection->list))
+        over = over || g->over;
+        if (g->collection->sched || (g->state < GW_DONE && !g->failed && !g->over && !g->collection->list))
             return 0;
     }
+    if (!any && over)
+        return xd_scheduler_happens(self, XD_RUN_ON_NO_TESTS, NULL);
     return any ? lists_came(self) : 0;
 }
 
@@ -285,6 +296,33 @@ static int turn_away(scheduler *self, gateway *g, const xd_wire_COLLECTED *in)
              (int)in->exit_status, in->stop_reason.len ? ": " : "",
              (int)XD_MIN(in->stop_reason.len, (size_t)200), (const char *)in->stop_reason.ptr);
     return xd_scheduler_drop(self, g, xd_bytes_str(why));
+}
+
+/* Its session has ended, and there is nothing to run. */
+static int session_ended(scheduler *self, gateway *g, const xd_wire_COLLECTED *in)
+{
+    const char *misplaced = in->exit_status == XD_EXIT_USAGE && !self->told_misplaced
+                                ? xd_config_misplaced(self->args.config)
+                                : NULL;
+    if (misplaced) {
+        char line[XD_TEXT];
+        xd_refuse_misplaced(misplaced, line, sizeof(line));
+        self->told_misplaced = true;
+        XD_TRY(xd_scheduler_note(self, XD_NOTE_USAGE, "%s", line));
+    }
+    if (in->exit_status == XD_EXIT_USAGE && self->n_gateways > 1) /* pytest's words name no host */
+        XD_TRY(
+            xd_scheduler_note(self, XD_NOTE_USAGE,
+                              "it is the pytest of %s that says so: if another host's does not, it may have "
+                              "a plugin that is missing there",
+                              g->spec_text));
+    self->zero_asked |=
+        in->exit_status == XD_EXIT_OK; /* --collect-only and the like; the adapter has looked */
+    if (xd_scheduler_each(self))
+        return xd_scheduler_end_own(self, g, in->exit_status);
+    xd_autofree char *reason = xd_bytes_dup(in->stop_reason);
+    xd_scheduler_end_with(self, in->exit_status, reason ? reason : "");
+    return xd_scheduler_happens(self, XD_RUN_ON_OVER, NULL);
 }
 
 int xd_scheduler_on_collected(scheduler *self, gateway *g, const xd_wire_COLLECTED *in)
@@ -300,27 +338,11 @@ int xd_scheduler_on_collected(scheduler *self, gateway *g, const xd_wire_COLLECT
     if (xd_scheduler_closes(self) && (self->forced_exit >= 0 || self->stopping))
         return 0; /* it was on its way when the run ended: an option was refused, another environment failed */
     self->collect_errors += in->errors;
-    self->home_errors = XD_MAX(self->home_errors, in->errors);
-    if (in->exit_status >= 0) {
-        const char *misplaced =
-            in->exit_status == XD_EXIT_USAGE ? xd_config_misplaced(self->args.config) : NULL;
-        if (misplaced) {
-            char line[XD_TEXT];
-            xd_refuse_misplaced(misplaced, line, sizeof(line));
-            XD_TRY(xd_scheduler_note(self, XD_NOTE_USAGE, "%s", line));
-        }
-        if (in->exit_status == XD_EXIT_USAGE && self->n_gateways > 1) /* pytest's words name no host */
-            XD_TRY(xd_scheduler_note(
-                self, XD_NOTE_USAGE,
-                "it is the pytest of %s that says so: if another host's does not, it may have "
-                "a plugin that is missing there",
-                g->spec_text));
-        xd_autofree char *reason = xd_bytes_dup(in->stop_reason);
-        self->zero_asked |=
-            in->exit_status == XD_EXIT_OK; /* --collect-only and the like; the adapter has looked */
-        xd_scheduler_end_with(self, in->exit_status, reason ? reason : "");
-        return xd_scheduler_happens(self, XD_RUN_ON_OVER, NULL);
-    }
+    g->collection->collect_errors += in->errors;
+    self->home_errors =
+        xd_scheduler_each(self) ? self->home_errors + in->errors : XD_MAX(self->home_errors, in->errors);
+    if (in->exit_status >= 0)
+        return session_ended(self, g, in);
     if (g->state == GW_COLLECTING)
         g->state = GW_COLLECTED;
     return 0;

@@ -38,7 +38,10 @@ int xd_scheduler_give_up_items(scheduler *self, collection *c)
 {
     static const char why[] = "no worker is left to run the remaining tests";
     const bool        one = self->n_collections == 1;
-    xd_scheduler_end_with(self, XD_EXIT_INFRASTRUCTURE, why);
+    if (!xd_scheduler_each(self))
+        xd_scheduler_end_with(self, XD_EXIT_INFRASTRUCTURE, why);
+    else if (c->code < 0)
+        c->code = XD_EXIT_INFRASTRUCTURE;
     XD_TRY(xd_scheduler_note(self, XD_NOTE_ERROR, "%s%s%s", why, one ? "" : " of ",
                              one ? "" : self->gateways[c->number].spec_text));
     return xd_sched_cancel(c->sched, XD_CANCEL_DRAIN);

@@ -12,9 +12,9 @@
 static xd_quorum_env standing(const scheduler *self, const gateway *g)
 {
     xd_quorum_env e = { .workers = g->workers };
-    if (g->state == GW_DONE || g->failed)
+    if ((g->state == GW_DONE && !g->over) || g->failed)
         e.state = XD_QUORUM_FAILED;
-    else if (g->configured || g->state >= GW_COLLECTED)
+    else if (g->over || g->configured || g->state >= GW_COLLECTED)
         e.state = XD_QUORUM_READY;
     else if (g->up && g->lacks)
         e.state = XD_QUORUM_BRINGING;
@@ -145,6 +145,8 @@ int xd_scheduler_on_env_failed(scheduler *self, gateway *g, const xd_wire_ENV_FA
     if ((in->exit_status == XD_EXIT_INFRASTRUCTURE || xd_scheduler_is_late(self, g)) &&
         self->n_gateways > 1 && !begun)
         return leave_out(self, g);
+    if (xd_scheduler_each(self))
+        return xd_scheduler_own_failed(self, g, in->exit_status);
     xd_scheduler_end_with(self, in->exit_status,
                           in->exit_status == XD_EXIT_FAILED ? XD_REASON_DIFFERENT : "");
     if (g->collection->running && !xd_scheduler_closes(self))

@@ -38,13 +38,14 @@ static uint32_t reported(item_reported *f, const xd_wire_RESULT *r)
 /* What its fixtures' teardown came to, after the item had its outcome. */
 static int close_item(scheduler *self, gateway *g, const xd_wire_RESULT *one)
 {
-    const collection *c = g->collection;
-    uint32_t          failures = reported(&c->reported[one->item], one);
-    uint8_t           before = xd_sched_outcome(c->sched, one->item);
-    int r = xd_sched_closed(c->sched, g->number, one->item, one->attempt, one->outcome, failures);
+    collection *c = g->collection;
+    uint32_t    failures = reported(&c->reported[one->item], one);
+    uint8_t     before = xd_sched_outcome(c->sched, one->item);
+    int         r = xd_sched_closed(c->sched, g->number, one->item, one->attempt, one->outcome, failures);
     if (r)
         return XD_MIN(r, 0);
     self->failures += failures;
+    c->failures += failures;
     --*xd_scheduler_counter(self->args.result, before);
     ++*xd_scheduler_counter(self->args.result, one->outcome);
     return 0;
@@ -122,18 +123,12 @@ static int take_result(scheduler *self, gateway *g, const xd_wire_RESULT *one, u
     if (r) /* > 0: a duplicate or an outlived attempt */
         return XD_MIN(r, 0);
     self->failures += failures;
+    c->failures += failures;
     ++*xd_scheduler_counter(self->args.result, one->outcome);
     if (one->flags & XD_RES_OPEN)
         XD_TRY(xd_sched_opened(c->sched, g->number, one->item));
     xd_scheduler_tell_test(self, c, one, worker);
     return one->flags & XD_RES_AGAIN ? tell_again(self, c, worker, one->item) : 0;
-}
-
-/* --maxfail counts the failures of the run; a core knows only those of its own collection. */
-static bool enough(const scheduler *self)
-{
-    return self->n_collections > 1 && self->options.maxfail && self->state == XD_RUN_TESTING &&
-           self->failures + self->home_errors >= self->options.maxfail;
 }
 
 int xd_scheduler_on_results(scheduler *self, gateway *g, const xd_wire_RESULTS *in)
@@ -151,7 +146,7 @@ int xd_scheduler_on_results(scheduler *self, gateway *g, const xd_wire_RESULTS *
     }
     XD_TRY(xd_scheduler_drain(self, c));
     XD_TRY(xd_scheduler_let_leave(self, g));
-    return enough(self) ? xd_scheduler_wind_down(self, XD_CANCEL_DRAIN) : 0;
+    return xd_scheduler_enough(self) ? xd_scheduler_wind_down(self, XD_CANCEL_DRAIN) : 0;
 }
 
 /* The reports of an item come before its result. */

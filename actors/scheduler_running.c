@@ -165,6 +165,7 @@ int xd_scheduler_record_lost(scheduler *self, collection *c, const xd_span *item
                             .results = { .count = 1, .ptr = results.data, .len = results.len } };
     XD_TRY(xd_wire_RESULTS_frame(&frame, 0, 0, &all));
     self->failures++;
+    c->failures++;
     ++*xd_scheduler_counter(self->args.result, XD_OUT_LOST);
     xd_scheduler_tell_test(self, c, &one, all.worker);
     return xd_scheduler_record_of(self, self->losing, XD_MSG_RESULTS, &frame);

@@ -2,6 +2,7 @@
  *   scheduler.c             the life of the run (engine/run_table.h): its actions, its end, stops from outside
  *   scheduler_collection.c  from what the collector says to the start of the tests
  *   scheduler_quorum.c      environments that fail before the tests begin
+ *   scheduler_each.c        --dist each: environments that end by themselves, the worst exit code
  *   scheduler_join.c        environments that join, and those that leave
  *   scheduler_items.c       commands of the core (engine/sched.h): leases and what belongs to them
  *   scheduler_results.c     results, and the reports before them
@@ -55,6 +56,7 @@ typedef struct gateway {
     bool     gone;       /* its GATEWAY_DOWN is on its way through the collector */
     bool     configured; /* it has told its configuration: its workers can start */
     bool     failed;     /* it has said that it cannot run, and others go on */
+    bool     over;       /* --dist each: its session ended before it had tests to run, and others go on */
     bool     dropped;    /* it contradicts what was agreed: nothing of it is heard any more, except its end */
     bool     in_order;   /* of COLLECTED, as the next ones */
     uint32_t count, deselected;
@@ -80,10 +82,15 @@ typedef struct collection {
     xd_sched        *sched;    /* NULL = not begun */
     item_reported   *reported; /* of each item */
     char           **messages; /* of each item, for XD_EVENT_TEST; NULL where nobody wants it; owned */
+    uint32_t         failures; /* --dist each, as the next two: of its own tests */
+    uint32_t         collect_errors;
+    int              code; /* that its environment ended with by itself, -1 = it did not */
     uint64_t         digest_lo, digest_hi;
     bool             running; /* it has begun, and there is something to run */
     bool             done;    /* the core says that nothing is left to do */
 } collection;
+
+struct xd_scheduler_names; /* of tests; private to scheduler_each.c */
 
 #define XD_REASON_DIFFERENT "Different tests were collected" /* of RUN_END */
 
@@ -103,17 +110,19 @@ typedef struct scheduler {
     uint32_t          warnings;
     xd_names          names; /* of the workers, once they have their numbers */
     uint32_t          collect_errors, total_workers, failures;
-    uint32_t          home_errors; /* of one collection: environments mostly tell the same ones */
-    uint64_t          started_ns;
-    uint8_t           up[65536 / 8]; /* bit per worker: it was ready, and has not ended */
-    bool              zero_asked;    /* the run ends with 0 because somebody wants it so */
-    bool              bad_end;       /* a worker crashed outside of any test */
-    bool              missing;       /* an agent said what it must not */
-    xd_run_state      state;         /* changed by xd_scheduler_happens() alone */
-    uint32_t          pausing;       /* gateways that have not written PAUSE yet, and the terminal report */
-    uint8_t           cancel;        /* CANCEL.how in force, 0 */
-    bool              stopping;      /* xd_scheduler_stop() was called */
-    uint64_t          settle_by_ns;  /* the run cannot begin, and says so then; 0 = not */
+    uint32_t
+        home_errors; /* of one collection: environments mostly tell the same ones; of all, where each has its own */
+    uint64_t     started_ns;
+    uint8_t      up[65536 / 8]; /* bit per worker: it was ready, and has not ended */
+    bool         zero_asked;    /* the run ends with 0 because somebody wants it so */
+    bool         bad_end;       /* a worker crashed outside of any test */
+    bool         told_misplaced;
+    bool         missing;      /* an agent said what it must not */
+    xd_run_state state;        /* changed by xd_scheduler_happens() alone */
+    uint32_t     pausing;      /* gateways that have not written PAUSE yet, and the terminal report */
+    uint8_t      cancel;       /* CANCEL.how in force, 0 */
+    bool         stopping;     /* xd_scheduler_stop() was called */
+    uint64_t     settle_by_ns; /* the run cannot begin, and says so then; 0 = not */
     uint64_t
         wait_by_ns; /* nobody is waited for any longer who may join; UINT64_MAX = for ever; 0 = nobody is */
     uint32_t next_worker; /* number of the first worker of one that joins late */
@@ -178,6 +187,26 @@ int  xd_scheduler_on_env_failed(scheduler *self, gateway *g, const xd_wire_ENV_F
 
 /* The workers of one that comes when the others have their numbers. 1 = there is no number left for it. */
 int xd_scheduler_number_late(scheduler *self, gateway *g) XD_MUST;
+
+/* scheduler_each.c */
+/* Every environment has a collection of its own: the one with the number of its gateway. */
+bool xd_scheduler_each(const scheduler *self);
+/* --maxfail counts the failures of the run; a core knows only those of its own collection. */
+bool xd_scheduler_enough(const scheduler *self);
+/* The environment ends by itself with this code, unless it has one: nothing more begins there, others go on. (After the second and third
+ * one of these the core of its collection is drained.) */
+int xd_scheduler_end_own(scheduler *self, gateway *g, int code) XD_MUST;
+int xd_scheduler_own_failed(scheduler *self, gateway *g, int code) XD_MUST; /* ... because it cannot run */
+int xd_scheduler_own_session(scheduler *self, gateway *g, int code,
+                             xd_bytes reason) XD_MUST; /* ... because a session there has ended */
+/* The exit code of one environment as things stand, and the worst of all (exit_code.h). */
+int xd_scheduler_own_code(const scheduler *self, const collection *c);
+int xd_scheduler_worst_code(const scheduler *self);
+/* Tests of one name have failed where one of them has: --lf runs them everywhere. The caller frees *ret, also on failure. */
+bool xd_scheduler_failed(const collection *c, uint32_t item);
+int  xd_scheduler_failed_anywhere(const scheduler *self, struct xd_scheduler_names **ret) XD_MUST;
+bool xd_scheduler_failed_there(const struct xd_scheduler_names *n, const collection *c, uint32_t item);
+void xd_scheduler_names_free(struct xd_scheduler_names *n);
 
 /* scheduler_join.c */
 /* Nobody has it. */

@@ -10,20 +10,14 @@
 
 #define RESTARTS_PER_WORKER 4u
 
-/* --dist, -d of xd's command line; NULL = neither. */
-static const char *own_dist(const xd_config *cfg)
-{
-    return cfg->dist ? cfg->dist : cfg->load ? "load" : NULL;
-}
-
 void xd_settings_init(xd_settings *ret, const xd_config *cfg)
 {
     *ret = (xd_settings){ .max_worker_restart = cfg->max_worker_restart,
                           .max_warnings = -1,
                           .mode = XD_SCHED_LOAD };
     xd_numprocesses_init(&ret->workers, cfg);
-    if (own_dist(cfg))
-        (void)!xd_sched_mode_parse(&ret->mode, own_dist(cfg)); /* looked at when it was set */
+    if (xd_config_mode(cfg))
+        (void)!xd_sched_mode_parse(&ret->mode, xd_config_mode(cfg)); /* looked at when it was set */
 }
 
 static int take_maxfail(xd_settings *s, const char *value, xd_error *err)
@@ -72,7 +66,7 @@ static int take(xd_settings *s, const xd_config *cfg, const char *name, const ch
         return 0;
     }
     if (strcmp(name, "dist") == 0) /* "no": the adapter has made -n 0 of it, where it counts */
-        return own_dist(cfg) || !value[0] || strcmp(value, "no") == 0
+        return xd_config_mode(cfg) || !value[0] || strcmp(value, "no") == 0
                    ? 0
                    : xd_refuse_project_dist(value, &s->mode, err);
     if (strcmp(name, "tx") == 0)

@@ -55,7 +55,7 @@ typedef enum {
 #define OPTIONS \
     OPTION("numprocesses", 'n', "N|auto|logical", "auto", "Number of workers on this machine; auto takes the processors this process may use.", KIND_WORKERS, workers, true) \
     OPTION("maxprocesses", 0, "N", "", "Upper limit for the number that -n gives.", KIND_NUMBER, max_workers, true) \
-    OPTION("dist", 0, "MODE", "load", "How tests are distributed: load, worksteal (the same), loadfile, loadscope, loadgroup, no (one plain session, if neither -n nor --tx gives a number).", KIND_DIST, dist, true) \
+    OPTION("dist", 0, "MODE", "load", "How tests are distributed: load, worksteal (the same), loadfile, loadscope, loadgroup, no (one plain session, if neither -n nor --tx gives a number); each: every environment of --tx runs all tests, on its workers (each:loadfile and the like say how); each-worker: every worker does.", KIND_DIST, dist, true) \
     OPTION("", 'd', NULL, "", "Short for --dist load; for use with --tx.", KIND_FLAG, load, true) \
     OPTION("tx", 0, "SPEC", "popen", "A place to run workers: [NUM*]popen, ssh=HOST or command=COMMAND, then [//python=PY][//chdir=DIR][//env:NAME=VALUE][//nice=N][//cpus=auto]. May be given more than once; -n overrides it.", KIND_LIST, tx, true) \
     OPTION("px", 0, "SPEC", "", "A host on the way to others, where no worker runs: ssh=HOST//id=ID, which --tx names with via=ID. May be given more than once.", KIND_LIST, px, true) \
@@ -246,20 +246,52 @@ static int replace_text(char **at, const char *value)
     return 0;
 }
 
-static const char *const dist_modes[] = { "load",      "worksteal", "loadfile", "loadscope",
-                                          "loadgroup", "no",        NULL };
+/* The values of --dist. Each alone honours the groups that tests are marked with, as a worker of its own would. */
+static const struct {
+    const char *name;
+    xd_each     each;
+    const char *mode;
+} dist_modes[] = {
+    { "load", XD_EACH_RUN, "load" },
+    { "worksteal", XD_EACH_RUN, "worksteal" },
+    { "loadfile", XD_EACH_RUN, "loadfile" },
+    { "loadscope", XD_EACH_RUN, "loadscope" },
+    { "loadgroup", XD_EACH_RUN, "loadgroup" },
+    { "no", XD_EACH_RUN, "no" },
+    { "each", XD_EACH_ENVIRONMENT, "loadgroup" },
+    { "each:load", XD_EACH_ENVIRONMENT, "load" },
+    { "each:worksteal", XD_EACH_ENVIRONMENT, "worksteal" },
+    { "each:loadfile", XD_EACH_ENVIRONMENT, "loadfile" },
+    { "each:loadscope", XD_EACH_ENVIRONMENT, "loadscope" },
+    { "each:loadgroup", XD_EACH_ENVIRONMENT, "loadgroup" },
+    { "each-worker", XD_EACH_WORKER, "load" },
+};
+
+static size_t find_dist(const char *name)
+{
+    size_t i = 0;
+    while (i < XD_ARRAY_LEN(dist_modes) && strcmp(name, dist_modes[i].name) != 0)
+        i++;
+    return i;
+}
 
 static int set_dist(const entry *e, void *at, const char *value, char *err)
 {
-    if (strcmp(value, "each") == 0)
-        return complain(
-            err, "dist", 0, value,
-            "running every test on every spec is not supported yet; run once for each --tx instead");
-    for (size_t i = 0; dist_modes[i]; i++)
-        if (strcmp(value, dist_modes[i]) == 0)
-            return replace_text(at, value);
+    if (find_dist(value) < XD_ARRAY_LEN(dist_modes))
+        return replace_text(at, value);
     return complain(err, e->shown.name, 0, value,
-                    "it is one of load, worksteal, loadfile, loadscope, loadgroup, no");
+                    "it is one of load, worksteal, loadfile, loadscope, loadgroup, no, each, each:load (or "
+                    "another of the first five behind the colon), each-worker");
+}
+
+xd_each xd_config_each(const xd_config *c)
+{
+    return c->dist ? dist_modes[find_dist(c->dist)].each : XD_EACH_RUN; /* it was looked at when it was set */
+}
+
+const char *xd_config_mode(const xd_config *c)
+{
+    return c->dist ? dist_modes[find_dist(c->dist)].mode : c->load ? "load" : NULL;
 }
 
 static const char *next_word(const char *word)
@@ -510,8 +542,8 @@ int xd_config_fits(const xd_config *c, xd_error *err)
                                      : NULL;
     if (xd_config_is_pytest(c))
         return 0;
-    if (!unfit && c->dist && strncmp(c->dist, "load", 4) == 0 &&
-        c->dist[4]) /* loadfile, loadscope, loadgroup */
+    const char *colon = c->dist ? strchr(c->dist, ':') : NULL, *mode = colon ? colon + 1 : c->dist;
+    if (!unfit && mode && strncmp(mode, "load", 4) == 0 && mode[4]) /* loadfile, loadscope, loadgroup */
         return xd_error_set(err, -EINVAL,
                             "option --dist=%s does not apply to --runner %s: its tests have no files",
                             c->dist, c->runner);

@@ -16,6 +16,8 @@ void xd_strings_release(xd_strings *s);
 
 #define XD_WORKERS_MAX 1024u /* of one environment */
 #define XD_RESTARTS_MAX 65535u
+/* Who runs all tests: all workers together, every environment (host, interpreter, folder, variables), or every worker. */
+typedef enum xd_each { XD_EACH_RUN, XD_EACH_ENVIRONMENT, XD_EACH_WORKER } xd_each;
 enum { XD_WORKERS_UNSET = -1, XD_WORKERS_AUTO = -2, XD_WORKERS_LOGICAL = -3 };
 
 struct xd_config {
@@ -52,7 +54,6 @@ struct xd_config {
     char      *stats;                 /* --stats FILE */
     char      *state_dir, *cache_dir, *work_dir; /* NULL = the default; see folders.h */
     bool       as_module, no_fork, no_history;
-    bool       each;      /* every environment runs all of its tests; no option sets this */
     uint64_t   runs_keep; /* runs */
     uint64_t   runs_bytes;
     uint64_t   runs_age_ns;
@@ -78,6 +79,11 @@ const char *xd_config_misplaced_value(const xd_config *c, const char *name);
  * value, err names it; it is not there, or no option of xd: 0. */
 int  xd_config_take(xd_config *c, const char *name, xd_error *err) XD_MUST;
 bool xd_config_is_pytest(const xd_config *c);
+/* What --dist says of that. Every environment has a collection of its own unless it is XD_EACH_RUN. */
+xd_each xd_config_each(const xd_config *c);
+/* How the tests of a collection are distributed, by its name among those of xd_sched_mode_parse(): of --dist, -d; NULL = nothing is
+ * said. */
+const char *xd_config_mode(const xd_config *c);
 /* -EINVAL: an option that does not apply to the runner; err names it. */
 int xd_config_fits(const xd_config *c, xd_error *err) XD_MUST;
 int xd_config_copy(xd_config **ret, const xd_config *from) XD_MUST;

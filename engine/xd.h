@@ -259,11 +259,14 @@ XD_API int xd_run_list_here(const xd_config *cfg, xd_run_fn fn, void *arg, char 
 XD_API int xd_run_describe(const char *dir, char **ret_json, char *err);
 
 enum xd_render_flags {
-    XD_RENDER_FAILED = 1,    /* terminal: failures and the summary only */
-    XD_RENDER_COLOR = 2,     /* terminal: with colours */
-    XD_RENDER_COLOR_AUTO = 4 /* terminal: with colours where xd_colors says so */
+    XD_RENDER_FAILED =
+        1, /* terminal: failures and the summary only; matrix: only tests that failed somewhere */
+    XD_RENDER_COLOR = 2,      /* terminal, matrix: with colours */
+    XD_RENDER_COLOR_AUTO = 4, /* terminal, matrix: with colours where xd_colors says so */
+    XD_RENDER_JSON = 8        /* matrix: as one JSON object */
 };
-/* Makes a report again from the journal in `dir`: kind "terminal", "junit" or "jsonl", written to fd; blocks
+/* Makes a report again from the journal in `dir`: kind "terminal", "junit", "jsonl" or "matrix" (of a run in which each environment
+ * runs all tests: what became of them where, as far as it differs; with "-v" of all), written to fd; blocks
  * until fd has taken it all. options: pytest's report options for the terminal ("-v", "-q", "-rA",
  * "--tb=line", "--color=yes", "--show-capture=no", "--durations=5", "--durations-min=1", "--no-header",
  * "--no-summary"), NULL-terminated, may be NULL. dir = NULL: only looks whether the options are valid. Returns the

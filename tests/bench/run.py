@@ -348,6 +348,40 @@ def bench_commands(b):
     b.note("commands: medians: " + ", ".join("%s %.2f s" % (side, median(cells[side])) for side in cells))
 
 
+EACH = """
+import pytest
+@pytest.mark.parametrize("n", range(%d))
+def test_n(n): sum(range(%d))
+"""
+
+
+def bench_each(b):
+    """--dist each over two environments, a worker each, beside each of them alone."""
+    specs = {"a": "popen//env:SIDE=a", "b": "popen//env:SIDE=b"}
+    for name, count, size, target in (("2,000 tests of 1 ms", 2000, 60000, 1.1), ("5,000 empty tests", 5000, 0, None)):
+        folder = os.path.join(WORK, "each%d" % size)
+        os.makedirs(folder)
+        with open(os.path.join(folder, "test_each.py"), "w") as f:
+            f.write(EACH % (count, size))
+
+        def one(side):
+            output = os.path.join(WORK, "output.txt")
+            tx = ["--tx=" + specs[s] for s in (side if side in specs else sorted(specs))]
+            command = [XDCTL, "run", "--python", VENV, "--dist", "each"] + tx
+            found = measure.run(command, folder, b.env, output, False)
+            with open(output, errors="replace") as f:
+                text = f.read()
+            if found["code"] != 0 or "%d passed" % (count * len(tx)) not in text:
+                raise measure.Failure("each: exit code %s, its output ends with: %s" % (found["code"], text.strip()[-200:]))
+            b.raw.append(dict(found, name=b.current, side=side))
+            return found
+
+        cells = walls(b.rounds(("a", "b", "each"), one))
+        slower = [max(x, y) for x, y in zip(cells["a"], cells["b"])]
+        b.row("%s in each of two environments, to the slower alone" % name, "s", {"xd": cells["each"], "plain": slower}, over(cells["each"], slower), target)
+        b.note("each: %s: medians: alone %.2f s and %.2f s, both %.2f s" % (name, median(cells["a"]), median(cells["b"]), median(cells["each"])))
+
+
 def bench_broker(b):
     program = os.path.join(BUILD, "tests", "broker_bench")
     said = subprocess.run([program], stdout=subprocess.PIPE, check=True, timeout=300).stdout.decode()
@@ -367,6 +401,7 @@ BENCHMARKS = {
     "memory": bench_memory,
     "tail": bench_tail,
     "commands": bench_commands,
+    "each": bench_each,
     "ssh": ssh.bench_ssh,
     "broker": bench_broker,
 }

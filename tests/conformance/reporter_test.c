@@ -405,6 +405,134 @@ START_TEST(live_line)
 }
 END_TEST
 
+/* Two environments that have tests of their own: t::a passes in both, t::b fails in the second, t::c is the second's. */
+static void each_run(xd_fixture *f, bool over)
+{
+    static const char *const specs[] = { "popen//env:A=b", "popen//env:A=c" };
+    ck_assert_int_eq(xd_wire_RUN_START_frame(&f->frames, 0, 0, &(xd_wire_RUN_START){ .each = 1 }), 0);
+    for (uint16_t g = 0; g < 2; g++) {
+        xd_autobuf ids = XD_BUF_INIT;
+        f->gateway = g;
+        ck_assert_int_eq(
+            xd_wire_GATEWAY_UP_frame(
+                &f->frames, 0, 0,
+                &(xd_wire_GATEWAY_UP){ .gateway = g, .spec = text(specs[g]), .host = text("box") }),
+            0);
+        ck_assert_int_eq(
+            xd_wire_CONFIG_frame(&f->frames, g, ++f->seq,
+                                 &(xd_wire_CONFIG){ .python_version = text(g ? "3.9.1" : "2.7.18"),
+                                                    .pytest_version = text("9.2.0") }),
+            0);
+        for (uint32_t i = 0; i < 2u + g; i++)
+            ck_assert_int_eq(
+                xd_wire_NODEID_append(
+                    &ids, &(xd_wire_NODEID){ .id = { (const uint8_t *)"t::a\0t::b\0t::c" + 5 * i, 4 },
+                                             .line = -1 }),
+                0);
+        ck_assert_int_eq(
+            xd_wire_COLLECT_IDS_frame(
+                &f->frames, g, ++f->seq,
+                &(xd_wire_COLLECT_IDS){ .ids = { .count = 2u + g, .ptr = ids.data, .len = ids.len } }),
+            0);
+        ck_assert_int_eq(xd_wire_COLLECTED_frame(&f->frames, g, ++f->seq,
+                                                 &(xd_wire_COLLECTED){ .count = 2u + g, .exit_status = -1 }),
+                         0);
+    }
+    for (uint16_t g = 0; g < 2; g++) {
+        ck_assert_int_eq(
+            xd_wire_COLLECTION_frame(
+                &f->frames, 0, 0,
+                &(xd_wire_COLLECTION){ .count = 2u + g, .workers = 1, .collection = g, .owner = g }),
+            0);
+        ck_assert_int_eq(xd_wire_WORKER_UP_frame(&f->frames, g, ++f->seq,
+                                                 &(xd_wire_WORKER_UP){ .worker = g, .replaces = 0xffff }),
+                         0);
+    }
+    f->gateway = 0;
+    xd_fixture_result(f, 0, XD_OUT_PASSED, 0, 0);
+    f->gateway = 1;
+    xd_fixture_result(f, 0, XD_OUT_PASSED, 0, 1);
+    xd_fixture_report(f, &REPORT(1, "call", "failed", "F", "FAILED", "failed", "E   assert 0", "assert 0"));
+    xd_fixture_result(f, 1, XD_OUT_FAILED, 1, 1);
+    if (!over)
+        return;
+    xd_fixture_report(f, &REPORT(2, "setup", "skipped", "s", "SKIPPED", "skipped", "", "not here"));
+    xd_fixture_result(f, 2, XD_OUT_SKIPPED, 1, 1);
+    f->gateway = 0;
+    xd_fixture_result(f, 1, XD_OUT_PASSED, 0, 0);
+    xd_fixture_end(f, 1, "");
+}
+
+START_TEST(each_environment)
+{
+    xd_fixture f = { 0 };
+    each_run(&f, true);
+    for (size_t bytes = 0; bytes < f.frames.len; bytes += 7) /* cut off anywhere */
+        EACH_REPORTER(i)
+        {
+            xd_autobuf out = XD_BUF_INIT;
+            xd_fixture_render(&f, reporters[i], NULL, bytes, &out);
+            check_out(i, &out);
+        }
+    xd_autobuf out = XD_BUF_INIT;
+    xd_fixture_render(&f, "terminal", NULL, SIZE_MAX, &out);
+    ck_assert(has(&out, "popen//env:A=b: 1 worker [2 items], Python 2.7.18 (A=b)\n"));
+    ck_assert(
+        has(&out, "\nA=b  ..                                                                  [100%]\n"));
+    ck_assert(
+        has(&out, "\nA=c  .Fs                                                                 [100%]\n"));
+    ck_assert(has(&out, "\nA=b      A=c\npassed   failed   t::b\n-        skipped  t::c\n"
+                        "1 of 3 tests are equal in 2 environments\n"));
+    xd_buf_clear(&out);
+    xd_fixture_render(&f, "junit", NULL, SIZE_MAX, &out);
+    check_junit(&out, "2");
+    ck_assert(has(
+        &out,
+        "<testsuite name=\"pytest [popen//env:A=c]\" errors=\"0\" failures=\"1\" skipped=\"1\" tests=\"3\""));
+    xd_buf_clear(&out);
+    xd_fixture_render(&f, "matrix", NULL, SIZE_MAX, &out);
+    ck_assert_str_eq(xd_buf_cstr(&out), "A=b      A=c\npassed   failed   t::b\n-        skipped  t::c\n"
+                                        "1 of 3 tests are equal in 2 environments\n");
+    xd_fixture_release(&f);
+}
+END_TEST
+
+START_TEST(live_line_of_each)
+{
+    xd_fixture             f = { 0 };
+    xd_report_term_options options = XD_REPORT_TERM_OPTIONS_INIT;
+    xd_report_set         *set = NULL;
+    xd_error               err;
+    char                   path[96];
+    xd_autobuf             running = XD_BUF_INIT, out = XD_BUF_INIT;
+    snprintf(path, sizeof path, "%s/tty", dir);
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    options.fd = fd;
+    options.tty = 1;
+    options.color = 0;
+    options.width = 80;
+    each_run(&f, false);
+    ck_assert_int_eq(xd_report_set_new(&set, xd_fixture_source(&f)), 0);
+    ck_assert_int_eq(xd_report_set_add(set, (xd_report_want){ &xd_report_term_ops, &options }, &err), 0);
+    xd_fixture_feed(&f, set, SIZE_MAX);
+    ck_assert_int_eq(
+        xd_wire_RUNNING_append(&running, &(xd_wire_RUNNING){ .worker = 1, .item = 2, .age_ms = 65000 }), 0);
+    xd_wire_PROGRESS progress = { .running = { .count = 1, .ptr = running.data, .len = running.len } };
+    xd_report_set_progress(set, &progress, 1, 100000000000u);
+    xd_report_set_tick(set, 100000000000u);
+    ck_assert_int_eq(xd_path_read_file(path, 1 << 20, &out, &err), 0);
+    ck_assert_msg(has(&out, "\n\x1b[?7lA=b  1/2\nA=c  2/3, 1 failed | t::c 1m05s\x1b[?7h\r\x1b[1A"), "%s",
+                  xd_buf_cstr(&out));
+    xd_report_set_finish(set);
+    xd_buf_clear(&out);
+    ck_assert_int_eq(xd_path_read_file(path, 1 << 20, &out, &err), 0);
+    ck_assert(has(&out, "\x1b[1A\r\x1b[JA=b  .  "));
+    xd_report_set_free(set);
+    close(fd);
+    xd_fixture_release(&f);
+}
+END_TEST
+
 /* Four items: the first two passed, gw1 is in the third for 4 s. `over`: the run ended after 5 s; else it is cut off. */
 static void stopped_run(xd_fixture *f, bool over)
 {
@@ -585,6 +713,8 @@ int main(int argc, char **argv)
     tcase_add_test(c, slow_reader);
     tcase_add_test(c, dead_output);
     tcase_add_test(c, live_line);
+    tcase_add_test(c, each_environment);
+    tcase_add_test(c, live_line_of_each);
     tcase_add_test(c, interrupted);
     tcase_add_test(c, not_interrupted);
     tcase_add_test(c, colours);

@@ -163,6 +163,29 @@ def test_live_line_follows_a_resize(project, options, flows):
         assert sum(line.count(".") for line in lines if set(line.split(" ")[0]) == {"."}) == 13, lines
 
 
+@pytest.mark.parametrize("options", [[], ["-v"]], ids=["dots", "v"])
+def test_live_lines_of_each_environment(project, options):
+    """One for each, one below the other; narrowed and widened, nothing is left of the others."""
+    project.write(test_n=NAPS % 3)
+    run = Watched(project, "--dist=each", "--tx=popen//env:A=b", "--tx=popen//env:A=c", *options)
+
+    def drawn():
+        return [line for line in run.look() if "/4" in line and "[" not in line]
+    wait_until(lambda: [line.partition(" |")[0] for line in drawn()] == ["A=b  3/4", "A=c  3/4"] and all(LONG_NAME in line for line in drawn()), "two live lines")
+    for columns in (20, 100):
+        run.resize(columns)
+        begin = time.monotonic()
+        while time.monotonic() < begin + 1.2:
+            run.look()
+        assert [line[:8] for line in drawn()] == ["A=b  3/4", "A=c  3/4"], (columns, run.screen.lines)
+    assert run.end() == 0
+    lines = run.screen.lines
+    assert not [line for line in lines if "/4" in line and "[" not in line], lines
+    if not options:
+        assert sorted(line.split()[:2] for line in lines if line.startswith("A=")) == [["A=b", "...."], ["A=c", "...."]], lines
+
+
+
 def test_live_line_on_a_resize_beside_open_letters(project):
     """Letters that stand in a line which no longer fits: the next ones begin a line, none is lost."""
     project.write(test_n="""

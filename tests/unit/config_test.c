@@ -157,6 +157,37 @@ START_TEST(options_that_stand_too_late)
 }
 END_TEST
 
+/* Who runs all tests, and how those of a collection are distributed. */
+START_TEST(who_runs_all_tests)
+{
+    static const struct {
+        const char *given;
+        xd_each     each;
+        const char *mode;
+    } table[] = {
+        { "load", XD_EACH_RUN, "load" },
+        { "no", XD_EACH_RUN, "no" },
+        { "loadgroup", XD_EACH_RUN, "loadgroup" },
+        { "each", XD_EACH_ENVIRONMENT, "loadgroup" }, /* groups are honoured where tests have some */
+        { "each:load", XD_EACH_ENVIRONMENT, "load" },
+        { "each:loadfile", XD_EACH_ENVIRONMENT, "loadfile" },
+        { "each:loadscope", XD_EACH_ENVIRONMENT, "loadscope" },
+        { "each:worksteal", XD_EACH_ENVIRONMENT, "worksteal" },
+        { "each-worker", XD_EACH_WORKER, "load" },
+    };
+    ck_assert_int_eq(xd_config_each(cfg), XD_EACH_RUN);
+    ck_assert_ptr_null(xd_config_mode(cfg));
+    ck_assert_int_eq(PARSE("-d"), 0);
+    ck_assert_str_eq(xd_config_mode(cfg), "load");
+    for (size_t i = 0; i < XD_ARRAY_LEN(table); i++) {
+        ck_assert_int_eq(xd_config_set(cfg, "dist", table[i].given, err), 0);
+        ck_assert_int_eq(xd_config_each(cfg), table[i].each);
+        ck_assert_str_eq(xd_config_mode(cfg), table[i].mode);
+        ck_assert_str_eq(xd_config_get(cfg, "dist"), table[i].given);
+    }
+}
+END_TEST
+
 START_TEST(bad_values)
 {
     refused(PARSE("-n", "many"), "many");
@@ -164,7 +195,8 @@ START_TEST(bad_values)
     refused(PARSE("-n", "-1"), "-1");
     refused(PARSE("-n", "99999"), "99999");
     refused(PARSE("--dist", "sideways"), "sideways");
-    refused(PARSE("--dist", "each"), "each");
+    refused(PARSE("--dist", "each:no"), "each-worker");
+    refused(PARSE("--dist", "each:each"), "each-worker");
     refused(PARSE("--maxprocesses=0"), "0");
     refused(PARSE("--min-workers=0"), "or all");
     refused(PARSE("--min-workers=many"), "or all");
@@ -249,6 +281,7 @@ int main(void)
     tcase_add_test(t, groups_of_short_flags_are_pytests);
     tcase_add_test(t, longer_names_are_not_ours);
     tcase_add_test(t, options_that_stand_too_late);
+    tcase_add_test(t, who_runs_all_tests);
     tcase_add_test(t, bad_values);
     tcase_add_test(t, sizes_and_times);
     tcase_add_test(t, by_name);

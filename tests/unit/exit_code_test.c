@@ -39,6 +39,18 @@ START_TEST(green_means_that_all_was_run)
 }
 END_TEST
 
+/* --dist each: the worst of all environments; 5 only where none has tests. */
+START_TEST(the_worse_of_two)
+{
+    static const int worst_first[] = { 3, 6, 7, 4, 2, 77, 1, 0, 5 };
+    for (size_t i = 0; i < sizeof(worst_first) / sizeof(*worst_first); i++)
+        for (size_t k = i; k < sizeof(worst_first) / sizeof(*worst_first); k++) {
+            ck_assert_int_eq(xd_exit_worse(worst_first[i], worst_first[k]), worst_first[i]);
+            ck_assert_int_eq(xd_exit_worse(worst_first[k], worst_first[i]), worst_first[i]);
+        }
+}
+END_TEST
+
 START_TEST(codes)
 {
     static const struct {
@@ -72,6 +84,7 @@ int main(void)
     SRunner *r = srunner_create(s);
     tcase_add_test(c, green_means_that_all_was_run);
     tcase_add_test(c, codes);
+    tcase_add_test(c, the_worse_of_two);
     suite_add_tcase(s, c);
     srunner_run_all(r, CK_NORMAL);
     int failed = srunner_ntests_failed(r);

@@ -55,21 +55,42 @@ static xd_history *opened(int expect)
     return h;
 }
 
+/* A test takes another time in another environment; what is not known of one is what is known of any. */
+START_TEST(environments_have_their_own)
+{
+    char           buf[64];
+    const uint64_t here = xd_history_environment(XD_BYTES_LIT("popen")),
+                   other = xd_history_environment(XD_BYTES_LIT("popen//python=python3.9")),
+                   third = xd_history_environment(XD_BYTES_LIT("popen//python=python3.10"));
+    xd_history *h = opened(0);
+    ck_assert_uint_eq(here, 0);
+    ck_assert_uint_eq(xd_history_environment(XD_BYTES_LIT("popen #2")), 0);
+    ck_assert(other && third && other != third);
+    ck_assert_int_eq(xd_history_note(h, other, name(buf, sizeof buf, 1), 7000000, 1), 0);
+    ck_assert_ptr_null(xd_history_find(h, 0, name(buf, sizeof buf, 1)));
+    ck_assert_int_eq(xd_history_note(h, here, name(buf, sizeof buf, 1), 1000000, 1), 0);
+    ck_assert_uint_eq(xd_history_find(h, other, name(buf, sizeof buf, 1))->duration_us, 7000000);
+    ck_assert_uint_eq(xd_history_find(h, third, name(buf, sizeof buf, 1))->duration_us, 1000000);
+    ck_assert_uint_eq(xd_history_find(h, 0, name(buf, sizeof buf, 1))->duration_us, 1000000);
+    xd_history_free(h);
+}
+END_TEST
+
 START_TEST(remembers)
 {
     xd_error    err;
     char        buf[64];
     xd_history *h = opened(0);
     ck_assert_uint_eq(xd_history_count(h), 0);
-    ck_assert_ptr_null(xd_history_find(h, name(buf, sizeof buf, 1)));
-    ck_assert_int_eq(xd_history_note(h, name(buf, sizeof buf, 1), 1000000, 1), 0);
-    ck_assert_int_eq(xd_history_note(h, name(buf, sizeof buf, 2), 50, 2), 0);
+    ck_assert_ptr_null(xd_history_find(h, 0, name(buf, sizeof buf, 1)));
+    ck_assert_int_eq(xd_history_note(h, 0, name(buf, sizeof buf, 1), 1000000, 1), 0);
+    ck_assert_int_eq(xd_history_note(h, 0, name(buf, sizeof buf, 2), 50, 2), 0);
     ck_assert_int_eq(xd_history_save(h, &err), 0);
     xd_history_free(h);
     h = opened(0);
     ck_assert_uint_eq(xd_history_count(h), 2);
-    ck_assert_uint_eq(xd_history_find(h, name(buf, sizeof buf, 1))->duration_us, 1000000);
-    ck_assert_uint_eq(xd_history_find(h, name(buf, sizeof buf, 2))->outcome, 2);
+    ck_assert_uint_eq(xd_history_find(h, 0, name(buf, sizeof buf, 1))->duration_us, 1000000);
+    ck_assert_uint_eq(xd_history_find(h, 0, name(buf, sizeof buf, 2))->outcome, 2);
     xd_history_free(h);
 }
 END_TEST
@@ -82,9 +103,9 @@ START_TEST(waits_for_no_disk)
     xd_history *h = opened(0);
     syncs = 0;
     for (unsigned i = 0; i < 1000; i++)
-        ck_assert_int_eq(xd_history_note(h, name(buf, sizeof buf, i), 1000000, 1), 0);
+        ck_assert_int_eq(xd_history_note(h, 0, name(buf, sizeof buf, i), 1000000, 1), 0);
     ck_assert_int_eq(xd_history_save(h, &err), 0);
-    ck_assert_int_eq(xd_history_note(h, name(buf, sizeof buf, 1), 9000000, 2), 0);
+    ck_assert_int_eq(xd_history_note(h, 0, name(buf, sizeof buf, 1), 9000000, 2), 0);
     ck_assert_int_eq(xd_history_save(h, &err), 0);
     xd_history_free(h);
     ck_assert_uint_eq(syncs, 0);
@@ -99,15 +120,15 @@ START_TEST(noise_is_not_written)
     xd_error    err;
     char        buf[64];
     xd_history *h = opened(0);
-    ck_assert_int_eq(xd_history_note(h, name(buf, sizeof buf, 1), 1000000, 1), 0);
+    ck_assert_int_eq(xd_history_note(h, 0, name(buf, sizeof buf, 1), 1000000, 1), 0);
     ck_assert_int_eq(xd_history_save(h, &err), 0);
-    ck_assert_int_eq(xd_history_note(h, name(buf, sizeof buf, 1), 1240000, 1), 0); /* within 25 % */
+    ck_assert_int_eq(xd_history_note(h, 0, name(buf, sizeof buf, 1), 1240000, 1), 0); /* within 25 % */
     ck_assert_uint_eq(xd_history_dirty(h), 0);
-    ck_assert_int_eq(xd_history_note(h, name(buf, sizeof buf, 1), 2000000, 1), 0);
+    ck_assert_int_eq(xd_history_note(h, 0, name(buf, sizeof buf, 1), 2000000, 1), 0);
     ck_assert_uint_eq(xd_history_dirty(h), 1);
-    ck_assert_uint_eq(xd_history_find(h, name(buf, sizeof buf, 1))->duration_us, 1500000);
+    ck_assert_uint_eq(xd_history_find(h, 0, name(buf, sizeof buf, 1))->duration_us, 1500000);
     ck_assert_int_eq(xd_history_save(h, &err), 0);
-    ck_assert_int_eq(xd_history_note(h, name(buf, sizeof buf, 1), 1500000, 2), 0); /* another outcome */
+    ck_assert_int_eq(xd_history_note(h, 0, name(buf, sizeof buf, 1), 1500000, 2), 0); /* another outcome */
     ck_assert_uint_eq(xd_history_dirty(h), 1);
     xd_history_free(h);
 }
@@ -128,7 +149,7 @@ START_TEST(damaged_is_put_aside)
             0600, &err),
         0);
     h = opened(XD_HISTORY_UNUSABLE);
-    ck_assert_int_eq(xd_history_note(h, name(buf, sizeof buf, 7), 5000000, 1), 0);
+    ck_assert_int_eq(xd_history_note(h, 0, name(buf, sizeof buf, 7), 5000000, 1), 0);
     ck_assert_int_eq(xd_history_save(h, &err), 0);
     xd_history_free(h);
     snprintf(aside, sizeof aside, "%s.damaged", db);
@@ -145,11 +166,11 @@ START_TEST(locked_is_said_once_and_no_fault)
     char        buf[64];
     sqlite3    *other = NULL;
     xd_history *h = opened(0);
-    ck_assert_int_eq(xd_history_note(h, name(buf, sizeof buf, 7), 5000000, 1), 0);
+    ck_assert_int_eq(xd_history_note(h, 0, name(buf, sizeof buf, 7), 5000000, 1), 0);
     ck_assert_int_eq(xd_history_save(h, &err), 0);
     ck_assert_int_eq(sqlite3_open(db, &other), SQLITE_OK);
     ck_assert_int_eq(sqlite3_exec(other, "BEGIN EXCLUSIVE", NULL, NULL, NULL), SQLITE_OK);
-    ck_assert_int_eq(xd_history_note(h, name(buf, sizeof buf, 8), 5000000, 1), 0);
+    ck_assert_int_eq(xd_history_note(h, 0, name(buf, sizeof buf, 8), 5000000, 1), 0);
     ck_assert_int_eq(xd_history_save(h, &err), XD_HISTORY_UNUSABLE);
     ck_assert_ptr_nonnull(strstr(err.text, "locked"));
     ck_assert_uint_eq(xd_history_dirty(h), 1);
@@ -166,7 +187,7 @@ START_TEST(read_only_folder_is_no_fault)
     char        buf[64];
     xd_history *h = NULL;
     ck_assert_int_eq(xd_history_open("/proc/xd/history.db", &h, &err), 0);
-    ck_assert_int_eq(xd_history_note(h, name(buf, sizeof buf, 7), 5000000, 1), 0);
+    ck_assert_int_eq(xd_history_note(h, 0, name(buf, sizeof buf, 7), 5000000, 1), 0);
     ck_assert_int_eq(xd_history_save(h, &err), XD_HISTORY_UNUSABLE);
     xd_history_free(h);
 }
@@ -179,7 +200,7 @@ START_TEST(a_hundred_thousand)
     xd_history *h = opened(0);
     uint64_t    t0 = xd_clock_ns();
     for (unsigned i = 0; i < 100000; i++)
-        often_assert_int_eq(xd_history_note(h, name(buf, sizeof buf, i), 1000 + i, 1), 0);
+        often_assert_int_eq(xd_history_note(h, 0, name(buf, sizeof buf, i), 1000 + i, 1), 0);
     ck_assert_int_eq(xd_history_save(h, &err), 0);
     uint64_t t1 = xd_clock_ns();
     xd_history_free(h);
@@ -190,7 +211,7 @@ START_TEST(a_hundred_thousand)
     printf("history of 100,000: written in %.0f ms, read in %.0f ms\n", (double)(t1 - t0) / 1e6,
            (double)(t3 - t2) / 1e6);
     for (unsigned i = 0; i < 100000; i++)
-        often_assert_int_eq(xd_history_note(h, name(buf, sizeof buf, i), 1500 + i, 1), 0);
+        often_assert_int_eq(xd_history_note(h, 0, name(buf, sizeof buf, i), 1500 + i, 1), 0);
     ck_assert_uint_eq(xd_history_dirty(h), 0);
     xd_history_free(h);
 }
@@ -202,6 +223,7 @@ int main(void)
     TCase *c = tcase_create("history");
     tcase_add_checked_fixture(c, setup, teardown);
     tcase_set_timeout(c, 60);
+    tcase_add_test(c, environments_have_their_own);
     tcase_add_test(c, remembers);
     tcase_add_test(c, waits_for_no_disk);
     tcase_add_test(c, noise_is_not_written);

@@ -121,6 +121,39 @@ START_TEST(ids_go_with_their_workers)
 END_TEST
 
 /* A worker beside one of ssh=, on the host that it reaches. */
+/* --dist each: an environment has its workers, whatever spec they come from; each-worker: all are alone, and told apart. */
+START_TEST(each_environment_or_each_worker)
+{
+    set("dist", "each");
+    set("tx", "3*popen//env:A=b");
+    set("tx", "popen");
+    set("tx", "popen//env:A=b");
+    made();
+    ck_assert_uint_eq(plan.count, 2);
+    ck_assert_uint_eq(plan.gateways[0].workers, 4);
+    ck_assert_str_eq(plan.gateways[0].spec.text, "popen//env:A=b");
+    set("dist", "each-worker");
+    set("tx", "popen//id=x");
+    made();
+    ck_assert_uint_eq(plan.count, 6);
+    static const char *const texts[] = { "popen//env:A=b", "popen//env:A=b #2", "popen//env:A=b #3",
+                                         "popen",          "popen//env:A=b #4", "popen//id=x" };
+    for (size_t i = 0; i < plan.count; i++) {
+        ck_assert_uint_eq(plan.gateways[i].workers, 1);
+        ck_assert_str_eq(plan.gateways[i].spec.text, texts[i]);
+    }
+    ck_assert_str_eq(plan.gateways[5].ids[0], "x");
+    set("tx", "popen//cpus=auto");
+    refused("each-worker must know how many workers there are");
+    set("numprocesses", "3");
+    made();
+    ck_assert_uint_eq(plan.count, 3);
+    ck_assert_str_eq(plan.gateways[2].spec.text, "popen #3");
+    set("numprocesses", "auto");
+    refused("each-worker must know how many workers there are");
+}
+END_TEST
+
 START_TEST(a_popen_by_way_of_a_host_shares_its_gateway)
 {
     set("tx", "ssh=h//id=j");
@@ -276,6 +309,7 @@ int main(void)
     tcase_add_test(t, the_upper_limit_binds_numbers_too);
     tcase_add_test(t, specs_of_one_environment_share_a_gateway);
     tcase_add_test(t, ids_go_with_their_workers);
+    tcase_add_test(t, each_environment_or_each_worker);
     tcase_add_test(t, a_popen_by_way_of_a_host_shares_its_gateway);
     tcase_add_test(t, no_worker_runs_on_the_way);
     tcase_add_test(t, a_way_has_an_id);

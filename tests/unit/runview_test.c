@@ -369,6 +369,57 @@ START_TEST(each_has_its_own)
 }
 END_TEST
 
+/* What an environment says of its collection is its own: a report that another one has given, too, a warning, a session that ends. */
+START_TEST(each_tells_of_itself)
+{
+    xd_fixture     f = { 0 };
+    xd_runview     v;
+    xd_wire_REPORT r = { .item = XD_NO_INDEX,
+                         .worker = XD_NO_WORKER,
+                         .nodeid = XD_BYTES_LIT("t.py"),
+                         .when = XD_BYTES_LIT("collect"),
+                         .category = XD_BYTES_LIT("error"),
+                         .outcome = XD_BYTES_LIT("failed"),
+                         .line = -1 };
+    ck_assert_int_eq(xd_wire_RUN_START_frame(&f.frames, 0, 0, &(xd_wire_RUN_START){ .each = 1 }), 0);
+    for (uint16_t g = 0; g < 2; g++) {
+        f.gateway = g;
+        ck_assert_int_eq(
+            xd_wire_GATEWAY_UP_frame(
+                &f.frames, 0, 0,
+                &(xd_wire_GATEWAY_UP){ .gateway = g, .spec = g ? XD_BYTES_LIT("b") : XD_BYTES_LIT("a") }),
+            0);
+        ck_assert_int_eq(xd_wire_CONFIG_frame(&f.frames, g, ++f.seq, &(xd_wire_CONFIG){ 0 }), 0);
+        ck_assert_int_eq(xd_wire_WARNING_frame(&f.frames, g, ++f.seq,
+                                               &(xd_wire_WARNING){ .item = XD_NO_INDEX,
+                                                                   .when = XD_BYTES_LIT("collect"),
+                                                                   .worker = XD_NO_WORKER }),
+                         0);
+        xd_fixture_report(&f, &r);
+        ck_assert_int_eq(
+            xd_wire_COLLECTED_frame(
+                &f.frames, g, ++f.seq,
+                &(xd_wire_COLLECTED){ .exit_status = 2 + g, .stop_reason = XD_BYTES_LIT("1 error") }),
+            0);
+    }
+    fold(&v, &f);
+    ck_assert_uint_eq(v.damaged, 0);
+    ck_assert_uint_eq(v.tests.collect_report_count, 2);
+    ck_assert_uint_eq(v.notes.warnings.count, 2);
+    ck_assert_uint_eq(xd_runview_counted(&v, "error"), 2);
+    for (uint32_t g = 0; g < 2; g++) {
+        ck_assert_uint_eq(v.envs.envs[g].over, 1);
+        ck_assert_int_eq(v.envs.envs[g].exit_status, 2 + (int)g);
+        ck_assert(xd_bytes_eq_str(v.envs.envs[g].reason, "1 error"));
+        ck_assert(
+            xd_bytes_eq_str(xd_runview_environment_of_report(&v, v.tests.collect_reports[g]), g ? "b" : "a"));
+    }
+    ck_assert_uint_eq(v.run.reason.len, 0);
+    xd_runview_release(&v);
+    xd_fixture_release(&f);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("runview");
@@ -384,6 +435,7 @@ int main(void)
     tcase_add_test(c, a_number_alone_takes_no_memory);
     tcase_add_test(c, the_list_of_the_first);
     tcase_add_test(c, each_has_its_own);
+    tcase_add_test(c, each_tells_of_itself);
     suite_add_tcase(s, c);
     SRunner *r = srunner_create(s);
     srunner_run_all(r, CK_NORMAL);

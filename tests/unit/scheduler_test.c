@@ -118,9 +118,10 @@ static void begin(size_t count)
         collector = probe_start(&held, bus, XD_COLLECTOR_ADDRESS, NULL);
         return;
     }
-    xd_collector_args all = {
-        .specs = specs, .count = (uint16_t)count, .each = cfg->each, .ahead = xd_plan_asks_ahead(&plan)
-    };
+    xd_collector_args all = { .specs = specs,
+                              .count = (uint16_t)count,
+                              .each = xd_config_each(cfg) != XD_EACH_RUN,
+                              .ahead = xd_plan_asks_ahead(&plan) };
     ck_assert_int_eq(xd_actor_start(&collector, bus, &xd_collector_spec, XD_COLLECTOR_ADDRESS, &all, &err),
                      0);
 }
@@ -1228,7 +1229,7 @@ END_TEST
 /* Two environments: two tests in the first, three in the second. */
 static void begin_each(void)
 {
-    cfg->each = true;
+    ck_assert_int_eq(xd_config_set(cfg, "dist", "each", NULL), 0);
     begin(2);
     for (size_t g = 0; g < 2; g++)
         comes_up(g, "maxfail", "2");
@@ -1319,7 +1320,7 @@ END_TEST
 START_TEST(each_environment_with_the_same_tests)
 {
     xd_wire_RANGE items[8];
-    cfg->each = true;
+    ck_assert_int_eq(xd_config_set(cfg, "dist", "each", NULL), 0);
     begin(2);
     for (size_t g = 0; g < 2; g++) {
         comes_up(g, "verbose", "0");
@@ -1340,6 +1341,109 @@ START_TEST(each_environment_with_the_same_tests)
     }
     ck_assert_int_eq(over(), 0);
     ck_assert_uint_eq(result.passed, 4);
+}
+END_TEST
+
+/* Two environments of which the first could not collect, or has no tests: it ends alone, with its own exit code. */
+START_TEST(each_environment_ends_by_itself)
+{
+    static const struct {
+        int      status, code;
+        uint32_t errors;
+        uint8_t  outcome;
+    } table[] = { { 2, 2, 1, XD_OUT_FAILED }, { 5, 0, 0, XD_OUT_PASSED }, { 5, 1, 0, XD_OUT_FAILED },
+                  { 0, 1, 0, XD_OUT_FAILED }, { 4, 4, 0, XD_OUT_FAILED }, { 3, 3, 0, XD_OUT_PASSED } };
+    ck_assert_int_eq(xd_config_set(cfg, "dist", "each", NULL), 0);
+    begin(2);
+    for (size_t g = 0; g < 2; g++)
+        comes_up(g, "verbose", "0");
+    SAY(0, COLLECTED, .errors = table[_i].errors, .exit_status = table[_i].status,
+        .stop_reason = XD_BYTES_LIT("why"));
+    HEAR(0, FINISH, own);
+    ck_assert_int_eq(own.exit_status, table[_i].status);
+    quiet(1);
+    if (_i % 2) /* gone before the others begin, or while they run */
+        done(0);
+    collected(1, 1, DIGEST);
+    hear(1, XD_MSG_SEND_LIST);
+    send_ids(1, 1);
+    HEAR(1, WORKERS_START, start);
+    ck_assert_uint_eq(start.first, 0);
+    ck_assert_uint_eq(start.total, 2);
+    hear(1, XD_MSG_LEASE);
+    hear(1, XD_MSG_NO_MORE);
+    if (_i % 2 == 0)
+        done(0);
+    RESULTS(1, 0, .item = 0, .outcome = table[_i].outcome);
+    HEAR(1, FINISH, other);
+    ck_assert_int_eq(other.exit_status, table[_i].outcome == XD_OUT_FAILED);
+    done(1);
+    ck_assert_int_eq(over(), table[_i].code);
+    ck_assert_uint_eq(result.collected, 1);
+    ck_assert_uint_eq(result.recorded, 1);
+}
+END_TEST
+#define OWN_ENDS 6
+
+START_TEST(no_environment_has_tests)
+{
+    ck_assert_int_eq(xd_config_set(cfg, "dist", "each", NULL), 0);
+    begin(2);
+    for (size_t g = 0; g < 2; g++) {
+        comes_up(g, "verbose", "0");
+        SAY(g, COLLECTED, .exit_status = 5);
+        hear(g, XD_MSG_FINISH);
+    }
+    for (size_t g = 0; g < 2; g++)
+        done(g);
+    ck_assert_int_eq(over(), 5);
+}
+END_TEST
+
+/* pytest.exit() in a test ends its environment; the other one runs on. */
+START_TEST(each_environment_is_left_alone)
+{
+    begin_each();
+    SAY(0, WORKER_UP, .worker = 0, .pid = 1, .way = XD_WAY_COLLECTED, .replaces = 0xffff);
+    SAY(0, WORKER_DOWN, .worker = 0, .expected = 1, .item = UINT32_MAX, .session_status = 42, .stopped = 1,
+        .reason = XD_BYTES_LIT("enough"));
+    HEAR(0, CANCEL, cancel);
+    ck_assert_uint_eq(cancel.how, XD_CANCEL_GRACE);
+    gives_back(0, 0, 2);
+    quiet(0);
+    quiet(1);
+    for (uint32_t i = 0; i < 3; i++)
+        RESULTS(1, 2, .item = i, .outcome = i ? XD_OUT_PASSED : XD_OUT_FAILED);
+    HEAR(0, FINISH, own);
+    ck_assert_int_eq(own.exit_status, 42);
+    HEAR(1, FINISH, other);
+    ck_assert_int_eq(other.exit_status, 1);
+    for (size_t g = 0; g < 2; g++)
+        done(g);
+    ck_assert_int_eq(over(), 42);
+    ck_assert_uint_eq(result.recorded, 3);
+    ck_assert_int_eq(notes("popen//env:WHERE=0 ends with exit code 42: enough", NULL), 1);
+}
+END_TEST
+
+/* Errors of collections are failures, too: with -x they leave nothing to run. */
+START_TEST(an_error_of_one_collection_is_enough)
+{
+    ck_assert_int_eq(xd_config_set(cfg, "dist", "each", NULL), 0);
+    begin(2);
+    for (size_t g = 0; g < 2; g++)
+        comes_up(g, "maxfail", "1");
+    SAY(0, COLLECTED, .errors = 1, .exit_status = 2);
+    hear(0, XD_MSG_FINISH);
+    collected(1, 1, DIGEST);
+    hear(1, XD_MSG_SEND_LIST);
+    send_ids(1, 1);
+    HEAR(1, FINISH, fin);
+    ck_assert_uint_eq(fin.not_run.count, 1);
+    for (size_t g = 0; g < 2; g++)
+        done(g);
+    ck_assert_int_eq(over(), 2);
+    ck_assert_uint_eq(result.not_run, 1);
 }
 END_TEST
 
@@ -1386,6 +1490,10 @@ static Suite *suite(void)
     tcase_add_test(t, each_environment_loses_its_own);
     tcase_add_test(t, failures_of_all_environments_count);
     tcase_add_test(t, each_environment_with_the_same_tests);
+    tcase_add_loop_test(t, each_environment_ends_by_itself, 0, OWN_ENDS);
+    tcase_add_test(t, no_environment_has_tests);
+    tcase_add_test(t, each_environment_is_left_alone);
+    tcase_add_test(t, an_error_of_one_collection_is_enough);
     suite_add_tcase(s, t);
     return s;
 }

@@ -156,13 +156,15 @@ static void option_texts(int verbosity, char *const *values, bool no_header, boo
 
 int xdctl_show(int argc, char **argv)
 {
-    int               failed = 0, all = 0, json = 0, no_header = 0, no_summary = 0, verbosity = 0;
+    int               failed = 0, all = 0, json = 0, matrix = 0, no_header = 0, no_summary = 0, verbosity = 0;
     char             *values[SHOWN_AS] = { NULL }, texts[SHOWN_AS + 1][OPTION_TEXT];
     const char       *words[2], *options[SHOWN_AS + 4];
     xdctl_where       where = { 0 };
-    struct poptOption table[SHOWN_AS + 10] = {
+    struct poptOption table[SHOWN_AS + 11] = {
         { "all", 0, POPT_ARG_NONE, &all, 0, "latest is the newest run of any project", NULL },
         { "json", 0, POPT_ARG_NONE, &json, 0, "print one JSON object: the run and its tests", NULL },
+        { "matrix", 0, POPT_ARG_NONE, &matrix, 0,
+          "of a run with --dist each: the tests that differ between its environments; -v: all", NULL },
         { "failed", 0, POPT_ARG_NONE, &failed, 0, "show only failures and the summary", NULL },
         { "verbose", 'v', POPT_ARG_NONE, NULL, 'v', "show more: a line for each test", NULL },
         { "quiet", 'q', POPT_ARG_NONE, NULL, 'q', "less: no header", NULL },
@@ -171,7 +173,7 @@ int xdctl_show(int argc, char **argv)
         XDCTL_WHERE(where),
     };
     for (size_t i = 0; i < SHOWN_AS; i++)
-        table[9 + i] =
+        table[10 + i] =
             (struct poptOption){ shown_as[i].name, shown_as[i].letter,  POPT_ARG_STRING, &values[i], 0,
                                  shown_as[i].help, shown_as[i].argument };
     poptContext ctx;
@@ -180,12 +182,15 @@ int xdctl_show(int argc, char **argv)
         code--;
     } else {
         option_texts(verbosity, values, no_header, no_summary, texts, options);
-        unsigned flags = (failed ? XD_RENDER_FAILED : 0u) | XD_RENDER_COLOR_AUTO;
-        char     err[XD_TEXT] = "";
+        unsigned flags =
+            (failed ? XD_RENDER_FAILED : 0u) | XD_RENDER_COLOR_AUTO | (json ? XD_RENDER_JSON : 0u);
+        char err[XD_TEXT] = "";
         if (xd_run_render(NULL, "terminal", options, flags, -1, err) < 0)
             code = xdctl_fail(XD_EXIT_USAGE, "show: %s", err);
         else if ((code = xdctl_where_enter(&where)) != 0)
             of_run = code;
+        else if (matrix)
+            code = render(where.cfg, xdctl_which(words[0], all), "matrix", options, flags, NULL, &of_run);
         else if (json)
             code = xdctl_show_json(where.cfg, xdctl_which(words[0], all), failed, &of_run);
         else
@@ -214,7 +219,7 @@ int xdctl_report(int argc, char **argv)
     const char *words[3];
     int         bad =
         xdctl_read_options(&ctx, argc, argv, table,
-                           "[OPTION ...] junit|jsonl|terminal [latest|RUN-ID|FOLDER]\n\n"
+                           "[OPTION ...] junit|jsonl|terminal|matrix [latest|RUN-ID|FOLDER]\n\n"
                            "Makes a report of a past run; the exit code is 0 when it could be made, 7 when "
                            "the run was cut off.\n"
                            "The first digits of a RUN-ID are enough; `xdctl runs` lists them.\n",
@@ -227,10 +232,12 @@ int xdctl_report(int argc, char **argv)
     }
     int of_run, code;
     if (!words[0])
-        code = xdctl_fail(XD_EXIT_USAGE, "report: which one? junit, jsonl or terminal");
+        code = xdctl_fail(XD_EXIT_USAGE,
+                          "report: which one? junit, jsonl or terminal; matrix of a run with --dist each");
     else if (strcmp(words[0], "junit") != 0 && strcmp(words[0], "jsonl") != 0 &&
-             strcmp(words[0], "terminal") != 0)
-        code = xdctl_fail(XD_EXIT_USAGE, "no report is called '%s': junit, jsonl, terminal", words[0]);
+             strcmp(words[0], "terminal") != 0 && strcmp(words[0], "matrix") != 0)
+        code =
+            xdctl_fail(XD_EXIT_USAGE, "no report is called '%s': junit, jsonl, terminal, matrix", words[0]);
     else if ((code = xdctl_where_enter(&where)) ==
              0) /* a report of a run that failed was still made: the exit code is that of making it */
         code = render(where.cfg, xdctl_which(words[1], all), words[0], NULL, path ? 0 : XD_RENDER_COLOR_AUTO,

@@ -29,7 +29,7 @@ from xd_pytest.settings import OPTIONS, all_notes, collection_lines, config_fram
 from xd_pytest.terminal import count_for, hear_live_log, plugin_summary, silence
 from xd_pytest.text import as_text, bounded, encode, microseconds
 from xd_pytest.worker import Worker
-from xd_pytest.xdistlike import add_xdist_options, make_fixtures, make_hookspecs, ramp_seconds, switch_off_xdist, wants_plain
+from xd_pytest.xdistlike import NOT_GIVEN, add_xdist_options, make_fixtures, make_hookspecs, ramp_seconds, switch_off_xdist, wants_plain
 
 # Arguments with which pytest tells something instead of running tests: nothing of a worker may be seen then.
 TELLING_ARGS = frozenset(("--collect-only", "--collectonly", "--co", "-h", "--help", "-V", "--version", "--fixtures", "--funcargs",
@@ -220,6 +220,8 @@ class Adapter(object):
             self.typed = dict((name, getattr(typed, name, None)) for name in TYPED_OPTIONS)
         self.asked = dict((name, getattr(option, name, None)) for name in OPTIONS)
         self.asked.update(self.typed)
+        if option.dist == "each" and self.typed.get("dist", NOT_GIVEN) is NOT_GIVEN:
+            self.asked["dist"] = option.dist  # of ini: a number of workers does not stand in for it
         if self.plain:
             self.asked["numprocesses"] = 0
         if self.asked.get("numprocesses") in ("auto", "logical") or not self.asked.get("numprocesses"):
