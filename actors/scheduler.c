@@ -84,8 +84,8 @@ static int send_finish(scheduler *self, gateway *g)
     xd_autobuf        failed = XD_BUF_INIT, not_run = XD_BUF_INIT, frame = XD_BUF_INIT;
     xd_wire_FINISH    fin = { .exit_status = xd_scheduler_exit_code(self),
                               .shutdown_ms = self->args.config->shutdown_ns / XD_MS_NS,
-                              .digest_lo = c->digest_lo,
-                              .digest_hi = c->digest_hi };
+                              .digest_lo = g->has ? 0 : c->digest_lo, /* else its numbers are those of REORDER */
+                              .digest_hi = g->has ? 0 : c->digest_hi };
     for (uint32_t i = 0; c->sched && i < c->count; i++) {
         xd_wire_INDEX one = { .item = i };
         uint8_t       out = xd_sched_outcome(c->sched, i);
