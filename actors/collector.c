@@ -49,6 +49,14 @@ static int ask_list(collector *self, uint16_t gateway)
     return xd_actor_send(self->actor, address, &m);
 }
 
+/* As one agent sends its ids. */
+static int more(collector *self, const xd_collect_command *c)
+{
+    xd_autobuf frame = XD_BUF_INIT;
+    XD_TRY(xd_wire_COLLECT_IDS_frame(&frame, 0, 0, &c->more));
+    return say(self, XD_MSG_MORE, c->gateway, frame.data, frame.len);
+}
+
 static int reorder(collector *self, const xd_collect_command *c)
 {
     xd_autobuf frame = XD_BUF_INIT;
@@ -80,6 +88,8 @@ static int follow(collector *self, const xd_collect_command *c)
         return reorder(self, c);
     case XD_COLLECT_DIFFERENT:
         return different(self, c);
+    case XD_COLLECT_MORE:
+        return more(self, c);
     case XD_COLLECT_UNKNOWN:
         return say(self, XD_MSG_DIFFERENT, c->gateway, NULL, 0);
     case XD_COLLECT_COMPLETE:
@@ -203,7 +213,7 @@ static int collector_init(void *state, xd_actor *actor, const void *args)
     self->dropped = calloc((size_t)self->args.count + 1, sizeof(*self->dropped));
     if (!self->dropped)
         return -ENOMEM;
-    XD_TRY(xd_collect_new(&self->core, self->args.each));
+    XD_TRY(xd_collect_new(&self->core, self->args.each, self->args.guests));
     return self->args.ahead ? xd_collect_ahead(self->core, 0) : 0;
 }
 

@@ -278,6 +278,7 @@ static int start_collector(xd_engine *x, xd_error *err)
     xd_collector_args args = { .specs = x->specs,
                                .count = (uint16_t)x->plan.count,
                                .each = xd_config_each(x->config) != XD_EACH_RUN,
+                               .guests = (uint16_t)x->plan.named,
                                .ahead = xd_plan_asks_ahead(&x->plan) };
     /* As the scheduler, it could not go on without what it has heard. */
     xd_child child = { .spec = &xd_collector_spec, .address = XD_COLLECTOR_ADDRESS, .args = &args };

@@ -69,9 +69,12 @@ int xd_runview_collection_ids(xd_runview_collection *c, xd_runview_tests *tests,
     }
     if (c->gateway == XD_NO_INDEX)
         c->gateway = gateway;
-    if (c->gateway != gateway || c->agreed)
+    if (c->gateway != gateway || (c->agreed && in->first != tests->count))
         return XD_RUNVIEW_IGNORED;
-    return take_ids(tests, texts, in);
+    XD_TRY(take_ids(tests, texts, in));
+    if (c->agreed) /* tests that an environment brought which collected late */
+        c->collected += in->ids.count;
+    return 0;
 }
 
 int xd_runview_collection_told(xd_runview_collection *c, xd_runview_envs *envs, const xd_wire_COLLECTED *in,
@@ -102,7 +105,7 @@ int xd_runview_collection_told(xd_runview_collection *c, xd_runview_envs *envs, 
 void xd_runview_collection_lost(xd_runview_collection *c, xd_runview_tests *tests,
                                 const xd_runview_envs *envs, uint16_t gateway)
 {
-    if (c->each || c->agreed || c->gateway != gateway || tests->count == c->list)
+    if (c->each || c->agreed || c->gateway != gateway || tests->count >= c->list)
         return;
     tests->count = 0;
     c->gateway = XD_NO_INDEX;

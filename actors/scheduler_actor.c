@@ -72,7 +72,7 @@ int xd_scheduler_exit_code(const scheduler *self)
                             .collected = collected,
                             .recorded = recorded,
                             .failures = self->failures,
-                            .collect_errors = self->collect_errors,
+                            .collect_errors = self->collect_errors + self->differs,
                             .bad_end = self->bad_end,
                             .too_many_warnings =
                                 o->max_warnings >= 0 && self->warnings > (uint32_t)o->max_warnings };
@@ -225,7 +225,8 @@ static int on_gateway_down(scheduler *self, gateway *g, const xd_wire_GATEWAY_DO
         return xd_scheduler_happens(self, XD_RUN_ON_ENV_LOST, g);
     if ((last && self->state == XD_RUN_COLLECTING) || self->n_gateways == 1)
         xd_scheduler_end_with(self, XD_EXIT_INFRASTRUCTURE, "");
-    return xd_scheduler_happens(self, last ? XD_RUN_ON_LAST_LOST : XD_RUN_ON_ENV_LOST, g);
+    XD_TRY(xd_scheduler_happens(self, last ? XD_RUN_ON_LAST_LOST : XD_RUN_ON_ENV_LOST, g));
+    return xd_run_tests(self->state) ? xd_scheduler_release(self, g->collection) : 0;
 }
 
 /* Of a gateway whose tests have not begun, by way of the collector: what it collected is heard before. */
@@ -412,6 +413,13 @@ static int handle_WHOLE(void *state, const xd_msg *m)
     scheduler *self = XD_CAST(state, scheduler, SCHEDULER_MAGIC);
     gateway   *g = xd_scheduler_gateway(self, m->gateway);
     return g ? after(self, NULL, "WHOLE", xd_scheduler_on_whole(self, g, number_of(m))) : -EINVAL;
+}
+
+static int handle_MORE(void *state, const xd_msg *m)
+{
+    scheduler *self = XD_CAST(state, scheduler, SCHEDULER_MAGIC);
+    gateway   *g = xd_scheduler_gateway(self, m->gateway);
+    return g ? after(self, NULL, "MORE", xd_scheduler_on_more(self, g, m)) : -EINVAL;
 }
 
 /* Not recorded as it is: straight on to the terminal. */
@@ -641,6 +649,7 @@ static void scheduler_fini(void *state)
     for (size_t i = 0; self->gateways && i < self->n_gateways; i++) {
         xd_idlist_release(&self->gateways[i].list);
         free(self->gateways[i].spec_text);
+        free(self->gateways[i].has);
     }
     free(self->gateways);
     free(self->long_running);
@@ -665,6 +674,7 @@ const xd_actor_spec xd_scheduler_spec = {
             { XD_MSG_COLLECT_IDS, handle_COLLECT_IDS },
             { XD_MSG_AGREED, handle_AGREED },
             { XD_MSG_REORDER, handle_REORDER },
+            { XD_MSG_MORE, handle_MORE },
             { XD_MSG_WHOLE, handle_WHOLE },
             { XD_MSG_DIFFERENT, handle_DIFFERENT },
             { XD_MSG_DROP, handle_DROP },

@@ -30,6 +30,7 @@ void xd_scheduler_collections_release(scheduler *self)
             free(c->messages[k]);
         free(c->messages);
         free(c->reported);
+        free(c->sets);
         xd_sched_free(c->sched);
     }
     free(self->collections);
@@ -37,22 +38,23 @@ void xd_scheduler_collections_release(scheduler *self)
 
 /* ---- the tests can begin --------------------------------------------------------------------------- */
 
-static void sched_items(const scheduler *self, const collection *c, xd_sched_item *out)
+void xd_scheduler_items(const scheduler *self, const collection *c, uint32_t first, xd_sched_item *out)
 {
     const xd_grammar *grammar = xd_grammar_find(self->args.config->runner);
     const uint64_t    environment =
         xd_scheduler_each(self) ? xd_history_environment(xd_bytes_str(self->gateways[c->number].spec_text))
                                    : 0;
-    for (uint32_t i = 0; i < c->count; i++) {
+    for (uint32_t i = first; i < c->count; i++) {
         const xd_idlist_item *item = &c->list->items[i];
         xd_bytes              unit = { item->id.ptr, grammar->unit(item->id) };
         xd_bytes              group = xd_sched_group_key(grammar, self->options.mode, item->id, item->group);
         const xd_history_entry *known =
             self->history ? xd_history_find(self->history, environment, item->id) : NULL;
         uint64_t us = known ? XD_MAX(known->duration_us, 1) : 0;
-        out[i] = (xd_sched_item){ .unit = XXH3_64bits(unit.ptr, unit.len),
-                                  .group = group.len ? XXH3_64bits(group.ptr, group.len) | 1 : 0,
-                                  .expected_us = (uint32_t)XD_MIN(us, UINT32_MAX) };
+        out[i - first] = (xd_sched_item){ .unit = XXH3_64bits(unit.ptr, unit.len),
+                                          .group = group.len ? XXH3_64bits(group.ptr, group.len) | 1 : 0,
+                                          .expected_us = (uint32_t)XD_MIN(us, UINT32_MAX),
+                                          .set = c->sets ? c->sets[i] : 0 };
     }
 }
 
@@ -95,6 +97,11 @@ static int join(scheduler *self, gateway *g)
     XD_TRY(r);
     if (r == 1) /* it is asked to end */
         return xd_scheduler_happens(self, XD_RUN_ON_ENV_LEAVES, g);
+    r = xd_scheduler_tell_sets(g);
+    XD_TRY(r);
+    if (r == 1)
+        return xd_scheduler_drop(
+            self, g, XD_BYTES_LIT("it lacks tests that all others have; the run goes on without it"));
     self->wait_by_ns = 0;
     XD_TRY(start_workers(self, g));
     return xd_sched_agent_up(g->collection->sched, g->number, g->workers);
@@ -226,7 +233,8 @@ static int make_core(scheduler *self, collection *c)
                               .keep_scope_order = self->options.keep_scope_order,
                               .in_order = c->owner->in_order || (workers == 1 && !listens) };
     XD_TRY(xd_sched_new(&c->sched, &opts));
-    sched_items(self, c, items);
+    XD_TRY(xd_scheduler_make_sets(self, c));
+    xd_scheduler_items(self, c, 0, items);
     XD_TRY(xd_sched_collection(c->sched, items, c->count));
     for (size_t i = 0; i < self->n_gateways; i++)
         if (self->gateways[i].collection == c &&
@@ -359,12 +367,17 @@ static int can_run(scheduler *self, gateway *g)
 {
     collection *c = g->collection;
     g->state = GW_AGREED;
+    g->known = true;
     if (!c->digest_lo && !c->digest_hi) { /* the first */
         c->digest_lo = g->digest_lo;
         c->digest_hi = g->digest_hi;
     }
     if (!c->running)
         return 0;
+    if (g->differs)
+        XD_TRY(xd_scheduler_grow(self, c));
+    else if (c->held)
+        return xd_scheduler_release(self, c); /* nothing is left for it */
     XD_TRY(join(self, g));
     return xd_scheduler_drain(self, c);
 }
@@ -380,6 +393,7 @@ int xd_scheduler_on_reorder(scheduler *self, gateway *g, const xd_msg *in)
     xd_auto(xd_msg) *m = NULL;
     if (xd_scheduler_closes(self) || g->state != GW_COLLECTED)
         return 0; /* nothing is left for it to run */
+    XD_TRY(xd_scheduler_take_places(g, in));
     XD_TRY(xd_msg_share(&m, in));
     XD_TRY(xd_actor_send(self->actor, g->address, &m));
     return can_run(self, g);
@@ -436,8 +450,10 @@ int xd_scheduler_on_different(scheduler *self, gateway *g, xd_bytes text)
         xd_bytes why = { text.ptr, (size_t)first };
         return xd_scheduler_drop(self, g, why);
     }
-    xd_scheduler_end_with(self, XD_EXIT_FAILED, XD_REASON_DIFFERENT);
+    g->differs = self->differs = true;
     XD_TRY(xd_scheduler_note(self, XD_NOTE_ERROR, "%.*s", first, (const char *)text.ptr));
-    XD_TRY(report_different(self, g, text));
-    return xd_scheduler_stop(self, XD_CANCEL_DRAIN);
+    XD_TRY(xd_scheduler_likely_cause(self, g, text));
+    if (!self->reason[0])
+        snprintf(self->reason, sizeof(self->reason), "%s", XD_REASON_DIFFERENT);
+    return report_different(self, g, text);
 }

@@ -1,4 +1,5 @@
 /* scheduler_config.c - the lines about files for the hosts, and the first CONFIG: the run's settings as pytest's configuration has them. */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "actors/scheduler_state.h"
@@ -50,6 +51,8 @@ static int take(scheduler *self, const gateway *g, const xd_wire_CONFIG *in)
 int xd_scheduler_on_config(scheduler *self, gateway *g, const xd_wire_CONFIG *in)
 {
     g->configured = true;
+    snprintf(g->python, sizeof(g->python), "%.*s", (int)XD_MIN(in->python_version.len, sizeof(g->python) - 1),
+             (const char *)in->python_version.ptr);
     if (!self->configured)
         XD_TRY(take(self, g, in));
     return xd_scheduler_look(self);

@@ -54,14 +54,48 @@ static int starved(scheduler *self, collection *c)
     return r == 0 ? xd_scheduler_give_up_items(self, c) : XD_MIN(r, 0);
 }
 
+/* Only some environments had these tests, and those are lost. */
+static int orphaned(scheduler *self, const collection *c, const xd_sched_command *one)
+{
+    const xd_bytes id = c->list->items[one->spans[0].first].id;
+    xd_scheduler_end_with(self, XD_EXIT_INFRASTRUCTURE, "");
+    return xd_scheduler_note(
+        self, XD_NOTE_ERROR, "%u test%s not run: no environment is left that has %s (%.*s%s)", one->count,
+        one->count == 1 ? " is" : "s are", one->count == 1 ? "it" : "them", (int)XD_MIN(id.len, (size_t)200),
+        (const char *)id.ptr, one->count == 1 ? "" : " and others");
+}
+
+/* An environment that collects may have tests that nobody else has. Guests bring none, and one that is not there yet is not waited for, nor one that
+ * --min-workers can do without. */
+static bool may_grow(const scheduler *self, const collection *c)
+{
+    if (xd_scheduler_least(self) || xd_scheduler_each(self) || xd_sched_stats_get(c->sched)->cancelled)
+        return false;
+    for (size_t i = 0; i < self->n_gateways; i++) {
+        const gateway *g = &self->gateways[i];
+        if (g->collection == c && (g->state == GW_COLLECTING || g->state == GW_COLLECTED) && !g->came &&
+            !g->failed && !g->gone && !g->dropped)
+            return true;
+    }
+    return false;
+}
+
 /* The run has nothing left to do once no collection has. */
 static int all_done(scheduler *self, collection *c)
 {
+    c->held = may_grow(self, c);
+    if (c->held)
+        return 0;
     c->done = true;
     for (size_t i = 0; i < self->n_collections; i++)
         if (self->collections[i].sched && !self->collections[i].done)
             return 0;
     return xd_scheduler_happens(self, XD_RUN_ON_ALL_DONE, NULL);
+}
+
+int xd_scheduler_release(scheduler *self, collection *c)
+{
+    return c->held ? all_done(self, c) : 0;
 }
 
 int xd_scheduler_drain(scheduler *self, collection *c)
@@ -85,6 +119,9 @@ int xd_scheduler_drain(scheduler *self, collection *c)
         case XD_SCHED_STARVED:
             XD_TRY(starved(self, c));
             break;
+        case XD_SCHED_ORPHANED:
+            XD_TRY(orphaned(self, c, &one));
+            break;
         case XD_SCHED_ALL_DONE:
             XD_TRY(all_done(self, c));
             break;
@@ -106,5 +143,8 @@ int xd_scheduler_cancel(scheduler *self, uint8_t how)
     for (size_t i = 0; i < self->n_collections; i++)
         if (self->collections[i].running)
             XD_TRY(xd_sched_cancel(self->collections[i].sched, how));
-    return xd_scheduler_drain_all(self);
+    XD_TRY(xd_scheduler_drain_all(self));
+    for (size_t i = 0; i < self->n_collections; i++)
+        XD_TRY(xd_scheduler_release(self, &self->collections[i]));
+    return 0;
 }

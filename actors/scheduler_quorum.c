@@ -128,6 +128,7 @@ static int leave_out(scheduler *self, gateway *g)
     if (xd_scheduler_closes(self))
         return 0; /* it ends as the others do */
     g->gone = true;
+    XD_TRY(xd_scheduler_release(self, g->collection));
     return xd_scheduler_drop(self, g, XD_BYTES_LIT("its environment could not start"));
 }
 

@@ -1,6 +1,7 @@
 /* actors/scheduler_state.h - private to the scheduler actor's files.
  *   scheduler.c             the life of the run (engine/run_table.h): its actions, its end, stops from outside
  *   scheduler_collection.c  from what the collector says to the start of the tests
+ *   scheduler_sets.c        environments whose tests differ: who can run what
  *   scheduler_quorum.c      environments that fail before the tests begin
  *   scheduler_each.c        --dist each: environments that end by themselves, the worst exit code
  *   scheduler_join.c        environments that join, and those that leave
@@ -55,10 +56,15 @@ typedef struct gateway {
     bool     zero;       /* its session ended with 0 by its own wish, before all tests were run */
     bool     gone;       /* its GATEWAY_DOWN is on its way through the collector */
     bool     configured; /* it has told its configuration: its workers can start */
+    char     python[24]; /* version of its interpreter, from there */
     bool     failed;     /* it has said that it cannot run, and others go on */
     bool     over;       /* --dist each: its session ended before it had tests to run, and others go on */
     bool     dropped;    /* it contradicts what was agreed: nothing of it is heard any more, except its end */
-    bool     in_order;   /* of COLLECTED, as the next ones */
+    bool     known;      /* which tests it has is known */
+    bool     differs;    /* they are not those that were agreed on: */
+    uint8_t *has;        /* bit per item of that: it has this one; NULL = those that were agreed on; owned */
+    uint32_t n_has;
+    bool     in_order; /* of COLLECTED, as the next ones */
     uint32_t count, deselected;
     uint64_t digest_lo, digest_hi;
     bool     last_words;           /* it told what ran at its end */
@@ -76,7 +82,11 @@ typedef struct item_reported {
 /* The tests of the environments that share them, and what has become of each. */
 typedef struct collection {
     uint16_t         number;
-    uint32_t         count;    /* tests; 0 = not known yet */
+    uint32_t         count;  /* tests; 0 = not known yet */
+    uint32_t         more;   /* of these, those behind the agreed ones, which not all environments have */
+    uint32_t         agreed; /* the agreed ones, if there are more */
+    uint16_t        *sets;   /* of each item, as for the core; NULL = all have the same; owned */
+    uint32_t         n_sets;
     gateway         *owner;    /* whose list it is */
     const xd_idlist *list;     /* of the gateway that sent it; borrowed; NULL = it has not come yet */
     xd_sched        *sched;    /* NULL = not begun */
@@ -88,6 +98,7 @@ typedef struct collection {
     uint64_t         digest_lo, digest_hi;
     bool             running; /* it has begun, and there is something to run */
     bool             done;    /* the core says that nothing is left to do */
+    bool             held;    /* ... and an environment still collects, which may have more */
 } collection;
 
 struct xd_scheduler_names; /* of tests; private to scheduler_each.c */
@@ -118,6 +129,7 @@ typedef struct scheduler {
     bool         bad_end;       /* a worker crashed outside of any test */
     bool         told_misplaced;
     bool         missing;      /* an agent said what it must not */
+    bool         differs;      /* environments have different tests */
     xd_run_state state;        /* changed by xd_scheduler_happens() alone */
     uint32_t     pausing;      /* gateways that have not written PAUSE yet, and the terminal report */
     uint8_t      cancel;       /* CANCEL.how in force, 0 */
@@ -173,6 +185,23 @@ int xd_scheduler_begin_if_all(scheduler *self) XD_MUST;
 /* The tests of all collections begin. */
 int xd_scheduler_begin(scheduler *self) XD_MUST;
 int xd_scheduler_on_different(scheduler *self, gateway *g, xd_bytes text) XD_MUST;
+
+/* scheduler_sets.c: MORE and REORDER of the collector. */
+int xd_scheduler_on_more(scheduler *self, gateway *owner, const xd_msg *m) XD_MUST;
+int xd_scheduler_take_places(gateway *g, const xd_msg *m) XD_MUST;
+/* The core is about to be made: which items are of which set (c->sets). */
+int xd_scheduler_make_sets(const scheduler *self, collection *c) XD_MUST;
+/* The core is there, and this environment has other tests than were known: it gets them, and all sets anew. */
+int xd_scheduler_grow(scheduler *self, collection *c) XD_MUST;
+/* Why the tests of this environment, which `text` names as DIFFERENT has it, may be others. */
+int xd_scheduler_likely_cause(scheduler *self, const gateway *g, xd_bytes text) XD_MUST;
+/* Tells the core what this environment can run. 1 = it comes late, and lacks tests that all others have. */
+int xd_scheduler_tell_sets(const gateway *g) XD_MUST;
+
+/* An environment has collected, or never will: if the run waited for nothing else, it is over. */
+int xd_scheduler_release(scheduler *self, collection *c) XD_MUST;
+/* For the core, of the items from `first` on. */
+void xd_scheduler_items(const scheduler *self, const collection *c, uint32_t first, xd_sched_item *out);
 
 /* Nobody is left to run what waits: nothing of it is. */
 int xd_scheduler_give_up_items(scheduler *self, collection *c) XD_MUST;

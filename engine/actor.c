@@ -163,7 +163,7 @@ const char *xd_msg_name(uint16_t type)
                                        "GONE",       "UNKNOWN",   "PAUSED",    "SAY",       "DROP",
                                        "AGREED",     "WHOLE",     "DIFFERENT", "DIAL",      "SYNC_LINK",
                                        "SYNC_ENDED", "SYNC_SAYS", "SYNCED",    "SYNC_NOTE", "SYNC_FAR",
-                                       "TELL",       "JOINS",     "LEAVES" };
+                                       "TELL",       "JOINS",     "LEAVES",    "JOB",       "MORE" };
     const unsigned           at = (unsigned)type - XD_MSG_REGISTER;
     return at < XD_ARRAY_LEN(own) ? own[at] : xd_wire_name(type);
 }

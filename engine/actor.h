@@ -49,6 +49,7 @@ enum {
     XD_MSG_JOB =
         0x4018, /* u8 1 = nobody will join any more, then a line: what becomes of the job whose tasks join (--slurm) */
     XD_MSG_DIFFERENT = 0x400d, /* this gateway has other tests: text; empty: nobody can say whether it has */
+    XD_MSG_MORE = 0x4019, /* tests behind those of the list that this gateway has sent: a frame COLLECT_IDS */
 };
 /* A socket that leads to the far half of a synchronisation, by way of a gateway. */
 typedef struct xd_sync_link {

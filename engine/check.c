@@ -36,6 +36,7 @@ struct xd_check {
     check_page **pages; /* as far as leases went; NULL where there was none */
     uint32_t     n_pages;
     uint32_t     count; /* of its own COLLECTED */
+    uint32_t     items; /* numbers that it may speak of: those, or as many as REORDER has given numbers to */
     uint32_t     first_worker, n_workers;
     uint32_t stride; /* between the numbers of a worker and of its replacement; 0 = before WORKERS_START */
     xd_buf   told_names; /* of ENV_START: a list of TEXT */
@@ -233,6 +234,14 @@ static int workers_start(xd_check *c, const xd_frame *f)
     return 0;
 }
 
+static int reorder(xd_check *c, const xd_frame *f)
+{
+    xd_wire_REORDER m;
+    XD_TRY(xd_wire_REORDER_decode(f->body, f->len, &m));
+    c->items = m.places.count;
+    return 0;
+}
+
 static int take_back(xd_check *c, const xd_frame *f)
 {
     xd_wire_TAKE_BACK m;
@@ -252,6 +261,8 @@ int xd_check_command(xd_check *c, const xd_frame *f)
     case XD_MSG_SEND_LIST:
         c->list_asked = true;
         return 0;
+    case XD_MSG_REORDER:
+        return reorder(c, f);
     case XD_MSG_WORKERS_START:
         return workers_start(c, f);
     case XD_MSG_LEASE:
@@ -315,7 +326,7 @@ static int check_worker(xd_check *c, const char *name, uint16_t worker)
 /* An item that something is said about, but nothing is decided. */
 static int check_mention(xd_check *c, const char *name, uint32_t item)
 {
-    return item == XD_NO_INDEX || item < c->count ? 0 : wrong(c, name, "there is no item %u", item);
+    return item == XD_NO_INDEX || item < c->items ? 0 : wrong(c, name, "there is no item %u", item);
 }
 
 /* ---- frames ---------------------------------------------------------------------------------------------- */
@@ -352,7 +363,7 @@ static int on_ENV_FACTS(xd_check *c, const xd_wire_ENV_FACTS *m)
 static int on_COLLECTED(xd_check *c, const xd_wire_COLLECTED *m)
 {
     c->phase = XD_PHASE_COLLECTED;
-    c->count = m->count;
+    c->count = c->items = m->count;
     c->digest_lo = m->digest_lo;
     c->digest_hi = m->digest_hi;
     return 0;

@@ -9,6 +9,7 @@
 
 #define SHOWN_DIFFERENCES 10
 #define NO_LIST SIZE_MAX
+#define MORE_BYTES (60u << 10) /* of a part, about as agents send them */
 
 typedef struct part {
     xd_wire_list ids; /* in the frame */
@@ -24,34 +25,43 @@ typedef struct list {
     part      *parts;
     size_t     n_parts, cap;
     comparison compared; /* with the collection that is shared */
-    xd_buf     places;   /* SAME_TESTS: INDEX records */
+    xd_buf     places;   /* INDEX records */
+    uint32_t   n_places;
+    xd_buf
+        more; /* NODEID records of the tests that were appended to the collection for it, from `first_more` on */
+    uint32_t n_more, first_more, told_more;
+    size_t   told_bytes;
 } list;
 
 typedef struct gateway {
     bool   seen, lost; /* has told its digest; nothing more comes */
     bool   told;       /* what it has was said */
+    bool   differs;    /* DIFFERENT was said */
     bool   ahead;      /* asked for its list before it had one */
     bool   begun;      /* `each`: COMPLETE of its collection was said */
     size_t list;       /* index, NO_LIST */
 } gateway;
 
 struct xd_collect {
-    bool     each;
-    list    *lists;
-    size_t   n_lists;
-    size_t   agreed; /* the list that all share, NO_LIST = none yet; not with `each` */
-    gateway *gateways;
-    size_t   n_gateways;
-    bool     begun;   /* COMPLETE of the shared collection was said */
-    bool     differs; /* DIFFERENT or UNKNOWN was said: nothing begins */
+    bool      each;
+    uint16_t  guests;
+    list     *lists;
+    size_t    n_lists;
+    size_t    agreed; /* the list that all share, NO_LIST = none yet; not with `each` */
+    gateway  *gateways;
+    size_t    n_gateways;
+    bool      begun;   /* COMPLETE of the shared collection was said */
+    bool      unknown; /* UNKNOWN was said: nothing begins */
+    xd_idlist all;     /* names of the shared collection, once a list has been compared */
 };
 
-int xd_collect_new(xd_collect **ret, bool each)
+int xd_collect_new(xd_collect **ret, bool each, uint16_t guests)
 {
     xd_collect *c = calloc(1, sizeof(*c));
     if (!c)
         return -ENOMEM;
     c->each = each;
+    c->guests = guests;
     c->agreed = NO_LIST;
     *ret = c;
     return 0;
@@ -70,8 +80,10 @@ xd_collect *xd_collect_free(xd_collect *c)
     for (size_t i = 0; c && i < c->n_lists; i++) {
         forget_parts(&c->lists[i]);
         xd_buf_release(&c->lists[i].places);
+        xd_buf_release(&c->lists[i].more);
     }
     if (c) {
+        xd_idlist_release(&c->all);
         free(c->lists);
         free(c->gateways);
         free(c);
@@ -138,7 +150,8 @@ int xd_collect_collected(xd_collect *c, uint16_t number, const xd_wire_COLLECTED
                                .count = in->count,
                                .owner = number,
                                .asked = g->ahead,
-                               .places = XD_BUF_INIT };
+                               .places = XD_BUF_INIT,
+                               .more = XD_BUF_INIT };
     }
     if (c->agreed == NO_LIST && !c->each)
         c->agreed = at;
@@ -201,22 +214,23 @@ static int write_out(const list *l, xd_idlist *ret)
     return 0;
 }
 
-/* A name of the agreed list, and the next of its items that the other list has not had so far. */
+/* A name of the collection, and the next of its items that the other list has not had so far. */
 typedef struct name_item {
     xd_bytes       id;
     uint32_t       item;
     UT_hash_handle hh;
 } name_item;
 
-/* 1 = the other list has the same tests, and `places` holds the index there of each agreed item; 0 = other tests. */
-static int find_places(const xd_idlist *agreed, const xd_idlist *other, name_item *pool, uint32_t *next,
-                       uint32_t *places)
+/* Where the other list has each of all: `places`, which is XD_NO_INDEX where it has none, and what of it was `met`. */
+static int find_places(const xd_idlist *all, const xd_idlist *other, name_item *pool, uint32_t *next,
+                       uint32_t *places, bool *met)
 {
     name_item *table = NULL, *n;
-    uint32_t   used = 0, found = 0;
+    uint32_t   used = 0;
     int        r = 0;
-    for (uint32_t i = agreed->count; r == 0 && i-- > 0;) { /* backwards: the first of a name is met first */
-        xd_bytes id = agreed->items[i].id;
+    for (uint32_t i = all->count; r == 0 && i-- > 0;) { /* backwards: the first of a name is met first */
+        xd_bytes id = all->items[i].id;
+        places[i] = XD_NO_INDEX;
         HASH_FIND(hh, table, id.ptr, id.len, n);
         next[i] = n ? n->item : XD_NO_INDEX;
         if (!n) {
@@ -230,44 +244,77 @@ static int find_places(const xd_idlist *agreed, const xd_idlist *other, name_ite
     for (uint32_t i = 0; r == 0 && i < other->count; i++) {
         HASH_FIND(hh, table, other->items[i].id.ptr, other->items[i].id.len, n);
         if (!n || n->item == XD_NO_INDEX)
-            break;
+            continue;
+        met[i] = true;
         places[n->item] = i;
         n->item = next[n->item];
-        found++;
     }
     HASH_CLEAR(hh, table);
-    return r < 0 ? r : found == agreed->count;
-}
-
-static int compare_names(const xd_idlist *agreed, const xd_idlist *other, xd_buf *ret_places)
-{
-    const size_t count = agreed->count;
-    if (count != other->count)
-        return 0;
-    xd_autofree name_item *pool = calloc(count ? count : 1, sizeof(*pool));
-    xd_autofree uint32_t  *next = calloc(count ? count : 1, sizeof(*next));
-    xd_autofree uint32_t  *places = calloc(count ? count : 1, sizeof(*places));
-    if (!pool || !next || !places)
-        return -ENOMEM;
-    int r = find_places(agreed, other, pool, next, places);
-    for (uint32_t i = 0; r == 1 && i < count; i++)
-        XD_TRY(xd_wire_INDEX_append(ret_places, &(xd_wire_INDEX){ .item = places[i] }));
     return r;
 }
 
-static int compare(const list *agreed, list *other)
+static int add_places(list *l, const uint32_t *places, uint32_t count)
 {
-    xd_idlist a = { 0 }, b = { 0 };
-    int       r = write_out(agreed, &a);
+    for (uint32_t i = 0; i < count; i++)
+        XD_TRY(xd_wire_INDEX_append(&l->places, &(xd_wire_INDEX){ .item = places[i] }));
+    l->n_places += count;
+    return 0;
+}
+
+/* The tests of this list that were not met go behind all others. What a name shares with its neighbour was written out. */
+static int append(xd_collect *c, list *l, const xd_idlist *names, const bool *met)
+{
+    uint32_t k = 0;
+    l->first_more = c->all.count;
+    for (size_t i = 0; i < l->n_parts; i++) {
+        xd_wire_list   it = l->parts[i].ids;
+        xd_wire_NODEID one;
+        for (; xd_wire_NODEID_next(&it, &one) == 1; k++) {
+            if (met[k])
+                continue;
+            one.shared = 0;
+            one.id = names->items[k].id;
+            XD_TRY(xd_wire_NODEID_append(&l->more, &one));
+            XD_TRY(add_places(l, &k, 1));
+            l->n_more++;
+        }
+    }
+    return xd_idlist_add(&c->all,
+                         (xd_wire_list){ .count = l->n_more, .ptr = l->more.data, .len = l->more.len });
+}
+
+static int compare_names(xd_collect *c, list *l, const xd_idlist *names, bool guest)
+{
+    const uint32_t         count = c->all.count, agreed = c->lists[c->agreed].count;
+    uint32_t               lacks = 0, more = names->count;
+    xd_autofree name_item *pool = calloc(count + 1u, sizeof(*pool));
+    xd_autofree uint32_t  *next = calloc(count + 1u, sizeof(*next));
+    xd_autofree uint32_t  *places = calloc(count + 1u, sizeof(*places));
+    xd_autofree bool      *met = calloc(names->count + 1u, sizeof(*met));
+    if (!pool || !next || !places || !met)
+        return -ENOMEM;
+    XD_TRY(find_places(&c->all, names, pool, next, places, met));
+    for (uint32_t i = 0; i < count; i++) {
+        lacks += i < agreed && places[i] == XD_NO_INDEX;
+        more -= places[i] != XD_NO_INDEX;
+    }
+    l->compared = !lacks && names->count == agreed ? SAME_TESTS : OTHER_TESTS;
+    if (l->compared == SAME_TESTS)
+        return add_places(l, places, agreed);
+    XD_TRY(add_places(l, places, count));
+    return !more || (guest && c->begun) || more > XD_ITEMS_MAX - count ? 0 : append(c, l, names, met);
+}
+
+static int compare(xd_collect *c, list *other, bool guest)
+{
+    xd_idlist names = { 0 };
+    int       r = c->all.count ? 0 : write_out(&c->lists[c->agreed], &c->all);
     if (r == 0)
-        r = write_out(other, &b);
+        r = write_out(other, &names);
     if (r == 0)
-        r = compare_names(&a, &b, &other->places);
-    xd_idlist_release(&a);
-    xd_idlist_release(&b);
-    if (r >= 0)
-        other->compared = r ? SAME_TESTS : OTHER_TESTS;
-    return XD_MIN(r, 0);
+        r = compare_names(c, other, &names, guest);
+    xd_idlist_release(&names);
+    return r;
 }
 
 /* ---- what follows ------------------------------------------------------------------------------------ */
@@ -289,7 +336,7 @@ static bool agreed_is_lost(xd_collect *c, xd_collect_command *ret)
         gateway *g = &c->gateways[i];
         if (g->list == NO_LIST || g->lost || g->told)
             continue;
-        g->told = c->differs = true;
+        g->told = c->unknown = true;
         return command(ret, XD_COLLECT_UNKNOWN, i, 0);
     }
     c->agreed = NO_LIST;
@@ -308,6 +355,25 @@ static bool ask(xd_collect *c, xd_collect_command *ret)
     return false;
 }
 
+/* The next part of what was appended for this list. */
+static bool tell_more(const xd_collect *c, list *l, xd_collect_command *ret)
+{
+    const uint8_t *from = l->more.data + l->told_bytes;
+    xd_wire_list   rest = { .count = l->n_more - l->told_more,
+                            .ptr = from,
+                            .len = l->more.len - l->told_bytes };
+    xd_wire_NODEID one;
+    uint32_t       n = 0;
+    while ((size_t)(rest.ptr - from) < MORE_BYTES && xd_wire_NODEID_next(&rest, &one) == 1)
+        n++;
+    command(ret, XD_COLLECT_MORE, c->lists[c->agreed].owner, 0);
+    ret->more.first = l->first_more + l->told_more;
+    ret->more.ids = (xd_wire_list){ .count = n, .ptr = from, .len = (size_t)(rest.ptr - from) };
+    l->told_more += n;
+    l->told_bytes += ret->more.ids.len;
+    return true;
+}
+
 /* 1 = a command; 0 = what this gateway has is not known yet, or was said; -errno. */
 static int say_gateway(xd_collect *c, size_t number, xd_collect_command *ret)
 {
@@ -322,14 +388,16 @@ static int say_gateway(xd_collect *c, size_t number, xd_collect_command *ret)
     if (c->agreed == NO_LIST || !complete(l) || !complete(&c->lists[c->agreed]))
         return 0;
     if (l->compared == NOT_COMPARED)
-        XD_TRY(compare(&c->lists[c->agreed], l));
-    g->told = true;
-    if (l->compared == OTHER_TESTS) {
-        c->differs = true;
+        XD_TRY(compare(c, l, number >= c->guests));
+    if (l->compared == OTHER_TESTS && !g->differs) {
+        g->differs = true;
         return command(ret, XD_COLLECT_DIFFERENT, number, 0);
     }
+    if (l->told_more < l->n_more)
+        return tell_more(c, l, ret);
+    g->told = true;
     command(ret, XD_COLLECT_REORDER, number, 0);
-    ret->places = (xd_wire_list){ .count = l->count, .ptr = l->places.data, .len = l->places.len };
+    ret->places = (xd_wire_list){ .count = l->n_places, .ptr = l->places.data, .len = l->places.len };
     return 1;
 }
 
@@ -345,7 +413,7 @@ static bool unsettled(const xd_collect *c)
 static bool begin(xd_collect *c, xd_collect_command *ret)
 {
     if (!c->each) {
-        if (c->begun || c->differs || c->agreed == NO_LIST || !complete(&c->lists[c->agreed]))
+        if (c->begun || c->unknown || c->agreed == NO_LIST || !complete(&c->lists[c->agreed]))
             return false;
         bool wait = unsettled(c);
 #if XD_PLANTED_BUG == 21 /* the simulator must find it: tests begin although others may have been collected */

@@ -3,13 +3,14 @@
  * at a time.
  *
  *   in   COLLECTED and COLLECT_IDS of gateways, gateways that are lost
- *   out  SEND_LIST (to a gateway); AGREED, REORDER, DIFFERENT, UNKNOWN of a gateway, COMPLETE of a collection
+ *   out  SEND_LIST (to a gateway); AGREED, REORDER, DIFFERENT, UNKNOWN of a gateway; MORE, COMPLETE of a collection
  *
  * An environment first sends only the digest of its list. It is asked for the list itself if no other has told this
- * digest. Environments that share a collection must have the same tests: those of the first one that has collected. If
- * they came in another order, REORDER says where each of them is in that environment's own list. With `each`, every
- * environment has a collection of its own, which has the number of its gateway, and nothing is compared; equal lists are
- * still sent once.
+ * digest. Environments that share a collection should have the same tests: those of the first one that has collected. If
+ * they came in another order, REORDER says where each of them is in that environment's own list. If an environment has
+ * other tests, DIFFERENT says so first; tests that the collection does not have are appended to it (MORE), also when it is
+ * COMPLETE, but then not those of guests, who come when they want; REORDER says which of all it lacks. With `each`, every environment has a collection of its own, which
+ * has the number of its gateway, and nothing is compared; equal lists are still sent once.
  * A collection is COMPLETE when its list has come and all lists that are known to differ have been compared.
  *
  * After every event drain xd_collect_next() until it gives 0.  Functions return 0, -errno, or an outcome named there. */
@@ -19,8 +20,9 @@
 typedef enum xd_collect_kind {
     XD_COLLECT_SEND_LIST = 1, /* gateway: nobody knows its list */
     XD_COLLECT_AGREED,        /* gateway, collection: it has these tests, in this order */
-    XD_COLLECT_REORDER,       /* gateway, collection, places: it has these tests, in another order */
-    XD_COLLECT_DIFFERENT,     /* gateway: it has other tests, see xd_collect_describe */
+    XD_COLLECT_REORDER, /* gateway, collection, places: it has these tests, at other places; behind DIFFERENT not all */
+    XD_COLLECT_DIFFERENT, /* gateway: it has other tests, see xd_collect_describe */
+    XD_COLLECT_MORE,      /* gateway, collection, more: tests behind those that the collection had so far */
     XD_COLLECT_UNKNOWN, /* gateway: whether it has other tests is not known: the list to compare with is lost */
     XD_COLLECT_COMPLETE, /* collection, gateway: whose list it is; once per collection */
 } xd_collect_kind;
@@ -28,13 +30,16 @@ typedef enum xd_collect_kind {
 typedef struct xd_collect_command {
     xd_collect_kind kind;
     uint16_t        gateway, collection;
-    xd_wire_list    places; /* INDEX of each test of the collection in the gateway's own list; valid until the
-                               next event */
+    xd_wire_list
+        places; /* INDEX of each test of the collection in the gateway's own list, XD_NO_INDEX = it has none;
+                               tests that were appended after that are not in it. Valid until the next event */
+    xd_wire_COLLECT_IDS more; /* valid until the next event */
 } xd_collect_command;
 
 typedef struct xd_collect xd_collect;
 
-int         xd_collect_new(xd_collect **ret, bool each) XD_MUST;
+/* guests: number of the first gateway that is one; UINT16_MAX = none is. */
+int         xd_collect_new(xd_collect **ret, bool each, uint16_t guests) XD_MUST;
 xd_collect *xd_collect_free(xd_collect *c);
 XD_DEFINE_AUTO(xd_collect, xd_collect_free)
 

@@ -13,33 +13,43 @@
 
 /* ---- the ring of pending segments ---- */
 
-static int ring_grow(xd_sched *s, size_t extra)
+static int ring_grow(xd_sched_ring *r, size_t extra)
 {
-    if (s->ring_len + extra <= s->ring_cap)
+    if (r->len + extra <= r->cap)
         return 0;
-    size_t cap = s->ring_cap ? s->ring_cap : 64;
-    while (cap < s->ring_len + extra)
+    size_t cap = r->cap ? r->cap : 64;
+    while (cap < r->len + extra)
         cap *= 2;
-    xd_sched_seg *r = malloc(cap * sizeof *r);
-    if (!r)
+    xd_sched_seg *at = malloc(cap * sizeof *at);
+    if (!at)
         return -ENOMEM;
-    for (size_t i = 0; i < s->ring_len; i++)
-        r[i] = s->ring[(s->ring_at + i) % s->ring_cap];
-    free(s->ring);
-    s->ring = r;
-    s->ring_cap = cap;
-    s->ring_at = 0;
+    for (size_t i = 0; i < r->len; i++)
+        at[i] = r->at[(r->head + i) % r->cap];
+    free(r->at);
+    r->at = at;
+    r->cap = cap;
+    r->head = 0;
     return 0;
 }
 
-/* Puts segments (room reserved) before all others, keeping their order. */
+int xd_sched_ring_add(xd_sched *s, uint32_t set, const xd_sched_seg *seg)
+{
+    xd_sched_ring *r = &s->rings[set];
+    XD_TRY(ring_grow(r, 1));
+    r->at[(r->head + r->len++) % r->cap] = *seg;
+    r->weight += seg->weight;
+    return 0;
+}
+
+/* Puts segments (room reserved) before all others of their sets, keeping their order. */
 static void ring_push_front(xd_sched *s, const xd_sched_seg *segs, size_t count)
 {
     for (size_t i = count; i-- > 0;) {
-        s->ring_at = (s->ring_at + s->ring_cap - 1) % s->ring_cap;
-        s->ring[s->ring_at] = segs[i];
-        s->ring_len++;
-        s->pending_weight += segs[i].weight;
+        xd_sched_ring *r = &s->rings[s->items[segs[i].first].set];
+        r->head = (r->head + r->cap - 1) % r->cap;
+        r->at[r->head] = segs[i];
+        r->len++;
+        r->weight += segs[i].weight;
         s->st.pending += segs[i].count;
     }
 }
@@ -67,7 +77,11 @@ xd_sched *xd_sched_free(xd_sched *s)
     free(s->items);
     free(s->raw);
     free(s->group_left);
-    free(s->ring);
+    for (uint32_t i = 0; i < s->n_rings; i++)
+        free(s->rings[i].at);
+    free(s->rings);
+    for (uint32_t i = 0; i < s->n_agents; i++)
+        free(s->agents[i].can);
     free(s->agents);
     free(s->lost);
     free(s->doubted);
@@ -88,12 +102,27 @@ static void set_weights(xd_sched *s, const xd_sched_item *items, uint32_t count)
     s->history = known != 0;
     s->st.expected_us = sum;
     uint64_t mean = known ? sum / known : UNKNOWN_US;
+    s->mean_us = (uint32_t)XD_MAX(mean, 1u);
+}
+
+void xd_sched_take_items(xd_sched *s, uint32_t first, const xd_sched_item *items, uint32_t count)
+{
     for (uint32_t i = 0; i < count; i++) {
-        uint32_t e = items[i].expected_us;
-        s->items[i].weight = e ? e : (uint32_t)XD_MAX(mean, 1u);
-        s->items[i].known = e != 0;
-        s->items[i].agent = NO_AGENT;
+        const uint32_t e = items[i].expected_us;
+        s->items[first + i] = (xd_sched_entry){
+            .weight = e ? e : s->mean_us, .known = e != 0, .agent = NO_AGENT, .set = items[i].set
+        };
     }
+}
+
+int xd_sched_make_rings(xd_sched *s)
+{
+    uint32_t n = 1;
+    for (uint32_t i = 0; i < s->n; i++)
+        n = XD_MAX(n, s->items[i].set + 1u);
+    s->rings = calloc(n, sizeof *s->rings);
+    s->n_rings = s->rings ? n : 0;
+    return s->rings ? 0 : -ENOMEM;
 }
 
 int xd_sched_collection(xd_sched *s, const xd_sched_item *items, uint32_t count)
@@ -112,8 +141,10 @@ int xd_sched_collection(xd_sched *s, const xd_sched_item *items, uint32_t count)
     s->items = it;
     s->raw = raw;
     s->n = s->st.items = s->st.pending = count;
-    s->have_items = true;
     set_weights(s, items, count);
+    xd_sched_take_items(s, 0, items, count);
+    XD_TRY(xd_sched_make_rings(s));
+    s->have_items = true;
     if (s->st.cancelled) {
         s->st.not_run = count;
         s->st.pending = 0;
@@ -123,18 +154,38 @@ int xd_sched_collection(xd_sched *s, const xd_sched_item *items, uint32_t count)
 
 /* ---- agents ---- */
 
-int xd_sched_agent_up(xd_sched *s, uint16_t a, uint32_t workers)
+static int agent_room(xd_sched *s, uint16_t a)
 {
     if (a >= MAX_AGENTS)
         return -EINVAL;
-    if (a >= s->n_agents) {
-        xd_sched_agent *p = realloc(s->agents, (a + 1u) * sizeof *p);
-        if (!p)
-            return -ENOMEM;
-        memset(p + s->n_agents, 0, (a + 1u - s->n_agents) * sizeof *p);
-        s->agents = p;
-        s->n_agents = a + 1u;
-    }
+    if (a < s->n_agents)
+        return 0;
+    xd_sched_agent *p = realloc(s->agents, (a + 1u) * sizeof *p);
+    if (!p)
+        return -ENOMEM;
+    memset(p + s->n_agents, 0, (a + 1u - s->n_agents) * sizeof *p);
+    s->agents = p;
+    s->n_agents = a + 1u;
+    return 0;
+}
+
+int xd_sched_agent_sets(xd_sched *s, uint16_t a, const bool *can, uint32_t count)
+{
+    XD_TRY(agent_room(s, a));
+    bool *copy = malloc((count ? count : 1) * sizeof *copy);
+    if (!copy)
+        return -ENOMEM;
+    if (count)
+        memcpy(copy, can, count * sizeof *copy);
+    free(s->agents[a].can);
+    s->agents[a].can = copy;
+    s->agents[a].n_can = count;
+    return 0;
+}
+
+int xd_sched_agent_up(xd_sched *s, uint16_t a, uint32_t workers)
+{
+    XD_TRY(agent_room(s, a));
     xd_sched_agent *g = &s->agents[a];
     if (g->lost)
         return 1;
@@ -167,8 +218,10 @@ static void item_leave(xd_sched *s, xd_sched_entry *it)
         g->units--;
     if (left == 0 && g->chunks)
         g->chunks--;
+    if (left == 0 && it->set && g->own)
+        g->own--;
     if (!g->outstanding) {
-        g->units = g->chunks = 0;
+        g->units = g->chunks = g->own = 0;
         g->alone = false;
     }
     it->agent = NO_AGENT;
@@ -243,9 +296,9 @@ int xd_sched_cancel(xd_sched *s, uint8_t how)
     /* What waits here is not run: its state stays "pending", xd_sched_outcome() knows. */
     s->st.not_run += s->st.pending;
     s->st.pending = 0;
-    s->ring_len = 0;
+    for (uint32_t i = 0; i < s->n_rings; i++)
+        s->rings[i].len = s->rings[i].weight = 0;
     s->doubt_at = s->doubt_end = 0;
-    s->pending_weight = 0;
     return 0;
 }
 
@@ -279,7 +332,7 @@ static int push_doubted(xd_sched *s, uint32_t i)
         s->doubt_at = 0;
     }
     s->doubted[s->doubt_end++] = i;
-    s->pending_weight += s->items[i].weight;
+    s->rings[s->items[i].set].weight += s->items[i].weight;
     s->st.pending++;
     return 0;
 }
@@ -301,7 +354,8 @@ static int gather(xd_sched *s, uint16_t a, const xd_span *span, xd_sched_seg **s
             continue;
         }
         xd_sched_seg *last = *len ? &(*segs)[*len - 1] : NULL;
-        if (!last || last->first + last->count != i || last->group != it->group) {
+        if (!last || last->first + last->count != i || last->group != it->group ||
+            s->items[last->first].set != it->set) {
             if (*len == *cap) {
                 size_t        more = *cap ? *cap * 2 : 16;
                 xd_sched_seg *p = realloc(*segs, more * sizeof *p);
@@ -335,9 +389,23 @@ static int put_back(xd_sched *s, xd_sched_seg *segs, size_t len)
     }
     if (grouped) /* the segments of a group must be neighbours: they are leased together */
         qsort(segs, len, sizeof *segs, seg_by_group);
-    XD_TRY(ring_grow(s, len));
+    for (size_t i = 0; i < len; i++) /* room for all of them, in each ring that gets one */
+        XD_TRY(ring_grow(&s->rings[s->items[segs[i].first].set], len));
     ring_push_front(s, segs, len);
     return 0;
+}
+
+/* What an agent gave back when it was asked for another one that runs dry. If that one has nothing of it, the agent is not asked again
+ * before it has half as much. */
+static void judge_gift(const xd_sched *s, xd_sched_agent *g, const xd_sched_seg *segs, size_t len,
+                       size_t count, uint32_t had)
+{
+    bool useful = count && !len; /* what may have begun elsewhere runs alone, wherever that is */
+    for (size_t i = 0; i < len && !useful; i++)
+        useful = xd_sched_can(&s->agents[g->asked_for], s->items[segs[i].first].set);
+    g->futile = len && !useful;
+    g->gave = useful;
+    g->ask_below = useful ? UINT32_MAX : had / 2;
 }
 
 int xd_sched_returned(xd_sched *s, uint16_t a, uint32_t request, const xd_span *spans, size_t count)
@@ -352,17 +420,18 @@ int xd_sched_returned(xd_sched *s, uint16_t a, uint32_t request, const xd_span *
         return 1;
     } else {
         g->request = 0;
-        g->gave = count != 0;
-        g->ask_below = count ? UINT32_MAX : g->units / 2;
     }
+    const uint32_t            had = g->units;
     xd_autofree xd_sched_seg *segs = NULL;
     size_t                    len = 0, cap = 0;
     uint32_t                  before = s->st.leased;
     for (size_t i = 0; i < count; i++)
         XD_TRY(gather(s, a, &spans[i], &segs, &len, &cap));
     s->st.taken_back += before - s->st.leased;
+    if (request)
+        judge_gift(s, g, segs, len, count, had);
     XD_TRY(put_back(s, segs, len));
-    if (request && s->ring_len)
+    if (request && s->rings && s->rings[0].len)
         xd_sched_share_out(s);
     return 0;
 }

@@ -44,6 +44,7 @@ typedef struct xd_sched_item {
         unit; /* hash of the unit of the node id (xd_grammar.unit): neighbours with the same value stay together */
     uint64_t group;       /* hash of xd_sched_group_key(); 0 = free */
     uint32_t expected_us; /* from history; 0 = unknown */
+    uint16_t set;         /* who can run it (xd_sched_agent_sets); 0 = usually all */
 } xd_sched_item;
 
 /* The part of a node id that says what must stay on one worker under `mode` (as xdist's schedulers); empty
@@ -59,7 +60,8 @@ typedef enum xd_sched_kind {
     XD_SCHED_CANCEL,    /* agent, how: 1 let running items end, 2 grace, 3 kill */
     XD_SCHED_OUTCOME,   /* spans[0].first, attempt: this item is lost (its agent was lost in it) */
     XD_SCHED_STARVED,   /* items wait and no agent has a worker: caller starts one, or cancels */
-    XD_SCHED_ALL_DONE,  /* every item has its outcome or is not-run, and nothing is open; once */
+    XD_SCHED_ORPHANED, /* count, spans[0].first: that many items are not run, as nobody is left who can; one of them */
+    XD_SCHED_ALL_DONE, /* every item has its outcome or is not-run, and nothing is open; once */
 } xd_sched_kind;
 
 typedef struct xd_sched_command {
@@ -75,7 +77,7 @@ typedef struct xd_sched_command {
 } xd_sched_command;
 
 typedef struct xd_sched_stats {
-    uint32_t items, recorded, not_run; /* not_run: only once cancelled */
+    uint32_t items, recorded, not_run; /* not_run: only once cancelled, and those that are orphaned */
     uint32_t leased, pending;          /* with agents; still here */
     uint32_t open;                     /* have their outcome, and fixtures that wait for their teardown */
     uint32_t failures;                 /* as given with results */
@@ -92,11 +94,18 @@ XD_DEFINE_AUTO(xd_sched, xd_sched_free)
 
 /* The agreed collection, once.  `items` is borrowed for the call. */
 int xd_sched_collection(xd_sched *s, const xd_sched_item *items, uint32_t count) XD_MUST;
+/* More items behind those that there are, and who can run each of all from now on: `sets` has an entry for each, old and
+ * new; the sets of agents are to be told anew. Also when all is done; not once cancelled: then they are not run. Both are
+ * borrowed for the call. -ENOMEM, after which it is of no use. */
+int xd_sched_more(xd_sched *s, const xd_sched_item *items, uint32_t count, const uint16_t *sets) XD_MUST;
 /* An agent (small number, below 4096) can take leases with so many workers; again with another number when
  * that changes. 0 workers (also while its connection is down): nothing is leased to it or asked of it, what
  * it has stays there. A worker whose replacement is being started counts as a worker; report 0 when the last
  * one is given up. */
 int xd_sched_agent_up(xd_sched *s, uint16_t agent, uint32_t workers) XD_MUST;
+/* Which items this agent can run: those with set k if k < count and can[k]. Said before xd_sched_agent_up(); one of which
+ * it is not said can run those of set 0. `can` is copied. -ENOMEM. */
+int xd_sched_agent_sets(xd_sched *s, uint16_t agent, const bool *can, uint32_t count) XD_MUST;
 /* An outcome (wire numbers) arrived; `failures`: how many failures it counts for maxfail (0 = none). */
 int xd_sched_result(xd_sched *s, uint16_t agent, uint32_t item, uint16_t attempt, uint8_t outcome,
                     uint32_t failures) XD_MUST;

@@ -37,7 +37,7 @@ static int prepare_parts(command_runner *c, const xd_wire_ENV_START *start, xd_e
     int r = xd_path_self_program(&c->program);
     if (r < 0)
         return xd_error_set(err, r, "cannot find this program: %s", xd_error_name(r));
-    XD_TRY(xd_runner_environ(start, &c->env, err));
+    XD_TRY(xd_runner_environ(start, NULL, &c->env, err));
     if (!(c->nice = xd_bytes_dup(start->nice)))
         return xd_error_set(err, -ENOMEM, "out of memory");
     if (start->chdir.len && !(c->chdir = xd_bytes_dup(start->chdir)))

@@ -9,6 +9,7 @@
 #include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
+#include <xxhash.h>
 
 #include "actors/runners/embedded.h"
 #include "engine/base/mem.h"
@@ -237,7 +238,13 @@ static int prepare_parts(xd_pytest *p, const xd_wire_ENV_START *start, const cha
     int r = xd_os_pipe(p->leash, 1, 0);
     if (r < 0)
         return xd_error_set(err, r, "no descriptors for Python: %s", xd_error_name(r));
-    XD_TRY(xd_runner_environ(start, &p->env, err));
+    /* All processes of a run, wherever they are, hash alike: a set has the same order in each, and so have the tests that are made of
+     * one. The adapter takes it away again, unless the user has set it: what tests start hashes as it would. */
+    char seed[16];
+    snprintf(seed, sizeof(seed), "%u",
+             (unsigned)XD_MAX(XXH32(start->run_uid.ptr, start->run_uid.len, 0), 1u));
+    const char *const unless[] = { "PYTHONHASHSEED", seed, "XD_HASHSEED", seed, NULL };
+    XD_TRY(xd_runner_environ(start, unless, &p->env, err));
     if (start->chdir.len && !(p->chdir = xd_bytes_dup(start->chdir)))
         return xd_error_set(err, -ENOMEM, "out of memory");
     XD_TRY(find_python(p, start, err));

@@ -73,12 +73,14 @@ static int set(char **env, size_t *count, xd_bytes name, xd_bytes value)
     return 0;
 }
 
-int xd_runner_environ(const xd_wire_ENV_START *start, char ***ret, xd_error *err)
+int xd_runner_environ(const xd_wire_ENV_START *start, const char *const *unless, char ***ret, xd_error *err)
 {
-    size_t have = 0, count = 0;
+    size_t have = 0, count = 0, more = 0;
     while (environ && environ[have])
         have++;
-    char **env = *ret = calloc(have + start->env.count + 1, sizeof(char *));
+    while (unless && unless[more])
+        more += 2;
+    char **env = *ret = calloc(have + start->env.count + more / 2 + 1, sizeof(char *));
     if (!env)
         return xd_error_set(err, -ENOMEM, "out of memory");
     for (; count < have; count++) {
@@ -95,6 +97,10 @@ int xd_runner_environ(const xd_wire_ENV_START *start, char ***ret, xd_error *err
         if (set(env, &count, pair.name, pair.value) < 0)
             return xd_error_set(err, -ENOMEM, "out of memory");
     }
+    for (size_t i = 0; i < more; i += 2)
+        if (!xd_runner_environ_get(env, unless[i]) &&
+            set(env, &count, xd_bytes_str(unless[i]), xd_bytes_str(unless[i + 1])) < 0)
+            return xd_error_set(err, -ENOMEM, "out of memory");
     return 0;
 }
 

@@ -80,6 +80,8 @@ int xd_runner_open_output(int theirs[2], int ret[2], const char *whose, xd_error
 
 /* The environment of this process with what ENV_START sets: malloc'ed, NULL terminated, each entry malloc'ed. To be freed
  * even on failure. */
-int         xd_runner_environ(const xd_wire_ENV_START *start, char ***ret, xd_error *err) XD_MUST;
+/* `unless`: names and values in turn, NULL at the end, for what is not set otherwise; NULL = none. */
+int         xd_runner_environ(const xd_wire_ENV_START *start, const char *const *unless, char ***ret,
+                              xd_error *err) XD_MUST;
 void        xd_runner_environ_free(char **env);
 const char *xd_runner_environ_get(char *const *env, const char *name); /* NULL = it is not set */

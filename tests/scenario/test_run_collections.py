@@ -3,6 +3,8 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
+from conftest import junit_cases
+
 WARM = "def pytest_sessionfinish(session): pass\n"  # a reason to start workers before the collection
 RANDOM = {
     "uuid": "import uuid\nVALUES = [uuid.uuid4().hex]\n",
@@ -48,12 +50,98 @@ def test_environments_that_differ(project):
     xd = project.run("--tx", "popen", "--tx", "popen//env:WHICH=b", "--junitxml=xd.xml")
     name = "popen" if "ERROR popen\n" in xd.out else "popen//env:WHICH=b"
     check(xd, project, name, ["test_a.py::test_only_b"])
+    assert xd.outcomes == {"test_a.py::test_a": "passed", "test_a.py::test_only_b": "passed"}, xd
+    assert xd.out.count("likely cause: tests or parameters that depend on the host") == 1, xd
+    assert sorted(dict(case)["name"] for case, children, _ in junit_cases(project.root / "xd.xml") if not children) == ["test_a", "test_only_b"], xd
+    shown = project.xdctl("show", "-rA")
+    assert "PASSED test_a.py::test_only_b" in shown.out and "1 error" in shown.out, shown
+
+
+THREE = '''
+import os, pytest, time
+WHICH = os.environ.get("WHICH", "a")
+LISTS = {"a": "xyz", "b": "xywv", "c": "wxu"}
+def note(n):
+    with open(os.environ["RAN"], "a") as f: f.write("%s %s\\n" % (WHICH, n))
+    time.sleep(0.02)
+@pytest.mark.parametrize("n", range(20))
+def test_all(n): note(n)
+@pytest.mark.parametrize("which", LISTS[WHICH])
+def test_some(which):
+    note(which)
+    assert which != "v"
+'''
+ENVIRONMENTS = ["--tx", "popen", "--tx", "2*popen//env:WHICH=b", "--tx", "popen//env:WHICH=c"]
+
+
+@pytest.mark.parametrize("options", [[], ["--no-fork"], ["--dist=loadscope"], ["--dist=loadfile", "--no-fork"]], ids=" ".join)
+def test_what_only_some_have_runs_there(project, options):
+    """Each test once, in an environment that has it; --lf runs what failed, where it is."""
+    log = project.path / "ran"
+    project.write(test_a=THREE)
+    xd = project.run(*(ENVIRONMENTS + options), env=dict(RAN=str(log)))
+    ran = [line.split() for line in log.read_text().splitlines()]
+    assert xd.rc == 1 and xd.summary == {"passed": 25, "failed": 1, "error": 2}, xd
+    assert sorted(n for _, n in ran) == sorted([str(n) for n in range(20)] + list("uvwxyz")) and all(n.isdigit() or n in dict(a="xyz", b="xywv", c="wxu")[which] for which, n in ran), ran
+    assert xd.events[-1]["not_run"] == 0 and "likely cause: parameters that are not the same in each process" in xd.out, xd
+    log.unlink()
+    again = project.run(*(ENVIRONMENTS + options + ["--lf"]), env=dict(RAN=str(log)))
+    assert again.rc == 1 and again.outcomes["test_a.py::test_some[v]"] == "failed", again
+
+
+def test_who_has_them_is_lost(project):
+    """What nobody else has is not run; the rest is."""
+    project.write(test_a=THREE.replace("    note(which)\n", "    note(which)\n    if which == 'w': os.kill(os.getppid(), 9); time.sleep(30)\n"))
+    xd = project.run("--tx", "popen", "--tx", "popen//env:WHICH=b", "--no-fork", "--on-lost=fail", env=dict(RAN=str(project.path / "ran")))
+    assert xd.rc == 6 and xd.outcomes["test_a.py::test_some[w]"] in ("lost", "crashed") and "test_a.py::test_some[v]" not in xd.outcomes, xd
+    assert "1 test is not run: no environment is left that has it (test_a.py::test_some[v])" in xd.out, xd
+    assert all(xd.outcomes["test_a.py::test_all[%d]" % n] in ("passed", "lost") for n in range(20)), xd
+
+
+LATE = """
+    import os, time
+    def pytest_collection_modifyitems(items):
+        if "WHICH" in os.environ: time.sleep(1.5)
+"""
+
+
+@pytest.mark.parametrize("own", ["has more", "has fewer"])
+def test_one_that_comes_late(project, own):
+    """It gets its share of what it has, and all that only it has."""
+    project.write(conftest=LATE, test_a="""
+        import os, pytest, time
+        late = "WHICH" in os.environ
+        @pytest.mark.parametrize("n", range(%s if late else 40))
+        def test_n(n): time.sleep(0.1)
+        """ % ("60" if own == "has more" else "20"))
+    xd = project.run("--min-workers=1", "--tx", "popen", "--tx", "popen//env:WHICH=b")
+    assert xd.rc == 1 and xd.outcomes == {"test_a.py::test_n[%d]" % n: "passed" for n in range(60 if own == "has more" else 40)}, xd
+    late = {e["nodeid"] for e in xd.tests if e["worker"] == "gw1"}
+    assert late and ({"test_a.py::test_n[%d]" % n for n in range(40, 60)} <= late if own == "has more" else late <= {"test_a.py::test_n[%d]" % n for n in range(20)}), late
+    shown = project.xdctl("show")
+    assert "%d passed, 1 error" % len(xd.outcomes) in shown.out, shown
+
+
+def test_the_same_hash_in_each_process(project):
+    """A set has the same order everywhere, and what tests start hashes as it would without xd."""
+    project.write(test_a="""
+        import os, pytest, subprocess, sys
+        @pytest.mark.parametrize("n", range(6))
+        def test_n(n):
+            with open(os.environ["SEEN"], "a") as f: f.write("%d %s\\n" % (hash("x"), os.environ.get("PYTHONHASHSEED")))
+            assert "XD_HASHSEED" not in os.environ
+        """)
+    seen = project.path / "seen"
+    for given in (None, "7"):
+        seen.write_text("")
+        xd = project.run("--no-fork", "--tx", "2*popen", "--tx", "popen//env:A=b", env=dict(dict(SEEN=str(seen)), **({"PYTHONHASHSEED": given} if given else {})))
+        assert xd.rc == 0 and set(seen.read_text().splitlines()) == {seen.read_text().splitlines()[0]} and seen.read_text().split()[1] == str(given), (xd, seen.read_text())
 
 
 @pytest.mark.parametrize("options", [[], ["--no-fork"]], ids=["forked", "fresh"])
 @pytest.mark.parametrize("values", ["uuid", "random", "set"])
 def test_environments_with_other_parameters(project, values, options):
-    """What differs ends the run.  The tests take their time: one environment alone may not be through before the other has collected."""
+    """An error, and both run.  The tests take their time: one environment alone may not be through before the other has collected."""
     text = dict(RANDOM, set="import os\nVALUES = {'a', 'b', os.environ.get('WHICH', 'c')}\n")[values]
     project.write(test_a=text + """
 import pytest, time
@@ -106,14 +194,12 @@ def test_the_first_environment_collects_last(project):
                 time.sleep(1.5)
                 if os.environ["SLOW"] == "2": items.reverse()
         """, test_a="def test_a(): assert 0\ndef test_b(): pass\ndef test_c(): pass\n")
-    for slow, known in (1, True), (2, False):
+    for slow in 1, 2:
         cache = project.root / ".pytest_cache" / "v" / "cache" / "lastfailed"
         xd = project.run("--tx", "popen//env:SLOW=%d" % slow, "--tx", "popen")
         assert (xd.rc, xd.summary) == (1, {"passed": 2, "failed": 1}), xd
-        assert cache.exists() == known, xd
-        if known:
-            assert "test_a.py::test_a" in cache.read_text() and "test_c" not in cache.read_text()
-            cache.unlink()
+        assert "test_a.py::test_a" in cache.read_text() and "test_c" not in cache.read_text()
+        cache.unlink()
 
 
 ORDERS = {

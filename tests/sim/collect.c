@@ -13,19 +13,23 @@
 #define VERDICTS 64u /* commands that a run can have at most, by far */
 
 typedef struct environment {
-    uint32_t count, test[TESTS + 1];
+    uint32_t count, test[TESTS + 3];
     uint64_t digest;
     uint32_t sent;                      /* of its list, so far */
     bool     told, lost, asked, agreed; /* agreed: in this order or in another */
     bool     different, unknown, complete;
 } environment;
 
+#define ALL_TESTS (TESTS + 3u * ENVIRONMENTS)
+
 typedef struct collect_world {
     sim_world   w; /* clock, random numbers, hash, fault */
     xd_collect *core;
     environment env[ENVIRONMENTS];
     uint32_t    n;
-    bool        each, ended; /* ended: tests differ, or nobody can say whether they do */
+    uint32_t    guests;      /* from this one on environments bring no tests when others run already */
+    bool        each, ended; /* ended: nobody can say whether tests differ */
+    uint32_t    all[ALL_TESTS], n_all; /* tests of the shared collection that the agreed list does not have */
     xd_buf     *kept[ENVIRONMENTS * (TESTS + 2)];
     size_t      n_kept;
 } collect_world;
@@ -59,6 +63,7 @@ static void make_environments(collect_world *c)
         base[i] = names > n ? i : sim_rand(w, names); /* else some have the same name */
     c->n = 1 + sim_rand(w, ENVIRONMENTS);
     c->each = sim_chance(w, 30);
+    c->guests = sim_rand(w, c->n + 1);
     for (uint32_t i = 0; i < c->n; i++) {
         environment *e = &c->env[i];
         e->count = n;
@@ -68,8 +73,8 @@ static void make_environments(collect_world *c)
         if (sim_chance(w, 12)) {
             if (n && sim_chance(w, 50))
                 e->count--;
-            else
-                e->test[e->count++] = 1000 + sim_rand(w, 2);
+            for (uint32_t k = sim_rand(w, 3); k > 0; k--)
+                e->test[e->count++] = 1000 + sim_rand(w, 4);
         }
         e->digest = digest_of(e);
         sim_at(w, sim_between(w, 0, SEC), (sim_event){ .kind = EV_COLLECTED, .a = i });
@@ -116,23 +121,62 @@ static void send_list(collect_world *c, uint32_t a)
     }
 }
 
+/* What the collection has at this place: the tests of the agreed list, then those that were appended. */
+static uint32_t test_at(const collect_world *c, const environment *owner, uint32_t place)
+{
+    return place < owner->count ? owner->test[place] : c->all[place - owner->count];
+}
+
+/* Each test of the environment stands at one place at most; where it has none, none of its tests is left for it. */
 static void check_places(collect_world *c, const environment *e, const environment *owner,
                          xd_wire_list places)
 {
-    bool          had[TESTS + 1] = { false }, moved = false;
-    uint32_t      i = 0;
-    xd_wire_INDEX one;
-    for (; xd_wire_INDEX_next(&places, &one) == 1; i++) {
-        if (i >= owner->count || one.item >= e->count || had[one.item] ||
-            e->test[one.item] != owner->test[i]) {
+    bool           had[TESTS + 3] = { false }, moved = false;
+    const uint32_t most = owner->count + c->n_all;
+    uint32_t       i = 0, missing[ALL_TESTS + 1], n_missing = 0, met = 0;
+    xd_wire_INDEX  one;
+    for (; xd_wire_INDEX_next(&places, &one) == 1 && i < most; i++) {
+        if (one.item == XD_NO_INDEX && e->different) {
+            missing[n_missing++] = test_at(c, owner, i);
+            continue;
+        }
+        if (one.item >= e->count || had[one.item] || e->test[one.item] != test_at(c, owner, i)) {
             sim_fault(&c->w, "test %u of the collection is not at place %u", i, one.item);
             return;
         }
         had[one.item] = true;
         moved = moved || one.item != i;
+        met++;
     }
-    if (i != owner->count || !moved)
-        sim_fault(&c->w, "%u places for %u tests, moved %d", i, owner->count, moved);
+    for (uint32_t k = 0; k < e->count; k++) {
+        if (had[k])
+            continue;
+        if (!e->different || !c->env[0].complete || c->guests > c->n - 1)
+            sim_fault(&c->w, "test %u of an environment has no place", e->test[k]);
+        for (uint32_t m = 0; m < n_missing; m++)
+            if (missing[m] == e->test[k])
+                sim_fault(&c->w, "test %u of an environment is called missing", e->test[k]);
+    }
+    if (i < owner->count || (!e->different && (i != owner->count || !moved)))
+        sim_fault(&c->w, "%u places for %u tests, moved %d, met %u", i, owner->count, moved, met);
+}
+
+static void take_more(collect_world *c, const xd_collect_command *cmd)
+{
+    const uint16_t owner = xd_collect_owner(c->core, 0);
+    xd_wire_list   ids = cmd->more.ids;
+    xd_wire_NODEID one;
+    if (owner != cmd->gateway || c->each || (c->env[0].complete && !c->guests) ||
+        cmd->more.first != c->env[owner].count + c->n_all)
+        sim_fault(&c->w, "tests are appended from %u on, complete %d", cmd->more.first, c->env[0].complete);
+    while (xd_wire_NODEID_next(&ids, &one) == 1 && c->n_all < ALL_TESTS) {
+        unsigned number = 0;
+        char     name[40];
+        snprintf(name, sizeof name, "%.*s", (int)one.id.len, (const char *)one.id.ptr);
+        if (one.shared || sscanf(name, "test_it.py::test_%u", &number) != 1)
+            sim_fault(&c->w, "a name that nobody has: %s", name);
+        c->all[c->n_all++] = number;
+    }
 }
 
 static void check_verdict(collect_world *c, const xd_collect_command *cmd)
@@ -141,7 +185,7 @@ static void check_verdict(collect_world *c, const xd_collect_command *cmd)
     environment       *e = &c->env[cmd->gateway];
     const uint16_t     owner = xd_collect_owner(c->core, cmd->collection);
     const environment *o = owner < c->n ? &c->env[owner] : NULL;
-    if (!e->told || e->lost || e->agreed || e->different || e->unknown)
+    if (!e->told || e->lost || e->agreed || e->unknown || (e->different && cmd->kind != XD_COLLECT_REORDER))
         sim_fault(w, "a second verdict on environment %u, or one too early", cmd->gateway);
     if (cmd->collection != (c->each ? cmd->gateway : 0))
         sim_fault(w, "environment %u has collection %u", cmd->gateway, cmd->collection);
@@ -155,13 +199,13 @@ static void check_verdict(collect_world *c, const xd_collect_command *cmd)
     }
     if (cmd->kind == XD_COLLECT_DIFFERENT) {
         xd_autobuf text = XD_BUF_INIT;
-        e->different = c->ended = true;
+        e->different = true;
         if (same_tests(e, o) || xd_collect_describe(c->core, cmd->gateway, "a", "b", &text) < 0 || !text.len)
             sim_fault(w, "environment %u does not differ", cmd->gateway);
         return;
     }
     e->agreed = true;
-    if (!same_tests(e, o))
+    if (!same_tests(e, o) && !e->different)
         sim_fault(w, "environment %u has other tests", cmd->gateway);
     if (cmd->kind == XD_COLLECT_REORDER)
         check_places(c, e, o, cmd->places);
@@ -199,6 +243,8 @@ static void pump(collect_world *c)
             send_list(c, cmd.gateway);
         else if (cmd.kind == XD_COLLECT_COMPLETE)
             check_complete(c, &cmd);
+        else if (cmd.kind == XD_COLLECT_MORE)
+            take_more(c, &cmd);
         else
             check_verdict(c, &cmd);
     }
@@ -272,7 +318,7 @@ uint64_t sim_collect(uint64_t seed, bool trace, char fault[256], uint64_t *event
     for (int i = 0; i < 8; i++)
         (void)sim_rand(&c.w, 2);
     make_environments(&c);
-    if (xd_collect_new(&c.core, c.each) < 0)
+    if (xd_collect_new(&c.core, c.each, (uint16_t)c.guests) < 0)
         sim_fault(&c.w, "no core");
     while (!c.w.fault[0] && sim_pop(&c.w, &ev)) {
         sim_hash(&c.w, ev.at ^ (uint64_t)ev.kind << 40 ^ (uint64_t)ev.a << 32);

@@ -34,12 +34,29 @@ static void count_outcome(sim_world *w, uint32_t i)
         sim_fault(w, "item %u has %u outcomes", i, w->item[i].outcomes);
 }
 
+static bool has(const sim_world *w, uint32_t a, uint32_t item)
+{
+    const uint8_t lists = w->item[item].lists;
+    return !lists || lists >> (a % w->lists) & 1;
+}
+
+static void count_orphans(sim_world *w, const xd_sched_command *c)
+{
+    w->orphans += c->count;
+    for (uint32_t a = 0; a < w->n_agents && !w->early;
+         a++) /* else it is not known that an agent has no worker left */
+        if (!w->agent[a].lost && !w->agent[a].away && w->agent[a].known_up && has(w, a, c->spans[0].first))
+            sim_fault(w, "item %u is not run, and agent %u has it", c->spans[0].first, a);
+}
+
 /* Items go where workers are idle, and not to and fro. */
 static void count_moves(sim_world *w, const xd_sched_command *c)
 {
     for (size_t k = 0; k < c->n_spans; k++)
         for (uint32_t i = c->spans[k].first; i < c->spans[k].first + c->spans[k].count; i++) {
             sim_item *it = &w->item[i];
+            if (!has(w, c->agent, i))
+                sim_fault(w, "item %u is given to agent %u, which does not have it", i, c->agent);
             it->moves += it->home >= 0 && it->home != c->agent && !w->agent[it->home].lost;
             if (it->moves > MAX_MOVES)
                 sim_fault(w, "item %u went %u times from one agent to another: to and fro", i, it->moves);
@@ -82,7 +99,12 @@ static void ctl_pump(sim_world *w)
             if (xd_sched_cancel(w->sched, 1) < 0)
                 sim_fault(w, "cancel refused");
             break;
+        case XD_SCHED_ORPHANED:
+            count_orphans(w, &c);
+            break;
         case XD_SCHED_ALL_DONE:
+            if (w->more_comes)
+                break; /* not of those that come late */
             happens(w, XD_RUN_ON_ALL_DONE, XD_RUN_CLOSE);
             w->done = true;
         }
@@ -198,6 +220,65 @@ static void make_items(sim_world *w)
     w->horizon_ns = 3 * w->horizon_ns + 120 * SEC;
 }
 
+/* Agents with other tests: each list has most items, the others are in some lists. The agents of the last list may come late. */
+static void make_lists(sim_world *w)
+{
+    w->lists = w->n_agents > 1 && sim_chance(w, 25) ? 2 + sim_rand(w, w->n_agents - 1) : 1;
+    const uint32_t all = (1u << w->lists) - 1, some = sim_chance(w, 20) ? 100 : 1 + sim_rand(w, 40);
+    const uint32_t last = 1u << (w->lists - 1);
+    w->more_comes = w->lists > 1 && sim_chance(w, 50);
+    w->n_first = w->more_comes ? w->n_items - sim_rand(w, w->n_items / 2 + 1) : w->n_items;
+    for (uint32_t i = 0; i < w->n_items && w->lists > 1; i++) {
+        uint32_t lists = sim_chance(w, some) ? 1 + sim_rand(w, all) : all;
+        if (w->more_comes)
+            lists = i >= w->n_first ? last : lists == last ? all : lists;
+        w->item[i].lists = (uint8_t)(lists == all ? 0 : lists);
+        /* Before the last list is known, what all others have is everybody's. */
+        const uint32_t known = w->more_comes ? lists & ~last : lists;
+        w->plan[i].set = (uint16_t)(known == (w->more_comes ? all & ~last : all) ? 0 : known);
+    }
+}
+
+static bool is_late(const sim_world *w, uint32_t a)
+{
+    return w->more_comes && a % w->lists == w->lists - 1;
+}
+
+static void tell_lists(sim_world *w)
+{
+    for (uint32_t a = 0; a < w->n_agents && w->lists > 1; a++) {
+        bool can[1u << SIM_AGENTS];
+        for (uint32_t set = 0; set < XD_ARRAY_LEN(can); set++)
+            can[set] = !set || set >> (a % w->lists) & 1;
+        if (xd_sched_agent_sets(w->sched, (uint16_t)a, can, XD_ARRAY_LEN(can)) < 0)
+            sim_fault(w, "no sets");
+    }
+}
+
+static void start_agent(sim_world *w, uint32_t a)
+{
+    sim_agent_start(w, a, w->late_workers[a], w->restarts);
+    if (w->early && xd_sched_agent_up(w->sched, (uint16_t)a, w->agent[a].known_up = w->late_workers[a]) < 0)
+        sim_fault(w, "no agent");
+}
+
+static void more_items(sim_world *w)
+{
+    uint16_t *sets = sim_alloc(w->n_items * sizeof *sets);
+    for (uint32_t i = 0; i < w->n_items; i++)
+        sets[i] = w->plan[i].set = w->item[i].lists;
+    if (xd_sched_more(w->sched, w->plan + w->n_first, w->n_items - w->n_first, sets) < 0)
+        sim_fault(w, "more items are refused");
+    free(sets);
+    w->disturbed = true; /* what was final is not, and nobody was there for the bound */
+    tell_lists(w);
+    for (uint32_t a = 0; a < w->n_agents; a++)
+        if (is_late(w, a))
+            start_agent(w, a);
+    w->more_comes = false;
+    ctl_pump(w);
+}
+
 static void make_trouble(sim_world *w, uint64_t span)
 {
     if (sim_chance(w, 30))
@@ -226,6 +307,7 @@ static void make_world(sim_world *w, uint64_t seed)
         (void)sim_rand(w, 2);
     make_items(w);
     w->n_agents = sim_chance(w, 40) ? 1 : 1 + sim_rand(w, SIM_AGENTS);
+    make_lists(w);
     w->killer = w->n_agents > 2 && w->n_items > 1 && seed % 3;
     if (w->killer) {
         sim_item *it = &w->item[seed % w->n_items];
@@ -251,15 +333,18 @@ static void make_world(sim_world *w, uint64_t seed)
         total += workers[a] = 1 + sim_rand(w, SIM_WORKERS);
     o.workers_expected = sim_chance(w, 50) ? total : 0;
     o.more_come = sim_chance(w, 30);
-    if (xd_sched_new(&w->sched, &o) < 0 || xd_sched_collection(w->sched, w->plan, w->n_items) < 0)
+    if (xd_sched_new(&w->sched, &o) < 0 || xd_sched_collection(w->sched, w->plan, w->n_first) < 0)
         sim_fault(w, "no scheduler");
+    tell_lists(w);
     happens(w, XD_RUN_ON_TESTS, XD_RUN_BEGIN);
     uint32_t restarts = sim_chance(w, 20) ? sim_rand(w, 3) : 64;
+    w->restarts = restarts;
+    memcpy(w->late_workers, workers, sizeof workers);
     for (uint32_t a = 0; a < w->n_agents; a++)
-        sim_agent_start(w, a, workers[a], restarts);
-    for (uint32_t a = 0; a < w->n_agents && w->early; a++)
-        if (xd_sched_agent_up(w->sched, (uint16_t)a, w->agent[a].known_up = workers[a]) < 0)
-            sim_fault(w, "no agent");
+        if (!is_late(w, a))
+            start_agent(w, a);
+    if (w->more_comes)
+        sim_at(w, sim_between(w, 0, 2 * w->work_ns / total + 50 * MS), (sim_event){ .kind = EV_MORE });
     w->workers = total;
     w->grouped = o.mode >= XD_SCHED_LOADSCOPE;
     make_trouble(w, 80 * MS + 3 * w->work_ns / (2 * total));
@@ -285,6 +370,8 @@ static void free_world(sim_world *w)
 
 static void dispatch(sim_world *w, const sim_event *ev)
 {
+    if (!w->agent[ev->a].present && (ev->kind == EV_DROP || ev->kind == EV_KILL))
+        return; /* it has not come yet */
     switch ((sim_kind)ev->kind) {
     case EV_FRAME:
     case EV_CHECK:
@@ -307,6 +394,9 @@ static void dispatch(sim_world *w, const sim_event *ev)
             sim_fault(w, "cancel refused");
         ctl_pump(w);
         break;
+    case EV_MORE:
+        more_items(w);
+        break;
     default:
         sim_agent_event(w, ev);
     }
@@ -321,11 +411,11 @@ static void check_end(sim_world *w)
     bool stopped = w->user_cancel || (w->maxfail && st->failures >= w->maxfail);
     if (st->cancelled != stopped)
         sim_fault(w, "cancelled %d, expected %d", st->cancelled, stopped);
-    if (st->not_run && !st->cancelled)
-        sim_fault(w, "%u items not run in a run that was not cancelled", st->not_run);
+    if (st->not_run != w->orphans && !st->cancelled)
+        sim_fault(w, "%u items not run in a run that was not cancelled, %u orphans", st->not_run, w->orphans);
     /* Nobody idles while there is work: a list schedule plus start-up and the time of messages and claims. */
     uint64_t bound = w->work_ns / w->workers + w->longest_ns + 400 * MS + w->n_items * MS / w->workers;
-    if (!w->disturbed && !w->broken && !w->grouped && w->now > bound)
+    if (!w->disturbed && !w->broken && !w->grouped && w->lists == 1 && w->now > bound)
         sim_fault(w, "took %.3f s of virtual time, bound %.3f", (double)w->now / 1e9, (double)bound / 1e9);
     for (uint32_t i = 0; i < w->n_items; i++) {
         uint8_t o = xd_sched_outcome(w->sched, i);

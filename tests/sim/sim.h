@@ -39,6 +39,7 @@ typedef enum sim_kind {
     EV_ACK,           /* a, b direction: time to acknowledge */
     EV_LOST,          /* a, d: given up for good; d = by an item */
     EV_CANCEL,        /* the user stops the run */
+    EV_MORE,          /* agents that have collected late join, with tests that nobody else has */
     EV_COLLECTED,     /* a: an environment tells the digest of its list */
     EV_LIST_PART,     /* a, b first, c count: a part of its list arrives */
     EV_COLLECT_LOST,  /* a: it is lost */
@@ -109,6 +110,7 @@ typedef struct sim_item {
     uint32_t started;  /* highest attempt begun, and a check that none begins twice */
     uint64_t attempts; /* bits of attempts begun: none begins twice */
     int32_t  ran_on;   /* agent * SIM_WORKERS + slot */
+    uint8_t  lists;    /* bit per list of tests: this item is in it; 0 = in all */
 } sim_item;
 
 typedef struct sim_world {
@@ -123,13 +125,18 @@ typedef struct sim_world {
     xd_run_state   run;
     uint32_t       maxfail, workers;
     uint32_t       setups, ran; /* of session fixtures; processes that ran something */
-    bool           user_cancel, disturbed, broken, done, grouped;
-    bool           early;      /* leases go out before workers are up, their number is not corrected */
-    bool           killer;     /* an item ends agents: nothing else does for good */
-    bool           eager;      /* workers claim before they know the successor */
-    bool           tells_away; /* controller tells the scheduler of lost connections */
-    char           fault[256]; /* first broken invariant; empty = fine */
-    bool           trace;
+    uint32_t       lists,
+        orphans; /* agent a has list a % lists; items that were not run as nobody is left who has them */
+    uint32_t n_first, late_workers[SIM_AGENTS],
+        restarts; /* items from n_first on are only in the last list, which comes late */
+    bool more_comes;
+    bool user_cancel, disturbed, broken, done, grouped;
+    bool early;      /* leases go out before workers are up, their number is not corrected */
+    bool killer;     /* an item ends agents: nothing else does for good */
+    bool eager;      /* workers claim before they know the successor */
+    bool tells_away; /* controller tells the scheduler of lost connections */
+    char fault[256]; /* first broken invariant; empty = fine */
+    bool trace;
 } sim_world;
 
 /* clock.c */

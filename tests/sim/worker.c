@@ -141,7 +141,8 @@ static void begin(sim_world *w, uint32_t a, uint32_t slot)
     int32_t  here = (int32_t)(a * SIM_WORKERS + slot);
     uint64_t group = w->plan[i].group;
     for (uint32_t k = 0; group && !w->disturbed && k < w->n_items; k++)
-        if (w->plan[k].group == group && w->item[k].ran_on >= 0 && w->item[k].ran_on != here)
+        if (w->plan[k].group == group && w->item[k].lists == it->lists && w->item[k].ran_on >= 0 &&
+            w->item[k].ran_on != here)
             sim_fault(w, "group of item %u runs on two workers", i);
     it->ran_on = here;
     if (it->kills) {
@@ -158,7 +159,8 @@ static void begin(sim_world *w, uint32_t a, uint32_t slot)
         w->setups++;
         w->ran += g->setups++ == 0;
         g->session = true;
-        if (w->setups != w->ran && !w->disturbed) /* after the loss of a worker or an agent it is allowed */
+        if (w->setups != w->ran && !w->disturbed &&
+            !w->broken) /* after the loss of a worker or an agent it is allowed */
             sim_fault(w, "session fixtures were set up %u times by %u processes", w->setups, w->ran);
     }
     g->state = W_RUNNING;

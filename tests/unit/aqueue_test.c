@@ -405,7 +405,7 @@ static uint64_t makespan(const uint32_t *us, uint32_t n, uint32_t workers, bool 
 {
     xd_sched_item items[512];
     for (uint32_t i = 0; i < n; i++)
-        items[i] = (xd_sched_item){ 1 + i / 20, 0, history ? us[i] : 0 };
+        items[i] = (xd_sched_item){ 1 + i / 20, 0, history ? us[i] : 0, 0 };
     xd_auto(xd_sched) *s = NULL;
     ck_assert_int_eq(xd_sched_new(&s, &(xd_sched_options){ .workers_expected = workers }), 0);
     ck_assert_int_eq(xd_sched_collection(s, items, n), 0);

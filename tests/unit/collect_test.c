@@ -11,6 +11,7 @@
 #define PARTS 32
 
 static xd_collect        *core;
+static uint16_t           guests;
 static xd_collect_command cmd;
 static xd_buf             text;
 static xd_buf             kept[PARTS]; /* parts stay where they are */
@@ -19,12 +20,13 @@ static size_t             n_kept;
 static void start(bool each)
 {
     xd_collect_free(core);
-    ck_assert_int_eq(xd_collect_new(&core, each), 0);
+    ck_assert_int_eq(xd_collect_new(&core, each, guests), 0);
 }
 
 static void setup(void)
 {
     core = NULL;
+    guests = UINT16_MAX;
     n_kept = 0;
     text = XD_BUF_INIT;
     start(false);
@@ -246,6 +248,22 @@ START_TEST(an_announced_number_takes_no_memory)
 }
 END_TEST
 
+/* The parts of MORE together. */
+static void more(uint32_t first, const char *const *ids)
+{
+    for (uint32_t at = first; *ids;) {
+        SAYS(MORE, 0);
+        xd_wire_list   list = cmd.more.ids;
+        xd_wire_NODEID one;
+        ck_assert_uint_eq(cmd.more.first, at);
+        for (; xd_wire_NODEID_next(&list, &one) == 1; at++, ids++) {
+            ck_assert_ptr_nonnull(*ids);
+            ck_assert(xd_bytes_eq_str(one.id, *ids));
+        }
+    }
+}
+#define MORE(first, ...) more(first, (const char *const[]){ __VA_ARGS__, NULL })
+
 START_TEST(lists_that_differ)
 {
     first_collects(2, 5);
@@ -259,7 +277,96 @@ START_TEST(lists_that_differ)
     ck_assert_ptr_nonnull(strstr(said, "\n- t.py::b"));
     ck_assert_ptr_nonnull(strstr(said, "\n+ t.py::c"));
     ck_assert_ptr_null(strstr(said, "t.py::a"));
+    MORE(2, "t.py::c"); /* also when others run already */
+    reordered(1, (const uint32_t[]){ 0, XD_NO_INDEX, 1 }, 3);
     nothing();
+    ck_assert(xd_collect_over(core, 2));
+}
+END_TEST
+
+START_TEST(tests_that_only_some_have_go_behind_the_others)
+{
+    guests = 4;
+    start(false);
+    first_collects(3, 5);
+    another_list(1, 3, 6);
+    another_list(2, 4, 7);
+    OTHER(1, 0, "t.py::d", "t.py::a", "t.py::c");
+    OURS(0, 0, "t.py::a", "t.py::b", "t.py::c");
+    differs(1);
+    MORE(3, "t.py::d");
+    reordered(1, (const uint32_t[]){ 1, XD_NO_INDEX, 2, 0 }, 4);
+    nothing(); /* the third one may have more */
+    OTHER(2, 0, "t.py::b", "t.py::e", "t.py::d", "t.py::f");
+    differs(2);
+    MORE(4, "t.py::e", "t.py::f");
+    reordered(2, (const uint32_t[]){ XD_NO_INDEX, 0, XD_NO_INDEX, 2, 1, 3 }, 6);
+    SAYS(COMPLETE, 0);
+    COLLECTED(3, 4, 7); /* a list that is known already */
+    differs(3);
+    reordered(3, (const uint32_t[]){ XD_NO_INDEX, 0, XD_NO_INDEX, 2, 1, 3 }, 6);
+    nothing();
+    another_list(4, 2, 8);
+    OTHER(4, 0, "t.py::g", "t.py::f");
+    differs(4);
+    reordered(4, (const uint32_t[]){ XD_NO_INDEX, XD_NO_INDEX, XD_NO_INDEX, XD_NO_INDEX, XD_NO_INDEX, 1 }, 6);
+    nothing(); /* a guest brings none when others run already */
+    ck_assert(xd_collect_over(core, 5));
+}
+END_TEST
+
+START_TEST(one_has_a_name_more_often)
+{
+    first_collects(2, 5);
+    another_list(1, 3, 6);
+    OTHER(1, 0, "t.py::b", "t.py::a", "t.py::a");
+    OURS(0, 0, "t.py::a", "t.py::b");
+    differs(1);
+    MORE(2, "t.py::a");
+    reordered(1, (const uint32_t[]){ 1, 0, 2 }, 3);
+    SAYS(COMPLETE, 0);
+}
+END_TEST
+
+START_TEST(one_has_tests_and_the_first_none)
+{
+    COLLECTED(0, 0, 5);
+    SAYS(AGREED, 0);
+    SAYS(COMPLETE, 0);
+    start(false);
+    COLLECTED(0, 0, 5);
+    COLLECTED(1, 2, 6);
+    SAYS(SEND_LIST, 1);
+    SAYS(AGREED, 0);
+    nothing();
+    OTHER(1, 0, "t.py::a", "t.py::b");
+    differs(1);
+    MORE(0, "t.py::a", "t.py::b");
+    reordered(1, (const uint32_t[]){ 0, 1 }, 2);
+    SAYS(COMPLETE, 0);
+}
+END_TEST
+
+START_TEST(many_more_come_in_parts)
+{
+    static char        names[2000][100];
+    static const char *ids[2001];
+    first_collects(1, 5);
+    another_list(1, 2000, 6);
+    OURS(0, 0, "t.py::a");
+    for (int i = 0; i < 2000; i++) {
+        snprintf(names[i], sizeof(names[i]), "t.py::test_%080d", i);
+        ids[i] = names[i];
+    }
+    ck_assert_int_eq(part(1, 0, ids), 0);
+    differs(1);
+    SAYS(MORE, 0);
+    ck_assert_uint_lt(cmd.more.ids.count, 2000);
+    const uint32_t had = cmd.more.ids.count;
+    more(1 + had, ids + had);
+    SAYS(REORDER, 1);
+    ck_assert_uint_eq(cmd.places.count, 2001);
+    SAYS(COMPLETE, 0);
 }
 END_TEST
 
@@ -271,7 +378,10 @@ START_TEST(the_second_list_may_be_there_first)
     nothing();
     OURS(0, 0, "t.py::a");
     differs(1);
-    nothing(); /* no test runs */
+    MORE(1, "t.py::b");
+    reordered(1, (const uint32_t[]){ XD_NO_INDEX, 0 }, 2);
+    SAYS(COMPLETE, 0);
+    nothing();
 }
 END_TEST
 
@@ -478,6 +588,10 @@ int main(void)
     tcase_add_test(t, the_only_one_is_lost);
     tcase_add_test(t, an_announced_number_takes_no_memory);
     tcase_add_test(t, lists_that_differ);
+    tcase_add_test(t, tests_that_only_some_have_go_behind_the_others);
+    tcase_add_test(t, one_has_a_name_more_often);
+    tcase_add_test(t, one_has_tests_and_the_first_none);
+    tcase_add_test(t, many_more_come_in_parts);
     tcase_add_test(t, the_second_list_may_be_there_first);
     tcase_add_test(t, nothing_begins_before_lists_are_compared);
     tcase_add_test(t, another_order_is_no_difference);

@@ -46,7 +46,7 @@ START_TEST(environment_of_a_runner)
                      0);
     start.env.ptr = pairs.data;
     start.env.len = pairs.len;
-    ck_assert_int_eq(xd_runner_environ(&start, &env, &err), 0);
+    ck_assert_int_eq(xd_runner_environ(&start, NULL, &env, &err), 0);
     ck_assert_str_eq(xd_runner_environ_get(env, "XD_TEST_A"), "new");
     ck_assert_str_eq(xd_runner_environ_get(env, "XD_TEST_B"), "");
     ck_assert_str_eq(xd_runner_environ_get(env, "PATH"), getenv("PATH"));
@@ -58,7 +58,7 @@ START_TEST(environment_of_a_runner)
                          &pairs, &(xd_wire_PAIR){ .name = XD_BYTES_LIT("A=B"), .value = XD_BYTES_LIT("c") }),
                      0);
     start.env = (xd_wire_list){ .count = 1, .ptr = pairs.data, .len = pairs.len };
-    ck_assert_int_eq(xd_runner_environ(&start, &env, &err), -EINVAL);
+    ck_assert_int_eq(xd_runner_environ(&start, NULL, &env, &err), -EINVAL);
     ck_assert_ptr_nonnull(strstr(err.text, "env:A=B="));
     xd_runner_environ_free(env);
 }

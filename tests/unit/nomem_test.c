@@ -329,7 +329,7 @@ static int collections(void)
 {
     xd_autobuf text = XD_BUF_INIT, first = XD_BUF_INIT, turned = XD_BUF_INIT, other = XD_BUF_INIT;
     xd_auto(xd_collect) *c = NULL;
-    XD_TRY(xd_collect_new(&c, false));
+    XD_TRY(xd_collect_new(&c, false, UINT16_MAX));
     XD_TRY(ids_of(c, 0, 30, 1, &first));
     XD_TRY(until(c, XD_COLLECT_COMPLETE));
     XD_TRY(ids_of(c, 1, 30, 7, &turned));

@@ -79,8 +79,8 @@ END_TEST
 
 START_TEST(test_one_agent_gets_all)
 {
-    xd_sched_item items[7] = { { 1, 0, 0 }, { 1, 0, 0 }, { 2, 0, 0 }, { 2, 0, 0 },
-                               { 2, 0, 0 }, { 1, 0, 0 }, { 3, 0, 0 } };
+    xd_sched_item items[7] = { { 1, 0, 0, 0 }, { 1, 0, 0, 0 }, { 2, 0, 0, 0 }, { 2, 0, 0, 0 },
+                               { 2, 0, 0, 0 }, { 1, 0, 0, 0 }, { 3, 0, 0, 0 } };
     xd_auto(xd_sched) *s = make((xd_sched_options){ .mode = XD_SCHED_LOAD }, items, 7);
     nothing(s);
     ck_assert_int_eq(xd_sched_agent_up(s, 0, 2), 0);
@@ -111,7 +111,7 @@ START_TEST(test_longest_first)
 {
     xd_sched_item items[201];
     for (int i = 0; i < 201; i++)
-        items[i] = (xd_sched_item){ 1 + (uint64_t)i / 10, 0, i == 200 ? 3000000 : 50000 };
+        items[i] = (xd_sched_item){ 1 + (uint64_t)i / 10, 0, i == 200 ? 3000000 : 50000, 0 };
     items[200].unit = items[199].unit;
     xd_auto(xd_sched) *s =
         make((xd_sched_options){ .mode = XD_SCHED_LOAD, .workers_expected = 8 }, items, 201);
@@ -135,7 +135,7 @@ START_TEST(test_units_by_length)
     xd_sched_item items[9]; /* three modules of 3 s, 9 s, 6 s in small items: longest first, each in order */
     static const uint32_t each[] = { 10000, 30000, 20000 };
     for (uint32_t i = 0; i < 9; i++)
-        items[i] = (xd_sched_item){ 1 + i / 3, 0, each[i / 3] };
+        items[i] = (xd_sched_item){ 1 + i / 3, 0, each[i / 3], 0 };
     xd_auto(xd_sched) *s = make((xd_sched_options){ .mode = XD_SCHED_LOAD, .workers_expected = 1 }, items, 9);
     ck_assert_int_eq(xd_sched_agent_up(s, 0, 1), 0);
     xd_sched_command c = want(s, XD_SCHED_LEASE);
@@ -154,7 +154,7 @@ START_TEST(test_groups)
     xd_sched_item         items[8];
     static const uint64_t group[] = { 7, 8, 9, 8, 9, 9, 8, 9 };
     for (uint32_t i = 0; i < 8; i++)
-        items[i] = (xd_sched_item){ 1, group[i], 0 };
+        items[i] = (xd_sched_item){ 1, group[i], 0, 0 };
     xd_auto(xd_sched) *s =
         make((xd_sched_options){ .mode = XD_SCHED_LOADSCOPE, .agents_expected = 2 }, items, 8);
     ck_assert_int_eq(xd_sched_agent_up(s, 0, 1), 0);
@@ -198,7 +198,7 @@ END_TEST
 
 START_TEST(test_keep_scope_order)
 {
-    xd_sched_item items[4] = { { 1, 5, 0 }, { 1, 6, 0 }, { 1, 6, 0 }, { 1, 6, 0 } };
+    xd_sched_item items[4] = { { 1, 5, 0, 0 }, { 1, 6, 0, 0 }, { 1, 6, 0, 0 }, { 1, 6, 0, 0 } };
     xd_auto(xd_sched) *s =
         make((xd_sched_options){ .mode = XD_SCHED_LOADFILE, .keep_scope_order = true }, items, 4);
     ck_assert_int_eq(xd_sched_agent_up(s, 0, 1), 0);
@@ -210,7 +210,7 @@ START_TEST(test_two_agents_share)
 {
     xd_sched_item items[100];
     for (uint32_t i = 0; i < 100; i++)
-        items[i] = (xd_sched_item){ 1 + i / 10, 0, 0 };
+        items[i] = (xd_sched_item){ 1 + i / 10, 0, 0, 0 };
     xd_auto(xd_sched) *s =
         make((xd_sched_options){ .mode = XD_SCHED_LOAD, .agents_expected = 2 }, items, 100);
     ck_assert_int_eq(xd_sched_agent_up(s, 0, 2), 0);
@@ -233,7 +233,7 @@ START_TEST(test_take_back)
 {
     xd_sched_item items[40];
     for (uint32_t i = 0; i < 40; i++)
-        items[i] = (xd_sched_item){ 1, 0, 0 };
+        items[i] = (xd_sched_item){ 1, 0, 0, 0 };
     xd_auto(xd_sched) *s = make((xd_sched_options){ .mode = XD_SCHED_LOAD }, items, 40);
     ck_assert_int_eq(xd_sched_agent_up(s, 0, 2), 0);
     ck_assert_uint_eq(want(s, XD_SCHED_LEASE).spans[0].count, 40);
@@ -287,7 +287,7 @@ START_TEST(test_groups_do_not_go_to_and_fro)
     xd_span       back[60];
     for (uint32_t i = 0; i < 60; i++) {
         group_of[i] = i < 31 ? 0 : 1 + i % 5;
-        items[i] = (xd_sched_item){ 1, 1 + group_of[i], 0 };
+        items[i] = (xd_sched_item){ 1, 1 + group_of[i], 0, 0 };
     }
     xd_auto(xd_sched) *s = make((xd_sched_options){ .mode = XD_SCHED_LOADGROUP }, items, 60);
     ck_assert_int_eq(xd_sched_agent_up(s, 0, 4), 0);
@@ -327,7 +327,7 @@ START_TEST(test_agent_lost)
 {
     xd_sched_item items[10];
     for (uint32_t i = 0; i < 10; i++)
-        items[i] = (xd_sched_item){ 1, 0, 0 };
+        items[i] = (xd_sched_item){ 1, 0, 0, 0 };
     xd_auto(xd_sched) *s = make((xd_sched_options){ .mode = XD_SCHED_LOAD }, items, 10);
     ck_assert_int_eq(xd_sched_agent_up(s, 0, 1), 0);
     want(s, XD_SCHED_LEASE);
@@ -359,7 +359,7 @@ START_TEST(test_agent_lost_without_a_word)
     uint32_t         has, one = 99;
     xd_sched_command c;
     for (uint32_t i = 0; i < 8; i++)
-        items[i] = (xd_sched_item){ 1 + i, 0, 0 };
+        items[i] = (xd_sched_item){ 1 + i, 0, 0, 0 };
     xd_auto(xd_sched) *s =
         make((xd_sched_options){ .mode = XD_SCHED_LOAD, .agents_expected = 3, .max_attempts = 2 }, items, 8);
     for (uint16_t a = 0; a < 3; a++)
@@ -421,7 +421,7 @@ START_TEST(test_maxfail)
 {
     xd_sched_item items[20];
     for (uint32_t i = 0; i < 20; i++)
-        items[i] = (xd_sched_item){ 1, 0, 0 };
+        items[i] = (xd_sched_item){ 1, 0, 0, 0 };
     xd_auto(xd_sched) *s =
         make((xd_sched_options){ .mode = XD_SCHED_LOAD, .maxfail = 1, .agents_expected = 2 }, items, 20);
     ck_assert_int_eq(xd_sched_agent_up(s, 0, 1), 0);
@@ -466,7 +466,7 @@ START_TEST(test_scale)
     xd_sched_item *items = calloc(N, sizeof *items);
     ck_assert_ptr_nonnull(items);
     for (uint32_t i = 0; i < N; i++)
-        items[i] = (xd_sched_item){ 1 + i / 50, 1 + i / 7 % 5000, _i == 1 ? 100 + i % 977 : 0 };
+        items[i] = (xd_sched_item){ 1 + i / 50, 1 + i / 7 % 5000, _i == 1 ? 100 + i % 977 : 0, 0 };
     size_t before = mallinfo2().uordblks + mallinfo2().hblkhd;
     double t0 = cpu_ms();
     xd_auto(xd_sched) *s = make((xd_sched_options){ .mode = _i == 2 ? XD_SCHED_LOADSCOPE : XD_SCHED_LOAD,
@@ -512,6 +512,79 @@ START_TEST(test_scale)
 }
 END_TEST
 
+/* Items 0 to 5 are everybody's, 6 and 7 of agent 0 alone, 8 and 9 of agent 1. */
+static xd_sched *two_with_own(void)
+{
+    xd_sched_item items[10];
+    for (uint32_t i = 0; i < 10; i++)
+        items[i] = (xd_sched_item){ .unit = 1, .set = (uint16_t)(i < 6 ? 0 : i < 8 ? 1 : 2) };
+    const bool first[] = { true, true, false }, second[] = { true, false, true };
+    xd_sched  *s = make((xd_sched_options){ .mode = XD_SCHED_LOAD, .agents_expected = 2 }, items, 10);
+    ck_assert_int_eq(xd_sched_agent_sets(s, 0, first, 3), 0);
+    ck_assert_int_eq(xd_sched_agent_sets(s, 1, second, 3), 0);
+    ck_assert_int_eq(xd_sched_agent_up(s, 0, 1), 0);
+    ck_assert_int_eq(xd_sched_agent_up(s, 1, 1), 0);
+    return s;
+}
+
+/* Leases until there are none; who has each item is in `where`, and its attempt. */
+static xd_sched_command follow_leases(xd_sched *s, int *where, uint16_t *attempts)
+{
+    xd_sched_command c = { 0 };
+    while (xd_sched_next(s, &c) == 1 && c.kind != XD_SCHED_ALL_DONE && c.kind != XD_SCHED_ORPHANED)
+        for (size_t k = 0; c.kind == XD_SCHED_LEASE && k < c.n_spans; k++)
+            for (uint32_t i = c.spans[k].first; i < c.spans[k].first + c.spans[k].count; i++) {
+                where[i] = c.agent;
+                attempts[i] = c.spans[k].attempt;
+            }
+    return c;
+}
+
+/* One item after the other has its outcome where it is. */
+static xd_sched_command run_all(xd_sched *s, int *where, uint16_t *attempts)
+{
+    xd_sched_command c = follow_leases(s, where, attempts);
+    for (uint32_t round = 0; c.kind != XD_SCHED_ALL_DONE && round < 100; round++) {
+        for (uint32_t i = 10; i-- > 0;)
+            if (where[i] >= 0 && !xd_sched_outcome(s, i) &&
+                xd_sched_result(s, (uint16_t)where[i], i, attempts[i], 1, 0) == 0)
+                break;
+        c = follow_leases(s, where, attempts);
+    }
+    return c;
+}
+
+START_TEST(test_items_that_only_some_have)
+{
+    xd_auto(xd_sched) *s = two_with_own();
+    int      where[10];
+    uint16_t attempts[10];
+    memset(where, -1, sizeof(where));
+    ck_assert_int_eq(run_all(s, where, attempts).kind, XD_SCHED_ALL_DONE);
+    ck_assert(where[6] == 0 && where[7] == 0 && where[8] == 1 && where[9] == 1);
+}
+END_TEST
+
+START_TEST(test_nobody_is_left_who_has_them)
+{
+    xd_auto(xd_sched) *s = two_with_own();
+    int      where[10];
+    uint16_t attempts[10];
+    memset(where, -1, sizeof(where));
+    (void)follow_leases(s, where, attempts);
+    ck_assert_int_eq(xd_sched_agent_lost(s, 1, NULL, 0, true), 0);
+    xd_sched_command c = follow_leases(s, where, attempts);
+    ck_assert_int_eq(c.kind, XD_SCHED_ORPHANED);
+    ck_assert_uint_eq(c.count, 2);
+    ck_assert(c.spans[0].first == 8 || c.spans[0].first == 9);
+    c = run_all(s, where, attempts);
+    ck_assert_int_eq(c.kind, XD_SCHED_ALL_DONE);
+    ck_assert_uint_eq(xd_sched_stats_get(s)->not_run, 2);
+    ck_assert_uint_eq(xd_sched_stats_get(s)->recorded, 8);
+    ck_assert_uint_eq(xd_sched_outcome(s, 9), XD_OUT_NOT_RUN);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("sched");
@@ -530,6 +603,8 @@ int main(void)
     tcase_add_test(t, test_agent_lost_without_a_word);
     tcase_add_test(t, test_maxfail);
     tcase_add_test(t, test_empty);
+    tcase_add_test(t, test_items_that_only_some_have);
+    tcase_add_test(t, test_nobody_is_left_who_has_them);
     tcase_add_loop_test(t, test_scale, 0, 3);
     suite_add_tcase(suite, t);
     SRunner *r = srunner_create(suite);

@@ -210,7 +210,9 @@ int agent_env_quit(agent *a) XD_MUST; /* QUIT for the collector, behind it */
 void agent_page_stop(agent *a);
 int  agent_env_fail(agent *a, int exit_status, const char *fmt, ...) XD_MUST
     __attribute__((format(printf, 3, 4)));
+/* false: there is no such item, or it is one of the run that this environment does not have. */
 bool agent_env_nodeid(const agent *a, uint32_t item, xd_bytes *ret);
+bool agent_env_has(const agent *a, uint32_t first, uint32_t count); /* all of them */
 /* The channel to the host, which is started now if it was not yet; NULL in *ret: it is gone, or cannot be. */
 int agent_env_host(agent *a, agent_chan **ret) XD_MUST;
 /* The collector is a worker from here on: its process, of which pid is the number. False: it is another's. */

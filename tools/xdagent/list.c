@@ -11,6 +11,7 @@
 
 #define LIST_BYTES_MAX (1u << 30)
 #define DIFFERENCES_SHOWN 10u
+#define NOT_HERE UINT32_MAX /* offset of a test of the run that this environment does not have */
 
 static int grow(void **at, uint32_t *cap, uint32_t need, size_t size)
 {
@@ -85,9 +86,20 @@ void agent_list_release(agent_list *l)
 bool agent_env_nodeid(const agent *a, uint32_t item, xd_bytes *ret)
 {
     const agent_list *l = &a->env.list;
-    if (item >= l->count)
+    if (item >= l->count || l->id[item].offset == NOT_HERE)
         return false;
     *ret = (xd_bytes){ l->bytes.data + l->id[item].offset, l->id[item].len };
+    return true;
+}
+
+bool agent_env_has(const agent *a, uint32_t first, uint32_t count)
+{
+    const agent_list *l = &a->env.list;
+    if (count > l->count || first > l->count - count)
+        return false;
+    for (uint32_t i = first; i < first + count; i++)
+        if (l->id[i].offset == NOT_HERE)
+            return false;
     return true;
 }
 
@@ -143,28 +155,33 @@ int agent_env_more_list(agent *a)
 
 /* ---- REORDER -------------------------------------------------------------------------------------- */
 
-/* The list in the agreed order; its parts are no longer of use, they have been sent. */
+/* The list in the agreed order; its parts are no longer of use, they have been sent. The digest is of the tests that are here. */
 static int put_in_order(agent_list *l, xd_wire_list places)
 {
     xd_wire_INDEX           place;
     uint32_t                n = 0;
-    xd_autofree agent_part *id = calloc(l->count ? l->count : 1, sizeof(*id));
+    const uint32_t          count = places.count;
+    xd_autofree agent_part *id = NULL;
     xd_autofree bool       *met = calloc(l->count ? l->count : 1, sizeof(*met));
+    if (count > XD_ITEMS_MAX)
+        return -EPROTO;
+    id = calloc(count ? count : 1, sizeof(*id));
     if (!id || !met)
         return -ENOMEM;
-    if (places.count != l->count)
-        return -EPROTO;
     (void)XXH3_128bits_reset(l->hash);
-    while (xd_wire_INDEX_next(&places, &place) == 1) {
+    for (; xd_wire_INDEX_next(&places, &place) == 1; n++) {
+        id[n] = (agent_part){ .offset = NOT_HERE };
+        if (place.item == XD_NO_INDEX)
+            continue;
         if (place.item >= l->count || met[place.item])
             return -EPROTO;
         met[place.item] = true;
         id[n] = l->id[place.item];
         hash_id(l->hash, (xd_bytes){ l->bytes.data + id[n].offset, id[n].len });
-        n++;
     }
     free(l->id);
     l->id = xd_take(&id);
+    l->count = l->cap = count;
     agent_list_close(l);
     return 0;
 }
@@ -251,11 +268,12 @@ static int by_name(const agent *a, struct agent_check *c)
     for (uint32_t i = count; i-- > 0;) { /* backwards: the first of a name ends up in front */
         named_item *same, *n = &c->names[i];
         xd_bytes    id;
+        const bool  here = agent_env_nodeid(a, i, &id);
         n->next = XD_NO_INDEX;
-        n->met = i < c->count;
-        c->place[i] = i;
-        if (!agent_env_nodeid(a, i, &id))
-            return -EPROTO;
+        n->met = i < c->count || !here;
+        c->place[i] = here ? i : XD_NO_INDEX;
+        if (!here)
+            continue;
         HASH_FIND(hh, c->table, id.ptr, id.len, same);
         if (same) {
             n->next = (uint32_t)(same - c->names);
@@ -316,13 +334,14 @@ static int add_missing(agent_worker *w, struct agent_check *c)
     return 0;
 }
 
-/* The same tests in another order: the worker puts its own list into that of the environment. */
+/* The same tests at other places: the worker puts its own list into that of the environment. */
 static int send_order(agent_worker *w, const struct agent_check *c)
 {
-    xd_autobuf list = XD_BUF_INIT, body = XD_BUF_INIT;
-    for (uint32_t i = 0; i < c->count; i++)
+    xd_autobuf     list = XD_BUF_INIT, body = XD_BUF_INIT;
+    const uint32_t count = w->agent->env.list.count;
+    for (uint32_t i = 0; i < count; i++)
         XD_TRY(xd_wire_INDEX_append(&list, &(xd_wire_INDEX){ .item = c->place[i] }));
-    xd_wire_ORDER m = { .places = agent_list_of(&list, c->count) };
+    xd_wire_ORDER m = { .places = agent_list_of(&list, count) };
     XD_TRY(xd_wire_ORDER_encode(&body, &m));
     return w->io.cmd.fd >= 0 ? agent_chan_send(&w->io.cmd, XD_MSG_ORDER, xd_buf_view(&body), NULL, 0) : 0;
 }

@@ -14,8 +14,7 @@ int agent_queue_lease(agent *a, const xd_wire_LEASE *m)
     size_t               n;
     XD_TRY(xd_spans_read(m->ranges, &spans, &n));
     for (size_t i = 0; i < n; i++)
-        if (spans[i].count == 0 || spans[i].count > a->env.list.count ||
-            spans[i].first > a->env.list.count - spans[i].count)
+        if (spans[i].count == 0 || !agent_env_has(a, spans[i].first, spans[i].count))
             return -EPROTO; /* an item that was never collected */
     a->queue_dirty = true;
     agent_workers_predicted(a, spans, n);

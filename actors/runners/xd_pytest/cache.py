@@ -9,8 +9,9 @@ def known_ids(config):
     return len(compat.KNOWN_IDS.of(config.pluginmanager.get_plugin("nfplugin")) or ())
 
 
-def save_cache(config, session, failed, not_run, known_before):
-    """What cacheprovider does at the end of a session, with the outcomes of all workers.  known_before: known_ids() before the collection."""
+def save_cache(config, session, failed, not_run, known_before, numbered=None):
+    """What cacheprovider does at the end of a session, with the outcomes of all workers.  known_before: known_ids() before the collection.
+    numbered: the items by their numbers, None = there is no such test here; None = as they are collected."""
     cache = getattr(config, "cache", None)
     if cache is None or getattr(config.option, "cacheshow", None):
         return
@@ -19,16 +20,16 @@ def save_cache(config, session, failed, not_run, known_before):
     if last is not None:
         failed, skip = set(failed), set(not_run)
         current = dict((str(key), value) for key, value in last.items())
-        items = session.items if session is not None else ()
-        bad = set(items[i].nodeid for i in failed if i < len(items))
+        items = numbered or (session.items if session is not None else ())
+        bad = set(items[i].nodeid for i in failed if i < len(items) and items[i] is not None)
         for index, item in enumerate(items if current else ()):
-            if index not in skip and index not in failed and item.nodeid not in bad:
+            if item is not None and index not in skip and index not in failed and item.nodeid not in bad:
                 current.pop(item.nodeid, None)
         for nodeid in bad:
             current[nodeid] = True
         if cache.get("cache/lastfailed", {}) != current:
             cache.set("cache/lastfailed", current)
-    save_stepwise(config, session, set(failed), set(not_run))
+    save_stepwise(config, session, set(failed), set(not_run), numbered)
     known = compat.KNOWN_IDS.of(manager.get_plugin("nfplugin"))
     if known is not None and not (len(known) == known_before and compat.is_cached(cache, "cache/nodeids")):
         cache.set("cache/nodeids", sorted(str(n) for n in known))
@@ -49,7 +50,7 @@ def set_last_failed(plugin, item):
         plugin.lastfailed = item.nodeid
 
 
-def save_stepwise(config, session, failed, not_run):
+def save_stepwise(config, session, failed, not_run, numbered):
     """--stepwise goes on from the first test that failed, in the order of the collection: its own plugin hears what all workers found."""
     plugin = config.pluginmanager.get_plugin("stepwiseplugin")
     if plugin is None or session is None or not hasattr(plugin, "pytest_runtest_logreport") or not compat.STEPWISE.is_there(config, session):
@@ -57,7 +58,9 @@ def save_stepwise(config, session, failed, not_run):
     stopped, plugin.session = session.shouldstop, session
     session.shouldstop = False
     try:
-        for index, item in enumerate(session.items):
+        for index, item in enumerate(numbered or session.items):
+            if item is None:
+                continue
             if index in not_run:  # another worker stopped the run before it
                 set_last_failed(plugin, item)
                 break

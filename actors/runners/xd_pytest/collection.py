@@ -6,6 +6,7 @@ import struct
 
 from xd_pytest import wire
 from xd_pytest.compat import function_of
+from xd_pytest.constants import NO_INDEX
 from xd_pytest.page import PAGE_FILES, PAGE_ITEMS
 from xd_pytest.text import encode_id
 from xd_pytest.xdistlike import Groups
@@ -68,8 +69,10 @@ def ids_frame(first, part):
 
 
 def put_in_order(items, places):
-    """ORDER: the same tests as they are numbered in the run."""
-    items[:] = [items[place.item] for place in places]
+    """ORDER: `items` in the order in which they are numbered in the run.  Returns them by their numbers: None = there is no such test here."""
+    numbered = [None if place.item == NO_INDEX else items[place.item] for place in places]
+    items[:] = [item for item in numbered if item is not None]
+    return items if len(items) == len(numbered) else numbered
 
 
 class Lines(object):

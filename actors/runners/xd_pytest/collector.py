@@ -107,7 +107,7 @@ class Collector(object):
             elif kind == wire.REAP:
                 reap(self.control, record.pid)
             elif kind == wire.ORDER:
-                put_in_order(session.items, record.places)
+                adapter.items = put_in_order(session.items, record.places)
             elif kind == wire.FINISH:
                 self.on_finish(record)
             elif kind == wire.QUIT:
@@ -202,7 +202,7 @@ class Collector(object):
         fault = 0
         if self.keeps_cache():
             try:
-                save_cache(self.adapter.config, self.adapter.session, self.finish[0], self.finish[1], self.known_ids)
+                save_cache(self.adapter.config, self.adapter.session, self.finish[0], self.finish[1], self.known_ids, self.adapter.items)
             except Exception as e:
                 sys.stderr.write("xd: pytest's cache could not be written: %s: %s\n" % (type(e).__name__, e))
                 fault = 1

@@ -58,6 +58,7 @@ class Adapter(object):
         self.input = None
         self.config = None
         self.session = None
+        self.items = None          # by their numbers, where those are not their places in session.items
         self.typed = {}
         self.asked = {}
         self.ramp = 0.0

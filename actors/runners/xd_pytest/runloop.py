@@ -28,7 +28,7 @@ class RunLoop(object):
         self.ramp_delay = adapter.input.get("rampdelay")
         self.reports = reports = adapter.reports
         self.session = session
-        self.items = session.items
+        self.items = adapter.items or session.items
         self.lines = Lines()
         self.commands = adapter.worker.commands
         self.told = {}
@@ -172,7 +172,7 @@ class RunLoop(object):
         if kind == wire.QUIT:
             self.quit = True
         elif kind == wire.ORDER:
-            put_in_order(self.items, record.places)
+            self.items = put_in_order(self.session.items, record.places)
         elif kind == wire.RUN:
             self.runs += 1
             position = record.first

@@ -49,6 +49,9 @@ def ignore_job_control():
 
 
 def set_environment(start):
+    given = os.environ.pop("XD_HASHSEED", None)
+    if given == os.environ.get("PYTHONHASHSEED"):  # ours (pytest.c): what tests start hashes as it would
+        os.environ.pop("PYTHONHASHSEED", None)
     for pair in start.env:
         os.environ[os.fsdecode(pair.name)] = os.fsdecode(pair.value)
     chdir = os.fsdecode(start.chdir)
