@@ -22,8 +22,8 @@ void xd_settings_init(xd_settings *ret, const xd_config *cfg)
                           .max_warnings = -1,
                           .mode = XD_SCHED_LOAD };
     xd_numprocesses_init(&ret->workers, cfg);
-    if (own_dist(cfg))
-        (void)!xd_sched_mode_parse(&ret->mode, own_dist(cfg)); /* looked at when it was set */
+    if (xd_config_dist(cfg))
+        (void)!xd_sched_mode_parse(&ret->mode, xd_config_dist(cfg)); /* looked at when it was set */
 }
 
 static int take_maxfail(xd_settings *s, const char *value, xd_error *err)
@@ -53,8 +53,26 @@ static int take_count(const char *option, const char *value, uint32_t most, uint
     return 0;
 }
 
+/* It was read before the run was planned (project_options.c). */
+static bool is_known(const xd_config *cfg, const char *spec)
+{
+    for (size_t i = 0; i < cfg->found.known.count; i++)
+        if (strcmp(cfg->found.known.at[i], spec) == 0)
+            return true;
+    return false;
+}
+
+/* "no": the adapter has made -n 0 of it, where it counts. One that was not found then comes of a hook. */
+static bool is_settled_dist(const xd_config *cfg, const char *value)
+{
+    return own_dist(cfg) || !value[0] || strcmp(value, "no") == 0 ||
+           (cfg->found.dist && strcmp(cfg->found.dist, value) == 0);
+}
+
 static int take(xd_settings *s, const xd_config *cfg, const char *name, const char *value, xd_error *err)
 {
+    if ((strcmp(name, "tx") == 0 || strcmp(name, "px") == 0) && is_known(cfg, value))
+        return 0;
     if (strcmp(name, "maxfail") == 0)
         return take_maxfail(s, value, err);
     if (strcmp(name, "max_warnings") == 0)
@@ -71,10 +89,8 @@ static int take(xd_settings *s, const xd_config *cfg, const char *name, const ch
         s->max_worker_restart = cfg->max_worker_restart >= 0 ? cfg->max_worker_restart : most;
         return 0;
     }
-    if (strcmp(name, "dist") == 0) /* "no": the adapter has made -n 0 of it, where it counts */
-        return own_dist(cfg) || !value[0] || strcmp(value, "no") == 0
-                   ? 0
-                   : xd_refuse_project_dist(value, &s->mode, err);
+    if (strcmp(name, "dist") == 0)
+        return is_settled_dist(cfg, value) ? 0 : xd_refuse_project_dist(value, &s->mode, err);
     if (strcmp(name, "tx") == 0)
         return cfg->tx.count
                    ? 0
