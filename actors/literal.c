@@ -238,10 +238,12 @@ static int add_character(const string *s, size_t *at, xd_buf *out)
         ++*at;
         return r;
     }
-    if (c == '\\' && s->language == XD_LANGUAGE_PYTHON) { /* it stays, and a quote behind it as well */
+    if (c == '\\' &&
+        s->language ==
+            XD_LANGUAGE_PYTHON) { /* it stays, and a quote or the end of a line behind it as well */
         XD_TRY(xd_buf_add_byte(out, '\\'));
         c = at_of(s->text, ++*at);
-        if (c <= 0 || (c == '\n' && !s->triple))
+        if (c <= 0)
             return 0;
     }
     ++*at;

@@ -48,6 +48,7 @@ static const struct {
     { "rsyncdirs = ['''a''', \"\"\"b\n'c'\"\"\", '', '''\\\nd''']\n", XD_ASSIGNED_LIST, 1, "a|b\n'c'||d" },
     { "rsyncdirs = '''a\r\nb'''\n", XD_ASSIGNED_STRING, 1, "a\nb" },
     { "rsyncdirs = ['\\x41']\n", XD_ASSIGNED_LIST, 1, "A" },
+    { "rsyncdirs = r'a\\\nb'\n", XD_ASSIGNED_STRING, 1, "a\\\nb" },
     { "rsyncdirs = True\n", XD_ASSIGNED_TRUE, 1, "" },
     { "rsyncdirs = ( False )", XD_ASSIGNED_FALSE, 1, "" },
     { "rsyncdirs = None  # no\n", XD_ASSIGNED_NONE, 1, "" },
