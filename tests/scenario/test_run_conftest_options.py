@@ -8,13 +8,17 @@ import sys
 import pytest
 
 PASSES = "def test_a(): pass\n"
-# Each test says which worker it is, and what it sees there.
+# Each test says which worker it is, and what it sees there; none ends before all workers have one.
 SAYS = """
-import json, os, sys, pytest
+import glob, json, os, sys, time, pytest
 
 @pytest.mark.parametrize("n", range(%d))
-def test_it(n, record_property, worker_id):
+def test_it(n, record_property, worker_id, testrun_uid, request):
     record_property("saw", json.dumps([worker_id, os.environ.get("A"), os.getcwd(), sys.flags.no_user_site]))
+    mark, end = os.path.join(str(request.config.rootdir), "seen-%%s-" %% testrun_uid), time.time() + 20
+    open(mark + worker_id, "w").close()
+    while len(glob.glob(mark + "*")) < int(os.environ["PYTEST_XDIST_WORKER_COUNT"]) and time.time() < end:
+        time.sleep(0.01)
 """
 
 
@@ -165,7 +169,8 @@ def test_dist_of_a_conftest(project):
     assert project.run("--dist=load").rc == 1
     project.write(conftest="option_dist = 'loadfile'\n", test_a="import time, pytest\n@pytest.mark.parametrize('n', range(8))\ndef test_a(n): time.sleep(0.05)\n")
     assert len({t["worker"] for t in passes(project.run("-n2"), 8).tests}) == 1
-    assert len({t["worker"] for t in passes(project.run("-n2", env={"PYTEST_ADDOPTS": "--dist=load"}), 8).tests}) == 2
+    project.write(test_a=SAYS % 8)
+    assert len(saw(passes(project.run("-n2", env={"PYTEST_ADDOPTS": "--dist=load"}), 8))) == 2
 
 
 # ---- configuration files and $PYTEST_ADDOPTS
