@@ -5,7 +5,9 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "actors/plan.h"
 #include "actors/project.h"
+#include "actors/project_options.h"
 #include "engine/base/buf.h"
 #include "engine/base/ci_guard.h"
 #include "engine/base/command.h"
@@ -155,6 +157,29 @@ static int check_project(doctor *d, const xd_config *cfg)
     return refused ? 0 : say(d, true, "project: nothing in its configuration that a run refuses");
 }
 
+/* Where its own options have it run, and what of them a run would refuse. */
+static int check_specs(doctor *d, const xd_config *cfg)
+{
+    xd_error        err = { 0 };
+    xd_config      *own = NULL;
+    xd_project_told told = { 0 };
+    xd_plan         plan = XD_PLAN_INIT;
+    XD_TRY(xd_config_copy(&own, cfg));
+    int r = xd_project_options_take(own, &told, &err);
+    if (r == 0)
+        r = xd_plan_make(&plan, own, &err);
+    if (r == -EINVAL)
+        r = say(d, false, "project: a run is refused: %s", err.text);
+    for (size_t i = 0; i < told.details.count && r == 0; i++)
+        r = say(d, true, "project: %s", told.details.at[i]);
+    for (size_t i = 0; i < told.notes.count && r == 0; i++)
+        r = say(d, true, "note: %s", told.notes.at[i]);
+    xd_plan_release(&plan);
+    xd_project_told_release(&told);
+    xd_config_free(own);
+    return r;
+}
+
 static int check_folders(doctor *d)
 {
     char    *path = NULL;
@@ -185,6 +210,8 @@ static int check_all(doctor *d, const xd_config *cfg)
         r = check_agent(d, own);
     if (r == 0)
         r = check_python(d, own);
+    if (r == 0)
+        r = check_specs(d, own);
     if (r == 0 && !d->ill)
         r = check_project(d, own);
     xd_config_free(own);

@@ -76,6 +76,8 @@ int xd_engine_new(xd_engine **ret, const xd_config *cfg, char *err)
     if (r == 0)
         r = xd_slurm_settle(x->config, &e);
     if (r == 0)
+        r = xd_project_options_take(x->config, &x->told, &e);
+    if (r == 0)
         r = xd_plan_make(&x->plan, x->config, &e);
     if (r < 0) {
         xd_engine_free(x);
@@ -357,6 +359,7 @@ static int start_actors(xd_engine *x, xd_error *err)
                                .note = xd_path_moved(!x->where.state, !x->where.cache, moved, sizeof(moved))
                                            ? moved
                                            : NULL,
+                               .told = &x->told,
                                .event = xd_engine_on_event,
                                .event_arg = x,
                                .want_tests = x->callback != NULL,
@@ -531,6 +534,7 @@ void xd_engine_free(xd_engine *x)
     free(x->scratch);
     free(x->gateways);
     xd_plan_release(&x->plan);
+    xd_project_told_release(&x->told);
     xd_config_free(x->config);
     free(x->specs);
     x->sync_start = xd_sync_start_free(x->sync_start);

@@ -19,6 +19,7 @@
 
 struct xd_engine {
     xd_config           *config;
+    xd_project_told      told; /* of the project's own options */
     xd_plan              plan;
     xd_run_dir           dir;
     xd_log               log;

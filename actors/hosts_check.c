@@ -39,13 +39,14 @@ typedef struct row {
 } row;
 
 typedef struct checking {
-    xd_config *cfg;
-    xd_plan    plan;
-    xd_folders where;
-    char       project[XD_PROJECT_NAME];
-    xd_xspec   here; /* what a run without specs would use */
-    row       *rows; /* one per environment of the plan; then that of `here`, where packages are compared */
-    size_t     n_rows;
+    xd_config      *cfg;
+    xd_project_told told;
+    xd_plan         plan;
+    xd_folders      where;
+    char            project[XD_PROJECT_NAME];
+    xd_xspec        here; /* what a run without specs would use */
+    row   *rows; /* one per environment of the plan; then that of `here`, where packages are compared */
+    size_t n_rows;
 } checking;
 
 static const row *here_of(const checking *c)
@@ -367,6 +368,7 @@ static int prepare(checking *c, const xd_config *cfg, xd_error *err)
                             c->cfg->args.at[0]);
     XD_TRY(xd_hosts_apply(c->cfg, err));
     XD_TRY(xd_config_fits(c->cfg, err));
+    XD_TRY(xd_project_options_take(c->cfg, &c->told, err));
     XD_TRY(xd_plan_make(&c->plan, c->cfg, err));
     XD_TRY(xd_folders_init(&c->where, c->cfg, err));
     XD_TRY(xd_folders_apply(&c->where, c->cfg));
@@ -409,6 +411,7 @@ static void release(checking *c)
     xd_xspec_release(&c->here);
     xd_folders_release(&c->where);
     xd_plan_release(&c->plan);
+    xd_project_told_release(&c->told);
     xd_config_free(c->cfg);
 }
 

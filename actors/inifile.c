@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "actors/literal.h"
 #include "engine/base/text.h"
 
 static const char *const names[XD_INI_NAMES] = { [XD_INI_RSYNCDIRS] = "rsyncdirs",
@@ -15,7 +14,7 @@ static const char *const names[XD_INI_NAMES] = { [XD_INI_RSYNCDIRS] = "rsyncdirs
 void xd_inifile_release(xd_inifile *ini)
 {
     for (size_t i = 0; i < XD_INI_NAMES; i++)
-        xd_strings_release(&ini->values[i]);
+        xd_placed_release(&ini->values[i]);
     *ini = XD_INIFILE_INIT;
 }
 
@@ -36,20 +35,77 @@ static int name_of(xd_bytes word)
     return -1;
 }
 
+/* Where a value stands in its file. */
+typedef struct range {
+    xd_bytes text; /* the file */
+    size_t   begin, end;
+    bool     comments; /* lines of it that begin with # or ; are none of the value */
+} range;
+
+static bool in_comment(const range *at, size_t where)
+{
+    size_t begin = where;
+    while (begin > at->begin && at->text.ptr[begin - 1] != '\n')
+        begin--;
+    while (begin < where && strchr(" \t", at->text.ptr[begin]))
+        begin++;
+    return at->comments && (at->text.ptr[begin] == '#' || at->text.ptr[begin] == ';');
+}
+
+static uint32_t lines_between(const range *at, size_t begin, size_t end)
+{
+    return xd_line_of((xd_bytes){ at->text.ptr + begin, end - begin }, end - begin) - 1;
+}
+
+/* The line on which this word stands; at->begin and *line move behind it. One that quotes or escapes made stands nowhere as it is: then it has the line of the one
+ * before it. */
+static uint32_t follow(range *at, const char *word, uint32_t *line)
+{
+    for (size_t from = at->begin; from < at->end;) {
+        const uint8_t *found = xd_bytes_find((xd_bytes){ at->text.ptr + from, at->end - from }, word);
+        if (!found)
+            break;
+        const size_t where = (size_t)(found - at->text.ptr), behind = where + strlen(word);
+        from = where + 1;
+        if (in_comment(at, where))
+            continue;
+        const uint32_t here = *line + lines_between(at, at->begin, where);
+        *line = here + lines_between(at, where, behind);
+        at->begin = behind;
+        return here;
+    }
+    return *line;
+}
+
 /* The words of a value that is one text. */
-static int set_words(xd_inifile *ini, int which, const char *text)
+static int set_words(xd_inifile *ini, int which, const char *text, range at)
 {
     xd_autofree char **words = NULL;
     const int          r = xd_text_shell_split(text, &words);
-    xd_strings_release(&ini->values[which]);
+    uint32_t           line = at.text.len ? xd_line_of(at.text, at.begin) : 0;
+    xd_placed_release(&ini->values[which]);
     if (r == -EINVAL) {
         ini->bad = names[which];
         return 0;
     }
     XD_TRY(r);
-    for (size_t i = 0; words[i]; i++)
-        XD_TRY(xd_strings_add(&ini->values[which], words[i]));
+    for (size_t i = 0; words[i]; i++) {
+        const uint32_t here = follow(&at, words[i], &line);
+        XD_TRY(xd_placed_add(&ini->values[which], words[i], here));
+    }
     return 0;
+}
+
+int xd_inifile_override(xd_inifile *ini, const char *text)
+{
+    const char *equal = strchr(text, '=');
+    const int   which = equal ? name_of((xd_bytes){ (const uint8_t *)text, (size_t)(equal - text) }) : -1;
+    if (which < 0)
+        return 0;
+    if (ini->bad == names[which])
+        ini->bad = NULL;
+    ini->told[which] = true;
+    return set_words(ini, which, equal + 1, (range){ .begin = 0 });
 }
 
 /* ---- ini ------------------------------------------------------------------------------------------------ */
@@ -89,7 +145,7 @@ static int split_line(xd_bytes line, xd_bytes *ret_value)
 }
 
 /* values: of each name, as they stand there, continuation lines too. */
-static int collect_ini(xd_inifile *ini, const char *section, xd_bytes text, xd_buf *values)
+static int collect_ini(xd_inifile *ini, const char *section, xd_bytes text, xd_buf *values, range *ranges)
 {
     xd_bytes line, part;
     bool     inside = false;
@@ -105,9 +161,15 @@ static int collect_ini(xd_inifile *ini, const char *section, xd_bytes text, xd_b
         } else if (strchr(" \t\f\v", line.ptr[0])) {
             XD_TRY(which >= 0 ? xd_buf_add_byte(&values[which], '\n') : 0);
             XD_TRY(which >= 0 ? xd_buf_add_bytes(&values[which], bare) : 0);
+            if (which >= 0)
+                ranges[which].end = (size_t)(bare.ptr + bare.len - text.ptr);
         } else if (inside && (which = split_line(line, &part)) >= 0) {
             xd_buf_clear(&values[which]);
             XD_TRY(xd_buf_add_bytes(&values[which], part));
+            ranges[which] = (range){ .text = text,
+                                     .begin = (size_t)(part.ptr - text.ptr),
+                                     .end = (size_t)(part.ptr + part.len - text.ptr),
+                                     .comments = true };
         }
     }
     return 0;
@@ -116,10 +178,11 @@ static int collect_ini(xd_inifile *ini, const char *section, xd_bytes text, xd_b
 static int read_ini(xd_inifile *ini, const char *section, xd_bytes text)
 {
     xd_buf values[XD_INI_NAMES] = { 0 };
-    int    r = collect_ini(ini, section, text, values);
+    range  ranges[XD_INI_NAMES] = { 0 };
+    int    r = collect_ini(ini, section, text, values, ranges);
     for (int i = 0; i < XD_INI_NAMES; i++) {
         if (r == 0)
-            r = set_words(ini, i, xd_buf_cstr(&values[i]));
+            r = set_words(ini, i, xd_buf_cstr(&values[i]), ranges[i]);
         xd_buf_release(&values[i]);
     }
     return r;
@@ -157,16 +220,19 @@ static int read_value(xd_inifile *ini, int which, xd_bytes text, size_t at)
 {
     xd_autobuf one = XD_BUF_INIT;
     xd_literal_blanks(text, &at);
-    xd_strings_release(&ini->values[which]);
+    const size_t begin = at;
+    xd_placed_release(&ini->values[which]);
     int got = xd_literal_list(text, &at, XD_LANGUAGE_TOML, &ini->values[which]);
     if (got == 1)
         return 0;
-    xd_strings_release(&ini->values[which]);
+    xd_placed_release(&ini->values[which]);
     if (got == 0)
         got = xd_literal_string(text, &at, XD_LANGUAGE_TOML, &one);
     if (got == 0)
         ini->bad = names[which];
-    return got == 1 ? set_words(ini, which, xd_buf_cstr(&one)) : got;
+    return got == 1
+               ? set_words(ini, which, xd_buf_cstr(&one), (range){ .text = text, .begin = begin, .end = at })
+               : got;
 }
 
 static int take_key(xd_inifile *ini, bool own, const char *key, xd_bytes text, size_t at)

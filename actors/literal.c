@@ -1,7 +1,40 @@
 /* actors/literal.c - see literal.h. */
 #include "actors/literal.h"
 
+#include <stdlib.h>
 #include <string.h>
+
+#define BRACKETS_MAX 16u /* around a value */
+
+int xd_placed_add(xd_placed *p, const char *word, uint32_t line)
+{
+    uint32_t *lines = realloc(p->lines, (p->words.count + 1) * sizeof(*lines));
+    if (!lines)
+        return -ENOMEM;
+    p->lines = lines;
+    lines[p->words.count] = line;
+    return xd_strings_add(&p->words, word);
+}
+
+void xd_placed_release(xd_placed *p)
+{
+    xd_strings_release(&p->words);
+    free(p->lines);
+    *p = (xd_placed){ 0 };
+}
+
+static uint32_t newlines(xd_bytes text, size_t from, size_t to)
+{
+    uint32_t n = 0;
+    for (size_t i = from; i < XD_MIN(to, text.len); i++)
+        n += text.ptr[i] == '\n';
+    return n;
+}
+
+uint32_t xd_line_of(xd_bytes text, size_t at)
+{
+    return 1 + newlines(text, 0, at);
+}
 
 static int at_of(xd_bytes text, size_t at)
 {
@@ -82,47 +115,190 @@ static bool skip_string(xd_bytes text, size_t *at, xd_language language)
     return false;
 }
 
-/* -1: not one that is read. */
-static int escaped(int c)
+static int hex_of(int c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    c |= 0x20;
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+static int add_utf8(xd_buf *out, uint32_t cp)
+{
+    if (cp < 0x80)
+        return xd_buf_add_byte(out, (uint8_t)cp);
+    if (cp >= 0x800)
+        XD_TRY(cp >= 0x10000 ? xd_buf_add_byte(out, (uint8_t)(0xf0 | cp >> 18)) : 0);
+    if (cp >= 0x800)
+        XD_TRY(xd_buf_add_byte(out, (uint8_t)(cp >= 0x10000 ? 0x80 | (cp >> 12 & 0x3f) : 0xe0 | cp >> 12)));
+    XD_TRY(xd_buf_add_byte(out, (uint8_t)(cp >= 0x800 ? 0x80 | (cp >> 6 & 0x3f) : 0xc0 | cp >> 6)));
+    return xd_buf_add_byte(out, (uint8_t)(0x80 | (cp & 0x3f)));
+}
+
+/* "\x41", "\u00e9", "\U0001f600": *at is at the letter, and moves to the last digit. 0 = it is none of a character. */
+static int add_coded(xd_bytes text, size_t *at, xd_buf *out)
+{
+    const int    letter = at_of(text, *at);
+    const size_t digits = letter == 'x' ? 2 : letter == 'u' ? 4 : 8;
+    uint32_t     cp = 0;
+    for (size_t i = 1; i <= digits; i++) {
+        const int digit = hex_of(at_of(text, *at + i));
+        if (digit < 0 || cp > 0x10ffffu)
+            return 0;
+        cp = cp << 4 | (uint32_t)digit;
+    }
+    *at += digits;
+    if (!cp || cp > 0x10ffffu || (cp >= 0xd800u && cp < 0xe000u))
+        return 0;
+    XD_TRY(add_utf8(out, cp));
+    return 1;
+}
+
+/* "\101" of Python: one to three digits. */
+static int add_octal(xd_bytes text, size_t *at, xd_buf *out)
+{
+    uint32_t cp = 0;
+    for (size_t n = 0; n < 3; n++, ++*at) {
+        const int c = at_of(text, *at);
+        if (c < '0' || c > '7')
+            break;
+        cp = cp << 3 | (uint32_t)(c - '0');
+    }
+    --*at;
+    if (!cp)
+        return 0;
+    XD_TRY(add_utf8(out, cp));
+    return 1;
+}
+
+/* What a backslash and the letter at *at stand for; *at moves to the last byte of it. 0 = the language does not have it. */
+static int add_escaped(xd_bytes text, size_t *at, xd_language language, xd_buf *out)
 {
     static const char from[] = "\\'\"abfnrtv", to[] = "\\'\"\a\b\f\n\r\t\v";
+    const bool        python = language == XD_LANGUAGE_PYTHON;
+    const int         c = at_of(text, *at);
     const char       *found = c > 0 ? strchr(from, c) : NULL;
-    return found ? to[found - from] : -1;
+    if (c <= 0)
+        return 0;
+    if (found && (python || !strchr("'av", c)))
+        return xd_buf_add_byte(out, (uint8_t)to[found - from]) < 0 ? -ENOMEM : 1;
+    if (c == 'x' || c == 'u' || c == 'U')
+        return add_coded(text, at, out);
+    if (!python || c == 'N')
+        return 0;
+    if (c >= '0' && c <= '7')
+        return add_octal(text, at, out);
+    XD_TRY(xd_buf_add_byte(out, '\\')); /* it is none: both stay */
+    return xd_buf_add_byte(out, (uint8_t)c) < 0 ? -ENOMEM : 1;
+}
+
+/* Of a string with three quotes: behind a backslash that ends a line. In TOML the blanks of the next lines go as well. */
+static bool skip_end_of_line(xd_bytes text, size_t *at, xd_language language)
+{
+    size_t i = *at + 1;
+    while (language == XD_LANGUAGE_TOML && is_blank(at_of(text, i)))
+        i++;
+    i += at_of(text, i) == '\r';
+    if (at_of(text, i) != '\n')
+        return false;
+    for (i++; language == XD_LANGUAGE_TOML && (is_blank(at_of(text, i)) || at_of(text, i) == '\n');)
+        i++;
+    *at = i;
+    return true;
+}
+
+/* The text between quotes, from *at to the closing ones, which it moves behind. */
+typedef struct string {
+    xd_bytes    text;
+    xd_language language;
+    int         quote;
+    bool        raw, triple;
+} string;
+
+static bool closes(const string *s, size_t at)
+{
+    if (at_of(s->text, at) != s->quote)
+        return false;
+    /* Two more quotes may stand in front of the closing three in TOML. */
+    return !s->triple || (is_triple(s->text, at) &&
+                          !(s->language == XD_LANGUAGE_TOML && at_of(s->text, at + 3) == s->quote));
+}
+
+/* One character, or what stands for it. */
+static int add_character(const string *s, size_t *at, xd_buf *out)
+{
+    int c = at_of(s->text, *at);
+    if (c <= 0 || (c == '\n' && !s->triple))
+        return 0;
+    if (c == '\\' && !s->raw) {
+        if ((s->triple || s->language == XD_LANGUAGE_PYTHON) && skip_end_of_line(s->text, at, s->language))
+            return 1;
+        ++*at;
+        const int r = add_escaped(s->text, at, s->language, out);
+        ++*at;
+        return r;
+    }
+    if (c == '\\' &&
+        s->language ==
+            XD_LANGUAGE_PYTHON) { /* it stays, and a quote or the end of a line behind it as well */
+        XD_TRY(xd_buf_add_byte(out, '\\'));
+        c = at_of(s->text, ++*at);
+        if (c <= 0)
+            return 0;
+    }
+    ++*at;
+    if (c == '\r' && at_of(s->text, *at) == '\n') /* as Python reads files */
+        return 1;
+    return xd_buf_add_byte(out, (uint8_t)c) < 0 ? -ENOMEM : 1;
 }
 
 int xd_literal_string(xd_bytes text, size_t *at, xd_language language, xd_buf *out)
 {
     size_t    i = *at;
     const int prefix = at_of(text, i);
-    bool      raw = language == XD_LANGUAGE_TOML ? prefix == '\'' : prefix == 'r' || prefix == 'R';
-    if (language == XD_LANGUAGE_PYTHON && (raw || prefix == 'u' || prefix == 'U'))
+    string    s = { .text = text, .language = language };
+    s.raw = language == XD_LANGUAGE_TOML ? prefix == '\'' : prefix == 'r' || prefix == 'R';
+    if (language == XD_LANGUAGE_PYTHON && (s.raw || prefix == 'u' || prefix == 'U'))
         i++;
-    const int quote = at_of(text, i);
-    if ((quote != '"' && quote != '\'') || is_triple(text, i))
+    s.quote = at_of(text, i);
+    if (s.quote != '"' && s.quote != '\'')
         return 0;
-    for (i++; at_of(text, i) != quote; i++) {
-        int c = at_of(text, i);
-        if (c <= 0 || c == '\n')
-            return 0;
-        if (c == '\\' && raw &&
-            language == XD_LANGUAGE_PYTHON) { /* it stays, and a quote behind it as well */
-            XD_TRY(xd_buf_add_byte(out, '\\'));
-            c = at_of(text, ++i);
-            if (c <= 0 || c == '\n')
-                return 0;
-        } else if (c == '\\' && !raw && (c = escaped(at_of(text, ++i))) < 0) {
-            return 0;
-        }
-        XD_TRY(xd_buf_add_byte(out, (uint8_t)c));
+    s.triple = is_triple(text, i);
+    i += s.triple ? 3 : 1;
+    if (s.triple && language == XD_LANGUAGE_TOML) {
+        i += at_of(text, i) == '\r' && at_of(text, i + 1) == '\n';
+        i += at_of(text, i) == '\n';
     }
-    *at = i + 1;
+    while (!closes(&s, i)) {
+        const int r = add_character(&s, &i, out);
+        if (r <= 0)
+            return r;
+    }
+    *at = i + (s.triple ? 3 : 1);
     return 1;
 }
 
-int xd_literal_list(xd_bytes text, size_t *at, xd_language language, xd_strings *ret)
+/* Strings that stand side by side are one. 1 = there is one at least. */
+static int joined_strings(xd_bytes text, size_t *at, xd_language language, xd_buf *out)
+{
+    size_t i = *at;
+    int    any = 0;
+    for (int got; (got = xd_literal_string(text, &i, language, out)) != 0; any = 1) {
+        if (got < 0)
+            return got;
+        if (any && language == XD_LANGUAGE_TOML)
+            return 0;
+        *at = i;
+        xd_literal_blanks(text, &i);
+    }
+    return any;
+}
+
+int xd_literal_list(xd_bytes text, size_t *at, xd_language language, xd_placed *ret)
 {
     xd_autobuf one = XD_BUF_INIT;
-    size_t     i = *at, items = 0;
+    size_t     i = *at, items = 0, counted = *at;
+    uint32_t   line = xd_line_of(text, *at);
     const bool tuple = at_of(text, i) == '(';
     bool       comma = true; /* one more may follow */
     if (at_of(text, i) != '[' && (!tuple || language != XD_LANGUAGE_PYTHON))
@@ -135,19 +311,15 @@ int xd_literal_list(xd_bytes text, size_t *at, xd_language language, xd_strings 
         }
         if (!comma)
             return 0;
-        int got;
+        line += newlines(text, counted, i);
+        counted = i;
         xd_buf_clear(&one);
-        for (bool any = false; (got = xd_literal_string(text, &i, language, &one)) == 1; any = true) {
-            if (any && language == XD_LANGUAGE_TOML)
-                return 0;
-            xd_literal_blanks(text, &i);
-            if (at_of(text, i) == ',' || at_of(text, i) == ']' || at_of(text, i) == ')')
-                break;
-        }
+        const int got = joined_strings(text, &i, language, &one);
         if (got <= 0)
             return got;
-        XD_TRY(xd_strings_add(ret, xd_buf_cstr(&one)));
+        XD_TRY(xd_placed_add(ret, xd_buf_cstr(&one), line));
         items++;
+        xd_literal_blanks(text, &i);
         comma = at_of(text, i) == ',';
         i += comma;
     }
@@ -225,27 +397,117 @@ static size_t behind_name(xd_bytes text, size_t at)
     return at;
 }
 
-/* A line that begins with the name. */
-static int take_assignment(const seeker *s, size_t at, xd_strings *ret)
+/* In brackets lines do not end: blanks go as in a list. */
+static void skip_blanks_of(xd_bytes text, size_t *at, bool bracketed)
 {
-    at = behind_name(s->text, at + s->name.len);
-    if (!is_assign(s->text, at))
+    if (bracketed)
+        xd_literal_blanks(text, at);
+    else
+        while (is_blank(at_of(text, *at)) || skip_join(text, at))
+            *at += is_blank(at_of(text, *at));
+}
+
+/* Strings that stand side by side are one; those without brackets around them stand on one line. */
+static int take_string(xd_bytes text, size_t *at, bool bracketed, xd_placed *ret)
+{
+    xd_autobuf one = XD_BUF_INIT;
+    size_t     i = *at;
+    bool       any = false;
+    for (int got; (got = xd_literal_string(text, &i, XD_LANGUAGE_PYTHON, &one)) != 0; any = true) {
+        if (got < 0)
+            return got;
+        skip_blanks_of(text, &i, bracketed);
+    }
+    if (any)
+        XD_TRY(xd_placed_add(ret, xd_buf_cstr(&one), xd_line_of(text, *at)));
+    *at = i;
+    return any;
+}
+
+/* brackets: that are open around it. XD_ASSIGNED_OTHER: it is none that is read. */
+static int take_value(xd_bytes text, size_t *at, unsigned brackets, xd_placed *ret)
+{
+    static const struct {
+        const char *word;
+        xd_assigned what;
+    } words[] = { { "True", XD_ASSIGNED_TRUE },
+                  { "False", XD_ASSIGNED_FALSE },
+                  { "None", XD_ASSIGNED_NONE } };
+    for (size_t i = 0; i < XD_ARRAY_LEN(words); i++)
+        if (begins_with(text, *at, words[i].word)) {
+            *at += strlen(words[i].word);
+            return (int)words[i].what;
+        }
+    size_t i = *at;
+    int    got = xd_literal_list(text, &i, XD_LANGUAGE_PYTHON, ret), what = XD_ASSIGNED_LIST;
+    if (got == 0) {
+        xd_placed_release(ret);
+        i = *at;
+        what = XD_ASSIGNED_STRING;
+        got = take_string(text, &i, brackets > 0, ret);
+    }
+    if (got == 0 && at_of(text, i) == '(' && brackets < BRACKETS_MAX) {
+        i++;
+        xd_literal_blanks(text, &i);
+        what = take_value(text, &i, brackets + 1, ret);
+        xd_literal_blanks(text, &i);
+        got = what < 0 ? what : at_of(text, i++) == ')';
+    }
+    *at = i;
+    return got < 0 ? got : got ? what : XD_ASSIGNED_OTHER;
+}
+
+/* "name =", "name: annotation =": behind the =. False: the line does not go on so. */
+static bool skip_target(xd_bytes text, size_t *at)
+{
+    size_t i = *at;
+    while (is_word(at_of(text, i)) || (i > *at && at_of(text, i) == '.'))
+        i++;
+    if (i == *at)
+        return false;
+    i = behind_name(text, i);
+    if (!is_assign(text, i))
+        return false;
+    for (i++; is_blank(at_of(text, i)) || skip_join(text, &i);)
+        i += is_blank(at_of(text, i));
+    *at = i;
+    return true;
+}
+
+/* A line that begins with the name, or with other names that get the same value ("a = name = ..."): the value is behind the last of them. */
+static int take_assignment(const seeker *s, size_t at, xd_placed *ret)
+{
+    bool named = false;
+    for (;;) {
+        const size_t target = at;
+        if (!skip_target(s->text, &at))
+            break;
+        named |= target == s->found;
+    }
+    if (!named) {
+        at = behind_name(s->text, s->found + s->name.len);
         return at_of(s->text, at) == '\n' || at_of(s->text, at) < 0 ? XD_ASSIGNED_NOT : XD_ASSIGNED_OTHER;
-    at++;
-    while (is_blank(at_of(s->text, at)) || skip_join(s->text, &at))
-        at += is_blank(at_of(s->text, at));
-    const int got = xd_literal_list(s->text, &at, XD_LANGUAGE_PYTHON, ret);
+    }
+    const int got = take_value(s->text, &at, 0, ret);
     if (got < 0)
         return got;
     skip_blank(s->text, &at);
     const int end = at_of(s->text, at);
-    return got && (end < 0 || end == '\n' || end == '#') ? XD_ASSIGNED_LIST : XD_ASSIGNED_OTHER;
+    return end < 0 || end == '\n' || end == '#' ? got : XD_ASSIGNED_OTHER;
+}
+
+/* The names that a line assigns to are in front of its value, and this one is among them. */
+static bool is_target(const seeker *s, size_t begin)
+{
+    while (begin < s->found && skip_target(s->text, &begin))
+        ;
+    return begin == s->found;
 }
 
 /* What a line with the name in it does to it; `begin`: where its code begins. */
-static int judge(const seeker *s, size_t begin, bool indented, xd_strings *ret)
+static int judge(const seeker *s, size_t begin, bool indented, xd_placed *ret)
 {
-    if (s->found == begin && !indented)
+    if (!indented && is_target(s, begin))
         return take_assignment(s, begin, ret);
     if (begins_with(s->text, begin, "from") || begins_with(s->text, begin, "import"))
         return XD_ASSIGNED_OTHER;
@@ -255,7 +517,7 @@ static int judge(const seeker *s, size_t begin, bool indented, xd_strings *ret)
     return is_assign(s->text, behind) ? XD_ASSIGNED_OTHER : XD_ASSIGNED_NOT;
 }
 
-int xd_literal_assigned(xd_bytes text, const char *name, xd_strings *ret, uint32_t *ret_line)
+int xd_literal_assigned(xd_bytes text, const char *name, xd_placed *ret, uint32_t *ret_line)
 {
     seeker      s = { .text = text, .name = xd_bytes_str(name) };
     xd_assigned all = XD_ASSIGNED_NOT;
@@ -265,7 +527,7 @@ int xd_literal_assigned(xd_bytes text, const char *name, xd_strings *ret, uint32
     while (at < text.len) {
         const size_t start = at;
         size_t       begin = at;
-        xd_strings   strings = { 0 };
+        xd_placed    placed = { 0 };
         const bool   whole = seek_line(&s, &at);
         skip_blank(text, &begin);
         const bool indented = begin > start;
@@ -273,22 +535,22 @@ int xd_literal_assigned(xd_bytes text, const char *name, xd_strings *ret, uint32
         if (!indented && first != '\n' && first != '#')
             apart = begins_with(text, begin, "def") || begins_with(text, begin, "class") ||
                     begins_with(text, begin, "async");
-        int got = s.found == SIZE_MAX || apart ? XD_ASSIGNED_NOT : judge(&s, begin, indented, &strings);
+        int got = s.found == SIZE_MAX || apart ? XD_ASSIGNED_NOT : judge(&s, begin, indented, &placed);
         if (got > 0) {
-            xd_strings_release(ret);
+            xd_placed_release(ret);
             *ret_line = line;
             all = all == XD_ASSIGNED_OTHER ? all : (xd_assigned)got;
         }
-        if (all == XD_ASSIGNED_LIST && got == XD_ASSIGNED_LIST)
-            *ret = strings;
+        if (all != XD_ASSIGNED_OTHER && got > 0)
+            *ret = placed;
         else
-            xd_strings_release(&strings);
+            xd_placed_release(&placed);
         if (got < 0)
             return got;
         if (!whole) { /* what follows cannot be told from what is in a string */
             if (!xd_bytes_find((xd_bytes){ text.ptr + start, text.len - start }, name))
                 break;
-            xd_strings_release(ret);
+            xd_placed_release(ret);
             *ret_line = line;
             return XD_ASSIGNED_OTHER;
         }

@@ -7,7 +7,7 @@ void xd_numprocesses_init(xd_numprocesses *ret, const xd_config *cfg)
 {
     *ret = (xd_numprocesses){ .own = cfg->workers,
                               .own_limit = (uint32_t)XD_MAX(cfg->max_workers, 0),
-                              .own_no = cfg->dist && strcmp(cfg->dist, "no") == 0,
+                              .own_no = xd_config_dist(cfg) && strcmp(xd_config_dist(cfg), "no") == 0,
                               .own_tx = cfg->tx.count,
                               .project = XD_WORKERS_AUTO };
 }

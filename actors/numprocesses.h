@@ -12,12 +12,12 @@ typedef struct xd_numprocesses {
     /* xd's command line, which wins */
     int      own;       /* -n: a count or XD_WORKERS_*; XD_WORKERS_UNSET = not given */
     uint32_t own_limit; /* --maxprocesses; 0 = not given */
-    bool     own_no;    /* --dist no */
-    size_t   own_tx;    /* how many --tx */
+    bool     own_no;    /* --dist no, there or in what was read of the project before the run was planned */
+    size_t   own_tx;    /* how many --tx, of both */
     /* pytest's ini, its conftest, PYTEST_ADDOPTS */
     int      project; /* -n; XD_WORKERS_AUTO = not given */
     uint32_t project_limit;
-    uint32_t project_tx; /* sum of NUM*popen; 0 = none is given */
+    uint32_t project_tx; /* sum of NUM*popen that hooks give; 0 = none is given */
     uint32_t automatic;  /* what a hook or PYTEST_XDIST_AUTO_NUM_WORKERS says that auto is; 0 = nothing */
 } xd_numprocesses;
 

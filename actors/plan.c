@@ -132,38 +132,68 @@ static int parse_proxy(xd_xspec *ret, const char *text, xd_error *err)
                               text);
 }
 
-/* All of them, those of --px last, routed. The specs are the caller's to release also when it fails. */
-static int parse_all(xd_xspec *specs, char *const *texts, size_t count, const xd_strings *px, xd_error *err)
+/* The texts that become environments, and those of --px. */
+typedef struct wanted_specs {
+    char *const      *tx;
+    size_t            count;
+    const xd_strings *px;
+    const xd_strings *tx_from, *px_from; /* see xd_found_options */
+    xd_each           each;
+} wanted_specs;
+
+/* Of the spec with this number: says where it stands, if that is in a file. */
+static int blame(const wanted_specs *w, size_t i, int r, xd_error *err)
 {
-    const size_t all = count + px->count;
-    for (size_t i = 0; i < count; i++)
-        XD_TRY(xd_xspec_parse(&specs[i], texts[i], err));
-    for (size_t i = 0; i < px->count; i++)
-        XD_TRY(parse_proxy(&specs[count + i], px->at[i], err));
-    XD_TRY(xd_xspec_distinct(specs, all, err));
-    for (size_t i = 0; i < all; i++)
-        XD_TRY(xd_xspec_route(&specs[i], specs, all, err));
-    return 0;
+    const xd_strings *from = i < w->count ? w->tx_from : w->px_from;
+    const size_t      at = i < w->count ? i : i - w->count;
+    if (r != -EINVAL || !err || at >= from->count)
+        return r;
+    const xd_error why = *err;
+    return xd_error_set(err, r, "%.200s: %s", from->at[at], why.text);
 }
 
-static int add_all(xd_plan *p, char *const *texts, size_t count, const xd_config *cfg,
-                   const xd_numprocesses *n, xd_error *err)
+/* The first spec that has the id of another. */
+static size_t second_of_id(const xd_xspec *specs, size_t count)
 {
-    const xd_strings *px = &cfg->px;
-    xd_xspec         *specs = calloc(count + px->count + 1, sizeof(*specs));
+    size_t n = 1;
+    while (n < count && xd_xspec_distinct(specs, n, NULL) == 0)
+        n++;
+    return n - 1;
+}
+
+/* All of them, those of --px last, routed. The specs are the caller's to release also when it fails. */
+static int parse_all(xd_xspec *specs, const wanted_specs *w, xd_error *err)
+{
+    const size_t all = w->count + w->px->count;
+    int          r = 0;
+    for (size_t i = 0; i < w->count && r == 0; i++)
+        r = blame(w, i, xd_xspec_parse(&specs[i], w->tx[i], err), err);
+    for (size_t i = w->count; i < all && r == 0; i++)
+        r = blame(w, i, parse_proxy(&specs[i], w->px->at[i - w->count], err), err);
+    if (r == 0 && (r = xd_xspec_distinct(specs, all, err)) < 0)
+        r = blame(w, second_of_id(specs, all), r, err);
+    for (size_t i = 0; i < all && r == 0; i++)
+        r = blame(w, i, xd_xspec_route(&specs[i], specs, all, err), err);
+    return r;
+}
+
+static int add_spec(xd_plan *p, xd_xspec *spec, xd_each each, const xd_numprocesses *n, xd_error *err)
+{
+    XD_TRY(xd_refuse_spec(spec, xd_transport_known(spec), err));
+    XD_TRY(spec->kind == XD_SPEC_COMMAND ? check_command(spec, err) : 0);
+    const uint32_t workers = xd_numprocesses_planned(n, spec->count);
+    return each == XD_EACH_WORKER ? add_alone(p, spec, workers, err) : add(p, spec, workers, err);
+}
+
+static int add_all(xd_plan *p, const wanted_specs *w, const xd_numprocesses *n, xd_error *err)
+{
+    xd_xspec *specs = calloc(w->count + w->px->count + 1, sizeof(*specs));
     if (!specs)
         return -ENOMEM;
-    int r = parse_all(specs, texts, count, px, err);
-    for (size_t i = 0; i < count && r == 0; i++) {
-        r = xd_refuse_spec(&specs[i], xd_transport_known(&specs[i]), err);
-        if (r == 0 && specs[i].kind == XD_SPEC_COMMAND)
-            r = check_command(&specs[i], err);
-        const uint32_t workers = xd_numprocesses_planned(n, specs[i].count);
-        if (r == 0)
-            r = xd_config_each(cfg) == XD_EACH_WORKER ? add_alone(p, &specs[i], workers, err)
-                                                      : add(p, &specs[i], workers, err);
-    }
-    for (size_t i = 0; i < count + px->count; i++)
+    int r = parse_all(specs, w, err);
+    for (size_t i = 0; i < w->count && r == 0; i++)
+        r = blame(w, i, add_spec(p, &specs[i], w->each, n, err), err);
+    for (size_t i = 0; i < w->count + w->px->count; i++)
         xd_xspec_release(&specs[i]);
     free(specs);
     return r;
@@ -207,7 +237,8 @@ static int check_listen(const xd_config *cfg, xd_error *err)
     if (xd_config_each(cfg) != XD_EACH_RUN)
         return xd_error_set(err, -EINVAL,
                             "option --listen: hosts cannot join a run in which each runs all tests");
-    if (cfg->workers == 0 || (cfg->dist && strcmp(cfg->dist, "no") == 0))
+    const char *dist = xd_config_dist(cfg);
+    if (cfg->workers == 0 || (dist && strcmp(dist, "no") == 0))
         return xd_error_set(
             err, -EINVAL, "option --listen: hosts cannot join a run in one plain session (-n 0, --dist no)");
     if (cfg->join_max > (int)XD_JOIN_SEATS_MAX)
@@ -223,16 +254,26 @@ static int check_alone(const xd_config *cfg, xd_error *err)
 
 int xd_plan_make(xd_plan *ret, const xd_config *cfg, xd_error *err)
 {
-    char            here[] = "popen", *one[] = { here };
-    xd_plan         p = XD_PLAN_INIT;
-    xd_numprocesses n;
+    char             here[] = "popen", *one[] = { here };
+    const xd_strings none = { 0 };
+    xd_plan          p = XD_PLAN_INIT;
+    xd_numprocesses  n;
     xd_numprocesses_init(&n, cfg);
-    const bool listens = cfg->listen.count > 0, by_specs = xd_numprocesses_by_specs(&n);
-    int        r = listens ? check_listen(cfg, err) : check_alone(cfg, err);
-    if (r == 0 && by_specs)
-        r = add_all(&p, cfg->tx.at, cfg->tx.count, cfg, &n, err);
-    else if (r == 0 && (!listens || cfg->workers != XD_WORKERS_UNSET))
-        r = add_all(&p, one, 1, cfg, &n, err);
+    const bool   listens = cfg->listen.count > 0, by_specs = xd_numprocesses_by_specs(&n);
+    int          r = listens ? check_listen(cfg, err) : check_alone(cfg, err);
+    wanted_specs w = { .tx = cfg->tx.at,
+                       .count = cfg->tx.count,
+                       .px = &cfg->px,
+                       .tx_from = &cfg->found.tx_from,
+                       .px_from = &cfg->found.px_from,
+                       .each = xd_config_each(cfg) };
+    if (!by_specs) {
+        w.tx = one;
+        w.count = 1;
+        w.tx_from = &none;
+    }
+    if (r == 0 && (by_specs || !listens || cfg->workers != XD_WORKERS_UNSET))
+        r = add_all(&p, &w, &n, err);
     p.named = p.count;
     if (r == 0 && listens)
         r = add_seats(&p, cfg);

@@ -53,7 +53,9 @@ int xd_refuse_option(const char *name, const char *value, xd_error *err)
         const char *name, *value; /* value NULL = any */
         const char *line;
     } table[] = {
-        { "px", NULL, "--px of pytest's ini or PYTEST_ADDOPTS is not read: give it to xdctl run" },
+        { "px", NULL,
+          "--px from a hook of a conftest or plugin, or from an @FILE, is read too late: give it to xdctl "
+          "run, or write it in addopts" },
         { "looponfail", "1",
           "option -f/--looponfail: xd does not watch files; run it again with --lf, or use a file watcher" },
     };
@@ -73,14 +75,16 @@ int xd_refuse_project_tx(const char *text, uint32_t before, uint32_t *ret, xd_er
     uint32_t sum = before + x.count;
     xd_xspec_release(&x);
     if (sum > XD_WORKERS_MAX)
-        return xd_error_set(
-            err, -EINVAL, "--tx of pytest's ini or PYTEST_ADDOPTS: %u workers; an environment has at most %u",
-            sum, XD_WORKERS_MAX);
-    if (!plain)
         return xd_error_set(err, -EINVAL,
-                            "--tx=%.200s is in pytest's ini or PYTEST_ADDOPTS, where only NUM*popen is read: "
-                            "give it to xdctl run",
-                            text);
+                            "--tx from a hook of a conftest or plugin, or from an @FILE: %u workers; an "
+                            "environment has at most %u",
+                            sum, XD_WORKERS_MAX);
+    if (!plain)
+        return xd_error_set(
+            err, -EINVAL,
+            "--tx=%.200s comes from a hook of a conftest or plugin, or from an @FILE, where only "
+            "NUM*popen is read: give it to xdctl run, or write it in addopts",
+            text);
     *ret = sum;
     return 0;
 }

@@ -18,8 +18,8 @@ int xd_refuse_workers(const xd_xspec *spec, uint32_t of_environment, uint32_t of
 int xd_refuse_number(const char *option, const char *text, uint32_t most, int *ret, xd_error *err) XD_MUST;
 /* An option that xd does not have. */
 int xd_refuse_option(const char *name, const char *value, xd_error *err) XD_MUST;
-/* --tx there: its environment stands already when it is read, so its number counts and nothing else can. `before`: sum
- * of those before it. *ret: the sum with it. */
+/* --tx that a hook (pytest_load_initial_conftests) or an @FILE has put among pytest's arguments: its environment stands already when it is read, so its number counts and nothing
+ * else can. `before`: sum of those before it. *ret: the sum with it. */
 int xd_refuse_project_tx(const char *text, uint32_t before, uint32_t *ret, xd_error *err) XD_MUST;
 /* --dist there. *ret: the mode. */
 int xd_refuse_project_dist(const char *text, xd_sched_mode *ret, xd_error *err) XD_MUST;

@@ -33,17 +33,16 @@ void xd_path_common(char *path, const char *other)
 
 /* Options of pytest whose value is the next word, when it is not in the same one. */
 static const char *const with_value[] = {
-    "-k", "-m", "-p", "-o", "-r", "-W", "--assert", "--basetemp", "--capture", "--code-highlight", "--color",
-    "--confcutdir", "--deselect", "--doctest-glob", "--doctest-report", "--durations", "--durations-min",
-    "--ignore", "--ignore-glob", "--import-mode", "--junit-prefix", "--junit-xml", "--junitprefix",
-    "--junitxml", "--last-failed-no-failures", "--lfnf", "--log-auto-indent", "--log-cli-date-format",
-    "--log-cli-format", "--log-cli-level", "--log-date-format", "--log-disable", "--log-file",
-    "--log-file-date-format", "--log-file-format", "--log-file-level", "--log-file-mode", "--log-format",
-    "--log-level", "--max-warnings", "--maxfail", "--override-ini", "--pastebin", "--pdbcls",
-    "--pythonwarnings", "--show-capture", "--tb", "--verbosity",
-    /* xdist's, which xd takes no value of here */
-    "-n", "--numprocesses", "--maxprocesses", "--max-worker-restart", "--dist", "--tx", "--px",
-    "--testrunuid", "--maxschedchunk", "--ramp"
+    "-k", "-m", "-p", "-r", "-W", "--assert", "--basetemp", "--capture", "--code-highlight", "--color",
+    "--deselect", "--doctest-glob", "--doctest-report", "--durations", "--durations-min", "--ignore",
+    "--ignore-glob", "--import-mode", "--junit-prefix", "--junit-xml", "--junitprefix", "--junitxml",
+    "--last-failed-no-failures", "--lfnf", "--log-auto-indent", "--log-cli-date-format", "--log-cli-format",
+    "--log-cli-level", "--log-date-format", "--log-disable", "--log-file", "--log-file-date-format",
+    "--log-file-format", "--log-file-level", "--log-file-mode", "--log-format", "--log-level",
+    "--max-warnings", "--maxfail", "--pastebin", "--pdbcls", "--pythonwarnings", "--show-capture", "--tb",
+    "--verbosity",
+    /* xdist's, which are taken where pytest has read them (settings.c), or say nothing here */
+    "--max-worker-restart", "--maxschedchunk", "--ramp"
 };
 
 /* Those without one, behind which a path can stand: what else begins with two dashes may be a plugin's, and take the next word. */
@@ -124,7 +123,7 @@ static const char *value_of(const char *option, char *const *words, size_t count
         return *i + 1 < count && words[*i + 1] ? words[++*i] : "";
     if (option[1] == '-')
         return word[len] == '=' ? word + len + 1 : NULL;
-    return word + len;
+    return word + len + (word[len] == '=');
 }
 
 static int replace(char **at, const char *value)
@@ -132,6 +131,42 @@ static int replace(char **at, const char *value)
     free(*at);
     *at = *value ? strdup(value) : NULL;
     return *value && !*at ? -ENOMEM : 0;
+}
+
+static int add_dist(xd_pytest_args *a, const char *name, const char *value, xd_words_from from, size_t word)
+{
+    xd_dist_option *all = realloc(a->dist, (a->n_dist + 1) * sizeof(*all));
+    if (!all)
+        return -ENOMEM;
+    a->dist = all;
+    all[a->n_dist] = (xd_dist_option){ .name = name, .value = strdup(value), .from = from, .word = word };
+    return all[a->n_dist].value ? (a->n_dist++, 0) : -ENOMEM;
+}
+
+/* 1 = it was one of xdist's. */
+static int take_dist(xd_pytest_args *a, char *const *words, size_t count, size_t *i, xd_words_from from)
+{
+    static const struct {
+        const char *option, *name;
+    } table[] = { { "--tx", "tx" },
+                  { "--px", "px" },
+                  { "--dist", "dist" },
+                  { "-n", "numprocesses" },
+                  { "--numprocesses", "numprocesses" },
+                  { "--maxprocesses", "maxprocesses" },
+                  { "--testrunuid", "testrunuid" } };
+    if (strcmp(words[*i], "-d") == 0) {
+        XD_TRY(add_dist(a, "d", "1", from, *i));
+        return 1;
+    }
+    for (size_t k = 0; k < XD_ARRAY_LEN(table); k++) {
+        const char *value = value_of(table[k].option, words, count, i);
+        if (!value)
+            continue;
+        XD_TRY(add_dist(a, table[k].name, value, from, *i));
+        return 1;
+    }
+    return 0;
 }
 
 /* 1 = it was one whose value counts here. */
@@ -142,6 +177,10 @@ static int take_option(xd_pytest_args *a, char *const *words, size_t count, size
         XD_TRY(replace(&a->config, v));
     else if ((v = value_of("--rootdir", words, count, i)))
         XD_TRY(replace(&a->rootdir, v));
+    else if ((v = value_of("--confcutdir", words, count, i)))
+        XD_TRY(replace(&a->confcutdir, v));
+    else if ((v = value_of("-o", words, count, i)) || (v = value_of("--override-ini", words, count, i)))
+        XD_TRY(xd_strings_add(&a->overrides, v));
     else if ((v = value_of("--rsyncdir", words, count, i)))
         XD_TRY(xd_strings_add(&a->rsyncdir, v));
     else if ((v = value_of("--rsyncignore", words, count, i)))
@@ -161,7 +200,7 @@ static int add_path(xd_pytest_args *a, const char *word, bool sure)
     return paths[a->count].text ? (a->count++, 0) : -ENOMEM;
 }
 
-int xd_pytest_args_add(xd_pytest_args *a, char *const *words, size_t count)
+int xd_pytest_args_add(xd_pytest_args *a, char *const *words, size_t count, xd_words_from from)
 {
     bool options = true, sure = true;
     for (size_t i = 0; i < count; i++) {
@@ -175,8 +214,11 @@ int xd_pytest_args_add(xd_pytest_args *a, char *const *words, size_t count)
         } else if (is_one_of(word, with_value, XD_ARRAY_LEN(with_value))) {
             i++;
         } else {
-            const int r = take_option(a, words, count, &i);
+            int r = take_dist(a, words, count, &i, from);
+            if (r == 0)
+                r = take_option(a, words, count, &i);
             XD_TRY(r);
+            a->noconftest |= strcmp(word, "--noconftest") == 0;
             sure = r || word[1] != '-' || strchr(word, '=') ||
                    is_one_of(word, without_value, XD_ARRAY_LEN(without_value));
         }
@@ -191,6 +233,11 @@ void xd_pytest_args_release(xd_pytest_args *a)
     free(a->paths);
     free(a->config);
     free(a->rootdir);
+    free(a->confcutdir);
+    for (size_t i = 0; i < a->n_dist; i++)
+        free(a->dist[i].value);
+    free(a->dist);
+    xd_strings_release(&a->overrides);
     xd_strings_release(&a->files);
     xd_strings_release(&a->rsyncdir);
     xd_strings_release(&a->rsyncignore);

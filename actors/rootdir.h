@@ -10,18 +10,39 @@ typedef struct xd_path_arg {
     bool  sure; /* false: it may be the value of an option that is not pytest's own */
 } xd_path_arg;
 
+/* Where words come from; a later one counts more. */
+typedef enum xd_words_from {
+    XD_WORDS_CONFTEST,
+    XD_WORDS_ADDOPTS,
+    XD_WORDS_ENVIRONMENT,
+    XD_WORDS_TYPED
+} xd_words_from;
+
+/* An option of xdist that says where and how tests run. */
+typedef struct xd_dist_option {
+    const char   *name; /* as in xd_config: tx, px, d, dist, numprocesses, maxprocesses, testrunuid; static */
+    char         *value; /* of d: "1" */
+    xd_words_from from;
+    size_t        word; /* the number of its value among the words, from 0 */
+} xd_dist_option;
+
 typedef struct xd_pytest_args {
-    xd_path_arg *paths;
-    size_t       count;
-    char        *config;                /* -c FILE; NULL */
-    char        *rootdir;               /* --rootdir; NULL */
-    xd_strings   files;                 /* of @FILE */
-    xd_strings   rsyncdir, rsyncignore; /* options of xdist that stand there */
+    xd_path_arg    *paths;
+    size_t          count;
+    char           *config;                /* -c FILE; NULL */
+    char           *rootdir;               /* --rootdir; NULL */
+    char           *confcutdir;            /* --confcutdir; NULL */
+    bool            noconftest;            /* --noconftest */
+    xd_strings      overrides;             /* -o name=value */
+    xd_strings      files;                 /* of @FILE */
+    xd_strings      rsyncdir, rsyncignore; /* options of xdist that stand there */
+    xd_dist_option *dist;                  /* more of them, in order */
+    size_t          n_dist;
 } xd_pytest_args;
 #define XD_PYTEST_ARGS_INIT ((xd_pytest_args){ 0 })
 
 /* Adds what these words say; those that are no paths in the end (`pkg.module` of --pyargs) are found by looking whether they exist. -ENOMEM. */
-int  xd_pytest_args_add(xd_pytest_args *a, char *const *words, size_t count) XD_MUST;
+int  xd_pytest_args_add(xd_pytest_args *a, char *const *words, size_t count, xd_words_from from) XD_MUST;
 void xd_pytest_args_release(xd_pytest_args *a);
 
 typedef struct xd_rootdir {

@@ -7,6 +7,7 @@
  * that gateway. */
 #pragma once
 #include "actors/plan.h"
+#include "actors/project_options.h"
 #include "actors/sync_roots.h"
 #include "engine/actor.h"
 
@@ -24,6 +25,7 @@ typedef struct xd_scheduler_args {
                      *sync; /* what is brought to other hosts; borrowed; outlives the actor; NULL = nothing */
     const xd_strings *sync_args; /* pytest's arguments there; borrowed in the same way */
     const char       *note;      /* to be told at the start; borrowed for it; NULL = nothing */
+    const xd_project_told *told; /* of the project's own options; borrowed for the start; NULL = nothing */
     /* Called on the actor's thread; must return soon. */
     void (*event)(void *arg, const xd_event *ev);
     void      *event_arg;

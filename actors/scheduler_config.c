@@ -1,4 +1,4 @@
-/* scheduler_config.c - the lines about files for the hosts, and the first CONFIG: the run's settings as pytest's configuration has them. */
+/* scheduler_config.c - the lines about files for the hosts and about the project's own options, and the first CONFIG: the run's settings as pytest's configuration has them. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -12,6 +12,15 @@ int xd_scheduler_tell_sync(scheduler *self, const xd_sync_plan *sync)
                                  sync->python_path.at[i]));
     for (size_t i = 0; i < sync->notes.count; i++)
         XD_TRY(xd_scheduler_note(self, XD_NOTE_NOTE, "%s", sync->notes.at[i]));
+    return 0;
+}
+
+int xd_scheduler_tell_project(scheduler *self, const xd_project_told *told)
+{
+    for (size_t i = 0; i < told->details.count; i++)
+        XD_TRY(xd_scheduler_note(self, XD_NOTE_DETAIL, "%s", told->details.at[i]));
+    for (size_t i = 0; i < told->notes.count; i++)
+        XD_TRY(xd_scheduler_note(self, XD_NOTE_NOTE, "%s", told->notes.at[i]));
     return 0;
 }
 

@@ -289,6 +289,7 @@ uint32_t *xd_scheduler_counter(xd_result *r, uint8_t outcome);
 
 /* scheduler_config.c; the first: lines on what hosts get of the user's files. */
 int xd_scheduler_tell_sync(scheduler *self, const xd_sync_plan *sync) XD_MUST;
+int xd_scheduler_tell_project(scheduler *self, const xd_project_told *told) XD_MUST;
 int xd_scheduler_on_config(scheduler *self, gateway *g, const xd_wire_CONFIG *in) XD_MUST;
 
 /* scheduler_actor.c: nothing more is heard of it, its gateway hangs up; its agent collects. */

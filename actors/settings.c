@@ -47,8 +47,26 @@ static int take_count(const char *option, const char *value, uint32_t most, uint
     return 0;
 }
 
+/* It was read before the run was planned (project_options.c). */
+static bool is_known(const xd_config *cfg, const char *spec)
+{
+    for (size_t i = 0; i < cfg->found.known.count; i++)
+        if (strcmp(cfg->found.known.at[i], spec) == 0)
+            return true;
+    return false;
+}
+
+/* "no": the adapter has made -n 0 of it, where it counts. One that was not found then comes of a hook. */
+static bool is_settled_dist(const xd_config *cfg, const char *value)
+{
+    return cfg->dist || cfg->load || !value[0] || strcmp(value, "no") == 0 ||
+           (cfg->found.dist && strcmp(cfg->found.dist, value) == 0);
+}
+
 static int take(xd_settings *s, const xd_config *cfg, const char *name, const char *value, xd_error *err)
 {
+    if ((strcmp(name, "tx") == 0 || strcmp(name, "px") == 0) && is_known(cfg, value))
+        return 0;
     if (strcmp(name, "maxfail") == 0)
         return take_maxfail(s, value, err);
     if (strcmp(name, "max_warnings") == 0)
@@ -65,10 +83,8 @@ static int take(xd_settings *s, const xd_config *cfg, const char *name, const ch
         s->max_worker_restart = cfg->max_worker_restart >= 0 ? cfg->max_worker_restart : most;
         return 0;
     }
-    if (strcmp(name, "dist") == 0) /* "no": the adapter has made -n 0 of it, where it counts */
-        return xd_config_mode(cfg) || !value[0] || strcmp(value, "no") == 0
-                   ? 0
-                   : xd_refuse_project_dist(value, &s->mode, err);
+    if (strcmp(name, "dist") == 0)
+        return is_settled_dist(cfg, value) ? 0 : xd_refuse_project_dist(value, &s->mode, err);
     if (strcmp(name, "tx") == 0)
         return cfg->tx.count
                    ? 0

@@ -1,6 +1,6 @@
 /* actors/sync_found.h - what sync_roots.c finds out before it decides: folders that are named, and where; the arguments; rootdir. */
 #pragma once
-#include "actors/rootdir.h"
+#include "actors/invocation.h"
 
 /* Something to bring. Absolute, without symbolic links, unless it is one itself. */
 typedef struct xd_sync_root {
@@ -9,28 +9,15 @@ typedef struct xd_sync_root {
     bool  folder, link;
 } xd_sync_root;
 
-/* An argument of pytest that exists. */
-typedef struct xd_sync_start {
-    char *text, *path;
-    bool  sure; /* see xd_path_arg */
-} xd_sync_start;
-
 typedef struct xd_sync_found_glob {
     char *dir; /* absolute; NULL: see xd_sync_glob */
     char *glob;
 } xd_sync_found_glob;
 
 typedef struct xd_sync_found {
-    char               *cwd; /* where pytest starts, without symbolic links */
-    xd_pytest_args      args;
-    xd_rootdir          rootdir; /* as pytest sees it */
-    char               *root;    /* the same without symbolic links */
+    xd_invocation       in;
     xd_sync_root       *roots;
     size_t              n_roots;
-    xd_sync_start      *starts;
-    size_t              n_starts;
-    xd_strings          dirs;      /* of the arguments, each once, as pytest sees them: with symbolic links */
-    xd_strings          testpaths; /* where there are no arguments; absolute, those that exist */
     xd_sync_found_glob *globs;
     size_t              n_globs;
     xd_strings          notes;

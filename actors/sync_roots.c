@@ -58,10 +58,10 @@ static int default_root(xd_sync_found *f, xd_error *err)
 {
     xd_autofree char *top = NULL;
     const char       *label = "the working tree of git";
-    XD_TRY(xd_sync_path_git_top(f->root, &top));
+    XD_TRY(xd_sync_path_git_top(f->in.root, &top));
     if (!top) {
         label = "rootdir";
-        if (!(top = strdup(f->root)))
+        if (!(top = strdup(f->in.root)))
             return -ENOMEM;
     }
     if (xd_sync_path_is_home(top))
@@ -90,7 +90,7 @@ static int list_named(const xd_sync_found *f, xd_buf *out)
     for (size_t i = 0; i < f->n_roots && n < 3; i++) {
         if (!f->roots[i].label)
             continue;
-        xd_autofree char *name = xd_sync_path_from(f->cwd, f->roots[i].path);
+        xd_autofree char *name = xd_sync_path_from(f->in.cwd, f->roots[i].path);
         if (!name)
             return -ENOMEM;
         XD_TRY(xd_buf_printf(out, "%s%s (%s)", n++ ? ", " : "", name, f->roots[i].label));
@@ -102,8 +102,8 @@ static int list_named(const xd_sync_found *f, xd_buf *out)
 static int check_arguments(const xd_sync_found *f, xd_error *err)
 {
     xd_autobuf brought = XD_BUF_INIT;
-    for (size_t i = 0; i < f->n_starts; i++) {
-        const xd_sync_start *s = &f->starts[i];
+    for (size_t i = 0; i < f->in.n_starts; i++) {
+        const xd_start_path *s = &f->in.starts[i];
         if (!s->sure || is_brought(f, s->path))
             continue;
         XD_TRY(list_named(f, &brought));
@@ -119,19 +119,19 @@ static int check_arguments(const xd_sync_found *f, xd_error *err)
 static int note_incomplete(xd_sync_found *f, xd_sync_plan *p)
 {
     char line[XD_TEXT];
-    for (size_t i = 0; i < f->testpaths.count; i++) {
-        if (is_brought(f, f->testpaths.at[i]))
+    for (size_t i = 0; i < f->in.testpaths.count; i++) {
+        if (is_brought(f, f->in.testpaths.at[i]))
             continue;
         snprintf(line, sizeof(line),
                  "%s is in testpaths and is not brought to the hosts: its tests are not run there",
-                 f->testpaths.at[i]);
+                 f->in.testpaths.at[i]);
         XD_TRY(xd_strings_add(&p->notes, line));
     }
-    if (f->n_starts || f->testpaths.count || is_brought(f, f->cwd))
+    if (f->in.n_starts || f->in.testpaths.count || is_brought(f, f->in.cwd))
         return 0;
     snprintf(line, sizeof(line),
              "no argument says what to run: on the hosts, tests are collected from what is brought of %s",
-             f->cwd);
+             f->in.cwd);
     return xd_strings_add(&p->notes, line);
 }
 
@@ -139,11 +139,11 @@ static int note_incomplete(xd_sync_found *f, xd_sync_plan *p)
 
 static int common_base(const xd_sync_found *f, char **ret)
 {
-    char *base = strdup(f->cwd);
+    char *base = strdup(f->in.cwd);
     if (!base)
         return -ENOMEM;
     *ret = base;
-    xd_path_common(base, f->root);
+    xd_path_common(base, f->in.root);
     for (size_t i = 0; i < f->n_roots; i++) {
         if (f->roots[i].link)
             continue;
@@ -206,7 +206,7 @@ static int list_globs(const xd_sync_found *f, xd_sync_plan *p)
         const xd_sync_found_glob *g = &f->globs[i];
         XD_TRY(add_glob(p, g->dir, g->glob));
         if (!g->dir && g->glob[0] != '/' && strchr(g->glob, '/')) /* a path, as the user sees it */
-            XD_TRY(add_glob(p, f->cwd, g->glob));
+            XD_TRY(add_glob(p, f->in.cwd, g->glob));
     }
     return 0;
 }
@@ -251,8 +251,8 @@ static int say_why(const xd_sync_found *f, xd_sync_plan *p)
 static int complete(xd_sync_found *f, xd_sync_plan *p)
 {
     XD_TRY(common_base(f, &p->base));
-    p->cwd = xd_sync_path_from(p->base, f->cwd);
-    p->rootdir = xd_sync_path_from(p->base, f->root);
+    p->cwd = xd_sync_path_from(p->base, f->in.cwd);
+    p->rootdir = xd_sync_path_from(p->base, f->in.root);
     if (!p->cwd || !p->rootdir)
         return -ENOMEM;
     XD_TRY(list_roots(f, p));

@@ -30,6 +30,24 @@ void xd_strings_release(xd_strings *s)
     *s = (xd_strings){ 0 };
 }
 
+int xd_strings_prepend(xd_strings *at, xd_strings *first)
+{
+    char **all =
+        at->count && first->count ? realloc(first->at, (first->count + at->count + 1) * sizeof(*all)) : NULL;
+    if (!first->count)
+        return 0;
+    if (at->count && !all)
+        return -ENOMEM;
+    if (at->count) {
+        memcpy(all + first->count, at->at, (at->count + 1) * sizeof(*all));
+        free(at->at);
+        first->at = all;
+    }
+    *at = (xd_strings){ .at = first->at, .count = first->count + at->count };
+    *first = (xd_strings){ 0 };
+    return 0;
+}
+
 /* What an option's text is made into; one setter per kind. */
 typedef enum {
     KIND_FLAG,
@@ -180,6 +198,10 @@ void xd_config_free(xd_config *c)
     }
     xd_strings_release(&c->args);
     xd_strings_release(&c->command_line);
+    xd_strings_release(&c->found.tx_from);
+    xd_strings_release(&c->found.px_from);
+    xd_strings_release(&c->found.known);
+    free(c->found.dist);
     free(c);
 }
 
@@ -207,6 +229,10 @@ int xd_config_copy(xd_config **ret, const xd_config *from)
     /* All of them, also after a failure: what is not its own must not be freed. */
     bool whole = own_strings(&c->args) == 0;
     whole &= own_strings(&c->command_line) == 0;
+    whole &= own_strings(&c->found.tx_from) == 0;
+    whole &= own_strings(&c->found.px_from) == 0;
+    whole &= own_strings(&c->found.known) == 0;
+    whole &= own_text(&c->found.dist) == 0;
     for (size_t i = 0; i < ENTRY_COUNT; i++) {
         void *at = (char *)c + entries[i].offset;
         if (is_text(entries[i].kind))
@@ -286,12 +312,14 @@ static int set_dist(const entry *e, void *at, const char *value, char *err)
 
 xd_each xd_config_each(const xd_config *c)
 {
-    return c->dist ? dist_modes[find_dist(c->dist)].each : XD_EACH_RUN; /* it was looked at when it was set */
+    const char *dist = xd_config_dist(c);
+    return dist ? dist_modes[find_dist(dist)].each : XD_EACH_RUN; /* it was looked at when it was set */
 }
 
 const char *xd_config_mode(const xd_config *c)
 {
-    return c->dist ? dist_modes[find_dist(c->dist)].mode : c->load ? "load" : NULL;
+    const char *dist = xd_config_dist(c);
+    return dist ? dist_modes[find_dist(dist)].mode : NULL;
 }
 
 static const char *next_word(const char *word)
@@ -527,6 +555,11 @@ int xd_config_take(xd_config *c, const char *name, xd_error *err)
         }
     }
     return 0;
+}
+
+const char *xd_config_dist(const xd_config *c)
+{
+    return c->dist ? c->dist : c->load ? "load" : c->found.dist;
 }
 
 bool xd_config_is_pytest(const xd_config *c)

@@ -197,8 +197,8 @@ typedef struct xd_result {
     }
 
 /* An engine for one run; nothing is started. cfg is copied. The caller frees it. What may be set before start alone
- * is ignored later. -EINVAL: a bad spec or
- * option, err names it. */
+ * is ignored later. The project's own options (addopts, PYTEST_ADDOPTS, conftest.py) are read here. -EINVAL: a bad spec
+ * or option, err names it, and where it stands. */
 XD_API int xd_engine_new(xd_engine **ret, const xd_config *cfg, char *err);
 /* Where the terminal report goes and where complaints go, one line each: descriptors, borrowed until free; -1
  * = nowhere. Default 1 and 2. Before start. */

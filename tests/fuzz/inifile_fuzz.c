@@ -16,9 +16,10 @@ static bool same(const xd_inifile *a, const xd_inifile *b)
 {
     bool is = a->bad == b->bad && a->counts == b->counts;
     for (size_t i = 0; is && i < XD_INI_NAMES; i++) {
-        is = a->values[i].count == b->values[i].count;
-        for (size_t k = 0; is && k < a->values[i].count; k++)
-            is = strcmp(a->values[i].at[k], b->values[i].at[k]) == 0;
+        const xd_strings *of_a = &a->values[i].words, *of_b = &b->values[i].words;
+        is = of_a->count == of_b->count;
+        for (size_t k = 0; is && k < of_a->count; k++)
+            is = strcmp(of_a->at[k], of_b->at[k]) == 0;
     }
     return is;
 }
@@ -42,8 +43,8 @@ static void round_trip(const xd_inifile *ini)
     for (size_t i = 0; i < XD_INI_NAMES; i++) {
         assert(r == 0);
         r = xd_buf_printf(&text, "%s = [", words[i]);
-        for (size_t k = 0; r == 0 && k < ini->values[i].count; k++)
-            r = add_quoted(&text, ini->values[i].at[k]);
+        for (size_t k = 0; r == 0 && k < ini->values[i].words.count; k++)
+            r = add_quoted(&text, ini->values[i].words.at[k]);
         if (r == 0)
             r = xd_buf_add_str(&text, "]\n");
     }
@@ -65,6 +66,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     assert(r == 0);
     r = xd_inifile_read(&again, name, in);
     assert(r == 0 && same(&ini, &again));
+    uint32_t lines = 1;
+    for (size_t i = 0; i < in.len; i++)
+        lines += in.ptr[i] == '\n';
+    for (size_t i = 0; i < XD_INI_NAMES; i++)
+        for (size_t k = 0; k < ini.values[i].words.count; k++)
+            assert(ini.values[i].lines[k] >= 1 && ini.values[i].lines[k] <= lines);
     bool known = !ini.bad;
     for (size_t i = 0; i < XD_INI_NAMES; i++)
         known |= ini.bad && strcmp(ini.bad, words[i]) == 0;

@@ -33,7 +33,7 @@ static void add_quoted(xd_buf *out, const char *s)
 static void round_trip(const xd_strings *strings)
 {
     xd_autobuf text = XD_BUF_INIT;
-    xd_strings again = { 0 }, list = { 0 };
+    xd_placed  again = { 0 }, list = { 0 };
     uint32_t   line;
     size_t     at = strlen("rsyncdirs = ");
     int        r = xd_buf_add_str(&text, "rsyncdirs = [");
@@ -43,29 +43,31 @@ static void round_trip(const xd_strings *strings)
     r = xd_buf_add_str(&text, "]\n");
     assert(r == 0);
     r = xd_literal_assigned(xd_buf_view(&text), "rsyncdirs", &again, &line);
-    assert(r == XD_ASSIGNED_LIST && line == 1 && same(strings, &again));
+    assert(r == XD_ASSIGNED_LIST && line == 1 && same(strings, &again.words));
     r = xd_literal_list(xd_buf_view(&text), &at, XD_LANGUAGE_TOML, &list);
-    assert(r == 1 && at == text.len - 1 && same(strings, &list));
-    xd_strings_release(&again);
-    xd_strings_release(&list);
+    assert(r == 1 && at == text.len - 1 && same(strings, &list.words));
+    xd_placed_release(&again);
+    xd_placed_release(&list);
 }
 
 static void assigned(xd_bytes in)
 {
-    xd_strings strings = { 0 }, again = { 0 };
-    uint32_t   line = 0, line2 = 0, lines = 1;
+    xd_placed strings = { 0 }, again = { 0 };
+    uint32_t  line = 0, line2 = 0, lines = 1;
     for (size_t i = 0; i < in.len; i++)
         lines += in.ptr[i] == '\n';
     int r = xd_literal_assigned(in, "rsyncdirs", &strings, &line);
     assert(r >= XD_ASSIGNED_NOT && r <= XD_ASSIGNED_OTHER);
-    assert(r == XD_ASSIGNED_LIST || strings.count == 0);
+    assert(r == XD_ASSIGNED_LIST || strings.words.count == (r == XD_ASSIGNED_STRING));
+    for (size_t i = 0; i < strings.words.count; i++)
+        assert(strings.lines[i] >= 1 && strings.lines[i] <= lines);
     assert(r == XD_ASSIGNED_NOT || (line >= 1 && line <= lines && xd_bytes_find(in, "rsyncdirs")));
     int r2 = xd_literal_assigned(in, "rsyncdirs", &again, &line2);
-    assert(r == r2 && line == line2 && same(&strings, &again));
+    assert(r == r2 && line == line2 && same(&strings.words, &again.words));
     if (r == XD_ASSIGNED_LIST)
-        round_trip(&strings);
-    xd_strings_release(&strings);
-    xd_strings_release(&again);
+        round_trip(&strings.words);
+    xd_placed_release(&strings);
+    xd_placed_release(&again);
 }
 
 /* Over all of it, line by line, and over what each line begins with. */
@@ -73,7 +75,7 @@ static void walk(xd_bytes in, xd_language language)
 {
     for (size_t at = 0; at < in.len;) {
         xd_autobuf one = XD_BUF_INIT;
-        xd_strings list = { 0 };
+        xd_placed  list = { 0 };
         size_t     begin = at, next = at;
         xd_literal_blanks(in, &begin);
         assert(begin >= at && begin <= in.len);
@@ -82,7 +84,7 @@ static void walk(xd_bytes in, xd_language language)
         assert(r == 0 ? string == begin : r == 1 && string >= begin + 2 && string <= in.len);
         r = xd_literal_list(in, &end, language, &list);
         assert((r == 0 || r == 1) && end >= begin && end <= in.len);
-        xd_strings_release(&list);
+        xd_placed_release(&list);
         bool whole = xd_literal_line(in, &next, language);
         assert(next <= in.len && next >= at && (!whole || next > at));
         if (!whole)

@@ -240,16 +240,17 @@ def test_ways_are_called_in_the_manual_as_in_a_run(project):
         assert "xd: workers are %s: " % said in result.out, (said, result)
 
 
-def test_only_a_number_of_popen_is_read_from_an_ini(project):
-    project.write(test_a="def test_a(): pass\n")
-    ini = project.root / "pytest.ini"
-    ini.write_text("[pytest]\naddopts = --tx 2*popen\n")
-    result = project.run()
-    assert result.rc == 0 and "2 workers [" in result.out, result
-    ini.write_text("[pytest]\naddopts = --tx popen//env:A=b\n")
-    result = project.run()
-    assert result.rc == 4 and "only NUM*popen is read" in result.out + result.err, result
-    assert not result.tests, result
+def test_options_count_in_the_order_of_the_manual(project):
+    """Each place that the list names, with what comes before it left out."""
+    order = re.findall(r"^\. (.*)$", section(page("xdctl-run.1"), "PRECEDENCE"), re.M)
+    said = [re.search(r"\*(\$PYTEST_ADDOPTS|addopts|conftest\.py)\*|command line", line) for line in order]
+    assert [found.group(1) or "command line" for found in said if found] == ["command line", "$PYTEST_ADDOPTS", "addopts", "conftest.py"], order
+    project.write(test_a="def test_a(): pass\n", conftest="option_dist = 'loadfile'\n", **{"pytest.ini": "[pytest]\naddopts = --dist loadscope\n"})
+    env = {"PYTEST_ADDOPTS": "--dist=loadgroup"}
+    for args, env, told in ((["--dist=load"], env, None), ([], env, "loadgroup ($PYTEST_ADDOPTS)"), ([], {}, "loadscope (pytest.ini:2)"),
+                            (["-o", "addopts="], {}, "loadfile (conftest.py:1)")):
+        result = project.run("-v", "-n1", *args, env=env)
+        assert result.rc == 0 and [line for line in result.out.splitlines() if "--dist " in line] == (["xd: --dist " + told] if told else []), result
 
 
 def test_dont_write_bytecode_is_heeded(project):
@@ -366,7 +367,7 @@ def test_files_that_a_document_names_are_there(name):
 
 BEHAVIOURS = ("crash", "-x", "live line", "--junitxml", "drop of a peer", "retention", "exit code", "-n auto", "refused options", "Ctrl-C",
               "finding the agent", "doctor", "--hosts", "--min-workers", "hosts check", "on another host", "which packages", "paths are shown", "what carries",
-              "host keys", "ask on the terminal", "synchronisation leaves out", "which files a run brings",
+              "host keys", "ask on the terminal", "synchronisation leaves out", "which files a run brings", "options of a project count",
               "read again by a scan", "symbolic links are", "list of files from the other end", "before it asks", "blocks are compressed", "a host that lags",
               "what the scan saw", "of the wanted tree needs", "under way to a host", "a new folder gets", "is removed on a host", "compiled files of Python",
               "gets an agent from a server", "connections a server closes", "taken away", "files of keys", "no agent from `socket=`",

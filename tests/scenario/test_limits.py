@@ -29,7 +29,7 @@ def program(path, text):
     ("-n=1025", {}, "-n=1025 .*whole number from 0 to 1024"),
     ("--maxprocesses=70000", {}, "--maxprocesses=70000 .*from 0 to 65535"),
     ("--max-worker-restart=65536", {}, "--max-worker-restart=65536 .*from 0 to 65535"),
-    ("--tx 1000*popen --tx 1000*popen", {}, "2000 workers; an environment has at most 1024"),
+    ("--tx 1000*popen --tx 1000*popen", {}, "pytest.ini:2: spec 'popen': 2000 workers in one environment; it has at most 1024"),
     ("", {"PYTEST_XDIST_AUTO_NUM_WORKERS": "1000000"}, "AUTO_NUM_WORKERS=1000000 .*from 0 to 1024"),
 ])
 def test_numbers_of_the_ini(project, addopts, env, words):

@@ -248,6 +248,34 @@ START_TEST(copies_are_their_own)
 }
 END_TEST
 
+START_TEST(what_was_found_of_a_project)
+{
+    xd_config *copy = NULL;
+    xd_strings first = { 0 };
+    ck_assert_ptr_null(xd_config_dist(cfg));
+    cfg->found.dist = strdup("loadscope");
+    ck_assert_str_eq(xd_config_dist(cfg), "loadscope");
+    ck_assert_int_eq(xd_strings_prepend(&cfg->tx, &first), 0);
+    ck_assert_uint_eq(cfg->tx.count, 0);
+    ck_assert_int_eq(xd_strings_add(&first, "ssh=b"), 0);
+    ck_assert_int_eq(xd_strings_prepend(&cfg->tx, &first), 0);
+    ck_assert_int_eq(xd_strings_add(&first, "ssh=a"), 0);
+    ck_assert_int_eq(xd_strings_prepend(&cfg->tx, &first), 0);
+    ck_assert_uint_eq(first.count, 0);
+    ck_assert_int_eq(PARSE("--tx=popen", "-d"), 0);
+    ck_assert_int_eq(xd_strings_add(&cfg->found.tx_from, "pytest.ini:2"), 0);
+    ck_assert_int_eq(xd_config_copy(&copy, cfg), 0);
+    xd_config_free(cfg);
+    cfg = copy;
+    ck_assert(cfg->tx.count == 3 && strcmp(cfg->tx.at[0], "ssh=a") == 0 &&
+              strcmp(cfg->tx.at[1], "ssh=b") == 0 && strcmp(cfg->tx.at[2], "popen") == 0 && !cfg->tx.at[3]);
+    ck_assert_str_eq(cfg->found.tx_from.at[0], "pytest.ini:2");
+    ck_assert_str_eq(xd_config_dist(cfg), "load"); /* -d of the command line */
+    ck_assert_int_eq(PARSE("--dist=loadfile"), 0);
+    ck_assert_str_eq(xd_config_dist(cfg), "loadfile");
+}
+END_TEST
+
 /* What --help prints is what is parsed. */
 START_TEST(every_option_shown_is_known)
 {
@@ -286,6 +314,7 @@ int main(void)
     tcase_add_test(t, sizes_and_times);
     tcase_add_test(t, by_name);
     tcase_add_test(t, copies_are_their_own);
+    tcase_add_test(t, what_was_found_of_a_project);
     tcase_add_test(t, every_option_shown_is_known);
     suite_add_tcase(s, t);
     srunner_run_all(r, CK_NORMAL);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "actors/plan.h"
+#include "actors/project_options.h"
 #include "engine/aqueue.h"
 #include "engine/base/arena.h"
 #include "engine/base/path.h"
@@ -438,6 +439,49 @@ static int journal(void)
     return r < 0 ? r : n == 10 ? 0 : -EBADMSG;
 }
 
+static char project[128]; /* a folder with a configuration file and a conftest.py */
+
+static int make_project(const char *dir)
+{
+    static const struct {
+        const char *name, *text;
+    } files[] = {
+        { "pytest.ini", "[pytest]\naddopts = --tx '2*popen//env:A=b c' --px ssh=g//id=g\n --dist loadfile "
+                        "--testrunuid u\n" },
+        { "conftest.py", "option_tx = ['popen//python=../py', \"popen//id=\" 'a']\noption_dist = f()\n" },
+    };
+    snprintf(project, sizeof(project), "%s/project", dir);
+    XD_TRY(xd_path_mkdirs(project, 0700, NULL));
+    for (size_t i = 0; i < XD_ARRAY_LEN(files); i++) {
+        xd_autofree char *path = xd_path_join(project, files[i].name);
+        XD_TRY(xd_path_write_file(path, xd_bytes_str(files[i].text), 0600, NULL));
+    }
+    return 0;
+}
+
+static int options_of_a_project(void)
+{
+    xd_config      *cfg = NULL;
+    xd_project_told told = { 0 };
+    xd_plan         plan = XD_PLAN_INIT;
+    xd_error        err = { 0 };
+    int             r = xd_config_new(&cfg);
+    if (r == 0)
+        r = xd_config_set(cfg, "work-dir", project, NULL);
+    if (r == 0)
+        r = xd_config_set(cfg, "tx", "popen", NULL);
+    if (r == 0)
+        r = xd_project_options_take(cfg, &told, &err);
+    if (r == 0)
+        r = xd_plan_make(&plan, cfg, &err);
+    if (r == 0 && (cfg->tx.count != 4 || told.notes.count != 1 || plan.count != 3))
+        r = -EBADMSG;
+    xd_plan_release(&plan);
+    xd_project_told_release(&told);
+    xd_config_free(cfg);
+    return r;
+}
+
 static int report(const char *name)
 {
     xd_report_set   *set = NULL;
@@ -497,6 +541,7 @@ static const struct {
     { "collections", collections, 8 },
     { "configuration", configuration, 20 },
     { "folders", folders, 8 },
+    { "options of a project", options_of_a_project, 100 },
     { "events", events, 20 },
     { "journal", journal, 4 },
     { "terminal", report_terminal, 20 },
@@ -543,6 +588,9 @@ int main(void)
         return EXIT_FAILURE;
     setenv("XDG_CACHE_HOME", dir, 1);
     unsetenv("CI");
+    unsetenv("PYTEST_ADDOPTS");
+    if (make_project(dir) < 0)
+        return EXIT_FAILURE;
     char              junit[128];
     const char *const options[] = { "verbose", "1",           "xmlpath", junit, "durations",
                                     "3",       "reportchars", "A",       NULL };

@@ -298,6 +298,49 @@ START_TEST(a_number_wins_over_specs)
 }
 END_TEST
 
+/* Specs of files stand in front of those of the command line, and an error says where. */
+START_TEST(a_spec_of_a_file_is_named_with_its_place)
+{
+    static const struct {
+        const char *file, *own, *px, *said;
+    } table[] = {
+        { "socket=h:0", "popen", NULL, "conftest.py:3: spec 'socket=h:0'" },
+        { "popen//id=a", "popen//env:A=b//id=a", NULL,
+          "id=a is that of another spec" }, /* the second one is to blame */
+        { "ssh=h//via=x", "popen", NULL, "conftest.py:3: spec 'ssh=h//via=x': via=x" },
+        { "command='a", "popen", NULL, "conftest.py:3: spec 'command='a': command=" },
+        { "popen//cpus=auto", "popen", NULL, "spec 'popen': another spec has the same environment" },
+        { "popen", "2*popen", "ssh=g", "tox.ini:2: option --px: spec 'ssh=g' has no id=" },
+        { "popen", "2*popen", "ssh=g//id=b//via=b",
+          "tox.ini:2: spec 'ssh=g//id=b//via=b': via=b leads in a circle" },
+    };
+    for (size_t i = 0; i < XD_ARRAY_LEN(table); i++) {
+        xd_config_free(cfg);
+        ck_assert_int_eq(xd_config_new(&cfg), 0);
+        set("tx", table[i].file);
+        set("tx", table[i].own);
+        ck_assert_int_eq(xd_strings_add(&cfg->found.tx_from, "conftest.py:3"), 0);
+        if (table[i].px) {
+            set("px", table[i].px);
+            ck_assert_int_eq(xd_strings_add(&cfg->found.px_from, "tox.ini:2"), 0);
+        }
+        err = (xd_error){ 0 };
+        ck_assert_int_eq(xd_plan_make(&plan, cfg, &err), -EINVAL);
+        ck_assert_msg(strncmp(err.text, table[i].said, strlen(table[i].said)) == 0 ||
+                          (!strstr(table[i].said, ".py") && !strstr(table[i].said, ".ini") &&
+                           strstr(err.text, table[i].said) && !strstr(err.text, "conftest.py")),
+                      "%s: %s", table[i].file, err.text);
+    }
+    xd_config_free(cfg);
+    ck_assert_int_eq(xd_config_new(&cfg), 0);
+    set("tx", "popen//env:A=b//id=a");
+    set("tx", "popen//id=a");
+    ck_assert_int_eq(xd_strings_add(&cfg->found.tx_from, "conftest.py:3"), 0);
+    ck_assert_int_eq(xd_strings_add(&cfg->found.tx_from, "pytest.ini:7"), 0);
+    refused("pytest.ini:7: ");
+}
+END_TEST
+
 int main(void)
 {
     Suite   *s = suite_create("plan");
@@ -321,6 +364,7 @@ int main(void)
     tcase_add_test(t, options_of_joining_alone);
     tcase_add_test(t, a_hosts_own_number);
     tcase_add_test(t, more_workers_wanted_than_asked_for);
+    tcase_add_test(t, a_spec_of_a_file_is_named_with_its_place);
     suite_add_tcase(s, t);
     srunner_run_all(r, CK_NORMAL);
     int failed = srunner_ntests_failed(r);

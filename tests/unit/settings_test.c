@@ -93,6 +93,28 @@ START_TEST(the_command_line_wins)
 }
 END_TEST
 
+/* What was read before the run was planned is told by pytest's configuration once more. */
+START_TEST(known_specs)
+{
+    ck_assert_int_eq(xd_strings_add(&cfg->found.known, "ssh=a//id=g"), 0);
+    ck_assert_int_eq(xd_strings_add(&cfg->found.known, "3*popen"), 0);
+    ck_assert_int_eq(PROJECT("px", "ssh=a//id=g", "tx", "3*popen", "tx", "2*popen"), 0);
+    ck_assert_uint_eq(settings.workers.project_tx, 2);
+}
+END_TEST
+
+START_TEST(the_mode_that_was_found)
+{
+    cfg->found.dist = strdup("loadfile");
+    ck_assert_int_eq(PROJECT("dist", "no"),
+                     0); /* the adapter's, where it was told what the command line says */
+    ck_assert_int_eq(settings.mode, XD_SCHED_LOADFILE);
+    own("d", "1");
+    ck_assert_int_eq(PROJECT("dist", "no"), 0);
+    ck_assert_int_eq(settings.mode, XD_SCHED_LOAD);
+}
+END_TEST
+
 START_TEST(d_is_dist_load)
 {
     own("d", "1");
@@ -134,10 +156,13 @@ START_TEST(what_a_project_must_not_say)
         { "dist", "each", "--dist=each of pytest's ini or PYTEST_ADDOPTS is not read: give it to xdctl run" },
         { "dist", "eech", "--dist=eech from pytest's ini or PYTEST_ADDOPTS is not a known mode" },
         { "tx", "popen//python=python3",
-          "--tx=popen//python=python3 is in pytest's ini or PYTEST_ADDOPTS, where only NUM*popen is read: "
-          "give it to xdctl run" },
+          "--tx=popen//python=python3 comes from a hook of a conftest or plugin, or from an @FILE, where "
+          "only "
+          "NUM*popen is read: give it to xdctl run, or write it in addopts" },
         { "tx", "popen//colour=red", "colour" },
-        { "px", "x", "--px of pytest's ini or PYTEST_ADDOPTS is not read: give it to xdctl run" },
+        { "px", "x",
+          "--px from a hook of a conftest or plugin, or from an @FILE, is read too late: give it to xdctl "
+          "run" },
         { "looponfail", "1",
           "option -f/--looponfail: xd does not watch files; run it again with --lf, or use a file watcher" },
     };
@@ -211,6 +236,8 @@ int main(void)
     tcase_add_test(t, all_of_a_project);
     tcase_add_test(t, words);
     tcase_add_test(t, the_command_line_wins);
+    tcase_add_test(t, known_specs);
+    tcase_add_test(t, the_mode_that_was_found);
     tcase_add_test(t, d_is_dist_load);
     tcase_add_test(t, restarts);
     tcase_add_test(t, what_a_project_must_not_say);
