@@ -1,10 +1,11 @@
-/* engine/config.c - option table, command line grammar of a run. */
+/* engine/config.c - option table, and what an option's text is made into. */
 #include "engine/config.h"
 
 #include <stdio.h>
 #include <string.h>
 
 #include "engine/base/text.h"
+#include "engine/config_state.h"
 #include "engine/xspec.h"
 
 #define CONFIG_MAGIC 0xc0f16001u
@@ -29,25 +30,6 @@ void xd_strings_release(xd_strings *s)
     free(s->at);
     *s = (xd_strings){ 0 };
 }
-
-/* What an option's text is made into; one setter per kind. */
-typedef enum {
-    KIND_FLAG,
-    KIND_TEXT,
-    KIND_OPTIONS, /* a text that may be empty */
-    KIND_LIST,
-    KIND_NAMES, /* a list, too, of which nothing is empty */
-    KIND_WORKERS,
-    KIND_DIST,
-    KIND_WORD, /* one of those that the argument lists */
-    KIND_NUMBER,
-    KIND_NUMBER_OR_ALL, /* all is 0 */
-    KIND_SIZE,
-    KIND_TIME,
-    KIND_GRACE,
-    KIND_TIME_OR_NONE, /* none is 0 */
-    KIND_COUNT
-} kind;
 
 /* OPTION(long name, letter, argument, default, help, kind, member, still read by xd among pytest's
  * arguments) */
@@ -107,27 +89,22 @@ static const xd_option shown_options[] = {
     { NULL, 0, NULL, NULL, NULL },
 };
 
-typedef struct entry {
-    xd_option shown;
-    kind      kind;
-    size_t    offset;       /* of the member of struct xd_config */
-    bool      among_pytest; /* still read by xd behind pytest's first argument */
-} entry;
+typedef xd_config_entry entry;
 
-static const entry entries[] = {
+const entry xd_config_entries[] = {
 #define OPTION(name, letter, argument, fallback, help, kind, member, among) { { name, letter, argument, fallback, help }, kind, offsetof(struct xd_config, member), among },
     OPTIONS
 #undef OPTION
 };
 /* clang-format on */
-#define ENTRY_COUNT XD_ARRAY_LEN(entries)
+const size_t xd_config_entry_count = XD_ARRAY_LEN(xd_config_entries);
 
-static bool is_list(kind k)
+static bool is_list(xd_config_kind k)
 {
     return k == KIND_LIST || k == KIND_NAMES;
 }
 
-static bool is_text(kind k)
+static bool is_text(xd_config_kind k)
 {
     return k == KIND_TEXT || k == KIND_OPTIONS || k == KIND_DIST || k == KIND_WORD;
 }
@@ -171,11 +148,11 @@ void xd_config_free(xd_config *c)
 {
     if (!c)
         return;
-    for (size_t i = 0; i < ENTRY_COUNT; i++) {
-        void *at = (char *)c + entries[i].offset;
-        if (is_text(entries[i].kind))
+    for (size_t i = 0; i < xd_config_entry_count; i++) {
+        void *at = (char *)c + xd_config_entries[i].offset;
+        if (is_text(xd_config_entries[i].kind))
             free(*(char **)at);
-        if (is_list(entries[i].kind))
+        if (is_list(xd_config_entries[i].kind))
             xd_strings_release(at);
     }
     xd_strings_release(&c->args);
@@ -207,11 +184,11 @@ int xd_config_copy(xd_config **ret, const xd_config *from)
     /* All of them, also after a failure: what is not its own must not be freed. */
     bool whole = own_strings(&c->args) == 0;
     whole &= own_strings(&c->command_line) == 0;
-    for (size_t i = 0; i < ENTRY_COUNT; i++) {
-        void *at = (char *)c + entries[i].offset;
-        if (is_text(entries[i].kind))
+    for (size_t i = 0; i < xd_config_entry_count; i++) {
+        void *at = (char *)c + xd_config_entries[i].offset;
+        if (is_text(xd_config_entries[i].kind))
             whole &= own_text(at) == 0;
-        if (is_list(entries[i].kind))
+        if (is_list(xd_config_entries[i].kind))
             whole &= own_strings(at) == 0;
     }
     if (!whole) {
@@ -234,6 +211,11 @@ static int complain(char *err, const char *name, char letter, const char *value,
         xd_error_one_line(err);
     }
     return -EINVAL;
+}
+
+int xd_config_refuse_value(const xd_config_entry *e, const char *value, char *err)
+{
+    return complain(err, e->shown.name, e->shown.letter, value, "a flag takes no value");
 }
 
 static int replace_text(char **at, const char *value)
@@ -293,7 +275,7 @@ static int set_number(const entry *e, int *at, const char *value, char *err)
     return 0;
 }
 
-static int set_entry(xd_config *c, const entry *e, const char *value, char *err)
+int xd_config_set_entry(xd_config *c, const xd_config_entry *e, const char *value, char *err)
 {
     void    *at = (char *)c + e->offset;
     uint64_t n = 0;
@@ -361,10 +343,10 @@ static int set_entry(xd_config *c, const entry *e, const char *value, char *err)
 
 int xd_config_set(xd_config *c, const char *name, const char *value, char *err)
 {
-    for (size_t i = 0; i < ENTRY_COUNT; i++) {
-        const entry *e = &entries[i];
+    for (size_t i = 0; i < xd_config_entry_count; i++) {
+        const entry *e = &xd_config_entries[i];
         if (e->shown.name[0] ? strcmp(e->shown.name, name) == 0 : (name[0] == e->shown.letter && !name[1]))
-            return set_entry(c, e, value, err);
+            return xd_config_set_entry(c, e, value, err);
     }
     if (err)
         snprintf(err, XD_TEXT, "there is no option named '%.100s'", name);
@@ -373,128 +355,15 @@ int xd_config_set(xd_config *c, const char *name, const char *value, char *err)
 
 const char *xd_config_get(const xd_config *c, const char *name)
 {
-    for (size_t i = 0; i < ENTRY_COUNT; i++)
-        if (strcmp(entries[i].shown.name, name) == 0 && is_text(entries[i].kind))
-            return *(char *const *)((const char *)c + entries[i].offset);
+    for (size_t i = 0; i < xd_config_entry_count; i++)
+        if (strcmp(xd_config_entries[i].shown.name, name) == 0 && is_text(xd_config_entries[i].kind))
+            return *(char *const *)((const char *)c + xd_config_entries[i].offset);
     return NULL;
 }
 
 int xd_config_add_arg(xd_config *c, const char *arg)
 {
     return xd_strings_add(&c->args, arg);
-}
-
-static int match_long(const char *name, const char *word, const char **ret_value)
-{
-    const size_t len = strlen(name);
-    if (!len || strncmp(word, name, len) != 0)
-        return 0;
-    if (word[len] == '=')
-        *ret_value = word + len + 1;
-    return word[len] == '=' || word[len] == 0;
-}
-
-/* A shorter name for the same. */
-static const struct {
-    const char *name, *shorter;
-} shorter_names[] = { { "reconnect-timeout", "reconnect" } };
-
-/* 1 = `arg` is this option; *ret_value is what stands in the same word behind it, or NULL. */
-static int match(const entry *e, const char *arg, const char **ret_value)
-{
-    *ret_value = NULL;
-    if (arg[0] != '-')
-        return 0;
-    if (arg[1] == '-') {
-        for (size_t i = 0; i < XD_ARRAY_LEN(shorter_names); i++)
-            if (strcmp(shorter_names[i].name, e->shown.name) == 0 &&
-                match_long(shorter_names[i].shorter, arg + 2, ret_value))
-                return 1;
-        return match_long(e->shown.name, arg + 2, ret_value);
-    }
-    if (!e->shown.letter || arg[1] != e->shown.letter)
-        return 0;
-    if (arg[2])
-        *ret_value = arg[2] == '=' ? arg + 3 : arg + 2;
-    /* "-d" alone is the flag; "-dx" is a group of pytest's short flags. */
-    return !arg[2] || e->shown.argument != NULL;
-}
-
-/* 1 = taken (and *i moved on), 0 = not an option of xd here. */
-static int take_option(xd_config *c, int argc, char *const *argv, int *i, bool among_pytest, char *err)
-{
-    for (size_t k = 0; k < ENTRY_COUNT; k++) {
-        const entry *e = &entries[k];
-        const char  *value;
-        if ((among_pytest && !e->among_pytest) || !match(e, argv[*i], &value))
-            continue;
-        if (!e->shown.argument && value)
-            return complain(err, e->shown.name, e->shown.letter, value, "a flag takes no value");
-        if (e->shown.argument && !value) {
-            if (*i + 1 >= argc) {
-                if (err)
-                    snprintf(err, XD_TEXT, "option %s needs a value: %s", argv[*i], e->shown.argument);
-                return -EINVAL;
-            }
-            value = argv[++*i];
-        }
-        XD_TRY(set_entry(c, e, e->shown.argument ? value : "1", err));
-        return 1;
-    }
-    return 0;
-}
-
-const char *xd_config_misplaced(const xd_config *c)
-{
-    const char *value;
-    for (size_t i = 0; i < XD_MIN(c->args.count, c->args_final); i++)
-        for (size_t k = 0; k < ENTRY_COUNT; k++)
-            if (!entries[k].among_pytest && match(&entries[k], c->args.at[i], &value))
-                return entries[k].shown.name;
-    return NULL;
-}
-
-const char *xd_config_misplaced_value(const xd_config *c, const char *name)
-{
-    const char *value = NULL;
-    size_t      end = XD_MIN(c->args.count, c->args_final);
-    for (size_t k = 0; k < ENTRY_COUNT; k++)
-        for (size_t i = 0; i < end && strcmp(entries[k].shown.name, name) == 0; i++)
-            if (match(&entries[k], c->args.at[i], &value))
-                return value ? value : i + 1 < end ? c->args.at[i + 1] : NULL;
-    return NULL;
-}
-
-static void drop_args(xd_strings *s, size_t at, size_t count)
-{
-    for (size_t i = at; i < at + count; i++)
-        free(s->at[i]);
-    memmove(s->at + at, s->at + at + count, (s->count - at - count + 1) * sizeof(*s->at));
-    s->count -= count;
-}
-
-int xd_config_take(xd_config *c, const char *name, xd_error *err)
-{
-    char text[XD_TEXT] = "";
-    for (size_t k = 0; k < ENTRY_COUNT; k++) {
-        const entry *e = &entries[k];
-        if (e->among_pytest || strcmp(e->shown.name, name) != 0)
-            continue;
-        for (size_t i = 0; i < XD_MIN(c->args.count, c->args_final);) {
-            const char *value;
-            if (!match(e, c->args.at[i], &value)) {
-                i++;
-                continue;
-            }
-            int end = (int)i, last = (int)XD_MIN(c->args.count, c->args_final);
-            int r = take_option(c, last, c->args.at, &end, false, text);
-            if (r < 0)
-                return xd_error_set(err, r, "%s", text[0] ? text : xd_error_name(r));
-            drop_args(&c->args, i, (size_t)end - i + 1);
-            c->args_final -= c->args_final == SIZE_MAX ? 0 : (size_t)end - i + 1;
-        }
-    }
-    return 0;
 }
 
 bool xd_config_is_pytest(const xd_config *c)
@@ -523,26 +392,4 @@ int xd_config_fits(const xd_config *c, xd_error *err)
     }
     return unfit ? xd_error_set(err, -EINVAL, "option %s does not apply to --runner %s", unfit, c->runner)
                  : 0;
-}
-
-int xd_config_parse(xd_config *c, int argc, char *const *argv, char *err)
-{
-    bool among_pytest = false;
-    for (int i = 0; i < argc; i++) {
-        if (strcmp(argv[i], "--") == 0) {
-            /* xd's options end here for good.  pytest itself must not see the word when it only served us. */
-            c->args_final = c->args.count;
-            for (i++; i < argc; i++)
-                XD_TRY(xd_config_add_arg(c, argv[i]));
-            break;
-        }
-        int r = take_option(c, argc, argv, &i, among_pytest, err);
-        if (r < 0)
-            return r;
-        if (r == 0) {
-            among_pytest = xd_config_is_pytest(c); /* no plugin can have an option of the same name else */
-            XD_TRY(xd_config_add_arg(c, argv[i]));
-        }
-    }
-    return 0;
 }

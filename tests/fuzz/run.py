@@ -33,6 +33,7 @@ PARSERS = [
     ("xspec", "engine/xspec_via.c", None),
     ("xspec", "engine/ssh_args.c", None),
     ("config", "engine/config.c", None),
+    ("config", "engine/config_parse.c", None),
     ("hosts", "engine/hosts.c", None),
     ("journal", "engine/journal.c", ("put_u32|commit|committer|wake|write_header|start|write_record|xd_journal_(open|finish|close|append|limit|full|end|durable|commit_fd|fault)", "what writes it")),
     ("ignore", "sync/ignore.c", None),
