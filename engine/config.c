@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "engine/base/text.h"
-#include "engine/config_state.h"
+#include "engine/config_table.h"
 #include "engine/xspec.h"
 
 #define CONFIG_MAGIC 0xc0f16001u
@@ -60,6 +60,7 @@ void xd_strings_release(xd_strings *s)
     OPTION("python", 0, "PY", "found", "Interpreter (or a command line that ends in one) for specs that name none; else that of $VIRTUAL_ENV, of the pytest on PATH, python3.", KIND_TEXT, python, false) \
     OPTION("live", 0, "auto|always|never", "auto", "A status line at the bottom that shows what is running; auto: on a terminal, unless $CI is set or the terminal is dumb.", KIND_WORD, live, false) \
     OPTION("slow-after", 0, "TIME", "60s", "Without a live line, name a test once it has run this long, and again each time its running time has doubled; none or 0: never.", KIND_TIME_OR_NONE, slow_after_ns, false) \
+    OPTION("profile", 0, "NAME", "default", "Options of this profile in xd.toml or pyproject.toml count, above those that stand outside of profiles.", KIND_TEXT, profile, false) \
     OPTION("as-module", 0, NULL, "", "Set up sys.path and sys.argv as `python -m pytest` does, not as `pytest` does.", KIND_FLAG, as_module, false) \
     OPTION("no-fork", 0, NULL, "", "Start each worker as a new process; slower, for suites that do not work after a fork.", KIND_FLAG, no_fork, false) \
     OPTION("no-history", 0, NULL, "", "Neither read nor record the durations of tests.", KIND_FLAG, no_history, false) \
@@ -114,6 +115,132 @@ const xd_option *xd_config_options(void)
     return shown_options;
 }
 
+bool xd_config_is_list(const xd_config_entry *e)
+{
+    return is_list(e->kind);
+}
+
+static bool is_named(const char *name, const char *asked)
+{
+    for (; *name && *asked; name++, asked++)
+        if (*name != *asked && !(*name == '-' && *asked == '_'))
+            return false;
+    return !*name && !*asked;
+}
+
+const xd_config_entry *xd_config_entry_named(const char *name)
+{
+    for (size_t i = 0; i < xd_config_entry_count && *name; i++)
+        if (is_named(xd_config_entries[i].shown.name, name))
+            return &xd_config_entries[i];
+    return NULL;
+}
+
+/* ---- what was given ------------------------------------------------------------------------------------- */
+
+static void given_release(xd_given *g)
+{
+    free(g->value);
+    free(g->origin);
+    *g = (xd_given){ 0 };
+}
+
+static void given_release_all(xd_config *c)
+{
+    for (size_t i = 0; i < c->n_given; i++)
+        given_release(&c->given[i]);
+    free(c->given);
+    c->given = NULL;
+    c->n_given = 0;
+}
+
+static int given_add(xd_config *c, size_t option, const char *value, const char *origin)
+{
+    xd_given *all = realloc(c->given, (c->n_given + 1) * sizeof(*all));
+    if (!all)
+        return -ENOMEM;
+    c->given = all;
+    all[c->n_given] = (xd_given){ .option = option, .value = strdup(value) };
+    if (origin)
+        all[c->n_given].origin = strdup(origin);
+    if (!all[c->n_given].value || (origin && !all[c->n_given].origin)) {
+        given_release(&all[c->n_given]);
+        return -ENOMEM;
+    }
+    c->n_given++;
+    return 0;
+}
+
+static void given_drop(xd_config *c, size_t at)
+{
+    given_release(&c->given[at]);
+    memmove(&c->given[at], &c->given[at + 1], (c->n_given - at - 1) * sizeof(*c->given));
+    c->n_given--;
+}
+
+/* What was said of it before no longer counts, unless it is a list. */
+int xd_config_remember(xd_config *c, const xd_config_entry *e, const char *value)
+{
+    const size_t option = (size_t)(e - xd_config_entries);
+    for (size_t i = 0; i < c->n_given && !is_list(e->kind); i++)
+        if (c->given[i].option == option)
+            given_drop(c, i--);
+    return given_add(c, option, value, c->origin);
+}
+
+void xd_config_clear_list(xd_config *c, const xd_config_entry *e)
+{
+    for (size_t i = c->n_given; i > 0; i--)
+        if (c->given[i - 1].option == (size_t)(e - xd_config_entries))
+            given_drop(c, i - 1);
+    xd_strings_release((xd_strings *)((char *)c + e->offset));
+}
+
+/* A flag is said to be true or false; what has no default, and was not given, is NULL. */
+static const char *shown_value(const entry *e, const char *value)
+{
+    if (e->kind == KIND_FLAG)
+        return value && value[0] == '1' ? "true" : "false";
+    return value && (value[0] || e->kind == KIND_OPTIONS) ? value : NULL;
+}
+
+int xd_config_show(const xd_config *c, xd_setting_fn fn, void *arg)
+{
+    for (size_t k = 0; k < xd_config_entry_count; k++) {
+        const entry *e = &xd_config_entries[k];
+        const char   letter[] = { e->shown.letter, 0 };
+        xd_setting   s = { .name = e->shown.name[0] ? e->shown.name : letter,
+                           .flag = e->kind == KIND_FLAG,
+                           .list = is_list(e->kind) };
+        bool         given = false;
+        for (size_t i = 0; i < c->n_given; i++) {
+            if (c->given[i].option != k)
+                continue;
+            given = true;
+            s.value = shown_value(e, c->given[i].value);
+            s.origin = c->given[i].origin ? c->given[i].origin : "program";
+            int r = fn(arg, &s);
+            if (r != 0)
+                return r;
+        }
+        if (given)
+            continue;
+        s.value = shown_value(e, e->shown.fallback[0] ? e->shown.fallback : NULL);
+        s.origin = "default";
+        int r = fn(arg, &s);
+        if (r != 0)
+            return r;
+    }
+    return 0;
+}
+
+const char *xd_config_note(const xd_config *c, size_t number)
+{
+    return number < c->notes.count ? c->notes.at[number] : NULL;
+}
+
+/* ---- a config ------------------------------------------------------------------------------------------- */
+
 const char *xd_version(void)
 {
     return XD_VERSION;
@@ -157,6 +284,8 @@ void xd_config_free(xd_config *c)
     }
     xd_strings_release(&c->args);
     xd_strings_release(&c->command_line);
+    xd_strings_release(&c->notes);
+    given_release_all(c);
     free(c);
 }
 
@@ -175,6 +304,17 @@ static int own_text(char **text)
     return !*text || (*text = strdup(*text)) ? 0 : -ENOMEM;
 }
 
+/* c->given is still that of `from`. */
+static int own_given(xd_config *c, const xd_config *from)
+{
+    c->given = NULL;
+    c->n_given = 0;
+    c->origin = NULL;
+    for (size_t i = 0; i < from->n_given; i++)
+        XD_TRY(given_add(c, from->given[i].option, from->given[i].value, from->given[i].origin));
+    return 0;
+}
+
 int xd_config_copy(xd_config **ret, const xd_config *from)
 {
     xd_config *c = malloc(sizeof(*c));
@@ -184,6 +324,8 @@ int xd_config_copy(xd_config **ret, const xd_config *from)
     /* All of them, also after a failure: what is not its own must not be freed. */
     bool whole = own_strings(&c->args) == 0;
     whole &= own_strings(&c->command_line) == 0;
+    whole &= own_strings(&c->notes) == 0;
+    whole &= own_given(c, from) == 0;
     for (size_t i = 0; i < xd_config_entry_count; i++) {
         void *at = (char *)c + xd_config_entries[i].offset;
         if (is_text(xd_config_entries[i].kind))
@@ -275,7 +417,7 @@ static int set_number(const entry *e, int *at, const char *value, char *err)
     return 0;
 }
 
-int xd_config_set_entry(xd_config *c, const xd_config_entry *e, const char *value, char *err)
+static int put(xd_config *c, const entry *e, const char *value, char *err)
 {
     void    *at = (char *)c + e->offset;
     uint64_t n = 0;
@@ -341,6 +483,12 @@ int xd_config_set_entry(xd_config *c, const xd_config_entry *e, const char *valu
     return -EINVAL;
 }
 
+int xd_config_set_entry(xd_config *c, const xd_config_entry *e, const char *value, char *err)
+{
+    XD_TRY(put(c, e, value, err));
+    return xd_config_remember(c, e, value);
+}
+
 int xd_config_set(xd_config *c, const char *name, const char *value, char *err)
 {
     for (size_t i = 0; i < xd_config_entry_count; i++) {
@@ -377,6 +525,10 @@ int xd_config_fits(const xd_config *c, xd_error *err)
                         : c->no_fork ? "--no-fork"
                         : c->python  ? "--python"
                                      : NULL;
+    if (c->profile && !c->profile_read)
+        return xd_error_set(err, -EINVAL,
+                            "option --profile: '%.200s' chooses among options of files, which were not read",
+                            c->profile);
     if (xd_config_is_pytest(c))
         return 0;
     if (!unfit && c->dist && strncmp(c->dist, "load", 4) == 0 &&

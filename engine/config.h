@@ -16,6 +16,13 @@ void xd_strings_release(xd_strings *s);
 
 #define XD_WORKERS_MAX 1024u /* of one environment */
 #define XD_RESTARTS_MAX 65535u
+/* An option that was set, and by what. */
+typedef struct xd_given {
+    size_t option; /* its index in the table */
+    char  *value;  /* as it was given */
+    char  *origin; /* "command line", "xd.toml:3", "XD_DIST"; NULL = by xd_config_set of a program */
+} xd_given;
+
 enum { XD_WORKERS_UNSET = -1, XD_WORKERS_AUTO = -2, XD_WORKERS_LOGICAL = -3 };
 
 struct xd_config {
@@ -67,6 +74,13 @@ struct xd_config {
     xd_strings args;             /* pytest's */
     size_t     args_final;       /* so many of them stand before a `--`; SIZE_MAX = all */
     xd_strings command_line;     /* as typed, for the journal */
+
+    char       *profile;      /* --profile; NULL = default */
+    bool        profile_read; /* xd_config_read was asked for it */
+    xd_given   *given;        /* the options that were set, each once; of lists each member, in order */
+    size_t      n_given;
+    const char *origin; /* of what is being set; borrowed, NULL elsewhere */
+    xd_strings  notes;  /* lines for the user, of xd_config_read */
 };
 
 /* Name of an option that is xd's alone and stands among pytest's arguments, where it is pytest's to refuse; NULL:

@@ -2,7 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "engine/config_state.h"
+#include "engine/config_table.h"
 
 static int match_long(const char *name, const char *word, const char **ret_value)
 {
@@ -45,7 +45,7 @@ static int take_option(xd_config *c, int argc, char *const *argv, int *i, bool a
 {
     for (size_t k = 0; k < xd_config_entry_count; k++) {
         const xd_config_entry *e = &xd_config_entries[k];
-        const char  *value;
+        const char            *value;
         if ((among_pytest && !e->among_pytest) || !match(e, argv[*i], &value))
             continue;
         if (!e->shown.argument && value)
@@ -58,8 +58,10 @@ static int take_option(xd_config *c, int argc, char *const *argv, int *i, bool a
             }
             value = argv[++*i];
         }
-        XD_TRY(xd_config_set_entry(c, e, e->shown.argument ? value : "1", err));
-        return 1;
+        c->origin = "command line";
+        int r = xd_config_set_entry(c, e, e->shown.argument ? value : "1", err);
+        c->origin = NULL;
+        return r < 0 ? r : 1;
     }
     return 0;
 }
@@ -96,6 +98,11 @@ static void drop_args(xd_strings *s, size_t at, size_t count)
 int xd_config_take(xd_config *c, const char *name, xd_error *err)
 {
     char text[XD_TEXT] = "";
+    if (strcmp(name, "profile") == 0 && xd_config_misplaced_value(c, name)) /* it chose other options */
+        return xd_error_set(err, -EINVAL,
+                            "option --profile: it stands in front of pytest's arguments: xdctl run --profile "
+                            "%.200s ...",
+                            xd_config_misplaced_value(c, name));
     for (size_t k = 0; k < xd_config_entry_count; k++) {
         const xd_config_entry *e = &xd_config_entries[k];
         if (e->among_pytest || strcmp(e->shown.name, name) != 0)

@@ -1,5 +1,5 @@
-/* engine/config_state.h - the table of options, private to config*.c: config (table and values) and config_parse (the
- * command line). */
+/* engine/config_table.h - the table of options, for those who read options: config (the values), config_parse (the command
+ * line), and actors/config_*.c (files and the environment). */
 #pragma once
 #include "engine/config.h"
 
@@ -36,3 +36,10 @@ extern const size_t          xd_config_entry_count;
 int xd_config_set_entry(xd_config *c, const xd_config_entry *e, const char *value, char *err) XD_MUST;
 /* -EINVAL: this option is a flag, and came with a value. */
 int xd_config_refuse_value(const xd_config_entry *e, const char *value, char *err) XD_MUST;
+/* The option of this long name, in which - and _ are alike; NULL. */
+const xd_config_entry *xd_config_entry_named(const char *name);
+bool                   xd_config_is_list(const xd_config_entry *e);
+/* The value is shown as that of the option, and does nothing: something else has seen to it. */
+int xd_config_remember(xd_config *c, const xd_config_entry *e, const char *value) XD_MUST;
+/* What a list held is gone. */
+void xd_config_clear_list(xd_config *c, const xd_config_entry *e);

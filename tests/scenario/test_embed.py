@@ -74,6 +74,20 @@ def test_the_prefix_is_whole(prefix, suite):
     assert done.returncode == 1 and b"1 failed, 19 passed" in done.stdout, done
 
 
+def test_configuration_files(embed, suite):
+    """A program reads what xdctl does, when it asks for it."""
+    (suite / "xd.toml").write_text('dist = "loadfile"\n[profile.a]\ntx = "@lab"\n[hosts]\nlab = "2*popen"\n')
+    (suite / "pyproject.toml").write_text("[tool.xd]\n")
+    done = run(embed, "--configured", suite, "--no-fork", tmp=suite, env=dict(XD_CONFIG="", HOME=str(suite), XD_NO_HISTORY="1"))
+    assert done.returncode == 0 and done.stdout.decode().splitlines() == [
+        "before: option --profile: 'a' chooses among options of files, which were not read",
+        "dist = loadfile: xd.toml:1", "tx = 2*popen: @lab, profile a (xd.toml:3), a list", "profile = a: program", "no-fork = true: command line, a flag",
+        "no-history = true: XD_NO_HISTORY, a flag", "grace = 3s: program", "7", "note: xd.toml counts: the table tool.xd of pyproject.toml is not read", "run: 0"], done
+    (suite / "xd.toml").write_text("dits = 1\n")
+    done = run(embed, "--configured", suite, tmp=suite, env=dict(XD_CONFIG="", HOME=str(suite)))
+    assert done.stdout.decode().endswith("refused: xd.toml:1: unknown key 'dits'; is dist meant?\n"), done
+
+
 def test_by_pkg_config(embed, suite):
     done = run(embed, sys.executable, suite, tmp=suite)
     out = done.stdout.decode()
