@@ -16,7 +16,7 @@ cmake_minimum_required(VERSION 3.25)
 project(embed C)
 find_package(xd REQUIRED)
 add_executable(embed embed.c)
-target_link_libraries(embed PRIVATE xd::xd)
+target_link_libraries(embed PRIVATE xd::%s)
 """
 
 
@@ -186,12 +186,14 @@ def test_the_header_is_strict(prefix, tmp_path, compiler):
     call(*compiler, "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-I", prefix / "include", "-c", tmp_path / "a.c", "-o", tmp_path / "a.o")
 
 
-def test_by_cmake(prefix, suite, tmp_path):
+@pytest.mark.parametrize("library", ("xd", "xd_static"))
+def test_by_cmake(prefix, suite, tmp_path, library):
     shutil.copy(os.path.join(HERE, "embed.c"), str(tmp_path))
-    (tmp_path / "CMakeLists.txt").write_text(CMAKELISTS)
+    (tmp_path / "CMakeLists.txt").write_text(CMAKELISTS % library)
     call("cmake", "-S", tmp_path, "-B", tmp_path / "b", "-DCMAKE_PREFIX_PATH=" + str(prefix))
     call("cmake", "--build", tmp_path / "b")
-    done = run(tmp_path / "b" / "embed", sys.executable, suite, "-k", "not 3", tmp=suite)
+    env = dict(XD_AGENT=str(prefix / "libexec" / "xd" / "xdagent")) if library == "xd_static" else {}  # the shared one looks from where it lies
+    done = run(tmp_path / "b" / "embed", sys.executable, suite, "-k", "not 3", tmp=suite, env=env)
     assert done.returncode == 0, done
 
 
@@ -342,4 +344,6 @@ def test_no_mutable_globals(prefix):
         pytest.skip("no objdump on this machine")
     archive = next(prefix.rglob("libxd*.a"))
     found = [line for line in call("objdump", "-t", archive).splitlines() if re.search(r" O \.(data|bss|tdata|tbss)(\.(?!rel\.ro)\S*)?\s", line)]
+    # Where the unwinder of C++ (actors/toml_file.cpp) finds its own functions: the compiler makes these pointers, and nothing changes them.
+    found = [line for line in found if not line.split()[-1].startswith("DW.ref.")]
     assert not found, found
