@@ -37,7 +37,7 @@ PARSERS = [
     ("toml", "actors/toml_file.cpp", None),
     ("toml", "actors/config_file.c", None),
     ("toml", "actors/config_file_profile.c", None),
-    ("toml", "actors/config_file_hosts.c", None),
+    ("toml", "actors/config_file_hosts.c", ("read_file", "what opens a file")),
     ("hosts", "engine/hosts.c", None),
     ("journal", "engine/journal.c", ("put_u32|commit|committer|wake|write_header|start|write_record|xd_journal_(open|finish|close|append|limit|full|end|durable|commit_fd|fault)", "what writes it")),
     ("ignore", "sync/ignore.c", None),

@@ -31,21 +31,33 @@ static const xd_toml_node *below(const xd_config_file *f, const char *name)
     return NULL;
 }
 
+static void host(const xd_config_file *f, const char *begin, const char *list, const char *end)
+{
+    xd_config *cfg = NULL;
+    xd_error   err = { 0 };
+    xd_autobuf name = XD_BUF_INIT;
+    int        r = xd_config_new(&cfg);
+    assert(r == 0);
+    if (xd_buf_printf(&name, "%s@%s%s", begin, list, end) < 0 ||
+        xd_config_set(cfg, "tx", xd_buf_cstr(&name), NULL) < 0)
+        abort();
+    refused(xd_config_file_hosts(f, 1, cfg, &err), &err, "option --tx: ");
+    xd_config_free(cfg);
+}
+
 /* A list in a file of hosts is not read here. */
 static void hosts(const xd_config_file *f)
 {
     for (const xd_toml_node *n = below(f, "hosts"); n; n = n->next) {
-        xd_config *cfg = NULL;
-        xd_error   err = { 0 };
-        xd_autobuf name = XD_BUF_INIT;
-        int        r = xd_config_new(&cfg);
-        assert(r == 0);
-        if (xd_buf_printf(&name, "2*@%s", n->key) < 0 ||
-            xd_config_set(cfg, "tx", xd_buf_cstr(&name), NULL) < 0)
-            abort();
-        if (n->kind != XD_TOML_TABLE)
-            refused(xd_config_file_hosts(f, 1, cfg, &err), &err, "option --tx: ");
-        xd_config_free(cfg);
+        host(f, "", n->key, "!"); /* no list can be called so */
+        host(f, "", n->key, "-that-is-not-there!");
+        if (n->kind == XD_TOML_TABLE)
+            continue;
+        host(f, "", n->key, "");
+        host(f, "2*", n->key, "");
+        host(f, "1024*", n->key, "");
+        host(f, "1025*", n->key, "");
+        host(f, "", n->key, "//chdir=c");
     }
 }
 
