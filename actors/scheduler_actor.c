@@ -630,6 +630,7 @@ static int scheduler_init(void *state, xd_actor *actor, const void *args)
     if (self->args.note)
         XD_TRY(xd_scheduler_note(self, XD_NOTE_NOTE, "%s", self->args.note));
     self->args.note = NULL;
+    XD_TRY(xd_scheduler_tell_options(self));
     XD_TRY(self->args.told ? xd_scheduler_tell_project(self, self->args.told) : 0);
     self->args.told = NULL;
     XD_TRY(self->args.sync ? xd_scheduler_tell_sync(self, self->args.sync) : 0);

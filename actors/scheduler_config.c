@@ -1,8 +1,16 @@
-/* scheduler_config.c - the lines about files for the hosts and about the project's own options, and the first CONFIG: the run's settings as pytest's configuration has them. */
+/* scheduler_config.c - the lines about options, about the project's own, and about files for the hosts; and the first CONFIG: the run's settings as pytest's configuration has them. */
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "actors/scheduler_state.h"
+
+int xd_scheduler_tell_options(scheduler *self)
+{
+    const xd_strings *notes = &self->args.config->notes;
+    for (size_t i = 0; i < notes->count; i++)
+        XD_TRY(xd_scheduler_note(self, XD_NOTE_NOTE, "%s", notes->at[i]));
+    return 0;
+}
 
 int xd_scheduler_tell_sync(scheduler *self, const xd_sync_plan *sync)
 {

@@ -287,7 +287,8 @@ void xd_scheduler_tell_test(scheduler *self, collection *c, const xd_wire_RESULT
 /* Where outcomes of this kind are counted. */
 uint32_t *xd_scheduler_counter(xd_result *r, uint8_t outcome);
 
-/* scheduler_config.c; the first: lines on what hosts get of the user's files. */
+/* scheduler_config.c; the first two: lines that xd_config_read left, and on what hosts get of the user's files. */
+int xd_scheduler_tell_options(scheduler *self) XD_MUST;
 int xd_scheduler_tell_sync(scheduler *self, const xd_sync_plan *sync) XD_MUST;
 int xd_scheduler_tell_project(scheduler *self, const xd_project_told *told) XD_MUST;
 int xd_scheduler_on_config(scheduler *self, gateway *g, const xd_wire_CONFIG *in) XD_MUST;

@@ -3,7 +3,7 @@ add_library(xd_flags INTERFACE)
 target_include_directories(xd_flags INTERFACE ${PROJECT_SOURCE_DIR})
 target_compile_definitions(xd_flags INTERFACE _GNU_SOURCE XD_VERSION="${PROJECT_VERSION}")
 target_compile_options(xd_flags INTERFACE -Wall -Wextra -Wshadow -Wconversion -Werror=format-security
-                       -ffile-prefix-map=${PROJECT_SOURCE_DIR}=. -include ${PROJECT_SOURCE_DIR}/engine/base/banned.h)
+                       -ffile-prefix-map=${PROJECT_SOURCE_DIR}=. "SHELL:$<$<COMPILE_LANGUAGE:C>:-include \"${PROJECT_SOURCE_DIR}/engine/base/banned.h\">")
 if(XD_WERROR)
     target_compile_options(xd_flags INTERFACE -Werror)
 endif()

@@ -1,10 +1,11 @@
-/* engine/config.c - option table, command line grammar of a run. */
+/* engine/config.c - option table, and what an option's text is made into. */
 #include "engine/config.h"
 
 #include <stdio.h>
 #include <string.h>
 
 #include "engine/base/text.h"
+#include "engine/config_table.h"
 #include "engine/xspec.h"
 
 #define CONFIG_MAGIC 0xc0f16001u
@@ -48,25 +49,6 @@ int xd_strings_prepend(xd_strings *at, xd_strings *first)
     return 0;
 }
 
-/* What an option's text is made into; one setter per kind. */
-typedef enum {
-    KIND_FLAG,
-    KIND_TEXT,
-    KIND_OPTIONS, /* a text that may be empty */
-    KIND_LIST,
-    KIND_NAMES, /* a list, too, of which nothing is empty */
-    KIND_WORKERS,
-    KIND_DIST,
-    KIND_WORD, /* one of those that the argument lists */
-    KIND_NUMBER,
-    KIND_NUMBER_OR_ALL, /* all is 0 */
-    KIND_SIZE,
-    KIND_TIME,
-    KIND_GRACE,
-    KIND_TIME_OR_NONE, /* none is 0 */
-    KIND_COUNT
-} kind;
-
 /* OPTION(long name, letter, argument, default, help, kind, member, still read by xd among pytest's
  * arguments) */
 /* clang-format off */
@@ -96,6 +78,7 @@ typedef enum {
     OPTION("python", 0, "PY", "found", "Interpreter (or a command line that ends in one) for specs that name none; else that of $VIRTUAL_ENV, of the pytest on PATH, python3.", KIND_TEXT, python, false) \
     OPTION("live", 0, "auto|always|never", "auto", "A status line at the bottom that shows what is running; auto: on a terminal, unless $CI is set or the terminal is dumb.", KIND_WORD, live, false) \
     OPTION("slow-after", 0, "TIME", "60s", "Without a live line, name a test once it has run this long, and again each time its running time has doubled; none or 0: never.", KIND_TIME_OR_NONE, slow_after_ns, false) \
+    OPTION("profile", 0, "NAME", "default", "Options of this profile in xd.toml or pyproject.toml count, above those that stand outside of profiles.", KIND_TEXT, profile, false) \
     OPTION("as-module", 0, NULL, "", "Set up sys.path and sys.argv as `python -m pytest` does, not as `pytest` does.", KIND_FLAG, as_module, false) \
     OPTION("no-fork", 0, NULL, "", "Start each worker as a new process; slower, for suites that do not work after a fork.", KIND_FLAG, no_fork, false) \
     OPTION("no-history", 0, NULL, "", "Neither read nor record the durations of tests.", KIND_FLAG, no_history, false) \
@@ -125,27 +108,22 @@ static const xd_option shown_options[] = {
     { NULL, 0, NULL, NULL, NULL },
 };
 
-typedef struct entry {
-    xd_option shown;
-    kind      kind;
-    size_t    offset;       /* of the member of struct xd_config */
-    bool      among_pytest; /* still read by xd behind pytest's first argument */
-} entry;
+typedef xd_config_entry entry;
 
-static const entry entries[] = {
+const entry xd_config_entries[] = {
 #define OPTION(name, letter, argument, fallback, help, kind, member, among) { { name, letter, argument, fallback, help }, kind, offsetof(struct xd_config, member), among },
     OPTIONS
 #undef OPTION
 };
 /* clang-format on */
-#define ENTRY_COUNT XD_ARRAY_LEN(entries)
+const size_t xd_config_entry_count = XD_ARRAY_LEN(xd_config_entries);
 
-static bool is_list(kind k)
+static bool is_list(xd_config_kind k)
 {
     return k == KIND_LIST || k == KIND_NAMES;
 }
 
-static bool is_text(kind k)
+static bool is_text(xd_config_kind k)
 {
     return k == KIND_TEXT || k == KIND_OPTIONS || k == KIND_DIST || k == KIND_WORD;
 }
@@ -154,6 +132,132 @@ const xd_option *xd_config_options(void)
 {
     return shown_options;
 }
+
+bool xd_config_is_list(const xd_config_entry *e)
+{
+    return is_list(e->kind);
+}
+
+static bool is_named(const char *name, const char *asked)
+{
+    for (; *name && *asked; name++, asked++)
+        if (*name != *asked && !(*name == '-' && *asked == '_'))
+            return false;
+    return !*name && !*asked;
+}
+
+const xd_config_entry *xd_config_entry_named(const char *name)
+{
+    for (size_t i = 0; i < xd_config_entry_count && *name; i++)
+        if (is_named(xd_config_entries[i].shown.name, name))
+            return &xd_config_entries[i];
+    return NULL;
+}
+
+/* ---- what was given ------------------------------------------------------------------------------------- */
+
+static void given_release(xd_given *g)
+{
+    free(g->value);
+    free(g->origin);
+    *g = (xd_given){ 0 };
+}
+
+static void given_release_all(xd_config *c)
+{
+    for (size_t i = 0; i < c->n_given; i++)
+        given_release(&c->given[i]);
+    free(c->given);
+    c->given = NULL;
+    c->n_given = 0;
+}
+
+static int given_add(xd_config *c, size_t option, const char *value, const char *origin)
+{
+    xd_given *all = realloc(c->given, (c->n_given + 1) * sizeof(*all));
+    if (!all)
+        return -ENOMEM;
+    c->given = all;
+    all[c->n_given] = (xd_given){ .option = option, .value = strdup(value) };
+    if (origin)
+        all[c->n_given].origin = strdup(origin);
+    if (!all[c->n_given].value || (origin && !all[c->n_given].origin)) {
+        given_release(&all[c->n_given]);
+        return -ENOMEM;
+    }
+    c->n_given++;
+    return 0;
+}
+
+static void given_drop(xd_config *c, size_t at)
+{
+    given_release(&c->given[at]);
+    memmove(&c->given[at], &c->given[at + 1], (c->n_given - at - 1) * sizeof(*c->given));
+    c->n_given--;
+}
+
+/* What was said of it before no longer counts, unless it is a list. */
+int xd_config_remember(xd_config *c, const xd_config_entry *e, const char *value)
+{
+    const size_t option = (size_t)(e - xd_config_entries);
+    for (size_t i = 0; i < c->n_given && !is_list(e->kind); i++)
+        if (c->given[i].option == option)
+            given_drop(c, i--);
+    return given_add(c, option, value, c->origin);
+}
+
+void xd_config_clear_list(xd_config *c, const xd_config_entry *e)
+{
+    for (size_t i = c->n_given; i > 0; i--)
+        if (c->given[i - 1].option == (size_t)(e - xd_config_entries))
+            given_drop(c, i - 1);
+    xd_strings_release((xd_strings *)((char *)c + e->offset));
+}
+
+/* A flag is said to be true or false; what has no default, and was not given, is NULL. */
+static const char *shown_value(const entry *e, const char *value)
+{
+    if (e->kind == KIND_FLAG)
+        return value && value[0] == '1' ? "true" : "false";
+    return value && (value[0] || e->kind == KIND_OPTIONS) ? value : NULL;
+}
+
+int xd_config_show(const xd_config *c, xd_setting_fn fn, void *arg)
+{
+    for (size_t k = 0; k < xd_config_entry_count; k++) {
+        const entry *e = &xd_config_entries[k];
+        const char   letter[] = { e->shown.letter, 0 };
+        xd_setting   s = { .name = e->shown.name[0] ? e->shown.name : letter,
+                           .flag = e->kind == KIND_FLAG,
+                           .list = is_list(e->kind) };
+        bool         given = false;
+        for (size_t i = 0; i < c->n_given; i++) {
+            if (c->given[i].option != k)
+                continue;
+            given = true;
+            s.value = shown_value(e, c->given[i].value);
+            s.origin = c->given[i].origin ? c->given[i].origin : "program";
+            int r = fn(arg, &s);
+            if (r != 0)
+                return r;
+        }
+        if (given)
+            continue;
+        s.value = shown_value(e, e->shown.fallback[0] ? e->shown.fallback : NULL);
+        s.origin = "default";
+        int r = fn(arg, &s);
+        if (r != 0)
+            return r;
+    }
+    return 0;
+}
+
+const char *xd_config_note(const xd_config *c, size_t number)
+{
+    return number < c->notes.count ? c->notes.at[number] : NULL;
+}
+
+/* ---- a config ------------------------------------------------------------------------------------------- */
 
 const char *xd_version(void)
 {
@@ -189,11 +293,11 @@ void xd_config_free(xd_config *c)
 {
     if (!c)
         return;
-    for (size_t i = 0; i < ENTRY_COUNT; i++) {
-        void *at = (char *)c + entries[i].offset;
-        if (is_text(entries[i].kind))
+    for (size_t i = 0; i < xd_config_entry_count; i++) {
+        void *at = (char *)c + xd_config_entries[i].offset;
+        if (is_text(xd_config_entries[i].kind))
             free(*(char **)at);
-        if (is_list(entries[i].kind))
+        if (is_list(xd_config_entries[i].kind))
             xd_strings_release(at);
     }
     xd_strings_release(&c->args);
@@ -202,6 +306,8 @@ void xd_config_free(xd_config *c)
     xd_strings_release(&c->found.px_from);
     xd_strings_release(&c->found.known);
     free(c->found.dist);
+    xd_strings_release(&c->notes);
+    given_release_all(c);
     free(c);
 }
 
@@ -220,6 +326,17 @@ static int own_text(char **text)
     return !*text || (*text = strdup(*text)) ? 0 : -ENOMEM;
 }
 
+/* c->given is still that of `from`. */
+static int own_given(xd_config *c, const xd_config *from)
+{
+    c->given = NULL;
+    c->n_given = 0;
+    c->origin = NULL;
+    for (size_t i = 0; i < from->n_given; i++)
+        XD_TRY(given_add(c, from->given[i].option, from->given[i].value, from->given[i].origin));
+    return 0;
+}
+
 int xd_config_copy(xd_config **ret, const xd_config *from)
 {
     xd_config *c = malloc(sizeof(*c));
@@ -233,11 +350,13 @@ int xd_config_copy(xd_config **ret, const xd_config *from)
     whole &= own_strings(&c->found.px_from) == 0;
     whole &= own_strings(&c->found.known) == 0;
     whole &= own_text(&c->found.dist) == 0;
-    for (size_t i = 0; i < ENTRY_COUNT; i++) {
-        void *at = (char *)c + entries[i].offset;
-        if (is_text(entries[i].kind))
+    whole &= own_strings(&c->notes) == 0;
+    whole &= own_given(c, from) == 0;
+    for (size_t i = 0; i < xd_config_entry_count; i++) {
+        void *at = (char *)c + xd_config_entries[i].offset;
+        if (is_text(xd_config_entries[i].kind))
             whole &= own_text(at) == 0;
-        if (is_list(entries[i].kind))
+        if (is_list(xd_config_entries[i].kind))
             whole &= own_strings(at) == 0;
     }
     if (!whole) {
@@ -260,6 +379,11 @@ static int complain(char *err, const char *name, char letter, const char *value,
         xd_error_one_line(err);
     }
     return -EINVAL;
+}
+
+int xd_config_refuse_value(const xd_config_entry *e, const char *value, char *err)
+{
+    return complain(err, e->shown.name, e->shown.letter, value, "a flag takes no value");
 }
 
 static int replace_text(char **at, const char *value)
@@ -353,7 +477,7 @@ static int set_number(const entry *e, int *at, const char *value, char *err)
     return 0;
 }
 
-static int set_entry(xd_config *c, const entry *e, const char *value, char *err)
+static int put(xd_config *c, const entry *e, const char *value, char *err)
 {
     void    *at = (char *)c + e->offset;
     uint64_t n = 0;
@@ -419,12 +543,18 @@ static int set_entry(xd_config *c, const entry *e, const char *value, char *err)
     return -EINVAL;
 }
 
+int xd_config_set_entry(xd_config *c, const xd_config_entry *e, const char *value, char *err)
+{
+    XD_TRY(put(c, e, value, err));
+    return xd_config_remember(c, e, value);
+}
+
 int xd_config_set(xd_config *c, const char *name, const char *value, char *err)
 {
-    for (size_t i = 0; i < ENTRY_COUNT; i++) {
-        const entry *e = &entries[i];
+    for (size_t i = 0; i < xd_config_entry_count; i++) {
+        const entry *e = &xd_config_entries[i];
         if (e->shown.name[0] ? strcmp(e->shown.name, name) == 0 : (name[0] == e->shown.letter && !name[1]))
-            return set_entry(c, e, value, err);
+            return xd_config_set_entry(c, e, value, err);
     }
     if (err)
         snprintf(err, XD_TEXT, "there is no option named '%.100s'", name);
@@ -433,128 +563,15 @@ int xd_config_set(xd_config *c, const char *name, const char *value, char *err)
 
 const char *xd_config_get(const xd_config *c, const char *name)
 {
-    for (size_t i = 0; i < ENTRY_COUNT; i++)
-        if (strcmp(entries[i].shown.name, name) == 0 && is_text(entries[i].kind))
-            return *(char *const *)((const char *)c + entries[i].offset);
+    for (size_t i = 0; i < xd_config_entry_count; i++)
+        if (strcmp(xd_config_entries[i].shown.name, name) == 0 && is_text(xd_config_entries[i].kind))
+            return *(char *const *)((const char *)c + xd_config_entries[i].offset);
     return NULL;
 }
 
 int xd_config_add_arg(xd_config *c, const char *arg)
 {
     return xd_strings_add(&c->args, arg);
-}
-
-static int match_long(const char *name, const char *word, const char **ret_value)
-{
-    const size_t len = strlen(name);
-    if (!len || strncmp(word, name, len) != 0)
-        return 0;
-    if (word[len] == '=')
-        *ret_value = word + len + 1;
-    return word[len] == '=' || word[len] == 0;
-}
-
-/* A shorter name for the same. */
-static const struct {
-    const char *name, *shorter;
-} shorter_names[] = { { "reconnect-timeout", "reconnect" } };
-
-/* 1 = `arg` is this option; *ret_value is what stands in the same word behind it, or NULL. */
-static int match(const entry *e, const char *arg, const char **ret_value)
-{
-    *ret_value = NULL;
-    if (arg[0] != '-')
-        return 0;
-    if (arg[1] == '-') {
-        for (size_t i = 0; i < XD_ARRAY_LEN(shorter_names); i++)
-            if (strcmp(shorter_names[i].name, e->shown.name) == 0 &&
-                match_long(shorter_names[i].shorter, arg + 2, ret_value))
-                return 1;
-        return match_long(e->shown.name, arg + 2, ret_value);
-    }
-    if (!e->shown.letter || arg[1] != e->shown.letter)
-        return 0;
-    if (arg[2])
-        *ret_value = arg[2] == '=' ? arg + 3 : arg + 2;
-    /* "-d" alone is the flag; "-dx" is a group of pytest's short flags. */
-    return !arg[2] || e->shown.argument != NULL;
-}
-
-/* 1 = taken (and *i moved on), 0 = not an option of xd here. */
-static int take_option(xd_config *c, int argc, char *const *argv, int *i, bool among_pytest, char *err)
-{
-    for (size_t k = 0; k < ENTRY_COUNT; k++) {
-        const entry *e = &entries[k];
-        const char  *value;
-        if ((among_pytest && !e->among_pytest) || !match(e, argv[*i], &value))
-            continue;
-        if (!e->shown.argument && value)
-            return complain(err, e->shown.name, e->shown.letter, value, "a flag takes no value");
-        if (e->shown.argument && !value) {
-            if (*i + 1 >= argc) {
-                if (err)
-                    snprintf(err, XD_TEXT, "option %s needs a value: %s", argv[*i], e->shown.argument);
-                return -EINVAL;
-            }
-            value = argv[++*i];
-        }
-        XD_TRY(set_entry(c, e, e->shown.argument ? value : "1", err));
-        return 1;
-    }
-    return 0;
-}
-
-const char *xd_config_misplaced(const xd_config *c)
-{
-    const char *value;
-    for (size_t i = 0; i < XD_MIN(c->args.count, c->args_final); i++)
-        for (size_t k = 0; k < ENTRY_COUNT; k++)
-            if (!entries[k].among_pytest && match(&entries[k], c->args.at[i], &value))
-                return entries[k].shown.name;
-    return NULL;
-}
-
-const char *xd_config_misplaced_value(const xd_config *c, const char *name)
-{
-    const char *value = NULL;
-    size_t      end = XD_MIN(c->args.count, c->args_final);
-    for (size_t k = 0; k < ENTRY_COUNT; k++)
-        for (size_t i = 0; i < end && strcmp(entries[k].shown.name, name) == 0; i++)
-            if (match(&entries[k], c->args.at[i], &value))
-                return value ? value : i + 1 < end ? c->args.at[i + 1] : NULL;
-    return NULL;
-}
-
-static void drop_args(xd_strings *s, size_t at, size_t count)
-{
-    for (size_t i = at; i < at + count; i++)
-        free(s->at[i]);
-    memmove(s->at + at, s->at + at + count, (s->count - at - count + 1) * sizeof(*s->at));
-    s->count -= count;
-}
-
-int xd_config_take(xd_config *c, const char *name, xd_error *err)
-{
-    char text[XD_TEXT] = "";
-    for (size_t k = 0; k < ENTRY_COUNT; k++) {
-        const entry *e = &entries[k];
-        if (e->among_pytest || strcmp(e->shown.name, name) != 0)
-            continue;
-        for (size_t i = 0; i < XD_MIN(c->args.count, c->args_final);) {
-            const char *value;
-            if (!match(e, c->args.at[i], &value)) {
-                i++;
-                continue;
-            }
-            int end = (int)i, last = (int)XD_MIN(c->args.count, c->args_final);
-            int r = take_option(c, last, c->args.at, &end, false, text);
-            if (r < 0)
-                return xd_error_set(err, r, "%s", text[0] ? text : xd_error_name(r));
-            drop_args(&c->args, i, (size_t)end - i + 1);
-            c->args_final -= c->args_final == SIZE_MAX ? 0 : (size_t)end - i + 1;
-        }
-    }
-    return 0;
 }
 
 const char *xd_config_dist(const xd_config *c)
@@ -573,6 +590,10 @@ int xd_config_fits(const xd_config *c, xd_error *err)
                         : c->no_fork ? "--no-fork"
                         : c->python  ? "--python"
                                      : NULL;
+    if (c->profile && !c->profile_read)
+        return xd_error_set(err, -EINVAL,
+                            "option --profile: '%.200s' chooses among options of files, which were not read",
+                            c->profile);
     if (xd_config_is_pytest(c))
         return 0;
     const char *colon = c->dist ? strchr(c->dist, ':') : NULL, *mode = colon ? colon + 1 : c->dist;
@@ -588,26 +609,4 @@ int xd_config_fits(const xd_config *c, xd_error *err)
     }
     return unfit ? xd_error_set(err, -EINVAL, "option %s does not apply to --runner %s", unfit, c->runner)
                  : 0;
-}
-
-int xd_config_parse(xd_config *c, int argc, char *const *argv, char *err)
-{
-    bool among_pytest = false;
-    for (int i = 0; i < argc; i++) {
-        if (strcmp(argv[i], "--") == 0) {
-            /* xd's options end here for good.  pytest itself must not see the word when it only served us. */
-            c->args_final = c->args.count;
-            for (i++; i < argc; i++)
-                XD_TRY(xd_config_add_arg(c, argv[i]));
-            break;
-        }
-        int r = take_option(c, argc, argv, &i, among_pytest, err);
-        if (r < 0)
-            return r;
-        if (r == 0) {
-            among_pytest = xd_config_is_pytest(c); /* no plugin can have an option of the same name else */
-            XD_TRY(xd_config_add_arg(c, argv[i]));
-        }
-    }
-    return 0;
 }

@@ -27,6 +27,13 @@ typedef struct xd_found_options {
 #define XD_RESTARTS_MAX 65535u
 /* Who runs all tests: all workers together, every environment (host, interpreter, folder, variables), or every worker. */
 typedef enum xd_each { XD_EACH_RUN, XD_EACH_ENVIRONMENT, XD_EACH_WORKER } xd_each;
+/* An option that was set, and by what. */
+typedef struct xd_given {
+    size_t option; /* its index in the table */
+    char  *value;  /* as it was given */
+    char  *origin; /* "command line", "xd.toml:3", "XD_DIST"; NULL = by xd_config_set of a program */
+} xd_given;
+
 enum { XD_WORKERS_UNSET = -1, XD_WORKERS_AUTO = -2, XD_WORKERS_LOGICAL = -3 };
 
 struct xd_config {
@@ -78,6 +85,13 @@ struct xd_config {
     size_t           args_final;       /* so many of them stand before a `--`; SIZE_MAX = all */
     xd_strings       command_line;     /* as typed, for the journal */
     xd_found_options found;
+
+    char       *profile;      /* --profile; NULL = default */
+    bool        profile_read; /* xd_config_read was asked for it */
+    xd_given   *given;        /* the options that were set, each once; of lists each member, in order */
+    size_t      n_given;
+    const char *origin; /* of what is being set; borrowed, NULL elsewhere */
+    xd_strings  notes;  /* lines for the user, of xd_config_read */
 };
 
 /* How tests are distributed: what the command line says, else the project; NULL = neither. */

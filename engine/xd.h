@@ -80,7 +80,7 @@ XD_API void xd_config_free(xd_config *cfg); /* NULL ok */
  * stays. */
 XD_API int xd_config_set(xd_config *cfg, const char *name, const char *value, char *err);
 
-/* Value of a text option (agent, cache-dir, dist, hosts, jsonl, live, python, state-dir, stats, testrunuid, work-dir), NULL when it was not set or is no
+/* Value of a text option (agent, cache-dir, dist, hosts, jsonl, live, profile, python, state-dir, stats, testrunuid, work-dir), NULL when it was not set or is no
  * text. The config's own; valid until the next change. */
 XD_API const char *xd_config_get(const xd_config *cfg, const char *name);
 
@@ -95,9 +95,34 @@ XD_API int xd_config_add_arg(xd_config *cfg, const char *arg);
  * the bad one stays set. */
 XD_API int xd_config_parse(xd_config *cfg, int argc, char *const *argv, char *err);
 
+/* The same, and below the command line what configuration files and the environment say, as `xdctl run` reads them: the user's
+ * config.toml, the project's xd.toml or the table tool.xd of its pyproject.toml, the profile that is chosen, $XD_... variables,
+ * and last the command line (xd(7), CONFIGURATION). What was set in cfg before counts least. Reads files, starts nothing. -EINVAL: one of
+ * these has something that is not valid, err names file and line, or the variable; cfg is good for xd_config_free alone then. */
+XD_API int xd_config_read(xd_config *cfg, int argc, char *const *argv, char *err);
+
+/* An option as it stands in a config. This structure stays as it is. Texts are valid during the call. */
+typedef struct xd_setting {
+    const char *name; /* as xd_config_set takes it */
+    const char *
+        value; /* as it was given, or the default as text; of a flag "true" or "false"; NULL = there is none */
+    const char *
+        origin; /* "default", "command line", "XD_DIST", "xd.toml:3", "profile ci (xd.toml:12)", or "program": xd_config_set */
+    int flag;   /* 1 = it takes no value on the command line */
+    int list;   /* 1 = it may be given more than once: this is one of its values */
+} xd_setting;
+
+/* Non-zero ends the calls and is passed on. */
+typedef int (*xd_setting_fn)(void *arg, const xd_setting *setting);
+/* Tells the value of each option and where it comes from, in the order of xd_config_options. Else 0. */
+XD_API int xd_config_show(const xd_config *cfg, xd_setting_fn fn, void *arg);
+/* Lines for the user that xd_config_read left, from 0 on; NULL: there are no more. A run with this config reports them, too. The
+ * config's own. */
+XD_API const char *xd_config_note(const xd_config *cfg, size_t number);
+
 /* Takes those of xd's options that stand among pytest's arguments, unless pytest, a plugin or a conftest of the
  * project in work-dir (else the current folder) has an option of that name. Starts the interpreter once when there are any, for
- * at most 20 s; else it does nothing. Between xd_config_parse and xd_engine_new; `xdctl run` does so. -EINVAL: a
+ * at most 20 s; else it does nothing. Between xd_config_parse or xd_config_read and xd_engine_new; `xdctl run` does so. -EINVAL: a
  * bad value; other -errno: the interpreter or the agent could not be started. */
 XD_API int xd_config_settle(xd_config *cfg, char *err);
 

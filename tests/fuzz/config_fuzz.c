@@ -1,4 +1,4 @@
-/* needs: engine/config.c. Any words as a command line: refused in one line, or every word is an option of xd or one of pytest's.
+/* needs: engine/config.c engine/config_parse.c. Any words as a command line: refused in one line, or every word is an option of xd or one of pytest's.
  * Input: words, each ended by a newline. */
 #include <assert.h>
 #include <stdlib.h>

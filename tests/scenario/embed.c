@@ -322,8 +322,45 @@ static int crowded(const char *python)
     return r;
 }
 
+static int told(void *arg, const xd_setting *s)
+{
+    (void)arg;
+    if (strcmp(s->origin, "default") != 0)
+        printf("%s = %s: %s%s%s\n", s->name, s->value, s->origin, s->flag ? ", a flag" : "",
+               s->list ? ", a list" : "");
+    return strcmp(s->name, "grace") == 0 ? 7 : 0; /* the last one that is asked for */
+}
+
+/* What files, the environment and a command line make of options; a profile that nobody looked for is refused. */
+static int configured(const char *folder, int argc, char **argv)
+{
+    char        err[XD_TEXT] = "";
+    xd_config  *cfg = NULL;
+    xd_engine  *run = NULL;
+    const char *note;
+    if (xd_config_new(&cfg) < 0 || xd_config_set(cfg, "work-dir", folder, err) < 0 ||
+        xd_config_set(cfg, "grace", "3s", err) < 0 || xd_config_set(cfg, "profile", "a", err) < 0)
+        return XD_EXIT_INTERNAL;
+    if (xd_engine_new(&run, cfg, err) == 0)
+        return XD_EXIT_INTERNAL;
+    printf("before: %s\n", err);
+    if (xd_config_read(cfg, argc, argv, err) < 0) {
+        printf("refused: %s\n", err);
+    } else {
+        printf("%d\n", xd_config_show(cfg, told, NULL));
+        for (size_t i = 0; (note = xd_config_note(cfg, i)); i++)
+            printf("note: %s\n", note);
+        printf("run: %d\n", xd_engine_new(&run, cfg, err));
+    }
+    xd_engine_free(run);
+    xd_config_free(cfg);
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
+    if (argc >= 3 && strcmp(argv[1], "--configured") == 0)
+        return configured(argv[2], argc - 3, argv + 3);
     if (argc == 4 && strcmp(argv[1], "--misused") == 0)
         return chdir(argv[3]) < 0 ? XD_EXIT_USAGE : misused(argv[2]);
     if (argc == 4 && strcmp(argv[1], "--crowded") == 0)

@@ -46,7 +46,7 @@ def told_options(*command):
     return names
 
 
-@pytest.mark.parametrize("command", ["run", "show", "report", "runs", "sync", "serve", "join", "token", "keygen"])
+@pytest.mark.parametrize("command", ["run", "show", "report", "runs", "config", "sync", "serve", "join", "token", "keygen"])
 def test_options_of_the_help_are_those_of_the_manual(command):
     told, defined = told_options(command), defined_options(page("xdctl-%s.1" % command)) - {"-h", "--help"}
     assert told and told == defined
@@ -76,7 +76,7 @@ def test_commands_of_the_help_are_those_of_the_manual():
     assert told == set(re.findall(r"^\*xdctl\* \*(\w+)\*", section(page("xdctl.1"), "SYNOPSIS"), re.M))
 
 
-@pytest.mark.parametrize("command", ["run", "show", "report", "runs", "doctor", "sync", "serve", "join", "token", "keygen", "trust", "keys"])
+@pytest.mark.parametrize("command", ["run", "show", "report", "runs", "config", "doctor", "sync", "serve", "join", "token", "keygen", "trust", "keys"])
 def test_help_has_a_short_name_and_its_own_command(command):
     both = [subprocess.run([XDCTL, command, word], stdout=subprocess.PIPE, timeout=20) for word in ("-h", "--help")]
     assert [p.returncode for p in both] == [0, 0]
@@ -366,7 +366,7 @@ def test_files_that_a_document_names_are_there(name):
 
 
 BEHAVIOURS = ("crash", "-x", "live line", "--junitxml", "drop of a peer", "retention", "exit code", "-n auto", "refused options", "Ctrl-C",
-              "finding the agent", "doctor", "--hosts", "--min-workers", "hosts check", "on another host", "which packages", "paths are shown", "what carries",
+              "finding the agent", "doctor", "value of an option counts", "configuration file of xd", "--hosts", "--min-workers", "hosts check", "on another host", "which packages", "paths are shown", "what carries",
               "host keys", "ask on the terminal", "synchronisation leaves out", "which files a run brings", "options of a project count",
               "read again by a scan", "symbolic links are", "list of files from the other end", "before it asks", "blocks are compressed", "a host that lags",
               "what the scan saw", "of the wanted tree needs", "under way to a host", "a new folder gets", "is removed on a host", "compiled files of Python",

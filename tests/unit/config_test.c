@@ -294,6 +294,57 @@ START_TEST(every_option_shown_is_known)
 }
 END_TEST
 
+static int tell(void *arg, const xd_setting *s)
+{
+    char *out = arg;
+    if (strcmp(s->origin, "default") != 0)
+        snprintf(out + strlen(out), 512 - strlen(out), "%s=%s (%s)%s%s;", s->name, s->value, s->origin,
+                 s->flag ? " flag" : "", s->list ? " list" : "");
+    return 0;
+}
+
+static int stop(void *arg, const xd_setting *s)
+{
+    (void)arg;
+    return strcmp(s->name, "dist") == 0 ? 5 : 0;
+}
+
+START_TEST(where_values_come_from)
+{
+    char       text[512] = "";
+    xd_config *copy;
+    ck_assert_int_eq(xd_config_set(cfg, "tx", "popen", err), 0);
+    ck_assert_int_eq(xd_config_set(cfg, "grace", "1s", err), 0);
+    ck_assert_int_eq(xd_config_set(cfg, "grace", "never", err), -EINVAL);
+    ck_assert_int_eq(
+        PARSE("--grace", "2s", "--tx", "ssh=h", "-d", "--dist", "no", "--dist=loadfile", "--no-fork"), 0);
+    ck_assert_int_eq(xd_config_copy(&copy, cfg), 0);
+    ck_assert_int_eq(xd_config_set(cfg, "grace", "3s", err), 0);
+    ck_assert_int_eq(xd_config_show(copy, tell, text), 0);
+    ck_assert_str_eq(text, "dist=loadfile (command line);d=true (command line) flag;tx=popen (program) "
+                           "list;tx=ssh=h (command line) list;"
+                           "no-fork=true (command line) flag;grace=2s (command line);");
+    ck_assert_int_eq(xd_config_show(copy, stop, NULL), 5);
+    ck_assert_ptr_null(xd_config_note(copy, 0));
+    xd_config_free(copy);
+}
+END_TEST
+
+START_TEST(a_profile_that_was_not_looked_for)
+{
+    xd_error e = { 0 };
+    ck_assert_int_eq(PARSE("--profile", "ci"), 0);
+    ck_assert_int_eq(xd_config_fits(cfg, &e), -EINVAL);
+    ck_assert_str_eq(e.text, "option --profile: 'ci' chooses among options of files, which were not read");
+    cfg->profile_read = true;
+    ck_assert_int_eq(xd_config_fits(cfg, &e), 0);
+    ck_assert_int_eq(PARSE("tests", "--profile", "x"), 0);
+    ck_assert_int_eq(xd_config_take(cfg, "profile", &e), -EINVAL);
+    ck_assert_str_eq(e.text,
+                     "option --profile: it stands in front of pytest's arguments: xdctl run --profile x ...");
+}
+END_TEST
+
 int main(void)
 {
     Suite   *s = suite_create("config");
@@ -316,6 +367,8 @@ int main(void)
     tcase_add_test(t, copies_are_their_own);
     tcase_add_test(t, what_was_found_of_a_project);
     tcase_add_test(t, every_option_shown_is_known);
+    tcase_add_test(t, where_values_come_from);
+    tcase_add_test(t, a_profile_that_was_not_looked_for);
     suite_add_tcase(s, t);
     srunner_run_all(r, CK_NORMAL);
     int failed = srunner_ntests_failed(r);

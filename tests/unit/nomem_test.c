@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "actors/config_environ.h"
+#include "actors/config_file.h"
 #include "actors/plan.h"
 #include "actors/project_options.h"
 #include "engine/aqueue.h"
@@ -365,6 +367,44 @@ static int configuration(void)
     return r;
 }
 
+/* As xd_config_read does it, without looking for files. */
+static int configured(const xd_config_file *f, xd_config_values *values, xd_strings *notes, xd_config *cfg)
+{
+    char *const variables[] = { (char *)"XD_TX=popen '2*@lab'", (char *)"XD_NO_FORK=1", (char *)"XD_DITS=x",
+                                NULL };
+    xd_error    err = { 0 };
+    XD_TRY(xd_config_file_values(f, values, &err));
+    XD_TRY(xd_config_file_profile(f, 1, "ci", "option --profile", values, &err));
+    XD_TRY(xd_config_environ(variables, values, notes, &err));
+    XD_TRY(xd_config_values_apply(values, cfg, cfg));
+    XD_TRY(xd_config_file_hosts(f, 1, cfg, &err));
+    return cfg->tx.count == 3 && notes->count == 1 && cfg->no_fork ? 0 : -EBADMSG;
+}
+
+static int configuration_file(void)
+{
+    static const char text[] =
+        "dist = 'loadfile'\nrsyncdir = ['a', '/b']\n[profile.a]\ngrace = '1s'\n"
+        "[profile.ci]\ninherits = ['a']\nnumprocesses = 2\n[hosts]\nlab = ['ssh=h', '2*ssh=i//chdir=c']\n";
+    xd_config_file   f = { .dir = strdup("/p"), .shown = strdup("xd.toml") };
+    xd_config_values values = XD_CONFIG_VALUES_INIT;
+    xd_strings       notes = { 0 };
+    xd_config       *cfg = NULL;
+    xd_error         err = { 0 };
+    int              r = f.dir && f.shown ? 0 : -ENOMEM;
+    if (r == 0)
+        r = xd_config_file_read(&f, text, sizeof(text) - 1, NULL, &err);
+    if (r == 0)
+        r = xd_config_new(&cfg);
+    if (r == 0)
+        r = configured(&f, &values, &notes, cfg);
+    xd_config_free(cfg);
+    xd_strings_release(&notes);
+    xd_config_values_release(&values);
+    xd_config_file_release(&f);
+    return r;
+}
+
 static int folders(void)
 {
     xd_config *cfg = NULL;
@@ -540,6 +580,7 @@ static const struct {
     { "agent queue", agent_queue, 5 },
     { "collections", collections, 8 },
     { "configuration", configuration, 20 },
+    { "configuration file", configuration_file, 60 },
     { "folders", folders, 8 },
     { "options of a project", options_of_a_project, 100 },
     { "events", events, 20 },

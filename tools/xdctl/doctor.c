@@ -86,11 +86,8 @@ int xdctl_doctor(int argc, char **argv)
         argc--;
         argv++;
     }
-    if (xd_config_new(&cfg) < 0)
-        return xdctl_fail(XD_EXIT_INTERNAL, "no memory");
-    if (xd_config_parse(cfg, argc - 1, argv + 1, err) < 0) {
-        code = xdctl_fail(XD_EXIT_USAGE, "%s", err);
-    } else {
+    code = xdctl_read_config(&cfg, argc - 1, argv + 1);
+    if (code == 0) {
         int r = json ? doctor_json(cfg, err) : xd_doctor(cfg, 1, err);
         code = r < 0    ? xdctl_fail(r == -EINVAL ? XD_EXIT_USAGE : XD_EXIT_INTERNAL, "%s",
                                   err[0] ? err : strerror(-r))

@@ -378,7 +378,6 @@ static bool take_flag(int *argc, char **argv, const char *name, const char *othe
 
 int xdctl_hosts(int argc, char **argv)
 {
-    char       err[XD_TEXT] = "";
     xd_config *cfg = NULL;
     bool       json, verbose;
     int        code;
@@ -405,10 +404,9 @@ int xdctl_hosts(int argc, char **argv)
                           "hosts: what to do is missing: xdctl hosts check [--hosts FILE] [--tx SPEC]");
     json = take_flag(&argc, argv, "--json", "--json");
     verbose = take_flag(&argc, argv, "-v", "--verbose");
-    if (xd_config_new(&cfg) < 0)
-        return xdctl_fail(XD_EXIT_INTERNAL, "no memory");
-    code = xd_config_parse(cfg, argc - 2, argv + 2, err) < 0 ? xdctl_fail(XD_EXIT_USAGE, "%s", err)
-                                                             : check(cfg, json, verbose);
+    code = xdctl_read_config(&cfg, argc - 2, argv + 2);
+    if (code == 0)
+        code = check(cfg, json, verbose);
     xd_config_free(cfg);
     return code;
 }

@@ -15,6 +15,7 @@ static const xdctl_command commands[] = {
     { "report", "make a report of a past run: junit, jsonl or terminal", xdctl_report },
     { "runs", "list past runs", xdctl_runs },
     { "doctor", "check what a run needs on this machine", xdctl_doctor },
+    { "config", "show the options of a run, and where each comes from", xdctl_config },
     { "hosts", "check the hosts that a run would use", xdctl_hosts },
     { "sync", "bring folders and files to other hosts", xdctl_sync },
     { "serve", "run tests of others on this host: socket=", xdctl_serve },

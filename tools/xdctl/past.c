@@ -14,13 +14,24 @@ const char *xdctl_which(const char *word, int all)
     return !word || strcmp(word, "latest") == 0 ? (all ? "latest-of-all" : "latest") : word;
 }
 
+/* Where the files that a run reads say that runs are kept. --work-dir has been gone to. */
+static int read_place(xdctl_where *w)
+{
+    char      option[] = "--work-dir=.", *words[] = { option, NULL };
+    char      err[XD_TEXT] = "";
+    const int r =
+        xd_config_new(&w->cfg) < 0 ? -ENOMEM : xd_config_read(w->cfg, w->work_dir ? 1 : 0, words, err);
+    return r < 0 ? xdctl_fail(XD_EXIT_USAGE, "%s", err[0] ? err : "no memory") : 0;
+}
+
 int xdctl_where_enter(xdctl_where *w)
 {
     char err[XD_TEXT] = "";
     if (w->work_dir && chdir(w->work_dir) < 0)
         return xdctl_fail(XD_EXIT_USAGE, "option --work-dir: %s: %s", w->work_dir, strerror(errno));
-    if (w->state_dir &&
-        (xd_config_new(&w->cfg) < 0 || xd_config_set(w->cfg, "state-dir", w->state_dir, err) < 0))
+    if (!w->state_dir) /* it may stand in a file, where the run has read it */
+        return read_place(w);
+    if (xd_config_new(&w->cfg) < 0 || xd_config_set(w->cfg, "state-dir", w->state_dir, err) < 0)
         return xdctl_fail(XD_EXIT_USAGE, "%s", err[0] ? err : "no memory");
     return 0;
 }

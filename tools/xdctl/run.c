@@ -27,7 +27,10 @@ static void print_options(void)
         "-n, -d, --dist, --tx, --rsyncdir, --rsyncignore, --maxprocesses, --max-worker-restart, --testrunuid "
         "and --jsonl,\n"
         "and its other options unless a plugin has an option of that name.\n"
-        "After `--` everything goes to pytest.  Sizes end in K, M or G, times in s, m, h or d.\n");
+        "After `--` everything goes to pytest.  Sizes end in K, M or G, times in s, m, h or d.\n"
+        "Options may also stand in xd.toml, in [tool.xd] of pyproject.toml, and in XD_... variables; `xdctl "
+        "config show` "
+        "lists them all.\n");
     for (const xd_option *o = xd_config_options(); o->name; o++) {
         char left[64];
         int  n = 0;
@@ -199,7 +202,7 @@ int xdctl_run(int argc, char **argv)
         return xdctl_fail(XD_EXIT_INTERNAL, "cannot watch signals: %s", strerror(errno));
     if (xd_config_new(&cfg) < 0)
         return xdctl_fail(XD_EXIT_INTERNAL, "no memory");
-    if (xd_config_parse(cfg, argc - 1, argv + 1, err) < 0) {
+    if (xd_config_read(cfg, argc - 1, argv + 1, err) < 0) {
         code = xdctl_fail(XD_EXIT_USAGE, "%s", err);
         goto out;
     }

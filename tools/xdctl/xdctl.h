@@ -16,6 +16,7 @@ int xdctl_show(int argc, char **argv);
 int xdctl_report(int argc, char **argv);
 int xdctl_runs(int argc, char **argv);
 int xdctl_doctor(int argc, char **argv);
+int xdctl_config(int argc, char **argv);
 int xdctl_hosts(int argc, char **argv);
 int xdctl_sync(int argc, char **argv);
 int xdctl_serve(int argc, char **argv);
@@ -34,10 +35,13 @@ int xdctl_bad_option(const char *command, poptContext ctx, int rc);
  * long as *ret_ctx. verbosity: counts -v and -q; NULL where there are none. 0, or the exit code + 1 when all is said: wrong usage, or --help. */
 int xdctl_read_options(poptContext *ret_ctx, int argc, char **argv, const struct poptOption *table,
                        const char *usage, int most, const char **ret_words, int *verbosity);
+/* A config of files, environment and this command line (argv[0] is its first word), for a command that makes no run: the lines that a run would report
+ * go to stderr. 0; else the exit code, and why was said. *ret is the caller's in both cases. */
+int xdctl_read_config(xd_config **ret, int argc, char **argv);
 /* Options of the commands that look at past runs: where these are. */
 typedef struct xdctl_where {
     char      *state_dir, *work_dir; /* of popt */
-    xd_config *cfg;                  /* NULL: none was given */
+    xd_config *cfg;                  /* what counts of them */
 } xdctl_where;
 #define XDCTL_WHERE(w)                                                                                    \
     { "state-dir", 0, POPT_ARG_STRING, &(w).state_dir, 0, "folder of the runs, as of xdctl run", "DIR" }, \
