@@ -24,8 +24,9 @@ class Use(object):
     pytest that has it; in those before, what is said with it here does without.  forks: no process may be copied without it."""
     used = []
 
-    def __init__(self, where, name, lost, since=OLDEST, forks=False):
-        self.where, self.name, self.lost, self.since, self.forks = where, name, lost, since, forks
+    def __init__(self, where, name, lost, since=OLDEST, forks=False, late=False):
+        """late: it comes when plugins are configured, and is missed only where there is a session."""
+        self.where, self.name, self.lost, self.since, self.forks, self.late = where, name, lost, since, forks, late
         self.names = [alternative.split(".") for alternative in name.split("|")]
         self.used.append(self)
 
@@ -46,6 +47,8 @@ class Use(object):
         return self.of(sys.modules.get(self.where))
 
     def is_there(self, config, session):
+        if self.late and session is None:
+            return True
         find = OWNERS.get(self.where)
         owner = sys.modules.get(self.where) if find is None else find(config, session)
         if owner is None:  # no part of this session, but pytest's own modules always are
@@ -397,7 +400,7 @@ KNOWN_IDS = Use("nfplugin", "cached_nodeids", "--nf knows nothing of this run")
 STEPWISE = Use("stepwiseplugin", "cached_info.last_failed|lastfailed", "--stepwise knows nothing of this run")
 XML_KEY = Use("_pytest.junitxml", "xml_key", "JUnit XML has nothing from record_xml_attribute and record_testsuite_property", since=(5, 4))
 XML_CHECK = Use("_pytest.junitxml", "_check_record_param_type", "record_testsuite_property does not look at the types of names")
-TMP_PATH_FACTORY = Use("config", "_tmp_path_factory", NO_FORK, forks=True)
+TMP_PATH_FACTORY = Use("config", "_tmp_path_factory", NO_FORK, forks=True, late=True)
 TMP_PATH = [Use("tmp_path_factory", name, NO_FORK, since, True) for name, since in (
     ("_basetemp", OLDEST), ("_given_basetemp", OLDEST), ("_exit_stack", (9, 1)), ("_next_number", (9, 2)))]
 
@@ -421,10 +424,7 @@ class XmlPlace(object):
 
 
 def knows_temporary_folders(config):
-    return all(use.is_there(config, None) for use in TMP_PATH_USES if version() >= use.since)
-
-
-TMP_PATH_USES = [TMP_PATH_FACTORY] + TMP_PATH
+    return TMP_PATH_FACTORY.of(config) is not None and all(use.is_there(config, None) for use in TMP_PATH if version() >= use.since)
 
 
 def renew_temporary_folders(factory, folder):
