@@ -356,7 +356,8 @@ BEHAVIOURS = ("crash", "-x", "live line", "--junitxml", "drop of a peer", "reten
               "read again by a scan", "symbolic links are", "list of files from the other end", "before it asks", "blocks are compressed", "a host that lags",
               "what the scan saw", "of the wanted tree needs", "under way to a host", "a new folder gets", "is removed on a host", "compiled files of Python",
               "gets an agent from a server", "connections a server closes", "taken away", "files of keys", "no agent from `socket=`",
-              "hosts may join a run", "waited for that may join", "leaves is let go", "asked of Slurm", "job of Slurm is cancelled", "a token is good", "put elsewhere")
+              "hosts may join a run", "waited for that may join", "leaves is let go", "asked of Slurm", "job of Slurm is cancelled", "a token is good", "put elsewhere",
+              "Pythons are too old")
 
 
 def where_is():
