@@ -75,16 +75,17 @@ static int check_python(doctor *d, const xd_config *cfg)
     const char *text = xd_buf_cstr(&out), *pytest = strchr(text, ' ');
     char       *dot;
     const long  major = strtol(text, &dot, 10), minor = *dot == '.' ? strtol(dot + 1, NULL, 10) : 0;
-    const bool  good = major > 3 || (major == 3 && minor >= 8);
-    XD_TRY(say(d, good, "python: %s (%s), version %.*s%s", python, how, (int)strcspn(text, " "), text,
-               good ? "" : "; this xd needs 3.8 or newer"));
+    const bool  good = xd_interp_runs(major, minor);
+    XD_TRY(say(d, good, "python: %s (%s), version %.*s%s%s", python, how, (int)strcspn(text, " "), text,
+               good ? "" : "; ", good ? "" : XD_INTERP_OLDEST));
     if (!pytest || !pytest[1])
         return say(d, false,
                    "pytest: not there; make a virtual environment for it: %s -m venv .venv && "
                    ".venv/bin/pip install pytest, then --python .venv/bin/python or activate it",
                    python);
-    return say(d, strtol(pytest + 1, NULL, 10) >= 7, "pytest: version %s%s", pytest + 1,
-               strtol(pytest + 1, NULL, 10) >= 7 ? "" : "; this xd needs 7 or newer");
+    const long release = strtol(pytest + 1, &dot, 10), part = *dot == '.' ? strtol(dot + 1, NULL, 10) : 0;
+    const bool fit = release > 4 || (release == 4 && part >= 6);
+    return say(d, fit, "pytest: version %s%s", pytest + 1, fit ? "" : "; xd needs 4.6 or newer");
 }
 
 static int check_agent(doctor *d, const xd_config *cfg)

@@ -92,7 +92,12 @@ int xd_junit_node_failed(xd_junit *j, const xd_runview_report *r, uint32_t repor
         XD_TRY(put_message(j, &message, reason));
         return add_node(j, "failure", none, xd_buf_view(&message), text);
     }
-    XD_TRY(xd_buf_printf(&whole, "failed on %s with \"", r->when == 't' ? "teardown" : "setup"));
+    const char *when = r->when == 't' ? "teardown" : "setup";
+    if (!xd_runview_pytest_from(j->view, 6, 0)) {
+        XD_TRY(xd_buf_printf(&whole, "test %s failure", when));
+        return add_node(j, "error", none, xd_buf_view(&whole), text);
+    }
+    XD_TRY(xd_buf_printf(&whole, "failed on %s with \"", when));
     XD_TRY(xd_buf_add_bytes(&whole, reason));
     XD_TRY(xd_buf_add_byte(&whole, '"'));
     XD_TRY(put_message(j, &message, xd_buf_view(&whole)));

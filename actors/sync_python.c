@@ -19,13 +19,14 @@
 static const char script[] =
     "import os, sys\n"
     "out = getattr(sys.stdout, 'buffer', sys.stdout)\n"
+    "old = str is bytes\n" /* Python 2: paths and texts are bytes */
     "def say(*words):\n"
     "    text = ' '.join(words)\n"
     "    if '\\n' not in text:\n"
-    "        out.write(os.fsencode(text + '\\n'))\n"
+    "        out.write(text + '\\n' if old else os.fsencode(text + '\\n'))\n"
     "def text_of(name):\n"
     "    try:\n"
-    "        with open(name, encoding='utf-8', errors='surrogateescape') as f:\n"
+    "        with open(name) if old else open(name, encoding='utf-8', errors='surrogateescape') as f:\n"
     "            return f.read()\n"
     "    except (IOError, OSError):\n"
     "        return ''\n"

@@ -1,11 +1,15 @@
 /* engine/interp.c - see interp.h. */
 #include "engine/interp.h"
 
+#include <dirent.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "engine/base/command.h"
+#include "engine/base/mem.h"
 #include "engine/base/path.h"
 #include "engine/base/text.h"
 
@@ -98,4 +102,67 @@ int xd_interp_find(const char *wanted, const char *virtual_env, const char *path
     if (r == 0 && !(*ret = strdup(xd_buf_cstr(&quoted))))
         r = -ENOMEM;
     return r;
+}
+
+bool xd_interp_runs(long major, long minor)
+{
+    return major > 3 || (major == 3 && minor >= 6) || (major == 2 && minor == 7);
+}
+
+bool xd_interp_is_too_old(const char *program, long *ret_major, long *ret_minor)
+{
+    const char *name = xd_path_base(program);
+    char       *end;
+    if (strncmp(name, "python", 6) != 0)
+        return false;
+    const long major = strtol(name + 6, &end, 10);
+    if (end == name + 6 || *end != '.')
+        return false;
+    const char *rest = end + 1;
+    const long  minor = strtol(rest, &end, 10);
+    if (end == rest || xd_interp_runs(major, minor))
+        return false;
+    *ret_major = major;
+    *ret_minor = minor;
+    return true;
+}
+
+/* An interpreter of that name that pyenv has: malloc'ed, or NULL. */
+static char *of_pyenv(const char *shim)
+{
+    xd_autofree char *shims = xd_path_dir(shim), *root = shims ? xd_path_dir(shims) : NULL;
+    xd_autofree char *versions = root ? xd_path_join(root, "versions") : NULL;
+    char             *found = NULL;
+    DIR              *d = versions ? opendir(versions) : NULL;
+    for (struct dirent *e; d && !found && (e = readdir(d));) {
+        char name[1024];
+        snprintf(name, sizeof(name), "%s/bin/%s", e->d_name, xd_path_base(shim));
+        xd_autofree char *path = *e->d_name != '.' ? xd_path_join(versions, name) : NULL;
+        if (path && access(path, X_OK) == 0)
+            found = xd_take(&path);
+    }
+    if (d)
+        closedir(d);
+    return found;
+}
+
+int xd_interp_check_shim(const char *program, const char *selected, const char *dir, xd_error *err)
+{
+    xd_autofree char *folder = xd_path_dir(program);
+    if (!folder || strcmp(xd_path_base(folder), "shims") != 0)
+        return 0;
+    xd_autobuf  said = XD_BUF_INIT;
+    char        version[512] = "--"; /* ends the options of env */
+    const char *argv[] = { "env", version, program, "-c", "", NULL };
+    if (selected)
+        snprintf(version, sizeof(version), "PYENV_VERSION=%s", selected);
+    if (xd_command_output(argv, dir, XD_COMMAND_NS, 4096, &said, err) == 0)
+        return 0;
+    xd_autofree char *other = of_pyenv(program);
+    const char       *text = xd_buf_cstr(&said);
+    return xd_error_set(
+        err, -ENOENT,
+        "python %s is a shim of pyenv that starts no interpreter (%.*s): name the interpreter itself%s%s, "
+        "or select its version (env:PYENV_VERSION=VERSION in the spec)",
+        program, (int)strcspn(text, "\n"), text, other ? ", such as " : "", other ? other : "");
 }

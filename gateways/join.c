@@ -142,7 +142,7 @@ static int add_interpreters(xd_buf *list, uint32_t *count)
 {
     char name[16];
     XD_TRY(add_interpreter(list, count, "python2.7"));
-    for (unsigned minor = 5; minor <= 20; minor++) {
+    for (unsigned minor = 6; minor <= 20; minor++) {
         snprintf(name, sizeof(name), "python3.%u", minor);
         XD_TRY(add_interpreter(list, count, name));
     }

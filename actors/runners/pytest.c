@@ -160,8 +160,16 @@ static int find_program(const xd_pytest *p, const char *word, const char *text, 
     const char *path = xd_runner_environ_get(p->env, "PATH");
     if (!strchr(word, '/')) {
         const int r = xd_path_find_program(word, path, ret);
-        return r < 0 ? xd_error_set(err, r, "python %s does not exist: tried PATH=%s", text, path ? path : "")
-                     : 0;
+        long      major = 0, minor = 0;
+        if (r < 0 && xd_interp_is_too_old(word, &major, &minor))
+            return xd_error_set(
+                err, r,
+                "python %s does not exist, and would be too old: no pytest that xd knows runs with "
+                "Python %ld.%ld (" XD_INTERP_OLDEST "); tried PATH=%s",
+                text, major, minor, path ? path : "");
+        if (r < 0)
+            return xd_error_set(err, r, "python %s does not exist: tried PATH=%s", text, path ? path : "");
+        return xd_interp_check_shim(*ret, xd_runner_environ_get(p->env, "PYENV_VERSION"), p->chdir, err);
     }
     xd_autofree char *program = NULL;
     int               r = xd_path_absolute_home(word, &program);
@@ -309,20 +317,29 @@ static const char *temporary(const xd_runner *r)
     return of_const(r)->dir_temp ? of_const(r)->dir : NULL;
 }
 
-/* A path as the text of a Python string: bytes that are not plain ASCII as surrogate escapes, which is what a
- * path's bytes are in Python. */
-static int python_string(xd_buf *out, const char *path)
+/* A path as the text of a Python string: bytes that are not plain ASCII with this in front of their two digits. */
+static int add_string(xd_buf *out, const char *path, const char *beyond_ascii)
 {
     XD_TRY(xd_buf_add_byte(out, '\''));
     for (const unsigned char *p = (const unsigned char *)path; *p; p++) {
         if (*p >= 0x80)
-            XD_TRY(xd_buf_printf(out, "\\udc%02x", *p));
+            XD_TRY(xd_buf_printf(out, "%s%02x", beyond_ascii, *p));
         else if (*p < 0x20 || *p == '\'' || *p == '\\')
             XD_TRY(xd_buf_printf(out, "\\x%02x", *p));
         else
             XD_TRY(xd_buf_add_byte(out, *p));
     }
     return xd_buf_add_byte(out, '\'');
+}
+
+/* The same as an expression: surrogate escapes are what a path's bytes are in Python 3, in Python 2 it is bytes. */
+static int python_string(xd_buf *out, const char *path)
+{
+    XD_TRY(xd_buf_add_byte(out, '('));
+    XD_TRY(add_string(out, path, "\\x"));
+    XD_TRY(xd_buf_add_str(out, " if str is bytes else "));
+    XD_TRY(add_string(out, path, "\\udc"));
+    return xd_buf_add_byte(out, ')');
 }
 
 /* Number of the leash in the Python process; what else it gets has the numbers before. */

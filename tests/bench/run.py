@@ -26,6 +26,9 @@ import measure  # noqa: E402
 import ssh  # noqa: E402
 import suites  # noqa: E402
 
+sys.path.insert(0, os.path.dirname(HERE))
+import pythons  # noqa: E402
+
 BUILD = os.path.join(ROOT, "build")
 WORK = os.path.join(BUILD, "bench")
 PROGRAMS = ("xdctl", "xdagent")
@@ -67,7 +70,7 @@ class Bench(object):
         found = measure.run(self.command(side, python, workers, list(extra)), cwd, dict(self.env, **(env or {})), output, memory)
         with open(output, errors="replace") as f:
             text = f.read()
-        counts = re.findall(r"^=* ?(\d+ [a-z].*) in \d+\.\d\ds", text, re.M)
+        counts = re.findall(r"^=* ?(\d+ [a-z].*) in \d+\.\d\d ?s", text, re.M)
         found["counts"] = counts[-1] if counts else text[-300:]
         if found["code"] not in (0, 1) or not counts or (passed is not None and found["counts"] != "%d passed" % passed):
             raise measure.Failure("%s: exit code %s, its output ends with: %s" % (side, found["code"], text.strip()[-200:]))
@@ -213,6 +216,24 @@ def bench_project(b, name, extra=()):
     told = {side: sorted({r["counts"] for r in ones}) for side, ones in results.items()}
     if len(set(map(str, told.values()))) > 1:
         b.note("%s: the counts differ: %s" % (short, told))
+
+
+# (version, its newest pytest, its newest pytest-xdist)
+OLD = (("2.7", "==4.6.11", "pytest-xdist==1.34.0"), ("3.6", "==7.0.1", "pytest-xdist==3.0.2"))
+
+
+def bench_pythons(b):
+    """10,000 empty tests with older Pythons, beside the newest xdist of each."""
+    folder = os.path.join(WORK, "pythons")
+    suites.empty(folder, 100, 10000)
+    for version, wanted, xdist in OLD:
+        try:
+            python = pythons.environment(version, wanted, xdist)
+        except pythons.Unavailable as e:
+            b.note("Python %s is left out: %s" % (version, e))
+            continue
+        cells = walls(b.rounds(("xd", "plain", "load"), lambda side: b.run(side, folder, 2, python=python, passed=10000)))
+        b.row("10,000 empty tests, -n2, Python %s, to %s" % (version, xdist), "s", cells, over(cells["xd"], cells["load"]), 0.5)
 
 
 def numpy_python():
@@ -397,6 +418,7 @@ BENCHMARKS = {
     "more_itertools": lambda b: bench_project(b, "more_itertools-11.2.1"),
     "packaging": lambda b: bench_project(b, "packaging-26.3"),
     "numpy": bench_numpy,
+    "pythons": bench_pythons,
     "cost": bench_cost,
     "memory": bench_memory,
     "tail": bench_tail,
@@ -405,7 +427,7 @@ BENCHMARKS = {
     "ssh": ssh.bench_ssh,
     "broker": bench_broker,
 }
-NOT_QUICK = ("packaging", "memory", "numpy", "ssh")
+NOT_QUICK = ("packaging", "memory", "numpy", "pythons", "ssh")
 
 
 def machine():

@@ -192,6 +192,8 @@ def test_nothing_is_missing(changed):
     for options in (["-n2"], ["-n2", "--sw"], ["-n2", "-s"], ["-n0"], ["-n2", "-p", "no:cacheprovider", "-p", "no:logging", "-p", "no:faulthandler"]):
         xd = project.run(*options)
         assert told(xd) == [] and xd.rc in (1, 2), xd
+    doctor = project.xdctl("doctor", "--python", project.python)
+    assert told(doctor) == [] and doctor.rc == 0, doctor
 
 
 def test_private_names_are_in_one_module():

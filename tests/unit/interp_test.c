@@ -96,6 +96,36 @@ START_TEST(scripts)
 }
 END_TEST
 
+START_TEST(versions)
+{
+    long                     major = 0, minor = 0;
+    static const char *const good[] = {
+        "python2.7", "python3.6", "python3.14",   "/opt/python2.4/bin/python3", "python", "python3",
+        "pypy3",     "python2",   "python3.6-dbg"
+    };
+    for (size_t i = 0; i < XD_ARRAY_LEN(good); i++)
+        ck_assert_msg(!xd_interp_is_too_old(good[i], &major, &minor), "%s", good[i]);
+    ck_assert(xd_interp_is_too_old("python2.4", &major, &minor) && major == 2 && minor == 4);
+    ck_assert(xd_interp_is_too_old("/usr/bin/python3.5", &major, &minor) && major == 3 && minor == 5);
+    ck_assert(!xd_interp_runs(2, 6) && xd_interp_runs(2, 7) && !xd_interp_runs(3, 5) &&
+              xd_interp_runs(3, 6) && xd_interp_runs(4, 0));
+}
+END_TEST
+
+START_TEST(pyenv_shims)
+{
+    static const char text[] = "#!/bin/sh\n[ \"$PYENV_VERSION\" = 2.9.1 ] && exit 0\n"
+                               "echo 'pyenv: python2.9: command not found'\nexit 127\n";
+    xd_autofree char *shim = put("shims/python2.9", text), *other = put("bin/python2.9", text);
+    xd_autofree char *real = put("versions/2.9.1/bin/python2.9", "");
+    ck_assert_int_eq(xd_interp_check_shim(other, NULL, NULL, &err), 0);
+    ck_assert_int_eq(xd_interp_check_shim(shim, "2.9.1", dir, &err), 0);
+    ck_assert_int_eq(xd_interp_check_shim(shim, NULL, NULL, &err), -ENOENT);
+    ck_assert_msg(strstr(err.text, "(pyenv: python2.9: command not found): name the interpreter itself"),
+                  "%s", err.text);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("interp");
@@ -103,6 +133,8 @@ int main(void)
     tcase_add_checked_fixture(c, setup, teardown);
     tcase_add_test(c, order);
     tcase_add_test(c, scripts);
+    tcase_add_test(c, versions);
+    tcase_add_test(c, pyenv_shims);
     suite_add_tcase(s, c);
     SRunner *r = srunner_create(s);
     srunner_run_all(r, CK_NORMAL);

@@ -39,6 +39,25 @@ Only what is named here is in sys.modules; nothing imports a module of ours by a
     controlling  which hooks have a part that runs only outside of workers
     argnames     which fixtures a function asks for
     codefile     byte code of our modules and pytest's, found and read at once
+    pythons      what older Pythons and PyPy lack
     compat       what is used of pytest's and Python's private names, and what happens where one is missing
     tested       releases of plugins for which the exemptions of forksafety, home, controlling and reads hold
     hosted       a plain session whose loop over the items is a plugin's or a conftest's"""
+
+import sys
+
+
+def unfit(version):
+    """What is wrong with this Python; None: nothing.  Whatever is read before it is asked must be readable for the oldest of all."""
+    if version[:2] < (2, 7) or (3, 0) <= version[:2] < (3, 6):
+        return "xd runs pytest with Python 2.7, and with 3.6 and newer: name another interpreter with --python or python="
+    if version[:2] == (2, 7):
+        try:
+            import ctypes
+        except ImportError:
+            return "this one has no module ctypes, which xd needs of Python 2: name another interpreter with --python or python="
+    return None
+
+
+if unfit(sys.version_info):
+    sys.exit("%s is Python %d.%d: %s" % (sys.executable, sys.version_info[0], sys.version_info[1], unfit(sys.version_info)))

@@ -13,10 +13,18 @@ OTHER_SIGNATURE = ("__wrapped__", "__signature__", "_partialmethod", "__partialm
 
 
 def shortcut(original):
-    def getfuncargnames(function, name="", cls=None, **more):
-        found = None if more else names_of_plain(function, name, cls)
-        return original(function, name=name, cls=cls, **more) if found is None else found
+    def getfuncargnames(function, name=None, cls=None, **more):
+        found = None if more else names_of_plain(function, name or getattr(function, "__name__", ""), cls)
+        if found is not None:
+            return found
+        if name is not None:  # before pytest 5.3 it is not asked with one
+            more["name"] = name
+        return original(function, cls=cls, **more)
     return getfuncargnames
+
+
+# Counts of parameters that are not like others, as far as this Python has them.
+OTHER_COUNTS = [name for name in ("co_kwonlyargcount", "co_posonlyargcount") if hasattr(shortcut.__code__, name)]
 
 
 def names_of_plain(function, name, cls):
@@ -24,12 +32,15 @@ def names_of_plain(function, name, cls):
     if type(function) is not FunctionType:
         return None
     code = function.__code__
-    if code.co_kwonlyargcount or code.co_posonlyargcount:
-        return None
+    for count in OTHER_COUNTS:
+        if getattr(code, count):
+            return None
     for other in OTHER_SIGNATURE:
         if hasattr(function, other):
             return None
     names = code.co_varnames[:code.co_argcount - len(function.__defaults__ or ())]
+    if ".0" in names:  # a tuple in Python 2
+        return None
     if cls is None:
         return names
     if type(cls) is not type:  # a metaclass may have an opinion
@@ -53,12 +64,19 @@ def samples():
     return [(plain, "plain", None), (empty, "empty", None), (Case.method, "method", Case), (Case.static, "static", Case)]
 
 
+def asked(original, function, name, cls):
+    try:
+        return original(function, name=name, cls=cls)
+    except TypeError:  # before pytest 5.3
+        return original(function, cls=cls)
+
+
 def install():
     """If this pytest asks as the ones do that we know."""
     try:
         original = compat.ARGUMENT_NAMES.get()
         if getattr(original, "__module__", None) == "_pytest.compat" and all(
-                names_of_plain(*sample) in (None, original(sample[0], name=sample[1], cls=sample[2])) for sample in samples()):
+                names_of_plain(*sample) in (None, asked(original, *sample)) for sample in samples()):
             setattr(sys.modules[compat.ARGUMENT_NAMES.where], compat.ARGUMENT_NAMES.name, shortcut(original))
     except Exception:
         pass

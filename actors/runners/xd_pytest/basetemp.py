@@ -4,6 +4,10 @@ from __future__ import absolute_import, division, print_function
 import os
 
 from xd_pytest import compat
+from xd_pytest.pythons import fsdecode, fsencode
+
+
+FACTORIES = frozenset(("tmp_path_factory", "tmpdir_factory"))  # before pytest 6.2 neither of them asks for the other
 
 
 class BaseTemp(object):
@@ -13,7 +17,7 @@ class BaseTemp(object):
 
     def share(self, config, items):
         """Where no test asks for a folder none is made; one that asks while it runs gets its worker's own."""
-        if not any("tmp_path_factory" in getattr(item, "fixturenames", ()) for item in items) and not config.option.basetemp:
+        if not any(FACTORIES.intersection(getattr(item, "fixturenames", ())) for item in items) and not config.option.basetemp:
             return
         if not compat.knows_temporary_folders(config):
             return  # every worker has its own
@@ -25,7 +29,7 @@ class BaseTemp(object):
         if self.path and self.base:
             try:
                 with open(self.path + ".new", "wb") as f:
-                    f.write(os.fsencode(self.base))
+                    f.write(fsencode(self.base))
                 os.rename(self.path + ".new", self.path)
             except (OSError, IOError):
                 pass
@@ -38,7 +42,7 @@ class BaseTemp(object):
         if base is None:
             try:
                 with open(self.path or os.devnull, "rb") as f:
-                    base = os.fsdecode(f.read())
+                    base = fsdecode(f.read())
             except (OSError, IOError):
                 base = None
         if not base:
@@ -48,5 +52,4 @@ class BaseTemp(object):
         mine = os.path.join(base, "popen-" + worker)
         config.option.basetemp = mine
         if factory is not None:
-            import pathlib
-            compat.renew_temporary_folders(factory, pathlib.Path(mine))
+            compat.renew_temporary_folders(factory, mine)

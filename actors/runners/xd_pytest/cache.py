@@ -2,6 +2,7 @@
 from __future__ import absolute_import, division, print_function
 
 from xd_pytest import compat
+from xd_pytest.text import as_text
 
 
 def known_ids(config):
@@ -19,19 +20,24 @@ def save_cache(config, session, failed, not_run, known_before, numbered=None):
     last = compat.LAST_FAILED.of(manager.get_plugin("lfplugin"))
     if last is not None:
         failed, skip = set(failed), set(not_run)
-        current = dict((str(key), value) for key, value in last.items())
+        current = dict((as_text(key), value) for key, value in last.items())
         items = numbered or (session.items if session is not None else ())
-        bad = set(items[i].nodeid for i in failed if i < len(items) and items[i] is not None)
+        bad = set(as_text(items[i].nodeid) for i in failed if i < len(items) and items[i] is not None)
         for index, item in enumerate(items if current else ()):
-            if item is not None and index not in skip and index not in failed and item.nodeid not in bad:
-                current.pop(item.nodeid, None)
+            if item is None:
+                continue
+            nodeid = as_text(item.nodeid)
+            if index not in skip and index not in failed and nodeid not in bad:
+                current.pop(nodeid, None)
         for nodeid in bad:
             current[nodeid] = True
         if cache.get("cache/lastfailed", {}) != current:
             cache.set("cache/lastfailed", current)
     save_stepwise(config, session, set(failed), set(not_run), numbered)
     known = compat.KNOWN_IDS.of(manager.get_plugin("nfplugin"))
-    if known is not None and not (len(known) == known_before and compat.is_cached(cache, "cache/nodeids")):
+    if isinstance(known, list):  # before pytest 6.1 it has an order, and is not a set that only grows
+        cache.set("cache/nodeids", [as_text(nodeid) for nodeid in known])
+    elif known is not None and not (len(known) == known_before and compat.is_cached(cache, "cache/nodeids")):
         cache.set("cache/nodeids", sorted(str(n) for n in known))
 
 
@@ -72,6 +78,6 @@ def save_stepwise(config, session, failed, not_run, numbered):
     given = config.workerinput
     del config.workerinput  # with it the plugin thinks that a controlling process writes
     try:
-        plugin.pytest_sessionfinish()
+        compat.finish_stepwise(plugin, session)
     finally:
         config.workerinput = given

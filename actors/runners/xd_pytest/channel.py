@@ -2,13 +2,11 @@
 from __future__ import absolute_import, division, print_function
 
 import errno
-import os
-import socket
 import select
-import struct
 
 from xd_pytest import wire
 from xd_pytest.constants import EXIT_INTERNAL
+from xd_pytest.pythons import GONE, Socket, poll, set_blocking, set_inheritable
 from xd_pytest.real import Real
 
 
@@ -33,19 +31,17 @@ def take_frames(reader, data):
 
 
 def readable(fd, seconds):
-    poll = Real.poll()
-    poll.register(fd, select.POLLIN)
-    return bool(poll.poll(max(0, int(seconds * 1000))))
+    return poll(fd, select.POLLIN, seconds)
 
 
 class Control(object):
     """A socket pair's end: frames both ways, descriptors with FORK."""
 
     def __init__(self, fd):
-        os.set_inheritable(fd, False)
-        os.set_blocking(fd, True)
+        set_inheritable(fd, False)
+        set_blocking(fd)
         self.fd = fd
-        self.sock = socket.socket(fileno=fd)
+        self.sock = Socket(fd)
         self.reader = wire.FrameReader()
         self.ready = []
         self.fds = []
@@ -53,15 +49,13 @@ class Control(object):
     def next(self):
         """(type, record); raises Gone."""
         while not self.ready:
-            room = socket.CMSG_SPACE(16 * 4)
             try:
-                data, extra, _flags, _from = self.sock.recvmsg(65536, room, getattr(socket, "MSG_CMSG_CLOEXEC", 0))
-            except ConnectionError:
-                raise Gone()
-            for level, kind, payload in extra:
-                if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-                    whole = len(payload) - len(payload) % 4
-                    self.fds.extend(struct.unpack("%di" % (whole // 4), payload[:whole]))
+                data, fds = self.sock.receive(65536, 16)
+            except EnvironmentError as e:
+                if e.errno in GONE:
+                    raise Gone()
+                raise
+            self.fds.extend(fds)
             if not data:
                 raise Gone()
             self.ready.extend(take_frames(self.reader, data))
@@ -82,7 +76,7 @@ class Control(object):
             return None
         fds, self.fds = self.fds[:count], self.fds[count:]
         for fd in fds:
-            os.set_inheritable(fd, False)
+            set_inheritable(fd, False)
         return fds
 
     def send(self, data):
@@ -96,7 +90,7 @@ class Commands(object):
     """The command pipe of a worker: read only when something is missing, so the usual item costs no system call."""
 
     def __init__(self, fd):
-        os.set_blocking(fd, True)
+        set_blocking(fd)
         self.fd = fd
         self.reader = wire.FrameReader()
         self.ready = []

@@ -8,6 +8,7 @@ import sys
 
 from xd_pytest import compat
 from xd_pytest.home import notes, refusal
+from xd_pytest.pythons import ESCAPES, open_text, own_function
 from xd_pytest.text import as_text
 from xd_pytest.xdistlike import add_xdist_options, make_hookspecs, switch_off_xdist
 
@@ -18,12 +19,12 @@ class Checker(object):
     def __init__(self, say, args):
         self.say, self.args = say, args
 
-    def pytest_addoption(self, parser, pluginmanager):
-        switch_off_xdist(pluginmanager)
-        add_xdist_options(parser)
-
     def pytest_addhooks(self, pluginmanager):
+        switch_off_xdist(pluginmanager)
         pluginmanager.add_hookspecs(make_hookspecs())
+
+    def pytest_addoption(self, parser):
+        add_xdist_options(parser)
 
     def around_load_initial_conftests(self, early_config):
         """All plugins and the first conftests are here now, and nothing has been refused yet."""
@@ -39,7 +40,8 @@ class Checker(object):
 
 def mark_hooks():
     import pytest
-    Checker.pytest_load_initial_conftests = pytest.hookimpl(hookwrapper=True, tryfirst=True)(Checker.around_load_initial_conftests)
+    Checker.pytest_load_initial_conftests = pytest.hookimpl(hookwrapper=True, tryfirst=True)(
+        own_function(Checker, "around_load_initial_conftests"))
 
 
 class Looker(Checker):
@@ -55,7 +57,7 @@ class Looker(Checker):
 
 
 def look(config, say):
-    config.workerinput = {}
+    compat.tell_worker(config, {})
     text = refusal(config)
     if text:
         say("refused", text)
@@ -66,10 +68,10 @@ def look(config, say):
 def check(what, args):
     """The exit status: 0, also where something is refused; 4 = the configuration cannot be read, which is said."""
     import pytest
-    out = os.fdopen(os.dup(1), "w", encoding="utf-8", errors="surrogateescape", buffering=1)
+    out = open_text(os.dup(1), "w", ESCAPES, 1)
 
     def say(kind, text):
-        out.write("%s %s\n" % (kind, " ".join(as_text(text).split())))
+        out.write(u"%s %s\n" % (kind, u" ".join(as_text(text).split())))
 
     mark_hooks()
     args = list(args) if what == "options" else []

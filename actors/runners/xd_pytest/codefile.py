@@ -20,7 +20,12 @@ import mmap
 import os
 import sys
 import time
-from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader, all_suffixes
+
+try:
+    import builtins
+    from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader, all_suffixes
+except ImportError:  # Python 2 imports in a way of its own: begin() does nothing there
+    PathFinder, SourceFileLoader = None, object
 
 COMPILERS = {"dataclasses": "exec", "collections": "eval"}  # module -> the builtin that it compiles text with
 FORMAT = b"xdcode1\n"  # then the length of the table in 8 bytes, the table, code after code
@@ -138,7 +143,7 @@ class Texts(object):
         def run(text, *scopes):
             return original(self.code(mode, text) if isinstance(text, str) else text, *scopes)
 
-        original = exec if mode == "exec" else eval
+        original = getattr(builtins, mode)
         setattr(module, mode, run)
         self.served.append((module, mode))
 

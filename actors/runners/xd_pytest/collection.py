@@ -5,9 +5,10 @@ import os
 import struct
 
 from xd_pytest import wire
-from xd_pytest.compat import function_of
+from xd_pytest.compat import function_of, location_field, path_of, root_of
 from xd_pytest.constants import NO_INDEX
 from xd_pytest.page import PAGE_FILES, PAGE_ITEMS
+from xd_pytest.pythons import PY2, fspath
 from xd_pytest.text import encode_id
 from xd_pytest.xdistlike import Groups
 
@@ -82,12 +83,15 @@ class Lines(object):
     def __init__(self):
         self.path = self.name = None
         self.start = ""  # of the node ids of what is at that path
+        self.field = location_field()
 
     def of(self, item, nodeid):
         """None: ask item.location."""
         try:
             function = function_of(item)
         except AttributeError:
+            return None
+        if PY2 and not isinstance(nodeid, str):
             return None
         if type(function) is not FunctionType:
             function = getattr(function, "__func__", None)
@@ -98,15 +102,15 @@ class Lines(object):
         for name in ELSEWHERE:
             if hasattr(function, name):
                 return None
-        path = item.path
+        path = path_of(item)
         if path is not self.path:
-            self.path, self.name, self.start = path, os.fspath(path), None
+            self.path, self.name, self.start = path, fspath(path), None
         code = function.__code__
         if code.co_filename != self.name or getattr(item.reportinfo, "__module__", None) != "_pytest.python":
             return None
         if self.start is None or not nodeid.startswith(self.start):
             file = nodeid.partition("::")[0]
-            if self.name != os.path.join(os.fspath(item.config.rootpath), file):
+            if self.name != os.path.join(root_of(item.config), file):
                 return None
             self.start = file + "::"
         return code.co_firstlineno - 1
@@ -114,15 +118,15 @@ class Lines(object):
     def give(self, item):
         """item.location of such a function, before pytest computes the same."""
         fields = item.__dict__
-        if "location" in fields:
+        if self.field in fields:
             return
         nodeid = item.nodeid
         try:
             line = self.of(item, nodeid)
             if line is not None:
-                fields["location"] = (self.start[:-2], line, path_in_module(item))
+                fields[self.field] = (self.start[:-2], line, path_in_module(item))
         except Exception:  # an item that is like none of pytest's
-            fields.pop("location", None)
+            pass
 
 
 def path_in_module(item):

@@ -16,6 +16,7 @@ from xd_pytest.forkstate import mmap_users, renew_epolls
 from xd_pytest.frozen import collect_frozen
 from xd_pytest.leash import Leash
 from xd_pytest.process import own_group, quiet_fork, reap, wait_until_taken
+from xd_pytest.pythons import set_inheritable, write_start
 from xd_pytest.text import encode
 
 
@@ -49,8 +50,9 @@ class Collector(object):
         try:
             if self.collecting is None:
                 self.collecting = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+                set_inheritable(self.collecting, False)
             name = encode(node.nodeid)[:4000]
-            os.pwrite(self.collecting, struct.pack("<I", len(name)) + name, 0)
+            write_start(self.collecting, struct.pack("<I", len(name)) + name)
         except OSError:
             pass
 
@@ -168,7 +170,7 @@ class Collector(object):
                     self.on_finish(record)
                 elif kind == wire.QUIT:
                     break
-        except (Gone, OSError):
+        except (Gone, EnvironmentError):
             pass
 
     def keep_cache_alone(self):

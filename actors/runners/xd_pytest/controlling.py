@@ -8,6 +8,7 @@ import textwrap
 import types
 
 from xd_pytest.plugins import is_pytests, module_of, plugin_name
+from xd_pytest.pythons import STRINGS, mentions_none, string_of, unwrap
 from xd_pytest.tested import Tested
 
 ATTRIBUTES = frozenset(("workerinput", "slaveinput"))
@@ -25,15 +26,11 @@ def mentions(code):
     """Does this code, or code inside of it, name one of MARKS?"""
     if MARKS.intersection(code.co_names):
         return True
-    return any(const in MARKS if isinstance(const, str) else isinstance(const, types.CodeType) and mentions(const) for const in code.co_consts)
+    return any(const in MARKS if isinstance(const, STRINGS) else isinstance(const, types.CodeType) and mentions(const) for const in code.co_consts)
 
 
 def leaves(body):
     return isinstance(body[-1], (ast.Return, ast.Raise))
-
-
-def is_none(node):
-    return isinstance(node, ast.Constant) and node.value is None
 
 
 class Finder(ast.NodeVisitor):
@@ -45,8 +42,8 @@ class Finder(ast.NodeVisitor):
 
     def asks(self, node):
         for n in ast.walk(node):
-            name = n.attr if isinstance(n, ast.Attribute) else n.id if isinstance(n, ast.Name) else n.value if isinstance(n, ast.Constant) else None
-            if isinstance(name, str) and name in self.marks:
+            name = n.attr if isinstance(n, ast.Attribute) else n.id if isinstance(n, ast.Name) else string_of(n)
+            if name is not None and name in self.marks:
                 return True
         return False
 
@@ -60,7 +57,7 @@ class Finder(ast.NodeVisitor):
 
     def visit_Compare(self, node):
         self.found |= self.asks(node) and (isinstance(node.ops[0], ast.NotIn) or
-                                           isinstance(node.ops[0], (ast.Is, ast.Eq)) and any(is_none(n) for n in [node.left] + node.comparators))
+                                           isinstance(node.ops[0], (ast.Is, ast.Eq)) and any(mentions_none(n) for n in [node.left] + node.comparators))
         self.generic_visit(node)
 
     def visit_If(self, node):
@@ -77,7 +74,7 @@ class Finder(ast.NodeVisitor):
 
 def has_other_part(function, seen):
     """Does this function, or one of its module that it calls, do something outside of workers?"""
-    function = inspect.unwrap(getattr(function, "__func__", function))
+    function = unwrap(getattr(function, "__func__", function))
     code = getattr(function, "__code__", None)
     if code is None or code in seen:
         return False
@@ -88,7 +85,7 @@ def has_other_part(function, seen):
     if askers or mentions(code):
         try:
             tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
-        except (OSError, TypeError, SyntaxError):
+        except (EnvironmentError, TypeError, SyntaxError):
             return True  # no source to tell what it does with the answer
         finder = Finder(askers)
         finder.visit(tree)

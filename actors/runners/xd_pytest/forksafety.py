@@ -72,7 +72,7 @@ def is_settings_alone(function):
     import dis
     import inspect
     code = getattr(function, "__code__", None)
-    if code is None or code.co_freevars or inspect.isgeneratorfunction(function) or any(inspect.iscode(c) for c in code.co_consts):
+    if code is None or not hasattr(dis, "get_instructions") or code.co_freevars or inspect.isgeneratorfunction(function) or any(inspect.iscode(c) for c in code.co_consts):
         return False
     own = function.__globals__
     if any(own.get(name, known) is not known for name, known in (("os", os), ("sys", sys), ("environ", os.environ), ("getenv", os.getenv))):
@@ -105,7 +105,7 @@ def reads_objection(config, adapter):
         return Objection("the number of workers was read before it was known")
     if not reads.settle(adapter.input):
         return Objection("a copy of os.environ holds the worker id where no other can be put", True)
-    called = adapter.call_watch and adapter.call_watch.by_project(str(config.rootpath))
+    called = adapter.call_watch and adapter.call_watch.by_project(compat.root_of(config))
     if called:
         return Objection("%s called %s() while collecting, and what it got would be the same in all workers" % called)
     return None

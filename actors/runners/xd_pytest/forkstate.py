@@ -10,6 +10,7 @@ import sys
 from xd_pytest import compat
 from xd_pytest.channel import readable
 from xd_pytest.process import fileno, quiet_fork
+from xd_pytest.pythons import COUNTS_REFERENCES, dup2, get_inheritable, has_child, open_text
 from xd_pytest.real import Real
 from xd_pytest.text import as_text
 
@@ -28,9 +29,9 @@ class Objection(object):
 
 def read_text(path):
     try:
-        with open(path, errors="replace") as f:
+        with open_text(path, errors="replace") as f:
             return f.read()
-    except OSError:
+    except EnvironmentError:
         return ""
 
 
@@ -73,7 +74,7 @@ def appended_log(fd, logs):
     try:
         return (bool(fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_APPEND) and stat.S_ISREG(os.fstat(fd).st_mode)
                 and "\nlock:" not in read_text("/proc/self/fdinfo/%d" % fd))
-    except OSError:
+    except EnvironmentError:
         return False
 
 
@@ -85,9 +86,9 @@ def empty_epoll(fd, what):
 def renew_epolls(fds):
     """In a child: instances of its own.  What would be registered in a shared one wakes the other process."""
     for fd in fds:
-        kept = os.get_inheritable(fd)
+        kept = get_inheritable(fd)
         fresh = Real.epoll()
-        os.dup2(fresh.fileno(), fd, kept)
+        dup2(fresh.fileno(), fd, kept)
         fresh.close()
 
 
@@ -130,7 +131,7 @@ def mapping_left(page_inode, flags):
 
 def mmap_users():
     """How many hold the module mmap: Python code leaves memory out of a fork through it alone."""
-    return sys.getrefcount(mmap)
+    return sys.getrefcount(mmap) if COUNTS_REFERENCES else 0
 
 
 def inode_of(fd):
@@ -140,11 +141,7 @@ def inode_of(fd):
 # ---- the process
 
 def child_left():
-    try:
-        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    except (OSError, AttributeError):
-        return None
-    return Objection("left a child process")
+    return Objection("left a child process") if has_child() else None
 
 
 def timer_left():
@@ -245,9 +242,9 @@ def trial_fork():
         childs = -1
         if not readable(mine, TRIAL_S):
             os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
+            Real.waitpid(pid, 0)
             return "left the process so that a copy of it does not end"
-        status = os.waitpid(pid, 0)[1]
+        status = Real.waitpid(pid, 0)[1]
         return "left the process so that a copy of it ends with status %d" % status if status else None
     except OSError as e:
         return "left the process so that it cannot be copied: %s" % as_text(e)

@@ -21,7 +21,7 @@ MOST_GROWTH = 1.25
 LONGEST_PAUSE = 1024                 # tests between two attempts to freeze a heap that has grown
 FEW = 5000                           # CPython 3.12 freezes some immortal objects itself
 NAMES = ("collect", "get_objects", "get_referrers", "get_threshold")
-ORIGINAL = dict((name, getattr(gc, name)) for name in NAMES)
+ORIGINAL = dict((name, getattr(gc, name, None)) for name in NAMES)  # PyPy has fewer
 WHOSE = ("_pytest.", "xd_pytest.")
 
 
@@ -43,8 +43,12 @@ class Heap(object):
 
     def settle(self):
         """It is over: what there is now is frozen for good.  Without gc.collect(), 0.1 s of 10,000 items: of garbage there are at most
-        THRESHOLD_WHILE_COLLECTING objects.  Freezing comes before the usual threshold, which would bring a full collection at once."""
-        gc.freeze()
+        THRESHOLD_WHILE_COLLECTING objects.  Freezing comes before the usual threshold, which would bring a full collection at once.  A Python that
+        cannot freeze has it here, once for all workers: the next comes when the heap has grown by a quarter."""
+        if can_freeze():
+            gc.freeze()
+        else:
+            ORIGINAL["collect"]()
         if self.is_raised():
             gc.set_threshold(*self.threshold)
         self.__init__()
@@ -174,13 +178,20 @@ def can_freeze():
     return hasattr(gc, "freeze")
 
 
+def has_threshold():
+    """PyPy has no such thing."""
+    return ORIGINAL["get_threshold"] is not None
+
+
 def freeze():
     """Everything that is there now, before code of the suite runs."""
-    if not can_freeze():
+    if not has_threshold():
         return
-    gc.freeze()
-    stand_ins = {"collect": collect, "get_objects": get_objects, "get_threshold": get_threshold,
-                 "get_referrers": functools.partial(get_referrers) if sys.version_info >= (3, 13) else Referrers()}
+    stand_ins = {"get_threshold": get_threshold}
+    if can_freeze():
+        gc.freeze()
+        stand_ins.update(collect=collect, get_objects=get_objects,
+                         get_referrers=functools.partial(get_referrers) if sys.version_info >= (3, 13) else Referrers())
     for name, stand_in in stand_ins.items():
         if getattr(gc, name) is ORIGINAL[name]:
             stand_in.__module__, stand_in.__name__, stand_in.__qualname__, stand_in.__doc__ = "gc", name, name, ORIGINAL[name].__doc__
@@ -188,12 +199,12 @@ def freeze():
 
 
 def collection_begins():
-    if can_freeze():
+    if has_threshold():
         heap.begin()
 
 
 def collection_ended():
-    if can_freeze():
+    if has_threshold():
         heap.settle()
 
 

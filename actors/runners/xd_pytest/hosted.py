@@ -61,10 +61,9 @@ class HostedLoop(RunLoop):
         ended = False
         try:
             outcome = yield
-            ended = getattr(outcome, "excinfo", None) is None
+            ended = outcome.excinfo is None
         finally:
             self.ends(ended)
-        return outcome
 
     def close(self):
         """The loop has returned by itself."""
@@ -83,20 +82,17 @@ class Host(object):
 
     def around_runtestloop(self, session):
         if not foreign_loops(session.config):
-            return (yield)
+            yield
+            return
         adapter, manager = self.adapter, session.config.pluginmanager
         loop = HostedLoop(adapter, session) if adapter.begin_loop(session) else NoLoop()
         adapter.hosted = True
         manager.register(loop, "xd_hosted_loop")
         try:
             outcome = yield
-        except Over:
-            return True
         finally:
             manager.unregister(loop)
-        excinfo = getattr(outcome, "excinfo", None)
-        if excinfo is None:
+        if outcome.excinfo is None:
             loop.close()
-        elif issubclass(excinfo[0], Over):
+        elif issubclass(outcome.excinfo[0], Over):
             outcome.force_result(True)
-        return outcome

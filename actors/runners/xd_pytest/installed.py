@@ -10,6 +10,7 @@ import re
 import threading
 
 from xd_pytest.constants import PACKAGE_OWN, PACKAGE_PLUGIN
+from xd_pytest.pythons import metadata
 from xd_pytest.text import encode
 
 PACKAGES_MOST = 10000
@@ -37,13 +38,7 @@ def of_resources(module):
 
 def found():
     try:
-        import importlib.metadata as module  # 3.8
-        return of_metadata(module)
-    except ImportError:
-        pass
-    try:
-        import importlib_metadata as module
-        return of_metadata(module)
+        return of_metadata(metadata())
     except ImportError:
         pass
     try:

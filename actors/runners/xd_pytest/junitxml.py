@@ -3,7 +3,7 @@ from __future__ import absolute_import, division, print_function
 
 from xd_pytest import compat, wire
 from xd_pytest.constants import NO_WORKER
-from xd_pytest.text import TEXT_LIMIT, bounded
+from xd_pytest.text import TEXT_LIMIT, as_text, bounded
 
 
 class XmlNotes(object):
@@ -11,7 +11,7 @@ class XmlNotes(object):
 
     def __init__(self, adapter, family):
         self.adapter = adapter
-        self.family = "xunit1" if family == "legacy" else family
+        self.family = "xunit1" if family in ("legacy", "", None) else family  # not set: before pytest 6
 
     def add_global_property(self, name, value):
         check = compat.XML_CHECK.get()
@@ -32,18 +32,23 @@ class CaseNotes(object):
         self.reports = reports
 
     def add_attribute(self, name, value):
-        self.reports.attributes[str(name)] = value
+        self.reports.attributes[as_text(name)] = value
 
     def add_property(self, name, value):
-        self.reports.added_properties.append((str(name), value))
+        self.reports.added_properties.append((as_text(name), value))
 
 
 def hear(adapter, config):
     """Puts the stand-in where pytest would have put LogXML, or has (in a plain session): --junitxml was given, and xd writes the file."""
-    key = compat.XML_KEY.get()
-    if adapter.plain and key is not None and key in config.stash:
-        config.pluginmanager.unregister(config.stash[key])
-        del config.stash[key]
-    if key is not None and getattr(config.option, "xmlpath", None) and key not in config.stash:
-        config.stash[key] = notes = XmlNotes(adapter, config.getini("junit_family"))
+    place = compat.XmlPlace(config)
+    if not place.known:
+        return
+    if adapter.plain and place.get() is not None:
+        config.pluginmanager.unregister(place.get())
+        place.clear()
+    if getattr(config.option, "xmlpath", None) and place.get() is None:
+        if not (adapter.plain or adapter.is_worker):
+            compat.warn_of_family(config)
+        notes = XmlNotes(adapter, config.getini("junit_family"))
+        place.put(notes)
         config.pluginmanager.register(notes)  # pytest's own takes it away in the end

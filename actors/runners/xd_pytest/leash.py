@@ -8,6 +8,8 @@ from __future__ import absolute_import, division, print_function
 import os
 import signal
 
+from xd_pytest.pythons import O_CLOEXEC, set_inheritable
+
 try:
     import fcntl
 except ImportError:
@@ -21,7 +23,7 @@ class Leash(object):
     @classmethod
     def take(cls, fd):
         if fd is not None:
-            os.set_inheritable(fd, False)
+            set_inheritable(fd, False)
             cls.fd, cls.pipe = fd, cls.identity(fd)
             cls.renew()
 
@@ -39,14 +41,15 @@ class Leash(object):
         if cls.fd is None or fcntl is None or cls.identity(cls.fd) != cls.pipe:
             return
         try:
-            fd = os.open("/proc/self/fd/%d" % cls.fd, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            fd = os.open("/proc/self/fd/%d" % cls.fd, os.O_RDONLY | os.O_NONBLOCK | O_CLOEXEC)
+            set_inheritable(fd, False)
         except OSError:
             return  # it was closed, or there is no /proc: the guard and the agent remain
         try:
             fcntl.fcntl(fd, fcntl.F_SETOWN, -os.getpgrp())
             fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGKILL)
             fcntl.fcntl(fd, fcntl.F_SETFL, os.O_NONBLOCK | os.O_ASYNC)
-        except (OSError, AttributeError):
+        except (EnvironmentError, AttributeError):
             os.close(fd)
             return
         os.close(cls.fd)

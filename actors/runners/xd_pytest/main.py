@@ -3,11 +3,7 @@ from __future__ import absolute_import, division, print_function
 
 import os
 import signal
-import socket
 import sys
-
-if sys.version_info < (3, 6):  # some module below is no longer read by it
-    sys.exit("%s is Python %d.%d: this version of xd needs 3.8 or newer" % ((sys.executable,) + tuple(sys.version_info[:2])))
 
 from xd_pytest import codefile
 
@@ -22,6 +18,7 @@ from xd_pytest.leash import Leash
 from xd_pytest.page import Page
 from xd_pytest.plugin import Adapter, mark_hooks
 from xd_pytest.process import flush_stdio, leave, own_group, quiet_fork, reap
+from xd_pytest.pythons import dup2, set_inheritable
 from xd_pytest.startup import begin, import_pytest
 from xd_pytest.text import as_text, encode
 
@@ -30,7 +27,7 @@ def why_never_forked(start, known_fds):
     """What stands against any fork, before pytest is imported; None = nothing."""
     if start.flags & ENV_NO_FORK:
         return "forking is switched off"
-    if not hasattr(os, "fork") or not hasattr(socket, "CMSG_SPACE"):
+    if not hasattr(os, "fork"):
         return "this platform cannot fork"
     return why_start_forks_not(known_fds)
 
@@ -78,7 +75,7 @@ def work(start, page_fd, record, fds, way):
 
 
 def collector(first, control_fd, page_fd):
-    os.set_inheritable(page_fd, False)
+    set_inheritable(page_fd, False)
     control = Control(control_fd)
     start = control.wait(wire.ENV_START)
     begin(start, first)
@@ -89,7 +86,7 @@ def collector(first, control_fd, page_fd):
 
 def host(first, control_fd, page_fd):
     """Workers are forked from here, behind the import of pytest, where the collector is not to be copied."""
-    os.set_inheritable(page_fd, False)
+    set_inheritable(page_fd, False)
     control = Control(control_fd)
     interrupt = signal.getsignal(signal.SIGINT)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the agent says when to stop
@@ -121,8 +118,8 @@ def host_fork(start, control, page_fd, record, interrupt):
     if pid == 0:
         signal.signal(signal.SIGINT, interrupt)
         control.close()
-        os.dup2(fds[2], 1)
-        os.dup2(fds[3], 2)
+        dup2(fds[2], 1, True)
+        dup2(fds[3], 2, True)
         os.close(fds[2])
         os.close(fds[3])
         work(start, page_fd, record, fds[:2], WAY_WARM)
@@ -136,7 +133,7 @@ def host_fork(start, control, page_fd, record, interrupt):
 def fresh(first, control_fd, cmd_fd, res_fd, page_fd):
     """A worker in a process of its own.  ENV_START and FORK come on the control socket, or without one on the command pipe."""
     for fd in (cmd_fd, res_fd, page_fd):
-        os.set_inheritable(fd, False)
+        set_inheritable(fd, False)
     commands = Commands(cmd_fd)
     source = commands if control_fd is None else Control(control_fd)
     start = wait_for(source, wire.ENV_START)

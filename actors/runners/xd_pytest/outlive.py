@@ -55,7 +55,7 @@ class Closing(object):
         teardown = functools.partial(self.own("pytest_runtest_teardown"), item=item, nextitem=nextitem)  # no frame of ours in a traceback
         ready_log(item)
         said = self.said(item)
-        call = pytest.CallInfo.from_call(teardown, when="teardown", reraise=(pytest.exit.Exception, KeyboardInterrupt))
+        call = compat.call_info().from_call(teardown, when="teardown", reraise=(pytest.exit.Exception, KeyboardInterrupt))
         self.duration_s = call.duration
         if call.excinfo is not None or self.said(item) != said:
             report = item.ihook.pytest_runtest_makereport(item=item, call=call)
@@ -77,4 +77,4 @@ def is_interactive(call, report):
 
 def ready_log(item):
     """pytest's log plugin forgets at the end of a teardown that it had begun with this item."""
-    item.stash.setdefault(compat.LOG_RECORDS.get(), {})  # without it no fixture outlives an item
+    compat.stash_of(item).setdefault(compat.LOG_RECORDS.get(), {})  # without it no fixture outlives an item

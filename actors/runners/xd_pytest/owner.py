@@ -10,6 +10,7 @@ import sys
 
 from xd_pytest.constants import EXIT_FAILED, EXIT_INTERRUPTED, NO_INDEX
 from xd_pytest.real import Real
+from xd_pytest.text import as_text, shown
 
 
 class Owner(object):
@@ -39,11 +40,11 @@ class Owner(object):
             pass
         how = "did not end" if self.failure is None else "failed (%s)" % self.failure
         reports = self.reports
-        who = "the session" if reports is None or reports.index == NO_INDEX else reports.item.nodeid
+        who = "the session" if reports is None or reports.index == NO_INDEX else as_text(reports.item.nodeid)
         text = "xd: %s forked, and its child (process %d) %s: the child is ended here\n" % (
             who, Real.getpid(), how)
         try:
-            Real.write(2, text.encode("utf-8", "backslashreplace"))
+            Real.write(2, shown(text))
         except OSError:
             pass
         Real.exit(EXIT_FAILED if self.failure is not None else EXIT_INTERRUPTED if raised else 0)

@@ -4,6 +4,8 @@ from __future__ import absolute_import, division, print_function
 import mmap
 import os
 
+from xd_pytest.pythons import every, words_of
+
 # In 4-byte words.
 PAGE_HEADER, PAGE_SLOT, PAGE_SLOTS, PAGE_MAXFAIL, PAGE_STOP, PAGE_ELSEWHERE, PAGE_FILES, PAGE_ITEMS = 16, 16, 2, 3, 4, 5, 6, 7
 CLAIMED, LIMIT, FAILURES, ITEM, SINCE, DONE, PID, RUNS, ENDING = 0, 1, 2, 3, 4, 6, 8, 9, 15
@@ -16,12 +18,12 @@ class Page(object):
 
     def __init__(self, fd):
         self.map = mmap.mmap(fd, os.fstat(fd).st_size)
-        self.words = memoryview(self.map).cast("I")
-        self.longs = memoryview(self.map).cast("Q")
+        self.words = words_of(self.map, "I")
+        self.longs = words_of(self.map, "Q")
 
     def slot(self, number):
         return PAGE_HEADER + PAGE_SLOT * number
 
     def failures(self):
         """The failure counts of all slots in use."""
-        return self.words[PAGE_HEADER + FAILURES:PAGE_HEADER + PAGE_SLOT * self.words[PAGE_SLOTS]:PAGE_SLOT]
+        return every(self.words, slice(PAGE_HEADER + FAILURES, PAGE_HEADER + PAGE_SLOT * self.words[PAGE_SLOTS], PAGE_SLOT))

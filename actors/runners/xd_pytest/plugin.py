@@ -21,6 +21,7 @@ from xd_pytest.owner import Owner
 from xd_pytest.page import IN_SESSIONFINISH, IN_UNCONFIGURE
 from xd_pytest.plugins import foreign_plugins, plugin_name
 from xd_pytest.process import flush_stdio, name_captures
+from xd_pytest.pythons import fsdecode, own_function
 from xd_pytest.real import Real
 from xd_pytest.reads import CallWatch, Reads, SeedWatch, WorkerInput
 from xd_pytest.reports import Screen, report_frame, warning_frame
@@ -29,7 +30,7 @@ from xd_pytest.settings import OPTIONS, all_notes, collection_lines, config_fram
 from xd_pytest.terminal import count_for, hear_live_log, plugin_summary, silence
 from xd_pytest.text import as_text, bounded, encode, microseconds
 from xd_pytest.worker import Worker
-from xd_pytest.xdistlike import NOT_GIVEN, add_xdist_options, make_fixtures, make_hookspecs, ramp_seconds, switch_off_xdist, wants_plain
+from xd_pytest.xdistlike import NOT_GIVEN, XDIST, add_xdist_options, make_fixtures, make_hookspecs, ramp_seconds, switch_off_xdist, wants_plain
 
 # Arguments with which pytest tells something instead of running tests: nothing of a worker may be seen then.
 TELLING_ARGS = frozenset(("--collect-only", "--collectonly", "--co", "-h", "--help", "-V", "--version", "--fixtures", "--funcargs",
@@ -45,7 +46,7 @@ class Adapter(object):
     def __init__(self, start, page, start_fds, page_inode, no_fork):
         self.start = start
         self.flags = start.flags
-        self.args = compat.spelled_out([os.fsdecode(t.text) for t in start.args])
+        self.args = compat.without_plugin(compat.spelled_out([fsdecode(t.text) for t in start.args]), XDIST)
         self.page = page
         self.plain = bool(self.flags & ENV_PLAIN)  # one session without workers, as pytest's own (-n 0)
         self.noted = []            # lines of CONFIG.notes
@@ -79,7 +80,7 @@ class Adapter(object):
         self.reports = ItemReports(self.owner)
 
     def scratch(self, name):
-        folder = os.fsdecode(self.start.scratch_dir)
+        folder = fsdecode(self.start.scratch_dir)
         return os.path.join(folder, name) if folder else None
 
     # ---- sending
@@ -138,7 +139,7 @@ class Adapter(object):
         os.environ["PYTEST_XDIST_WORKER_COUNT"] = str(self.worker.total)
         os.environ["PYTEST_XDIST_TESTRUNUID"] = uid
         if not self.is_worker:
-            self.reads.begin(self.input, self.start.workers_expected != 0, b"".join(name.text for name in self.start.names).decode())
+            self.reads.begin(self.input, self.start.workers_expected != 0, as_text(b"".join(name.text for name in self.start.names)))
             self.seed_watch, self.call_watch = SeedWatch(), CallWatch()
 
     def run_session(self):
@@ -166,12 +167,12 @@ class Adapter(object):
 
     # ---- hooks: configuration
 
-    def pytest_addoption(self, parser, pluginmanager):
-        switch_off_xdist(pluginmanager)
-        add_xdist_options(parser)
-
     def pytest_addhooks(self, pluginmanager):
+        switch_off_xdist(pluginmanager)
         pluginmanager.add_hookspecs(make_hookspecs())
+
+    def pytest_addoption(self, parser):
+        add_xdist_options(parser)
 
     def pytest_load_initial_conftests(self, early_config):
         """-n 0 or --dist no in ini or $PYTEST_ADDOPTS: known now, before a conftest can ask for anything of a worker."""
@@ -195,15 +196,13 @@ class Adapter(object):
         self.telling = any(getattr(option, name, False) for name in TELLING_OPTIONS)
         if self.telling:
             self.forget_worker()
-            return (yield)
-        self.check_home(config)
-        self.take_options(config)
-        if self.plain:
-            return (yield)
-        self.input.late = late_values(config, as_text(self.start.run_uid), writes=not self.is_worker)
-        config.workerinput = self.input
-        config.workeroutput = {}
-        return (yield)
+        else:
+            self.check_home(config)
+            self.take_options(config)
+            if not self.plain:
+                self.input.late = late_values(config, as_text(self.start.run_uid), writes=not self.is_worker)
+                compat.tell_worker(config, self.input)
+        yield
 
     def take_options(self, config):
         """What was asked for is reported; then the options say: this process distributes nothing."""
@@ -252,7 +251,7 @@ class Adapter(object):
                 number = int(told)
             except ValueError:
                 from pytest import PytestWarning
-                config.issue_config_time_warning(PytestWarning("PYTEST_XDIST_AUTO_NUM_WORKERS is not a number: %r; it is ignored" % told), 2)
+                compat.warn_of_configuration(config, PytestWarning("PYTEST_XDIST_AUTO_NUM_WORKERS is not a number: %r; it is ignored" % told))
                 return
         self.asked["auto_num_workers"] = number
         if self.asked.get("numprocesses") in ("auto", "logical"):
@@ -286,8 +285,8 @@ class Adapter(object):
             if not self.is_worker:  # that would repeat what the collector logs
                 hear_live_log(session.config, self.reports)
         outcome = yield
-        if self.telling or getattr(outcome, "excinfo", None) is not None:
-            return outcome
+        if self.telling or outcome.excinfo is not None:
+            return
         if self.is_worker:
             name_captures(session.config, self.worker.capture_link)
             self.worker.fault_file(session.config)
@@ -295,7 +294,6 @@ class Adapter(object):
             self.collector.capture_links = name_captures(session.config, self.collector.capture_link)
             self.noted = all_notes(session)
             self.send(config_frame(session.config, self.asked, self.noted, bool(self.flags & ENV_KEEPS_CACHE)))
-        return outcome
 
     # ---- hooks: collection
 
@@ -304,9 +302,8 @@ class Adapter(object):
         self.collector.known_ids = known_ids(session.config)
         if self.flags & ENV_PROGRESS and not self.is_worker and not self.telling:
             self.progress = CollectProgress(self.page)
-        outcome = yield
+        yield
         self.progress = None
-        return outcome
 
     def pytest_collectstart(self, collector):
         if not self.is_worker and not self.telling:
@@ -322,12 +319,13 @@ class Adapter(object):
         option = config.option
         self.in_order = any(getattr(option, name, False) for name in SORTING_OPTIONS)
         if self.in_order or not foreign_plugins(config, "pytest_collection_modifyitems"):
-            return (yield)
+            yield
+            return
         places = dict((id(item), n) for n, item in enumerate(items))
         outcome = yield
-        found = [places.get(id(item), -1) for item in items]
-        self.in_order = any(a > b for a, b in zip(found, found[1:]))
-        return outcome
+        if outcome.excinfo is None:
+            found = [places.get(id(item), -1) for item in items]
+            self.in_order = any(a > b for a, b in zip(found, found[1:]))
 
     def pytest_collectreport(self, report):
         if self.progress is not None:
@@ -340,10 +338,14 @@ class Adapter(object):
             status = ("error", "E", "ERROR") if report.outcome == "failed" else ("skipped", "s", "SKIPPED")
             self.send(report_frame(report, status, NO_INDEX, 0, report.nodeid, report.sections, ()))
 
-    def pytest_warning_recorded(self, warning_message, when, nodeid):
+    def warning_recorded(self, warning_message, when, nodeid):
         if self.telling or (self.is_worker and not self.collected_sent):
             return  # while collecting, only the collector tells
         self.tell(warning_frame(warning_message, when, nodeid, self.reports.index))
+
+    def warning_captured(self, warning_message, when, item):
+        """The same before pytest 6."""
+        self.warning_recorded(warning_message, when, "" if item is None else item.nodeid)
 
     # ---- hooks: the loop and the end
 
@@ -351,7 +353,7 @@ class Adapter(object):
         """Collection is over: True in the process that is to run items."""
         option = session.config.option
         if session.testsfailed and not option.continue_on_collection_errors:
-            raise session.Interrupted("%d error%s during collection" % (session.testsfailed, "s" if session.testsfailed != 1 else ""))
+            raise session.Interrupted(compat.errors_of_collection(session.testsfailed))
         collection_ended()
         if not self.is_worker:
             return bool(session.items) and self.collector.serve(session)
@@ -393,35 +395,41 @@ class Adapter(object):
             self.owner.check()
             self.collector.end_early(session)
         outcome = yield
-        if self.plain and self.is_worker and getattr(outcome, "excinfo", None) is None:
+        if self.plain and self.is_worker and outcome.excinfo is None:
             text = plugin_summary(session.config, exitstatus)
             if text:
                 self.tell(wire.pack_SUMMARY(worker=NO_WORKER, text=bounded(text)[0]))
-        return outcome
 
     def first_unconfigure(self):
         if self.is_worker:
             self.worker.ends(IN_UNCONFIGURE)
 
 
+# (class, hook, its function, how that is marked)
+WRAPPER, FIRST, LAST = {"hookwrapper": True, "tryfirst": True}, {"tryfirst": True}, {"trylast": True}
+MARKS = (
+    (Adapter, "pytest_cmdline_main", "around_cmdline_main", WRAPPER),
+    (Adapter, "pytest_sessionstart", "around_sessionstart", WRAPPER),
+    (Adapter, "pytest_collection", "around_collection", WRAPPER),
+    (Adapter, "pytest_collection_modifyitems", "around_modifyitems", WRAPPER),
+    (Adapter, "pytest_sessionfinish", "around_sessionfinish", WRAPPER),
+    (Adapter, "pytest_load_initial_conftests", "pytest_load_initial_conftests", FIRST),
+    (Adapter, "pytest_configure", "pytest_configure", LAST),
+    (Adapter, "pytest_runtestloop", "pytest_runtestloop", FIRST),
+    (Adapter, "pytest_unconfigure", "first_unconfigure", FIRST),
+    (Host, "pytest_runtestloop", "around_runtestloop", WRAPPER),
+    (HostedLoop, "pytest_runtest_protocol", "around_protocol", WRAPPER),
+    (NoLoop, "pytest_runtest_protocol", "refuse", FIRST),
+    (Closing, "pytest_runtest_protocol", "pytest_runtest_protocol", FIRST),
+    (ItemReports, "pytest_runtest_logreport", "pytest_runtest_logreport", LAST),
+)
+
+
 def mark_hooks():
-    """Wrappers and places among the hooks of others: pytest must be imported to say so."""
+    """Wrappers and places among the hooks of others: pytest must be imported to say so.  The wrappers are of the kind that all its releases know, which
+    Python 2 can read, too: `yield` gives a result that may hold an exception."""
     import pytest
-    try:
-        wrapper = pytest.hookimpl(wrapper=True, tryfirst=True)
-    except TypeError:  # pluggy before 1.2: `yield` gives a result that may hold an exception, what is returned is not looked at
-        wrapper = pytest.hookimpl(hookwrapper=True, tryfirst=True)
-    Adapter.pytest_cmdline_main = wrapper(Adapter.around_cmdline_main)
-    Adapter.pytest_sessionfinish = wrapper(Adapter.around_sessionfinish)
-    Adapter.pytest_load_initial_conftests = pytest.hookimpl(tryfirst=True)(Adapter.pytest_load_initial_conftests)
-    Adapter.pytest_unconfigure = pytest.hookimpl(tryfirst=True)(Adapter.first_unconfigure)
-    Host.pytest_runtestloop = wrapper(Host.around_runtestloop)
-    HostedLoop.pytest_runtest_protocol = wrapper(HostedLoop.around_protocol)
-    NoLoop.pytest_runtest_protocol = pytest.hookimpl(tryfirst=True)(NoLoop.refuse)
-    Adapter.pytest_runtestloop = pytest.hookimpl(tryfirst=True)(Adapter.pytest_runtestloop)
-    Adapter.pytest_configure = pytest.hookimpl(trylast=True)(Adapter.pytest_configure)
-    Adapter.pytest_sessionstart = wrapper(Adapter.around_sessionstart)
-    Adapter.pytest_collection = wrapper(Adapter.around_collection)
-    Adapter.pytest_collection_modifyitems = wrapper(Adapter.around_modifyitems)
-    Closing.pytest_runtest_protocol = pytest.hookimpl(tryfirst=True)(Closing.pytest_runtest_protocol)
-    ItemReports.pytest_runtest_logreport = pytest.hookimpl(trylast=True)(ItemReports.pytest_runtest_logreport)
+    for cls, hook, name, how in MARKS:
+        setattr(cls, hook, pytest.hookimpl(**how)(own_function(cls, name)))
+    hook = compat.warning_hook()
+    setattr(Adapter, hook, own_function(Adapter, hook[len("pytest_"):]))

@@ -4,6 +4,8 @@ from __future__ import absolute_import, division, print_function
 import os
 import sys
 
+from xd_pytest.compat import root_of
+
 
 def module_of(thing):
     if isinstance(thing, type(sys)):
@@ -27,7 +29,7 @@ def distribution_of(config, module):
 def plugin_name(config, plugin):
     path = getattr(plugin, "__file__", None)
     if path and os.path.basename(path).startswith("conftest."):
-        return os.path.relpath(path, str(config.rootpath))
+        return os.path.relpath(path, root_of(config))
     installed = distribution_of(config, module_of(plugin))
     if installed:
         return installed

@@ -6,6 +6,7 @@ import sys
 
 from xd_pytest import compat, wire
 from xd_pytest.page import IN_EXIT_HANDLERS, IN_THREADS
+from xd_pytest.pythons import dup2
 from xd_pytest.real import Real
 
 LINKS_WITHIN = 2.0  # seconds
@@ -38,7 +39,7 @@ def own_group(pid):
 
 def reap(control, pid):
     try:
-        _pid, status = os.waitpid(pid, 0)
+        _pid, status = Real.waitpid(pid, 0)
     except OSError:
         exit_status, number = -2, 0
     else:
@@ -87,8 +88,8 @@ def new_capture(own, link):
     """Puts a fresh file under the descriptor that pytest captures with.  The file has no name, so none is left behind when a process is killed; by `link` the
     agent finds it through this process, and can still read it when the process has died inside of a test."""
     import tempfile
-    fresh = tempfile.TemporaryFile(buffering=0)
-    os.dup2(fresh.fileno(), own, False)
+    fresh = tempfile.TemporaryFile("w+b", 0)
+    dup2(fresh.fileno(), own, False)
     fresh.close()
     link_to(own, link)
 
@@ -133,7 +134,7 @@ def redirect_output(config, out, err, link):
     active = set()
     for target, capture in fd_captures(config):
         own = fileno(capture.tmpfile)
-        os.dup2(out if target == 1 else err, capture.targetfd_save, False)
+        dup2(out if target == 1 else err, capture.targetfd_save, False)
         new_capture(own, link(target))
         capture.tmpfile.seek(0)
         if compat.is_capturing(capture):
@@ -144,6 +145,6 @@ def redirect_output(config, out, err, link):
     if 2 not in active:
         os.dup2(err, 2)
     if fault is not None:
-        os.dup2(err, fault, False)
+        dup2(err, fault, False)
     for fd in (out, err):
         os.close(fd)

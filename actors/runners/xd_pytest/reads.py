@@ -6,10 +6,11 @@ import sys
 
 from xd_pytest.compat import can_watch_environ, environ_data
 from xd_pytest.late import COUNT, ID, LateBytes, LateText, places_of, put
+from xd_pytest.pythons import BASE_PREFIX, PY2, own_function
 from xd_pytest.real import Real
 from xd_pytest.tested import Tested
 
-BETWEEN = frozenset(("os", "_collections_abc", "collections.abc", "_weakrefset", __name__))
+BETWEEN = frozenset(("os", "_collections_abc", "collections.abc", "_weakrefset", "UserDict", "_abcoll", "copy", __name__))
 # Modules that ask for the key, look whether there is one, and keep it for later in an attribute.
 KEEPING_READERS = frozenset(("pytest_benchmark.session",))
 DIGITS = "0123456789"
@@ -82,24 +83,31 @@ class Reads(object):
         self.worker_id = None  # how the worker id was read, the first time
         self.count = False
         self.missing = None    # key that a plugin expected from pytest_configure_node
-        self.entries = {}      # by key of the environment
+        self.entries = {}      # by key of the environment; Python 2: there are none
+        self.watches_count = False
 
     def note(self, key, how):
         if key in (ID, "workerid"):
             self.worker_id = self.worker_id or how
         elif key in (COUNT, "workercount"):
-            self.count = COUNT in self.entries
+            self.count = self.watches_count
 
     def begin(self, worker_input, count_known, names):
         """The entries are set, and from here on their readers are noted.  Where that cannot be done, no process is copied."""
         if not can_watch_environ():
             return
-        for name in (ID,) if count_known else (ID, COUNT):
+        watched = (ID,) if count_known else (ID, COUNT)
+        self.watches_count = not count_known
+        worker_input.reads = self
+        if PY2:
+            RecordingEnviron.reads = dict.fromkeys(watched, self)
+            os.environ.__class__ = RecordingEnviron
+            return
+        for name in watched:
             entry = self.entries[name] = Entry(self, name, os.environ[name], names)
             environ_data()[name.encode()] = entry.late[1]
             RecordingEnviron.entries[name] = RecordingEnviron.entries[name.encode()] = entry
         worker_input["workerid"] = self.entries[ID].late[0]
-        worker_input.reads = self
         for environ in (os.environ, getattr(os, "environb", None)):
             if type(environ) is RecordingEnviron.__mro__[1]:
                 environ.__class__ = RecordingEnviron
@@ -111,6 +119,10 @@ class Reads(object):
     def end(self, worker_input):
         """Everything is as Python has it."""
         worker_input.reads = None
+        if PY2:
+            if os.environ.__class__ is RecordingEnviron:
+                os.environ.__class__ = RecordingEnviron.__bases__[0]
+            return
         for environ in (os.environ, getattr(os, "environb", None)):
             if type(environ) is RecordingEnviron:
                 environ.__class__ = RecordingEnviron.__mro__[1]
@@ -136,7 +148,8 @@ class WorkerInput(dict):
     def __getitem__(self, key):
         if self.reads is not None and key == "workerid":
             self.reads.note(key, "config.workerinput")
-            return dict.__getitem__(self, key).plain()
+            value = dict.__getitem__(self, key)
+            return value.plain() if isinstance(value, LateText) else value
         if self.reads is not None:
             self.reads.note(key, "config.workerinput")
         return dict.__getitem__(self, key)
@@ -161,6 +174,8 @@ class WorkerInput(dict):
         return value if isinstance(popped, LateText) else popped
 
     def _all(self):
+        if self.reads is not None and PY2:
+            self.reads.note("workerid", "config.workerinput")
         if self.reads is not None:
             self.reads.note("workercount", "config.workerinput")
 
@@ -181,7 +196,7 @@ class WorkerInput(dict):
         return dict.__repr__(self)
 
 
-class RecordingEnviron(type(os.environ)):
+class RecordingEnviron(os.environ.__class__):
     """os.environ while collecting.  Only the class is exchanged: everybody keeps his object."""
     entries = {}
 
@@ -211,6 +226,32 @@ class RecordingEnviron(type(os.environ)):
         return self.encodekey(key) in environ_data()
 
 
+if PY2:
+    class RecordingEnviron(os.environ.__class__):  # noqa: F811
+        """The same where a string cannot tell that it is used: whoever takes all entries has read these, too."""
+        reads = {}
+
+        def __getitem__(self, key):
+            if key in self.reads:
+                self.reads[key].note(key, "os.environ by %s" % reader())
+            return self.data[key]
+
+        def pop(self, key, *default):
+            if key in self.reads and key in self.data:
+                self[key]
+            return self.__class__.__bases__[0].pop(self, key, *default)
+
+    def taking_all(name):
+        def method(self, *args):
+            for key, reads in self.reads.items():
+                reads.note(key, "a copy of os.environ by %s" % reader())
+            return getattr(self.data, name)(*args)
+        return method
+
+    for method_name in ("items", "values", "iteritems", "itervalues", "popitem", "__repr__", "__cmp__"):
+        setattr(RecordingEnviron, method_name, taking_all(method_name))
+
+
 class SeedWatch(object):
     """Whether the user's code gave `random` a seed of its own: then all workers go on with it, as N xdist workers would.  Generators beside it that got none
     are told by their own seed()."""
@@ -221,12 +262,12 @@ class SeedWatch(object):
         self.seeded = False
         self.state = None
         self.unseeded = unseeded = weakref.WeakSet()
-        self.original, self.methods = random.seed, (random.Random.seed, random.Random.setstate)
+        self.original, self.methods = random.seed, seed_methods(random.Random)
         seed_of, setstate_of = self.methods
 
-        def seed(generator, a=None, version=2):
+        def seed(generator, a=None, *version, **named):
             (unseeded.add if a is None else unseeded.discard)(generator)
-            return seed_of(generator, a, version)
+            return seed_of(generator, a, *version, **named)
 
         def setstate(generator, state):
             unseeded.discard(generator)
@@ -244,7 +285,7 @@ class SeedWatch(object):
         import random
         if random.seed == self.seed:
             random.seed = self.original
-        if (random.Random.seed, random.Random.setstate) == self.stand_ins:
+        if seed_methods(random.Random) == self.stand_ins:
             random.Random.seed, random.Random.setstate = self.methods
         if self.seeded:
             self.state = random.getstate()
@@ -261,6 +302,10 @@ class SeedWatch(object):
                 generator.seed()
             except Exception:
                 pass  # a class of the suite's own
+
+
+def seed_methods(cls):
+    return own_function(cls, "seed"), own_function(cls, "setstate")
 
 
 class CallWatch(object):
@@ -296,6 +341,6 @@ class CallWatch(object):
     def by_project(self, root):
         """(file, function) of a caller below the suite's own folder: libraries know that processes fork.  None = there is none."""
         for path, name in sorted(self.callers.items()):
-            if path.startswith(root.rstrip(os.sep) + os.sep) and "site-packages" not in path and not path.startswith((sys.prefix + os.sep, sys.base_prefix + os.sep)):
+            if path.startswith(root.rstrip(os.sep) + os.sep) and "site-packages" not in path and not path.startswith((sys.prefix + os.sep, BASE_PREFIX + os.sep)):
                 return os.path.relpath(path, root), name
         return None

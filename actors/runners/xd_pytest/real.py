@@ -9,23 +9,24 @@ import termios
 import time
 
 from xd_pytest import compat
+from xd_pytest.pythons import Kept, persistent
 
 
 def nanoseconds():
-    return int(time.monotonic() * 1e9)
+    return int(Kept.monotonic() * 1e9)
 
 
 class Real(object):
-    monotonic = staticmethod(time.monotonic)
+    monotonic = staticmethod(Kept.monotonic)
     monotonic_ns = staticmethod(getattr(time, "monotonic_ns", nanoseconds))
     sleep = staticmethod(time.sleep)
     time = staticmethod(time.time)
-    read = staticmethod(os.read)
-    write = staticmethod(os.write)
+    read = staticmethod(persistent(os.read))
+    write = staticmethod(persistent(os.write))
+    waitpid = staticmethod(persistent(os.waitpid))
     getpid = staticmethod(os.getpid)
     exit = staticmethod(os._exit)
     frame = staticmethod(compat.frame)
     ioctl = staticmethod(fcntl.ioctl)
     FIONREAD = termios.FIONREAD
-    poll = staticmethod(select.poll) if hasattr(select, "poll") else None
     epoll = staticmethod(select.epoll) if hasattr(select, "epoll") else None

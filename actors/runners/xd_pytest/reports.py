@@ -5,6 +5,7 @@ from io import StringIO
 
 from xd_pytest import compat, wire
 from xd_pytest.constants import NO_WORKER, REP_CUT, REP_FOLDED, REP_MARKUP, REP_NOTRUN, REP_STRICT, REP_WASXFAIL
+from xd_pytest.pythons import PY2, STRINGS
 from xd_pytest.text import TEXT_LIMIT, as_text, bounded, encode, encode_id, microseconds
 
 REPORT_LIMIT = 8 << 20  # bytes of all sections and properties of one report (a frame has at most 16 MiB)
@@ -25,6 +26,10 @@ class Screen(StringIO):
     def isatty(self):
         return self.tty
 
+    if PY2:
+        def write(self, text):
+            return StringIO.write(self, as_text(text))
+
     @classmethod
     def configure(cls, config, tty):
         """Asked once: tests change the environment that says something of colours."""
@@ -34,7 +39,7 @@ class Screen(StringIO):
         except AttributeError:  # -p no:terminal takes the options away
             return
         if writer is not None:
-            cls.markup, cls.highlight = writer.hasmarkup, writer.code_highlight
+            cls.markup, cls.highlight = writer.hasmarkup, getattr(writer, "code_highlight", False)
 
     def writer(self):
         """None: it is unknown how."""
@@ -80,8 +85,8 @@ def short_of(report):
         line = number - 1 if isinstance(number, int) else -1
     elif crash is not None:
         path, line, message = crash.path, crash.lineno - 1, as_text(crash.message)
-    elif isinstance(longrepr, str):
-        message = longrepr
+    elif isinstance(longrepr, STRINGS):
+        message = as_text(longrepr)
     else:
         message = ""
     wasxfail = getattr(report, "wasxfail", None)
@@ -95,7 +100,7 @@ def heading_of(report):
     location = getattr(report, "location", None)
     if not location or report.when == "collect":
         return ""
-    names, bracket, parameters = report.nodeid.partition("[")
+    names, bracket, parameters = as_text(report.nodeid).partition("[")
     usual = names.partition("::")[2].replace("::", ".") + bracket + parameters
     given = as_text(location[2] or "")
     return "" if given == usual else given
@@ -112,7 +117,7 @@ def report_frame(report, status, item, attempt, nodeid, sections, properties, at
         flags |= REP_WASXFAIL
         if as_text(wasxfail).startswith("[NOTRUN]") or message.startswith("[NOTRUN]"):
             flags |= REP_NOTRUN
-    if report.outcome == "failed" and isinstance(report.longrepr, str) and report.longrepr.startswith("[XPASS(strict)]"):
+    if report.outcome == "failed" and isinstance(report.longrepr, STRINGS) and report.longrepr.startswith("[XPASS(strict)]"):
         flags |= REP_STRICT
     whole, colored = text_of(report)
     flags |= REP_MARKUP if colored else 0

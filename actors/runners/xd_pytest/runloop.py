@@ -24,7 +24,6 @@ class RunLoop(object):
     """Runs what RUN tells.  Positions count the items of this worker; told maps those not yet started to (item, attempt)."""
 
     def __init__(self, adapter, session):
-        from pytest import TestReport
         self.ramp_delay = adapter.input.get("rampdelay")
         self.reports = reports = adapter.reports
         self.session = session
@@ -55,7 +54,7 @@ class RunLoop(object):
         self.unread = Unread(session.config)
         self.words[self.base + PID] = self.owner.pid
         reports.config = session.config
-        reports.plain_type = TestReport
+        reports.plain_type = compat.test_report()
         reports.plain_status = not foreign_plugins(session.config, "pytest_report_teststatus")
         reports.want_output = wants_output(session.config)
         hear_live_log(session.config, reports)
@@ -281,6 +280,7 @@ class RunLoop(object):
             while self.resolve() is UNKNOWN:
                 self.hear()
             guess = self.resolve()
+            self.spent = guess is None
         self.show(index)
         self.running = True
         ended = False
@@ -300,7 +300,7 @@ class RunLoop(object):
         """The teardown before was for another successor than `item`; what fails in it now is an error of `item`."""
         import pytest
         self.torn_for = item
-        call = pytest.CallInfo.from_call(functools.partial(self.original_teardown, item), when="teardown", reraise=(pytest.exit.Exception, KeyboardInterrupt))
+        call = compat.call_info().from_call(functools.partial(self.original_teardown, item), when="teardown", reraise=(pytest.exit.Exception, KeyboardInterrupt))
         if call.excinfo is not None:
             hook = item.ihook
             hook.pytest_runtest_logreport(report=hook.pytest_runtest_makereport(item=item, call=call))

@@ -6,6 +6,7 @@ import sys
 
 from xd_pytest import compat, wire
 from xd_pytest.home import notes
+from xd_pytest.pythons import STRINGS, fsencode
 from xd_pytest.startup import python_version
 from xd_pytest.text import as_text, encode
 
@@ -30,7 +31,7 @@ def config_frame(config, asked, told, keeps_cache):
             pairs.append((encode(name), encode(int(value) if isinstance(value, bool) else value)))
     cache = cache_folder(config) if keeps_cache else None
     if cache:
-        pairs.append((b"cache_dir", os.fsencode(cache)))
+        pairs.append((b"cache_dir", fsencode(cache)))
     most = max_warnings(config)
     if most is not None:
         pairs.append((b"max_warnings", encode(most)))
@@ -40,9 +41,9 @@ def config_frame(config, asked, told, keeps_cache):
         except (KeyError, ValueError):
             continue
         pairs.append((encode(name), encode(int(value) if isinstance(value, bool) else value)))
-    return wire.pack_CONFIG(python=os.fsencode(sys.executable or ""), python_version=encode(python_version()),
-                            pytest_version=encode(pytest.__version__), rootdir=os.fsencode(str(config.rootpath)),
-                            invocation_dir=os.fsencode(str(config.invocation_params.dir)), header=[(encode(t),) for t in header(config)],
+    return wire.pack_CONFIG(python=fsencode(sys.executable or ""), python_version=encode(python_version()),
+                            pytest_version=encode(pytest.__version__), rootdir=fsencode(compat.root_of(config)),
+                            invocation_dir=fsencode(str(compat.started_in(config))), header=[(encode(t),) for t in header(config)],
                             options=pairs, notes=[(encode(t),) for t in told])
 
 
@@ -67,8 +68,8 @@ def header(config):
     lines = []
     if not config.pluginmanager.has_plugin("terminalreporter"):
         return lines  # -p no:terminal: nobody asks the plugins, and they count on its options
-    for given in reversed(config.hook.pytest_report_header(config=config, start_path=config.invocation_params.dir)):
-        lines.extend([given] if isinstance(given, str) else given)
+    for given in reversed(config.hook.pytest_report_header(config=config, **compat.start_of(config))):
+        lines.extend([given] if isinstance(given, STRINGS) else given)
     return [as_text(line) for line in lines]
 
 
@@ -82,8 +83,8 @@ def collection_lines(session, told):
     lines = ["xd: " + line for line in all_notes(session) if line not in told]
     if not config.pluginmanager.has_plugin("terminalreporter"):
         return [(encode(line),) for line in lines]
-    for given in reversed(config.hook.pytest_report_collectionfinish(config=config, start_path=config.invocation_params.dir, items=items)):
-        lines.extend([given] if isinstance(given, str) else given)
+    for given in reversed(config.hook.pytest_report_collectionfinish(config=config, items=items, **compat.start_of(config))):
+        lines.extend([given] if isinstance(given, STRINGS) else given)
     return [(encode(as_text(line)),) for line in lines]
 
 

@@ -2,16 +2,14 @@
 from __future__ import absolute_import, division, print_function
 
 import gc
-import importlib.util
 import os
-import shlex
-import shutil
 import signal
 import sys
 
 from xd_pytest import argnames, codefile, compat
 from xd_pytest.constants import ENV_AS_MODULE, EXIT_INFRASTRUCTURE
 from xd_pytest.frozen import freeze
+from xd_pytest.pythons import BASE_PREFIX, PY2, buffer_lines, fsdecode, has_module, quote, which
 
 FOLDER = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # where this package is
 
@@ -30,10 +28,7 @@ def stdio_as_worker():
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)
     os.close(null)
-    try:
-        sys.stdout.reconfigure(line_buffering=True)  # a pipe, but somebody looks on
-    except (AttributeError, ValueError):
-        pass
+    buffer_lines()
 
 
 def ignore_job_control():
@@ -53,8 +48,8 @@ def set_environment(start):
     if given == os.environ.get("PYTHONHASHSEED"):  # ours (pytest.c): what tests start hashes as it would
         os.environ.pop("PYTHONHASHSEED", None)
     for pair in start.env:
-        os.environ[os.fsdecode(pair.name)] = os.fsdecode(pair.value)
-    chdir = os.fsdecode(start.chdir)
+        os.environ[fsdecode(pair.name)] = fsdecode(pair.value)
+    chdir = fsdecode(start.chdir)
     if chdir:
         os.chdir(chdir)
 
@@ -69,17 +64,22 @@ def set_sys_path(first, as_module):
 
 def program_of_module():
     import pytest
-    return os.path.join(os.path.dirname(os.path.abspath(pytest.__file__)), "__main__.py")
+    file = os.path.abspath(pytest.__file__)
+    if not hasattr(pytest, "__path__"):  # before pytest 5.4 it is one module
+        return file[:-1] if file.endswith((".pyc", ".pyo")) else file
+    return os.path.join(os.path.dirname(file), "__main__.py")
 
 
 def be_main(program, as_module):
     """__main__ tells what multiprocessing and others start in their children: this process's own program."""
     main = sys.modules["__main__"]
     if as_module:
-        import importlib.util
-        main.__spec__ = importlib.util.find_spec("pytest.__main__")
-        main.__package__ = "pytest"
+        package = hasattr(sys.modules["pytest"], "__path__")
+        main.__package__ = "pytest" if package else ""
         main.__file__ = program
+        if not PY2:
+            import importlib.util
+            main.__spec__ = importlib.util.find_spec("pytest.__main__" if package else "pytest")
     elif is_python(program):
         main.__file__ = program
 
@@ -98,7 +98,7 @@ def pytest_program():
     beside = os.path.join(os.path.dirname(sys.executable or sys.prefix), "pytest")
     if os.path.exists(beside):
         return beside
-    return shutil.which("pytest") or beside
+    return which("pytest") or beside
 
 
 def python_version():
@@ -114,7 +114,7 @@ def import_pytest(start):
         imported.append(True)
         as_module = start.flags & ENV_AS_MODULE
         program = program_of_module() if as_module else pytest_program()
-        sys.argv[:] = [program] + [os.fsdecode(t.text) for t in start.args]
+        sys.argv[:] = [program] + [fsdecode(t.text) for t in start.args]
         be_main(program, as_module)
     return failure
 
@@ -139,14 +139,14 @@ OTHER = "or name another interpreter with --python or python="
 
 def get_pytest():
     """The command that gives this interpreter a pytest, as far as it can have one."""
-    program = shlex.quote(sys.executable)
-    pip, ensurepip = (importlib.util.find_spec(name) is not None for name in ("pip", "ensurepip"))
-    if sys.version_info < (3, 8):
-        return "and xd needs Python 3.8 or newer: name another interpreter with --python or python="
-    if sys.prefix != sys.base_prefix:  # a virtual environment, whose packages are nobody else's business
+    program = quote(sys.executable)
+    pip, ensurepip = has_module("pip"), has_module("ensurepip")
+    if sys.prefix != BASE_PREFIX:  # a virtual environment, whose packages are nobody else's business
         if not pip and not ensurepip:
             return "and no pip: make another virtual environment, %s" % OTHER
         return "run '%s%s -m pip install pytest', %s" % ("" if pip else program + " -m ensurepip && ", program, OTHER)
+    if PY2:  # the release of pytest that pip takes for it is 4.6
+        return "make a virtual environment for it (virtualenv -p %s ~/.venv && ~/.venv/bin/pip install pytest) and name it with python=~/.venv/bin/python, %s" % (program, OTHER)
     debian = "" if ensurepip else "; Debian has that in the package python%d.%d-venv" % sys.version_info[:2]
     return "make a virtual environment for it (%s -m venv ~/.venv && ~/.venv/bin/pip install pytest%s) and name it with python=~/.venv/bin/python, %s" % (
         program, debian, OTHER)
@@ -157,20 +157,15 @@ def import_all():
     try:
         import pytest
     except ImportError as e:
-        if getattr(e, "name", None) in ("pytest", None):
+        if getattr(e, "name", None) in ("pytest", None) and (not PY2 or str(e) == "No module named pytest"):
             remedy = get_pytest()
             return EXIT_INFRASTRUCTURE, "%s has no pytest%s %s" % (where, "," if remedy.startswith("and ") else ":", remedy)
         return EXIT_INFRASTRUCTURE, "%s cannot import pytest: %s: %s" % (where, type(e).__name__, e)
     except Exception as e:
         return EXIT_INFRASTRUCTURE, "%s cannot import pytest: %s: %s" % (where, type(e).__name__, e)
-    version = getattr(pytest, "__version__", "0")
-    try:
-        major = int(version.split(".")[0])
-    except ValueError:
-        major = 7
-    if major < 7:
-        return EXIT_INFRASTRUCTURE, "%s has pytest %s, but xd needs pytest 7 or newer: run '%s -m pip install -U pytest', %s" % (
-            where, version, shlex.quote(sys.executable), OTHER)
+    if compat.version() < compat.OLDEST:
+        return EXIT_INFRASTRUCTURE, "%s has pytest %s, but xd needs pytest 4.6 or newer: run '%s -m pip install -U pytest', %s" % (
+            where, getattr(pytest, "__version__", "of unknown version"), quote(sys.executable), OTHER)
     for name in compat.DEFAULT_PLUGINS.get() or ():  # what every session imports anyway: once for all processes
         try:
             __import__("_pytest." + name)

@@ -7,6 +7,7 @@ from xd_pytest import compat
 from xd_pytest.plugins import foreign_plugins, is_pytests
 from xd_pytest.real import Real
 from xd_pytest.reports import Screen
+from xd_pytest.text import as_text, shown
 
 
 class QuietFile(object):
@@ -20,7 +21,7 @@ class QuietFile(object):
     def write(self, text):
         if threading.current_thread() is not self.main:
             try:
-                Real.write(2, text.encode("utf-8", "backslashreplace"))
+                Real.write(2, shown(text))
             except OSError:
                 pass
         return len(text)
@@ -40,16 +41,16 @@ class LiveLog(object):
         self.reports = reports
 
     def write(self, text):
-        text = text.strip("\n")
+        text = as_text(text).strip("\n")
         if text:
             try:
-                Real.write(1, (text + "\n").encode("utf-8", "backslashreplace"))
+                Real.write(1, shown(text + "\n"))
             except OSError:
                 pass
 
     def section(self, title, sep="-", **_markup):
         item = self.reports.item
-        self.write("%s %s%s %s" % (4 * sep, title, "" if item is None else " of " + item.nodeid, 4 * sep))
+        self.write("%s %s%s %s" % (4 * sep, title, "" if item is None else " of " + as_text(item.nodeid), 4 * sep))
 
     def flush(self):
         pass
@@ -110,8 +111,11 @@ class CountingReporter(QuietReporter):
     def pytest_warning_recorded(self, warning_message, nodeid):
         return self._real.pytest_warning_recorded(warning_message=warning_message, nodeid=nodeid)
 
+    def pytest_warning_captured(self, warning_message, item):
+        return self._real.pytest_warning_captured(warning_message=warning_message, item=item)
+
     def __dir__(self):
-        return ["pytest_report_header", "pytest_runtest_logreport", "pytest_collectreport", "pytest_deselected", "pytest_warning_recorded"]
+        return ["pytest_report_header", "pytest_runtest_logreport", "pytest_collectreport", "pytest_deselected", compat.warning_hook()]
 
 
 def silence(plugin, manager, counts):

@@ -8,6 +8,7 @@ from __future__ import absolute_import, division, print_function
 import re
 
 from xd_pytest.plugins import module_of
+from xd_pytest.pythons import STRINGS, release_of
 
 # {package or module: (distribution, first, last)}; of the last, all releases that begin like it.
 RELEASES = {
@@ -50,15 +51,6 @@ def is_within(release, first, last):
     return numbers(first) <= release and release[:len(last)] <= last
 
 
-def release_of(distribution):
-    """What is installed; None: it is not known."""
-    try:
-        from importlib.metadata import version
-        return version(distribution)
-    except Exception:
-        return None
-
-
 class Tested(object):
     """Asked only of plugins that an exemption names."""
     found = {}  # {package: whether its release is one of those}
@@ -66,7 +58,7 @@ class Tested(object):
     @classmethod
     def is_tested(cls, thing):
         """Whether the exemptions hold for this plugin, function, or module of that name."""
-        package = (thing if isinstance(thing, str) else module_of(thing) or "").partition(".")[0]
+        package = (thing if isinstance(thing, STRINGS) else module_of(thing) or "").partition(".")[0]
         if package not in RELEASES:
             return False
         if package not in cls.found:

@@ -1,19 +1,36 @@
 """Text as bytes of bounded length."""
 from __future__ import absolute_import, division, print_function
 
+from xd_pytest.pythons import ESCAPES, PY2, Text
+
 TEXT_LIMIT = 1 << 20  # bytes of one text field; head and tail are kept
 
 
 def as_text(value):
     """Text of anything; a value whose own text fails gives a description."""
-    if isinstance(value, str):
+    if isinstance(value, Text):
         return value
     if isinstance(value, bytes):
-        return value.decode("utf-8", "surrogateescape")
+        return value.decode("utf-8", ESCAPES)
     try:
-        return str(value)
+        return Text(value)
+    except Exception as e:
+        if PY2 and isinstance(e, UnicodeError):
+            return as_text_of_bytes(value)
+        return "<unprintable %s: %s>" % (type(value).__name__, type(e).__name__)
+
+
+def as_text_of_bytes(value):
+    """In Python 2: of something whose text is bytes, beyond ASCII."""
+    try:
+        return bytes(value).decode("utf-8", ESCAPES)
     except Exception as e:
         return "<unprintable %s: %s>" % (type(value).__name__, type(e).__name__)
+
+
+def shown(text):
+    """For a stream that people read."""
+    return as_text(text).encode("utf-8", "backslashreplace")
 
 
 def encode(value):
@@ -32,6 +49,8 @@ def encode(value):
 
 
 def encode_id(value):
+    if PY2 and isinstance(value, bytes):
+        return value
     try:
         return value.encode("utf-8")
     except UnicodeEncodeError:

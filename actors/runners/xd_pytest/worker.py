@@ -50,7 +50,7 @@ class Worker(object):
             os.environ["PYTEST_XDIST_WORKER_COUNT"] = str(self.total)
         redirect_output(config, fds[2], fds[3], self.capture_link)
         if forked:
-            config.workeroutput = {}
+            compat.tell_worker(config, config.workerinput)
             compat.forget_exit_handlers()
             self.reseed()
         adapter.basetemp.give(config, compat.TMP_PATH_FACTORY.of(config), self.name())

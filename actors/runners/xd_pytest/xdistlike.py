@@ -4,6 +4,7 @@ from __future__ import absolute_import, division, print_function
 import functools
 
 from xd_pytest import compat
+from xd_pytest.pythons import release_of
 from xd_pytest.real import Real
 from xd_pytest.text import as_text, encode
 
@@ -35,13 +36,14 @@ def switch_off_xdist(manager):
 
 def installed_xdist(manager):
     try:
-        from importlib.metadata import distribution
-        dist = distribution("pytest-xdist")
+        release = release_of("pytest-xdist")
     except Exception:
+        return []
+    if release is None:
         return []
 
     class Facts(object):
-        project_name, version = "pytest-xdist", dist.version
+        project_name, version = "pytest-xdist", release
     return [(manager, Facts)]
 
 
@@ -83,9 +85,10 @@ def add_xdist_options(parser):
     add("--maxschedchunk", dest="maxschedchunk", action="store", type=int, help="Maximum number of tests handed over in one step.")
     add("--ramp", dest="ramp", action="store", default=None, metavar="DUR", help="Spread the starts of the workers over this time.")
     add("-f", "--looponfail", dest="looponfail", action="store_true", default=False, help="Run failing tests again when files change.")
-    parser.addini("rsyncdirs", "folders to bring to remote environments", type="paths")
-    parser.addini("rsyncignore", "globs of what is not brought", type="paths")
-    parser.addini("looponfailroots", "folders to watch", type="paths")
+    paths = compat.kind_of_paths()
+    parser.addini("rsyncdirs", "folders to bring to remote environments", type=paths)
+    parser.addini("rsyncignore", "globs of what is not brought", type=paths)
+    parser.addini("looponfailroots", "folders to watch", type=paths)
 
 
 def ramp_seconds(text):
