@@ -159,8 +159,9 @@ static int read_arguments(const reading *r, xd_pytest_args *args, xd_strings *di
     if (split < 0 && split != -EINVAL)
         return split;
     if (split == 0)
-        XD_TRY(xd_pytest_args_add(args, words, xd_words_of((const char *const *)words).n));
-    XD_TRY(xd_pytest_args_add(args, r->typed->args.at, r->typed->args.count));
+        XD_TRY(
+            xd_pytest_args_add(args, words, xd_words_of((const char *const *)words).n, XD_WORDS_ENVIRONMENT));
+    XD_TRY(xd_pytest_args_add(args, r->typed->args.at, r->typed->args.count, XD_WORDS_TYPED));
     for (size_t i = 0; i < args->count; i++)
         XD_TRY(add_dir(dirs, r->work, args->paths[i].text));
     return 0;

@@ -126,9 +126,10 @@ START_TEST(wrong_kinds)
     refused("\nnumprocesses = 4.5\n", "xd.toml:2: numprocesses: it takes a whole number, \"auto\" or "
                                       "\"logical\", and a number with a fraction stands there");
     refused("dist = true\n", "xd.toml:1: dist: it takes a string, and true or false stands there");
-    refused("dist = 'lod'\n", "xd.toml:1: dist: 'lod' is not valid: it is one of load, worksteal, loadfile, "
-                              "loadscope, loadgroup, no, each, each:load (or another of the first five behind the "
-                              "colon), each-worker");
+    refused("dist = 'lod'\n",
+            "xd.toml:1: dist: 'lod' is not valid: it is one of load, worksteal, loadfile, "
+            "loadscope, loadgroup, no, each, each:load (or another of the first five behind the "
+            "colon), each-worker");
     refused("no-fork = 1\n", "xd.toml:1: no-fork: it takes true or false, and a whole number stands there");
     refused("no-fork = 'yes'\n", "xd.toml:1: no-fork: it takes true or false, and a string stands there");
     refused("tx = [\n  'popen',\n  3,\n]\n",
