@@ -217,8 +217,9 @@ static const uint8_t *body_of(const kept *k, size_t *len)
 
 /* ---- start and end ------------------------------------------------------------------------------------- */
 
+/* Each 0: the default. */
 static void setup_with(fixture *f, const char *spec_text, const xd_transport *transport, const char *agent,
-                       uint32_t timeout_ms)
+                       uint32_t timeout_ms, uint32_t silence_ms)
 {
     xd_error    err = { 0 };
     xd_xspec    spec;
@@ -248,7 +249,7 @@ static void setup_with(fixture *f, const char *spec_text, const xd_transport *tr
         .target = { .spec = &spec, .agent = agent, .cache_dir = f->dir, .output_limit = XD_OUTPUT_DEFAULT },
         .session = 77,
         .timeout_ms = timeout_ms,
-        .silence_ms = timeout_ms,
+        .silence_ms = silence_ms,
         .reconnect_ms = reconnect_ms,
         .cuts_max = cuts_max,
     };
@@ -259,9 +260,9 @@ static void setup_with(fixture *f, const char *spec_text, const xd_transport *tr
     xd_xspec_release(&spec);
 }
 
-static void setup(fixture *f, int which, const char *agent, uint32_t timeout_ms)
+static void setup(fixture *f, int which, const char *agent, uint32_t silence_ms)
 {
-    setup_with(f, all_cases[which].spec, all_cases[which].transport, agent, timeout_ms);
+    setup_with(f, all_cases[which].spec, all_cases[which].transport, agent, 0, silence_ms);
 }
 
 static void end_actor(xd_actor **a)
@@ -450,11 +451,11 @@ static void real_agent(char *path, size_t size)
     snprintf(path, size, "%s", env ? env : XD_TEST_BIN_DIR "/xdagent");
 }
 
-#define WITH_PEER(f, program, timeout)      \
+#define WITH_PEER(f, program, silence_ms)   \
     fixture f;                              \
     char    path[128];                      \
     make_peer(program, path, sizeof(path)); \
-    setup(&f, _i, path, timeout)
+    setup(&f, _i, path, silence_ms)
 #define END_PEER(f) \
     teardown(&f);   \
     remove_peer(path)
@@ -525,7 +526,10 @@ END_TEST
 
 START_TEST(does_not_wait_for_ever)
 {
-    WITH_PEER(f, "exactly(9)\n", 4000);
+    fixture f;
+    char    path[128];
+    make_peer("exactly(9)\n", path, sizeof(path));
+    setup_with(&f, all_cases[_i].spec, all_cases[_i].transport, path, 4000, 0);
     expect_down(&f, false, "HELLO in time", 10);
     END_PEER(f);
 }
@@ -676,7 +680,7 @@ static void does_not_open(const xd_gateway_fault *how, uint32_t timeout_ms)
     fixture f;
     char    path[512];
     real_agent(path, sizeof(path));
-    setup_with(&f, how->spec, how->transport, how->agent ? how->agent : path, timeout_ms);
+    setup_with(&f, how->spec, how->transport, how->agent ? how->agent : path, timeout_ms, 0);
     expect_down(&f, false, how->words, 10);
     teardown(&f);
 }
@@ -689,7 +693,7 @@ START_TEST(is_given_up_at_once_while_it_opens)
     if (!never)
         SKIP("it opens at once");
     real_agent(path, sizeof(path));
-    setup_with(&f, never->spec, never->transport, path, 0);
+    setup_with(&f, never->spec, never->transport, path, 0, 0);
     ck_assert_ptr_null(await(&f, XD_MSG_GATEWAY_DOWN, 0, 1)); /* it has begun, and is at it */
     ends_at_once(&f);
 }
