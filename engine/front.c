@@ -330,8 +330,8 @@ static int from_inner(conn *c)
     return pass(c, false, c->front->room, (size_t)n);
 }
 
-/* The peer has said all, and all of it was passed on: ZeroMQ is told so, and takes as long as it needs. If it were cut off here while it says something, the system
- * would drop what it has not read yet. */
+/* The peer has closed its side, and all its bytes were passed on. Closing the connection to ZeroMQ now would lose bytes: if ZeroMQ is just writing,
+ * the system discards what it has not read yet. So only our writing side is closed, and ZeroMQ gets TOLD_NS to read the rest and close. */
 static void tell_the_end(conn *c)
 {
     if (!c->out_over || c->told || c->in < 0 || xd_stream_out_pending(&c->to_inner))

@@ -122,15 +122,12 @@ void xd_fdpipe_wait(xd_pipe *p, uint32_t want, xd_pipe_wait *ret)
     const bool     one = f->at.in == f->at.out;
     const uint32_t in = want & XD_PIPE_READ ? XD_POLL_IN : 0, out = want & XD_PIPE_WRITE ? XD_POLL_OUT : 0;
     *ret = (xd_pipe_wait){ 0 };
-    if (f->at.in >= 0 && (in || (one && out))) {
+    if (f->at.in >= 0 && (in || (one && out)))
         xd_pipe_wait_on(ret, f->at.in, in | (one ? out : 0), one ? want : XD_PIPE_READ);
-    }
-    if (!one && f->at.out >= 0 && out) {
+    if (!one && f->at.out >= 0 && out)
         xd_pipe_wait_on(ret, f->at.out, out, XD_PIPE_WRITE);
-    }
-    if (f->at.text >= 0) {
+    if (f->at.text >= 0)
         xd_pipe_wait_on(ret, f->at.text, XD_POLL_IN, XD_PIPE_TEXT);
-    }
 }
 
 ssize_t xd_fdpipe_read(xd_pipe *p, void *to, size_t room)

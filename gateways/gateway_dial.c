@@ -46,6 +46,17 @@ void xd_gateway_drop_pipe(gateway *g, uint32_t grace_ms, char *how, size_t how_s
     g->transport->hang_up(&g->pipe, grace_ms, how, how_size);
 }
 
+/* Until one of these descriptors is ready, or `until_ns`; not at all if `ready`. False: in vain. */
+static bool await_pipe(const xd_pipe_wait *w, bool ready, uint64_t now_ns, uint64_t until_ns)
+{
+    struct pollfd p[XD_PIPE_FDS];
+    for (uint32_t i = 0; i < w->n; i++)
+        p[i] = (struct pollfd){ .fd = w->on[i].fd,
+                                .events = (short)((w->on[i].events & XD_POLL_IN ? POLLIN : 0) |
+                                                  (w->on[i].events & XD_POLL_OUT ? POLLOUT : 0)) };
+    return poll(p, w->n, ready ? 0 : (int)((until_ns - now_ns) / XD_MS_NS) + 1) > 0;
+}
+
 /* Whatever waits to be written, in the time that hang_up would wait for the agent: part of a frame may wait, and files for a host on a
  * slow link. */
 static void write_the_rest(gateway *g, uint32_t *grace_ms)
@@ -54,14 +65,9 @@ static void write_the_rest(gateway *g, uint32_t *grace_ms)
     uint64_t       now = begun;
     for (; now < end && xd_gateway_flush(g) == 0 && !g->deaf && xd_stream_out_pending(&g->tx);
          now = xd_clock_ns()) {
-        xd_pipe_wait  w = { 0 };
-        struct pollfd p[XD_PIPE_FDS];
+        xd_pipe_wait w = { 0 };
         g->transport->wait(g->pipe, XD_PIPE_WRITE, &w);
-        for (uint32_t i = 0; i < w.n; i++)
-            p[i] = (struct pollfd){ .fd = w.on[i].fd,
-                                    .events = (short)((w.on[i].events & XD_POLL_IN ? POLLIN : 0) |
-                                                      (w.on[i].events & XD_POLL_OUT ? POLLOUT : 0)) };
-        if (poll(p, w.n, w.ready & XD_PIPE_WRITE ? 0 : (int)((end - now) / XD_MS_NS) + 1) > 0)
+        if (await_pipe(&w, w.ready & XD_PIPE_WRITE, now, end))
             (void)poll(NULL, 0, 1); /* it may be ready for another reason: no busy loop then */
     }
     *grace_ms -= (uint32_t)XD_MIN((uint64_t)*grace_ms, (now - begun) / XD_MS_NS);
@@ -104,16 +110,13 @@ static int hear_last_words(gateway *g, uint32_t *grace_ms)
     for (; now < end; now = xd_clock_ns()) {
         const uint64_t before = g->text_bytes;
         xd_pipe_wait   w = { 0 };
-        struct pollfd  p[XD_PIPE_FDS];
         g->text_over = false;
         XD_TRY(xd_gateway_read_text(g));
         g->transport->wait(g->pipe, 0, &w);
         if (g->text_over || !text_may_come(&w))
             break;
-        for (uint32_t i = 0; i < w.n; i++)
-            p[i] = (struct pollfd){ .fd = w.on[i].fd, .events = POLLIN };
         /* The descriptor may be ready for another reason: no busy loop then. */
-        if (poll(p, w.n, w.ready ? 0 : (int)((end - now) / XD_MS_NS) + 1) > 0 && g->text_bytes == before)
+        if (await_pipe(&w, w.ready, now, end) && g->text_bytes == before)
             (void)poll(NULL, 0, 1);
     }
     *grace_ms -= (uint32_t)XD_MIN((uint64_t)*grace_ms, (now - begun) / XD_MS_NS);

@@ -101,9 +101,8 @@ static void joined_wait(xd_pipe *p, uint32_t want, xd_pipe_wait *ret)
                         (want & XD_PIPE_READ ? XD_POLL_IN : 0) | (want & XD_PIPE_WRITE ? XD_POLL_OUT : 0),
                         both);
     }
-    if (j->text >= 0) {
+    if (j->text >= 0)
         xd_pipe_wait_on(ret, j->text, XD_POLL_IN, XD_PIPE_TEXT);
-    }
 }
 
 static ssize_t joined_read(xd_pipe *p, void *to, size_t room)

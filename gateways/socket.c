@@ -183,9 +183,8 @@ static void socket_wait(xd_pipe *p, uint32_t want, xd_pipe_wait *ret)
                         (want & XD_PIPE_READ ? XD_POLL_IN : 0) | (want & XD_PIPE_WRITE ? XD_POLL_OUT : 0),
                         want & (XD_PIPE_READ | XD_PIPE_WRITE));
     }
-    if (s->text >= 0) {
+    if (s->text >= 0)
         xd_pipe_wait_on(ret, s->text, XD_POLL_IN, XD_PIPE_TEXT);
-    }
 }
 
 static ssize_t socket_read(xd_pipe *p, void *to, size_t room)

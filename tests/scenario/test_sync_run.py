@@ -273,7 +273,7 @@ def test_n(n):
 
 
 class OneIsSlow(object):
-    """A run on two hosts: the process that receives the files on h2 stands still until it is let go on, and each test waits for `go`."""
+    """A run on two hosts. On h2 the process that receives the files is stopped (SIGSTOP) until the test continues it; each test of the suite waits for the file `go`."""
 
     def __init__(self, lab, large, *args):
         (large.root / "mypkg" / "tests" / "test_a.py").write_text(HELD)
