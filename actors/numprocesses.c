@@ -38,21 +38,26 @@ static int wanted(const xd_numprocesses *n)
     return n->project;
 }
 
-uint32_t xd_numprocesses_counted(const xd_numprocesses *n, uint32_t cpus, uint32_t items)
+uint32_t xd_numprocesses_counted(const xd_numprocesses *n, const xd_numprocesses_host *host,
+                                 uint32_t *ret_without)
 {
     const bool of_host = xd_numprocesses_by_specs(n); /* cpus=auto: what -n and its limits say is not asked */
-    const int  number = of_host ? XD_WORKERS_AUTO : wanted(n);
+    const int  number = of_host ? XD_WORKERS_LOGICAL : wanted(n);
     const uint32_t automatic = of_host ? 0 : n->automatic;
     const bool     open = number < 0 && !automatic;
     const uint32_t limit = of_host ? 0 : n->own_limit ? n->own_limit : n->project_limit;
+    const uint32_t cpus = number == XD_WORKERS_AUTO && n->cores ? XD_MIN(host->cpus, n->cores) : host->cpus;
     uint32_t       count = number >= 0 ? (uint32_t)number : automatic ? automatic : cpus;
     if (!of_host && xd_numprocesses_plain(n, 1, 1))
-        return 1;
-    if (limit)
+        count = 1;
+    else if (limit)
         count = XD_MIN(count, limit);
     if (open)
-        count = XD_MIN(count, items); /* told numbers are kept: tests may count workers */
-    return XD_MIN(XD_MAX(count, 1), XD_WORKERS_MAX);
+        count = XD_MIN(count, host->items); /* told numbers are kept: tests may count workers */
+    count = XD_MIN(XD_MAX(count, 1), XD_WORKERS_MAX);
+    if (ret_without)
+        *ret_without = count;
+    return open && host->room ? XD_MIN(count, host->room) : count;
 }
 
 /* -n 0, or --dist no where nothing else tells how many. The project's own -n 0 is the adapter's to see: it stands in

@@ -107,6 +107,20 @@ static int join(scheduler *self, gateway *g)
     return xd_sched_agent_up(g->collection->sched, g->number, g->workers);
 }
 
+/* Of one whose size was left open. */
+static int count_workers(scheduler *self, gateway *g)
+{
+    const xd_numprocesses_host host = { .cpus = g->cpus, .items = g->collection->count, .room = g->room };
+    uint32_t                   without;
+    g->workers = xd_numprocesses_counted(&self->options.workers, &host, &without);
+    if (g->workers == without)
+        return 0;
+    return xd_scheduler_note(
+        self, XD_NOTE_WARNING,
+        "%s has %u worker%s, not %u: there is no memory for more; -n N starts as many as you say",
+        g->spec_text, g->workers, g->workers == 1 ? "" : "s", without);
+}
+
 /* Numbers the workers: gateways in order of the plan; sizes that were left open follow processors and
  * items. */
 static int number_workers(scheduler *self)
@@ -117,7 +131,7 @@ static int number_workers(scheduler *self)
         if (g->state == GW_DONE || g->failed || g->over || g->seat)
             continue; /* lost: the others have its numbers */
         if (g->workers == 0)
-            g->workers = xd_numprocesses_counted(&self->options.workers, g->cpus, g->collection->count);
+            XD_TRY(count_workers(self, g));
         g->first_worker = (uint16_t)next;
         g->numbered = true;
         next += g->workers;
@@ -343,6 +357,7 @@ int xd_scheduler_on_collected(scheduler *self, gateway *g, const xd_wire_COLLECT
     g->count = in->count;
     g->deselected = in->deselected;
     g->in_order = in->in_order != 0;
+    g->room = in->room;
     if (xd_scheduler_closes(self) && (self->forced_exit >= 0 || self->stopping))
         return 0; /* it was on its way when the run ended: an option was refused, another environment failed */
     self->collect_errors += in->errors;

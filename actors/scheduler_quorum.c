@@ -19,7 +19,9 @@ static xd_quorum_env standing(const scheduler *self, const gateway *g)
     else if (g->up && g->lacks)
         e.state = XD_QUORUM_BRINGING;
     if (!e.workers && g->up && (e.state == XD_QUORUM_READY || e.state == XD_QUORUM_BRINGING))
-        e.workers = xd_numprocesses_counted(&self->options.workers, g->cpus, UINT32_MAX);
+        e.workers = xd_numprocesses_counted(
+            &self->options.workers,
+            &(xd_numprocesses_host){ .cpus = g->cpus, .items = UINT32_MAX, .room = g->room }, NULL);
     return e;
 }
 

@@ -45,6 +45,7 @@ typedef struct gateway {
     uint32_t workers;   /* 0 = not decided */
     uint16_t first_worker;
     uint32_t cpus;
+    uint32_t room;       /* workers that it has memory for; 0 = not told */
     bool     up;         /* its session stood at some time */
     bool     seat;       /* for a host that joins */
     bool     came;       /* ... which has */

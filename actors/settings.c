@@ -75,6 +75,8 @@ static int take(xd_settings *s, const xd_config *cfg, const char *name, const ch
         return take_numprocesses(s, value, err);
     if (strcmp(name, "auto_num_workers") == 0)
         return take_count("PYTEST_XDIST_AUTO_NUM_WORKERS", value, XD_WORKERS_MAX, &s->workers.automatic, err);
+    if (strcmp(name, "cores") == 0)
+        return take_count("cores", value, UINT16_MAX, &s->workers.cores, err);
     if (strcmp(name, "maxprocesses") == 0)
         return take_count("--maxprocesses", value, 65535, &s->workers.project_limit, err);
     if (strcmp(name, "maxworkerrestart") == 0) {

@@ -19,6 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "engine/base/cgroup.h"
 #include "engine/base/clock.h"
 #include "engine/base/mem.h"
 #include "engine/base/proc.h"
@@ -350,84 +351,6 @@ void xd_os_kill_children(uint64_t most_ns)
     }
 }
 
-/* Path of this process in the cgroup hierarchy of `controller` ("" = v2), from /proc/self/cgroup. */
-static bool cgroup_path(const char *controller, char *ret, size_t size)
-{
-    char  line[4096];
-    bool  found = false;
-    FILE *f = fopen("/proc/self/cgroup", "re");
-    if (!f)
-        return false;
-    while (!found && fgets(line, sizeof(line), f)) {
-        line[strcspn(line, "\n")] = '\0';
-        char *list = strchr(line, ':');
-        char *path = list ? strchr(list + 1, ':') : NULL;
-        if (!path)
-            continue;
-        *path++ = '\0';
-        list++;
-        size_t want = strlen(controller);
-        for (char *p = list;; p++) { /* the list is "cpu,cpuacct", empty for v2 */
-            size_t len = strcspn(p, ",");
-            if (len == want && memcmp(p, controller, len) == 0)
-                found = true;
-            p += len;
-            if (*p == '\0')
-                break;
-        }
-        if (found)
-            snprintf(ret, size, "%s", path);
-    }
-    fclose(f);
-    return found;
-}
-
-/* Opens a file of our cgroup: below our own path, or at the mount's top (inside a container the path is often
- * the outer one). */
-static FILE *cgroup_open(const char *controller, const char *file)
-{
-    static const char *const mounts_v2[] = { "/sys/fs/cgroup", "/sys/fs/cgroup/unified" };
-    char                     own[2048], mount[128], path[4096];
-    if (!cgroup_path(controller, own, sizeof(own)))
-        return NULL;
-    size_t tries = *controller ? 1 : XD_ARRAY_LEN(mounts_v2);
-    for (size_t i = 0; i < tries; i++) {
-        if (*controller)
-            snprintf(mount, sizeof(mount), "/sys/fs/cgroup/%s", controller);
-        else
-            snprintf(mount, sizeof(mount), "%s", mounts_v2[i]);
-        snprintf(path, sizeof(path), "%s%s/%s", mount, own, file);
-        FILE *f = fopen(path, "re");
-        if (f)
-            return f;
-        snprintf(path, sizeof(path), "%s/%s", mount, file);
-        f = fopen(path, "re");
-        if (f)
-            return f;
-    }
-    return NULL;
-}
-
-/* The same of the first line of a file. */
-static size_t numbers_in(FILE *f, long long *ret, size_t most)
-{
-    char line[256];
-    return fgets(line, sizeof(line), f) ? numbers(line, ret, most) : 0;
-}
-
-static bool cgroup_number(const char *controller, const char *file, int64_t *ret)
-{
-    FILE *f = cgroup_open(controller, file);
-    if (!f)
-        return false;
-    long long v;
-    bool      ok = numbers_in(f, &v, 1) == 1; /* "max" is no number: no limit */
-    fclose(f);
-    if (ok)
-        *ret = v;
-    return ok;
-}
-
 bool xd_os_has_aes(void)
 {
 #if defined(__x86_64__)
@@ -441,53 +364,54 @@ bool xd_os_has_aes(void)
 
 uint32_t xd_os_cpus(void)
 {
-    cpu_set_t set;
-    int64_t   quota = 0, period = 0;
-    long  n = sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : sysconf(_SC_NPROCESSORS_ONLN);
-    FILE *f = cgroup_open("", "cpu.max");
-    if (f) {
-        long long v[2];
-        if (numbers_in(f, v, 2) == 2) {
-            quota = v[0];
-            period = v[1];
-        }
-        fclose(f);
-    } else if (cgroup_number("cpu", "cpu.cfs_quota_us", &quota) &&
-               !cgroup_number("cpu", "cpu.cfs_period_us", &period)) {
-        quota = 0;
-    }
-    if (quota > 0 && period > 0 && (quota + period - 1) / period < n)
-        n = (long)((quota + period - 1) / period);
-    return n < 1 ? 1 : (uint32_t)n;
+    cpu_set_t  set;
+    const long n =
+        sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : sysconf(_SC_NPROCESSORS_ONLN);
+    const uint32_t own = n < 1 ? 1 : (uint32_t)n, quota = xd_cgroup_cpus("");
+    return quota ? XD_MIN(own, quota) : own;
 }
 
 uint64_t xd_os_memory_bytes(void)
 {
-    uint64_t total = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
-    int64_t  limit;
-    if (cgroup_number("", "memory.max", &limit) && limit > 0 && (uint64_t)limit < total)
-        total = (uint64_t)limit;
-    if (cgroup_number("memory", "memory.limit_in_bytes", &limit) && limit > 0 && (uint64_t)limit < total)
-        total = (uint64_t)limit;
-    return total;
+    const uint64_t total = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+    uint64_t       limit, left;
+    return xd_cgroup_memory("", &limit, &left) ? XD_MIN(total, limit) : total;
+}
+
+uint64_t xd_os_memory_free(void)
+{
+    static const char name[] = "MemAvailable:";
+    char              line[256];
+    uint64_t          kib = 0, limit, left;
+    FILE             *f = fopen("/proc/meminfo", "re");
+    while (f && !kib && fgets(line, sizeof(line), f)) {
+        long long v;
+        if (strncmp(line, name, sizeof(name) - 1) == 0 && numbers(line + sizeof(name) - 1, &v, 1) == 1 &&
+            v > 0)
+            kib = (uint64_t)v;
+    }
+    if (f)
+        fclose(f);
+    if (!kib)
+        return 0;
+    return xd_cgroup_memory("", &limit, &left) ? XD_MIN(kib << 10, left) : kib << 10;
+}
+
+uint64_t xd_os_memory_private(pid_t pid)
+{
+    char      text[256];
+    long long v[3]; /* size, resident, shared: pages */
+    snprintf(text, sizeof(text), "/proc/%ld/statm", (long)pid);
+    FILE      *f = fopen(text, "re");
+    const bool told = f && fgets(text, sizeof(text), f) && numbers(text, v, 3) == 3;
+    if (f)
+        fclose(f);
+    return told && v[1] > v[2] ? (uint64_t)(v[1] - v[2]) * (uint64_t)sysconf(_SC_PAGESIZE) : 0;
 }
 
 int64_t xd_os_oom_kills(void)
 {
-    FILE *f = cgroup_open("memory", "memory.oom_control");
-    if (!f)
-        f = cgroup_open("", "memory.events");
-    if (!f)
-        return -1;
-    char    line[256];
-    int64_t kills = -1;
-    while (fgets(line, sizeof(line), f)) {
-        long long v;
-        if (strncmp(line, "oom_kill ", 9) == 0 && numbers(line + 9, &v, 1) == 1)
-            kills = v;
-    }
-    fclose(f);
-    return kills;
+    return xd_cgroup_oom_kills("");
 }
 
 uint64_t xd_os_children_cpu_us(void)

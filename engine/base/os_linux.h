@@ -65,8 +65,13 @@ void xd_os_kill_children(uint64_t most_ns);
 uint32_t xd_os_cpus(void);
 /* Has this processor instructions for AES? (x86-64, aarch64; elsewhere false.) */
 bool xd_os_has_aes(void);
-/* Physical memory, or the cgroup's limit when that is lower. */
+/* Physical memory, or a cgroup's limit when that is lower. */
 uint64_t xd_os_memory_bytes(void);
+/* Memory that new programs can have without swapping (proc(5), MemAvailable), or what a cgroup's limit leaves when that is
+ * less, bytes; 0 = not known. */
+uint64_t xd_os_memory_free(void);
+/* Memory of a process that it does not share with files or by shared memory (proc(5), statm), bytes; 0 = not known. */
+uint64_t xd_os_memory_private(pid_t pid);
 /* How often the kernel killed for lack of memory in the cgroup of this process; -1 = cannot be read. */
 int64_t xd_os_oom_kills(void);
 /* CPU time of all processes that were waited for below this one, microseconds. */

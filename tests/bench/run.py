@@ -403,6 +403,35 @@ def bench_each(b):
         b.note("each: %s: medians: alone %.2f s and %.2f s, both %.2f s" % (name, median(cells["a"]), median(cells["b"]), median(cells["each"])))
 
 
+# What each mode is compared with: two workers under load; of no, which has one process, one worker under load.
+MODES = {"load": ["-n2"], "worksteal": ["-n2", "--dist=worksteal"], "loadscope": ["-n2", "--dist=loadscope"], "loadfile": ["-n2", "--dist=loadfile"],
+         "loadgroup": ["-n2", "--dist=loadgroup"], "each": ["--dist=each", "--tx=2*popen"], "load, one worker": ["-n1"], "no": ["--dist=no", "-n0"]}
+
+
+def bench_modes(b):
+    """30,000 empty tests under every mode; again with groups of ten, as loadgroup is meant for, which load does not look at."""
+    for name, groups, modes in (("", 0, list(MODES)), (" in groups of 10", 10, ["load", "loadgroup"])):
+        folder = os.path.join(WORK, "modes%d" % groups)
+        suites.empty(folder, 300, 30000, groups)
+
+        def one(side):
+            output = os.path.join(WORK, "output.txt")
+            found = measure.run([XDCTL, "run", "--python", VENV] + MODES[side], folder, b.env, output, False)
+            with open(output, errors="replace") as f:
+                text = f.read()
+            if found["code"] != 0 or "30000 passed" not in text:
+                raise measure.Failure("%s: exit code %s, its output ends with: %s" % (side, found["code"], text.strip()[-200:]))
+            b.raw.append(dict(found, name=b.current, side=side))
+            return found
+
+        cells = walls(b.rounds(modes, one))
+        for mode in modes:
+            peer = "load, one worker" if mode == "no" else "load"
+            if mode not in ("load", "load, one worker"):
+                b.row("30,000 empty tests%s, %s, to %s" % (name, mode, peer), "s", {"xd": cells[mode], "load": cells[peer]}, over(cells[mode], cells[peer]), 1.1)
+        b.note("modes: the column of xdist load is xd's own load here")
+
+
 def bench_broker(b):
     program = os.path.join(BUILD, "tests", "broker_bench")
     said = subprocess.run([program], stdout=subprocess.PIPE, check=True, timeout=300).stdout.decode()
@@ -424,10 +453,11 @@ BENCHMARKS = {
     "tail": bench_tail,
     "commands": bench_commands,
     "each": bench_each,
+    "modes": bench_modes,
     "ssh": ssh.bench_ssh,
     "broker": bench_broker,
 }
-NOT_QUICK = ("packaging", "memory", "numpy", "pythons", "ssh")
+NOT_QUICK = ("packaging", "memory", "modes", "numpy", "pythons", "ssh")
 
 
 def machine():

@@ -28,8 +28,14 @@ def write(folder, files):
             f.write(text)
 
 
-def empty(folder, files, tests):
-    write(folder, [("test_%04d.py" % n, "".join(EMPTY % k for k in range(tests // files))) for n in range(files)])
+def empty(folder, files, tests, groups=0):
+    """groups: so many tests one behind the other are an xdist_group."""
+    def text(n):
+        lines = ["import pytest\n" if groups else ""]
+        for k in range(tests // files):
+            lines.append(('@pytest.mark.xdist_group("g%d_%d")\n' % (n, k // groups) if groups else "") + EMPTY % k)
+        return "".join(lines)
+    write(folder, [("test_%04d.py" % n, text(n)) for n in range(files)])
 
 
 def first(folder):

@@ -39,7 +39,7 @@ START_TEST(counted)
 {
     static const struct {
         xd_numprocesses n;
-        uint32_t        cpus, items, workers;
+        uint32_t        cpus, items, workers, room;
     } table[] = {
         /* auto: processors, and no more than tests */
         { { .own = UNSET, .project = AUTO }, 8, 100, 8 },
@@ -78,10 +78,30 @@ START_TEST(counted)
         /* --dist no without a number is one session */
         { { .own = UNSET, .project = AUTO, .own_no = true }, 8, 100, 1 },
         { { .own = AUTO, .project = AUTO, .own_no = true }, 8, 100, 8 },
+        /* auto counts cores where they are told, but no more than processors; logical and cpus=auto do not */
+        { { .own = UNSET, .project = AUTO, .cores = 4 }, 8, 100, 4 },
+        { { .own = AUTO, .project = LOGICAL, .cores = 4 }, 8, 100, 4 },
+        { { .own = AUTO, .project = AUTO, .cores = 4 }, 2, 100, 2 },
+        { { .own = LOGICAL, .project = AUTO, .cores = 4 }, 8, 100, 8 },
+        { { .own = UNSET, .project = LOGICAL, .cores = 4 }, 8, 100, 8 },
+        { { .own = UNSET, .own_tx = 1, .project = AUTO, .cores = 4 }, 8, 100, 8 },
+        { { .own = UNSET, .project = AUTO, .automatic = 6, .cores = 4 }, 8, 100, 6 },
+        /* memory bounds what nobody told */
+        { { .own = UNSET, .project = AUTO }, 8, 100, 3, .room = 3 },
+        { { .own = LOGICAL, .project = AUTO }, 8, 100, 1, .room = 1 },
+        { { .own = UNSET, .project = AUTO }, 8, 100, 8, .room = 9 },
+        { { .own = UNSET, .project = AUTO }, 8, 2, 2, .room = 3 },
+        { { .own = UNSET, .own_tx = 1, .project = AUTO }, 8, 100, 3, .room = 3 },
+        { { .own = UNSET, .project = 5 }, 2, 100, 5, .room = 1 },
+        { { .own = UNSET, .project = AUTO, .automatic = 6 }, 2, 100, 6, .room = 1 },
     };
-    for (size_t i = 0; i < XD_ARRAY_LEN(table); i++)
-        ck_assert_msg(xd_numprocesses_counted(&table[i].n, table[i].cpus, table[i].items) == table[i].workers,
-                      "row %zu: %u", i, xd_numprocesses_counted(&table[i].n, table[i].cpus, table[i].items));
+    for (size_t i = 0; i < XD_ARRAY_LEN(table); i++) {
+        xd_numprocesses_host host = { table[i].cpus, table[i].items, table[i].room };
+        uint32_t             without, found = xd_numprocesses_counted(&table[i].n, &host, &without);
+        ck_assert_msg(found == table[i].workers, "row %zu: %u", i, found);
+        host.room = 0;
+        ck_assert_uint_eq(without, xd_numprocesses_counted(&table[i].n, &host, NULL));
+    }
 }
 END_TEST
 

@@ -45,7 +45,7 @@ REORDER 26 places:INDEX
 CHECK 27 start:bytes packages:u8
 CONFIG 32 python:bytes python_version:bytes pytest_version:bytes rootdir:bytes invocation_dir:bytes header:TEXT options:PAIR notes:TEXT
 COLLECT_IDS 33 first:u32 ids:NODEID
-COLLECTED 34 count:u32 deselected:u32 errors:u32 digest_lo:u64 digest_hi:u64 exit_status:i32 stop_reason:bytes way:u8 why:bytes duration_us:u64 in_order:u8 lines:TEXT
+COLLECTED 34 count:u32 deselected:u32 errors:u32 digest_lo:u64 digest_hi:u64 exit_status:i32 stop_reason:bytes way:u8 why:bytes duration_us:u64 in_order:u8 lines:TEXT room:u32
 REPORT 35 item:u32 attempt:u16 worker:u16 nodeid:bytes when:bytes category:bytes letter:bytes word:bytes outcome:bytes text:bytes message:bytes path:bytes line:i32 subtest:bytes heading:bytes duration_us:u64 start_us:u64 sections:PAIR properties:PAIR attributes:PAIR flags:u32
 WARNING 36 item:u32 worker:u16 when:bytes category:bytes nodeid:bytes text:bytes file:bytes line:u32
 SUITE_PROPERTY 45 worker:u16 name:bytes value:bytes

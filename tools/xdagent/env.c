@@ -11,6 +11,7 @@
 #include "tools/xdagent/agent.h"
 
 #define ERROR_TAIL 4096u
+#define WORKER_BYTES (32u << 20) /* of memory that any worker may come to need */
 /* A collection that takes longer leaves the host time to get ready beside it, for workers that may be forked from
  * it. */
 #define HOST_AFTER_NS (500 * XD_MS_NS)
@@ -319,6 +320,16 @@ static int say_empty(agent *a)
                : 0;
 }
 
+/* How many workers there is memory for (-n auto). Forked from the collector or not, each may come to have all of its own. */
+static uint32_t room_for(const agent_env *e)
+{
+    const uint64_t left = xd_os_memory_free(),
+                   one = e->collector.pid > 0 ? xd_os_memory_private(e->collector.pid) : 0;
+    if (!left || !one)
+        return 0;
+    return (uint32_t)XD_MIN(XD_MAX(left / XD_MAX(one, WORKER_BYTES), 1u), UINT16_MAX);
+}
+
 static int on_collected(agent *a, const xd_frame *f)
 {
     agent_env        *e = &a->env;
@@ -333,6 +344,7 @@ static int on_collected(agent *a, const xd_frame *f)
     e->way = m.way == XD_WAY_COLLECTED || m.way == XD_WAY_FRESH ? m.way : XD_WAY_WARM;
     m.digest_lo = e->list.digest_lo;
     m.digest_hi = e->list.digest_hi;
+    m.room = room_for(e);
     XD_TRY(xd_wire_COLLECTED_encode(&body, &m));
     XD_TRY(!m.count ? say_empty(a) : 0);
     XD_TRY(agent_link_send(a, XD_MSG_COLLECTED, xd_buf_view(&body)));

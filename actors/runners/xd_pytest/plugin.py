@@ -4,7 +4,7 @@ from __future__ import absolute_import, division, print_function
 import os
 import sys
 
-from xd_pytest import compat, wire
+from xd_pytest import autocount, compat, wire
 from xd_pytest.basetemp import BaseTemp
 from xd_pytest.channel import write_all
 from xd_pytest.cache import known_ids
@@ -121,7 +121,7 @@ class Adapter(object):
         frame = wire.pack_COLLECTED(
             count=count, deselected=self.deselected, errors=self.collect_errors, digest_lo=0, digest_hi=0, exit_status=status,
             in_order=1 if self.in_order else 0, stop_reason=bounded(reason)[0], way=self.way, why=encode(why), duration_us=microseconds(Real.time() - self.collect_started),
-            lines=collection_lines(self.session, self.noted) if status < 0 and not self.is_worker else [])
+            lines=collection_lines(self.session, self.noted) if status < 0 and not self.is_worker else [], room=0)
         self.collected_sent = True  # not before: the hook behind the lines may fail, and that ends the collection
         self.send(frame)
 
@@ -239,20 +239,11 @@ class Adapter(object):
             self.basetemp.give(config, None, self.worker.name())
 
     def ask_for_number(self, config):
-        """-n auto: hooks of plugins and conftests come first, then the environment entry; else the engine counts processors."""
-        number = None
-        if foreign_plugins(config, "pytest_xdist_auto_num_workers"):
-            number = config.hook.pytest_xdist_auto_num_workers(config=config)
+        """-n auto: what is told; else the engine counts processors."""
+        number = autocount.number_told(config)
         if number is None:
-            told = os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS")
-            if not told:
-                return
-            try:
-                number = int(told)
-            except ValueError:
-                from pytest import PytestWarning
-                compat.warn_of_configuration(config, PytestWarning("PYTEST_XDIST_AUTO_NUM_WORKERS is not a number: %r; it is ignored" % told))
-                return
+            self.asked["cores"] = autocount.cores()
+            return
         self.asked["auto_num_workers"] = number
         if self.asked.get("numprocesses") in ("auto", "logical"):
             self.asked["numprocesses"] = number

@@ -280,6 +280,20 @@ def has_module(name):
         return False
 
 
+def allowed_processors():
+    """Numbers of the processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return os.sched_getaffinity(0)
+    found = set()
+    with open("/proc/self/status") as f:
+        for line in f:
+            if line.startswith("Cpus_allowed_list:"):
+                for part in line.split(":")[1].strip().split(","):
+                    first, _, last = part.partition("-")
+                    found.update(range(int(first), int(last or first) + 1))
+    return found
+
+
 def unwrap(function):
     import inspect
     if hasattr(inspect, "unwrap"):

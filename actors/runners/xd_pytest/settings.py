@@ -21,7 +21,7 @@ INIS = ("junit_family", "junit_suite_name", "junit_logging", "junit_log_passing_
 def config_frame(config, asked, told, keeps_cache):
     import pytest
     pairs = []
-    for name in OPTIONS + ("auto_num_workers",):
+    for name in OPTIONS + ("auto_num_workers", "cores"):
         value = asked.get(name)
         if name == "xmlpath" and value:
             value = os.path.expanduser(os.path.expandvars(value))  # as LogXML does

@@ -243,13 +243,14 @@ COLLECTED = 34
 _COLLECTED_0 = struct.Struct("<IIIQQi")
 _COLLECTED_2 = struct.Struct("<B")
 _COLLECTED_4 = struct.Struct("<QB")
+_COLLECTED_6 = struct.Struct("<I")
 
 
-def _write_COLLECTED(count, deselected, errors, digest_lo, digest_hi, exit_status, stop_reason, way, why, duration_us, in_order, lines):
-    return _COLLECTED_0.pack(count, deselected, errors, digest_lo, digest_hi, exit_status) + _bytes(stop_reason) + _COLLECTED_2.pack(way) + _bytes(why) + _COLLECTED_4.pack(duration_us, in_order) + _list(lines, _write_TEXT)
+def _write_COLLECTED(count, deselected, errors, digest_lo, digest_hi, exit_status, stop_reason, way, why, duration_us, in_order, lines, room):
+    return _COLLECTED_0.pack(count, deselected, errors, digest_lo, digest_hi, exit_status) + _bytes(stop_reason) + _COLLECTED_2.pack(way) + _bytes(why) + _COLLECTED_4.pack(duration_us, in_order) + _list(lines, _write_TEXT) + _COLLECTED_6.pack(room)
 
-def pack_COLLECTED(count, deselected, errors, digest_lo, digest_hi, exit_status, stop_reason, way, why, duration_us, in_order, lines):
-    return _frame(34, _write_COLLECTED(count, deselected, errors, digest_lo, digest_hi, exit_status, stop_reason, way, why, duration_us, in_order, lines))
+def pack_COLLECTED(count, deselected, errors, digest_lo, digest_hi, exit_status, stop_reason, way, why, duration_us, in_order, lines, room):
+    return _frame(34, _write_COLLECTED(count, deselected, errors, digest_lo, digest_hi, exit_status, stop_reason, way, why, duration_us, in_order, lines, room))
 
 
 REPORT = 35
