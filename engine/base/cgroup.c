@@ -120,12 +120,8 @@ static bool own_group(const char *root, const char *controller, size_t which, gr
     const char *mount = mounts_of(controller)[which];
     if (!mount || !own_path(root, controller, own, sizeof(own)))
         return false;
-    const int top = snprintf(ret->path, sizeof(ret->path), "%s%s", root, mount);
-    if (top < 0 || (size_t)top + strlen(own) >= sizeof(ret->path))
-        return false;
-    ret->top = (size_t)top;
-    strcpy(ret->path + top, own);
-    return true;
+    ret->top = strlen(root) + strlen(mount);
+    return (size_t)snprintf(ret->path, sizeof(ret->path), "%s%s%s", root, mount, own) < sizeof(ret->path);
 }
 
 static bool up(group *g)

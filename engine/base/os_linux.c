@@ -428,10 +428,12 @@ uint64_t xd_os_runnable_ns(pid_t pid)
     char      path[64];
     long long times[2];
     snprintf(path, sizeof(path), "/proc/%d/schedstat", (int)pid);
+    char  line[256];
     FILE *f = fopen(path, "re");
     if (!f)
         return 0;
-    bool told = numbers_in(f, times, 2) == 2; /* that it ran, that it waited */
+    const bool told =
+        fgets(line, sizeof(line), f) && numbers(line, times, 2) == 2; /* that it ran, that it waited */
     fclose(f);
     return told ? (uint64_t)times[0] + (uint64_t)times[1] : 0;
 }

@@ -318,8 +318,10 @@ def test_all_that_pytest_imports(tmp_path, version, wanted):
 
 def test_in_runs(project):
     """It is written as soon as the adapter's own folder is old enough, and costs no run the fork after collection."""
+    project.cold = True
     project.write(test_a="def test_a(): pass")
     project.run("-n1")
+    assert not list((project.path / "cache" / "xd").glob("adapter-*/code-*.bin"))
     time.sleep(2.1)
     for _ in range(2):
         result = project.run("-n1")

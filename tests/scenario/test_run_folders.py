@@ -27,6 +27,7 @@ def elsewhere(project, tmp_path):
     project.write(test_a=SUITE)
     where = tmp_path / "elsewhere"
     where.mkdir()
+    project.cold = True  # what is made in folders that were not named is looked at
     project.suite, project.root = project.root, where
     return project
 

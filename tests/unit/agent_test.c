@@ -941,7 +941,7 @@ START_TEST(the_list_in_another_order)
     ck_assert_int_eq(xd_os_nonblock(w.collect, true), 0);
     agent_list *l = &w.a.env.list;
     uint64_t    before = l->digest_lo;
-    ck_assert_int_eq(reorder(&w, (const uint32_t[]){ 0, 1, 2 }, 3), -EPROTO);
+    ck_assert_int_eq(reorder(&w, (const uint32_t[]){ 0, 1, 4 }, 3), -EPROTO);
     ck_assert_int_eq(reorder(&w, (const uint32_t[]){ 0, 1, 2, 4 }, 4), -EPROTO);
     ck_assert_int_eq(reorder(&w, (const uint32_t[]){ 0, 1, 2, 1 }, 4), -EPROTO);
     ck_assert_uint_eq(told_collector(&w, bytes, sizeof(bytes)), 0);
@@ -952,6 +952,13 @@ START_TEST(the_list_in_another_order)
     ck_assert_uint_eq(told_collector(&w, bytes, sizeof(bytes)), XD_MSG_ORDER);
     ck_assert_int_eq(reorder(&w, (const uint32_t[]){ 1, 3, 2, 0 }, 4), 0);
     ck_assert_uint_eq(l->digest_lo, before);
+    /* A test of the run that is not here, and two from here that are none of the run's. */
+    ck_assert_int_eq(reorder(&w, (const uint32_t[]){ 2, XD_NO_INDEX, 0 }, 3), 0);
+    ck_assert(agent_env_nodeid(&w.a, 0, &id) && xd_bytes_eq_str(id, "t.py::t2"));
+    ck_assert(!agent_env_nodeid(&w.a, 1, &id));
+    ck_assert(agent_env_nodeid(&w.a, 2, &id) && xd_bytes_eq_str(id, "t.py::t0"));
+    ck_assert_int_eq(reorder(&w, (const uint32_t[]){ 3 }, 1), -EPROTO);
+    ck_assert_int_eq(reorder(&w, (const uint32_t[]){ 1 }, 1), -EPROTO);
     end(&w);
 }
 END_TEST

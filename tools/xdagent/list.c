@@ -173,7 +173,7 @@ static int put_in_order(agent_list *l, xd_wire_list places)
         id[n] = (agent_part){ .offset = NOT_HERE };
         if (place.item == XD_NO_INDEX)
             continue;
-        if (place.item >= l->count || met[place.item])
+        if (place.item >= l->count || met[place.item] || l->id[place.item].offset == NOT_HERE)
             return -EPROTO;
         met[place.item] = true;
         id[n] = l->id[place.item];
