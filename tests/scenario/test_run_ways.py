@@ -187,6 +187,17 @@ def test_session_hooks_of_a_worker_see_its_capture(project):
             assert sections["Captured stdout call"] == "shown-%s-\n" % n and "logged-%s-" % n in sections["Captured log call"]
 
 
+@pytest.mark.parametrize("mode", ["worksteal", "loadscope", "loadfile", "loadgroup", "each", "no"])
+def test_items_of_one_name_all_run(project, mode):
+    """pytest-xdist keeps one of each under loadscope, loadfile and loadgroup. Plain pytest does not know the mark, and warns."""
+    project.write(test_a='import pytest\n@pytest.mark.xdist_group("g")\ndef test_a(): pass\ndef test_b(): assert 0\ndef test_c(): pass\n')
+    args = ["-Wignore", "--keep-duplicates", "test_a.py", "test_a.py", "test_a.py"]
+    how = dict(each=["--tx=2*popen"], no=["-n0"]).get(mode, ["-n2"])
+    xd, plain = project.run("--dist=" + mode, *how, *args), project.plain(*args)
+    assert (xd.rc, xd.summary) == (plain.rc, plain.summary) == (1, {"passed": 6, "failed": 3}), xd
+    assert len(xd.tests) == 9
+
+
 @pytest.mark.parametrize("mode, key", [("loadfile", lambda nodeid: nodeid.split("::")[0]), ("loadscope", lambda nodeid: nodeid.rpartition("::")[0]),
                                        ("loadgroup", lambda nodeid: nodeid.partition("@")[2])])
 def test_groups_stay_together(project, mode, key):
