@@ -90,3 +90,25 @@ def test_verbose_names_the_interpreter_of_each_environment(project):
     (further,) = [line for line in lines if line.startswith("xd: interpreter of popen//env:WHICH=b//")]
     assert project.python in home and "-X utf8" not in home and project.python + " -X utf8" in further, lines
     assert "xd: interpreter" not in project.run("--tx=popen", "--tx=" + other).out
+
+
+# ---- options of pytest-xdist that pytest reads
+
+
+def test_ramp_spreads_the_first_tests(project):
+    project.write(test_a="import pytest, time\n@pytest.mark.parametrize('n', range(30))\ndef test_a(n): time.sleep(0.05)\n")
+    xd = project.run("-n3", "--ramp", "1.5", "--no-history")
+    assert xd.rc == 0 and xd.summary == {"passed": 30}, xd
+    began = {}
+    for e in xd.tests:
+        began[e["worker"]] = min(e["start"], began.get(e["worker"], e["start"]))
+    assert began["gw1"] - began["gw0"] > 0.3 and began.get("gw2", began["gw0"] + 1) - began["gw0"] > 0.8, began
+
+
+@pytest.mark.parametrize("text", ["soon", "5x", "-1", "nan", "inf", "s"])
+def test_a_ramp_that_is_no_time(project, text):
+    project.write(**PASSES)
+    for options in ([], ["--no-fork"]):
+        xd = project.run("-n2", *(options + ["--ramp=" + text]))
+        assert xd.rc == 4 and "--ramp %s: it must be a time" % text in xd.err, xd
+        assert "Traceback" not in xd.err + xd.out and "INTERNALERROR" not in xd.err + xd.out, xd

@@ -97,7 +97,14 @@ def ramp_seconds(text):
     if not text:
         return 0.0
     unit = {"s": 1, "m": 60, "h": 3600}.get(text[-1:])
-    return float(text[:-1]) * unit if unit else float(text)
+    try:
+        seconds = float(text[:-1]) * unit if unit else float(text)
+    except ValueError:
+        seconds = -1
+    if not 0 <= seconds < float("inf"):  # false for nan, too
+        import pytest
+        raise pytest.UsageError("--ramp %s: it must be a time, in seconds, or with s, m or h behind it" % text)
+    return seconds
 
 
 def make_hookspecs():
