@@ -112,3 +112,23 @@ def test_a_ramp_that_is_no_time(project, text):
         xd = project.run("-n2", *(options + ["--ramp=" + text]))
         assert xd.rc == 4 and "--ramp %s: it must be a time" % text in xd.err, xd
         assert "Traceback" not in xd.err + xd.out and "INTERNALERROR" not in xd.err + xd.out, xd
+
+
+@pytest.mark.parametrize("mode", ["loadfile", "loadscope", "loadgroup"])
+def test_order_of_files(project, mode):
+    """By number of tests, or by recorded durations; as they were collected with --no-loadscope-reorder, in the first run and in later ones."""
+    text = "import pytest, time\npytestmark = pytest.mark.xdist_group('%s')\n@pytest.mark.parametrize('n', range(%d))\ndef test_n(n): time.sleep(%s)\n"
+    project.write(**{"test_" + name: text % (name, 2 + 6 * (name == "h"), 0.08 if name == "h" else 0.02) for name in "abcdefgh"})
+
+    def place_of_the_long_one(*options):
+        xd = project.run("-n2", "--dist", mode, *options)
+        assert xd.rc == 0, xd
+        began = {}
+        for e in xd.tests:
+            file = e["nodeid"].split("::")[0]
+            began[file] = min(e["start"], began.get(file, e["start"]))
+        return sorted(began, key=began.get).index("test_h.py")
+    assert place_of_the_long_one("--no-loadscope-reorder") > 4  # not quite the last: each of the two workers has a few files at once
+    assert place_of_the_long_one() < 3
+    assert place_of_the_long_one("--no-loadscope-reorder") > 4
+    assert place_of_the_long_one("--loadscope-reorder") < 3
