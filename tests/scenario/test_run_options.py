@@ -114,6 +114,14 @@ def test_a_ramp_that_is_no_time(project, text):
         assert "Traceback" not in xd.err + xd.out and "INTERNALERROR" not in xd.err + xd.out, xd
 
 
+def test_maxschedchunk_says_that_it_has_no_effect(project):
+    project.write(**PASSES)
+    for args, env in ((["--maxschedchunk=1"], {}), ([], dict(PYTEST_ADDOPTS="--maxschedchunk 1"))):
+        xd = project.run("-n2", *args, env=env)
+        assert xd.rc == 0 and xd.out.count("xd: --maxschedchunk has no effect") == 1, xd
+    assert "has no effect" not in project.run("-n2").out
+
+
 @pytest.mark.parametrize("mode", ["loadfile", "loadscope", "loadgroup"])
 def test_order_of_files(project, mode):
     """By number of tests, or by recorded durations; as they were collected with --no-loadscope-reorder, in the first run and in later ones."""
