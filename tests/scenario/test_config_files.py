@@ -249,7 +249,8 @@ def test_a_list_of_hosts_by_its_name(project):
     ("numproceses = 4\n", "xd.toml:1: unknown key 'numproceses'; is numprocesses meant?"),
     ("\n\n[profile.x]\nmin_worker = 4\n", "xd.toml:4: unknown key 'min_worker'; is min-workers meant?"),
     ("numprocesses = [4]\n", 'xd.toml:1: numprocesses: it takes a whole number, "auto" or "logical", and a list stands there'),
-    ("dist = 'lod'\n", "xd.toml:1: dist: 'lod' is not valid: it is one of load, worksteal, loadfile, loadscope, loadgroup, no"),
+    ("dist = 'lod'\n", "xd.toml:1: dist: 'lod' is not valid: it is one of load, worksteal, loadfile, loadscope, loadgroup, no, each, "
+     "each:load (or another of the first five behind the colon), each-worker"),
     ("no-fork = 'true'\n", "xd.toml:1: no-fork: it takes true or false, and a string stands there"),
     ("min-workers = 1\nmin_workers = 2\n", "xd.toml:2: min_workers: it stands there already, in line 1"),
 ], ids=["unknown", "unknown in a profile", "kind", "value", "flag", "twice"])
