@@ -1,11 +1,13 @@
 /* actors/project_options.c - see project_options.h. */
 #include "actors/project_options.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "actors/invocation.h"
 #include "actors/spec_folder.h"
+#include "engine/config_table.h"
 #include "engine/folders.h"
 #include "engine/xspec.h"
 
@@ -103,7 +105,9 @@ static int take_dist(xd_config *cfg, const xd_said_option *all, size_t count, bo
             last = &all[i];
     if (!last || (numbered && is_named(last, "dist") && strcmp(last->value, "no") == 0))
         return 0;
+    cfg->origin = last->from;
     int r = xd_config_set(cfg, "dist", is_named(last, "d") ? "load" : last->value, why);
+    cfg->origin = NULL;
     if (r < 0)
         return why[0] ? xd_error_set(err, r, "%s: %s", last->from, why) : r;
     cfg->found.dist = xd_take(&cfg->dist);
@@ -112,16 +116,36 @@ static int take_dist(xd_config *cfg, const xd_said_option *all, size_t count, bo
     return tell(told, last, xd_buf_cstr(&text), "");
 }
 
+/* The last one of the place that counts; NULL = nothing says it. */
+static const xd_said_option *last_of(const xd_said_option *all, size_t count, const char *name)
+{
+    const int             place = place_of(all, count, name);
+    const xd_said_option *last = NULL;
+    for (size_t i = 0; i < count; i++)
+        if (is_named(&all[i], name) && (int)all[i].place == place)
+            last = &all[i];
+    return last;
+}
+
 /* Of one that pytest's configuration says again, with its own error where it is bad. */
 static int take_single(xd_config *cfg, const xd_said_option *all, size_t count, const char *name)
 {
-    const int   place = place_of(all, count, name);
-    const char *value = NULL;
-    for (size_t i = 0; i < count; i++)
-        if (is_named(&all[i], name) && (int)all[i].place == place)
-            value = all[i].value;
-    const int r = value ? xd_config_set(cfg, name, value, NULL) : 0;
+    const xd_said_option *last = last_of(all, count, name);
+    cfg->origin = last ? last->from : NULL;
+    const int r = last ? xd_config_set(cfg, name, last->value, NULL) : 0;
+    cfg->origin = NULL;
     return r == -EINVAL ? 0 : r;
+}
+
+/* One that the run takes from pytest's configuration alone (settings.c), where hooks may have changed it. */
+static int remember_single(xd_config *cfg, const xd_said_option *all, size_t count, const char *name)
+{
+    const xd_said_option *last = last_of(all, count, name);
+    cfg->origin = last ? last->from : NULL;
+    const int r =
+        last && last->value[0] ? xd_config_remember(cfg, xd_config_entry_named(name), last->value) : 0;
+    cfg->origin = NULL;
+    return r;
 }
 
 /* pytest's configuration tells of them, too: not those of conftest.py. */
@@ -141,6 +165,10 @@ int xd_project_options_settle(xd_config *cfg, const xd_said_option *all, size_t 
     XD_TRY(remember(cfg, all, count));
     XD_TRY(take_specs(all, count, "tx", number_at, &cfg->tx, &cfg->found.tx_from, told, err));
     XD_TRY(take_specs(all, count, "px", NOWHERE, &cfg->px, &cfg->found.px_from, told, err));
+    XD_TRY(xd_config_remember_first(cfg, xd_config_entry_named("tx"), &cfg->tx, &cfg->found.tx_from));
+    XD_TRY(xd_config_remember_first(cfg, xd_config_entry_named("px"), &cfg->px, &cfg->found.px_from));
+    XD_TRY(own || cfg->tx.count || cfg->hosts ? 0 : remember_single(cfg, all, count, "numprocesses"));
+    XD_TRY(cfg->max_worker_restart >= 0 ? 0 : remember_single(cfg, all, count, "max-worker-restart"));
     XD_TRY(take_dist(cfg, all, count, own || number_at != NOWHERE, told, err));
     XD_TRY(cfg->max_workers ? 0 : take_single(cfg, all, count, "maxprocesses"));
     return cfg->run_uid ? 0 : take_single(cfg, all, count, "testrunuid");
@@ -278,6 +306,19 @@ static int take(xd_config *cfg, const char *work, xd_project_told *told, xd_erro
         r = xd_project_options_settle(cfg, all.all, all.count, told, err);
     reader_release(&all);
     xd_invocation_release(&in);
+    return r;
+}
+
+int xd_config_read_project(xd_config *cfg, char *err)
+{
+    xd_project_told told = { 0 };
+    xd_error        why = { 0 };
+    int             r = xd_project_options_take(cfg, &told, &why);
+    for (size_t i = 0; i < told.notes.count && r == 0; i++)
+        r = xd_strings_add(&cfg->notes, told.notes.at[i]);
+    xd_project_told_release(&told);
+    if (r < 0 && err)
+        snprintf(err, XD_TEXT, "%.1000s", why.text[0] ? why.text : xd_error_name(r));
     return r;
 }
 

@@ -21,8 +21,8 @@ typedef struct xd_project_told {
 } xd_project_told;
 void xd_project_told_release(xd_project_told *t);
 
-/* Takes into the config what these options, in order of their places, come to beside what the command line says. Pure. -EINVAL with err: a bad value, with its place in
- * front. */
+/* Takes into the config what these options, in order of their places, come to beside what the command line says, and remembers for xd_config_show where each stands.
+ * Pure. -EINVAL with err: a bad value, with its place in front. */
 int xd_project_options_settle(xd_config *cfg, const xd_said_option *all, size_t count, xd_project_told *told,
                               xd_error *err) XD_MUST;
 /* Reads them, and settles. What pytest itself will refuse (a configuration file that is not there, a quote that is not closed) is left to it. Nothing is read for another

@@ -94,9 +94,11 @@ int xd_refuse_project_dist(const char *text, xd_sched_mode *ret, xd_error *err)
     if (xd_sched_mode_parse(ret, text) == 0)
         return 0;
     if (strncmp(text, "each", 4) == 0)
-        return xd_error_set(err, -EINVAL,
-                            "--dist=%s of pytest's ini or PYTEST_ADDOPTS is not read: give it to xdctl run",
-                            text);
+        return xd_error_set(
+            err, -EINVAL,
+            "--dist=%s comes from a hook of a conftest or plugin, or from an @FILE, where it is read "
+            "too late: give it to xdctl run, or write it in addopts",
+            text);
     return xd_error_set(err, -EINVAL, "--dist=%s from pytest's ini or PYTEST_ADDOPTS is not a known mode",
                         text);
 }

@@ -195,6 +195,8 @@ static int put_others(xd_term_out *to, const xd_runview *v)
 static int put_equal(xd_term_out *to, const compared *c)
 {
     const xd_matrix *m = &c->matrix;
+    if (!m->differ && m->rows == 1)
+        return xd_term_out_printf(to, 0, "the only test is equal in %u environments\n", c->columns);
     if (!m->differ)
         return xd_term_out_printf(to, 0, "all %u tests are equal in %u environments\n", m->rows, c->columns);
     return xd_term_out_printf(to, 0, "%u of %u tests are equal in %u environments\n", m->rows - m->differ,

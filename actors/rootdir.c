@@ -42,7 +42,7 @@ static const char *const with_value[] = {
     "--max-warnings", "--maxfail", "--pastebin", "--pdbcls", "--pythonwarnings", "--show-capture", "--tb",
     "--verbosity",
     /* xdist's, which are taken where pytest has read them (settings.c), or say nothing here */
-    "--max-worker-restart", "--maxschedchunk", "--ramp"
+    "--maxschedchunk", "--ramp"
 };
 
 /* Those without one, behind which a path can stand: what else begins with two dashes may be a plugin's, and take the next word. */
@@ -154,6 +154,7 @@ static int take_dist(xd_pytest_args *a, char *const *words, size_t count, size_t
                   { "-n", "numprocesses" },
                   { "--numprocesses", "numprocesses" },
                   { "--maxprocesses", "maxprocesses" },
+                  { "--max-worker-restart", "max-worker-restart" },
                   { "--testrunuid", "testrunuid" } };
     if (strcmp(words[*i], "-d") == 0) {
         XD_TRY(add_dist(a, "d", "1", from, *i));

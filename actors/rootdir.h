@@ -20,7 +20,8 @@ typedef enum xd_words_from {
 
 /* An option of xdist that says where and how tests run. */
 typedef struct xd_dist_option {
-    const char   *name; /* as in xd_config: tx, px, d, dist, numprocesses, maxprocesses, testrunuid; static */
+    const char           *
+        name; /* as in xd_config: tx, px, d, dist, numprocesses, maxprocesses, max-worker-restart, testrunuid; static */
     char         *value; /* of d: "1" */
     xd_words_from from;
     size_t        word; /* the number of its value among the words, from 0 */

@@ -449,6 +449,17 @@ static int report_different(scheduler *self, const gateway *g, xd_bytes text)
     return xd_scheduler_record(self, XD_MSG_REPORT, &frame);
 }
 
+/* The first line, without the words that lead to the names below it: a line by itself has none. */
+static xd_bytes first_sentence(xd_bytes text)
+{
+    static const char leads[] = " The difference is:";
+    const size_t      n = sizeof(leads) - 1;
+    const uint8_t    *end = memchr(text.ptr, '\n', text.len);
+    const size_t      len = end ? (size_t)(end - text.ptr) : text.len;
+    const bool        has = len > n && memcmp(text.ptr + len - n, leads, n) == 0;
+    return (xd_bytes){ text.ptr, has ? len - n : len };
+}
+
 int xd_scheduler_on_different(scheduler *self, gateway *g, xd_bytes text)
 {
     if (xd_scheduler_closes(self) && (self->forced_exit >= 0 || self->stopping))
@@ -457,16 +468,14 @@ int xd_scheduler_on_different(scheduler *self, gateway *g, xd_bytes text)
         xd_scheduler_end_with(self, XD_EXIT_INFRASTRUCTURE, "");
         return xd_scheduler_happens(self, XD_RUN_ON_OVER, NULL);
     }
-    const uint8_t *end = memchr(text.ptr, '\n', text.len);
-    const int      first = end ? (int)(end - text.ptr) : (int)text.len;
+    const xd_bytes first = first_sentence(text);
     if (xd_scheduler_is_late(self, g)) {
         if (xd_scheduler_closes(self))
             return 0;
-        xd_bytes why = { text.ptr, (size_t)first };
-        return xd_scheduler_drop(self, g, why);
+        return xd_scheduler_drop(self, g, first);
     }
     g->differs = self->differs = true;
-    XD_TRY(xd_scheduler_note(self, XD_NOTE_ERROR, "%.*s", first, (const char *)text.ptr));
+    XD_TRY(xd_scheduler_note(self, XD_NOTE_ERROR, "%.*s", (int)first.len, (const char *)first.ptr));
     XD_TRY(xd_scheduler_likely_cause(self, g, text));
     if (!self->reason[0])
         snprintf(self->reason, sizeof(self->reason), "%s", XD_REASON_DIFFERENT);

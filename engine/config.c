@@ -189,6 +189,18 @@ static int given_add(xd_config *c, size_t option, const char *value, const char 
     return 0;
 }
 
+int xd_config_remember_first(xd_config *c, const xd_config_entry *e, const xd_strings *values,
+                             const xd_strings *origins)
+{
+    for (size_t i = 0; i < origins->count; i++) {
+        XD_TRY(given_add(c, (size_t)(e - xd_config_entries), values->at[i], origins->at[i]));
+        const xd_given last = c->given[c->n_given - 1];
+        memmove(&c->given[i + 1], &c->given[i], (c->n_given - 1 - i) * sizeof(last));
+        c->given[i] = last;
+    }
+    return 0;
+}
+
 static void given_drop(xd_config *c, size_t at)
 {
     given_release(&c->given[at]);

@@ -41,5 +41,8 @@ const xd_config_entry *xd_config_entry_named(const char *name);
 bool                   xd_config_is_list(const xd_config_entry *e);
 /* The value is shown as that of the option, and does nothing: something else has seen to it. */
 int xd_config_remember(xd_config *c, const xd_config_entry *e, const char *value) XD_MUST;
+/* The same, of a list: the first values of it, as many as there are origins, and in front of all that it is known to hold. */
+int xd_config_remember_first(xd_config *c, const xd_config_entry *e, const xd_strings *values,
+                             const xd_strings *origins) XD_MUST;
 /* What a list held is gone. */
 void xd_config_clear_list(xd_config *c, const xd_config_entry *e);

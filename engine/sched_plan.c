@@ -56,7 +56,8 @@ int xd_sched_order_items(xd_sched *s, xd_sched_item *raw, uint32_t first, uint32
         .count = count,
         .grouped = s->opt.mode >= XD_SCHED_LOADSCOPE,
         .keep_order = s->opt.keep_scope_order || s->opt.in_order,
-        .history = s->history && !s->opt.in_order,
+        .history =
+            s->history && !s->opt.in_order && !(s->opt.mode >= XD_SCHED_LOADSCOPE && s->opt.keep_scope_order),
         .workers = s->opt.workers_expected ? s->opt.workers_expected : workers_for(s, 0),
         .item_weight = &s->items[first].weight,
         .item_group = &s->items[first].group,

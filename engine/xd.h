@@ -101,13 +101,18 @@ XD_API int xd_config_parse(xd_config *cfg, int argc, char *const *argv, char *er
  * these has something that is not valid, err names file and line, or the variable; cfg is good for xd_config_free alone then. */
 XD_API int xd_config_read(xd_config *cfg, int argc, char *const *argv, char *err);
 
+/* Below all that, what pytest's own configuration says of pytest-xdist's options: addopts, $PYTEST_ADDOPTS, conftest.py. For xd_config_show: a run reads it by
+ * itself, and cfg is good for no run any more. Reads files, starts nothing; leaves lines for xd_config_note. -EINVAL: one of these has something that is not valid, err
+ * names file and line. */
+XD_API int xd_config_read_project(xd_config *cfg, char *err);
+
 /* An option as it stands in a config. This structure stays as it is. Texts are valid during the call. */
 typedef struct xd_setting {
     const char *name; /* as xd_config_set takes it */
     const char *
         value; /* as it was given, or the default as text; of a flag "true" or "false"; NULL = there is none */
     const char *
-        origin; /* "default", "command line", "XD_DIST", "xd.toml:3", "profile ci (xd.toml:12)", or "program": xd_config_set */
+        origin; /* "default", "command line", "XD_DIST", "xd.toml:3", "profile ci (xd.toml:12)", "pytest.ini:2", "$PYTEST_ADDOPTS", or "program": xd_config_set */
     int flag;   /* 1 = it takes no value on the command line */
     int list;   /* 1 = it may be given more than once: this is one of its values */
 } xd_setting;

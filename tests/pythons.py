@@ -15,10 +15,11 @@ class Unavailable(Exception):
 
 
 def interpreter(version):
-    """Of CPython `version` ("3.8"), or of the program of that name ("pypy3")."""
+    """Of CPython `version` ("3.8"; "3.14t" is the free-threaded build), or of the program of that name ("pypy3")."""
     if version[0].isdigit():
         asked = "import %s" % ("ensurepip" if version.startswith("2.") else "venv, ensurepip")
-        candidates = sorted(glob.glob(os.path.expanduser("~/.pyenv/versions/%s.*/bin/python" % version))) + ["python" + version]
+        number, kind = version.rstrip("t"), "t" if version.endswith("t") else "[0-9]"
+        candidates = sorted(glob.glob(os.path.expanduser("~/.pyenv/versions/%s.*%s/bin/python" % (number, kind)))) + ["python" + version]
     else:
         asked, candidates = "import venv, ensurepip", [version]
     for python in candidates:

@@ -86,6 +86,33 @@ def test_pytests_configuration_counts_less(project):
     assert "1 worker [" in project.run(env=dict(XD_NUMPROCESSES="1")).out
 
 
+def test_pytests_configuration_is_shown(project):
+    """With the places that a run counts them from: what pytest's files say is below all that xd's say, and what counts nothing is not shown."""
+    project.write(conftest="option_tx = ['popen//env:A=1',\n  'popen//env:A=2']\noption_dist = True\n", test_a=PASSES,
+                  **{"pytest.ini": "[pytest]\naddopts = -v\n  --tx popen//env:A=3\n  --maxprocesses 5 --max-worker-restart=7 --dist=loadfile\n"})
+    options = show(project, "--tx", "popen//env:A=5", env=dict(PYTEST_ADDOPTS="--tx popen//env:A=4 --testrunuid mine"))
+    assert options["tx"] == [("popen//env:A=1", "conftest.py:1"), ("popen//env:A=2", "conftest.py:2"), ("popen//env:A=3", "pytest.ini:3"),
+                             ("popen//env:A=4", "$PYTEST_ADDOPTS"), ("popen//env:A=5", "command line")]
+    assert options["dist"] == ("loadfile", "pytest.ini:4") and options["testrunuid"] == ("mine", "$PYTEST_ADDOPTS")
+    assert options["maxprocesses"] == ("5", "pytest.ini:4") and options["max-worker-restart"] == ("7", "pytest.ini:4")
+    options = show(project, "--dist=load", "--maxprocesses=2", "--max-worker-restart=1")
+    assert [options[k] for k in ("dist", "maxprocesses", "max-worker-restart")] == [("load", "command line"), ("2", "command line"), ("1", "command line")]
+    # a number of workers, and what it does to specs
+    for args, env, said in (([], {}, (None, "default")), ([], dict(PYTEST_ADDOPTS="-n 3"), ("3", "$PYTEST_ADDOPTS")), (["-n2"], dict(PYTEST_ADDOPTS="-n 3"), ("2", "command line")),
+                            (["--tx=popen"], dict(PYTEST_ADDOPTS="-n 3"), (None, "default"))):
+        options = show(project, *args, env=env)
+        assert options["numprocesses"] == (said if said[0] else ("auto", "default")), (args, env)
+        below = [] if env else ["conftest.py:1", "conftest.py:2", "pytest.ini:3"]  # a number overrides those of its own place and below
+        assert [origin for _, origin in options["tx"]] == (["default"] if said[0] else below + ["command line"] * len(args))
+    (project.root / "xd.toml").write_text('dist = "worksteal"\n')
+    assert show(project)["dist"] == ("worksteal", "xd.toml:1")
+    # what cannot be read, and what is not valid
+    project.write(conftest="option_tx = [x]\n")
+    assert "conftest.py:1: option_tx is not" in project.xdctl("config", "show").err
+    project.write(conftest="\noption_tx = ['popen//colour=red']\n")
+    assert refused(project).startswith("conftest.py:2: ")
+
+
 def test_lists_add_up(project, user):
     project.write(**{"xd.toml": 'tx = ["popen//env:A=1"]\nrsyncdir = "src"\n[profile.default]\ntx = "popen//env:A=2"\n'})
     user.write_text('tx = "popen//env:A=0"\n')
@@ -249,7 +276,8 @@ def test_a_list_of_hosts_by_its_name(project):
     ("numproceses = 4\n", "xd.toml:1: unknown key 'numproceses'; is numprocesses meant?"),
     ("\n\n[profile.x]\nmin_worker = 4\n", "xd.toml:4: unknown key 'min_worker'; is min-workers meant?"),
     ("numprocesses = [4]\n", 'xd.toml:1: numprocesses: it takes a whole number, "auto" or "logical", and a list stands there'),
-    ("dist = 'lod'\n", "xd.toml:1: dist: 'lod' is not valid: it is one of load, worksteal, loadfile, loadscope, loadgroup, no, each, each:load (or another of the first five behind the colon), each-worker"),
+    ("dist = 'lod'\n", "xd.toml:1: dist: 'lod' is not valid: it is one of load, worksteal, loadfile, loadscope, loadgroup, no, each, "
+     "each:load (or another of the first five behind the colon), each-worker"),
     ("no-fork = 'true'\n", "xd.toml:1: no-fork: it takes true or false, and a string stands there"),
     ("min-workers = 1\nmin_workers = 2\n", "xd.toml:2: min_workers: it stands there already, in line 1"),
 ], ids=["unknown", "unknown in a profile", "kind", "value", "flag", "twice"])

@@ -52,6 +52,7 @@ def test_environments_that_differ(project):
     check(xd, project, name, ["test_a.py::test_only_b"])
     assert xd.outcomes == {"test_a.py::test_a": "passed", "test_a.py::test_only_b": "passed"}, xd
     assert xd.out.count("likely cause: tests or parameters that depend on the host") == 1, xd
+    assert [e["text"].rpartition(" and ")[2] for e in xd.events if e["event"] == "note" and e["text"].startswith("Different")] == ["%s (%d tests)." % (name, 1 + ("=b" in name))], xd
     assert sorted(dict(case)["name"] for case, children, _ in junit_cases(project.root / "xd.xml") if not children) == ["test_a", "test_only_b"], xd
     shown = project.xdctl("show", "-rA")
     assert "PASSED test_a.py::test_only_b" in shown.out and "1 error" in shown.out, shown

@@ -360,7 +360,14 @@ def test_last_failed_in_any_environment(project):
 def test_where_else_it_is_said(project):
     project.write(test_each="def test_a(): pass\n", **{"pytest.ini": "[pytest]\naddopts = --dist=each\n"})
     xd = project.run("--tx=popen", "--tx=popen//env:A=b")
-    assert xd.rc == 0 and xd.summary == {"passed": 2} and "all 1 tests are equal in 2 environments" in xd.out, xd
+    assert xd.rc == 0 and xd.summary == {"passed": 2} and "\nthe only test is equal in 2 environments\n" in xd.out, xd
+    for mode, passed in (("each:loadfile", 2), ("each:load", 2), ("each-worker", 3)):
+        said = project.run("--tx=popen", "--tx=%d*popen//env:A=b" % (passed - 1), env=dict(PYTEST_ADDOPTS="--dist " + mode))
+        assert said.rc == 0 and said.summary == {"passed": passed}, said
+    project.write(hooks="def pytest_load_initial_conftests(args): args.append('--dist=each:loadfile')\n", **{"pytest.ini": "[pytest]\naddopts = -p hooks\n"})
+    late = project.run("--tx=popen", "--tx=popen//env:A=b", env=dict(PYTHONPATH=str(project.root)))
+    assert late.rc == 4 and "--dist=each:loadfile comes from a hook of a conftest or plugin" in late.err and "read too late" in late.err, late
+    project.write(**{"pytest.ini": "[pytest]\naddopts = --dist=each\n"})
     bad = project.run("--dist=each:no", "--tx=popen")
     assert bad.rc == 4 and bad.err.count("\n") == 1 and "each-worker" in bad.err, bad
     shared = project.run("--dist=load", "-n1")  # the command line wins

@@ -90,3 +90,53 @@ def test_verbose_names_the_interpreter_of_each_environment(project):
     (further,) = [line for line in lines if line.startswith("xd: interpreter of popen//env:WHICH=b//")]
     assert project.python in home and "-X utf8" not in home and project.python + " -X utf8" in further, lines
     assert "xd: interpreter" not in project.run("--tx=popen", "--tx=" + other).out
+
+
+# ---- options of pytest-xdist that pytest reads
+
+
+def test_ramp_spreads_the_first_tests(project):
+    project.write(test_a="import pytest, time\n@pytest.mark.parametrize('n', range(30))\ndef test_a(n): time.sleep(0.05)\n")
+    xd = project.run("-n3", "--ramp", "1.5", "--no-history")
+    assert xd.rc == 0 and xd.summary == {"passed": 30}, xd
+    began = {}
+    for e in xd.tests:
+        began[e["worker"]] = min(e["start"], began.get(e["worker"], e["start"]))
+    assert began["gw1"] - began["gw0"] > 0.3 and began.get("gw2", began["gw0"] + 1) - began["gw0"] > 0.8, began
+
+
+@pytest.mark.parametrize("text", ["soon", "5x", "-1", "nan", "inf", "s"])
+def test_a_ramp_that_is_no_time(project, text):
+    project.write(**PASSES)
+    for options in ([], ["--no-fork"]):
+        xd = project.run("-n2", *(options + ["--ramp=" + text]))
+        assert xd.rc == 4 and "--ramp %s: it must be a time" % text in xd.err, xd
+        assert "Traceback" not in xd.err + xd.out and "INTERNALERROR" not in xd.err + xd.out, xd
+
+
+def test_maxschedchunk_says_that_it_has_no_effect(project):
+    project.write(**PASSES)
+    for args, env in ((["--maxschedchunk=1"], {}), ([], dict(PYTEST_ADDOPTS="--maxschedchunk 1"))):
+        xd = project.run("-n2", *args, env=env)
+        assert xd.rc == 0 and xd.out.count("xd: --maxschedchunk has no effect") == 1, xd
+    assert "has no effect" not in project.run("-n2").out
+
+
+@pytest.mark.parametrize("mode", ["loadfile", "loadscope", "loadgroup"])
+def test_order_of_files(project, mode):
+    """By number of tests, or by recorded durations; as they were collected with --no-loadscope-reorder, in the first run and in later ones."""
+    text = "import pytest, time\npytestmark = pytest.mark.xdist_group('%s')\n@pytest.mark.parametrize('n', range(%d))\ndef test_n(n): time.sleep(%s)\n"
+    project.write(**{"test_" + name: text % (name, 2 + 6 * (name == "h"), 0.08 if name == "h" else 0.02) for name in "abcdefgh"})
+
+    def place_of_the_long_one(*options):
+        xd = project.run("-n2", "--dist", mode, *options)
+        assert xd.rc == 0, xd
+        began = {}
+        for e in xd.tests:
+            file = e["nodeid"].split("::")[0]
+            began[file] = min(e["start"], began.get(file, e["start"]))
+        return sorted(began, key=began.get).index("test_h.py")
+    assert place_of_the_long_one("--no-loadscope-reorder") > 4  # not quite the last: each of the two workers has a few files at once
+    assert place_of_the_long_one() < 3
+    assert place_of_the_long_one("--no-loadscope-reorder") > 4
+    assert place_of_the_long_one("--loadscope-reorder") < 3

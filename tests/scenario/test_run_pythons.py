@@ -1,4 +1,4 @@
-"""Interpreters and pytests: CPython 2.7, 3.6 to 3.13, PyPy, pytest 4.6 to the newest, each in a virtual environment of its own below build/."""
+"""Interpreters and pytests: CPython 2.7, 3.6 to 3.14, free-threaded builds, PyPy, pytest 4.6 to the newest, each in a virtual environment of its own below build/."""
 import os
 import re
 import shutil
@@ -12,7 +12,7 @@ from test_run_heap import HEAP
 from test_run_outcomes import RICH, SUBTESTS, short_summary
 
 # Pytests that have all that xd uses, from the oldest to the newest: one for each interpreter; "" is the newest.
-PAIRS = [("3.8", "==7.0.1"), ("3.8", ""), ("3.9", "==7.4.4"), ("3.10", "==8.0.2"), ("3.11", "==8.3.5"), ("3.13", "")]
+PAIRS = [("3.8", "==7.0.1"), ("3.8", ""), ("3.9", "==7.4.4"), ("3.10", "==8.0.2"), ("3.11", "==8.3.5"), ("3.12", "==8.1.2"), ("3.13", ""), ("3.13t", ""), ("3.14", ""), ("3.14t", "")]
 # Interpreters and pytests that lack some of it: what is missing is done in another way.
 OLDER = [("2.7", ""), ("3.6", ""), ("3.7", ""), ("3.6", "==4.6.11"), ("3.7", "==5.4.3"), ("3.8", "==6.2.5"), ("pypy3", "")]
 SESSION_HOOK = "def pytest_sessionfinish(session): pass\n"  # a reason to start workers before the collection

@@ -153,7 +153,10 @@ START_TEST(what_a_project_must_not_say)
         { "auto_num_workers", "-3", "PYTEST_XDIST_AUTO_NUM_WORKERS=-3 in pytest's ini" },
         { "maxprocesses", "70000", "--maxprocesses=70000 in pytest's ini" },
         { "maxworkerrestart", "1.5", "--max-worker-restart=1.5 in pytest's ini" },
-        { "dist", "each", "--dist=each of pytest's ini or PYTEST_ADDOPTS is not read: give it to xdctl run" },
+        { "dist", "each",
+          "--dist=each comes from a hook of a conftest or plugin, or from an @FILE, where it is read too "
+          "late: "
+          "give it to xdctl run, or write it in addopts" },
         { "dist", "eech", "--dist=eech from pytest's ini or PYTEST_ADDOPTS is not a known mode" },
         { "tx", "popen//python=python3",
           "--tx=popen//python=python3 comes from a hook of a conftest or plugin, or from an @FILE, where "

@@ -7,6 +7,13 @@
 
 #include "tools/xdctl/xdctl.h"
 
+static void put_notes(const xd_config *cfg, size_t from)
+{
+    const char *note;
+    for (size_t i = from; (note = xd_config_note(cfg, i)); i++)
+        xdctl_fail(0, "%s", note);
+}
+
 int xdctl_read_config(xd_config **ret, int argc, char **argv)
 {
     char err[XD_TEXT] = "";
@@ -14,9 +21,19 @@ int xdctl_read_config(xd_config **ret, int argc, char **argv)
         return xdctl_fail(XD_EXIT_INTERNAL, "no memory");
     if (xd_config_read(*ret, argc, argv, err) < 0)
         return xdctl_fail(XD_EXIT_USAGE, "%s", err);
-    const char *note;
-    for (size_t i = 0; (note = xd_config_note(*ret, i)); i++)
-        xdctl_fail(0, "%s", note);
+    put_notes(*ret, 0);
+    return 0;
+}
+
+static int read_project(xd_config *cfg)
+{
+    char   err[XD_TEXT] = "";
+    size_t told = 0;
+    while (xd_config_note(cfg, told))
+        told++;
+    if (xd_config_read_project(cfg, err) < 0)
+        return xdctl_fail(XD_EXIT_USAGE, "%s", err);
+    put_notes(cfg, told);
     return 0;
 }
 
@@ -115,8 +132,9 @@ int xdctl_config(int argc, char **argv)
              "Shows each option of `xdctl run`, its value, and where that comes from: the command line, an "
              "XD_ "
              "variable, a profile,\n"
-             "xd.toml or pyproject.toml, the user's config.toml, or the default. Takes the options of `xdctl "
-             "run`.\n"
+             "xd.toml or pyproject.toml, the user's config.toml, pytest's own configuration, or the default. "
+             "Takes the\n"
+             "options of `xdctl run`.\n"
              "Exit code: 0, or 4 when one of these has something that is not valid.\n"
              "  --json               print one JSON object");
         return 0;
@@ -129,6 +147,8 @@ int xdctl_config(int argc, char **argv)
                                 argv[1]);
     const bool json = take_json(&argc, argv);
     int        code = xdctl_read_config(&cfg, argc - 2, argv + 2);
+    if (code == 0)
+        code = read_project(cfg);
     if (code == 0 && json) {
         code = show_json(cfg);
     } else if (code == 0) {

@@ -122,5 +122,7 @@ def notes(config):
     reported = frozenset(HOOKS) | CALLED_THERE | frozenset(["pytest_runtestloop"] if loops else [])
     lines += ["%s has a part for a controlling pytest process only (%s), which xd does not have yet: it does not run, except with -n 0" % (name, ", ".join(found))
               for name, found in parts(config, reported)]
+    if getattr(config.option, "maxschedchunk", None) is not None:
+        lines.append("--maxschedchunk has no effect: how many tests a worker gets at once is xd's decision, about 20 ms of work")
     return lines + ["%s (%s) shows its part in %s: it is left out" % (option, name, NO_HOME)
                     for dest, option, name in LEFT_OUT if getattr(config.option, dest, None)]

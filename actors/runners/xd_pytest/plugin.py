@@ -220,7 +220,7 @@ class Adapter(object):
             self.typed = dict((name, getattr(typed, name, None)) for name in TYPED_OPTIONS)
         self.asked = dict((name, getattr(option, name, None)) for name in OPTIONS)
         self.asked.update(self.typed)
-        if option.dist == "each" and self.typed.get("dist", NOT_GIVEN) is NOT_GIVEN:
+        if option.dist.startswith("each") and self.typed.get("dist", NOT_GIVEN) is NOT_GIVEN:
             self.asked["dist"] = option.dist  # of ini: a number of workers does not stand in for it
         if self.plain:
             self.asked["numprocesses"] = 0

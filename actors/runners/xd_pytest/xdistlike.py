@@ -52,6 +52,8 @@ class Default(str):
 
 
 NOT_GIVEN = Default("no")
+SHARING = ["load", "loadscope", "loadfile", "loadgroup", "worksteal"]
+DIST_MODES = ["each"] + SHARING + ["no", "each-worker"] + ["each:" + mode for mode in SHARING]
 
 
 def wants_plain(option):
@@ -73,7 +75,7 @@ def add_xdist_options(parser):
     add("--maxprocesses", dest="maxprocesses", metavar="maxprocesses", action="store", type=int, help="Limit of --numprocesses.")
     add("--max-worker-restart", dest="maxworkerrestart", action="store", default=None, help="Number of crashed workers that are replaced.")
     add("--dist", dest="dist", metavar="distmode", action="store", default=NOT_GIVEN,
-        choices=["each", "load", "loadscope", "loadfile", "loadgroup", "worksteal", "no"], help="How tests are distributed.")
+        choices=DIST_MODES, help="How tests are distributed.")
     add("--loadscope-reorder", dest="loadscopereorder", action="store_true", default=True, help="Scopes with many tests first (default).")
     add("--no-loadscope-reorder", dest="loadscopereorder", action="store_false", help="Scopes in the order of collection.")
     add("--tx", dest="tx", action="append", default=[], metavar="xspec", help="Add a test execution environment.")
@@ -95,7 +97,14 @@ def ramp_seconds(text):
     if not text:
         return 0.0
     unit = {"s": 1, "m": 60, "h": 3600}.get(text[-1:])
-    return float(text[:-1]) * unit if unit else float(text)
+    try:
+        seconds = float(text[:-1]) * unit if unit else float(text)
+    except ValueError:
+        seconds = -1
+    if not 0 <= seconds < float("inf"):  # false for nan, too
+        import pytest
+        raise pytest.UsageError("--ramp %s: it must be a time, in seconds, or with s, m or h behind it" % text)
+    return seconds
 
 
 def make_hookspecs():
