@@ -120,11 +120,12 @@ static bool own_group(const char *root, const char *controller, size_t which, gr
     const char *mount = mounts_of(controller)[which];
     if (!mount || !own_path(root, controller, own, sizeof(own)))
         return false;
-    const int top = snprintf(ret->path, sizeof(ret->path), "%s%s", root, mount);
-    if (top < 0 || (size_t)top + strlen(own) >= sizeof(ret->path))
+    const size_t len = strlen(own);
+    const int    top = snprintf(ret->path, sizeof(ret->path), "%s%s", root, mount);
+    if (top < 0 || (size_t)top + len >= sizeof(ret->path))
         return false;
     ret->top = (size_t)top;
-    strcpy(ret->path + top, own);
+    memcpy(ret->path + top, own, len + 1);
     return true;
 }
 

@@ -9,20 +9,19 @@
 #include <unistd.h>
 
 #include "engine/base/cgroup.h"
+#include "engine/base/path.h"
 
 static char root[64];
 
 static void make_root(void)
 {
-    strcpy(root, "/tmp/xd-cgroup-XXXXXX");
+    snprintf(root, sizeof(root), "/tmp/xd-cgroup-XXXXXX");
     ck_assert_ptr_nonnull(mkdtemp(root));
 }
 
 static void drop_root(void)
 {
-    char command[128];
-    snprintf(command, sizeof(command), "rm -rf '%s'", root);
-    ck_assert_int_eq(system(command), 0); // NOLINT(cert-env33-c,bugprone-command-processor): its own folder
+    ck_assert_int_eq(xd_path_remove_tree(root), 0);
 }
 
 static void put(const char *path, const char *text)
