@@ -57,6 +57,20 @@ def test_environments_that_differ(project):
     assert "PASSED test_a.py::test_only_b" in shown.out and "1 error" in shown.out, shown
 
 
+@pytest.mark.parametrize("empty", "ab")
+def test_an_environment_without_tests(project, empty):
+    """Its list differs as any other does: it is no reason to run nothing, with an exit code that says that there is nothing to run."""
+    project.write(test_a="import time\ndef test_a(): time.sleep(0.1)\ndef test_b(): time.sleep(0.1)\n",
+                  conftest="import os\ndef pytest_collection_modifyitems(items):\n    if os.environ['WHICH'] in %r: del items[:]\n" % (empty + "c"))
+    spec = "popen//env:WHICH="
+    xd = project.run("--tx", "2*%sa" % spec, "--tx", "2*%sb" % spec, "--junitxml=xd.xml")
+    other = "b" if empty == "a" else "a"
+    check(xd, project, spec + empty, ["between %s%s (2 tests) and %s%s (0 tests)" % (spec, other, spec, empty), "- test_a.py::test_a"])
+    assert xd.outcomes == {"test_a.py::test_a": "passed", "test_a.py::test_b": "passed"}, xd
+    none = project.run("--tx", spec + empty, "--tx", spec + "c")
+    assert none.rc == 5 and not none.tests and "Different tests" not in none.out, none
+
+
 THREE = '''
 import os, pytest, time
 WHICH = os.environ.get("WHICH", "a")
