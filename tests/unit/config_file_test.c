@@ -433,7 +433,7 @@ static int hosts(const char *spec)
 START_TEST(lists_of_hosts)
 {
     ck_assert_int_eq(file("[hosts]\nlab = ['ssh=h1', '2*ssh=h2//chdir=c']\none = 'popen//env:A=b'\nauto = "
-                          "['ssh=h//cpus=auto']\nid = ['ssh=h//id=x']\n"),
+                          "['ssh=h//cpus=auto']\nid = ['ssh=h//id=x']\nnobody = []\n"),
                      0);
     ck_assert_int_eq(hosts("@lab"), 0);
     shows("tx", "popen (program) | ssh=h1 (@lab, program) | 2*ssh=h2//chdir=c (@lab, program)");
@@ -448,6 +448,8 @@ START_TEST(lists_of_hosts)
     ck_assert_int_eq(hosts("@nothing-like-it"), -EINVAL);
     ck_assert_str_eq(err.text, "option --tx: there is no list of hosts 'nothing-like-it': lists stand in a "
                                "table [hosts] of xd.toml");
+    ck_assert_int_eq(hosts("@nobody"), -EINVAL); /* all would run here */
+    ck_assert_str_eq(err.text, "option --tx: the list of hosts 'nobody' is empty (xd.toml:6)");
     ck_assert_int_eq(hosts("2*@auto"), -EINVAL);
     ck_assert_str_eq(err.text, "option --tx: 'ssh=h//cpus=auto' cannot be had 2 times: it has as many "
                                "workers as its host has processors");
