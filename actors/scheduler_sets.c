@@ -22,6 +22,8 @@ int xd_scheduler_on_more(scheduler *self, gateway *owner, const xd_msg *m)
     c->more += in.ids.count;
     owner->count += in.ids.count;
     XD_TRY(xd_idlist_add(&owner->list, in.ids));
+    if (c->list && !c->sched) /* the list was whole, and the tests wait for an environment that starts */
+        c->count = owner->count;
     /* Whoever reads the journal finds them behind those of the list that counts. */
     return xd_scheduler_record_of(self, owner->number, XD_MSG_COLLECT_IDS, &frame);
 }

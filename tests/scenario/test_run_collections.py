@@ -57,6 +57,21 @@ def test_environments_that_differ(project):
     assert "PASSED test_a.py::test_only_b" in shown.out and "1 error" in shown.out, shown
 
 
+def test_others_come_while_an_environment_starts(project):
+    """The list that counts is whole, and the tests wait for an environment that is not configured yet: what another one brings meanwhile is run, too."""
+    project.write(conftest="import os, time\ndef pytest_configure(): time.sleep(5 if os.environ['WHICH'] == 'slow' else 0)\n", test_a="""
+        import os, pytest, time
+        MORE = os.environ["WHICH"] == "more"
+        time.sleep(1.5 if MORE else 0)
+        @pytest.mark.parametrize("n", range(5 if MORE else 3))
+        def test_n(n): time.sleep(0.05)
+        """)
+    xd = project.run(*["--tx=popen//env:WHICH=" + which for which in ("slow", "more", "first")])
+    assert xd.rc == 1 and xd.outcomes == {"test_a.py::test_n[%d]" % n: "passed" for n in range(5)}, xd
+    assert (xd.events[-1]["collected"], xd.events[-1]["recorded"]) == (5, 5) and [e["count"] for e in xd.events if e["event"] == "collected"] == [5], xd
+    assert "3 workers [5 items]" in xd.out, xd
+
+
 @pytest.mark.parametrize("empty", "ab")
 def test_an_environment_without_tests(project, empty):
     """Its list differs as any other does: it is no reason to run nothing, with an exit code that says that there is nothing to run."""
