@@ -57,13 +57,17 @@ int xd_junit_write_trouble(xd_junit *j)
 {
     const xd_runview *v = j->view;
     xd_autobuf        text = XD_BUF_INIT;
+    /* Who uses pytest wrongly in all environments gets no file, as of pytest. Where each has its own suite, that one says it. */
+    const bool usage = v->run.exit_status == XD_EXIT_USAGE && !v->collection.each;
     if (v->run.over && v->run.exit_status != XD_EXIT_INFRASTRUCTURE &&
-        v->run.exit_status != XD_EXIT_INCOMPLETE && v->run.exit_status != XD_EXIT_INTERNAL)
+        v->run.exit_status != XD_EXIT_INCOMPLETE && v->run.exit_status != XD_EXIT_INTERNAL && !usage)
         return 0;
     j->errors++;
     if (!j->writer)
         return 0;
     XD_TRY(xd_buf_add_bytes(&text, j->trouble.len ? xd_buf_view(&j->trouble) : v->run.reason));
+    if (usage && !text.len)
+        XD_TRY(xd_buf_printf(&text, "the run ended with exit code %d", v->run.exit_status));
     if (!v->run.over)
         XD_TRY(xd_buf_printf(&text, "%sthe run did not come to its end", text.len ? "\n" : ""));
     if (v->collection.collected > v->tests.ended - v->tests.not_run)

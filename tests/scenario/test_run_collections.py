@@ -57,6 +57,21 @@ def test_environments_that_differ(project):
     assert "PASSED test_a.py::test_only_b" in shown.out and "1 error" in shown.out, shown
 
 
+def test_an_option_that_one_environment_lacks(project):
+    """Nothing runs, and who reads JUnit XML alone does not take it for success."""
+    project.write(test_a="def test_a(): pass\n", conftest="""
+        import os, time
+        def pytest_addoption(parser):
+            if os.environ["WHICH"] == "a": parser.addoption("--foo")
+            else: time.sleep(2)
+        """)
+    xd = project.run("--tx=popen//env:WHICH=a", "--tx=popen//env:WHICH=b", "--foo=1", "--junitxml=xd.xml")
+    assert xd.rc == 4 and not xd.tests, xd
+    suite = ElementTree.parse(str(project.root / "xd.xml")).getroot()[0]
+    told, = suite.iter("error")
+    assert suite.get("errors") == "1" and told.get("message") == "the run ended with exit code 4", xd
+
+
 def test_others_come_while_an_environment_starts(project):
     """The list that counts is whole, and the tests wait for an environment that is not configured yet: what another one brings meanwhile is run, too."""
     project.write(conftest="import os, time\ndef pytest_configure(): time.sleep(5 if os.environ['WHICH'] == 'slow' else 0)\n", test_a="""
