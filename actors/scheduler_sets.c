@@ -58,6 +58,14 @@ static bool counts(const gateway *g, const collection *c)
     return g->collection == c && g->known && !g->dropped && !g->gone && g->state < GW_FINISHING;
 }
 
+bool xd_scheduler_others_have(const scheduler *self, const collection *c, uint32_t item)
+{
+    for (size_t i = 0; i < self->n_gateways; i++)
+        if (counts(&self->gateways[i], c) && has(c, &self->gateways[i], item))
+            return true;
+    return false;
+}
+
 /* Whoever has the same list is looked at once. */
 static bool seen_before(const scheduler *self, size_t number)
 {

@@ -197,6 +197,8 @@ int xd_scheduler_make_sets(const scheduler *self, collection *c) XD_MUST;
 int xd_scheduler_grow(scheduler *self, collection *c) XD_MUST;
 /* Why the tests of this environment, which `text` names as DIFFERENT has it, may be others. */
 int xd_scheduler_likely_cause(scheduler *self, const gateway *g, xd_bytes text) XD_MUST;
+/* An environment is there that has this test. */
+bool xd_scheduler_others_have(const scheduler *self, const collection *c, uint32_t item);
 /* Tells the core what this environment can run. 1 = it comes late, and lacks tests that all others have. */
 int xd_scheduler_tell_sets(const gateway *g) XD_MUST;
 

@@ -4,6 +4,7 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 
 from conftest import junit_cases
+from test_run_lost import AGENTS
 
 WARM = "def pytest_sessionfinish(session): pass\n"  # a reason to start workers before the collection
 RANDOM = {
@@ -140,6 +141,21 @@ def test_who_has_them_is_lost(project):
     assert xd.rc == 6 and xd.outcomes["test_a.py::test_some[w]"] in ("lost", "crashed") and "test_a.py::test_some[v]" not in xd.outcomes, xd
     assert "1 test is not run: no environment is left that has it (test_a.py::test_some[v])" in xd.out, xd
     assert all(xd.outcomes["test_a.py::test_all[%d]" % n] in ("passed", "lost") for n in range(20)), xd
+
+
+def test_nobody_else_has_what_ran_there(project):
+    """It is not said to run again."""
+    project.write(agents=AGENTS, test_a="""
+        import os
+        from agents import *
+        def test_a(): pass
+        if os.environ.get("WHICH") == "b":
+            def test_kills(): kill_agent()
+        """)
+    xd = project.run("--tx", "popen", "--tx", "popen//env:WHICH=b")
+    assert xd.rc == 6 and xd.outcomes == {"test_a.py::test_a": "passed"}, xd
+    assert "test_a.py::test_kills was running there (gw1)\n" in xd.out and "runs again" not in xd.out, xd
+    assert "1 test is not run: no environment is left that has it (test_a.py::test_kills)" in xd.out, xd
 
 
 LATE = """
