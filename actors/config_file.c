@@ -11,6 +11,7 @@
 #include "engine/base/path.h"
 
 #define NEAREST_MOST 4u
+#define PROFILES_MAX 1000u /* of one file; they are looked for by name, one after the other */
 
 void xd_config_file_release(xd_config_file *f)
 {
@@ -255,7 +256,11 @@ static int check_all(const xd_config_file *f, xd_config_values *values, xd_error
                                      "profile: it takes tables, [profile.NAME], and %s stands there; "
                                      "--profile and XD_PROFILE choose one",
                                      xd_toml_kind_name(profiles->kind));
+    unsigned left = PROFILES_MAX;
     for (const xd_toml_node *n = profiles ? profiles->first : NULL; n; n = n->next) {
+        if (!left--)
+            return xd_config_file_refuse(f, n, err, "profile.%.100s: a file has at most %u profiles", n->key,
+                                         PROFILES_MAX);
         if (n->kind != XD_TOML_TABLE)
             return xd_config_file_refuse(f, n, err, "profile.%.100s: it takes a table, and %s stands there",
                                          n->key, xd_toml_kind_name(n->kind));

@@ -201,6 +201,9 @@ static int expand(const xd_config_file *files, size_t count, xd_config *cfg, con
     if (r == 0)
         r = list ? specs_of(&files[file], list, &specs, err)
                  : refuse_unknown(files, count, n.list, origin, err);
+    if (r == 0 && !specs.count) /* else the tests would run here, as if no host had been asked for */
+        r = xd_error_set(err, -EINVAL, "%s: the list of hosts '%.100s' is empty (%s:%u)", origin, n.list,
+                         files[file].shown, (unsigned)list->line);
     for (size_t i = 0; i < specs.count && r == 0; i++) {
         xd_autobuf spec = XD_BUF_INIT;
         r = put_together(&n, specs.at[i], origin, &spec, err);

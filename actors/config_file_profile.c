@@ -7,6 +7,7 @@
 
 #define NEAREST_MOST 4u
 #define DEFAULT "default"
+#define DEPTH_MAX 64u /* profiles that inherit from one another in a row */
 
 /* One walk over profiles: each is taken once, what it inherits in front of it. */
 typedef struct walk {
@@ -17,6 +18,12 @@ typedef struct walk {
     xd_config_values     *values;
     xd_error             *err;
 } walk;
+
+static void walk_release(walk *w)
+{
+    xd_strings_release(&w->open);
+    xd_strings_release(&w->done);
+}
 
 /* Who asks for a profile: a line of a file, or an option. */
 typedef struct asker {
@@ -132,6 +139,8 @@ static int take(walk *w, const char *name, const asker *by)
     const xd_toml_node *profile = find(w, name, &file);
     if (!profile) /* what stands outside of profiles is the default, too */
         return strcmp(name, DEFAULT) == 0 ? 0 : refuse_unknown(w, name, by);
+    if (w->open.count == DEPTH_MAX)
+        return refuse(by, w->err, "more than 64 profiles inherit from one another in a row");
     XD_TRY(xd_strings_add(&w->open, name));
     XD_TRY(inherit(w, file, profile));
     XD_TRY(xd_config_file_table(file, profile, w->values, w->err));
@@ -145,21 +154,28 @@ int xd_config_file_profile(const xd_config_file *files, size_t count, const char
     walk        w = { .files = files, .count = count, .values = values, .err = err };
     const asker by = { .text = asked };
     const int   r = take(&w, name ? name : DEFAULT, &by);
-    xd_strings_release(&w.open);
-    xd_strings_release(&w.done);
+    walk_release(&w);
     return r;
+}
+
+/* In one walk: what has been looked at once is not looked at again from each that inherits it. */
+static int check_all(walk *w)
+{
+    const asker by = { .text = "" };
+    for (size_t i = 0; i < w->count; i++) {
+        const xd_toml_node *profiles = xd_config_file_member(w->files[i].root, "profile");
+        for (const xd_toml_node *n = profiles ? profiles->first : NULL; n; n = n->next)
+            XD_TRY(take(w, n->key, &by));
+    }
+    return 0;
 }
 
 int xd_config_file_check_profiles(const xd_config_file *files, size_t count, xd_error *err)
 {
-    for (size_t i = 0; i < count; i++) {
-        const xd_toml_node *profiles = xd_config_file_member(files[i].root, "profile");
-        for (const xd_toml_node *n = profiles ? profiles->first : NULL; n; n = n->next) {
-            xd_config_values values = XD_CONFIG_VALUES_INIT;
-            const int        r = xd_config_file_profile(files, count, n->key, "", &values, err);
-            xd_config_values_release(&values);
-            XD_TRY(r);
-        }
-    }
-    return 0;
+    xd_config_values values = XD_CONFIG_VALUES_INIT;
+    walk             w = { .files = files, .count = count, .values = &values, .err = err };
+    const int        r = check_all(&w);
+    walk_release(&w);
+    xd_config_values_release(&values);
+    return r;
 }

@@ -268,6 +268,8 @@ static int walk(xd_junit *j)
     j->passed = j->failures = j->errors = j->skipped = j->double_fails = 0;
     if (j->suite == XD_JUNIT_ALL || j->suite == XD_JUNIT_RUN)
         XD_TRY(xd_junit_write_trouble(j));
+    else
+        XD_TRY(xd_junit_write_own_trouble(j, j->suite));
     for (uint32_t i = 0; i < v->tests.collect_report_count; i++)
         if (xd_junit_has(j, v->tests.reports[v->tests.collect_reports[i]].gateway))
             XD_TRY(walk_collect(j, i));

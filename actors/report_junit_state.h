@@ -58,6 +58,8 @@ int xd_junit_write_collect_case(xd_junit *j, uint32_t report) XD_MUST;
 /* report_junit_trouble.c: a run that ended for a reason of its own is an error, though of no test */
 int xd_junit_note_trouble(xd_junit *j, const xd_frame *frame) XD_MUST;
 int xd_junit_write_trouble(xd_junit *j) XD_MUST; /* counts it, and writes it when there is a writer */
+/* The same of one environment, whose session ended before it had tests to run. */
+int xd_junit_write_own_trouble(xd_junit *j, uint32_t gateway) XD_MUST;
 
 /* report_junit_xml.c: the writer, errors as -EIO */
 int xd_junit_raw(xd_junit *j, const char *text) XD_MUST;

@@ -37,24 +37,9 @@ int xd_junit_note_trouble(xd_junit *j, const xd_frame *frame)
     return 0;
 }
 
-int xd_junit_write_trouble(xd_junit *j)
+static int write_case(xd_junit *j, xd_bytes all)
 {
-    const xd_runview *v = j->view;
-    xd_autobuf        text = XD_BUF_INIT;
-    if (v->run.over && v->run.exit_status != XD_EXIT_INFRASTRUCTURE &&
-        v->run.exit_status != XD_EXIT_INCOMPLETE && v->run.exit_status != XD_EXIT_INTERNAL)
-        return 0;
-    j->errors++;
-    if (!j->writer)
-        return 0;
-    XD_TRY(xd_buf_add_bytes(&text, j->trouble.len ? xd_buf_view(&j->trouble) : v->run.reason));
-    if (!v->run.over)
-        XD_TRY(xd_buf_printf(&text, "%sthe run did not come to its end", text.len ? "\n" : ""));
-    if (v->collection.collected > v->tests.ended - v->tests.not_run)
-        XD_TRY(xd_buf_printf(&text, "%s%u of %u tests were not run", text.len ? "\n" : "",
-                             (unsigned)(v->collection.collected - (v->tests.ended - v->tests.not_run)),
-                             (unsigned)v->collection.collected));
-    xd_bytes all = xd_buf_view(&text), first = all;
+    xd_bytes first = all;
     for (first.len = 0; first.len < all.len && all.ptr[first.len] != '\n';)
         first.len++;
     XD_TRY(xd_junit_start(j, "testcase"));
@@ -66,6 +51,60 @@ int xd_junit_write_trouble(xd_junit *j)
     XD_TRY(xd_junit_text(j, all));
     XD_TRY(xd_junit_end(j));
     return xd_junit_end(j);
+}
+
+int xd_junit_write_trouble(xd_junit *j)
+{
+    const xd_runview *v = j->view;
+    xd_autobuf        text = XD_BUF_INIT;
+    /* Who uses pytest wrongly in all environments gets no file, as of pytest. Where each has its own suite, that one says it. */
+    const bool usage = v->run.exit_status == XD_EXIT_USAGE && !v->collection.each;
+    if (v->run.over && v->run.exit_status != XD_EXIT_INFRASTRUCTURE &&
+        v->run.exit_status != XD_EXIT_INCOMPLETE && v->run.exit_status != XD_EXIT_INTERNAL && !usage)
+        return 0;
+    j->errors++;
+    if (!j->writer)
+        return 0;
+    XD_TRY(xd_buf_add_bytes(&text, j->trouble.len ? xd_buf_view(&j->trouble) : v->run.reason));
+    if (usage && !text.len)
+        XD_TRY(xd_buf_printf(&text, "the run ended with exit code %d", v->run.exit_status));
+    if (!v->run.over)
+        XD_TRY(xd_buf_printf(&text, "%sthe run did not come to its end", text.len ? "\n" : ""));
+    if (v->collection.collected > v->tests.ended - v->tests.not_run)
+        XD_TRY(xd_buf_printf(&text, "%s%u of %u tests were not run", text.len ? "\n" : "",
+                             (unsigned)(v->collection.collected - (v->tests.ended - v->tests.not_run)),
+                             (unsigned)v->collection.collected));
+    if (!text.len)
+        XD_TRY(xd_buf_printf(&text, "the run ended with exit code %d", v->run.exit_status));
+    return write_case(j, xd_buf_view(&text));
+}
+
+/* A failed collection is a test case of its own. */
+static bool has_failed_to_collect(const xd_runview *v, uint32_t gateway)
+{
+    for (uint32_t i = 0; i < v->tests.collect_report_count; i++) {
+        const xd_runview_report *r = &v->tests.reports[v->tests.collect_reports[i]];
+        if (r->gateway == gateway && r->outcome == 'f')
+            return true;
+    }
+    return false;
+}
+
+int xd_junit_write_own_trouble(xd_junit *j, uint32_t gateway)
+{
+    const xd_runview     *v = j->view;
+    const xd_runview_env *env = gateway < v->envs.count ? &v->envs.envs[gateway] : NULL;
+    xd_autobuf            text = XD_BUF_INIT;
+    if (!env || !env->over || env->exit_status == XD_EXIT_OK || env->exit_status == XD_EXIT_NO_TESTS ||
+        has_failed_to_collect(v, gateway))
+        return 0;
+    j->errors++;
+    if (!j->writer)
+        return 0;
+    XD_TRY(xd_buf_printf(&text, "its session ended with exit code %d%s", env->exit_status,
+                         env->reason.len ? ": " : ""));
+    XD_TRY(xd_buf_add_bytes(&text, env->reason));
+    return write_case(j, xd_buf_view(&text));
 }
 
 /* ---- where the file is to be, as long as pytest cannot say -------------------------------------------------- */

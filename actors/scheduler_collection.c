@@ -8,6 +8,8 @@
 #include "actors/refuse.h"
 #include "actors/scheduler_state.h"
 
+#define SHOWN_DIFFERENCES 10u
+
 int xd_scheduler_collections_init(scheduler *self)
 {
     const bool each = xd_scheduler_each(self);
@@ -259,6 +261,29 @@ static int make_core(scheduler *self, collection *c)
     return 0;
 }
 
+/* As the collector says it of lists that differ (xd_collect_describe): this environment has no test at all. */
+static int tell_empty(scheduler *self, gateway *g)
+{
+    const collection *c = g->collection;
+    xd_autobuf        text = XD_BUF_INIT;
+    XD_TRY(xd_buf_printf(
+        &text, "Different tests were collected between %s (%u tests) and %s (0 tests). The difference is:",
+        c->owner->spec_text, c->count, g->spec_text));
+    for (uint32_t i = 0; i < XD_MIN(c->count, SHOWN_DIFFERENCES); i++)
+        XD_TRY(xd_buf_printf(&text, "\n- %.*s", (int)c->list->items[i].id.len,
+                             (const char *)c->list->items[i].id.ptr));
+    if (c->count > SHOWN_DIFFERENCES)
+        XD_TRY(xd_buf_printf(&text, "\n(and %u more)", c->count - SHOWN_DIFFERENCES));
+    return xd_scheduler_on_different(self, g, xd_buf_view(&text));
+}
+
+static int tell_all_empty(scheduler *self)
+{
+    for (size_t i = 0; i < self->n_gateways && !xd_scheduler_each(self); i++)
+        XD_TRY(self->gateways[i].over ? tell_empty(self, &self->gateways[i]) : 0);
+    return 0;
+}
+
 /* The lists have come: cores are made of them, and the journal has the collection. */
 static int lists_came(scheduler *self)
 {
@@ -274,6 +299,7 @@ static int lists_came(scheduler *self)
         count += c->count;
     }
     self->history = xd_history_free(self->history);
+    XD_TRY(tell_all_empty(self));
     xd_scheduler_emit(self, XD_EVENT_STARTED, self->args.run_id, self->total_workers, count);
     return xd_scheduler_happens(self, count ? XD_RUN_ON_TESTS : XD_RUN_ON_NO_TESTS, NULL);
 }
@@ -304,6 +330,8 @@ int xd_scheduler_begin_if_all(scheduler *self)
         if (g->collection->sched || (g->state < GW_DONE && !g->failed && !g->over && !g->collection->list))
             return 0;
     }
+    if (!any && over && !xd_scheduler_each(self))
+        xd_scheduler_end_with(self, XD_EXIT_NO_TESTS, "");
     if (!any && over)
         return xd_scheduler_happens(self, XD_RUN_ON_NO_TESTS, NULL);
     return any ? lists_came(self) : 0;
@@ -318,6 +346,22 @@ static int turn_away(scheduler *self, gateway *g, const xd_wire_COLLECTED *in)
              (int)in->exit_status, in->stop_reason.len ? ": " : "",
              (int)XD_MIN(in->stop_reason.len, (size_t)200), (const char *)in->stop_reason.ptr);
     return xd_scheduler_drop(self, g, xd_bytes_str(why));
+}
+
+/* It has no tests, and others may have some: it ends alone. */
+static int ends_empty(scheduler *self, gateway *g)
+{
+    collection *c = g->collection;
+    if (g->state >= GW_FINISHING || xd_scheduler_closes(self))
+        return 0;
+    g->over = true;
+    XD_TRY(xd_scheduler_happens(self, XD_RUN_ON_ENV_LEAVES, g));
+    if (!c->sched)
+        return xd_scheduler_look(self);
+    XD_TRY(xd_sched_agent_lost(c->sched, g->number, NULL, 0, true)); /* nobody waits for it any more */
+    XD_TRY(tell_empty(self, g));
+    XD_TRY(xd_scheduler_drain(self, c));
+    return xd_scheduler_release(self, c);
 }
 
 /* Its session has ended, and there is nothing to run. */
@@ -342,6 +386,8 @@ static int session_ended(scheduler *self, gateway *g, const xd_wire_COLLECTED *i
         in->exit_status == XD_EXIT_OK; /* --collect-only and the like; the adapter has looked */
     if (xd_scheduler_each(self))
         return xd_scheduler_end_own(self, g, in->exit_status);
+    if (in->exit_status == XD_EXIT_NO_TESTS && self->n_gateways > 1 && !xd_scheduler_listens(self))
+        return ends_empty(self, g);
     xd_autofree char *reason = xd_bytes_dup(in->stop_reason);
     xd_scheduler_end_with(self, in->exit_status, reason ? reason : "");
     return xd_scheduler_happens(self, XD_RUN_ON_OVER, NULL);

@@ -147,7 +147,8 @@ int xd_scheduler_lost(scheduler *self, const gateway *g)
     if (has > 1)
         XD_TRY(tell_doubts(self, has, live > 0));
     for (uint32_t i = 0; i < n && i < LOST_TOLD; i++)
-        XD_TRY(tell_lost(self, c, started[i], live > 0));
+        XD_TRY(tell_lost(self, c, started[i],
+                         live > 0 && (!c->sets || xd_scheduler_others_have(self, c, started[i]))));
     return n > LOST_TOLD
                ? xd_scheduler_note(self, XD_NOTE_WARNING, "%u more tests were running there", n - LOST_TOLD)
                : 0;

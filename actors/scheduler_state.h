@@ -59,11 +59,12 @@ typedef struct gateway {
     bool     configured; /* it has told its configuration: its workers can start */
     char     python[24]; /* version of its interpreter, from there */
     bool     failed;     /* it has said that it cannot run, and others go on */
-    bool     over;       /* --dist each: its session ended before it had tests to run, and others go on */
-    bool     dropped;    /* it contradicts what was agreed: nothing of it is heard any more, except its end */
-    bool     known;      /* which tests it has is known */
-    bool     differs;    /* they are not those that were agreed on: */
-    uint8_t *has;        /* bit per item of that: it has this one; NULL = those that were agreed on; owned */
+    bool
+             over; /* its session ended before it had tests to run, and others go on: with --dist each, or because it has none */
+    bool     dropped; /* it contradicts what was agreed: nothing of it is heard any more, except its end */
+    bool     known;   /* which tests it has is known */
+    bool     differs; /* they are not those that were agreed on: */
+    uint8_t *has;     /* bit per item of that: it has this one; NULL = those that were agreed on; owned */
     uint32_t n_has;
     bool     in_order; /* of COLLECTED, as the next ones */
     uint32_t count, deselected;
@@ -196,6 +197,8 @@ int xd_scheduler_make_sets(const scheduler *self, collection *c) XD_MUST;
 int xd_scheduler_grow(scheduler *self, collection *c) XD_MUST;
 /* Why the tests of this environment, which `text` names as DIFFERENT has it, may be others. */
 int xd_scheduler_likely_cause(scheduler *self, const gateway *g, xd_bytes text) XD_MUST;
+/* An environment is there that has this test. */
+bool xd_scheduler_others_have(const scheduler *self, const collection *c, uint32_t item);
 /* Tells the core what this environment can run. 1 = it comes late, and lacks tests that all others have. */
 int xd_scheduler_tell_sets(const gateway *g) XD_MUST;
 

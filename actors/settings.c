@@ -73,8 +73,12 @@ static int take(xd_settings *s, const xd_config *cfg, const char *name, const ch
         return xd_refuse_number("--max-warnings", value, INT_MAX, &s->max_warnings, err);
     if (strcmp(name, "numprocesses") == 0)
         return take_numprocesses(s, value, err);
-    if (strcmp(name, "auto_num_workers") == 0)
-        return take_count("PYTEST_XDIST_AUTO_NUM_WORKERS", value, XD_WORKERS_MAX, &s->workers.automatic, err);
+    if (strcmp(name, "auto_num_workers") == 0) {
+        XD_TRY(
+            take_count("PYTEST_XDIST_AUTO_NUM_WORKERS", value, XD_WORKERS_MAX, &s->workers.automatic, err));
+        s->workers.automatic = XD_MAX(s->workers.automatic, 1u); /* as -n 0, it is one process */
+        return 0;
+    }
     if (strcmp(name, "cores") == 0)
         return take_count("cores", value, UINT16_MAX, &s->workers.cores, err);
     if (strcmp(name, "maxprocesses") == 0)

@@ -220,9 +220,14 @@ int xd_config_remember(xd_config *c, const xd_config_entry *e, const char *value
 
 void xd_config_clear_list(xd_config *c, const xd_config_entry *e)
 {
-    for (size_t i = c->n_given; i > 0; i--)
-        if (c->given[i - 1].option == (size_t)(e - xd_config_entries))
-            given_drop(c, i - 1);
+    size_t kept = 0;
+    for (size_t i = 0; i < c->n_given; i++) {
+        if (c->given[i].option == (size_t)(e - xd_config_entries))
+            given_release(&c->given[i]);
+        else
+            c->given[kept++] = c->given[i];
+    }
+    c->n_given = kept;
     xd_strings_release((xd_strings *)((char *)c + e->offset));
 }
 

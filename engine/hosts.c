@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "engine/base/hash.h"
 #include "engine/base/path.h"
 #include "engine/base/text.h"
 #include "engine/xspec.h"
@@ -191,27 +192,56 @@ static char *text_of(xd_buf *b)
     return xd_buf_add_byte(b, 0) == 0 ? (char *)b->data : NULL;
 }
 
-/* A host without a number of workers, once more: it has no more processors than before. Numbers of one host add up. */
-static bool said_before(const xd_strings *specs, size_t first, const char *spec)
+/* A host without a number of workers. */
+typedef struct said_host {
+    UT_hash_handle hh;
+    char           spec[];
+} said_host;
+
+static void forget_said(said_host **said)
 {
+    said_host *one, *next;
+    HASH_ITER(hh, *said, one, next)
+    {
+        HASH_DEL(*said, one);
+        free(one);
+    }
+}
+
+/* 1 = it is there once more: it has no more processors than before (numbers of one host add up); 0, -ENOMEM. */
+static int said_before(said_host **said, const char *spec)
+{
+    const size_t len = strlen(spec);
+    said_host   *one = NULL;
     if (!strstr(spec, "//cpus=auto"))
-        return false;
-    for (size_t i = first; i < specs->count; i++)
-        if (strcmp(specs->at[i], spec) == 0)
-            return true;
-    return false;
+        return 0;
+    HASH_FIND(hh, *said, spec, len, one);
+    if (one)
+        return 1;
+    one = calloc(1, sizeof(*one) + len + 1);
+    if (!one)
+        return -ENOMEM;
+    memcpy(one->spec, spec, len);
+    HASH_ADD_KEYPTR(hh, *said, one->spec, len, one);
+    if (one->hh.tbl)
+        return 0;
+    free(one);
+    return -ENOMEM;
 }
 
 /* Like xd_hosts_line, with file and line in front of the error. */
-static int add_line(xd_strings *specs, size_t first, const char *line, const char *name, unsigned number,
+static int add_line(xd_strings *specs, said_host **said, const char *line, const char *name, unsigned number,
                     xd_error *err)
 {
     xd_autofree char *spec = NULL;
     xd_error          why = { 0 };
-    const int         r = xd_hosts_line(line, &spec, &why);
+    int               r = xd_hosts_line(line, &spec, &why);
     if (r == -EINVAL)
         return xd_error_set(err, r, "option --hosts: %.200s:%u: %s", name, number, why.text);
-    return r == 1 && !said_before(specs, first, spec) ? xd_strings_add(specs, spec) : XD_MIN(r, 0);
+    if (r <= 0)
+        return r;
+    r = said_before(said, spec);
+    return r == 0 ? xd_strings_add(specs, spec) : XD_MIN(r, 0);
 }
 
 int xd_hosts_read(const char *path, const char *dir, xd_strings *specs, xd_error *err)
@@ -233,13 +263,16 @@ int xd_hosts_read(const char *path, const char *dir, xd_strings *specs, xd_error
         return -ENOMEM;
     if (strncmp(rest, BOM, strlen(BOM)) == 0)
         rest += strlen(BOM);
-    while (rest) {
+    said_host *said = NULL;
+    while (rest && r == 0) {
         char *line = rest;
         rest = strchr(line, '\n');
         if (rest)
             *rest++ = 0;
-        XD_TRY(add_line(specs, before, line, name, ++number, err));
+        r = add_line(specs, &said, line, name, ++number, err);
     }
+    forget_said(&said);
+    XD_TRY(r);
     return specs->count > before
                ? 0
                : xd_error_set(err, -EINVAL, "option --hosts: there is no host in %.200s; " ALLOWED, name);

@@ -398,27 +398,52 @@ static bool in_flight(const xd_sched *s)
     return false;
 }
 
-/* Is there an agent that runs dry, and one to take from?  Fills *ret with a TAKE_BACK: 1, else 0. */
-static int take_back(xd_sched *s, xd_sched_command *ret)
+static bool is_dry(const xd_sched_agent *g)
 {
-    xd_sched_agent *dry = NULL, *victim = NULL;
-    uint16_t        from = 0;
+    return xd_sched_usable(g) && !g->alone && g->units <= g->workers;
+}
+
+/* The agent that has most for this one; NULL = none has anything. */
+static xd_sched_agent *richest(const xd_sched *s, const xd_sched_agent *dry)
+{
+    xd_sched_agent *found = NULL;
     for (uint32_t a = 0; a < s->n_agents; a++) {
-        xd_sched_agent *g = &s->agents[a];
-        if (!xd_sched_usable(g))
-            continue;
-        if (!g->alone && g->units <= g->workers && (!dry || g->units < dry->units))
-            dry = g;
-    }
-    for (uint32_t a = 0; a < s->n_agents && dry; a++) {
         xd_sched_agent *g = &s->agents[a];
         if (!xd_sched_usable(g) || g == dry || g->request || g->units >= g->ask_below || !spare_for(g, dry))
             continue;
-        if (!victim || spare_for(g, dry) > spare_for(victim, dry)) {
-            victim = g;
-            from = (uint16_t)a;
-        }
+        if (!found || spare_for(g, dry) > spare_for(found, dry))
+            found = g;
     }
+    return found;
+}
+
+/* The agent that runs dry most, of those that another one can give something; that is *ret_victim. With several sets the driest of all may be one
+ * that nobody has anything for. NULL = none. */
+static xd_sched_agent *driest(const xd_sched *s, xd_sched_agent **ret_victim)
+{
+    xd_sched_agent *dry = NULL, *victim = NULL;
+    for (uint32_t a = 0; a < s->n_agents; a++)
+        if (is_dry(&s->agents[a]) && (!dry || s->agents[a].units < dry->units))
+            dry = &s->agents[a];
+    *ret_victim = dry ? richest(s, dry) : NULL;
+    if (!dry || *ret_victim || s->n_rings < 2)
+        return dry;
+    dry = NULL;
+    for (uint32_t a = 0; a < s->n_agents; a++) {
+        xd_sched_agent *g = &s->agents[a];
+        if (!is_dry(g) || (dry && g->units >= dry->units) || !(victim = richest(s, g)))
+            continue;
+        dry = g;
+        *ret_victim = victim;
+    }
+    return dry;
+}
+
+/* Is there an agent that runs dry, and one to take from?  Fills *ret with a TAKE_BACK: 1, else 0. */
+static int take_back(xd_sched *s, xd_sched_command *ret)
+{
+    xd_sched_agent *victim;
+    xd_sched_agent *dry = driest(s, &victim);
     if (!victim)
         return 0;
     /* Without an idle worker there it is only provision: not if the victim would be as poor after it. */
@@ -433,7 +458,7 @@ static int take_back(xd_sched *s, xd_sched_command *ret)
     victim->asked_for = (uint16_t)(dry - s->agents);
     s->st.take_backs++;
     *ret = (xd_sched_command){ .kind = XD_SCHED_TAKE_BACK,
-                               .agent = from,
+                               .agent = (uint16_t)(victim - s->agents),
                                .request = victim->request,
                                .count = XD_MAX(XD_MIN((uint32_t)share, most), XD_MAX(s->max_group, 1u)) };
     return 1;

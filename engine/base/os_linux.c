@@ -199,6 +199,13 @@ static size_t numbers(const char *text, long long *ret, size_t most)
     return n;
 }
 
+/* Of the next line of a file. */
+static size_t numbers_in(FILE *f, long long *ret, size_t most)
+{
+    char line[256];
+    return fgets(line, sizeof(line), f) ? numbers(line, ret, most) : 0;
+}
+
 /* Parent of pid from /proc/PID/stat; the command's name may hold anything, so what counts begins behind the
  * last ')'. */
 static pid_t parent_of(long pid)
@@ -378,23 +385,23 @@ uint64_t xd_os_memory_bytes(void)
     return xd_cgroup_memory("", &limit, &left) ? XD_MIN(total, limit) : total;
 }
 
-uint64_t xd_os_memory_free(void)
+uint64_t xd_os_memory_free(const char *root)
 {
     static const char name[] = "MemAvailable:";
     char              line[256];
-    uint64_t          kib = 0, limit, left;
-    FILE             *f = fopen("/proc/meminfo", "re");
-    while (f && !kib && fgets(line, sizeof(line), f)) {
-        long long v;
-        if (strncmp(line, name, sizeof(name) - 1) == 0 && numbers(line + sizeof(name) - 1, &v, 1) == 1 &&
-            v > 0)
-            kib = (uint64_t)v;
-    }
+    long long         kib = -1;
+    uint64_t          limit, left;
+    snprintf(line, sizeof(line), "%s/proc/meminfo", root);
+    FILE *f = fopen(line, "re");
+    while (f && kib < 0 && fgets(line, sizeof(line), f))
+        if (strncmp(line, name, sizeof(name) - 1) == 0 && numbers(line + sizeof(name) - 1, &kib, 1) != 1)
+            kib = -1;
     if (f)
         fclose(f);
-    if (!kib)
+    if (kib < 0)
         return 0;
-    return xd_cgroup_memory("", &limit, &left) ? XD_MIN(kib << 10, left) : kib << 10;
+    const uint64_t all = (uint64_t)kib << 10;
+    return XD_MAX(xd_cgroup_memory(root, &limit, &left) ? XD_MIN(all, left) : all, 1u);
 }
 
 uint64_t xd_os_memory_private(pid_t pid)

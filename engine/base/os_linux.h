@@ -68,8 +68,8 @@ bool xd_os_has_aes(void);
 /* Physical memory, or a cgroup's limit when that is lower. */
 uint64_t xd_os_memory_bytes(void);
 /* Memory that new programs can have without swapping (proc(5), MemAvailable), or what a cgroup's limit leaves when that is
- * less, bytes; 0 = not known. */
-uint64_t xd_os_memory_free(void);
+ * less, bytes; 0 = not known: where there is none at all it is 1. root: in front of each path, as in cgroup.h. */
+uint64_t xd_os_memory_free(const char *root);
 /* Memory of a process that it does not share with files or by shared memory (proc(5), statm), bytes; 0 = not known. */
 uint64_t xd_os_memory_private(pid_t pid);
 /* How often the kernel killed for lack of memory in the cgroup of this process; -1 = cannot be read. */

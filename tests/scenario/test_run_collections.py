@@ -4,6 +4,7 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 
 from conftest import junit_cases
+from test_run_lost import AGENTS
 
 WARM = "def pytest_sessionfinish(session): pass\n"  # a reason to start workers before the collection
 RANDOM = {
@@ -58,6 +59,50 @@ def test_environments_that_differ(project):
     assert "PASSED test_a.py::test_only_b" in shown.out and "1 error" in shown.out, shown
 
 
+def test_an_option_that_one_environment_lacks(project):
+    """Nothing runs, and who reads JUnit XML alone does not take it for success."""
+    project.write(test_a="def test_a(): pass\n", conftest="""
+        import os, time
+        def pytest_addoption(parser):
+            if os.environ["WHICH"] == "a": parser.addoption("--foo")
+            else: time.sleep(2)
+        """)
+    xd = project.run("--tx=popen//env:WHICH=a", "--tx=popen//env:WHICH=b", "--foo=1", "--junitxml=xd.xml")
+    assert xd.rc == 4 and not xd.tests, xd
+    suite = ElementTree.parse(str(project.root / "xd.xml")).getroot()[0]
+    told, = suite.iter("error")
+    assert suite.get("errors") == "1" and told.get("message") == "the run ended with exit code 4", xd
+
+
+def test_others_come_while_an_environment_starts(project):
+    """The list that counts is whole, and the tests wait for an environment that is not configured yet: what another one brings meanwhile is run, too."""
+    project.write(conftest="import os, time\ndef pytest_configure(): time.sleep(5 if os.environ['WHICH'] == 'slow' else 0)\n", test_a="""
+        import os, pytest, time
+        MORE = os.environ["WHICH"] == "more"
+        time.sleep(1.5 if MORE else 0)
+        @pytest.mark.parametrize("n", range(5 if MORE else 3))
+        def test_n(n): time.sleep(0.05)
+        """)
+    xd = project.run(*["--tx=popen//env:WHICH=" + which for which in ("slow", "more", "first")])
+    assert xd.rc == 1 and xd.outcomes == {"test_a.py::test_n[%d]" % n: "passed" for n in range(5)}, xd
+    assert (xd.events[-1]["collected"], xd.events[-1]["recorded"]) == (5, 5) and [e["count"] for e in xd.events if e["event"] == "collected"] == [5], xd
+    assert "3 workers [5 items]" in xd.out, xd
+
+
+@pytest.mark.parametrize("empty", "ab")
+def test_an_environment_without_tests(project, empty):
+    """Its list differs as any other does: it is no reason to run nothing, with an exit code that says that there is nothing to run."""
+    project.write(test_a="import time\ndef test_a(): time.sleep(0.1)\ndef test_b(): time.sleep(0.1)\n",
+                  conftest="import os\ndef pytest_collection_modifyitems(items):\n    if os.environ['WHICH'] in %r: del items[:]\n" % (empty + "c"))
+    spec = "popen//env:WHICH="
+    xd = project.run("--tx", "2*%sa" % spec, "--tx", "2*%sb" % spec, "--junitxml=xd.xml")
+    other = "b" if empty == "a" else "a"
+    check(xd, project, spec + empty, ["between %s%s (2 tests) and %s%s (0 tests)" % (spec, other, spec, empty), "- test_a.py::test_a"])
+    assert xd.outcomes == {"test_a.py::test_a": "passed", "test_a.py::test_b": "passed"}, xd
+    none = project.run("--tx", spec + empty, "--tx", spec + "c")
+    assert none.rc == 5 and not none.tests and "Different tests" not in none.out, none
+
+
 THREE = '''
 import os, pytest, time
 WHICH = os.environ.get("WHICH", "a")
@@ -97,6 +142,21 @@ def test_who_has_them_is_lost(project):
     assert xd.rc == 6 and xd.outcomes["test_a.py::test_some[w]"] in ("lost", "crashed") and "test_a.py::test_some[v]" not in xd.outcomes, xd
     assert "1 test is not run: no environment is left that has it (test_a.py::test_some[v])" in xd.out, xd
     assert all(xd.outcomes["test_a.py::test_all[%d]" % n] in ("passed", "lost") for n in range(20)), xd
+
+
+def test_nobody_else_has_what_ran_there(project):
+    """It is not said to run again."""
+    project.write(agents=AGENTS, test_a="""
+        import os
+        from agents import *
+        def test_a(): pass
+        if os.environ.get("WHICH") == "b":
+            def test_kills(): kill_agent()
+        """)
+    xd = project.run("--tx", "popen", "--tx", "popen//env:WHICH=b")
+    assert xd.rc == 6 and xd.outcomes == {"test_a.py::test_a": "passed"}, xd
+    assert "test_a.py::test_kills was running there (gw1)\n" in xd.out and "runs again" not in xd.out, xd
+    assert "1 test is not run: no environment is left that has it (test_a.py::test_kills)" in xd.out, xd
 
 
 LATE = """

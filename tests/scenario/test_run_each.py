@@ -224,14 +224,30 @@ def test_an_environment_that_cannot_collect(project):
     assert both.rc == 2 and both.summary == {"error": 2} and both.events[-1]["not_run"] == 2, both
     # a conftest that cannot be imported is wrong usage for pytest, which has run tests elsewhere
     project.write(conftest=BROKEN)
-    usage = run(project, workers=1)
+    usage = run(project, "--junitxml=xd.xml", workers=1)
     assert usage.rc == project.plain(env=dict(WHICH="b")).rc == 4 and usage.summary == {"passed": 2}, usage
     assert "without tests: popen//env:WHICH=b (exit code 4)" in usage.out and "it is the pytest of popen//env:WHICH=b that says so" in usage.err, usage
     assert "popen//env:WHICH=b (exit code 4)" in project.xdctl("show").out
+    told, = suites(project.root / "xd.xml")["pytest [%s]" % SPECS[1]].iter("error")  # for who reads this file alone
+    assert told.get("message") == "its session ended with exit code 4"
     (project.root / "conftest.py").unlink()
     # and where it goes on all the same, it has failed
     on = run(project, "--continue-on-collection-errors", workers=1)
     assert on.rc == 1 and on.summary == {"passed": 3, "error": 1}, on
+
+
+def test_an_environment_that_ends_by_itself_in_junit_xml(project):
+    """An exit code of pytest's or of a plugin, for who reads that file alone."""
+    project.write(test_each="def test_a(): pass\n", conftest="""
+        import os, pytest
+        def pytest_sessionstart():
+            if os.environ["WHICH"] == "b": pytest.exit("no thanks", returncode=int(os.environ["CODE"]))
+        """)
+    for code in ("3", "7", "33"):
+        xd = run(project, "--junitxml=xd.xml", specs=[SPECS[0], SPECS[1] + "//env:CODE=" + code], workers=1)
+        assert xd.rc == int(code), xd
+        told = [e.get("message") for e in ElementTree.parse(str(project.root / "xd.xml")).getroot().iter("error")]
+        assert all(told) and "its session ended with exit code %s: _pytest.outcomes.Exit: no thanks" % code in told, (told, xd)
 
 
 def test_an_environment_without_tests(project):

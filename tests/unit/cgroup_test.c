@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "engine/base/cgroup.h"
+#include "engine/base/os_linux.h"
 #include "engine/base/path.h"
 
 static char root[64];
@@ -153,6 +154,27 @@ START_TEST(a_path_that_is_too_long)
 }
 END_TEST
 
+/* "Nothing is left" must not be taken for "it is not known", which limits nothing. */
+START_TEST(memory_that_is_free)
+{
+    ck_assert_uint_eq(xd_os_memory_free(root), 0);
+    put("/proc/meminfo", "MemTotal: 8388608 kB\nMemFree: 5 kB\n"); /* a kernel before 3.14 */
+    ck_assert_uint_eq(xd_os_memory_free(root), 0);
+    put("/proc/meminfo", "MemTotal: 8388608 kB\nMemAvailable:    1024 kB\n");
+    ck_assert_uint_eq(xd_os_memory_free(root), MIB);
+    put("/proc/meminfo", "MemAvailable: 0 kB\n");
+    ck_assert_uint_eq(xd_os_memory_free(root), 1);
+    put("/proc/meminfo", "MemAvailable: 1048576 kB\n");
+    put("/proc/self/cgroup", "0::/full\n");
+    put("/sys/fs/cgroup/full/memory.max", "1073741824\n");
+    put("/sys/fs/cgroup/full/memory.current", "1073741824\n");
+    put("/sys/fs/cgroup/full/memory.stat", "inactive_file 0\n");
+    ck_assert_uint_eq(xd_os_memory_free(root), 1);
+    put("/sys/fs/cgroup/full/memory.stat", "inactive_file 2097152\n");
+    ck_assert_uint_eq(xd_os_memory_free(root), 2u * MIB);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tc = tcase_create("cgroup");
@@ -163,6 +185,7 @@ int main(void)
     tcase_add_test(tc, version_1);
     tcase_add_test(tc, both_versions);
     tcase_add_test(tc, a_path_that_is_too_long);
+    tcase_add_test(tc, memory_that_is_free);
     Suite *s = suite_create("cgroup");
     suite_add_tcase(s, tc);
     SRunner *sr = srunner_create(s);

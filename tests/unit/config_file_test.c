@@ -256,6 +256,31 @@ START_TEST(profiles_that_are_not_there)
 }
 END_TEST
 
+/* A generated file: neither time nor stack may go with the square of it, or its depth. */
+START_TEST(very_many_profiles)
+{
+    xd_autobuf text = XD_BUF_INIT;
+    for (unsigned i = 0; i < 1000; i++) /* rows of 64 */
+        ck_assert_int_eq(i % 64 ? xd_buf_printf(&text, "[profile.p%u]\ninherits = 'p%u'\n", i, i - 1)
+                                : xd_buf_printf(&text, "[profile.p%u]\n", i),
+                         0);
+    ck_assert_int_eq(file(xd_buf_cstr(&text)), 0);
+    ck_assert_int_eq(xd_config_file_check_profiles(files, count, &err), 0);
+    add("p63");
+    xd_config_file_release(&files[0]);
+    count = 0;
+    ck_assert_int_eq(xd_buf_add_str(&text, "[profile.more]\n"), 0);
+    refused(xd_buf_cstr(&text), "xd.toml:1985: profile.more: a file has at most 1000 profiles");
+    xd_buf_clear(&text);
+    for (unsigned i = 0; i < 65; i++)
+        ck_assert_int_eq(xd_buf_printf(&text, "[profile.p%u]\ninherits = 'p%u'\n", i, i + 1), 0);
+    ck_assert_int_eq(xd_buf_add_str(&text, "[profile.p65]\n"), 0);
+    ck_assert_int_eq(file(xd_buf_cstr(&text)), 0);
+    ck_assert_int_eq(xd_config_file_check_profiles(files, count, &err), -EINVAL);
+    ck_assert_str_eq(err.text, "xd.toml:128: more than 64 profiles inherit from one another in a row");
+}
+END_TEST
+
 START_TEST(what_is_no_name_of_a_profile)
 {
     ck_assert_int_eq(file("[profile.a]\ninherits = 3\n"), 0);
@@ -408,7 +433,7 @@ static int hosts(const char *spec)
 START_TEST(lists_of_hosts)
 {
     ck_assert_int_eq(file("[hosts]\nlab = ['ssh=h1', '2*ssh=h2//chdir=c']\none = 'popen//env:A=b'\nauto = "
-                          "['ssh=h//cpus=auto']\nid = ['ssh=h//id=x']\n"),
+                          "['ssh=h//cpus=auto']\nid = ['ssh=h//id=x']\nnobody = []\n"),
                      0);
     ck_assert_int_eq(hosts("@lab"), 0);
     shows("tx", "popen (program) | ssh=h1 (@lab, program) | 2*ssh=h2//chdir=c (@lab, program)");
@@ -423,6 +448,8 @@ START_TEST(lists_of_hosts)
     ck_assert_int_eq(hosts("@nothing-like-it"), -EINVAL);
     ck_assert_str_eq(err.text, "option --tx: there is no list of hosts 'nothing-like-it': lists stand in a "
                                "table [hosts] of xd.toml");
+    ck_assert_int_eq(hosts("@nobody"), -EINVAL); /* all would run here */
+    ck_assert_str_eq(err.text, "option --tx: the list of hosts 'nobody' is empty (xd.toml:6)");
     ck_assert_int_eq(hosts("2*@auto"), -EINVAL);
     ck_assert_str_eq(err.text, "option --tx: 'ssh=h//cpus=auto' cannot be had 2 times: it has as many "
                                "workers as its host has processors");
@@ -507,6 +534,7 @@ int main(void)
     tcase_add_test(t, profiles_inherit);
     tcase_add_test(t, the_profile_default);
     tcase_add_test(t, profiles_that_are_not_there);
+    tcase_add_test(t, very_many_profiles);
     tcase_add_test(t, what_is_no_name_of_a_profile);
     tcase_add_test(t, which_counts);
     tcase_add_test(t, an_empty_list_takes_away);

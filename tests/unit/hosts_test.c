@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "engine/hosts.h"
@@ -153,6 +154,26 @@ START_TEST(files)
 }
 END_TEST
 
+/* What takes the square of the number of lines would take minutes here. */
+START_TEST(a_very_long_list)
+{
+    char       long_path[] = "/tmp/xd-hosts-XXXXXX";
+    xd_autobuf text = XD_BUF_INIT;
+    xd_error   err = { 0 };
+    int        fd = mkstemp(long_path);
+    for (unsigned i = 0; i < 300000; i++)
+        ck_assert_int_eq(xd_buf_printf(&text, "h%u\n", i % 200000), 0);
+    ck_assert(fd >= 0 && write(fd, text.data, text.len) == (ssize_t)text.len);
+    close(fd);
+    const clock_t begin = clock();
+    ck_assert_msg(xd_hosts_read(long_path, NULL, &specs, &err) == 0, "%s", err.text);
+    ck_assert_uint_lt((unsigned long)(clock() - begin), 20ul * CLOCKS_PER_SEC);
+    unlink(long_path);
+    ck_assert_uint_eq(specs.count, 200000);
+    xd_strings_release(&specs);
+}
+END_TEST
+
 /* A relative name counts from --work-dir; the option is done with. */
 START_TEST(of_a_config)
 {
@@ -185,6 +206,7 @@ int main(void)
     tcase_add_test(t, lines);
     tcase_add_test(t, mistyped_lines);
     tcase_add_test(t, files);
+    tcase_add_test(t, a_very_long_list);
     tcase_add_test(t, of_a_config);
     suite_add_tcase(s, t);
     SRunner *r = srunner_create(s);

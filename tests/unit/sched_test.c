@@ -585,6 +585,32 @@ START_TEST(test_nobody_is_left_who_has_them)
 }
 END_TEST
 
+/* Agent 0 has nothing to do, and can run nothing of what agent 1 has left: agent 2 can. */
+START_TEST(test_who_runs_dry_and_can_be_helped)
+{
+    xd_sched_item items[40];
+    const bool    some[] = { true, false }, all[] = { true, true };
+    for (uint32_t i = 0; i < 40; i++)
+        items[i] = (xd_sched_item){ .unit = 1, .set = i >= 2 };
+    xd_auto(xd_sched) *s = make((xd_sched_options){ .mode = XD_SCHED_LOAD }, items, 40);
+    for (uint16_t a = 0; a < 3; a++)
+        ck_assert_int_eq(xd_sched_agent_sets(s, a, a ? all : some, 2), 0);
+    ck_assert_int_eq(xd_sched_agent_up(s, 1, 2), 0);
+    ck_assert_uint_eq(want(s, XD_SCHED_LEASE).agent, 1);
+    want(s, XD_SCHED_NO_MORE);
+    ck_assert_int_eq(xd_sched_result(s, 1, 0, 1, XD_OUT_PASSED, 0), 0);
+    ck_assert_int_eq(xd_sched_result(s, 1, 1, 1, XD_OUT_PASSED, 0), 0);
+    ck_assert_int_eq(xd_sched_agent_up(s, 0, 1), 0);
+    ck_assert_int_eq(xd_sched_agent_up(s, 2, 1), 0);
+    xd_sched_command c = want(s, XD_SCHED_TAKE_BACK);
+    ck_assert_uint_eq(c.agent, 1);
+    ck_assert_uint_ge(c.count, 1);
+    ck_assert_int_eq(
+        xd_sched_returned(s, 1, c.request, &(xd_span){ .first = 39, .count = 1, .attempt = 1 }, 1), 0);
+    ck_assert_uint_eq(want(s, XD_SCHED_LEASE).agent, 2);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("sched");
@@ -605,6 +631,7 @@ int main(void)
     tcase_add_test(t, test_empty);
     tcase_add_test(t, test_items_that_only_some_have);
     tcase_add_test(t, test_nobody_is_left_who_has_them);
+    tcase_add_test(t, test_who_runs_dry_and_can_be_helped);
     tcase_add_loop_test(t, test_scale, 0, 3);
     suite_add_tcase(suite, t);
     SRunner *r = srunner_create(suite);

@@ -74,6 +74,8 @@ START_TEST(words)
     ck_assert_int_eq(settings.workers.project, XD_WORKERS_LOGICAL);
     ck_assert_int_eq(PROJECT("numprocesses", ""), 0);
     ck_assert_int_eq(settings.workers.project, XD_WORKERS_AUTO);
+    ck_assert_int_eq(PROJECT("auto_num_workers", "0"), 0); /* one process: not "nothing is told" */
+    ck_assert_uint_eq(settings.workers.automatic, 1);
     ck_assert_int_eq(PROJECT("maxfail", "-1"), 0); /* as pytest: any failure is more */
     ck_assert_uint_eq(settings.maxfail, 1);
     ck_assert_int_eq(PROJECT("dist", "no", "loadscopereorder", "True", "looponfail", "0"), 0);

@@ -323,7 +323,7 @@ static int say_empty(agent *a)
 /* How many workers there is memory for (-n auto). Forked from the collector or not, each may come to have all of its own. */
 static uint32_t room_for(const agent_env *e)
 {
-    const uint64_t left = xd_os_memory_free(),
+    const uint64_t left = xd_os_memory_free(""),
                    one = e->collector.pid > 0 ? xd_os_memory_private(e->collector.pid) : 0;
     if (!left || !one)
         return 0;
