@@ -199,13 +199,6 @@ static size_t numbers(const char *text, long long *ret, size_t most)
     return n;
 }
 
-/* Of the next line of a file. */
-static size_t numbers_in(FILE *f, long long *ret, size_t most)
-{
-    char line[256];
-    return fgets(line, sizeof(line), f) ? numbers(line, ret, most) : 0;
-}
-
 /* Parent of pid from /proc/PID/stat; the command's name may hold anything, so what counts begins behind the
  * last ')'. */
 static pid_t parent_of(long pid)
