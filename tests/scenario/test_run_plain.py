@@ -190,3 +190,50 @@ def test_coverage_of_several_workers_as_the_manual_tells(project, reporting_pyth
     done = subprocess.run(textwrap.dedent("%s combine -q && %s report" % (tool, tool)), shell=True, cwd=str(project.root), stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, universal_newlines=True, timeout=SECONDS)
     assert re.search(r"^mypkg.py +4 +0 +100%", done.stdout, re.M), done.stdout
+
+
+COUNTS = '''
+    import pytest
+    def counts(config):
+        return sorted((k, len(v)) for k, v in config.pluginmanager.get_plugin("terminalreporter").stats.items())
+    @pytest.fixture
+    def seen(request):
+        return counts(request.config)
+    def pytest_terminal_summary(terminalreporter, config):
+        kinds = sorted((k, r.when, r.nodeid) for k, v in terminalreporter.stats.items() for r in v if hasattr(r, "when"))
+        terminalreporter.write_line("COUNTS %r %r" % (counts(config), kinds))
+    '''
+LATE = '''
+    import pytest
+    class Late(object):
+        def pytest_report_teststatus(self, report):
+            if report.when == "call" and report.passed:
+                return "odd", "o", "ODD"
+    @pytest.fixture(scope="module")
+    def late(request):
+        request.config.pluginmanager.register(Late())
+    '''
+
+
+@pytest.mark.parametrize("more", ["", LATE, "\n    def pytest_report_teststatus(report):\n        if report.when == 'setup' and report.passed: return 'ready', '', ''\n"], ids=["own", "late", "theirs"])
+def test_what_a_terminal_reporter_has_counted(project, more):
+    """At the end, and while tests run; also of a plugin that comes late and calls what passed something else."""
+    project.write(conftest=textwrap.dedent(COUNTS) + textwrap.dedent(more), test_a="""
+        import pytest, unittest
+        def test_a(): pass
+        def test_b(seen): print("SEEN %r" % seen); assert dict(seen).get("passed") == 1
+        def test_c(): assert 0
+        @pytest.mark.skip
+        def test_d(): pass
+        @pytest.mark.xfail
+        def test_e(): pass
+        class TestF(unittest.TestCase):
+            def test_f(self): pass
+        LATE
+        def test_g(): pass
+        def test_h(): pass
+        """.replace("LATE", '@pytest.mark.usefixtures("late")' if more is LATE else ""))
+    xd, plain = project.run("-n0"), project.plain()
+    lines = [[line for line in r.out.splitlines() if line.startswith("COUNTS ")] for r in (xd, plain)]
+    assert lines[0] == lines[1] and len(lines[0]) == 1, xd
+    assert xd.rc == plain.rc == 1

@@ -97,10 +97,28 @@ class CountingReporter(QuietReporter):
 
     def __init__(self, real, loud):
         QuietReporter.__init__(self, real, loud)
+        object.__setattr__(self, "_report", compat.test_report())
+        object.__setattr__(self, "_usual", None)
         compat.count_quietly(real)
 
+    def pytest_plugin_registered(self, plugin):
+        object.__setattr__(self, "_usual", None)
+
+    def is_usual(self):
+        """Nobody but pytest says what a report counts as."""
+        if self._usual is None:
+            object.__setattr__(self, "_usual", not foreign_plugins(self._real.config, "pytest_report_teststatus"))
+        return self._usual
+
     def pytest_runtest_logreport(self, report):
-        return self._real.pytest_runtest_logreport(report=report)
+        """Nine in ten reports say that a phase passed: they are kept as pytest keeps them, without asking all plugins what to call that."""
+        real = self._real
+        if type(report) is self._report and report.outcome == "passed" and not hasattr(report, "wasxfail") and self.is_usual():
+            kept = real.stats.get("passed" if report.when == "call" else "")
+            if kept is not None:  # pytest's own reporter has seen one of these
+                kept.append(report)
+                return
+        real.pytest_runtest_logreport(report=report)
 
     def pytest_collectreport(self, report):
         return self._real.pytest_collectreport(report=report)
@@ -115,7 +133,7 @@ class CountingReporter(QuietReporter):
         return self._real.pytest_warning_captured(warning_message=warning_message, item=item)
 
     def __dir__(self):
-        return ["pytest_report_header", "pytest_runtest_logreport", "pytest_collectreport", "pytest_deselected", compat.warning_hook()]
+        return ["pytest_report_header", "pytest_plugin_registered", "pytest_runtest_logreport", "pytest_collectreport", "pytest_deselected", compat.warning_hook()]
 
 
 def silence(plugin, manager, counts):
