@@ -273,8 +273,8 @@ static int refuse_toml(const xd_config_file *f, const xd_toml_error *why, xd_err
 {
     if (!why->line)
         return xd_error_set(err, -EINVAL, "%s: %s", f->shown, why->text);
-    return xd_error_set(err, -EINVAL, "%s:%u:%u: no valid TOML: %s", f->shown, (unsigned)why->line,
-                        (unsigned)why->column, why->text);
+    return xd_error_set(err, -EINVAL, "%s:%u:%u: %s%s", f->shown, (unsigned)why->line, (unsigned)why->column,
+                        why->wrong_kind ? "" : "no valid TOML: ", why->text);
 }
 
 int xd_config_file_read(xd_config_file *f, const char *text, size_t len, const char *const *table,

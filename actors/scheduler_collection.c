@@ -376,12 +376,11 @@ static int session_ended(scheduler *self, gateway *g, const xd_wire_COLLECTED *i
         self->told_misplaced = true;
         XD_TRY(xd_scheduler_note(self, XD_NOTE_USAGE, "%s", line));
     }
-    if (in->exit_status == XD_EXIT_USAGE && self->n_gateways > 1) /* pytest's words name no host */
-        XD_TRY(
-            xd_scheduler_note(self, XD_NOTE_USAGE,
-                              "it is the pytest of %s that says so: if another host's does not, it may have "
-                              "a plugin that is missing there",
-                              g->spec_text));
+    if (in->exit_status == XD_EXIT_USAGE && self->n_gateways > 1) /* pytest's words name no environment */
+        XD_TRY(xd_scheduler_note(
+            self, XD_NOTE_USAGE, "it is the pytest of %s that says so%s", g->spec_text,
+            self->told_whose ? "" : ": if another's does not, it may have a plugin that is missing there"));
+    self->told_whose |= in->exit_status == XD_EXIT_USAGE;
     self->zero_asked |=
         in->exit_status == XD_EXIT_OK; /* --collect-only and the like; the adapter has looked */
     if (xd_scheduler_each(self))

@@ -244,8 +244,10 @@ int read_table(std::string_view text, const char *const *path, xd_toml_node **re
         if (!below)
             return -ENOENT;
         table = below->as_table();
-        if (!table)
-            return refuse(err, below->source().begin, std::string("'") + *path + "' is no table");
+        if (!table) {
+            err->wrong_kind = true;
+            return refuse(err, below->source().begin, std::string("'") + *path + "' must be a table");
+        }
     }
     return builder(err).root(*table, ret);
 }
@@ -258,6 +260,7 @@ int xd_toml_read(const char *text, size_t len, const char *const *path, xd_toml_
     int           r;
     err->line = err->column = 0;
     err->text[0] = 0;
+    err->wrong_kind = false;
     try {
         r = read_table(std::string_view(len ? text : "", len), path, &made, err);
     } catch (const std::bad_alloc &) {

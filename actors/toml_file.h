@@ -35,6 +35,7 @@ typedef struct xd_toml_node {
 typedef struct xd_toml_error {
     uint32_t line, column; /* 0 = of the whole text */
     char     text[400];
+    bool     wrong_kind; /* it is TOML, and something else than a table stands where `path` leads */
 } xd_toml_error;
 
 /* The table that `path` leads to (names of tables, NULL-terminated; NULL = all of it), with all below it. -ENOENT: there is none of that name. -EINVAL: err says

@@ -161,12 +161,23 @@ uint32_t xd_cgroup_cpus(const char *root)
     return least;
 }
 
+/* v2 slows down what comes above memory.high, which is as good as a limit to whoever chooses a number of workers. */
+static bool limit_of(const group *g, bool v2, long long *ret)
+{
+    long long  high = 0;
+    const bool told = numbers_of(g, v2 ? "memory.max" : "memory.limit_in_bytes", ret, 1) == 1 && *ret >= 0 &&
+                      *ret <= INT64_MAX / 2;
+    if (!v2 || numbers_of(g, "memory.high", &high, 1) != 1 || high < 0)
+        return told;
+    *ret = told ? XD_MIN(*ret, high) : high;
+    return true;
+}
+
 /* False: no limit. A limit of v1 that nobody set is near the largest number that there is. */
 static bool memory_of(const group *g, bool v2, uint64_t *ret_limit, uint64_t *ret_free)
 {
     long long limit = 0, used = 0, cached = 0;
-    if (numbers_of(g, v2 ? "memory.max" : "memory.limit_in_bytes", &limit, 1) != 1 || limit < 0 ||
-        limit > INT64_MAX / 2)
+    if (!limit_of(g, v2, &limit))
         return false;
     if (numbers_of(g, v2 ? "memory.current" : "memory.usage_in_bytes", &used, 1) != 1 ||
         !number_named(g, "memory.stat", v2 ? "inactive_file" : "total_inactive_file", &cached))

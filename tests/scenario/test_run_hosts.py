@@ -397,4 +397,4 @@ def test_a_plugin_that_one_host_does_not_have(project):
     project.write(test_a="def test_a(): pass\n", **{"pytest.ini": "[pytest]\naddopts = --mine\n"})
     result = project.run("--tx=popen//env:PYTHONPATH=%s//env:PYTEST_PLUGINS=mine" % (project.path / "plugins"), "--tx=popen//nice=0")
     assert result.rc == 4 and "unrecognized arguments: --mine" in result.err, result
-    assert "it is the pytest of popen//nice=0 that says so: if another host's does not, it may have a plugin that is missing there" in result.err, result
+    assert "it is the pytest of popen//nice=0 that says so: if another's does not, it may have a plugin that is missing there" in result.err, result

@@ -87,6 +87,9 @@ START_TEST(version_2)
     ck_assert(xd_cgroup_memory(root, &limit, &left));
     ck_assert_uint_eq(limit, 1024u * MIB);
     ck_assert_uint_eq(left, 0);
+    put("/sys/fs/cgroup/user.slice/user-1000.slice/memory.high", "314572800\n");
+    ck_assert(xd_cgroup_memory(root, &limit, &left));
+    ck_assert_uint_eq(limit, 300u * MIB);
     put("/sys/fs/cgroup/user.slice/user-1000.slice/session-1.scope/memory.events",
         "low 0\noom 3\noom_kill 2\n");
     ck_assert_int_eq(xd_cgroup_oom_kills(root), 2);

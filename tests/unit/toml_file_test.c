@@ -83,7 +83,7 @@ START_TEST(a_table_inside)
     ck_assert_int_eq(read_in("", path), -ENOENT);
     ck_assert_int_eq(read_in("[tool]\nxd = 3\n", path), -EINVAL);
     ck_assert_uint_eq(why.line, 2);
-    ck_assert(strstr(why.text, "'xd' is no table"));
+    ck_assert(strstr(why.text, "'xd' must be a table") && why.wrong_kind);
 }
 END_TEST
 

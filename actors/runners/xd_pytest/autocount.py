@@ -37,7 +37,7 @@ def of_python():
     """`-X cpu_count=N` and $PYTHON_CPU_COUNT, which Python 3.13 and newer read; older ones are held to them as well."""
     told = getattr(sys, "_xoptions", {}).get("cpu_count") or os.environ.get("PYTHON_CPU_COUNT")
     try:
-        return int(told) if told and int(told) > 0 else None
+        return int(told) if told and told is not True and int(told) > 0 else None  # True: -X cpu_count without a number
     except ValueError:  # "default", too
         return None
 
