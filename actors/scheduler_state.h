@@ -130,7 +130,7 @@ typedef struct scheduler {
     bool         zero_asked;    /* the run ends with 0 because somebody wants it so */
     bool         bad_end;       /* a worker crashed outside of any test */
     bool         told_misplaced;
-    bool         told_whose; /* whose pytest refused an option, and why it might */
+    bool         told_whose;   /* whose pytest refused an option, and why it might */
     bool         missing;      /* an agent said what it must not */
     bool         differs;      /* environments have different tests */
     xd_run_state state;        /* changed by xd_scheduler_happens() alone */
