@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "actors/config_values.h"
 #include "actors/invocation.h"
 #include "actors/spec_folder.h"
 #include "engine/config_table.h"
@@ -55,7 +56,13 @@ static int check_spec(const xd_said_option *o, xd_error *err)
 {
     xd_xspec x;
     xd_error why = { 0 };
-    int      r = xd_xspec_parse(&x, o->value, &why);
+    if (xd_config_names_hosts(o->value))
+        return xd_error_set(
+            err, -EINVAL,
+            "%s: --%s %s: a list of hosts can be named in xd.toml, in $XD_TX and on the command line of "
+            "xdctl run, not in pytest's configuration",
+            o->from, o->name, o->value);
+    int r = xd_xspec_parse(&x, o->value, &why);
     if (r < 0)
         return r == -ENOMEM ? r : xd_error_set(err, r, "%s: %s", o->from, why.text);
     xd_xspec_release(&x);

@@ -59,12 +59,11 @@ typedef struct gateway {
     bool     configured; /* it has told its configuration: its workers can start */
     char     python[24]; /* version of its interpreter, from there */
     bool     failed;     /* it has said that it cannot run, and others go on */
-    bool
-             over; /* its session ended before it had tests to run, and others go on: with --dist each, or because it has none */
-    bool     dropped; /* it contradicts what was agreed: nothing of it is heard any more, except its end */
-    bool     known;   /* which tests it has is known */
-    bool     differs; /* they are not those that were agreed on: */
-    uint8_t *has;     /* bit per item of that: it has this one; NULL = those that were agreed on; owned */
+    bool     over;       /* its session ended before it had tests to run, and others go on */
+    bool     dropped;    /* it contradicts what was agreed: nothing of it is heard any more, except its end */
+    bool     known;      /* which tests it has is known */
+    bool     differs;    /* they are not those that were agreed on: */
+    uint8_t *has;        /* bit per item of that: it has this one; NULL = those that were agreed on; owned */
     uint32_t n_has;
     bool     in_order; /* of COLLECTED, as the next ones */
     uint32_t count, deselected;

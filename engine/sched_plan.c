@@ -454,13 +454,15 @@ static int take_back(xd_sched *s, xd_sched_command *ret)
     uint64_t share = ((uint64_t)unstarted * dry->workers + dry->workers + victim->workers - 1) /
                      (dry->workers + victim->workers);
     uint32_t most = dry->units < dry->workers ? UINT32_MAX : most_spare - 1;
+    /* A group comes back whole or not at all. Where there is none, its size would take from the victim what its own workers begin next. */
+    const uint32_t least = victim->chunks < victim->outstanding ? XD_MAX(s->max_group, 1u) : 1;
     victim->request = ++s->next_request;
     victim->asked_for = (uint16_t)(dry - s->agents);
     s->st.take_backs++;
     *ret = (xd_sched_command){ .kind = XD_SCHED_TAKE_BACK,
                                .agent = (uint16_t)(victim - s->agents),
                                .request = victim->request,
-                               .count = XD_MAX(XD_MIN((uint32_t)share, most), XD_MAX(s->max_group, 1u)) };
+                               .count = XD_MAX(XD_MIN((uint32_t)share, most), least) };
     return 1;
 }
 

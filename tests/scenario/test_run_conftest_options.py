@@ -148,6 +148,7 @@ def test_what_cannot_be_read_is_named(project):
     ("option_tx = ['popen',\n  'popen//colour=red']\n", "conftest.py:2: bad spec 'popen//colour=red': unknown key 'colour'"),
     ("option_tx = ''\n", "conftest.py:1: bad spec '': it is empty"),
     ("option_tx = ['spec1']\n", "conftest.py:1: bad spec 'spec1': unknown key 'spec1'"),
+    ("option_tx = ['popen', '2*@lab']\n", "conftest.py:1: --tx 2*@lab: a list of hosts can be named in xd.toml, in $XD_TX and on the command line"),
     ("option_tx = ['popen//id=\\u00e4']\n", "conftest.py:1: bad spec"),
     ("option_tx = ('popen//id=a',\n'popen//env:A=b//id=a')\n", "conftest.py:2: spec "),
     ("option_tx = 'socket=h:0'\n", "conftest.py:1: spec 'socket=h:0': 'h:0': the port is no number"),

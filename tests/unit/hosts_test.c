@@ -5,10 +5,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "engine/hosts.h"
+#include "tests/unit/often.h"
 
 START_TEST(lines)
 {
@@ -154,7 +154,7 @@ START_TEST(files)
 }
 END_TEST
 
-/* What takes the square of the number of lines would take minutes here. */
+/* What takes the square of the number of lines does not end before the time of a test is over. */
 START_TEST(a_very_long_list)
 {
     char       long_path[] = "/tmp/xd-hosts-XXXXXX";
@@ -162,12 +162,10 @@ START_TEST(a_very_long_list)
     xd_error   err = { 0 };
     int        fd = mkstemp(long_path);
     for (unsigned i = 0; i < 300000; i++)
-        ck_assert_int_eq(xd_buf_printf(&text, "h%u\n", i % 200000), 0);
+        often_assert(xd_buf_printf(&text, "h%u\n", i % 200000) == 0);
     ck_assert(fd >= 0 && write(fd, text.data, text.len) == (ssize_t)text.len);
     close(fd);
-    const clock_t begin = clock();
     ck_assert_msg(xd_hosts_read(long_path, NULL, &specs, &err) == 0, "%s", err.text);
-    ck_assert_uint_lt((unsigned long)(clock() - begin), 20ul * CLOCKS_PER_SEC);
     unlink(long_path);
     ck_assert_uint_eq(specs.count, 200000);
     xd_strings_release(&specs);
