@@ -86,7 +86,7 @@ class Agent(object):
 
     def collected(self, **more):
         fields = dict(count=TESTS, deselected=0, errors=0, digest_lo=DIGEST[0], digest_hi=DIGEST[1], exit_status=-1, stop_reason=b"", way=1, why=b"",
-                      duration_us=1, in_order=0, lines=[])
+                      duration_us=1, in_order=0, lines=[], room=0)
         fields.update(more)
         self.say("COLLECTED", **fields)
 

@@ -108,6 +108,17 @@ def warm_cache():
     return folder if glob.glob(os.path.join(folder, "cache", "xd", "adapter-*", "code-*.bin")) else None
 
 
+def link_or_copy(source, to):
+    """The byte code is 6 MB, and is never written in place: a copy for each of thousands of tests would keep the disk busy."""
+    if not source.endswith(".bin"):
+        return shutil.copy2(source, to)
+    try:
+        os.link(source, to)
+    except OSError:  # another disk: the run makes its own
+        pass
+    return to
+
+
 class Result(object):
     """What a finished program left: rc, out, err; of xdctl also `events` (--jsonl) and `categories` per node id."""
 
@@ -200,7 +211,7 @@ class Project(object):
         there, template = self.path / "cache", None if self.cold else warm_cache()
         if template and not there.exists():
             for adapter in glob.glob(os.path.join(template, "cache", "xd", "adapter-*")):
-                shutil.copytree(adapter, str(there / "xd" / os.path.basename(adapter)))
+                shutil.copytree(adapter, str(there / "xd" / os.path.basename(adapter)), copy_function=link_or_copy)
 
     def start(self, *args, **more):
         """xdctl itself, started and left running: Popen.  more: env=, cwd=, program= (another one), and what Popen takes."""

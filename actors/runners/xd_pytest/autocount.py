@@ -2,8 +2,8 @@
 PYTEST_XDIST_AUTO_NUM_WORKERS, then what tells Python itself how many processors there are; auto counts cores instead of their threads where psutil
 can be imported.  Quota, memory and the number of tests are the engine's to look at (numprocesses.h)."""
 import os
-import sys
 
+from xd_pytest import compat
 from xd_pytest.plugins import foreign_plugins
 from xd_pytest.pythons import allowed_processors, has_module
 
@@ -28,14 +28,13 @@ def of_environment(config):
         return int(told)
     except ValueError:
         import pytest
-        from xd_pytest import compat
         compat.warn_of_configuration(config, pytest.PytestWarning("PYTEST_XDIST_AUTO_NUM_WORKERS is not a number: %r; it is ignored" % told))
         return None
 
 
 def of_python():
     """`-X cpu_count=N` and $PYTHON_CPU_COUNT, which Python 3.13 and newer read; older ones are held to them as well."""
-    told = getattr(sys, "_xoptions", {}).get("cpu_count") or os.environ.get("PYTHON_CPU_COUNT")
+    told = compat.interpreter_option("cpu_count") or os.environ.get("PYTHON_CPU_COUNT")
     try:
         return int(told) if told and told is not True and int(told) > 0 else None  # True: -X cpu_count without a number
     except ValueError:  # "default", too

@@ -211,6 +211,11 @@ def call_info():
     return sys.modules["_pytest.runner"].CallInfo
 
 
+def interpreter_option(name):
+    """What `python -X name=value` says; True without a value; None: it is not there."""
+    return getattr(sys, "_xoptions", {}).get(name)
+
+
 def test_report():
     """The class pytest.TestReport."""
     return sys.modules["_pytest.reports"].TestReport
