@@ -12,14 +12,18 @@
 
 int xd_strings_add(xd_strings *s, const char *text)
 {
-    char **at = realloc(s->at, (s->count + 2) * sizeof(*at));
-    if (!at)
+    if (s->count + 2 > s->room) {
+        const size_t room = XD_MAX(2 * s->room, s->count + 2);
+        char       **at = realloc(s->at, room * sizeof(*at));
+        if (!at)
+            return -ENOMEM;
+        s->at = at;
+        s->room = room;
+    }
+    s->at[s->count] = strdup(text);
+    if (!s->at[s->count])
         return -ENOMEM;
-    s->at = at;
-    at[s->count] = strdup(text);
-    if (!at[s->count])
-        return -ENOMEM;
-    at[++s->count] = NULL;
+    s->at[++s->count] = NULL;
     return 0;
 }
 
@@ -33,18 +37,19 @@ void xd_strings_release(xd_strings *s)
 
 int xd_strings_prepend(xd_strings *at, xd_strings *first)
 {
-    char **all =
-        at->count && first->count ? realloc(first->at, (first->count + at->count + 1) * sizeof(*all)) : NULL;
+    const size_t room = first->count + at->count + 1;
+    char       **all = at->count && first->count ? realloc(first->at, room * sizeof(*all)) : NULL;
     if (!first->count)
         return 0;
     if (at->count && !all)
         return -ENOMEM;
     if (at->count) {
         memcpy(all + first->count, at->at, (at->count + 1) * sizeof(*all));
-        free(at->at);
         first->at = all;
+        first->room = room;
     }
-    *at = (xd_strings){ .at = first->at, .count = first->count + at->count };
+    free(at->at);
+    *at = (xd_strings){ .at = first->at, .count = first->count + at->count, .room = first->room };
     *first = (xd_strings){ 0 };
     return 0;
 }

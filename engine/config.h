@@ -8,8 +8,8 @@
 
 /* A growing list of malloc'ed strings, NULL-terminated. */
 typedef struct xd_strings {
-    char **at;
-    size_t count;
+    char **at; /* a NULL behind the last; NULL = none were there ever */
+    size_t count, room;
 } xd_strings;
 int  xd_strings_add(xd_strings *s, const char *text) XD_MUST;
 void xd_strings_release(xd_strings *s);
