@@ -1,11 +1,13 @@
 """What the scenarios share: small projects, xdctl and plain pytest on them, outcomes per node id."""
 import json
 import os
+import pathlib
 import re
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import xml.etree.ElementTree as ElementTree
 
@@ -241,6 +243,15 @@ def project(tmp_path):
     yield p
     for process in p.started:
         end(process)
+
+
+@pytest.fixture
+def open_folder():
+    """A folder that every user may enter: each new session of pytest closes its own to others again, also while a test of another session runs."""
+    folder = tempfile.mkdtemp(prefix="xd-open-", dir="/tmp")
+    os.chmod(folder, 0o755)
+    yield pathlib.Path(folder)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture
