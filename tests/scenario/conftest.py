@@ -5,11 +5,13 @@ import glob
 import hashlib
 import json
 import os
+import pathlib
 import re
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 import xml.etree.ElementTree as ElementTree
@@ -301,6 +303,15 @@ def project(tmp_path):
     yield p
     for process in p.started:
         end(process)
+
+
+@pytest.fixture
+def open_folder():
+    """A folder that every user may enter: each new session of pytest closes its own to others again, also while a test of another session runs."""
+    folder = tempfile.mkdtemp(prefix="xd-open-", dir="/tmp")
+    os.chmod(folder, 0o755)
+    yield pathlib.Path(folder)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture
