@@ -1,6 +1,7 @@
 """The interpreters of this machine, and virtual environments for them below build/pythons/, each made once: for scenarios and benchmarks."""
 import fcntl
 import glob
+import importlib.metadata
 import os
 import subprocess
 import sys
@@ -37,18 +38,28 @@ def quietly(command, what):
         raise Unavailable("%s: %s" % (what, done.stdout.strip()[-300:]))
 
 
-def install(python, packages, what, *options):
-    quietly([python, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--retries", "1"] + list(options) + list(packages),
+def install(pip, packages, what, *options):
+    quietly(pip + ["install", "-q", "--disable-pip-version-check", "--retries", "1"] + list(options) + list(packages),
             "%s for %s cannot be installed" % (" ".join(packages), what))
+
+
+def has_our_pip(version):
+    """Whether the pip that runs here can install for that Python: half of the time that an environment takes is for a pip of its own."""
+    if not version[0].isdigit() or tuple(int(n) for n in version.rstrip("t").split(".")) < (3, 9):
+        return False
+    try:
+        return int(importlib.metadata.version("pip").split(".")[0]) >= 23  # 22.3 is the first that installs for another Python
+    except importlib.metadata.PackageNotFoundError:
+        return False
 
 
 def make(python, version, folder):
     if not version.startswith("2."):
-        quietly([python, "-m", "venv", "--clear", folder], "no virtual environment of %s" % version)
+        quietly([python, "-m", "venv", "--clear"] + (["--without-pip"] if has_our_pip(version) else []) + [folder], "no virtual environment of %s" % version)
         return
     tool = os.path.join(FOLDER, "virtualenv")
     if not os.path.exists(os.path.join(tool, "virtualenv.py")):
-        install(sys.executable, [VIRTUALENV], version, "--no-deps", "--target", tool)
+        install([sys.executable, "-m", "pip"], [VIRTUALENV], version, "--no-deps", "--target", tool)
     quietly([python, os.path.join(tool, "virtualenv.py"), "-q", "--clear", "--no-download", folder], "no virtual environment of %s" % version)
 
 
@@ -63,6 +74,7 @@ def environment(version, wanted="", *more):
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not os.path.exists(os.path.join(folder, "ready")):
             make(python, version, folder)
-            install(made, ["pytest" + wanted] + list(more), version)
+            pip = [sys.executable, "-m", "pip", "--python", made] if has_our_pip(version) else [made, "-m", "pip"]
+            install(pip, ["pytest" + wanted] + list(more), version)
             open(os.path.join(folder, "ready"), "w").close()
     return made
