@@ -87,7 +87,7 @@ static uint8_t *again(const uint8_t *data, size_t len, size_t *ret_len)
 {
     uint8_t *all = malloc(len + AGAIN_BYTES);
     xd_frame f = { 0 };
-    size_t   at = 0, size;
+    size_t   at = 0, size = 0;
     assert(all);
     *ret_len = len;
     memcpy(all, data, len);

@@ -446,7 +446,7 @@ END_TEST
 
 START_TEST(many_differences_are_cut)
 {
-    char        names[40][16];
+    char        names[40][24];
     const char *ids[41] = { NULL };
     first_collects(1, 5);
     OURS(0, 0, "t.py::a");

@@ -237,7 +237,7 @@ END_TEST
 START_TEST(all_end_in_reverse_order)
 {
     static member m[12];
-    static char   names[12][8];
+    static char   names[12][16];
     char          wanted[256] = "";
     for (int i = 0; i < 12; i++) { /* more than the first table holds */
         snprintf(names[i], sizeof(names[i]), "m%d", i);
