@@ -139,7 +139,7 @@ def test_beside_popen(project, far):
     assert result.rc == 0 and "60 passed" in result.out, result
 
 
-def test_another_user(project, far, open_folder):
+def test_another_user(open_folder, project, far):  # the folder is there until the processes have ended
     """One who cannot read a clone in somebody's home, nor Python there: tests are command lines."""
     if os.geteuid() != 0 or not shutil.which("sudo"):
         pytest.skip("needs root and sudo")

@@ -4,7 +4,6 @@ import shutil
 import stat
 import subprocess
 import sys
-import tempfile
 
 import pytest
 
@@ -59,13 +58,8 @@ class Stranger(object):
 
 
 @pytest.fixture
-def stranger():
-    folder = tempfile.mkdtemp(prefix="xd-home-", dir="/tmp")  # pytest's own is closed to other users
-    os.chmod(folder, 0o755)
-    try:
-        yield Stranger(folder, sys.executable)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+def stranger(open_folder):
+    return Stranger(str(open_folder), sys.executable)
 
 
 def private(stranger):

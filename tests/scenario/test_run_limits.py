@@ -6,7 +6,6 @@ import signal
 import stat
 import subprocess
 import sys
-import tempfile
 
 import pytest
 
@@ -86,18 +85,13 @@ def test_fewer_workers_than_asked_for(project):
 
 
 @pytest.fixture
-def stranger():
+def stranger(open_folder):
     """(command prefix, folder): a user with no other process, so that a limit of processes counts those of the run alone."""
     if os.geteuid() != 0 or not shutil.which("setpriv"):
         pytest.skip("another user's limit of processes needs root and setpriv")
-    folder = tempfile.mkdtemp(prefix="xd-limits-", dir="/tmp")
-    os.chmod(folder, 0o777)
-    with open(os.path.join(folder, "test_f.py"), "w") as f:
-        f.write("def test_f(): pass\n")
-    try:
-        yield ["setpriv", "--reuid", "54322", "--regid", "54322", "--clear-groups"], folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    open_folder.chmod(0o777)
+    (open_folder / "test_f.py").write_text("def test_f(): pass\n")
+    return ["setpriv", "--reuid", "54322", "--regid", "54322", "--clear-groups"], str(open_folder)
 
 
 @pytest.mark.parametrize("processes", [1, 2, 3, 4, 5, 6, 8, 10, 11, 12])
