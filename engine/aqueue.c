@@ -121,17 +121,40 @@ static bool work_left(const xd_aqueue *q)
     return false;
 }
 
+static bool is_spent(const xd_aqueue *q)
+{
+    return q->opt.max_restarts != UINT32_MAX && q->st.restarts >= q->opt.max_restarts;
+}
+
+static void replace(xd_aqueue *q, xd_slot *w, bool costs)
+{
+    q->st.restarts += costs;
+    w->fate = XD_FATE_RESTART;
+    w->state = XD_SLOT_STARTING;
+    q->st.starting++;
+}
+
 static void decide_fate(xd_aqueue *q, xd_slot *w, bool costs)
 {
     if (q->st.cancelled || !work_left(q)) {
         w->fate = XD_FATE_NO_WORK;
-    } else if (costs && q->opt.max_restarts != UINT32_MAX && q->st.restarts >= q->opt.max_restarts) {
+        w->spare = true;
+        w->costs = costs;
+    } else if (costs && is_spent(q)) {
         w->fate = XD_FATE_NO_BUDGET;
     } else {
-        q->st.restarts += costs;
-        w->fate = XD_FATE_RESTART;
-        w->state = XD_SLOT_STARTING;
-        q->st.starting++;
+        replace(q, w, costs);
+    }
+}
+
+void xd_aqueue_refill(xd_aqueue *q, uint32_t items)
+{
+    for (uint32_t i = 0; i < q->opt.slots && q->st.starting < items; i++) {
+        xd_slot *w = &q->slot[i];
+        if (!w->spare || (w->costs && is_spent(q)))
+            continue;
+        w->spare = false;
+        replace(q, w, w->costs);
     }
 }
 
@@ -198,7 +221,7 @@ int xd_aqueue_worker_down(xd_aqueue *q, uint32_t slot, xd_aqueue_end end, const 
         q->slot[w->thief].stealing = false;
     w->thief = XD_AQUEUE_NOBODY;
     w->state = XD_SLOT_DOWN;
-    w->limit_due = w->limit_wait = w->reopen = w->stealing = false;
+    w->limit_due = w->limit_wait = w->reopen = w->stealing = w->spare = false;
     w->done = w->sent = w->end = w->unknown = w->claimed = 0;
     w->known_us = 0;
     q->ever_up = true; /* also one that never came: nobody is left to wait for */

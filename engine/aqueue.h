@@ -43,9 +43,9 @@ typedef enum xd_aqueue_kind {
     XD_AQUEUE_LIMIT,    /* slot, limit; see above */
     XD_AQUEUE_RETURNED, /* request, spans: tell the controller */
     XD_AQUEUE_BLAME,    /* slot, item, attempt: the item crashed; caller emits RESULT crashed */
-    XD_AQUEUE_RESTART,  /* slot: start a replacement there (then xd_aqueue_worker_up) */
-    XD_AQUEUE_GIVE_UP,  /* slot: no replacement; `budget` true: because the budget is used up */
-    XD_AQUEUE_DRAINED,  /* cancelled, and nothing runs or is queued any more; once */
+    XD_AQUEUE_RESTART, /* slot: start a replacement there (then xd_aqueue_worker_up); also later than GIVE_UP, if items come */
+    XD_AQUEUE_GIVE_UP, /* slot: no replacement; `budget` true: because the budget is used up */
+    XD_AQUEUE_DRAINED, /* cancelled, and nothing runs or is queued any more; once */
 } xd_aqueue_kind;
 
 typedef struct xd_aqueue_command {

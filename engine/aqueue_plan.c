@@ -475,9 +475,21 @@ static bool drained(const xd_aqueue *q)
     return true;
 }
 
+/* Items have come that nobody here is free for. */
+static void refill(xd_aqueue *q)
+{
+    const uint32_t idle = idle_workers(q);
+#if XD_PLANTED_BUG == 15 /* the simulator must find it: who has lost its workers gives back what comes */
+    return;
+#endif
+    if (!q->st.cancelled && !q->n_takes && q->queue.items > idle)
+        xd_aqueue_refill(q, q->queue.items - idle);
+}
+
 int xd_aqueue_next(xd_aqueue *q, xd_aqueue_command *ret)
 {
     for (;;) {
+        refill(q);
         if (plan_small(q, ret))
             return 1;
         int r = plan_take_back(q, ret);

@@ -28,7 +28,9 @@ typedef struct xd_slot {
     uint32_t      asked;    /* serial of the TAKE_BACK it answered last */
     bool          limit_due, limit_wait, limit_all;
     bool          reopen, last_told, final_told, stealing;
-    bool          met;     /* something was heard of a worker here */
+    bool          met;   /* something was heard of a worker here */
+    bool          spare; /* its worker was lost when nothing waited: it gets another one if something comes */
+    bool          costs; /* that one is of the budget */
     uint64_t      last_ns; /* of the last result, or when it came up */
     xd_spanq      home;    /* reserved for it, not told: moves without asking the worker */
 } xd_slot;
@@ -82,4 +84,7 @@ int xd_slot_untell(xd_slot *w, uint32_t from, xd_spanq *to) XD_MUST;
 
 /* Something that it was told may move to another worker, or it is being asked whether it may. */
 bool xd_slot_movable(const xd_slot *w);
+
+/* Starts workers again where one was lost when nothing waited, for so many items, as far as the budget goes. */
+void xd_aqueue_refill(xd_aqueue *q, uint32_t items);
 int  xd_aqueue_want_back(xd_aqueue *q, uint32_t request, uint32_t count) XD_MUST;

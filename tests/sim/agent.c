@@ -82,10 +82,19 @@ void sim_agent_pump(sim_world *w, uint32_t a)
         sim_fault(w, "xd_aqueue_next: %d", r);
 }
 
+uint32_t sim_agent_spares(const sim_agent *g)
+{
+    const xd_aqueue *q = g->queue;
+    uint32_t         n = 0;
+    for (uint32_t i = 0; i < g->workers; i++)
+        n += q->slot[i].spare && (!q->slot[i].costs || q->st.restarts < q->opt.max_restarts);
+    return n;
+}
+
 static void tell_workers(sim_world *w, uint32_t a)
 {
     const xd_aqueue_stats *st = xd_aqueue_stats_get(w->agent[a].queue);
-    up(w, a, M_WORKERS, st->workers + st->starting, 0, 0, NULL, 0);
+    up(w, a, M_WORKERS, st->workers + st->starting + sim_agent_spares(&w->agent[a]), 0, 0, NULL, 0);
 }
 
 /* The fixtures that outlived an item are torn down, or the worker is gone. */

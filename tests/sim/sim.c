@@ -95,6 +95,11 @@ static void ctl_pump(sim_world *w)
                 sim_fault(w, "item %u is called lost for what another one did", c.spans[0].first);
             break;
         case XD_SCHED_STARVED: /* no worker is left and none may be started: as a run does then */
+            for (uint32_t i = 0; i < w->n_agents; i++) {
+                const sim_agent *g = &w->agent[i];
+                if (g->present && !g->lost && !g->away && sim_agent_spares(g))
+                    sim_fault(w, "given up for want of workers, although agent %u can start one", i);
+            }
             w->user_cancel = true;
             if (xd_sched_cancel(w->sched, 1) < 0)
                 sim_fault(w, "cancel refused");

@@ -157,6 +157,8 @@ void sim_worker_kill(sim_world *w, uint32_t a, uint32_t slot);
 void sim_worker_free(sim_worker *g);
 
 /* agent.c */
+uint32_t
+     sim_agent_spares(const sim_agent *g); /* workers that it can still start, if there is work for them */
 void sim_agent_start(sim_world *w, uint32_t a, uint32_t workers, uint32_t max_restarts);
 void sim_agent_event(sim_world *w, const sim_event *ev);
 void sim_agent_pump(sim_world *w, uint32_t a);

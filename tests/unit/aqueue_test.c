@@ -564,6 +564,42 @@ START_TEST(test_no_replacement_where_all_has_begun)
 }
 END_TEST
 
+/* Nothing waited when its worker crashed; another host is lost, or had more than it could run, and what it gives up comes here. */
+START_TEST(test_work_that_comes_after_the_last_crash)
+{
+    xd_auto(xd_aqueue) *q = make(2, 2);
+    xd_aqueue_command c;
+    up(q, 2);
+    lease(q, 0, 2, 0);
+    ck_assert_int_eq(xd_aqueue_no_more(q, true, 0), 0);
+    while (xd_aqueue_next(q, &c) == 1)
+        ck_assert_int_eq(c.kind, XD_AQUEUE_RUN);
+    for (uint32_t i = 0; i < 2; i++) {
+        uint32_t item;
+        uint16_t attempt;
+        ck_assert_int_eq(aqueue_item_at(q, i, 0, &item, &attempt), 0);
+        ck_assert_int_eq(
+            xd_aqueue_worker_down(q, i, XD_AQUEUE_CRASHED, &(xd_aqueue_last){ 1, item + 1, 0 }, 0), 0);
+        (void)want(q, XD_AQUEUE_BLAME);
+        (void)want(q, XD_AQUEUE_GIVE_UP);
+    }
+    nothing(q);
+    lease(q, 7, 1, 0); /* for one item one worker */
+    const uint32_t slot = want(q, XD_AQUEUE_RESTART).slot;
+    nothing(q);
+    ck_assert_int_eq(xd_aqueue_worker_up(q, slot, 0), 0);
+    ck_assert_uint_eq(want(q, XD_AQUEUE_RUN).spans[0].first, 7);
+    nothing(q);
+    lease(q, 8, 2, 0);
+    ck_assert_uint_eq(want(q, XD_AQUEUE_RESTART).slot, !slot);
+    ck_assert_uint_eq(xd_aqueue_stats_get(q)->restarts, 2);
+    ck_assert_int_eq(xd_aqueue_worker_down(q, !slot, XD_AQUEUE_NOT_STARTED, &(xd_aqueue_last){ 0 }, 0), 0);
+    ck_assert(want(q, XD_AQUEUE_GIVE_UP).budget); /* and never again */
+    while (xd_aqueue_next(q, &c) == 1)
+        ck_assert_int_eq(c.kind, XD_AQUEUE_RUN);
+}
+END_TEST
+
 /* What is bound to a worker by its group cannot move: nobody waits for it. */
 START_TEST(test_final_with_groups)
 {
@@ -624,6 +660,7 @@ int main(void)
     tcase_add_test(t, test_take_back);
     tcase_add_test(t, test_cancel);
     tcase_add_test(t, test_no_replacement_where_all_has_begun);
+    tcase_add_test(t, test_work_that_comes_after_the_last_crash);
     tcase_add_test(t, test_final);
     tcase_add_test(t, test_final_with_groups);
     tcase_add_test(t, test_final_is_the_controllers_to_say);

@@ -282,6 +282,13 @@ static int tell_end(agent_worker *w, bool expected, uint32_t item, xd_bytes how)
     return 0;
 }
 
+void agent_worker_again(agent_worker *w)
+{
+    w->end.restart = true; /* by the loop, not from here: a start that fails comes back to bury() */
+    w->replaces = w->number;
+    w->agent->down_ns = 0;
+}
+
 static int bury(agent_worker *w, xd_aqueue_end end, bool expected, xd_bytes how)
 {
     agent         *a = w->agent;
@@ -300,9 +307,9 @@ static int bury(agent_worker *w, xd_aqueue_end end, bool expected, xd_bytes how)
     w->state = AGENT_WORKER_NONE;
     int r = xd_aqueue_worker_down(a->queue, w->slot, end, &last, xd_clock_ns());
     XD_TRY(r);
-    a->burying = true; /* the controller must know why a worker ended before it hears that nobody is left */
+    a->buried = w; /* the controller must know why a worker ended before it hears that nobody is left */
     r = agent_queue_drain(a);
-    a->burying = false;
+    a->buried = NULL;
     XD_TRY(r);
     bool again = w->end.fate == AGENT_FATE_RESTART;
     if (again && (a->phase != AGENT_RUNNING || a->env.failed)) {
@@ -311,14 +318,10 @@ static int bury(agent_worker *w, xd_aqueue_end end, bool expected, xd_bytes how)
     }
     XD_TRY(tell_end(w, expected, last.item_plus_1 ? last.item_plus_1 - 1 : XD_NO_INDEX, how));
     XD_TRY(agent_queue_returned(a));
-    uint16_t number = w->number;
     agent_worker_release(w);
     xd_page_set(&slot->item_plus_1, 0);
-    if (again) { /* by the loop, not from here: a start that fails comes back to this function */
-        w->end.restart = true;
-        w->replaces = number;
-        a->down_ns = 0;
-    }
+    if (again)
+        agent_worker_again(w);
     return 0;
 }
 

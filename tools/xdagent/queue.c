@@ -79,7 +79,7 @@ static int do_returned(agent *a, const xd_aqueue_command *c)
     XD_TRY(xd_spans_write(&list, c->spans, c->n_spans));
     xd_wire_RETURNED m = { .request = c->request, .ranges = agent_list_of(&list, (uint32_t)c->n_spans) };
     XD_TRY(xd_wire_RETURNED_encode(&body, &m));
-    if (!a->burying)
+    if (!a->buried)
         return agent_link_send(a, XD_MSG_RETURNED, xd_buf_view(&body));
     uint32_t len = (uint32_t)body.len;
     XD_TRY(xd_buf_add(&a->returned, &len, sizeof(len)));
@@ -115,6 +115,8 @@ static int do_command(agent *a, const xd_aqueue_command *c)
         return xd_buf_add(&w->end.blamed, &(agent_blame){ c->item, c->attempt }, sizeof(agent_blame));
     case XD_AQUEUE_RESTART:
         w->end.fate = AGENT_FATE_RESTART;
+        if (w != a->buried)
+            agent_worker_again(w); /* what came since its end needs it */
         return 0;
     case XD_AQUEUE_GIVE_UP:
         w->end.fate = c->budget ? AGENT_FATE_BUDGET : AGENT_FATE_END;

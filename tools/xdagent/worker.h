@@ -196,5 +196,7 @@ bool agent_check_passed(const agent_worker *w);
 void agent_check_free(struct agent_check *c);
 
 int agent_queue_drain(agent *a) XD_MUST;
-int agent_queue_returned(agent *a) XD_MUST; /* sends what was held back while `burying` */
-int agent_queue_lease(agent *a, const xd_wire_LEASE *m) XD_MUST;
+/* Soon another worker stands in the place of this one, which has ended. */
+void agent_worker_again(agent_worker *w);
+int  agent_queue_returned(agent *a) XD_MUST; /* sends what was held back while one is `buried` */
+int  agent_queue_lease(agent *a, const xd_wire_LEASE *m) XD_MUST;
