@@ -1,7 +1,8 @@
 # Agents for hosts where nothing is installed (gateways/deliver.h): bin/agents/ARCHITECTURE.{xz,gz,sums}, for this architecture and for each
 # other one that a cross compiler is here for.  They are the sources of xdagent, compiled for size: what is sent counts there.
+# Compiled in the folder of tools/ in the build, with paths relative to it: ccache takes an object of another build of the same sources then.
 set(XD_AGENT_FLAGS -std=gnu17 -Os -DNDEBUG -D_GNU_SOURCE -DXD_VERSION="${PROJECT_VERSION}" -DXD_BUILD_ID="${XD_BUILD_ID}"
-    -I${PROJECT_SOURCE_DIR} -I${CMAKE_BINARY_DIR}/agents/include -include ${PROJECT_SOURCE_DIR}/engine/base/banned.h
+    -I${PROJECT_SOURCE_DIR} -I../agents/include -include ${PROJECT_SOURCE_DIR}/engine/base/banned.h
     -DXXH_INLINE_ALL -ffunction-sections -fdata-sections -fno-pie -fno-asynchronous-unwind-tables -fstack-protector-strong
     -ffile-prefix-map=${PROJECT_SOURCE_DIR}=.)
 set(XD_AGENT_LINK -static -no-pie -s -Wl,--gc-sections,--build-id=none,-z,relro,-z,noexecstack,-T,${PROJECT_SOURCE_DIR}/tools/agent.ld)
@@ -97,7 +98,7 @@ function(xd_agent_for arch compiler)
         string(MD5 name ${source})
         cmake_path(GET source STEM stem)
         set(object ${CMAKE_BINARY_DIR}/agents/${arch}/${stem}-${name}.o)
-        add_custom_command(OUTPUT ${object} DEPENDS ${source} DEPFILE ${object}.d VERBATIM COMMENT "agent for ${arch}: ${stem}.c"
+        add_custom_command(OUTPUT ${object} DEPENDS ${source} DEPFILE ${object}.d VERBATIM COMMENT "agent for ${arch}: ${stem}.c" WORKING_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR}
                            COMMAND ${CMAKE_C_COMPILER_LAUNCHER} ${compiler} ${flags} -MMD -MF ${object}.d -c ${source} -o ${object})
         list(APPEND objects ${object})
     endforeach()
