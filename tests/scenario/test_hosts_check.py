@@ -1,5 +1,7 @@
 """`xdctl hosts check` over ssh: twenty hosts at once, of which many fail, each in a way of its own; every cause is named, in the column of what is missing."""
+import glob
 import json
+import os
 import re
 import subprocess
 import sys
@@ -280,7 +282,8 @@ def test_another_python(project, here):
     """Only its version is another: the minor one counts."""
     result = project.xdctl("hosts", "check", "--json", "--python", project.python, "--tx=popen//env:A=b")
     assert "Python" not in result.out
-    others = [p for p in ("/usr/bin/python3",) if subprocess.run([p, "-c", "import sys; sys.exit(sys.version_info[:2] == %r)" % (tuple(sys.version_info[:2]),)]).returncode == 0]
+    others = [p for p in ["/usr/bin/python3"] + sorted(glob.glob(os.path.expanduser("~/.pyenv/versions/3.*/bin/python")))
+              if subprocess.run([p, "-c", "import sys; sys.exit(sys.version_info[:2] == %r)" % (tuple(sys.version_info[:2]),)]).returncode == 0]
     if not others:
         pytest.skip("no other Python here")
     line = next(line for line in project.xdctl("hosts", "check", "--python", project.python, "--tx=popen//python=" + others[0]).out.splitlines() if "packages" in line)
