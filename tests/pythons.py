@@ -45,10 +45,10 @@ def install(pip, packages, what, *options):
 
 def has_our_pip(version):
     """Whether the pip that runs here can install for that Python: half of the time that an environment takes is for a pip of its own."""
-    if not version[0].isdigit() or tuple(int(n) for n in version.rstrip("t").split(".")) < (3, 9):
+    if not version[0].isdigit() or tuple(int(n) for n in version.rstrip("t").split(".")) < (3, 8):
         return False
     try:
-        return int(importlib.metadata.version("pip").split(".")[0]) >= 23  # 22.3 is the first that installs for another Python
+        return int(importlib.metadata.version("pip").split(".")[0]) >= 24  # the first that installs for all others from 3.8 to 3.13
     except importlib.metadata.PackageNotFoundError:
         return False
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from test_run_pythons import environment
 
 TESTS = '''
     import os, random, pytest
@@ -336,16 +337,9 @@ def test_environments(project):
 
 def test_two_interpreters(project):
     """The specs' own Pythons run the tests; needs a second interpreter with pytest."""
-    others = []
-    for name in sorted(os.listdir(os.path.expanduser("~/.pyenv/versions")) if os.path.isdir(os.path.expanduser("~/.pyenv/versions")) else []):
-        python = os.path.expanduser("~/.pyenv/versions/%s/bin/python" % name)
-        check = [python, "-c", "import sys, pytest; sys.exit(not (sys.version_info >= (3, 8) and int(pytest.__version__.split('.')[0]) >= 7))"]
-        if os.path.exists(python) and subprocess.run(check, stderr=subprocess.DEVNULL).returncode == 0 and name[:4] != "%d.%d" % sys.version_info[:2]:
-            others.append(python)
-    if not others:
-        pytest.skip("no second interpreter with pytest >= 7 on this machine")
+    other = environment("3.13" if sys.version_info < (3, 13) else "3.11")
     project.write(test_a="import pytest\n@pytest.mark.parametrize('n', range(30))\ndef test_a(n):\n    import time; time.sleep(0.02)\n")
-    xd = project.run("--tx", "popen//python=" + sys.executable, "--tx", "popen//python=" + others[0])
+    xd = project.run("--tx", "popen//python=" + sys.executable, "--tx", "popen//python=" + other)
     assert xd.rc == 0 and xd.summary == {"passed": 30} and {t["worker"] for t in xd.tests} == {"gw0", "gw1"}, xd
 
 
