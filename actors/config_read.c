@@ -337,10 +337,23 @@ static int check_profile(const reading *r, const xd_config *cfg)
                         cfg->profile);
 }
 
+/* As in xdist, where nobody is told. */
+static int note_overridden(reading *r)
+{
+    const xd_strings *tx = &r->typed->tx;
+    if (r->typed->workers == XD_WORKERS_UNSET || !tx->count)
+        return 0;
+    xd_autobuf line = XD_BUF_INIT;
+    XD_TRY(xd_buf_printf(&line, "-n overrides --tx: nothing runs at %.200s", tx->at[0]));
+    XD_TRY(tx->count > 1 ? xd_buf_printf(&line, " and %zu more", tx->count - 1) : 0);
+    return xd_strings_add(&r->notes, xd_buf_cstr(&line));
+}
+
 static int read_all(reading *r, xd_config *cfg, int argc, char *const *argv, char *text)
 {
     XD_TRY(xd_config_copy(&r->typed, cfg));
     XD_TRY(xd_config_parse(r->typed, argc, argv, text));
+    XD_TRY(note_overridden(r));
     XD_TRY(xd_config_environ(environ, &r->environ, &r->notes, r->err));
     XD_TRY(find_work(r));
     XD_TRY(add_files(r));

@@ -335,6 +335,14 @@ def test_environments(project):
     assert set((project.path / "seen").read_text()) == {"a", "b"}
 
 
+def test_a_number_overrides_specs(project):
+    """As under xdist; what was typed and does not count is named."""
+    project.write(test_a="def test_a(): pass\ndef test_b(): pass\n")
+    xd = project.run("-n", "2", "--tx", "popen//python=nowhere", "--tx", "ssh=nowhere")
+    assert xd.rc == 0 and "-n overrides --tx: nothing runs at popen//python=nowhere and 1 more" in xd.out, xd
+    assert "overrides --tx" not in project.run("-n", "2").out + project.run("--tx", "popen").out
+
+
 def test_two_interpreters(project):
     """The specs' own Pythons run the tests; needs a second interpreter with pytest."""
     other = environment("3.13" if sys.version_info < (3, 13) else "3.11")
