@@ -6,12 +6,14 @@
 #include <arpa/inet.h>
 #include <check.h>
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -319,10 +321,26 @@ START_TEST(both_ways)
 }
 END_TEST
 
-/* Up to the end of what the other has said. */
-static void all_is_heard(int fd, size_t sent)
+/* The same, and then read until the writer's system has sent all: what it has not when the writer closes and is spoken to falls to the system's
+ * reset, whoever is in between. */
+static size_t put_on_the_way(int from, int to, size_t *ret_read)
 {
-    size_t  read = 0;
+    const size_t sent = put_without_reader(from, LARGE);
+    int          unsent;
+    *ret_read = 0;
+    for (;;) {
+        ck_assert_int_eq(ioctl(from, SIOCOUTQNSD, &unsent), 0);
+        if (!unsent)
+            return sent;
+        const ssize_t n = xd_os_read_some(to, got + *ret_read, 4096);
+        *ret_read += n > 0 ? (size_t)n : 0;
+        (void)turn();
+    }
+}
+
+/* Up to the end of what the other has said, of which `read` was heard. */
+static void all_is_heard(int fd, size_t sent, size_t read)
+{
     ssize_t end_of = -EAGAIN;
     until((read += take(fd, read, &end_of), end_of <= 0 && end_of != -EAGAIN));
     ck_assert_int_eq(end_of, 0);
@@ -344,7 +362,7 @@ static void to_the_last_byte(bool from_peer)
         close(from);
         while (turn() > 0) {
         }
-        all_is_heard(to, sent);
+        all_is_heard(to, sent, 0);
         close(to);
         until(xd_front_count(front).now == 0);
         ck_assert_uint_eq(n_gone, 1);
@@ -376,13 +394,14 @@ START_TEST(closes_while_spoken_to)
         const int from = side ? p.fd : p.in, to = side ? p.in : p.fd;
         fill(4);
         ck_assert(xd_front_prove(front, p.number));
-        const size_t sent = put_without_reader(from, LARGE);
+        size_t       read;
+        const size_t sent = put_on_the_way(from, to, &read);
         close(from);
         for (int i = 0; i < 2; i++) { /* the second one is refused by the system */
             (void)!xd_os_write_some(to, "hello", 5);
             (void)turn();
         }
-        all_is_heard(to, sent);
+        all_is_heard(to, sent, read);
         close(to);
         until(xd_front_count(front).now == 0);
         shut();
@@ -397,8 +416,8 @@ START_TEST(closes_while_much_is_said)
     peer p = met(0);
     fill(5);
     ck_assert(xd_front_prove(front, p.number));
-    const size_t sent = put_without_reader(p.fd, LARGE);
-    size_t       read = 0;
+    size_t       read;
+    const size_t sent = put_on_the_way(p.fd, p.in, &read);
     ssize_t      end_of = -EAGAIN;
     close(p.fd);
     while (end_of > 0 || end_of == -EAGAIN) {
