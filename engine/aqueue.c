@@ -121,9 +121,9 @@ static bool work_left(const xd_aqueue *q)
     return false;
 }
 
-static bool is_spent(const xd_aqueue *q)
+static bool is_refused(const xd_aqueue *q, bool costs)
 {
-    return q->opt.max_restarts != UINT32_MAX && q->st.restarts >= q->opt.max_restarts;
+    return costs && q->opt.max_restarts != UINT32_MAX && q->st.restarts >= q->opt.max_restarts;
 }
 
 static void replace(xd_aqueue *q, xd_slot *w, bool costs)
@@ -140,7 +140,7 @@ static void decide_fate(xd_aqueue *q, xd_slot *w, bool costs)
         w->fate = XD_FATE_NO_WORK;
         w->spare = true;
         w->costs = costs;
-    } else if (costs && is_spent(q)) {
+    } else if (is_refused(q, costs)) {
         w->fate = XD_FATE_NO_BUDGET;
     } else {
         replace(q, w, costs);
@@ -151,7 +151,7 @@ void xd_aqueue_refill(xd_aqueue *q, uint32_t items)
 {
     for (uint32_t i = 0; i < q->opt.slots && q->st.starting < items; i++) {
         xd_slot *w = &q->slot[i];
-        if (!w->spare || (w->costs && is_spent(q)))
+        if (!w->spare || is_refused(q, w->costs))
             continue;
         w->spare = false;
         replace(q, w, w->costs);

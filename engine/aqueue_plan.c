@@ -478,11 +478,13 @@ static bool drained(const xd_aqueue *q)
 /* Items have come that nobody here is free for. */
 static void refill(xd_aqueue *q)
 {
-    const uint32_t idle = idle_workers(q);
 #if XD_PLANTED_BUG == 15 /* the simulator must find it: who has lost its workers gives back what comes */
     return;
 #endif
-    if (!q->st.cancelled && !q->n_takes && q->queue.items > idle)
+    if (xd_aqueue_crew(q) >= q->opt.slots || !q->queue.items || q->st.cancelled || q->n_takes)
+        return; /* nearly always: no worker was lost */
+    const uint32_t idle = idle_workers(q);
+    if (q->queue.items > idle)
         xd_aqueue_refill(q, q->queue.items - idle);
 }
 

@@ -44,6 +44,16 @@ static void nothing(xd_aqueue *q)
     ck_assert_int_eq(xd_aqueue_next(q, &c), 0);
 }
 
+/* All that is planned now are RUNs. */
+static void runs_alone(xd_aqueue *q)
+{
+    xd_aqueue_command c;
+    int               r;
+    while ((r = xd_aqueue_next(q, &c)) == 1)
+        ck_assert_int_eq(c.kind, XD_AQUEUE_RUN);
+    ck_assert_int_eq(r, 0);
+}
+
 static void result(xd_aqueue *q, uint32_t slot, uint32_t position, uint32_t item, uint64_t ns, uint64_t now)
 {
     ck_assert_int_eq(xd_aqueue_result(q, slot, position, item, ns, now), 0);
@@ -294,8 +304,7 @@ START_TEST(test_lost_results)
     up(q, 1);
     lease(q, 0, 6, 0);
     ck_assert_int_eq(xd_aqueue_no_more(q, true, 0), 0);
-    while (xd_aqueue_next(q, &c) > 0)
-        ck_assert_int_eq(c.kind, XD_AQUEUE_RUN);
+    runs_alone(q);
     result(q, 0, 0, 0, MS, MS);
     ck_assert_int_eq(xd_aqueue_worker_down(q, 0, XD_AQUEUE_CRASHED, &(xd_aqueue_last){ 3, 0, 3 }, MS), 0);
     for (uint32_t i = 1; i <= 2; i++) {
@@ -546,8 +555,7 @@ START_TEST(test_no_replacement_where_all_has_begun)
         up(q, 2);
         lease(q, 0, 3, 0);
         ck_assert_int_eq(xd_aqueue_no_more(q, true, 0), 0);
-        while (xd_aqueue_next(q, &c) == 1)
-            ck_assert_int_eq(c.kind, XD_AQUEUE_RUN);
+        runs_alone(q);
         uint32_t item;
         uint16_t attempt;
         ck_assert_int_eq(aqueue_item_at(q, 0, 1, &item, &attempt), 0);
@@ -568,12 +576,10 @@ END_TEST
 START_TEST(test_work_that_comes_after_the_last_crash)
 {
     xd_auto(xd_aqueue) *q = make(2, 2);
-    xd_aqueue_command c;
     up(q, 2);
     lease(q, 0, 2, 0);
     ck_assert_int_eq(xd_aqueue_no_more(q, true, 0), 0);
-    while (xd_aqueue_next(q, &c) == 1)
-        ck_assert_int_eq(c.kind, XD_AQUEUE_RUN);
+    runs_alone(q);
     for (uint32_t i = 0; i < 2; i++) {
         uint32_t item;
         uint16_t attempt;
@@ -595,8 +601,7 @@ START_TEST(test_work_that_comes_after_the_last_crash)
     ck_assert_uint_eq(xd_aqueue_stats_get(q)->restarts, 2);
     ck_assert_int_eq(xd_aqueue_worker_down(q, !slot, XD_AQUEUE_NOT_STARTED, &(xd_aqueue_last){ 0 }, 0), 0);
     ck_assert(want(q, XD_AQUEUE_GIVE_UP).budget); /* and never again */
-    while (xd_aqueue_next(q, &c) == 1)
-        ck_assert_int_eq(c.kind, XD_AQUEUE_RUN);
+    runs_alone(q);
 }
 END_TEST
 
