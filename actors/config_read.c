@@ -337,7 +337,7 @@ static int check_profile(const reading *r, const xd_config *cfg)
                         cfg->profile);
 }
 
-/* As in xdist, where nobody is told. */
+/* -n overrides --tx under xdist, too, which does not say so. */
 static int note_overridden(reading *r)
 {
     const xd_strings *tx = &r->typed->tx;

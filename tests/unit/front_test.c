@@ -321,8 +321,8 @@ START_TEST(both_ways)
 }
 END_TEST
 
-/* The same, and then read until the writer's system has sent all: what it has not when the writer closes and is spoken to falls to the system's
- * reset, whoever is in between. */
+/* The same, and then some is read until the writer's system has sent all. If the other side still writes when the writer closes its end, the
+ * system resets the connection and discards what was not sent: the front can do nothing about that. */
 static size_t put_on_the_way(int from, int to, size_t *ret_read)
 {
     const size_t sent = put_without_reader(from, LARGE);

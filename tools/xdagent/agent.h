@@ -305,8 +305,9 @@ struct agent {
     bool          muted;   /* backpressure */
     bool          paused;  /* so is the controller: Ctrl-Z */
     bool          queue_dirty;
-    const agent_worker
-                *buried;   /* its end is being told: what goes back to the controller is told behind it */
+    /* The worker whose end is being reported: items that go back to the controller are reported after it. */
+    const agent_worker *buried;
+
     xd_buf       returned; /* bodies of RETURNED that wait for that, each behind its length (u32) */
     agent_phase  phase;
     uint64_t     output_limit;
