@@ -382,6 +382,8 @@ static void disconnect(xd_ssh *s, bool parted)
     if (s->channel && !parted)
         ssh_channel_free(s->channel);
     s->channel = NULL; /* else it goes with its session */
+    if (parted)        /* the agent's answer must not cost it what it has not got yet */
+        (void)xd_os_hear_no_more(ssh_get_fd(s->session));
     if (s->session && !parted) {
         /* A descriptor that it was given it would leave open; this makes it its own. (-1 is all it says to NULL.) */
         (void)ssh_options_set(s->session, SSH_OPTIONS_FD, NULL);

@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/filter.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -103,6 +104,25 @@ int xd_os_socketpair(int ret[2], bool nonblock)
     }
     ret[0] = fds[0];
     ret[1] = fds[1];
+    return 0;
+}
+
+int xd_os_hear_no_more(int fd)
+{
+    struct sock_filter      header = BPF_STMT(BPF_RET | BPF_K, 1); /* TCP's own header always stays */
+    const struct sock_fprog none = { .len = 1, .filter = &header };
+    int                     domain = 0;
+    char                    bytes[4096];
+    ssize_t                 n;
+    if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &(socklen_t){ sizeof(domain) }) != 0)
+        return -errno;
+    if (domain != AF_INET && domain != AF_INET6)
+        return -EAFNOSUPPORT;
+    if (setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &none, sizeof(none)) != 0)
+        return -errno;
+    do {
+        n = recv(fd, bytes, sizeof(bytes), MSG_DONTWAIT);
+    } while (n > 0 || (n < 0 && errno == EINTR));
     return 0;
 }
 

@@ -24,6 +24,12 @@ int xd_os_nonblock(int fd, bool on) XD_MUST;
  * peer is -EPIPE; on a socket without SIGPIPE).  The descriptor is non-blocking; writing, a socket need not be. */
 ssize_t xd_os_read_some(int fd, void *to, size_t room) XD_MUST;
 ssize_t xd_os_write_some(int fd, const void *from, size_t len) XD_MUST;
+/* To be called just before a TCP connection is closed whose peer may still write, and shall read all that was written to
+ * it: a system answers what comes after the close, or lies there unread, with a reset, and drops what it has not sent of the
+ * bytes before, or has sent in vain. From here on nothing that comes is taken (socket(7), SO_ATTACH_FILTER: each segment is
+ * cut behind its header, so that what it acknowledges counts), and what lies there is dropped. -errno; -EAFNOSUPPORT: it is
+ * no such connection. */
+int xd_os_hear_no_more(int fd);
 
 /* An eventfd, non-blocking, becomes readable; is so no longer. */
 void xd_os_nudge(int eventfd);

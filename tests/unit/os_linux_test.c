@@ -1,10 +1,15 @@
 #include <check.h>
+#include <errno.h>
 #include <fcntl.h>
+#include <linux/sockios.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "engine/base/os_linux.h"
@@ -203,6 +208,67 @@ START_TEST(the_machine)
 }
 END_TEST
 
+/* A connection over loopback: [0] has connected. */
+static void connection(int ret[2])
+{
+    struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    socklen_t          size = sizeof(at);
+    int                door = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    ck_assert_int_eq(bind(door, (struct sockaddr *)&at, size), 0);
+    ck_assert_int_eq(listen(door, 1), 0);
+    ck_assert_int_eq(getsockname(door, (struct sockaddr *)&at, &size), 0);
+    ret[0] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    ck_assert_int_eq(connect(ret[0], (struct sockaddr *)&at, size), 0);
+    ret[1] = accept(door, NULL, NULL);
+    ck_assert_int_ge(ret[1], 0);
+    close(door);
+}
+
+/* More than the other end's system takes while nobody reads there, so that the rest is not sent yet. */
+static size_t fill(int fd)
+{
+    static const char bytes[65536];
+    size_t            all = 0;
+    for (ssize_t n; (n = send(fd, bytes, sizeof(bytes), MSG_DONTWAIT)) > 0;)
+        all += (size_t)n;
+    ck_assert_int_eq(errno, EAGAIN);
+    int unsent = 0;
+    ck_assert_int_eq(ioctl(fd, SIOCOUTQNSD, &unsent), 0);
+    ck_assert_int_gt(unsent, 0);
+    return all;
+}
+
+START_TEST(last_words_get_there)
+{
+    char   bytes[65536];
+    int    p[2];
+    size_t got = 0;
+    connection(p);
+    ck_assert_int_eq(send(p[1], "unread", 6, 0), 6);
+    ck_assert_int_eq(poll(&(struct pollfd){ .fd = p[0], .events = POLLIN }, 1, 10000), 1);
+    const size_t all = fill(p[0]);
+    ck_assert_int_eq(xd_os_hear_no_more(p[0]), 0);
+    ck_assert_int_eq(send(p[1], "in between", 10, 0), 10);
+    ck_assert_int_eq(recv(p[0], bytes, sizeof(bytes), MSG_DONTWAIT), -1);
+    ck_assert_int_eq(errno, EAGAIN);
+    close(p[0]);
+    ck_assert_int_eq(send(p[1], "late", 4, MSG_NOSIGNAL), 4);
+    ssize_t n;
+    while ((n = recv(p[1], bytes, sizeof(bytes), 0)) > 0) {
+        got += (size_t)n;
+        ck_assert_int_eq(send(p[1], "again", 5, MSG_NOSIGNAL), 5);
+    }
+    ck_assert_int_eq(n, 0);
+    ck_assert_uint_eq(got, all);
+    close(p[1]);
+    ck_assert_int_eq(xd_os_socketpair(p, true), 0);
+    ck_assert_int_eq(xd_os_hear_no_more(p[0]), -EAFNOSUPPORT);
+    close(p[0]);
+    close(p[1]);
+    ck_assert_int_eq(xd_os_hear_no_more(-1), -EBADF);
+}
+END_TEST
+
 START_TEST(limit_of_open_files)
 {
     struct rlimit was, now;
@@ -252,6 +318,7 @@ int main(void)
     tcase_add_test(t, one_that_is_known_hides_none);
     tcase_add_test(t, the_end_of_a_child_is_heard);
     tcase_add_test(t, the_machine);
+    tcase_add_test(t, last_words_get_there);
     tcase_add_test(t, limit_of_open_files);
     tcase_add_test(t, signals);
     suite_add_tcase(s, t);
