@@ -31,9 +31,13 @@ def check(xd, project, name, words):
 @pytest.mark.parametrize("values", sorted(RANDOM))
 def test_workers_that_differ(project, values, options, conftest):
     project.write(conftest=conftest, test_a=RANDOM[values] + """
-import pytest, time
+import os, pytest, time
+open("here-" + os.environ.get("PYTEST_XDIST_WORKER", "collector"), "w").close()
 @pytest.mark.parametrize("n", range(10))
-def test_n(n): time.sleep(0.1)
+def test_n(n):
+    end = time.monotonic() + 20
+    while not (os.path.exists("here-gw0") and os.path.exists("here-gw1")) and time.monotonic() < end: time.sleep(0.02)
+    time.sleep(0.1)
 @pytest.mark.parametrize("value", VALUES)
 def test_value(value): time.sleep(0.3)
 """)
