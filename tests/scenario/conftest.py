@@ -98,9 +98,7 @@ def warm_cache():
         return None
     key = hashlib.sha256(repr((XDCTL, sys.executable, made)).encode()).hexdigest()[:16]
     top = os.path.join(ROOT, "build", "warm")
-    if os.stat(ROOT).st_dev != os.stat(tempfile.gettempdir()).st_dev:  # links go no further than a disk
-        top = os.path.join(tempfile.gettempdir(), "xd-warm-%d" % os.getuid())
-    os.makedirs(top, mode=0o700, exist_ok=True)
+    os.makedirs(top, exist_ok=True)
     with open(os.path.join(top, "lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         folder = os.path.join(top, key)
@@ -112,12 +110,13 @@ def warm_cache():
     return folder if glob.glob(os.path.join(folder, "cache", "xd", "adapter-*", "code-*.bin")) else None
 
 
-def link(source, to):
+def link_or_copy(source, to):
     """These files are never written in place: copies for each of thousands of tests would keep the disk busy."""
     try:
         os.link(source, to)
-    except OSError:  # another disk: the run makes its own
-        pass
+    except OSError:  # another disk; the byte code is 6 MB, which a run makes for itself
+        if not source.endswith(".bin"):
+            shutil.copy2(source, to)
     return to
 
 
@@ -213,7 +212,7 @@ class Project(object):
         there, template = self.path / "cache", None if self.cold else warm_cache()
         if template and not there.exists():
             for adapter in glob.glob(os.path.join(template, "cache", "xd", "adapter-*")):
-                shutil.copytree(adapter, str(there / "xd" / os.path.basename(adapter)), copy_function=link)
+                shutil.copytree(adapter, str(there / "xd" / os.path.basename(adapter)), copy_function=link_or_copy)
 
     def start(self, *args, **more):
         """xdctl itself, started and left running: Popen.  more: env=, cwd=, program= (another one), and what Popen takes."""
